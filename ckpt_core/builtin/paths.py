@@ -1,0 +1,21 @@
+"""Locates what a person names outright: a path or a URL."""
+
+import os
+from collections.abc import Iterator
+
+from ckpt_core.hookspecs import hookimpl
+from ckpt_core.schema.locations import Candidate, Query, Rank
+
+
+@hookimpl
+def locate(query: Query) -> Iterator[Candidate]:
+    """The ref itself. A word that could be a stage's name is only looked for, not insisted on."""
+    place = query.place
+    if not place:
+        return
+    insisted = "://" in place or os.sep in place or place in (".", "..") or place.startswith("~")
+    # A file may have a # in its name; then the whole ref is that file.
+    if query.member is not None and query.ref is not None and os.path.exists(query.ref):
+        yield Candidate(query.ref, Rank.EXPLICIT, "the path that was given")
+    reason = "the path that was given" if insisted else "a file or directory of that name here"
+    yield Candidate(place, Rank.EXPLICIT, reason, required=insisted, order=1)

@@ -1,0 +1,54 @@
+"""The `torch` format: one file that torch.save wrote, zip or legacy, whatever is in it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ckpt_core.builtin.loose_files import candidates, only_path
+from ckpt_core.hookspecs import hookimpl
+from ckpt_core.schema.access import Checkpoint, Files
+from ckpt_core.schema.findings import Depth, Finding, VerifyRequest
+from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
+
+if TYPE_CHECKING:
+    from ckpt_core.reading.checkpoints import StoredCheckpoint
+
+_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pkl", ".t7", ".tar")
+
+
+@hookimpl
+def formats() -> tuple[Format, ...]:
+    return (Format("torch", "one file that torch.save wrote (.pt, .pth, .bin, .ckpt, …), zip or legacy"),)
+
+
+@hookimpl
+def detect_format(files: Files) -> Iterator[FormatMatch]:
+    from ckpt_core.codecs.torch_files import sniff
+
+    for root, path, head in candidates(files, _SUFFIXES):
+        kind = sniff(head)
+        if kind is not None:
+            yield FormatMatch("torch", Confidence.LIKELY, kind.value, root)
+        elif path.lower().endswith(_SUFFIXES):
+            yield FormatMatch("torch", Confidence.POSSIBLE, "the name is one that torch.save is given", root)
+
+
+@hookimpl
+def load(files: Files, match: FormatMatch, request: LoadRequest) -> "StoredCheckpoint":
+    from ckpt_core.codecs.torch_components import components_of
+    from ckpt_core.codecs.torch_files import read_torch_file
+    from ckpt_core.reading.checkpoints import StoredCheckpoint
+    from ckpt_core.schema.manifests import Manifest
+
+    file = read_torch_file(files, only_path(files))
+    manifest = Manifest(components_of(file), metadata=dict(file.metadata), findings=tuple(file.findings))
+    return StoredCheckpoint(files, match, manifest, settle=file.settle)
+
+
+@hookimpl
+def verify(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+    """At every depth the zip's own headers agree with each other; from the bytes depth on its checksums hold."""
+    if checkpoint is None or checkpoint.match.format != "torch":
+        return
+    from ckpt_core.codecs.torch_files import check_torch_file
+
+    yield from check_torch_file(files, only_path(files), crcs=request.depth >= Depth.BYTES)

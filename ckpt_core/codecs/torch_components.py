@@ -1,0 +1,150 @@
+"""Which part of what torch.save wrote is the model, which the optimizer: told from the keys at the top.
+
+The names are those that trainers use; a key that is not known stays visible under its own name.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ckpt_core.codecs.torch_files import TorchFile
+from ckpt_core.schema.manifests import Component, in_order
+from ckpt_core.schema.state import Array, Opaque, State, TensorRef
+from ckpt_core.schema.tensors import TensorTable
+
+_KIND_OF_KEY = {
+    "model": "model",
+    "state_dict": "model",
+    "model_state": "model",
+    "model_state_dict": "model",
+    "net": "model",
+    "network": "model",
+    "module": "model",
+    "weights": "model",
+    "params": "model",
+    "ema": "ema",
+    "ema_model": "ema",
+    "model_ema": "ema",
+    "ema_state_dict": "ema",
+    "params_ema": "ema",
+    "optimizer": "optimizer",
+    "optimizers": "optimizer",
+    "optim": "optimizer",
+    "optimizer_state": "optimizer",
+    "optimizer_state_dict": "optimizer",
+    "optimizer_states": "optimizer",
+    "scheduler": "scheduler",
+    "lr_scheduler": "scheduler",
+    "lr_schedulers": "scheduler",
+    "scheduler_state_dict": "scheduler",
+    "scaler": "scaler",
+    "grad_scaler": "scaler",
+    "scaler_state_dict": "scaler",
+    "rng": "rng",
+    "rng_state": "rng",
+    "rng_states": "rng",
+    "sampler": "sampler",
+    "config": "config",
+    "args": "config",
+    "hparams": "config",
+    "hyper_parameters": "config",
+}
+_INNER = ("state_dict", "model_state_dict", "model_state")
+_OPTIMIZER_KEYS = {"state", "param_groups"}
+
+
+def components_of(file: TorchFile) -> tuple[Component, ...]:
+    """The components of a torch file, named as in the manifest."""
+    root = file.root
+    if not isinstance(root, dict) or _is_state_dict(root):
+        return (_component("model", "", file, root, ""),)
+    if root.keys() == _OPTIMIZER_KEYS:
+        return (_component("optimizer", "", file, root, ""),)
+    return in_order(_from_keys(file, root))
+
+
+def _is_state_dict(root: Mapping[Any, State]) -> bool:
+    """Whether the values are tensors and nothing that nests them."""
+    return bool(root) and all(not isinstance(value, dict | list | tuple) for value in root.values()) and any(
+        isinstance(value, TensorRef) for value in root.values()
+    )
+
+
+def _from_keys(file: TorchFile, root: dict[Any, State]) -> list[Component]:
+    found: list[Component] = []
+    rest: dict[Any, State] = {}
+    taken: set[str] = set()
+    for key, value in root.items():
+        kind = _KIND_OF_KEY.get(str(key).lower())
+        has_tensors = next(iter(_refs(value)), None) is not None
+        if kind is None and not has_tensors:
+            rest[key] = value
+            continue
+        kind = kind or "model"
+        name = "" if kind not in taken and str(key).lower() in _KIND_OF_KEY else str(key)
+        taken.add(kind)
+        inner = _inner(value) if kind in ("model", "ema") else None
+        if inner is None:
+            found.append(_component(kind, name, file, value, str(key)))
+            continue
+        assert isinstance(value, dict)
+        found.append(_component(kind, name, file, value[inner], f"{key}.{inner}"))
+        beside = {k: v for k, v in value.items() if k != inner}
+        if beside:
+            found.append(_component("config", str(key), file, beside, str(key)))
+    if rest:
+        found.append(_component("progress", "", file, rest, ""))
+    return found
+
+
+def _inner(value: State) -> str | None:
+    """The key under which a dict keeps its only tensors, where it is one that trainers nest a state dict under."""
+    if not isinstance(value, dict):
+        return None
+    with_tensors = [key for key, item in value.items() if next(iter(_refs(item)), None) is not None]
+    return with_tensors[0] if len(with_tensors) == 1 and with_tensors[0] in _INNER else None
+
+
+def _component(kind: str, name: str, file: TorchFile, value: State, prefix: str) -> Component:
+    """A component whose tensor names start below `prefix`; plain state that is nothing but its tensors is left out."""
+    names: dict[str, str] = {}
+    start = f"{prefix}." if prefix else ""
+    for ref in _refs(value):
+        names[ref.name] = ref.name.removeprefix(start)
+    table: TensorTable = file.tensors.renamed({new: old for old, new in names.items()})
+    state = _renamed(value, names)
+    if isinstance(value, dict) and value and all(isinstance(item, TensorRef) for item in value.values()):
+        state = None
+    return Component(kind, table, state, name)
+
+
+def _refs(value: State) -> Any:
+    """The tensor references of a tree, in order."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, TensorRef):
+            yield item
+        elif isinstance(item, dict):
+            pending.extend(reversed(list(item.values())))
+        elif isinstance(item, list | tuple):
+            pending.extend(reversed(item))
+        elif isinstance(item, Opaque):
+            pending.extend((item.state, *reversed(item.args)))
+
+
+def _renamed(value: State, names: Mapping[str, str]) -> State:
+    match value:
+        case TensorRef():
+            return TensorRef(names[value.name])
+        case dict():
+            return {key: _renamed(item, names) for key, item in value.items()}
+        case list():
+            return [_renamed(item, names) for item in value]
+        case tuple():
+            return tuple(_renamed(item, names) for item in value)
+        case Opaque():
+            args = tuple(_renamed(item, names) for item in value.args)
+            return Opaque(value.class_name, args, _renamed(value.state, names))
+        case Array():
+            return value
+    return value

@@ -1,0 +1,111 @@
+"""Every error that ckpt raises on purpose, each with the exit code the command line ends with.
+
+    CkptError                          70  internal error
+    ├── UsageError                      2  the question itself is wrong (also ValueError)
+    ├── LocateError
+    │   ├── CheckpointNotFoundError     3  nothing there (also FileNotFoundError)
+    │   └── UnreachableError            5  a place that does not answer; try again (also OSError)
+    ├── FormatError
+    │   ├── UnsupportedFormatError      6  nobody here reads this, or a plugin is missing
+    │   ├── AmbiguousFormatError        2  two formats claim it equally
+    │   ├── CorruptError                4  the content breaks its own format's rules
+    │   └── UnsafeContentError          7  the content asks to run code, or leaves its folder
+    ├── LoadError                       4  read, but it does not fit what it is loaded into
+    ├── BudgetError                     8  more memory, disk or file content than was allowed
+    ├── OverwriteError                  9  would replace something that exists (also FileExistsError)
+    └── PluginError                    10  a plugin failed; its own error is the cause
+
+A message names the thing, the reason and the next step, in that order.
+"""
+
+from typing import ClassVar
+
+
+class CkptError(Exception):
+    """Root of the tree.
+
+    Attributes:
+        code: The finding code this error becomes in a report, or None.
+        path: The file it is about, relative to the checkpoint's root.
+        tensor: The tensor it is about.
+        hint: The next step, where one is known.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        path: str | None = None,
+        tensor: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.path = path
+        self.tensor = tensor
+        self.hint = hint
+
+
+class UsageError(CkptError, ValueError):
+    exit_code = 2
+
+
+class LocateError(CkptError):
+    exit_code = 3
+
+
+class CheckpointNotFoundError(LocateError, FileNotFoundError):
+    exit_code = 3
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UnreachableError(LocateError, OSError):
+    exit_code = 5
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class FormatError(CkptError):
+    exit_code = 6
+
+
+class UnsupportedFormatError(FormatError):
+    exit_code = 6
+
+
+class AmbiguousFormatError(FormatError):
+    exit_code = 2
+
+
+class CorruptError(FormatError):
+    exit_code = 4
+
+
+class UnsafeContentError(FormatError):
+    exit_code = 7
+
+
+class LoadError(CkptError):
+    exit_code = 4
+
+
+class BudgetError(CkptError):
+    exit_code = 8
+
+
+class OverwriteError(CkptError, FileExistsError):
+    exit_code = 9
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class PluginError(CkptError):
+    exit_code = 10

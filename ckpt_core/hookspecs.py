@@ -1,0 +1,79 @@
+"""The seven hooks, the markers, and `Hooks`, which tells a type checker what `pm.hook` has.
+
+Each parameter is an object that can grow. An implementation may take fewer parameters than its specification has.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import pluggy
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.access import Checkpoint, Files, Target
+    from ckpt_core.schema.findings import Finding, VerifyReport, VerifyRequest
+    from ckpt_core.schema.formats import Detection, Format, FormatMatch, LoadRequest
+    from ckpt_core.schema.locations import Candidate, Query, Resolution
+    from ckpt_core.schema.manifests import Manifest
+    from ckpt_core.schema.repairs import RepairAction, RepairPlan, RepairRequest
+
+PROJECT = "ckpt_core"
+ENTRY_POINT_GROUP = "ckpt_core.plugins"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Specs:
+    """The specifications. Each docstring's first line is what an implementation does."""
+
+    @hookspec
+    def formats(self) -> "Sequence[Format]":  # type: ignore[empty-body]
+        """Name the formats this plugin owns."""
+
+    @hookspec
+    def locate(self, query: "Query") -> "Iterable[Candidate] | None":
+        """Propose places where the asked checkpoint may be. Do not look whether they exist: core probes them."""
+
+    @hookspec
+    def detect_format(self, files: "Files") -> "Iterable[FormatMatch] | None":
+        """Claim what this plugin's formats recognise, by names and `files.head(path)` only; unpickle nothing."""
+
+    @hookspec(firstresult=True)
+    def load(self, files: "Files", match: "FormatMatch", request: "LoadRequest") -> "Checkpoint | None":
+        """Open a checkpoint of a format this plugin owns: read headers, no tensor."""
+
+    @hookspec(firstresult=True)
+    def save(self, checkpoint: "Checkpoint", target: "Target") -> "Manifest | None":
+        """Write a checkpoint in a format this plugin owns to a staged place."""
+
+    @hookspec
+    def verify(
+        self, files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest"
+    ) -> "Iterable[Finding] | None":
+        """Find what is wrong beyond what core checks from the manifest. `checkpoint` is None where it did not open."""
+
+    @hookspec
+    def repair(
+        self, files: "Files", report: "VerifyReport", request: "RepairRequest"
+    ) -> "Iterable[RepairAction] | None":
+        """Propose operations that mend what the report names. Write nothing."""
+
+
+class Hooks(Protocol):
+    """What `pm.hook` offers: core merges the answers of `locate`, `detect_format`, `verify` and `repair` into one."""
+
+    def formats(self) -> "tuple[Format, ...]": ...
+
+    def locate(self, *, query: "Query") -> "Resolution": ...
+
+    def detect_format(self, *, files: "Files") -> "Detection": ...
+
+    def load(self, *, files: "Files", match: "FormatMatch", request: "LoadRequest") -> "Checkpoint | None": ...
+
+    def save(self, *, checkpoint: "Checkpoint", target: "Target") -> "Manifest | None": ...
+
+    def verify(
+        self, *, files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest"
+    ) -> "VerifyReport": ...
+
+    def repair(self, *, files: "Files", report: "VerifyReport", request: "RepairRequest") -> "RepairPlan": ...

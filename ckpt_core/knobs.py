@@ -1,0 +1,67 @@
+"""Every setting that comes from the environment: one getter each, and one way to override them in a test.
+
+Settings tune limits and speed. None of them can switch a safety rule off.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_MIB = 1 << 20
+_overrides: dict[str, str] = {}
+
+
+def _integer(name: str, default: int) -> int:
+    text = _overrides.get(name, os.environ.get(name, ""))
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 1:
+        from ckpt_core.errors import UsageError
+
+        raise UsageError(f"{name}={text!r}: not a positive whole number; unset it or give one")
+    return value
+
+
+def workers() -> int:
+    """Threads that read one checkpoint: `CKPT_WORKERS`, by default the processors this process may use, at most 4.
+
+    Four already saturate a local disk; more only take memory.
+    """
+    return _integer("CKPT_WORKERS", min(4, len(os.sched_getaffinity(0))))
+
+
+def slab_bytes() -> int:
+    """Bytes read at once where the processor touches them: `CKPT_SLAB_BYTES`, 1 MiB, which stays in its cache."""
+    return _integer("CKPT_SLAB_BYTES", _MIB)
+
+
+def listing_limit() -> int:
+    """Most entries one listing may have: `CKPT_LISTING_LIMIT`, one million."""
+    return _integer("CKPT_LISTING_LIMIT", 1_000_000)
+
+
+def header_limit() -> int:
+    """Most bytes of a header, an index or a pickle that are read into memory: `CKPT_HEADER_LIMIT`, 256 MiB."""
+    return _integer("CKPT_HEADER_LIMIT", 256 * _MIB)
+
+
+def remote_timeout() -> int:
+    """Seconds one remote request may take: `CKPT_REMOTE_TIMEOUT`, 60."""
+    return _integer("CKPT_REMOTE_TIMEOUT", 60)
+
+
+@contextmanager
+def override(**values: int) -> Iterator[None]:
+    """Set knobs for a block, by the lower-case end of their name: `override(slab_bytes=4096)`."""
+    names = {f"CKPT_{name.upper()}": str(value) for name, value in values.items()}
+    before = dict(_overrides)
+    _overrides.update(names)
+    try:
+        yield
+    finally:
+        _overrides.clear()
+        _overrides.update(before)

@@ -1,0 +1,110 @@
+"""How collected answers become one: candidates probed in order, claims weighed, findings sorted.
+
+The outermost wrapper of each collecting hook, so that `pm.hook.locate(query=…)` itself returns a Resolution.
+"""
+
+from collections.abc import Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.errors import CkptError
+from ckpt_core.hookspecs import hookimpl
+from ckpt_core.schema.findings import VerifyReport, VerifyRequest, sorted_findings
+from ckpt_core.schema.formats import Detection, Format, FormatMatch
+from ckpt_core.schema.locations import Attempt, Candidate, Location, Outcome, Query, Resolution
+from ckpt_core.storage.listing import probe
+
+if TYPE_CHECKING:
+    from ckpt_core.manager.plugin_manager import CkptPluginManager
+
+_Wrapper = Generator[None, list[Any], Any]
+
+
+class Policy:
+    """The wrappers. They see every plugin's answer and return the merged one."""
+
+    def __init__(self, manager: "CkptPluginManager") -> None:
+        self._manager = manager
+
+    @hookimpl(wrapper=True, tryfirst=True)
+    def formats(self) -> _Wrapper:
+        answers = yield
+        return tuple(sorted(_flat(answers), key=lambda format: format.name))
+
+    @hookimpl(wrapper=True, tryfirst=True)
+    def locate(self, query: Query) -> _Wrapper:
+        answers = yield
+        return resolve(query, _flat(answers))
+
+    @hookimpl(wrapper=True, tryfirst=True)
+    def detect_format(self) -> _Wrapper:
+        answers = yield
+        return weigh(_flat(answers), self._manager.formats())
+
+    @hookimpl(wrapper=True, tryfirst=True)
+    def verify(self, request: VerifyRequest) -> _Wrapper:
+        answers = yield
+        return VerifyReport(sorted_findings(_flat(answers)), request.depth)
+
+    @hookimpl(wrapper=True, tryfirst=True)
+    def repair(self) -> _Wrapper:
+        from ckpt_core.schema.repairs import RepairPlan
+
+        answers = yield
+        return RepairPlan(tuple(sorted(_flat(answers), key=lambda action: (action.path, action.operation))))
+
+
+def _flat(answers: Iterable[Any]) -> list[Any]:
+    return [item for answer in answers if answer is not None for item in answer]
+
+
+def resolve(query: Query, candidates: Iterable[Candidate]) -> Resolution:
+    """Probe candidates by rank until one is there; a required one that is missing, or a silent place, ends the search."""
+    ordered = sorted(dict.fromkeys(candidates), key=lambda c: (c.rank, c.order, c.url))
+    attempts: list[Attempt] = []
+    location: Location | None = None
+    for index, candidate in enumerate(ordered):
+        attempt, location = _probe(candidate, query.member)
+        attempts.append(attempt)
+        stuck = attempt.outcome is Outcome.UNREACHABLE or (candidate.required and location is None)
+        if location is not None or stuck:
+            attempts += [Attempt(rest, Outcome.NOT_PROBED) for rest in ordered[index + 1 :]]
+            break
+    return Resolution(query, location, tuple(attempts))
+
+
+def _probe(candidate: Candidate, member: str | None) -> tuple[Attempt, Location | None]:
+    try:
+        kind = probe(candidate.url)
+    except CkptError as error:
+        if error.exit_code in (5, 3):
+            return Attempt(candidate, Outcome.UNREACHABLE, error.message), None
+        raise
+    if kind is None:
+        return Attempt(candidate, Outcome.MISSING), None
+    return Attempt(candidate, Outcome.FOUND), Location(candidate.url, kind, member)
+
+
+def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detection:
+    """Sort claims, and settle which holds at the root: the surest; among equals the one that refines the others."""
+    bases = {format.name: format.base for format in formats}
+    ordered = sorted(matches, key=lambda match: (match.root, -match.confidence, match.format))
+    at_root = [match for match in ordered if not match.root]
+    if not at_root:
+        return Detection(tuple(ordered))
+    refined = {ancestor for match in at_root for ancestor in _ancestors(match.format, bases)}
+    left = [match for match in at_root if match.format not in refined]
+    top = [match for match in left if match.confidence == max(m.confidence for m in left)]
+    if len({match.format for match in top}) > 1:
+        return Detection(tuple(ordered), None, tuple(top))
+    return Detection(tuple(ordered), top[0])
+
+
+def _ancestors(name: str, bases: dict[str, str | None]) -> list[str]:
+    found: list[str] = []
+    base = bases.get(name)
+    while base is not None and base not in found:
+        found.append(base)
+        base = bases.get(base)
+    return found
+
+

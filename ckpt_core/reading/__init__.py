@@ -1,0 +1,1 @@
+"""Boxes of tensors out of stored chunks: decoding, strides, coverage, digests, and the checkpoint that reads them."""

@@ -1,0 +1,151 @@
+"""Elements out of chunks: the part of a tensor that is asked for, as row-major little-endian bytes.
+
+A whole row-major chunk is read straight into the caller's buffer. Everything else goes through slabs: what is held
+besides the result is at most one slab, or for a strided chunk the rows of it that a slab's worth of result needs.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+from math import prod
+
+from ckpt_core import knobs
+from ckpt_core.errors import BudgetError, CorruptError, UnsupportedFormatError
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.tensors import Box, Chunk, TensorEntry, row_major_strides
+from ckpt_core.schema.text import printable
+
+
+def read_box(files: Files, name: str, entry: TensorEntry, box: Box, out: memoryview) -> None:
+    """Fill `out` with the elements of a box of a tensor.
+
+    Args:
+        files: Where its chunks are stored.
+        name: The tensor's name, for errors.
+        entry: The tensor.
+        box: Offsets and sizes in elements.
+        out: Exactly the bytes of the box.
+
+    Raises:
+        CorruptError: Elements of the box are stored nowhere, or a file ends early.
+    """
+    offsets, sizes = box
+    wanted = prod(sizes)
+    if len(out) != entry.dtype.nbytes(wanted):
+        raise ValueError(f"{printable(name)}: the buffer has {len(out)} bytes, the box {entry.dtype.nbytes(wanted)}")
+    if not wanted:
+        return
+    filled = 0
+    for chunk in _distinct(entry.chunks):
+        shared = _intersection(box, (chunk.offsets, chunk.sizes))
+        if shared is None:
+            continue
+        _copy(files, name, entry.dtype, chunk, shared, box, out)
+        filled += prod(shared[1])
+    if filled < wanted:
+        raise CorruptError(
+            f"{printable(name)}: {wanted - filled} of {wanted} elements are stored nowhere; run ckpt verify",
+            code="CV005",
+            tensor=name,
+        )
+
+
+def _distinct(chunks: tuple[Chunk, ...]) -> list[Chunk]:
+    return list({(chunk.offsets, chunk.sizes): chunk for chunk in reversed(chunks)}.values())
+
+
+def _intersection(first: Box, second: Box) -> Box | None:
+    starts = tuple(max(a, b) for a, b in zip(first[0], second[0], strict=True))
+    ends = tuple(min(a + n, b + m) for a, n, b, m in zip(*first, *second, strict=True))
+    sizes = tuple(end - start for start, end in zip(starts, ends, strict=True))
+    return (starts, sizes) if all(size > 0 for size in sizes) else None
+
+
+def _copy(files: Files, name: str, dtype: DType, chunk: Chunk, shared: Box, box: Box, out: memoryview) -> None:
+    if chunk.encoding.name != "raw":
+        raise UnsupportedFormatError(f"{printable(name)}: encoding {chunk.encoding.name!r} is not known here")
+    if chunk.stored is None:
+        raise UnsupportedFormatError(f"{printable(name)}: lies in the memory of a running process")
+    if not chunk.encoding.little_endian and dtype.bits > 8:
+        _copy_swapped(files, name, dtype, chunk, shared, box, out)
+    elif not dtype.itemsize and shared[1] != chunk.sizes:
+        raise UnsupportedFormatError(f"{printable(name)}: parts of {dtype.code} tensors cannot be addressed")
+    elif chunk.strides is not None:
+        from ckpt_core.reading.strided import copy_strided
+
+        copy_strided(files, dtype, chunk, shared, box, out)
+    else:
+        _copy_row_major(files, dtype, chunk, shared, box, out)
+
+
+def _copy_row_major(files: Files, dtype: DType, chunk: Chunk, shared: Box, box: Box, out: memoryview) -> None:
+    assert chunk.stored is not None
+    base = chunk.stored.offset + chunk.at
+    if not dtype.itemsize:
+        files.read_into(chunk.stored.path, base, out)
+        return
+    for source, target, elements in runs(chunk, shared, box):
+        start = target * dtype.itemsize
+        part = out[start : start + elements * dtype.itemsize]
+        files.read_into(chunk.stored.path, base + source * dtype.itemsize, part)
+
+
+def runs(chunk: Chunk, shared: Box, box: Box) -> Iterator[tuple[int, int, int]]:
+    """The stretches in which a shared box lies contiguously both in a row-major chunk and in the result.
+
+    Yields:
+        First element in the chunk, first element in the result, number of elements.
+    """
+    starts, sizes = shared
+    ndim = len(sizes)
+    outer = ndim
+    while outer and sizes[outer - 1 :] == chunk.sizes[outer - 1 :] == box[1][outer - 1 :]:
+        outer -= 1
+    outer = max(outer - 1, 0)
+    elements = prod(sizes[outer:])
+    source_steps, target_steps = row_major_strides(chunk.sizes), row_major_strides(box[1])
+    source = sum((s - o) * step for s, o, step in zip(starts, chunk.offsets, source_steps, strict=True))
+    target = sum((s - o) * step for s, o, step in zip(starts, box[0], target_steps, strict=True))
+    for index in product(*(range(size) for size in sizes[:outer])):
+        at = sum(i * step for i, step in zip(index, source_steps, strict=False))
+        to = sum(i * step for i, step in zip(index, target_steps, strict=False))
+        yield source + at, target + to, elements
+
+
+def _copy_swapped(
+    files: Files, name: str, dtype: DType, chunk: Chunk, shared: Box, box: Box, out: memoryview
+) -> None:
+    import numpy as np
+
+    if shared != box:
+        raise UnsupportedFormatError(f"{printable(name)}: parts of big-endian tensors are not read; read it whole")
+    little = Chunk(chunk.offsets, chunk.sizes, chunk.stored, chunk.strides, at=chunk.at)
+    _copy(files, name, dtype, little, shared, box, out)
+    width = dtype.itemsize // 2 if dtype.is_complex else dtype.itemsize
+    np.frombuffer(out, dtype=f"u{width}").byteswap(inplace=True)
+
+
+def slabs(shape: tuple[int, ...], dtype: DType, *, limit: int | None = None) -> Iterator[Box]:
+    """Boxes that follow each other in row-major order and cover a shape, each of at most `limit` bytes or one element.
+
+    They make any walk over a tensor's elements bounded in memory, whatever its shape.
+    """
+    most = max((limit or knobs.slab_bytes()) * 8 // dtype.bits, 1)
+    if prod(shape) <= most or not dtype.itemsize:
+        yield (0,) * len(shape), shape
+        return
+    split = 0
+    while prod(shape[split + 1 :]) > most:
+        split += 1
+    rows = max(most // prod(shape[split + 1 :]), 1)
+    tail = shape[split + 1 :]
+    for index in product(*(range(size) for size in shape[:split])):
+        for start in range(0, shape[split], rows):
+            count = min(rows, shape[split] - start)
+            yield (*index, start, *(0 for _ in tail)), (*(1 for _ in index), count, *tail)
+
+
+def check_budget(nbytes: int, what: str) -> None:
+    """BudgetError where one piece that has to be held at once is larger than a header may be."""
+    if nbytes > knobs.header_limit():
+        raise BudgetError(f"{printable(what)}: needs {nbytes} bytes at once, more than {knobs.header_limit()}")

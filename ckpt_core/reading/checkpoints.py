@@ -1,0 +1,74 @@
+"""The checkpoint that every format returns: a manifest over listed files, and reads of boxes out of them."""
+
+from collections.abc import Callable
+
+from ckpt_core.errors import UsageError
+from ckpt_core.reading.boxes import read_box
+from ckpt_core.schema.access import Checkpoint, Files
+from ckpt_core.schema.formats import FormatMatch
+from ckpt_core.schema.manifests import Component, Manifest
+from ckpt_core.schema.tensors import Box
+from ckpt_core.schema.text import printable
+
+
+class StoredCheckpoint(Checkpoint):
+    """A checkpoint over listed files.
+
+    Args:
+        files: The listing its chunks are stored in.
+        match: The claim it was opened by.
+        manifest: Its table.
+        settle: Proves, once and before the first tensor is read, what opening took on trust (where a zip's members
+            start); it raises where that fails.
+    """
+
+    def __init__(
+        self, files: Files, match: FormatMatch, manifest: Manifest, *, settle: Callable[[], None] | None = None
+    ) -> None:
+        self.files = files
+        self.location = files.location
+        self.match = match
+        self.manifest = manifest
+        self._settle = settle
+
+    def __repr__(self) -> str:
+        labels = ", ".join(f"{c.label} ({len(c.tensors)} tensors)" for c in self.manifest.components)
+        return f"<Checkpoint {self.location}, {self.match.format}: {labels}>"
+
+    def settle(self) -> None:
+        """Prove what opening took on trust; does nothing the second time."""
+        if self._settle is not None:
+            self._settle()
+            self._settle = None
+
+    def component(self, label: str | None = None) -> Component:
+        """The component of that label; without one, the model, or the only component there is.
+
+        Raises:
+            UsageError: There is none of that label, or none that goes without saying.
+        """
+        components = self.manifest.components
+        labels = [component.label for component in components]
+        if label is None:
+            label = "model" if "model" in labels else labels[0] if len(labels) == 1 else None
+        if label is None or label not in labels:
+            asked = "no component named" if label is None else f"no component {printable(label)}"
+            raise UsageError(f"{self.location}: {asked}; it has {', '.join(map(printable, labels)) or 'none'}")
+        return self.manifest.component(label)
+
+    def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
+        table = self.component(component).tensors
+        if name not in table:
+            raise UsageError(f"{self.location}: no tensor {printable(name)} in {printable(component)}")
+        entry = table[name]
+        if box is None:
+            box = ((0,) * len(entry.shape), entry.shape)
+        sizes = box[1]
+        if out is None:
+            count = 1
+            for size in sizes:
+                count *= size
+            out = memoryview(bytearray(entry.dtype.nbytes(count)))
+        self.settle()
+        read_box(self.files, name, entry, box, out.cast("B"))
+        return out

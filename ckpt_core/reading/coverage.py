@@ -1,0 +1,107 @@
+"""The proof that chunks tile a tensor: every element stored exactly once, replicas aside, all of it inside its file."""
+
+from collections.abc import Iterator
+from math import prod
+
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.tensors import Chunk, TensorEntry, TensorTable
+from ckpt_core.schema.text import printable
+
+
+def check_component(files: Files, component: Component) -> Iterator[Finding]:
+    """What is wrong with where the tensors of a component lie, from its table alone."""
+    sizes = {path: entry.size for path, entry in files.entries.items()}
+    for name, outline in component.tensors.outlines():
+        if outline.path is None:
+            yield from _check_entry(name, component.tensors[name], sizes)
+        elif outline.path not in sizes:
+            yield _missing(name, outline.path)
+        elif outline.offset + outline.nbytes > sizes[outline.path]:
+            yield _beyond(name, outline.path, outline.offset + outline.nbytes, sizes[outline.path])
+
+
+def check_entry(files: Files, name: str, table: TensorTable) -> list[Finding]:
+    """What is wrong with where one tensor lies."""
+    return list(_check_entry(name, table[name], {path: entry.size for path, entry in files.entries.items()}))
+
+
+def _check_entry(name: str, entry: TensorEntry, sizes: dict[str, int]) -> Iterator[Finding]:
+    for chunk in entry.chunks:
+        stored = chunk.stored
+        if stored is None:
+            continue
+        if stored.path not in sizes:
+            yield _missing(name, stored.path)
+        elif stored.end > sizes[stored.path]:
+            yield _beyond(name, stored.path, stored.end, sizes[stored.path])
+        if any(o < 0 or n < 0 or o + n > s for o, n, s in zip(chunk.offsets, chunk.sizes, entry.shape, strict=True)):
+            yield _finding("CV003", name, f"a chunk at {chunk.offsets} of size {chunk.sizes} leaves shape {entry.shape}")
+            return
+    yield from _check_tiling(name, entry)
+
+
+def _check_tiling(name: str, entry: TensorEntry) -> Iterator[Finding]:
+    boxes = {(chunk.offsets, chunk.sizes): chunk for chunk in entry.chunks if prod(chunk.sizes)}
+    clash = _overlap(list(boxes.values()))
+    if clash is not None:
+        first, second = clash
+        yield _finding(
+            "CV004",
+            name,
+            f"chunks at {first.offsets} (size {first.sizes}) and at {second.offsets} (size {second.sizes}) overlap in part",
+        )
+        return
+    stored = sum(prod(sizes) for _, sizes in boxes)
+    if stored < entry.numel:
+        yield _finding("CV005", name, f"{entry.numel - stored} of {entry.numel} elements are stored nowhere")
+
+
+def _overlap(chunks: list[Chunk]) -> tuple[Chunk, Chunk] | None:
+    """Two chunks that share elements, or None. A sweep along the first dimension keeps it near-linear for row shards."""
+    if not chunks or not chunks[0].sizes:
+        return None
+    chunks.sort(key=lambda chunk: chunk.offsets)
+    active: list[Chunk] = []
+    for chunk in chunks:
+        start = chunk.offsets[0]
+        active = [other for other in active if other.offsets[0] + other.sizes[0] > start]
+        for other in active:
+            if _intersects(other, chunk):
+                return other, chunk
+        active.append(chunk)
+    return None
+
+
+def _intersects(first: Chunk, second: Chunk) -> bool:
+    return all(
+        a < b + m and b < a + n
+        for a, n, b, m in zip(first.offsets, first.sizes, second.offsets, second.sizes, strict=True)
+    )
+
+
+def _missing(name: str, path: str) -> Finding:
+    return Finding(
+        "CV001",
+        Severity.ERROR,
+        f"{printable(path)}: tensor {printable(name)} is stored in this file, and the file is missing",
+        path,
+        name,
+        "restore the file from where the checkpoint was copied",
+    )
+
+
+def _beyond(name: str, path: str, end: int, size: int) -> Finding:
+    return Finding(
+        "CV002",
+        Severity.ERROR,
+        f"{printable(path)}: tensor {printable(name)} ends at byte {end}, the file has {size} (truncated?)",
+        path,
+        name,
+        "copy the file again",
+    )
+
+
+def _finding(code: str, name: str, message: str) -> Finding:
+    return Finding(code, Severity.ERROR, f"{printable(name)}: {message}", None, name)

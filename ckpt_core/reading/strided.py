@@ -1,0 +1,58 @@
+"""Elements of a chunk whose strides are not row-major: a transposed weight, a column, an expanded tensor.
+
+A local file is mapped, so the kernel keeps in memory what it can afford; of a remote one the span that a slab of the
+result needs is fetched, which must fit the budget.
+"""
+
+from math import prod
+from typing import Any
+
+from ckpt_core.reading.boxes import check_budget, slabs
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.tensors import Box, Chunk
+
+
+def copy_strided(files: Files, dtype: DType, chunk: Chunk, shared: Box, box: Box, out: memoryview) -> None:
+    """Copy a shared box of a strided chunk to its place in the result `out`, which holds `box`."""
+    import numpy as np
+
+    source = _view(files, dtype, chunk)
+    kind = f"V{dtype.itemsize}"
+    target = np.frombuffer(out, dtype=kind).reshape(box[1])
+    for offsets, sizes in slabs(shared[1], dtype):
+        there = _slices(shared[0], chunk.offsets, offsets, sizes)
+        here = _slices(shared[0], box[0], offsets, sizes)
+        target[here] = source[there]
+
+
+def _slices(start: tuple[int, ...], origin: tuple[int, ...], offsets: tuple[int, ...], sizes: tuple[int, ...]) -> Any:
+    return tuple(
+        slice(s - o + off, s - o + off + size) for s, o, off, size in zip(start, origin, offsets, sizes, strict=True)
+    )
+
+
+def _view(files: Files, dtype: DType, chunk: Chunk) -> Any:
+    """The chunk as a numpy array of opaque items, over mapped or fetched bytes."""
+    import numpy as np
+
+    stored = chunk.stored
+    assert stored is not None and chunk.strides is not None
+    strides = [stride * dtype.itemsize for stride in chunk.strides]
+    span = span_bytes(chunk.sizes, chunk.strides, dtype.itemsize)
+    path = files.local_path(stored.path)
+    if path is None:
+        check_budget(span, stored.path)
+        data: Any = np.frombuffer(files.read(stored.path, stored.offset + chunk.at, span), dtype=np.uint8)
+    else:
+        data = np.memmap(path, dtype=np.uint8, mode="r", offset=stored.offset + chunk.at, shape=(span,))
+    return np.ndarray(chunk.sizes, dtype=f"V{dtype.itemsize}", buffer=data, strides=strides)
+
+
+def span_bytes(sizes: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
+    """Bytes from the first element of a strided box to the end of its last."""
+    if not prod(sizes):
+        return 0
+    return (sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True)) + 1) * itemsize
+
+

@@ -1,0 +1,62 @@
+"""Element types, under the codes of the safetensors format.
+
+Codes and widths: safetensors, `safetensors/src/tensor.rs`. C128 is ours, for torch's complex128.
+"""
+
+from enum import Enum
+
+
+class DType(Enum):
+    """An element type: its value is (code, bits an element)."""
+
+    BOOL = ("BOOL", 8)
+    F4 = ("F4", 4)
+    F6_E2M3 = ("F6_E2M3", 6)
+    F6_E3M2 = ("F6_E3M2", 6)
+    U8 = ("U8", 8)
+    I8 = ("I8", 8)
+    F8_E5M2 = ("F8_E5M2", 8)
+    F8_E4M3 = ("F8_E4M3", 8)
+    F8_E8M0 = ("F8_E8M0", 8)
+    F8_E4M3FNUZ = ("F8_E4M3FNUZ", 8)
+    F8_E5M2FNUZ = ("F8_E5M2FNUZ", 8)
+    I16 = ("I16", 16)
+    U16 = ("U16", 16)
+    F16 = ("F16", 16)
+    BF16 = ("BF16", 16)
+    I32 = ("I32", 32)
+    U32 = ("U32", 32)
+    F32 = ("F32", 32)
+    C64 = ("C64", 64)
+    F64 = ("F64", 64)
+    I64 = ("I64", 64)
+    U64 = ("U64", 64)
+    C128 = ("C128", 128)
+
+    def __init__(self, code: str, bits: int) -> None:
+        self.code = code
+        self.bits = bits
+
+    def __repr__(self) -> str:
+        return self.code
+
+    def nbytes(self, elements: int) -> int:
+        """Bytes that `elements` take, packed; a last part of a byte counts as one."""
+        return (elements * self.bits + 7) // 8
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes an element; 0 where several share a byte."""
+        return self.bits // 8 if self.bits % 8 == 0 else 0
+
+    @property
+    def is_float(self) -> bool:
+        """Whether values can be NaN or infinite, or are real numbers of at most eight bits."""
+        return self.code[0] == "F" or self.code == "BF16"
+
+    @property
+    def is_complex(self) -> bool:
+        return self.code[0] == "C"
+
+
+BY_CODE: dict[str, DType] = {dtype.code: dtype for dtype in DType}

@@ -1,0 +1,89 @@
+"""What is wrong with a checkpoint, or not known about it, and the report that gathers it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from ckpt_core.errors import CkptError
+
+
+class Severity(IntEnum):
+    """How bad: INFO is worth knowing, WARNING may be intended, ERROR means that it must not be trusted."""
+
+    INFO = 0
+    WARNING = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong, or one thing not known. `code` keeps its meaning for ever; docs/findings.md explains each."""
+
+    code: str
+    severity: Severity
+    message: str
+    path: str | None = None
+    tensor: str | None = None
+    hint: str | None = None
+
+    @classmethod
+    def of_error(cls, error: CkptError) -> "Finding":
+        """The ERROR finding that says what an error says."""
+        return cls(error.code or "CK001", Severity.ERROR, error.message, error.path, error.tensor, error.hint)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form of `--json`."""
+        return {
+            "code": self.code,
+            "severity": self.severity.name.lower(),
+            "message": self.message,
+            "path": self.path,
+            "tensor": self.tensor,
+            "hint": self.hint,
+        }
+
+
+class Depth(IntEnum):
+    """How much of a checkpoint is read to verify it: headers and sizes, all bytes, or all values too."""
+
+    LAYOUT = 0
+    BYTES = 1
+    VALUES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRequest:
+    """What to verify. `options` are the format's own."""
+
+    depth: Depth = Depth.LAYOUT
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """All findings, worst first, and what was looked at.
+
+    Attributes:
+        checked_tensors: Tensors whose place, bytes or values were checked.
+        checked_bytes: Bytes of them that were read; 0 at the layout depth.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    depth: Depth = Depth.LAYOUT
+    checked_tensors: int = 0
+    checked_bytes: int = 0
+
+    @property
+    def worst(self) -> Severity:
+        return max((finding.severity for finding in self.findings), default=Severity.INFO)
+
+    @property
+    def ok(self) -> bool:
+        return self.worst < Severity.ERROR
+
+
+def sorted_findings(findings: "list[Finding]") -> tuple[Finding, ...]:
+    """Without repetitions, worst first, then by code, file and tensor."""
+    unique = dict.fromkeys(findings)
+    return tuple(sorted(unique, key=lambda f: (-f.severity, f.code, f.path or "", f.tensor or "", f.message)))

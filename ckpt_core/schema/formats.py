@@ -1,0 +1,98 @@
+"""Formats, the claims that plugins make on a listing, and the detection that weighs them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class FormatOption:
+    """An option of a format; the command line makes `--name` of it. `type` is `str`, `int`, `float` or `bool`."""
+
+    name: str
+    help: str
+    type: type = str
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A way of arranging and encoding files, with one owner.
+
+    Attributes:
+        name: Short and lower-case: `safetensors`, `hf-trainer`.
+        summary: One line for `ckpt formats`.
+        base: The more general format that this one refines: where both claim the same files, this one wins.
+        options: What its load and save can be told.
+        reads: Whether `load` is implemented.
+        writes: Whether `save` is implemented.
+    """
+
+    name: str
+    summary: str
+    base: str | None = None
+    options: tuple[FormatOption, ...] = ()
+    reads: bool = True
+    writes: bool = False
+
+
+class Confidence(IntEnum):
+    POSSIBLE = 1
+    LIKELY = 2
+    CERTAIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a nested layout that may be of another format: where it is, and what it holds."""
+
+    root: str
+    component: str
+    format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FormatMatch:
+    """A format's claim on a listing.
+
+    Attributes:
+        format: Name of the format.
+        confidence: How sure.
+        evidence: What was seen, in words.
+        root: File or directory it is about, relative to the listing's root; "" is the root itself.
+        step: The training step, where names or heads tell it.
+        parts: Nested pieces.
+        problem: Why it cannot be read although it was recognised; None where it can.
+    """
+
+    format: str
+    confidence: Confidence
+    evidence: str
+    root: str = ""
+    step: int | None = None
+    parts: tuple[Part, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """All claims, the surest first, and the one that won at the root itself.
+
+    `best` is None where nothing claims the root, or where two claim it equally: then `rivals` holds those.
+    """
+
+    matches: tuple[FormatMatch, ...] = ()
+    best: FormatMatch | None = None
+    rivals: tuple[FormatMatch, ...] = ()
+
+    @property
+    def members(self) -> tuple[FormatMatch, ...]:
+        """One match for each checkpoint inside a container, in the order of their roots."""
+        return tuple(match for match in self.matches if match.root)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """How to load. `options` are the format's own, as it declares them."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)

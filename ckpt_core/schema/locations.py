@@ -1,0 +1,164 @@
+"""Places: what a person asked for, what was proposed, and what was settled on."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+from ckpt_core.errors import CheckpointNotFoundError, LocateError, UnreachableError
+from ckpt_core.schema.text import redact
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question for `locate`.
+
+    Attributes:
+        ref: What a person types: a path, a URL, a stage name, `REF#member`, or None.
+        hints: Whatever narrows the search (stage, hidden_size, step, …), by name.
+        env: The environment; by default that of this process.
+    """
+
+    ref: str | None = None
+    hints: Mapping[str, object] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+
+    @property
+    def place(self) -> str | None:
+        """The ref without `#member`."""
+        return split_member(self.ref)[0] if self.ref else None
+
+    @property
+    def member(self) -> str | None:
+        """What follows `#` in the ref: the name of one checkpoint of a container."""
+        return split_member(self.ref)[1] if self.ref else None
+
+
+def split_member(ref: str) -> tuple[str, str | None]:
+    """A ref and the member it picks: `runs/x#checkpoint-400` gives `("runs/x", "checkpoint-400")`."""
+    place, mark, member = ref.rpartition("#")
+    if not mark or not place or not member or "/" in member:
+        return ref, None
+    return place, member
+
+
+class Kind(Enum):
+    FILE = "file"
+    DIRECTORY = "directory"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A settled place: a local path or a URL, and what is there. `str()` shows it without the secrets a URL may hold."""
+
+    url: str = field(repr=False)
+    kind: Kind
+    member: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of its path, without a URL's query."""
+        path = self.url.partition("?")[0] if "://" in self.url else self.url
+        return path.rstrip("/").rpartition("/")[2]
+
+    def __str__(self) -> str:
+        return redact(self.url) + (f"#{self.member}" if self.member else "")
+
+
+class Rank(IntEnum):
+    """The order in which candidates are probed, whoever proposed them."""
+
+    EXPLICIT = 0
+    ENVIRONMENT = 1
+    REMOTE = 2
+    LOCAL = 3
+    FALLBACK = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A proposed place. A missing one is passed over, unless it is `required`: then the search ends there.
+
+    Candidates of one rank are probed by `order`, then by URL.
+    """
+
+    url: str = field(repr=False)
+    rank: Rank
+    reason: str
+    required: bool = False
+    order: int = 0
+
+    def __str__(self) -> str:
+        return redact(self.url)
+
+
+class Outcome(Enum):
+    FOUND = "found"
+    MISSING = "missing"
+    UNREACHABLE = "unreachable"
+    NOT_PROBED = "not probed"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of a candidate. `detail` says why, in words."""
+
+    candidate: Candidate
+    outcome: Outcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Which candidate won, and why each other one did not."""
+
+    query: Query
+    location: Location | None
+    attempts: tuple[Attempt, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        return self.location is not None
+
+    def explain(self) -> str:
+        """Every place in the order it was considered, one a line, with its reason and what came of it."""
+        lines = []
+        for attempt in self.attempts:
+            mark = "->" if attempt.outcome is Outcome.FOUND else "  "
+            detail = f" ({attempt.detail})" if attempt.detail else ""
+            rank = attempt.candidate.rank.name.lower()
+            lines.append(
+                f"{mark} {rank:<11}  {attempt.outcome.value:<11}  {attempt.candidate}  "
+                f"[{attempt.candidate.reason}]{detail}"
+            )
+        return "\n".join([*lines, *self.notes]) or "no plugin proposed a place"
+
+    def require(self) -> Location:
+        """The location.
+
+        Raises:
+            CheckpointNotFoundError: Nothing was found.
+            UnreachableError: A place that had to be asked did not answer.
+        """
+        if self.location is not None:
+            return self.location
+        raise self.error()
+
+    def error(self) -> LocateError:
+        """The error that says why nothing was found."""
+        asked = redact(self.query.ref or "") or ", ".join(f"{key}={value}" for key, value in self.query.hints.items()) or "the query"
+        for attempt in self.attempts:
+            if attempt.outcome is Outcome.UNREACHABLE:
+                return UnreachableError(
+                    f"{attempt.candidate}: cannot be reached ({attempt.detail}); check the connection and try again"
+                )
+            if attempt.outcome is Outcome.MISSING and attempt.candidate.required:
+                return CheckpointNotFoundError(
+                    f"{attempt.candidate}: {attempt.detail or 'no such file or directory'} "
+                    f"[{attempt.candidate.reason}]; check the name"
+                )
+        if not self.attempts:
+            return CheckpointNotFoundError(f"{asked}: no plugin knows where to look; give a path or a URL")
+        tried = ", ".join(str(attempt.candidate) for attempt in self.attempts)
+        return CheckpointNotFoundError(f"{asked}: not found; looked at {tried}")

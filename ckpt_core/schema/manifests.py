@@ -1,0 +1,77 @@
+"""All that is known of a checkpoint without reading the bytes of a tensor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckpt_core.schema.findings import Finding
+from ckpt_core.schema.state import State
+from ckpt_core.schema.tensors import TensorTable
+
+KINDS = (
+    "model",
+    "ema",
+    "optimizer",
+    "scheduler",
+    "scaler",
+    "rng",
+    "sampler",
+    "progress",
+    "adapter",
+    "tokenizer",
+    "config",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A separable part of a checkpoint: its kind, a name where there are several, its tensors and its plain state."""
+
+    kind: str
+    tensors: TensorTable
+    state: State = None
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """`model`, or `model:critic` where the component has a name."""
+        return f"{self.kind}:{self.name}" if self.name else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file carried along unchanged: path relative to the root, size in bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The components of a checkpoint, the files beside them, what the files say of themselves, what was noticed.
+
+    Attributes:
+        components: In a fixed order: as in `KINDS`, then by name.
+        assets: Files carried along.
+        metadata: Text the format keeps beside the tensors (a safetensors header's `__metadata__`, an index's).
+        provenance: Where the content came from, where that is recorded.
+        findings: What the reader noticed on the way.
+    """
+
+    components: tuple[Component, ...]
+    assets: tuple[Asset, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    def component(self, label: str) -> Component:
+        """The component of that label; KeyError where there is none."""
+        for component in self.components:
+            if component.label == label:
+                return component
+        raise KeyError(label)
+
+
+def in_order(components: list[Component]) -> tuple[Component, ...]:
+    """Components sorted as a manifest lists them."""
+    return tuple(sorted(components, key=lambda c: (KINDS.index(c.kind) if c.kind in KINDS else len(KINDS), c.name)))

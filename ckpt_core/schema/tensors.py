@@ -1,0 +1,214 @@
+"""Tensors as boxes over byte ranges: where each element of each tensor lies, without reading any."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
+
+from ckpt_core.schema.dtypes import DType
+
+Box = tuple[tuple[int, ...], tuple[int, ...]]
+"""Offsets and sizes of a part of a tensor, in elements, one of each a dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes of one file: path relative to the checkpoint's root, offset and length in bytes."""
+
+    path: str
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How stored bytes become elements: `raw` (as they are), `zstd`, `torch-zip`, …, and their byte order."""
+
+    name: str = "raw"
+    little_endian: bool = True
+
+
+RAW = Encoding()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stored box of a tensor.
+
+    Attributes:
+        offsets: Where the box starts in the tensor, in elements, one a dimension.
+        sizes: Its size, in elements, one a dimension.
+        stored: The bytes that hold it; None for the live memory of a rank.
+        strides: Distance of neighbours in elements, one a dimension; None for row-major without gaps.
+        encoding: How the bytes are to be decoded.
+        at: Byte at which the box starts in the decoded bytes.
+        owner: The rank that wrote it, where that is known.
+    """
+
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+    stored: ByteRange | None
+    strides: tuple[int, ...] | None = None
+    encoding: Encoding = RAW
+    at: int = 0
+    owner: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """A tensor: logical shape, element type, and its chunks.
+
+    `alias_of` names the tensor whose storage this one shares element for element (tied weights).
+    """
+
+    dtype: DType
+    shape: tuple[int, ...]
+    chunks: tuple[Chunk, ...]
+    alias_of: str | None = None
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its elements in row-major order; replicas and padding do not count."""
+        return self.dtype.nbytes(self.numel)
+
+
+class Outline(NamedTuple):
+    """What a listing needs of a tensor, cheap enough for 20,000 of them.
+
+    `path` and `offset` say where its bytes lie when it is one raw, row-major, little-endian chunk; else `path` is None.
+    """
+
+    dtype: DType
+    shape: tuple[int, ...]
+    path: str | None
+    offset: int
+    alias_of: str | None = None
+
+    @property
+    def numel(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.dtype.nbytes(prod(self.shape))
+
+
+class TensorTable(Mapping[str, TensorEntry]):
+    """Tensors by name. Entries are made when they are asked for; a listing needs only the outlines.
+
+    Args:
+        rows: Whatever the format knows of each tensor, by name, in file order.
+        entry: Makes the entry of a row.
+        outline: Makes the outline of a row.
+    """
+
+    __slots__ = ("_entry", "_outline", "_rows")
+
+    def __init__(
+        self,
+        rows: Mapping[str, Any],
+        *,
+        entry: Callable[[Any], TensorEntry],
+        outline: Callable[[Any], Outline],
+    ) -> None:
+        self._rows = rows
+        self._entry = entry
+        self._outline = outline
+
+    @classmethod
+    def of(cls, entries: Mapping[str, TensorEntry]) -> "TensorTable":
+        """A table of entries that exist already."""
+        return cls(entries, entry=_same, outline=outline_of)
+
+    @classmethod
+    def join(cls, tables: Iterable["TensorTable"]) -> "TensorTable":
+        """The tensors of several tables, one after the other; of a name that comes twice the first wins."""
+        rows: dict[str, tuple[TensorTable, str]] = {}
+        for table in tables:
+            for name in table:
+                rows.setdefault(name, (table, name))
+        return cls(rows, entry=lambda row: row[0][row[1]], outline=lambda row: row[0].outline(row[1]))
+
+    def renamed(self, names: Mapping[str, str]) -> "TensorTable":
+        """The tensors that `names` maps to their new names, in its order; aliases outside of it are dropped."""
+
+        def entry(old: str) -> TensorEntry:
+            found = self[old]
+            alias = names.get(found.alias_of) if found.alias_of else None
+            if alias == found.alias_of:
+                return found
+            return TensorEntry(found.dtype, found.shape, found.chunks, alias)
+
+        def outline(old: str) -> Outline:
+            found = self.outline(old)
+            return found._replace(alias_of=names.get(found.alias_of)) if found.alias_of else found
+
+        return TensorTable({new: old for old, new in names.items()}, entry=entry, outline=outline)
+
+    def __getitem__(self, name: str) -> TensorEntry:
+        return self._entry(self._rows[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"<TensorTable of {len(self)} tensors>"
+
+    def outline(self, name: str) -> Outline:
+        return self._outline(self._rows[name])
+
+    def outlines(self) -> Iterator[tuple[str, Outline]]:
+        """Name and outline of every tensor, in file order."""
+        make = self._outline
+        for name, row in self._rows.items():
+            yield name, make(row)
+
+
+def row_major_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides in elements of a row-major tensor without gaps."""
+    strides: list[int] = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether `strides` walk `shape` in row-major order without gaps; dimensions of size 1 may have any stride."""
+    if 0 in shape:
+        return True
+    expected = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def outline_of(entry: TensorEntry) -> Outline:
+    """The outline of an entry."""
+    if len(entry.chunks) == 1:
+        chunk = entry.chunks[0]
+        whole = chunk.sizes == entry.shape and chunk.strides is None and chunk.encoding == RAW
+        if whole and chunk.stored is not None:
+            return Outline(entry.dtype, entry.shape, chunk.stored.path, chunk.stored.offset + chunk.at, entry.alias_of)
+    return Outline(entry.dtype, entry.shape, None, 0, entry.alias_of)
+
+
+def _same(entry: TensorEntry) -> TensorEntry:
+    return entry

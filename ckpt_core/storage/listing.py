@@ -1,0 +1,38 @@
+"""The two questions that core asks of a place: is something there, and what."""
+
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.locations import Kind
+from ckpt_core.storage.urls import local_path
+
+
+def probe(ref: str) -> Kind | None:
+    """What a path or URL leads to; None for nothing.
+
+    Raises:
+        UnreachableError: The place does not answer, or may not be read.
+    """
+    path = local_path(ref)
+    if path is not None:
+        from ckpt_core.storage import local
+
+        return local.probe(path)
+    from ckpt_core.storage import remote
+
+    return remote.probe_remote(ref)
+
+
+def list_files(ref: str) -> Files:
+    """The listing of a path or URL, taken once.
+
+    Raises:
+        CheckpointNotFoundError: Nothing is there.
+        UnreachableError: The place does not answer, or may not be read.
+    """
+    path = local_path(ref)
+    if path is not None:
+        from ckpt_core.storage import local
+
+        return local.list_local(path)
+    from ckpt_core.storage import remote
+
+    return remote.list_remote(ref)

@@ -1,0 +1,186 @@
+"""Diff: what two checkpoints share and where they differ: names, shapes, types, values, plain state.
+
+Weights that are the same in different formats are identical; a name that a format dropped because it is tied to
+another is said, never passed over.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckpt_core.errors import UsageError
+from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.comparison import Difference, Side, compare
+from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.state import Opaque, State, TensorRef
+from ckpt_core.schema.text import printable
+from ckpt_core.verbs.opening import open_checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDifference:
+    """A tensor both have, and in what it differs. `values` is None where shapes do."""
+
+    component: str
+    name: str
+    dtypes: tuple[str, str]
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    values: Difference | None
+
+
+@dataclass(slots=True)
+class DiffReport:
+    """The differences of two checkpoints.
+
+    Attributes:
+        compared: Tensors that both have.
+        only_first: `component/name` of tensors only the first has; `only_second` likewise.
+        tied: Names that one of them lacks, each with the identical tensor that stands for it.
+        changed: Tensors that both have and that differ.
+        state: Paths of plain state that differ.
+        components: Labels of components that only one of them has, by side.
+    """
+
+    compared: int = 0
+    only_first: list[str] = field(default_factory=list)
+    only_second: list[str] = field(default_factory=list)
+    tied: dict[str, str] = field(default_factory=dict)
+    changed: list[TensorDifference] = field(default_factory=list)
+    state: list[str] = field(default_factory=list)
+    components: dict[str, list[str]] = field(default_factory=lambda: {"first": [], "second": []})
+
+    @property
+    def identical(self) -> bool:
+        differs = self.only_first or self.only_second or self.changed or self.state
+        return not differs and not any(self.components.values())
+
+
+def diff(
+    first: str,
+    second: str,
+    *,
+    component: str | None = None,
+    state: bool = True,
+    options: Mapping[str, Any] | None = None,
+    manager: CkptPluginManager | None = None,
+) -> DiffReport:
+    """Compare two checkpoints, reading each tensor once, in slabs.
+
+    Args:
+        first: A ref; see `load`.
+        second: Another.
+        component: Compare this component only; None for all that either has.
+        state: Compare plain state too.
+        options: Options of the formats.
+        manager: The plugin manager; None for the process's own.
+
+    Raises:
+        CkptError: One of them cannot be opened or read.
+        UsageError: They have nothing that could be compared.
+    """
+    one = open_checkpoint(first, options=options, manager=manager)
+    other = open_checkpoint(second, options=options, manager=manager)
+    report = DiffReport()
+    for label in _labels(one, other, component, report):
+        a, b = one.component(label), other.component(label)
+        _diff_tensors(report, one, a, other, b)
+        if state:
+            report.state += [f"{label}{path}" for path in _diff_state(a.state, b.state)]
+    return report
+
+
+def _labels(one: StoredCheckpoint, other: StoredCheckpoint, asked: str | None, report: DiffReport) -> list[str]:
+    if asked is not None:
+        one.component(asked), other.component(asked)
+        return [asked]
+    mine = [component.label for component in one.manifest.components]
+    theirs = [component.label for component in other.manifest.components]
+    report.components["first"] = [label for label in mine if label not in theirs]
+    report.components["second"] = [label for label in theirs if label not in mine]
+    shared = [label for label in mine if label in theirs]
+    if not shared:
+        raise UsageError(
+            f"{one.location} and {other.location} have no component in common "
+            f"({', '.join(mine) or 'none'}; {', '.join(theirs) or 'none'}); nothing was compared"
+        )
+    return shared
+
+
+def _diff_tensors(
+    report: DiffReport, one: StoredCheckpoint, first: Component, other: StoredCheckpoint, second: Component
+) -> None:
+    lost = [name for name in first.tensors if name not in second.tensors]
+    added = [name for name in second.tensors if name not in first.tensors]
+    identical: set[str] = set()
+    for name in first.tensors:
+        if name in second.tensors:
+            report.compared += 1
+            found = _diff_tensor(one, first, other, second, name)
+            if found is None:
+                identical.add(name)
+            else:
+                report.changed.append(found)
+    for names, checkpoint, component, where in (
+        (lost, one, first, report.only_first),
+        (added, other, second, report.only_second),
+    ):
+        for name in names:
+            twin = _twin(checkpoint, component, name, identical)
+            if twin is None:
+                where.append(f"{component.label}/{name}")
+            else:
+                report.tied[f"{component.label}/{name}"] = twin
+
+
+def _diff_tensor(
+    one: StoredCheckpoint, first: Component, other: StoredCheckpoint, second: Component, name: str
+) -> TensorDifference | None:
+    a, b = first.tensors[name], second.tensors[name]
+    codes, shapes = (a.dtype.code, b.dtype.code), (a.shape, b.shape)
+    if a.shape != b.shape:
+        return TensorDifference(first.label, name, codes, shapes, None)
+    sides = Side(one, first.label, name, a), Side(other, second.label, name, b)
+    values = compare(*sides)
+    return None if values is None else TensorDifference(first.label, name, codes, shapes, values)
+
+
+def _twin(checkpoint: StoredCheckpoint, component: Component, name: str, identical: set[str]) -> str | None:
+    """A tensor of the same component that equals this one in every byte, among those both checkpoints have."""
+    entry = component.tensors[name]
+    if entry.alias_of in identical:
+        return entry.alias_of
+    for other, outline in component.tensors.outlines():
+        if other not in identical or outline.shape != entry.shape or outline.dtype is not entry.dtype:
+            continue
+        if outline.alias_of == name:
+            return other
+        mine = Side(checkpoint, component.label, name, entry)
+        if compare(mine, Side(checkpoint, component.label, other, component.tensors[other])) is None:
+            return other
+    return None
+
+
+def _diff_state(first: State, second: State, path: str = "", depth: int = 0) -> list[str]:
+    """Paths at which two trees differ; tensors are compared elsewhere."""
+    if isinstance(first, TensorRef) and isinstance(second, TensorRef):
+        return []
+    if depth < 100 and isinstance(first, dict) and isinstance(second, dict):
+        keys = [*first, *(key for key in second if key not in first)]
+        pairs = [(f"{path}.{printable(str(key), 60)}", first.get(key, _ABSENT), second.get(key, _ABSENT)) for key in keys]
+    elif depth < 100 and isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        if len(first) != len(second):
+            return [path]
+        pairs = [(f"{path}.{index}", a, b) for index, (a, b) in enumerate(zip(first, second, strict=True))]
+    else:
+        return [] if _equal(first, second) else [path]
+    return [found for where, a, b in pairs for found in _diff_state(a, b, where, depth + 1)]
+
+
+_ABSENT = Opaque("absent")
+
+
+def _equal(first: State, second: State) -> bool:
+    if isinstance(first, float) and isinstance(second, float) and first != first and second != second:
+        return True
+    return type(first) is type(second) and first == second

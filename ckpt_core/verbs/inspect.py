@@ -1,0 +1,100 @@
+"""Inspect: what a checkpoint holds, from its headers; with statistics or fingerprints where they are asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.formats import FormatMatch
+from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.text import printable
+from ckpt_core.verbs.opening import Place, find
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over tensors: aliases count as tensors, their elements and bytes once."""
+
+    tensors: int = 0
+    parameters: int = 0
+    nbytes: int = 0
+    aliases: int = 0
+    by_dtype: dict[str, int] = field(default_factory=dict)
+
+    def add(self, outline: Outline) -> None:
+        self.tensors += 1
+        if outline.alias_of is not None:
+            self.aliases += 1
+            return
+        numel = outline.numel
+        self.parameters += numel
+        self.nbytes += outline.dtype.nbytes(numel)
+        code = outline.dtype.code
+        self.by_dtype[code] = self.by_dtype.get(code, 0) + numel
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "tensors": self.tensors,
+            "parameters": self.parameters,
+            "bytes": self.nbytes,
+            "aliases": self.aliases,
+            "parameters_by_dtype": dict(sorted(self.by_dtype.items())),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What there is at a place. `checkpoint` is None for a container; then `members` says what to choose from."""
+
+    place: Place
+    checkpoint: StoredCheckpoint | None
+    totals: Mapping[str, Totals]
+
+    @property
+    def members(self) -> tuple[FormatMatch, ...]:
+        return self.place.detection.members
+
+
+def inspect(
+    ref: str | None = None,
+    *,
+    hints: Mapping[str, object] | None = None,
+    format: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    manager: CkptPluginManager | None = None,
+) -> Inspection:
+    """Look into a checkpoint, reading headers only. Arguments as for `load`."""
+    place = find(ref, hints=hints, format=format, manager=manager)
+    if place.match is None:
+        return Inspection(place, None, {})
+    checkpoint = place.open(options)
+    return Inspection(place, checkpoint, {c.label: totals_of(c) for c in checkpoint.manifest.components})
+
+
+def totals_of(component: Component) -> Totals:
+    """The totals of a component."""
+    totals = Totals()
+    for _, outline in component.tensors.outlines():
+        totals.add(outline)
+    return totals
+
+
+def select_names(component: Component, patterns: tuple[str, ...]) -> list[str]:
+    """Names of a component's tensors that match any of the globs, in file order; all of them without a glob."""
+    if not patterns:
+        return list(component.tensors)
+    return [name for name in component.tensors if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def tensor_row(name: str, outline: Outline) -> dict[str, Any]:
+    """One line of a listing of tensors."""
+    return {
+        "name": printable(name, 1000),
+        "dtype": outline.dtype.code,
+        "shape": list(outline.shape),
+        "bytes": outline.nbytes,
+        "alias_of": outline.alias_of,
+    }

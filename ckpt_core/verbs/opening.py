@@ -1,0 +1,175 @@
+"""From a ref to an open checkpoint: locate, list, detect, load. Every verb that reads begins here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ckpt_core.codecs.lookalikes import unknown
+from ckpt_core.errors import AmbiguousFormatError, CkptError, UnsupportedFormatError, UsageError
+from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.formats import Confidence, Detection, FormatMatch, LoadRequest
+from ckpt_core.schema.locations import Resolution
+from ckpt_core.schema.text import printable
+from ckpt_core.storage.listing import list_files
+from ckpt_core.verbs.locate import locate
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A located and listed ref, and what the formats say of it.
+
+    Attributes:
+        files: The listing of the checkpoint itself; of a member where the ref picks one.
+        match: The claim that holds; None for a container whose members are to be chosen from.
+    """
+
+    manager: CkptPluginManager
+    resolution: Resolution
+    files: Files
+    detection: Detection
+    match: FormatMatch | None
+
+    def open(self, options: Mapping[str, Any] | None = None) -> StoredCheckpoint:
+        """The checkpoint, its headers read.
+
+        Raises:
+            UsageError: The place holds several checkpoints, or an option is not one of the format's.
+            UnsupportedFormatError: The format is recognised and cannot be read.
+        """
+        match = self.match
+        if match is None:
+            raise _choose_member(self.detection, str(self.files.location))
+        if match.problem is not None:
+            raise UnsupportedFormatError(f"{self.files.location}: {match.problem}", code="CK016")
+        checked = checked_options(self.manager, match.format, options or {})
+        owner = self.manager.of_owner(match.format)
+        checkpoint = owner.load(files=self.files, match=match, request=LoadRequest(checked))
+        if not isinstance(checkpoint, StoredCheckpoint):
+            raise UnsupportedFormatError(f"{self.files.location}: format {match.format} cannot be read yet")
+        return checkpoint
+
+
+def find(
+    ref: str | None,
+    *,
+    hints: Mapping[str, object] | None = None,
+    format: str | None = None,
+    manager: CkptPluginManager | None = None,
+) -> Place:
+    """Locate, list and detect.
+
+    Args:
+        ref: What to open; see `locate`.
+        hints: See `locate`.
+        format: Take it for this format, whatever else is claimed.
+        manager: The plugin manager; None for the process's own.
+
+    Raises:
+        LocateError: Nothing there, or not reachable.
+        AmbiguousFormatError: Two formats claim it equally.
+        UnsupportedFormatError: No format claims it.
+        CorruptError: It is a pointer, a web page, or empty.
+    """
+    manager = manager or get_plugin_manager()
+    resolution = locate(ref, hints=hints, manager=manager)
+    location = resolution.require()
+    files = list_files(location.url)
+    detection = manager.hooks.detect_format(files=files)
+    if location.member is not None:
+        member = pick_member(detection, location.member, str(location))
+        files = files.below(member.root)
+        detection = manager.hooks.detect_format(files=files)
+    if format is not None:
+        return Place(manager, resolution, files, detection, _as_format(manager, detection, format))
+    if detection.rivals:
+        names = ", ".join(sorted({match.format for match in detection.rivals}))
+        raise AmbiguousFormatError(f"{files.location}: equally claimed by {names}; choose one with --format")
+    if detection.best is None and not detection.members:
+        raise unknown(files)
+    if detection.best is not None and detection.best.confidence is Confidence.POSSIBLE:
+        _refuse_impostor(files)
+    return Place(manager, resolution, files, detection, detection.best)
+
+
+def open_checkpoint(
+    ref: str | None,
+    *,
+    hints: Mapping[str, object] | None = None,
+    format: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    manager: CkptPluginManager | None = None,
+) -> StoredCheckpoint:
+    """`find` and `open` in one step."""
+    return find(ref, hints=hints, format=format, manager=manager).open(options)
+
+
+def pick_member(detection: Detection, member: str, place: str) -> FormatMatch:
+    """The match of a container's member, by its root or the last part of it.
+
+    Raises:
+        UsageError: There is none of that name, or several.
+    """
+    found = [match for match in detection.members if match.root == member]
+    found = found or [match for match in detection.members if match.root.rpartition("/")[2] == member]
+    roots = sorted({match.root for match in found})
+    if len(roots) == 1:
+        return found[0]
+    known = ", ".join(printable(root) for root in sorted({match.root for match in detection.members})[:20]) or "none"
+    raise UsageError(f"{place}: no single checkpoint of that name in it; it holds {known}")
+
+
+def checked_options(manager: CkptPluginManager, format: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the format types them.
+
+    Raises:
+        UsageError: The format has no such option (names those that have), or the value is not of its type.
+    """
+    declared = {option.name: option for option in manager.format(format).options}
+    checked = {}
+    for name, value in options.items():
+        if name not in declared:
+            having = [f.name for f in manager.formats() if any(option.name == name for option in f.options)]
+            where = f"formats that have it: {', '.join(having)}" if having else "no format has it"
+            raise UsageError(f"--{name}: format {format} has no such option; {where}")
+        kind = declared[name].type
+        try:
+            checked[name] = _as_bool(value) if kind is bool else kind(value)
+        except ValueError:
+            raise UsageError(f"--{name} {value}: not {kind.__name__}") from None
+    return checked
+
+
+def _as_bool(value: Any) -> bool:
+    text = str(value).lower()
+    if text in ("true", "1", "yes", ""):
+        return True
+    if text in ("false", "0", "no"):
+        return False
+    raise ValueError(value)
+
+
+def _as_format(manager: CkptPluginManager, detection: Detection, format: str) -> FormatMatch:
+    manager.format(format)
+    for match in detection.matches:
+        if match.format == format and not match.root:
+            return match
+    return FormatMatch(format, Confidence.POSSIBLE, "asked for with --format")
+
+
+def _refuse_impostor(files: Files) -> None:
+    from ckpt_core.codecs.lookalikes import impostor
+
+    for path, entry in list(files.entries.items())[:1]:
+        error: CkptError | None = impostor(path, files.head(path), entry.size)
+        if error is not None:
+            raise error
+
+
+def _choose_member(detection: Detection, place: str) -> UsageError:
+    roots = sorted({match.root for match in detection.members})
+    shown = ", ".join(printable(root) for root in roots[:10]) + (", …" if len(roots) > 10 else "")
+    return UsageError(
+        f"{place}: holds {len(roots)} checkpoints ({shown}); name one as {place}#{printable(roots[0])}",
+    )

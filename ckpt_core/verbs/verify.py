@@ -1,0 +1,85 @@
+"""Verify: everything that is wrong with a checkpoint, found at the depth that was asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ckpt_core.errors import CorruptError, LoadError
+from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyReport, VerifyRequest, sorted_findings
+from ckpt_core.verbs.opening import Place, find
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A report, and what it is about."""
+
+    place: Place
+    report: VerifyReport
+
+
+def verify(
+    ref: str | None = None,
+    *,
+    depth: Depth = Depth.LAYOUT,
+    hints: Mapping[str, object] | None = None,
+    format: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    manager: CkptPluginManager | None = None,
+) -> Verification:
+    """Check a checkpoint.
+
+    Args:
+        ref: See `load`.
+        depth: LAYOUT reads headers; BYTES every byte, against the checksums there are; VALUES looks for NaN too.
+        hints: See `load`.
+        format: See `load`.
+        options: See `load`.
+        manager: See `load`.
+
+    Returns:
+        A report; damage is in its findings, not raised.
+
+    Raises:
+        CkptError: Nothing could be checked: not there, not reachable, of no known format, or unsafe.
+    """
+    place = find(ref, hints=hints, format=format, manager=manager)
+    checkpoint, failure = _open(place, options)
+    request = VerifyRequest(depth, dict(options or {}))
+    report = place.manager.hooks.verify(files=place.files, checkpoint=checkpoint, request=request)
+    findings = list(report.findings)
+    if failure is not None and not any(f.severity is Severity.ERROR and f.path == failure.path for f in findings):
+        findings.append(failure)
+    tensors, nbytes = _measure(checkpoint)
+    if checkpoint is not None and not tensors and not _has_state(checkpoint):
+        findings.append(Finding("CK007", Severity.ERROR, f"{place.files.location}: holds no tensor and no state"))
+    full = replace(
+        report,
+        findings=sorted_findings(findings),
+        checked_tensors=tensors,
+        checked_bytes=nbytes if depth > Depth.LAYOUT else 0,
+    )
+    return Verification(place, full)
+
+
+def _open(place: Place, options: Mapping[str, Any] | None) -> tuple[StoredCheckpoint | None, Finding | None]:
+    try:
+        return place.open(options), None
+    except (CorruptError, LoadError) as error:
+        return None, Finding.of_error(error)
+
+
+def _measure(checkpoint: StoredCheckpoint | None) -> tuple[int, int]:
+    if checkpoint is None:
+        return 0, 0
+    tensors = nbytes = 0
+    for component in checkpoint.manifest.components:
+        for _, outline in component.tensors.outlines():
+            tensors += 1
+            nbytes += 0 if outline.alias_of else outline.nbytes
+    return tensors, nbytes
+
+
+def _has_state(checkpoint: StoredCheckpoint) -> bool:
+    return any(component.state not in (None, {}, []) for component in checkpoint.manifest.components)

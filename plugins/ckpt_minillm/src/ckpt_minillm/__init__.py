@@ -1,0 +1,1 @@
+"""MiniLLM and minimind checkpoints for ckpt."""
