@@ -9,14 +9,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pluggy
 
 import ckpt_core
 from ckpt_core.errors import PluginError, UnsupportedFormatError
-from ckpt_core.hookspecs import PROJECT, Hooks, Specs, hookimpl
+from ckpt_core.hookspecs import PROJECT, Hooks, Specs
 from ckpt_core.manager.discovery import EntryPoint, find_entry_points, unmet_requirement
 from ckpt_core.manager.guard import Failures, guarded
 from ckpt_core.manager.policy import Policy
@@ -63,15 +62,25 @@ class CkptPluginManager(pluggy.PluginManager):
             PluginError: A hook it implements is not one of ours or asks for what we do not pass, or a format that it
                 owns has an owner already.
         """
-        label = name or getattr(plugin, "__name__", None) or type(plugin).__name__
-        registered = super().register(_guarded_copy(plugin, label, self.failures), name=label)
+        label = super().register(plugin, name=name)
+        if label is None:
+            return None
         try:
-            self._check(label, plugin)
+            self._check(label)
+            self._guard(label, plugin)
+            self._own_formats(label, plugin)
         except Exception:
-            self.unregister(name=label)
+            self.unregister(plugin)
             raise
         self._put_policy_outermost()
-        return registered
+        return label
+
+    def unregister(self, plugin: Any = None, name: str | None = None) -> Any:
+        """Unregister a plugin, by itself or by name; its formats have no owner then."""
+        label = name or self.get_name(plugin)
+        self._formats = tuple(format for format in self._formats if self._owners[format.name] != label)
+        self._owners = {format: owner for format, owner in self._owners.items() if owner != label}
+        return super().unregister(plugin, name)
 
     def formats(self) -> tuple[Format, ...]:
         """Every format, by name."""
@@ -85,26 +94,38 @@ class CkptPluginManager(pluggy.PluginManager):
         known = ", ".join(format.name for format in self._formats)
         raise UnsupportedFormatError(f"{name}: no installed plugin owns this format; known are {known}")
 
-    def owner(self, format: str) -> str:
-        """The plugin that owns a format."""
-        self.format(format)
-        return self._owners[format]
+    def owner(self, format: str) -> str | None:
+        """The plugin that owns a format; None where none does."""
+        return self._owners.get(format)
 
-    def of_owner(self, format: str) -> Hooks:
-        """The hooks of the owner of a format alone, for `load` and `save`: nobody else may answer."""
-        owner = self.owner(format)
-        others = [plugin for plugin in self.get_plugins() if self.get_name(plugin) != owner]
-        return cast(Hooks, SimpleNamespace(**{n: self.subset_hook_caller(n, others) for n in ("load", "save")}))
-
-    def _check(self, label: str, plugin: Any) -> None:
+    def _check(self, label: str) -> None:
         try:
             self.check_pending()
         except pluggy.PluginValidationError as error:
-            raise PluginError(f"plugin {label}: {error}; is it made for a newer ckpt-core?") from error
-        offered = getattr(plugin, "formats", None)
-        if not _is_hook(offered):
+            reason = " ".join(str(error).split())
+            raise PluginError(f"plugin {label}: {reason}; is it made for another version of ckpt-core?") from error
+
+    def _guard(self, label: str, plugin: Any) -> None:
+        for caller in self.get_hookcallers(plugin) or ():
+            assert caller.spec is not None
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is not plugin or implementation.hookwrapper or implementation.wrapper:
+                    continue
+                implementation.function = guarded(
+                    implementation.function,
+                    plugin=label,
+                    hook=caller.name,
+                    takes=tuple(implementation.argnames),
+                    given=tuple(caller.spec.argnames),
+                    failures=self.failures,
+                    owner=self.owner,
+                )
+                implementation.argnames = tuple(caller.spec.argnames)
+
+    def _own_formats(self, label: str, plugin: Any) -> None:
+        if not _is_hook(getattr(plugin, "formats", None)):
             return
-        new = tuple(offered() or ())
+        new = tuple(plugin.formats() or ())
         for format in new:
             if format.name in self._owners:
                 raise PluginError(
@@ -160,22 +181,6 @@ def _problem(error: BaseException) -> str:
 
 def _is_hook(function: Any) -> bool:
     return callable(function) and getattr(function, f"{PROJECT}_impl", None) is not None
-
-
-def _guarded_copy(plugin: Any, label: str, failures: Failures) -> Any:
-    """A namespace with the plugin's hook implementations, each guarded; wrappers are passed on as they are."""
-    copy = SimpleNamespace(__name__=label, plugin=plugin)
-    for name in dir(plugin):
-        function = getattr(plugin, name, None)
-        if not _is_hook(function):
-            continue
-        options = getattr(function, f"{PROJECT}_impl")
-        if options.get("wrapper") or options.get("hookwrapper"):
-            setattr(copy, name, function)
-        else:
-            guard = guarded(function, plugin=label, hook=options.get("specname") or name, failures=failures)
-            setattr(copy, name, hookimpl(**options)(guard))
-    return copy
 
 
 @cache

@@ -1,6 +1,7 @@
 """The checkpoint that every format returns: a manifest over listed files, and reads of boxes out of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from ckpt_core.errors import UsageError
 from ckpt_core.reading.boxes import read_box
@@ -9,6 +10,9 @@ from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.tensors import Box
 from ckpt_core.schema.text import printable
+
+if TYPE_CHECKING:
+    import torch
 
 
 class StoredCheckpoint(Checkpoint):
@@ -72,3 +76,32 @@ class StoredCheckpoint(Checkpoint):
         self.settle()
         read_box(self.files, name, entry, box, out.cast("B"))
         return out
+
+    def to_torch(
+        self,
+        component: str | None = None,
+        *,
+        names: Iterable[str] | None = None,
+        mapped: bool = False,
+        separate: bool = False,
+        dtype: "torch.dtype | None" = None,
+    ) -> "dict[str, torch.Tensor]":
+        """The tensors of a component as torch tensors on the CPU, by name.
+
+        Args:
+            component: Its label; None for the model, or the only component.
+            names: Which tensors; None for all.
+            mapped: Map local files instead of reading them: nothing is copied until it is touched, and writing to a
+                tensor changes this process's copy only. The file must not be shortened meanwhile.
+            separate: Give each tensor memory of its own. Without it those of one file share one storage, so that
+                `torch.save` of one writes all.
+            dtype: Cast floating tensors of 16 bits and more on the way; None keeps each as it is stored.
+
+        Raises:
+            CorruptError: A file ends early, or elements are stored nowhere.
+            UnsupportedFormatError: Torch has no such element type.
+        """
+        from ckpt_core.reading.torch_tensors import to_torch
+
+        label = self.component(component).label
+        return to_torch(self, label, names, mapped=mapped, separate=separate, dtype=dtype)

@@ -99,7 +99,8 @@ class Checkpoint(ABC):
 
 
 class Target(ABC):
-    """A staged place to write a checkpoint to. `options` are the format's own, as it declares them."""
+    """A staged place to write a checkpoint to, in a format. `options` are the format's own, as it declares them."""
 
     location: Location
+    format: str
     options: Mapping[str, Any]

@@ -44,8 +44,7 @@ class Place:
         if match.problem is not None:
             raise UnsupportedFormatError(f"{self.files.location}: {match.problem}", code="CK016")
         checked = checked_options(self.manager, match.format, options or {})
-        owner = self.manager.of_owner(match.format)
-        checkpoint = owner.load(files=self.files, match=match, request=LoadRequest(checked))
+        checkpoint = self.manager.hooks.load(files=self.files, match=match, request=LoadRequest(checked))
         if not isinstance(checkpoint, StoredCheckpoint):
             raise UnsupportedFormatError(f"{self.files.location}: format {match.format} cannot be read yet")
         return checkpoint
