@@ -111,7 +111,8 @@ class CkptPluginManager(pluggy.PluginManager):
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is not plugin or implementation.hookwrapper or implementation.wrapper:
                     continue
-                implementation.function = guarded(
+                # pluggy calls implementations made by register() itself; this is the one place to stand between.
+                implementation.function = guarded(  # type: ignore[misc]
                     implementation.function,
                     plugin=label,
                     hook=caller.name,
@@ -120,7 +121,7 @@ class CkptPluginManager(pluggy.PluginManager):
                     failures=self.failures,
                     owner=self.owner,
                 )
-                implementation.argnames = tuple(caller.spec.argnames)
+                implementation.argnames = tuple(caller.spec.argnames)  # type: ignore[misc]
 
     def _own_formats(self, label: str, plugin: Any) -> None:
         if not _is_hook(getattr(plugin, "formats", None)):

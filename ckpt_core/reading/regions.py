@@ -6,9 +6,9 @@ each worker reading one contiguous part of it, leaves the copy alone.
 
 import mmap
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 from ckpt_core import knobs
+from ckpt_core.reading.workers import run
 from ckpt_core.schema.access import Files
 from ckpt_core.storage.local import fill, open_regular
 
@@ -55,16 +55,15 @@ def read_region(files: Files, path: str, offset: int, length: int) -> mmap.mmap:
 
 def read_parallel(files: Files, path: str, offset: int, out: memoryview) -> None:
     """Fill `out` from byte `offset` of a file, each worker one contiguous part."""
-    workers = min(knobs.workers(), max(len(out) // _WORTH_A_WORKER, 1))
-    share = -(-len(out) // workers)
     local = files.local_path(path)
+    workers = min(knobs.workers(), max(len(out) // _WORTH_A_WORKER, 1))
     if workers == 1 or local is None:
         files.read_into(path, offset, out)
         return
+    share = -(-len(out) // workers)
     descriptor = open_regular(local, path)
     try:
-        with ThreadPoolExecutor(workers) as pool:
-            parts = range(0, len(out), share)
-            list(pool.map(lambda at: fill(descriptor, path, offset + at, out[at : at + share]), parts))
+        parts = [[at] for at in range(0, len(out), share)]
+        run(lambda part: fill(descriptor, path, offset + part[0], out[part[0] : part[0] + share]), parts)
     finally:
         os.close(descriptor)

@@ -4,12 +4,11 @@ Memory: two slabs a worker, whatever the size of the checkpoint.
 """
 
 from collections.abc import Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 
-from ckpt_core import knobs
 from ckpt_core.errors import CkptError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.digests import read_slabs
+from ckpt_core.reading.workers import run, stretches
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.text import printable
 
@@ -21,13 +20,9 @@ def sweep(checkpoint: StoredCheckpoint, *, values: bool, leave_out: Set[str | No
     """What reading every tensor shows: a read that fails, and with `values` NaN (ERROR) and infinities (WARNING)."""
     checkpoint.settle()
     jobs = [job for job in tensor_jobs(checkpoint) if job[1] not in leave_out]
-    shares = split_evenly(jobs, knobs.workers())
-    if len(shares) == 1:
-        yield from _sweep_share(checkpoint, shares[0], values)
-        return
-    with ThreadPoolExecutor(len(shares)) as pool:
-        for findings in pool.map(lambda share: list(_sweep_share(checkpoint, share, values)), shares):
-            yield from findings
+    shares = stretches(jobs, [job[2] for job in jobs])
+    for findings in run(lambda share: list(_sweep_share(checkpoint, share, values)), shares):
+        yield from findings
 
 
 def tensor_jobs(checkpoint: StoredCheckpoint) -> list[Job]:
@@ -39,19 +34,6 @@ def tensor_jobs(checkpoint: StoredCheckpoint) -> list[Job]:
                 found.append((outline.path or "", outline.offset, (component.label, name, outline.nbytes)))
     found.sort()
     return [job for _, _, job in found]
-
-
-def split_evenly(jobs: Sequence[Job], shares: int) -> list[list[Job]]:
-    """At most `shares` stretches of jobs, in order, of about as many bytes each."""
-    total = sum(job[2] for job in jobs)
-    result: list[list[Job]] = [[]]
-    done = 0
-    for job in jobs:
-        if len(result) < shares and done >= total * len(result) / shares and result[-1]:
-            result.append([])
-        result[-1].append(job)
-        done += job[2]
-    return result
 
 
 def _sweep_share(checkpoint: StoredCheckpoint, jobs: Sequence[Job], values: bool) -> Iterator[Finding]:

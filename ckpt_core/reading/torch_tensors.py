@@ -6,11 +6,12 @@ view. Such views share that storage: `torch.save` of one would write all. `separ
 
 import mmap
 from collections.abc import Iterable
+from math import prod
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import UnsupportedFormatError
+from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.regions import map_region, read_region
+from ckpt_core.reading.regions import map_region, new_region, read_region
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import Outline, row_major_strides
@@ -18,6 +19,8 @@ from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     import torch
+
+_HUGE_PAGE = 2 << 20
 
 _TORCH_NAME = {
     DType.BOOL: "bool",
@@ -50,7 +53,7 @@ def torch_dtype(dtype: DType) -> "torch.dtype":
     name = _TORCH_NAME.get(dtype)
     if name is None or not hasattr(torch, name):
         raise UnsupportedFormatError(f"{dtype.code}: this torch has no such type; read its bytes with .read")
-    return getattr(torch, name)  # type: ignore[no-any-return]
+    return getattr(torch, name)
 
 
 def to_torch(
@@ -60,10 +63,13 @@ def to_torch(
     *,
     mapped: bool = False,
     separate: bool = False,
+    dtype: "torch.dtype | None" = None,
 ) -> "dict[str, torch.Tensor]":
     """Tensors of a component on the CPU, by name. See `StoredCheckpoint.to_torch`."""
     checkpoint.settle()
     table = checkpoint.component(label).tensors
+    if dtype is not None:
+        return _cast(checkpoint, label, list(table if names is None else names), dtype)
     plain: dict[str, list[tuple[str, Outline]]] = {}
     result: dict[str, Any] = dict.fromkeys(table if names is None else names)
     others: list[str] = []
@@ -122,7 +128,7 @@ def _read_alone(checkpoint: StoredCheckpoint, label: str, name: str, done: "dict
 
     entry = checkpoint.component(label).tensors[name]
     if entry.alias_of is not None and done.get(entry.alias_of) is not None:
-        return done[entry.alias_of]  # type: ignore[no-any-return]
+        return done[entry.alias_of]
     dtype = torch_dtype(entry.dtype) if entry.dtype.itemsize else None
     if dtype is None:
         raise UnsupportedFormatError(f"{printable(name)}: torch has no {entry.dtype.code}; read its bytes with .read")
@@ -137,3 +143,32 @@ def writable_bytes(tensor: "torch.Tensor") -> memoryview:
     import torch
 
     return memoryview(tensor.detach().reshape(-1).view(torch.uint8).numpy())
+
+
+def _cast(checkpoint: StoredCheckpoint, label: str, names: list[str], dtype: "torch.dtype") -> "dict[str, torch.Tensor]":
+    """Tensors of which the floating ones of 16 bits and more become `dtype`, each in memory of its own."""
+    import torch
+
+    from ckpt_core.reading.torch_fill import Fill, fill_tensors
+
+    if not dtype.is_floating_point or dtype.itemsize < 2:
+        raise UsageError(f"{dtype}: tensors are cast to floating types of 16 bits and more")
+    table = checkpoint.component(label).tensors
+    result = {}
+    for name in names:
+        outline = table.outline(name)
+        own = torch_dtype(outline.dtype)
+        wide = outline.dtype.is_float and outline.dtype.bits >= 16
+        result[name] = empty_tensor(outline.shape, dtype if wide else own)
+    fill_tensors(checkpoint, [Fill(tensor, label, name) for name, tensor in result.items()], done=lambda _: None)
+    return result
+
+
+def empty_tensor(shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
+    """An uninitialised CPU tensor, in huge pages where it is large enough to have some."""
+    import torch
+
+    nbytes = prod(shape) * dtype.itemsize
+    if nbytes < _HUGE_PAGE:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(new_region(nbytes), dtype=dtype, count=prod(shape)).reshape(shape)

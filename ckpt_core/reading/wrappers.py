@@ -1,0 +1,70 @@
+"""Names that training wrappers prepend or insert, taken off so that a wrapped and a plain model's tensors meet.
+
+`module.` comes from DataParallel and DistributedDataParallel, `_orig_mod.` from torch.compile, `_fsdp_wrapped_module.`
+from FSDP1, `_checkpoint_wrapped_module.` from activation checkpointing. All but the first may stand anywhere in a name.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_ANYWHERE = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+_LEADING = "module"
+
+
+@dataclass(slots=True)
+class NameMap:
+    """Which stored tensor goes where.
+
+    Attributes:
+        pairs: Stored name by target name.
+        missing: Target names for which nothing is stored.
+        unexpected: Stored names that have no target.
+        stripped: The wrapper names that were taken off to make pairs, each with how often.
+    """
+
+    pairs: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    stripped: dict[str, int] = field(default_factory=dict)
+
+
+def strip_wrappers(name: str) -> tuple[str, list[str]]:
+    """A name without wrapper parts, and the parts that were taken off.
+
+    A `module` that is not before everything else is kept: models do have submodules of that name.
+    """
+    kept: list[str] = []
+    removed: list[str] = []
+    for part in name.split("."):
+        if part in _ANYWHERE or (part == _LEADING and not kept):
+            removed.append(part)
+        else:
+            kept.append(part)
+    return ".".join(kept), removed
+
+
+def match_names(targets: Iterable[str], stored: Iterable[str]) -> NameMap:
+    """Pair names that are equal, then those that are equal without wrapper parts on either side."""
+    result = NameMap()
+    wanted, having = list(targets), dict.fromkeys(stored)
+    for name in wanted:
+        if name in having:
+            result.pairs[name] = name
+            del having[name]
+    by_bare: dict[str, str] = {}
+    for name in having:
+        by_bare.setdefault(strip_wrappers(name)[0], name)
+    for name in wanted:
+        if name in result.pairs:
+            continue
+        bare, off_target = strip_wrappers(name)
+        found = by_bare.pop(bare, None)
+        if found is None:
+            result.missing.append(name)
+            continue
+        result.pairs[name] = found
+        for part in (*strip_wrappers(found)[1], *off_target):
+            result.stripped[part] = result.stripped.get(part, 0) + 1
+    used = set(result.pairs.values())
+    result.unexpected = [name for name in having if name not in used]
+    return result

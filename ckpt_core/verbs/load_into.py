@@ -1,0 +1,251 @@
+"""Load into: a model's parameters and buffers filled in place, or nothing touched and one clear error.
+
+Everything that can be known is checked before the first byte is written: names, shapes, coverage, and where the bytes
+lie. A read that fails after that says what had been filled; `atomic=True` stages in fresh memory and swaps instead.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.errors import CkptError, LoadError
+from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.coverage import check_component
+from ckpt_core.reading.wrappers import NameMap, match_names
+from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.text import printable
+from ckpt_core.verbs.load import load
+
+if TYPE_CHECKING:
+    import torch
+
+    from ckpt_core.reading.torch_fill import Fill
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What was loaded, and what was not.
+
+    Attributes:
+        source: Where from.
+        component: The component that was loaded.
+        matched: Names in the module that were filled.
+        missing: Names in the module for which nothing is stored; they keep their values.
+        unexpected: Stored names that the module does not have.
+        mismatched: Names whose shapes differ: (stored, module).
+        tied: Names that the module shares with one that was filled.
+        cast: Names whose stored type was converted to the module's: (stored, module).
+        stripped: Wrapper names taken off to match, each with how often.
+        coverage: Share of the module's elements that were filled, from 0 to 1.
+    """
+
+    source: str
+    component: str
+    matched: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    tied: Mapping[str, str] = field(default_factory=dict)
+    cast: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    stripped: Mapping[str, int] = field(default_factory=dict)
+    coverage: float = 0.0
+
+    def summary(self) -> str:
+        """One line."""
+        parts = [f"{len(self.matched)} tensors matched ({self.coverage:.1%})"]
+        for label in ("missing", "unexpected", "mismatched", "tied", "cast"):
+            names = getattr(self, label)
+            if names:
+                parts.append(f"{len(names)} {label} ({_some(list(names))})")
+        if self.stripped:
+            parts.append("stripped " + ", ".join(f"{part}. ×{count}" for part, count in self.stripped.items()))
+        return f"{self.source}: {', '.join(parts)}"
+
+
+class LoadRefusedError(LoadError):
+    """Nothing was written. `report` says what did not fit."""
+
+    def __init__(self, message: str, report: LoadReport) -> None:
+        super().__init__(message, code="LD001")
+        self.report = report
+
+
+class LoadInterruptedError(LoadError):
+    """A read failed midway. `filled` are the module's names that hold their new values; others may hold a part."""
+
+    def __init__(self, message: str, filled: tuple[str, ...]) -> None:
+        super().__init__(message, code="LD002")
+        self.filled = filled
+
+
+def load_into(
+    module: "torch.nn.Module",
+    ref: str | StoredCheckpoint | None = None,
+    *,
+    hints: Mapping[str, object] | None = None,
+    component: str | None = None,
+    format: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    min_coverage: float = 1.0,
+    allow_unexpected: bool | Sequence[str] = (),
+    atomic: bool = False,
+    manager: CkptPluginManager | None = None,
+) -> LoadReport:
+    """Fill a module's parameters and persistent buffers from a checkpoint.
+
+    Args:
+        module: Its tensors keep their type and device; stored ones are cast where they differ, which is reported.
+        ref: What to load, as for `load`, or an open checkpoint.
+        hints: As for `load`.
+        component: Label of the component; None for the model, or the only one.
+        format: As for `load`.
+        options: As for `load`.
+        min_coverage: Least share of the module's elements that must be filled, from 0 to 1.
+        allow_unexpected: Stored tensors the module does not have are refused, but for names that match one of these
+            globs; True allows all.
+        atomic: Read everything into fresh memory and swap it in at the end, so that a failed read changes nothing.
+        manager: As for `load`.
+
+    Returns:
+        The report. Zero matched tensors are an error whatever the options say.
+
+    Raises:
+        LoadRefusedError: It does not fit; the module is unchanged.
+        LoadInterruptedError: A read failed after the first byte was written (never with `atomic`).
+        CkptError: The checkpoint cannot be found, opened or read.
+    """
+    if isinstance(ref, StoredCheckpoint):
+        checkpoint = ref
+    else:
+        checkpoint = load(ref, hints=hints, format=format, options=options, manager=manager)
+    part = checkpoint.component(component)
+    targets: dict[str, torch.Tensor] = module.state_dict(keep_vars=True)
+    names = match_names(targets, part.tensors)
+    report = _report(checkpoint, part, targets, names)
+    _refuse(report, targets, min_coverage, allow_unexpected)
+    _prove(checkpoint, part, set(names.pairs.values()))
+    _fill(checkpoint, part, {name: targets[name] for name in report.matched}, names, atomic)
+    return report
+
+
+def _report(
+    checkpoint: StoredCheckpoint, part: Component, targets: "Mapping[str, torch.Tensor]", names: NameMap
+) -> LoadReport:
+    from ckpt_core.reading.torch_tensors import torch_dtype
+
+    mismatched, cast, matched = {}, {}, []
+    for name, stored in names.pairs.items():
+        outline, target = part.tensors.outline(stored), targets[name]
+        if outline.shape != tuple(target.shape):
+            mismatched[name] = (outline.shape, tuple(target.shape))
+            continue
+        matched.append(name)
+        if torch_dtype(outline.dtype) is not target.dtype:
+            cast[name] = (outline.dtype.code, str(target.dtype).removeprefix("torch."))
+    filled = {id(targets[name]): name for name in matched}
+    tied = {name: filled[id(targets[name])] for name in names.missing if id(targets[name]) in filled}
+    elements = {id(tensor): tensor.numel() for tensor in targets.values()}
+    total = sum(elements.values())
+    return LoadReport(
+        source=str(checkpoint.location),
+        component=part.label,
+        matched=tuple(matched),
+        missing=tuple(name for name in names.missing if name not in tied),
+        unexpected=tuple(names.unexpected),
+        mismatched=mismatched,
+        tied=tied,
+        cast=cast,
+        stripped=names.stripped,
+        coverage=sum(elements[key] for key in filled) / total if total else 0.0,
+    )
+
+
+def _refuse(
+    report: LoadReport,
+    targets: "Mapping[str, torch.Tensor]",
+    min_coverage: float,
+    allow_unexpected: bool | Sequence[str],
+) -> None:
+    where = f"{report.source}, {report.component}"
+    if not report.matched:
+        raise LoadRefusedError(
+            f"{where}: no tensor of it fits the module (stored: {_some(report.unexpected)}; "
+            f"module: {_some(report.missing)}); nothing was loaded",
+            report,
+        )
+    if report.mismatched:
+        name, (stored, wanted) = next(iter(report.mismatched.items()))
+        raise LoadRefusedError(
+            f"{where}: {len(report.mismatched)} shapes differ ({printable(name)}: stored {list(stored)}, "
+            f"module {list(wanted)}); nothing was loaded",
+            report,
+        )
+    if report.coverage < min_coverage:
+        raise LoadRefusedError(
+            f"{where}: fills {report.coverage:.1%} of the module, {min_coverage:.1%} is asked; "
+            f"missing {_some(report.missing)}; nothing was loaded",
+            report,
+        )
+    patterns = ("*",) if allow_unexpected is True else tuple(allow_unexpected or ())
+    refused = [name for name in report.unexpected if not any(fnmatchcase(name, pattern) for pattern in patterns)]
+    if refused:
+        raise LoadRefusedError(
+            f"{where}: {len(refused)} stored tensors have no place in the module ({_some(refused)}); "
+            "nothing was loaded; name them in allow_unexpected if that is meant",
+            report,
+        )
+    on_meta = [name for name in report.matched if targets[name].is_meta]
+    if on_meta:
+        raise LoadRefusedError(
+            f"{where}: {len(on_meta)} tensors of the module have no memory (meta device: {_some(on_meta)}); "
+            "call module.to_empty(device=…) first",
+            report,
+        )
+
+
+def _prove(checkpoint: StoredCheckpoint, part: Component, wanted: set[str]) -> None:
+    """Raise before the first write where a tensor's bytes are not where the table says."""
+    for finding in check_component(checkpoint.files, part):
+        if finding.tensor in wanted:
+            raise LoadError(f"{finding.message}; nothing was loaded", code=finding.code, path=finding.path)
+    checkpoint.settle()
+
+
+def _fill(
+    checkpoint: StoredCheckpoint, part: Component, targets: "dict[str, torch.Tensor]", names: NameMap, atomic: bool
+) -> None:
+    from ckpt_core.reading.torch_fill import Fill, fill_tensors
+
+    staged = {name: _fresh(tensor) for name, tensor in targets.items()} if atomic else targets
+    fills: list[Fill] = [Fill(tensor.detach(), part.label, names.pairs[name]) for name, tensor in staged.items()]
+    targets_of = {names.pairs[name]: name for name in targets}
+    filled: list[str] = []
+    try:
+        fill_tensors(checkpoint, fills, done=lambda stored: filled.append(targets_of[stored]))
+    except CkptError as error:
+        if atomic:
+            raise
+        raise LoadInterruptedError(
+            f"{error.message}; {len(filled)} of {len(fills)} tensors had been filled, the others may hold a part",
+            tuple(filled),
+        ) from error
+    if atomic:
+        for name, tensor in targets.items():
+            tensor.data = staged[name]
+
+
+def _fresh(tensor: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    from ckpt_core.reading.torch_tensors import empty_tensor
+
+    if tensor.device.type == "cpu" and tensor.is_contiguous():
+        return empty_tensor(tuple(tensor.shape), tensor.dtype)
+    return torch.empty_like(tensor)
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    shown = ", ".join(printable(name, 80) for name in names[:most])
+    return f"{shown}, … {len(names) - most} more" if len(names) > most else shown or "nothing"
