@@ -3,7 +3,7 @@
 The C unpickler trusts a stream in two ways that a file can abuse. It reserves memory for whatever index or length an
 opcode names: the scan bounds those. And it hashes every key of a dict and every member of a set at once, which takes
 exponential time, or overflows the C stack, for tuples nested in themselves: so the scan hands back a stream in which
-dicts and sets are asked of `persistent_load`, whose answer looks at a key before it hashes it. Frames are merged to one.
+dicts and sets are asked of `persistent_load`, whose answer looks at a key before hashing it. Frames are merged to one.
 
 Opcodes and their operands: CPython, `Lib/pickletools.py`. The text opcodes of protocol 0, the extension registry,
 out-of-band buffers and DUP are refused: no file of torch or numpy has them.
@@ -83,7 +83,7 @@ class Head:
     strings: tuple[str, ...]
 
 
-class Truncated(Exception):
+class TruncatedError(Exception):
     """The buffer ends before the stream does; at least `needed` bytes of it are needed."""
 
     def __init__(self, needed: int) -> None:
@@ -101,7 +101,7 @@ def scan(data: bytes, start: int = 0, *, path: str, available: int | None = None
         available: Bytes that `data` would have if it were read to its end; None where it was.
 
     Raises:
-        Truncated: `data` ends before the stream, and there is more to read.
+        TruncatedError: `data` ends before the stream, and there is more to read.
         CorruptError: PK001, not a pickle stream.
         BudgetError: PK002, more opcodes than `knobs.header_limit` allows.
     """
@@ -116,7 +116,7 @@ def scan_head(head: bytes, start: int = 0) -> Head:
     walk = _Walk(head, start, len(head) + knobs.header_limit(), "", strings.append)
     try:
         walk.run()
-    except (Truncated, CorruptError, BudgetError):
+    except (TruncatedError, CorruptError, BudgetError):
         pass  # what was seen so far is the answer
     return Head(frozenset(walk.globals), tuple(strings))
 
@@ -244,7 +244,7 @@ class _Walk:
 
     def _short(self, needed: int) -> Exception:
         if needed <= self.available:
-            return Truncated(needed)
+            return TruncatedError(needed)
         return self._corrupt(len(self.data), "it ends in the middle of a value")
 
     def _corrupt(self, at: int, reason: str) -> CorruptError:

@@ -1,0 +1,91 @@
+"""What to make of a name that a pickle asks for, when it is not one of those that we build data from.
+
+Nothing is imported in either case. The lists here only decide how loudly we speak: a name of the standard library, of
+torch or of numpy that is known not to be plain data makes the file *unsafe*, because loading it elsewhere would run
+code; any other name is recorded as *unknown*.
+"""
+
+import re
+import sys
+from enum import Enum
+
+_BUILTINS = """
+    bool bytearray bytes complex dict float frozenset int list object range set slice str tuple type
+    Ellipsis NotImplemented
+"""
+_BENIGN = frozenset(
+    [
+        *(f"builtins.{name}" for name in _BUILTINS.split()),
+        *(f"datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone")),
+        "argparse.Namespace",
+        "collections.defaultdict",
+        "collections.deque",
+        "decimal.Decimal",
+        "fractions.Fraction",
+        "random.Random",
+        "types.NoneType",
+        "types.SimpleNamespace",
+        "uuid.SafeUUID",
+        "uuid.UUID",
+        "numpy.matrix",
+        "numpy.ndarray",
+        "numpy.recarray",
+        "numpy.rec.recarray",
+        "numpy.ma.core._mareconstruct",
+        "numpy.random._pickle.__bit_generator_ctor",
+        "numpy.random._pickle.__generator_ctor",
+        "numpy.random._pickle.__randomstate_ctor",
+        "torch.device",
+        "torch.finfo",
+        "torch.iinfo",
+        "torch.serialization._get_layout",
+    ]
+)
+
+# Classes of these modules hold data; so do torch's and numpy's, which are written in CamelCase.
+_DATA_MODULES = re.compile(r"(collections|pathlib|torch|numpy)(\.\w+)*\._*[A-Z]\w*")
+# Plain constants and pure functions, as pickled modules and optimizers hold them.
+_CONSTANTS = re.compile(
+    r"numpy\.(bool_?|u?int\d+|float\d+|complex\d+|longlong|ulonglong|str_|bytes_|void|object_)"
+    r"|torch\.(u?int\d+|bits\w+|q?u?int\d\w*|float\d\w*|bfloat16|complex\d+|bool|strided|jagged|sparse_\w+|_mkldnn"
+    r"|per_tensor_\w+|per_channel_\w+|preserve_format|contiguous_format|channels_last\w*)"
+    r"|torch\.nn\.functional\.\w+"
+)
+
+_PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+
+
+class Verdict(Enum):
+    BENIGN = "benign"
+    UNKNOWN = "unknown"
+    UNSAFE = "unsafe"
+
+
+def canonical(module: str, name: str) -> str:
+    """The full name, under the module's name in Python 3."""
+    return f"{_PYTHON2.get(module, module)}.{name}"
+
+
+def judge(full_name: str) -> Verdict:
+    """What to make of a full dotted name."""
+    if full_name in _BENIGN or _DATA_MODULES.fullmatch(full_name) or _CONSTANTS.fullmatch(full_name):
+        return Verdict.BENIGN
+    top = full_name.partition(".")[0]
+    if top in ("torch", "numpy") or top in sys.stdlib_module_names or _was_in_python2(top):
+        return Verdict.UNSAFE
+    return Verdict.UNKNOWN
+
+
+def _was_in_python2(module: str) -> bool:
+    from _compat_pickle import IMPORT_MAPPING
+
+    return module in IMPORT_MAPPING or module in (
+        "commands",
+        "compiler",
+        "imp",
+        "popen2",
+        "posix",
+        "nt",
+        "sets",
+        "user",
+    )

@@ -1,0 +1,165 @@
+"""The inert things that a pickle is built of here: they hold what the file says, and nothing in them runs."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple
+
+from ckpt_core.schema.dtypes import DType
+
+_SCALARS = frozenset([str, int, float, bool, bytes, type(None)])
+# Python's hash of an integer is the integer modulo 2**61 - 1: larger ones can be made to collide without end.
+_LARGEST_KEY = 1 << 60
+_LONGEST_TUPLE_KEY = 64
+_MOST_TUPLE_KEYS = 10_000
+
+
+class StorageRecord(NamedTuple):
+    """A storage that a tensor views: elements of `dtype` under `key`; `view` is (offset, elements) within it."""
+
+    key: str
+    dtype: DType | None
+    type_name: str
+    numel: int
+    itemsize: int
+    view: tuple[int, int] | None = None
+
+
+class TensorRecord(NamedTuple):
+    """A strided tensor: offset and strides in elements of `dtype`."""
+
+    storage: StorageRecord
+    dtype: DType
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class StorageType:
+    """A class of torch's typed storages, named as an argument; `itemsize` is in bytes."""
+
+    __slots__ = ("dtype", "itemsize", "name")
+
+    def __init__(self, name: str, dtype: DType | None, itemsize: int) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.itemsize = itemsize
+
+
+class Recorded:
+    """An object of a class that is never imported: its arguments, its state, and what was put into it.
+
+    There is one subclass for each class a file names.
+    """
+
+    __slots__ = ("args", "items", "kwargs", "pairs", "state")
+
+    class_name: ClassVar[str] = "object"
+    tensor_like: ClassVar[bool] = False
+    """Whether it stands for a tensor that is not a plain strided one."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[Any, Any]
+    state: Any
+    items: list[Any]
+    pairs: list[tuple[Any, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Recorded":
+        self = object.__new__(cls)
+        self.args = args
+        self.kwargs = kwargs
+        self.state = None
+        self.items = []
+        self.pairs = []
+        return self
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state if self.state is None else (self.state, state)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.pairs.append((key, value))
+
+    def append(self, item: Any) -> None:
+        self.items.append(item)
+
+    def extend(self, items: Iterable[Any]) -> None:
+        self.items.extend(items)
+
+    add = append
+
+
+def recorded_class(class_name: str, *, tensor_like: bool = False) -> type[Recorded]:
+    """The class that records objects of the class of that name."""
+    return type("Recorded", (Recorded,), {"__slots__": (), "class_name": class_name, "tensor_like": tensor_like})
+
+
+SetRecord = recorded_class("builtins.set")
+FrozenSetRecord = recorded_class("builtins.frozenset")
+
+
+class Budget:
+    """What may still be made of one pickle: tuple keys, and bytes that are copied more than once."""
+
+    __slots__ = ("copied", "tuple_keys")
+
+    def __init__(self, copied: int) -> None:
+        self.copied = copied
+        self.tuple_keys = _MOST_TUPLE_KEYS
+
+    def copy(self, length: int) -> None:
+        """Account for `length` bytes. MemoryError where one value is copied over and over to fill the memory."""
+        self.copied -= length
+        if self.copied < 0:
+            raise MemoryError("it copies the same values over and over")
+
+
+class SafeDict(dict[Any, Any]):
+    """A dict that looks at a key before it hashes it: hashing nested tuples takes as long as a file wants."""
+
+    __slots__ = ("budget",)
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        kind = type(key)
+        if kind is not str:
+            if kind is tuple:
+                self._check_tuple(key)
+            elif kind is int:
+                check_integer(key)
+            elif kind not in _SCALARS and not _is_record(key):
+                raise TypeError(f"a {kind.__name__} as the key of a dict")
+        dict.__setitem__(self, key, value)
+
+    def __setstate__(self, state: Any) -> None:
+        raise TypeError("attributes set on a dict")
+
+    def _check_tuple(self, key: tuple[Any, ...]) -> None:
+        self.budget.tuple_keys -= 1
+        if self.budget.tuple_keys < 0 or len(key) > _LONGEST_TUPLE_KEY:
+            raise TypeError("too many or too long tuples as the keys of dicts")
+        for item in key:
+            if type(item) not in _SCALARS:
+                raise TypeError("a nested tuple as the key of a dict")
+            if type(item) is int:
+                check_integer(item)
+
+
+class AttributedDict(SafeDict):
+    """An OrderedDict, on which torch sets `_metadata`."""
+
+    __slots__ = ("attributes",)
+
+    attributes: Any
+
+    def __setstate__(self, state: Any) -> None:
+        self.attributes = state
+
+
+def check_integer(value: int) -> None:
+    """TypeError for an integer so large that many of its like would share one hash."""
+    if not -_LARGEST_KEY < value < _LARGEST_KEY:
+        raise TypeError("an integer of more than 60 bits as the key of a dict")
+
+
+def _is_record(value: Any) -> bool:
+    return isinstance(value, Recorded) or (isinstance(value, type) and issubclass(value, Recorded))

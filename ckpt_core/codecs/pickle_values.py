@@ -1,0 +1,167 @@
+"""Builds values from a pickle without importing or calling anything that the file names.
+
+The C unpickler executes the stream, but every name it looks up is answered from a table of inert constructors of ours,
+or with a recorder: that is the boundary. It is safe to run because `pickle_scan` has bounded every length and memo
+index before, and has turned dicts and sets into requests that are answered here.
+"""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from ckpt_core import knobs
+from ckpt_core.codecs.numpy_values import numpy_factories
+from ckpt_core.codecs.pickle_policy import Verdict, canonical, judge
+from ckpt_core.codecs.pickle_records import Budget, FrozenSetRecord, SafeDict, SetRecord, StorageRecord, recorded_class
+from ckpt_core.codecs.pickle_scan import MAKE_DICT, MAKE_SET, Scan
+from ckpt_core.codecs.python_values import python_factories
+from ckpt_core.codecs.torch_factories import storage_record, torch_factories
+from ckpt_core.errors import BudgetError, CkptError, CorruptError, UnsafeContentError
+from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.text import printable
+
+# A class is made for each name: a checkpoint names a few dozen.
+_MOST_NAMES = 10_000
+_MOST_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a stream holds, in records; `pickle_tree.settle` makes plain state of them.
+
+    Attributes:
+        value: The object.
+        globals: Every name that was looked up, sorted.
+        unknown: Those of them that belong to packages we know nothing of, sorted.
+        storages: Every storage that was named, by key.
+    """
+
+    value: Any
+    globals: tuple[str, ...]
+    unknown: tuple[str, ...]
+    storages: dict[str, StorageRecord]
+
+
+def build(scan: Scan, *, path: str) -> Built:
+    """Build the value of a scanned stream.
+
+    Raises:
+        UnsafeContentError: PK003, it asks for a function that would run code.
+        CorruptError: PK001, its opcodes do not fit each other, or a value breaks its own rules.
+        BudgetError: PK002, it takes more memory than there is.
+    """
+    unpickler = _Unpickler(scan.stream, path)
+    try:
+        value = unpickler.load()
+    except CkptError:
+        raise
+    except (MemoryError, OverflowError) as error:
+        raise BudgetError(
+            f"{printable(path)}: its pickle takes more memory than is allowed ({_reason(error)}); get the file again",
+            code="PK002",
+            path=path,
+        ) from error
+    except _BROKEN as error:
+        raise CorruptError(
+            f"{printable(path)}: not a sound pickle: {_reason(error)}; get the file again", code="PK001", path=path
+        ) from error
+    names = unpickler.names
+    unknown = sorted(name for name in names if names[name] is Verdict.UNKNOWN)
+    return Built(value, tuple(sorted(names)), tuple(unknown), unpickler.storages)
+
+
+# Everything that the C unpickler and our constructors raise for a stream whose opcodes make no sense together.
+_BROKEN = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    ImportError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+def unknown_classes(unknown: tuple[str, ...], path: str) -> list[Finding]:
+    """PK004, which lists the classes that were kept without knowing them; nothing where there are none."""
+    if not unknown:
+        return []
+    names = ", ".join(printable(name) for name in unknown[:_MOST_SHOWN])
+    more = f" and {len(unknown) - _MOST_SHOWN} more" if len(unknown) > _MOST_SHOWN else ""
+    message = f"unknown classes are kept opaque: {names}{more}; they were not imported"
+    return [Finding("PK004", Severity.INFO, message, path)]
+
+
+class _Unpickler(pickle.Unpickler):
+    """Answers names from our tables; never calls the base class's `find_class`."""
+
+    def __init__(self, stream: bytes, path: str) -> None:
+        # Keys of Python 2 are text; its arrays are bytes, which surrogates carry unchanged.
+        super().__init__(BytesIO(stream), encoding="utf-8", errors="surrogateescape")
+        self.path = path
+        self.names: dict[str, Verdict] = {}
+        self.storages: dict[str, StorageRecord] = {}
+        self._budget = Budget(len(stream) * 4 + knobs.header_limit())
+        self._known = _known(self._budget)
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        full_name = canonical(module, name)
+        known = self._known.get(full_name)
+        if full_name not in self.names:
+            self._judge(full_name, known is not None)
+            if len(self.names) > _MOST_NAMES:
+                raise MemoryError(f"more than {_MOST_NAMES} different names")
+        if known is None:
+            known = self._known[full_name] = recorded_class(full_name)
+        return known
+
+    def persistent_load(self, pid: Any, /) -> Any:
+        if pid is MAKE_DICT:
+            return SafeDict(self._budget)
+        if pid is MAKE_SET:
+            return SetRecord()
+        if type(pid) is not tuple:
+            raise TypeError("a persistent id that is no tuple")
+        if len(pid) == 1:
+            members = FrozenSetRecord()
+            members.items.extend(pid[0])
+            return members
+        record = storage_record(pid)
+        if type(record) is StorageRecord:
+            first = self.storages.setdefault(record.key, record)
+            if first.numel * first.itemsize != record.numel * record.itemsize:
+                raise ValueError(f"storage {record.key} is said to have two sizes")
+        return record
+
+    def _judge(self, full_name: str, known: bool) -> None:
+        self.names[full_name] = Verdict.BENIGN if known else judge(full_name)
+        if self.names[full_name] is Verdict.UNSAFE:
+            raise UnsafeContentError(
+                f"{printable(self.path)}: asks for {printable(full_name)}, which would run code when unpickled; "
+                "nothing was executed; get the file from a source you trust, as safetensors or a plain state dict",
+                code="PK003",
+                path=self.path,
+            )
+
+
+def _known(budget: Budget) -> dict[str, Any]:
+    known: Mapping[str, Any] = _torch_known()
+    return {**known, **numpy_factories(budget), **python_factories(budget)}
+
+
+_torch_table: dict[str, Any] = {}
+
+
+def _torch_known() -> dict[str, Any]:
+    if not _torch_table:
+        _torch_table.update(torch_factories())
+    return _torch_table
+
+
+def _reason(error: Exception) -> str:
+    return printable(str(error) or type(error).__name__, 160)

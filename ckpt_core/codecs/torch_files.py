@@ -1,0 +1,133 @@
+"""Files that torch.save wrote: what is in them, without torch and without running their pickle.
+
+The two layouts are read by `torch_zip` and `torch_legacy`; here is what both come to.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.findings import Finding
+from ckpt_core.schema.state import State
+from ckpt_core.schema.tensors import TensorTable
+from ckpt_core.schema.text import printable
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_MAGIC_BYTES = b"\x8a\x0a" + LEGACY_MAGIC.to_bytes(10, "little")
+# Of torch's own records, the ones that a zip file may begin with.
+_FIRST_RECORDS = ("data.pkl", "version", "byteorder", "constants.pkl", ".format_version", ".storage_alignment")
+_TAR_RECORDS = (b"sys_info", b"pickle", b"tensors", b"storages")
+
+
+class TorchKind(Enum):
+    """How torch.save laid a file out; the value is the evidence in words."""
+
+    ZIP = "a zip archive with torch's records"
+    LEGACY = "the magic number of torch.save before 1.6"
+    TAR = "a tar archive, as torch.save wrote before 0.1.10"
+
+
+@dataclass(slots=True)
+class TorchFile:
+    """What a torch file holds.
+
+    Attributes:
+        path: The file, relative to the listing's root.
+        kind: Its layout.
+        root: The saved object as plain state; its tensor leaves name rows of `tensors`.
+        tensors: The tensors under the dotted path of keys and indexes from the root, in file order; a file that is one
+            tensor names it `tensor`.
+        globals: Every name that its pickle asks for, sorted. None was imported.
+        findings: What the reader noticed.
+        metadata: `byte_order`, `torch_zip_version` where there is one, and `attributes`: what was set on dicts and
+            tensors besides their content, by dotted path (a state dict's `_metadata`).
+    """
+
+    path: str
+    kind: TorchKind
+    root: State
+    tensors: TensorTable
+    globals: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    metadata: Mapping[str, Any]
+    _prove: Callable[[], None]
+    _checksums: Callable[["TorchFile"], Iterator[Finding]]
+    _settled: bool = field(default=False, init=False)
+
+    def settle(self) -> None:
+        """Prove that the places of the tensors are where the file's own headers say; once. Run before reading bytes.
+
+        Raises:
+            CorruptError: ZP003 or TF003, a header contradicts them.
+        """
+        if not self._settled:
+            self._prove()
+            self._settled = True
+
+    def check_bytes(self) -> Iterator[Finding]:
+        """Read every byte and compare the checksums that the file has: ZP004, ZP005 or TF008."""
+        return self._checksums(self)
+
+
+def sniff(head: bytes) -> TorchKind | None:
+    """The layout that the first bytes of a file show; None where they show none of torch's. Names play no part."""
+    if head[:4] == b"PK\x03\x04":
+        return TorchKind.ZIP if _begins_like_torch(head) else None
+    if head[:1] == b"\x80" and _MAGIC_BYTES in head[:32]:
+        return TorchKind.LEGACY
+    if head[257:262] == b"ustar" and head[:100].rstrip(b"\0") in _TAR_RECORDS:
+        return TorchKind.TAR
+    return None
+
+
+def read_torch_file(files: Files, path: str) -> TorchFile:
+    """Read all of a torch file but the bytes of its tensors.
+
+    Raises:
+        UnsafeContentError: PK003, its pickle would run code.
+        UnsupportedFormatError: TF006, TorchScript, a tar, or a zip that torch.save did not write.
+        CorruptError: TF001 to TF003, PK001, ZP001 to ZP004: it breaks a rule, which the message names.
+        BudgetError: PK002 or ZP001, it is larger in memory than `knobs.header_limit` allows.
+    """
+    head = files.head(path)
+    if head[:4] == b"PK\x03\x04":
+        from ckpt_core.codecs.torch_zip import read_zip
+
+        return read_zip(files, path)
+    kind = sniff(head)
+    if kind is TorchKind.LEGACY:
+        from ckpt_core.codecs.torch_legacy import read_legacy
+
+        return read_legacy(files, path)
+    if kind is TorchKind.TAR:
+        raise UnsupportedFormatError(
+            f"{printable(path)}: {kind.value}, which no reader is left for but torch's own; "
+            "load it with an old torch and save it again",
+            code="TF006",
+            path=path,
+        )
+    raise CorruptError(
+        f"{printable(path)}: not a torch file: it begins like nothing that torch.save writes; get the file again",
+        code="TF001",
+        path=path,
+    )
+
+
+def check_torch_file(files: Files, path: str, *, crcs: bool) -> Iterator[Finding]:
+    """Verify a torch file: its headers agree with each other and, if `crcs`, its bytes match its checksums."""
+    try:
+        file = read_torch_file(files, path)
+        file.settle()
+        if crcs:
+            yield from file.check_bytes()
+    except CkptError as error:
+        yield Finding.of_error(error)
+
+
+def _begins_like_torch(head: bytes) -> bool:
+    length = int.from_bytes(head[26:28], "little")
+    name = head[30 : 30 + length].decode("utf-8", "replace").partition("/")[2]
+    return name in _FIRST_RECORDS or name.startswith(("data/", ".data/")) or b"/data.pkl" in head

@@ -1,0 +1,129 @@
+"""The tensor table of a torch file: each tensor's bytes within its storage, proven to lie there."""
+
+from collections.abc import Callable, Mapping
+
+from ckpt_core.codecs.pickle_records import StorageRecord, TensorRecord
+from ckpt_core.errors import CorruptError
+from ckpt_core.schema.tensors import (
+    RAW,
+    ByteRange,
+    Chunk,
+    Encoding,
+    Outline,
+    TensorEntry,
+    TensorTable,
+    is_row_major,
+    outline_of,
+)
+from ckpt_core.schema.text import printable
+
+_LARGEST = 1 << 63
+_BIG_ENDIAN = Encoding(little_endian=False)
+
+Row = Outline | TensorEntry
+"""An outline where a tensor is one plain run of bytes, as nearly all are; else its entry."""
+
+
+class StorageError(Exception):
+    """Why the bytes of a storage cannot be found; `tensor_table` adds which tensor wanted them."""
+
+
+def tensor_table(
+    tensors: Mapping[str, TensorRecord],
+    *,
+    path: str,
+    place: Callable[[StorageRecord], tuple[int, int]],
+    little_endian: bool,
+) -> TensorTable:
+    """The table of the tensors of one file.
+
+    Args:
+        tensors: What the pickle says of each, by name, in file order.
+        path: The file.
+        place: Offset in the file and length, in bytes, of a storage. Raises StorageError.
+        little_endian: The byte order of the elements.
+
+    Raises:
+        CorruptError: TF002, a tensor reaches outside of its storage; TF003, there is no such storage.
+    """
+    builder = _Builder(path, place, little_endian)
+    rows: dict[str, Row] = {name: builder.row(name, tensor) for name, tensor in tensors.items()}
+    return TensorTable(rows, entry=_entry, outline=_outline)
+
+
+class _Builder:
+    def __init__(self, path: str, place: Callable[[StorageRecord], tuple[int, int]], little_endian: bool) -> None:
+        self.path = path
+        self.place = place
+        self.little_endian = little_endian
+        self._placed: dict[tuple[str, tuple[int, int] | None], tuple[int, int]] = {}
+        self._first: dict[tuple[int, str, tuple[int, ...], tuple[int, ...]], str] = {}
+
+    def row(self, name: str, tensor: TensorRecord) -> Row:
+        storage, dtype, offset, shape, strides = tensor
+        start, length = self._storage(name, storage)
+        if 0 in shape:
+            return Outline(dtype, shape, self.path, start)
+        plain, numel, span = _extent(shape, strides)
+        begin, end = dtype.nbytes(offset), dtype.nbytes(offset + span)
+        if end > length or dtype.nbytes(numel) >= _LARGEST:
+            raise self._corrupt(
+                "TF002", name, f"elements {offset} to {offset + span} of {dtype.code} in a storage of {length} bytes"
+            )
+        alias = self._first.setdefault((start + begin, dtype.code, shape, strides), name)
+        alias_of = None if alias == name else alias
+        swapped = not self.little_endian and dtype.itemsize != 1
+        if plain and not swapped:
+            return Outline(dtype, shape, self.path, start + begin, alias_of)
+        stored = ByteRange(self.path, start + begin, end - begin)
+        encoding = _BIG_ENDIAN if swapped else RAW
+        chunk = Chunk((0,) * len(shape), shape, stored, None if plain else strides, encoding)
+        return TensorEntry(dtype, shape, (chunk,), alias_of)
+
+    def _storage(self, name: str, storage: StorageRecord) -> tuple[int, int]:
+        placed = self._placed.get((storage.key, storage.view))
+        if placed is None:
+            try:
+                placed = self._placed[storage.key, storage.view] = _within(storage, *self.place(storage))
+            except StorageError as error:
+                raise self._corrupt("TF003", name, str(error)) from None
+        return placed
+
+    def _corrupt(self, code: str, name: str, reason: str) -> CorruptError:
+        return CorruptError(
+            f"{printable(self.path)}: {printable(name)}: {reason} (truncated or forged?); get the file again",
+            code=code,
+            path=self.path,
+            tensor=name,
+        )
+
+
+def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[bool, int, int]:
+    """Whether a tensor is row-major without gaps, its elements, and the elements from its first to its last."""
+    numel = 1
+    for size in shape:
+        numel *= size
+    if is_row_major(shape, strides):
+        return True, numel, numel
+    return False, numel, 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+
+
+def _within(storage: StorageRecord, start: int, length: int) -> tuple[int, int]:
+    """The bytes of a storage, or of the view of it that it is."""
+    if storage.view is None:
+        return start, length
+    begin, size = storage.view[0] * storage.itemsize, storage.view[1] * storage.itemsize
+    if begin + size > length:
+        raise StorageError(f"a view of bytes {begin} to {begin + size} of a storage of {length}")
+    return start + begin, size
+
+
+def _entry(row: Row) -> TensorEntry:
+    if isinstance(row, TensorEntry):
+        return row
+    stored = ByteRange(row.path or "", row.offset, row.nbytes)
+    return TensorEntry(row.dtype, row.shape, (Chunk((0,) * len(row.shape), row.shape, stored),), row.alias_of)
+
+
+def _outline(row: Row) -> Outline:
+    return row if isinstance(row, Outline) else outline_of(row)

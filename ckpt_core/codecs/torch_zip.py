@@ -1,0 +1,99 @@
+"""The layout of torch.save since 1.6: a zip of `ROOT/data.pkl`, `ROOT/data/KEY`, `ROOT/byteorder`, `ROOT/version`.
+
+Source: torch, `torch/serialization.py` (_save, _load) and `caffe2/serialize/inline_container.cc`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ckpt_core.codecs.pickle_records import StorageRecord
+from ckpt_core.codecs.pickle_scan import scan
+from ckpt_core.codecs.pickle_tree import settle
+from ckpt_core.codecs.pickle_values import build, unknown_classes
+from ckpt_core.codecs.torch_files import TorchFile, TorchKind
+from ckpt_core.codecs.torch_tables import StorageError, tensor_table
+from ckpt_core.codecs.zip_checks import check_crcs, check_local_headers, read_member
+from ckpt_core.codecs.zips import Member, read_archive
+from ckpt_core.errors import CorruptError, UnsupportedFormatError
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.findings import Finding
+from ckpt_core.schema.tensors import TensorTable
+from ckpt_core.schema.text import printable
+
+
+def read_zip(files: Files, path: str) -> TorchFile:
+    """Read a torch zip file; `torch_files.read_torch_file` says what is raised."""
+    members = read_archive(files, path)
+    root = _root(path, members)
+    order = _byte_order(files, path, members.get(f"{root}/byteorder"))
+    stream = read_member(files, path, members[f"{root}/data.pkl"])
+    built = build(scan(stream, path=path), path=path)
+    tree = settle(built.value, path=path, stream_bytes=len(stream))
+    tensors = tensor_table(
+        tree.tensors,
+        path=path,
+        place=lambda storage: _place(members, root, storage),
+        little_endian=order == "little",
+    )
+    version = members.get(f"{root}/version")
+    metadata = {"byte_order": order, "attributes": tree.attributes}
+    if version is not None:
+        metadata["torch_zip_version"] = printable(read_member(files, path, version).decode("utf-8", "replace").strip())
+    return TorchFile(
+        path=path,
+        kind=TorchKind.ZIP,
+        root=tree.root,
+        tensors=tensors,
+        globals=built.globals,
+        findings=(*tree.findings, *unknown_classes(built.unknown, path)),
+        metadata=metadata,
+        _prove=lambda: check_local_headers(files, path, list(members.values())),
+        _checksums=lambda file: _checksums(files, file, list(members.values())),
+    )
+
+
+def _root(path: str, members: Mapping[str, Member]) -> str:
+    """The folder that everything in the archive lies in: that of its first record."""
+    root = next(iter(members), "").partition("/")[0]
+    if f"{root}/constants.pkl" in members:
+        reason = "it is TorchScript, a program; export its weights with torch.save(module.state_dict(), …)"
+    elif f"{root}/data.pkl" not in members:
+        reason = "a zip archive without data.pkl, which torch.save did not write; unpack it"
+    else:
+        return root
+    raise UnsupportedFormatError(f"{printable(path)}: {reason}", code="TF006", path=path)
+
+
+def _byte_order(files: Files, path: str, member: Member | None) -> str:
+    """`little` or `big`; torch takes files without the record for little, on every machine."""
+    content = b"little" if member is None else read_member(files, path, member)
+    if content not in (b"little", b"big"):
+        raise CorruptError(
+            f"{printable(path)}: its byte order is {content[:20]!r}; get the file again", code="TF001", path=path
+        )
+    return content.decode()
+
+
+def _place(members: Mapping[str, Member], root: str, storage: StorageRecord) -> tuple[int, int]:
+    member = members.get(f"{root}/data/{storage.key}")
+    length = storage.numel * storage.itemsize
+    if member is None:
+        raise StorageError(f"its storage data/{printable(storage.key)} is missing")
+    if member.deflated:
+        raise StorageError(f"its storage data/{printable(storage.key)} is compressed, which torch does not read")
+    if length > member.size:
+        raise StorageError(f"its storage data/{storage.key} has {member.size} bytes, and {length} are claimed")
+    return member.data_offset, length
+
+
+def _checksums(files: Files, file: TorchFile, members: Sequence[Member]) -> Iterator[Finding]:
+    file.settle()
+    yield from check_crcs(files, file.path, members, stored_in=lambda member: _names_in(file.tensors, member))
+
+
+def _names_in(tensors: TensorTable, member: Member) -> list[str]:
+    return [
+        name
+        for name in tensors
+        for chunk in tensors[name].chunks
+        if chunk.stored and member.data_offset <= chunk.stored.offset < member.end
+    ]
