@@ -32,6 +32,7 @@ _WHERE = {
     "FormatMatch": "ckpt_core.schema.formats",
     "FormatOption": "ckpt_core.schema.formats",
     "Hooks": "ckpt_core.hookspecs",
+    "Kind": "ckpt_core.schema.locations",
     "LoadError": "ckpt_core.errors",
     "LoadReport": "ckpt_core.verbs.load_into",
     "LoadRequest": "ckpt_core.schema.formats",
@@ -70,6 +71,7 @@ _WHERE = {
     "load": "ckpt_core.verbs.load",
     "load_into": "ckpt_core.verbs.load_into",
     "locate": "ckpt_core.verbs.locate",
+    "printable": "ckpt_core.schema.text",
     "verify": "ckpt_core.verbs.verify",
 }
 
