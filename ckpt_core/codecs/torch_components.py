@@ -110,7 +110,7 @@ def _component(kind: str, name: str, file: TorchFile, value: State, prefix: str)
     start = f"{prefix}." if prefix else ""
     for ref in _refs(value):
         names[ref.name] = ref.name.removeprefix(start)
-    table: TensorTable = file.tensors.renamed({new: old for old, new in names.items()})
+    table: TensorTable = file.tensors.renamed(names)
     state = _renamed(value, names)
     if isinstance(value, dict) and value and all(isinstance(item, TensorRef) for item in value.values()):
         state = None

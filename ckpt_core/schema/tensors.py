@@ -138,7 +138,7 @@ class TensorTable(Mapping[str, TensorEntry]):
         return cls(rows, entry=lambda row: row[0][row[1]], outline=lambda row: row[0].outline(row[1]))
 
     def renamed(self, names: Mapping[str, str]) -> "TensorTable":
-        """The tensors that `names` maps to their new names, in its order; aliases outside of it are dropped."""
+        """The tensors that `names` maps (old name to new), in its order; an alias of a tensor left out stands alone."""
 
         def entry(old: str) -> TensorEntry:
             found = self[old]
@@ -204,7 +204,8 @@ def outline_of(entry: TensorEntry) -> Outline:
     """The outline of an entry."""
     if len(entry.chunks) == 1:
         chunk = entry.chunks[0]
-        whole = chunk.sizes == entry.shape and chunk.strides is None and chunk.encoding == RAW
+        whole = chunk.sizes == entry.shape and not any(chunk.offsets)
+        whole = whole and chunk.strides is None and chunk.encoding == RAW
         if whole and chunk.stored is not None:
             return Outline(entry.dtype, entry.shape, chunk.stored.path, chunk.stored.offset + chunk.at, entry.alias_of)
     return Outline(entry.dtype, entry.shape, None, 0, entry.alias_of)

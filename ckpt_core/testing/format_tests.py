@@ -1,0 +1,158 @@
+"""The tests that every format must pass. They run through the public API, as a user would."""
+
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+import ckpt_core
+from ckpt_core.errors import CkptError
+from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.findings import Depth
+from ckpt_core.testing.samples import BYTE_DTYPES, Sample, every_dtype, every_shape, odd_names, plain
+from ckpt_core.verbs.opening import find
+
+_HEAVY = ("torch", "numpy", "fsspec", "s3fs", "gcsfs", "wandb", "transformers")
+
+
+class FormatTests(ABC):
+    """Subclass it, name the format, and write a sample.
+
+    Attributes:
+        format: The format's name.
+        plugin_module: The module that is your plugin's entry point, for the test that importing it stays light.
+        dtypes: Element types the format can hold.
+        component: The component its tensors are read into.
+    """
+
+    format: str
+    plugin_module: str | None = None
+    dtypes: Collection[DType] = BYTE_DTYPES
+    component = "model"
+
+    @abstractmethod
+    def write(self, folder: Path, sample: Sample) -> Path:
+        """Write a sample in your format, with other software than the plugin, under an empty folder.
+
+        Returns:
+            What a person would name: a file or a directory.
+        """
+
+    def name_of(self, name: str) -> str:
+        """The name under which the format keeps a tensor; override it where the format cannot keep every name."""
+        return name
+
+    def manager(self) -> CkptPluginManager:
+        """The plugin manager; override it to register a plugin that is not installed."""
+        return get_plugin_manager()
+
+    def open(self, place: Path) -> StoredCheckpoint:
+        return ckpt_core.load(str(place), manager=self.manager())
+
+    def check_sample(self, folder: Path, sample: Sample) -> None:
+        """Every tensor of the sample is read as it was written, type, shape and bytes, and nothing besides."""
+        checkpoint = self.open(self.write(folder, sample))
+        table = checkpoint.component(self.component).tensors
+        assert set(table) == {self.name_of(name) for name in sample.tensors}
+        for name, tensor in sample.tensors.items():
+            entry = table[self.name_of(name)]
+            assert (entry.dtype, entry.shape) == (tensor.dtype, tensor.shape), name
+            assert bytes(checkpoint.read(self.component, self.name_of(name))) == tensor.data, name
+            outline = table.outline(self.name_of(name))
+            assert (outline.dtype, outline.shape, outline.nbytes) == (entry.dtype, entry.shape, entry.nbytes), name
+
+    def test_reads_every_dtype(self, tmp_path: Path) -> None:
+        self.check_sample(tmp_path, every_dtype(self.dtypes))
+
+    def test_reads_every_shape(self, tmp_path: Path) -> None:
+        self.check_sample(tmp_path, every_shape())
+
+    def test_reads_odd_names(self, tmp_path: Path) -> None:
+        self.check_sample(tmp_path, odd_names())
+
+    def test_reads_a_box_of_a_tensor(self, tmp_path: Path) -> None:
+        sample = plain()
+        checkpoint = self.open(self.write(tmp_path, sample))
+        name, tensor = next(iter(sample.tensors.items()))
+        got = checkpoint.read(self.component, self.name_of(name), box=((3, 2), (2, 4)))
+        rows = [tensor.data[(row * 16 + 2) * 4 : (row * 16 + 6) * 4] for row in (3, 4)]
+        assert bytes(got) == b"".join(rows)
+
+    def test_is_detected_as_itself(self, tmp_path: Path) -> None:
+        place = self.write(tmp_path, plain())
+        match = find(str(place), manager=self.manager()).match
+        assert match is not None
+        assert match.format == self.format
+        assert match.evidence
+
+    def test_a_clean_one_verifies_at_every_depth(self, tmp_path: Path) -> None:
+        place = self.write(tmp_path, plain())
+        for depth in Depth:
+            report = ckpt_core.verify(str(place), depth=depth, manager=self.manager()).report
+            assert report.ok, report.findings
+            assert report.checked_tensors == len(plain().tensors)
+
+    def test_load_reads_no_tensor_byte(self, tmp_path: Path) -> None:
+        """Every tensor's bytes are overwritten; opening must give the same table."""
+        place = self.write(tmp_path, plain())
+        before = self.open(place)
+        table = before.component(self.component).tensors
+        for name, outline in table.outlines():
+            path = before.files.local_path(outline.path) if outline.path else None
+            if path is None:
+                pytest.skip(f"{name} does not lie plainly in a local file")
+            with open(path, "r+b") as file:
+                file.seek(outline.offset)
+                file.write(b"\xa5" * outline.nbytes)
+        after = self.open(place).component(self.component).tensors
+        assert dict(after.items()) == dict(table.items())
+
+    def test_claims_nothing_foreign(self, tmp_path: Path) -> None:
+        contents = {"notes.txt": b"hello", "data.json": b"{}", "noise.bin2": bytes(range(256)) * 8, "page": b"<html>"}
+        for name, content in contents.items():
+            (tmp_path / name).write_bytes(content)
+            files = ckpt_core.list_files(str(tmp_path / name))
+            claims = self.manager().hooks.detect_format(files=files).matches
+            assert self.format not in {claim.format for claim in claims}, name
+        claims = self.manager().hooks.detect_format(files=ckpt_core.list_files(str(tmp_path))).matches
+        assert self.format not in {claim.format for claim in claims}
+
+    def test_a_truncated_file_is_an_error(self, tmp_path: Path) -> None:
+        place = self.write(tmp_path, plain())
+        for path in self._weight_files(place):
+            whole = path.read_bytes()
+            for keep in (len(whole) - 1, len(whole) // 2, 20, 1, 0):
+                path.write_bytes(whole[:keep])
+                assert self._is_refused(place), f"{path.name} cut to {keep} bytes"
+            path.write_bytes(whole)
+
+    def test_a_missing_file_is_an_error(self, tmp_path: Path) -> None:
+        place = self.write(tmp_path, plain())
+        for path in self._weight_files(place):
+            path.rename(path.with_name(f"{path.name}.away"))
+            assert self._is_refused(place), path.name
+            path.with_name(f"{path.name}.away").rename(path)
+
+    def test_importing_the_plugin_stays_light(self) -> None:
+        if self.plugin_module is None:
+            pytest.skip("plugin_module is not set")
+        code = f"import sys, {self.plugin_module}; print([m for m in {_HEAVY!r} if m in sys.modules])"
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert run.stdout.strip() == "[]"
+
+    def _weight_files(self, place: Path) -> list[Path]:
+        checkpoint = self.open(place)
+        table = checkpoint.component(self.component).tensors
+        paths = {chunk.stored.path for entry in table.values() for chunk in entry.chunks if chunk.stored}
+        return [Path(found) for path in sorted(paths) if (found := checkpoint.files.local_path(path))]
+
+    def _is_refused(self, place: Path) -> bool:
+        try:
+            return not ckpt_core.verify(str(place), depth=Depth.BYTES, manager=self.manager()).report.ok
+        except CkptError:
+            return True

@@ -1,0 +1,84 @@
+"""Small checkpoints as plain data: every element type, scalars, empty tensors, odd names. Made of bytes, no library."""
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from ckpt_core.schema.dtypes import DType
+
+if TYPE_CHECKING:
+    import torch
+
+BYTE_DTYPES = tuple(dtype for dtype in DType if dtype.itemsize)
+"""Types of which every element has bytes of its own."""
+
+ODD_NAMES = ("a", "a.b.c", "0", "weight with spaces", "ünïcode.ключ.权重", "quote\"d", "UPPER.lower", "x" * 300)
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor to be written: its row-major little-endian bytes."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Tensors by name."""
+
+    tensors: Mapping[str, Tensor]
+
+
+def tensor(dtype: DType, shape: tuple[int, ...], seed: int = 0) -> Tensor:
+    """A tensor of random bytes that are valid for its type; booleans are 0 or 1."""
+    source = random.Random(f"{dtype.code}{shape}{seed}")
+    data = source.randbytes(dtype.nbytes(prod(shape)))
+    if dtype is DType.BOOL:
+        data = bytes(byte & 1 for byte in data)
+    return Tensor(dtype, shape, data)
+
+
+def finite(shape: tuple[int, ...], seed: int = 0) -> Tensor:
+    """An F32 tensor of finite values."""
+    from struct import pack
+
+    source = random.Random(seed)
+    return Tensor(DType.F32, shape, b"".join(pack("<f", source.uniform(-1, 1)) for _ in range(prod(shape))))
+
+
+def every_dtype(dtypes: Iterable[DType]) -> Sample:
+    """One tensor of each type."""
+    return Sample({f"t.{dtype.code}": tensor(dtype, (3, 5)) for dtype in dtypes})
+
+
+def every_shape() -> Sample:
+    """A scalar, empty tensors, one element, and up to five dimensions."""
+    shapes = [(), (0,), (3, 0, 2), (1,), (7,), (2, 3), (2, 1, 3), (2, 2, 2, 2), (1, 2, 1, 3, 1)]
+    return Sample({f"s{index}": finite(shape, index) for index, shape in enumerate(shapes)})
+
+
+def odd_names() -> Sample:
+    """Names that a careless reader stumbles over."""
+    return Sample({name: finite((2,), index) for index, name in enumerate(ODD_NAMES)})
+
+
+def plain() -> Sample:
+    """Two layers of a model, finite, large enough that damage hits a tensor."""
+    return Sample({f"layers.{i}.{part}": finite((16, 16), i) for i in range(4) for part in ("weight", "bias")})
+
+
+def as_torch(sample: Sample) -> "dict[str, torch.Tensor]":
+    """The sample as torch tensors, for formats that torch or a library over it writes."""
+    import torch
+
+    from ckpt_core.reading.torch_tensors import torch_dtype
+
+    result = {}
+    for name, item in sample.tensors.items():
+        raw = torch.frombuffer(bytearray(item.data), dtype=torch.uint8) if item.data else torch.empty(0, dtype=torch.uint8)
+        result[name] = raw.view(torch_dtype(item.dtype)).reshape(item.shape)
+    return result

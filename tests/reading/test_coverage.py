@@ -1,0 +1,89 @@
+"""Chunks that tile a tensor pass; a hole, an overlap, a chunk outside its tensor or its file is named."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ckpt_core
+from ckpt_core import ByteRange, Chunk, Component, DType, TensorEntry, TensorTable
+from ckpt_core.reading.coverage import check_component
+
+
+def findings(tmp_path, shape, boxes, *, size=None, path="f"):
+    total = sum(4 * _count(sizes) for _, sizes in boxes)
+    (tmp_path / "f").write_bytes(b"\0" * (total if size is None else size))
+    chunks, at = [], 0
+    for offsets, sizes in boxes:
+        chunks.append(Chunk(offsets, sizes, ByteRange(path, at, 4 * _count(sizes))))
+        at += 4 * _count(sizes)
+    table = TensorTable.of({"w": TensorEntry(DType.F32, shape, tuple(chunks))})
+    return list(check_component(ckpt_core.list_files(str(tmp_path)), Component("model", table)))
+
+
+def _count(sizes):
+    count = 1
+    for size in sizes:
+        count *= size
+    return count
+
+
+def codes(found):
+    return {finding.code for finding in found}
+
+
+def test_rows_in_order_pass(tmp_path):
+    assert not findings(tmp_path, (4, 2), [((0, 0), (1, 2)), ((1, 0), (3, 2))])
+
+
+def test_a_grid_passes(tmp_path):
+    boxes = [((r, c), (2, 3)) for r in (0, 2) for c in (0, 3)]
+    assert not findings(tmp_path, (4, 6), boxes)
+
+
+def test_replicas_pass(tmp_path):
+    assert not findings(tmp_path, (4,), [((0,), (4,)), ((0,), (4,))])
+
+
+def test_a_scalar_and_an_empty_tensor_pass(tmp_path):
+    assert not findings(tmp_path, (), [((), ())])
+    assert not findings(tmp_path, (0, 3), [])
+
+
+def test_a_hole_is_named_with_its_size(tmp_path):
+    found = findings(tmp_path, (4, 2), [((0, 0), (1, 2)), ((2, 0), (2, 2))])
+    assert codes(found) == {"CV005"} and "2 of 8 elements" in found[0].message and found[0].tensor == "w"
+
+
+def test_no_chunk_at_all_is_a_hole(tmp_path):
+    assert codes(findings(tmp_path, (4,), [])) == {"CV005"}
+
+
+def test_a_partial_overlap_is_an_error(tmp_path):
+    assert codes(findings(tmp_path, (4,), [((0,), (3,)), ((2,), (2,))])) == {"CV004"}
+
+
+def test_a_chunk_outside_its_tensor_is_an_error(tmp_path):
+    assert codes(findings(tmp_path, (4,), [((0,), (2,)), ((3,), (2,))])) == {"CV003"}
+    assert codes(findings(tmp_path, (4,), [((-1,), (5,))])) == {"CV003"}
+
+
+def test_a_chunk_beyond_its_file_is_an_error(tmp_path):
+    found = findings(tmp_path, (4,), [((0,), (4,))], size=15)
+    assert codes(found) == {"CV002"} and "16" in found[0].message and "15" in found[0].message
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    assert codes(findings(tmp_path, (4,), [((0,), (4,))], path="gone")) == {"CV001"}
+
+
+@given(data=st.data())
+def test_removing_or_shifting_any_chunk_of_a_tiling_is_found(tmp_path_factory, data):
+    columns = data.draw(st.integers(1, 4))
+    cuts = sorted(data.draw(st.sets(st.integers(1, 7), max_size=4)) | {0, 8})
+    boxes = [((a, 0), (b - a, columns)) for a, b in zip(cuts, cuts[1:], strict=False)]
+    tmp = tmp_path_factory.mktemp("c")
+    assert not findings(tmp, (8, columns), boxes)
+    index = data.draw(st.integers(0, len(boxes) - 1))
+    assert findings(tmp, (8, columns), boxes[:index] + boxes[index + 1 :])
+    (row, _), sizes = boxes[index]
+    moved = boxes[:index] + [((row + 1, 0), sizes)] + boxes[index + 1 :]
+    assert findings(tmp, (8, columns), moved)
