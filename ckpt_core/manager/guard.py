@@ -2,15 +2,15 @@
 
 A crash in `locate` or `detect_format` costs that plugin's answer; in `verify` it becomes an ERROR finding, since what
 was not checked must not pass; in `load` and `save` it becomes a PluginError. An error of ours (CkptError) is an answer
-about the checkpoint, not a crash, and comes out of `load` and `save` as it is. Only the owner of a format may answer
-`load` and `save` for it.
+about the checkpoint, not a crash, and comes out of `load` and `save` as it is; so does a UsageError out of `locate`,
+where the question itself is wrong. Only the owner of a format may answer `load` and `save` for it.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ckpt_core.errors import CkptError, PluginError
+from ckpt_core.errors import CkptError, PluginError, UsageError
 from ckpt_core.schema.findings import Finding, Severity
 
 _log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def guarded(
                 return answer
             return list(answer)
         except CkptError as error:
-            if hook in _OWNED:
+            if hook in _OWNED or (hook == "locate" and isinstance(error, UsageError)):
                 raise
             return [Finding.of_error(error)] if hook == "verify" else _lost(plugin, hook, failures, error)
         except (Exception, SystemExit) as error:

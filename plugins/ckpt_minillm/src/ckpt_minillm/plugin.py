@@ -1,1 +1,51 @@
 """The hooks of this plugin."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ckpt_core.hookspecs import hookimpl
+from ckpt_core.schema.formats import Format
+
+if TYPE_CHECKING:
+    from ckpt_core.reading.checkpoints import StoredCheckpoint
+    from ckpt_core.schema.access import Checkpoint, Files
+    from ckpt_core.schema.findings import Finding, VerifyRequest
+    from ckpt_core.schema.formats import FormatMatch
+    from ckpt_core.schema.locations import Candidate, Query
+
+
+@hookimpl
+def formats() -> tuple[Format, ...]:
+    return (Format("minillm", "weights of a MiniLLM or minimind stage: {stage}_{hidden_size}[_moe].pth", base="torch"),)
+
+
+@hookimpl
+def locate(query: "Query") -> "Iterator[Candidate]":
+    from ckpt_minillm.search import candidates
+
+    return candidates(query)
+
+
+@hookimpl
+def detect_format(files: "Files") -> "Iterator[FormatMatch]":
+    from ckpt_minillm.weights import matches
+
+    return matches(files)
+
+
+@hookimpl
+def load(files: "Files", match: "FormatMatch") -> "StoredCheckpoint":
+    from ckpt_minillm.weights import read_weights
+
+    return read_weights(files, match)
+
+
+@hookimpl
+def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
+    """What core's torch format checks of its own files, for these: the zip's headers, and its checksums on demand."""
+    if checkpoint is None or checkpoint.match.format != "minillm":
+        return
+    from ckpt_core.codecs.torch_files import check_torch_file
+    from ckpt_core.schema.findings import Depth
+
+    yield from check_torch_file(files, next(iter(files.entries)), crcs=request.depth >= Depth.BYTES)
