@@ -1,0 +1,107 @@
+"""What can be wrong with a model directory beyond what its table shows, also where it did not open."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckpt_core import (
+    BudgetError,
+    Checkpoint,
+    Depth,
+    DType,
+    Files,
+    Finding,
+    FormatError,
+    Severity,
+    VerifyRequest,
+    printable,
+)
+from ckpt_hf.detection import is_model
+from ckpt_hf.names import WeightSet
+from ckpt_hf.opening import ModelCheckpoint, read_config
+from ckpt_hf.selection import select
+from ckpt_hf.shards import Weights, read_weights
+
+
+def check_model(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+    """Everything that is wrong with a model; nothing where the checkpoint is of another format."""
+    if isinstance(checkpoint, ModelCheckpoint):
+        selection, weights = checkpoint.selection, checkpoint.weights
+        yield from checkpoint.manifest.findings
+    elif checkpoint is None and is_model(files):
+        selection = select(files, request.options.get("variant"))
+        weights = read_weights(files, selection.weights)
+        yield from selection.findings
+        yield from weights.findings
+        for error in weights.errors:
+            yield Finding.of_error(error)
+        yield from read_config(files)[1]
+    else:
+        return
+    if not weights.errors:
+        yield from _check_totals(weights)
+    yield from _check_stale(selection.weights, weights)
+    yield from _check_zips(weights, request)
+
+
+def _check_totals(weights: Weights) -> Iterator[Finding]:
+    """The index's own sums. Tied tensors may have been counted once or under each name."""
+    if weights.index is None:
+        return
+    path, metadata = weights.index.path, weights.index.metadata
+    outlines = [outline for shard in weights.shards for _, outline in shard.tensors.outlines()]
+    every = sum(outline.nbytes for outline in outlines)
+    once = sum(outline.nbytes for outline in outlines if outline.alias_of is None)
+    if "total_size" in metadata and _whole(metadata, "total_size") not in (every, once):
+        yield _wrong_total(path, "total_size", metadata, f"its files hold {every} bytes of tensors")
+    if "total_parameters" not in metadata or any(_may_be_packed(outline.dtype) for outline in outlines):
+        return
+    # Buffers are stored and are no parameters, so the files may hold more elements than this says, never fewer.
+    elements = sum(outline.numel for outline in outlines)
+    claimed = _whole(metadata, "total_parameters")
+    if claimed is None or claimed > elements:
+        yield _wrong_total(path, "total_parameters", metadata, f"its files hold {elements} elements")
+
+
+def _whole(metadata: Mapping[str, Any], key: str) -> int | None:
+    value = metadata[key]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
+
+
+def _may_be_packed(dtype: DType) -> bool:
+    """Whether an element may hold several parameters: quantized weights are kept in integers."""
+    return not dtype.is_float or dtype.bits < 16
+
+
+def _wrong_total(path: str, key: str, metadata: Mapping[str, Any], reality: str) -> Finding:
+    message = f"{printable(path)}: {key} is {printable(str(metadata[key]), 40)}, {reality}"
+    hint = "the index was written for other files, or changed by hand"
+    return Finding("HF004", Severity.WARNING, message, path, hint=hint)
+
+
+def _check_stale(chosen: WeightSet, weights: Weights) -> Iterator[Finding]:
+    """Files of the set that was read which nothing led to: left over from another save, or of two saves mixed."""
+    if weights.index is None and chosen.single is None:
+        return
+    named = set(weights.index.shards) | {weights.index.path} if weights.index is not None else {chosen.single}
+    why = f"{weights.index.path} does not name it" if weights.index is not None else f"{chosen.single} is read instead"
+    for path in chosen.paths:
+        if path not in named:
+            message = (
+                f"{printable(path)}: a weight file that nothing names ({printable(why)}); left over from another save?"
+            )
+            yield Finding("HF009", Severity.WARNING, message, path, hint="remove it once you know what it is")
+
+
+def _check_zips(weights: Weights, request: VerifyRequest) -> Iterator[Finding]:
+    """What is checked of a torch file that stands alone: its zip's headers, and from the bytes depth its checksums."""
+    for shard in weights.shards:
+        if shard.torch is None:
+            continue
+        try:
+            shard.torch.settle()
+            if request.depth >= Depth.BYTES:
+                yield from shard.torch.check_bytes()
+        except (FormatError, BudgetError) as error:
+            yield Finding.of_error(error)

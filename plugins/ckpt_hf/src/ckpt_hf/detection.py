@@ -1,0 +1,92 @@
+"""Which directories of a listing are models, told from names alone; config.json by itself never is one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from ckpt_core import Confidence, Files, FormatMatch, Kind
+from ckpt_hf.names import WeightSet, group, parse, step_of
+
+_OTHERS = {
+    "trainer_state.json": "a Trainer's checkpoint",
+    "training_state.pt": "a training checkpoint",
+    "adapter_config.json": "an adapter",
+    "model_index.json": "a diffusers pipeline",
+    ".metadata": "a distributed checkpoint",
+    "*.distcp": "a distributed checkpoint",
+    "optimizer.bin": "an Accelerate checkpoint",
+    "random_states_*.pkl": "an Accelerate checkpoint",
+    "optimizer.pt": "a Trainer's checkpoint",
+    "optimizer.*-of-*.pt": "a sharded training checkpoint",
+    "optimizer_rank*.pt": "a sharded training checkpoint",
+    "*_model_states.pt": "a DeepSpeed checkpoint",
+    "latest": "a DeepSpeed checkpoint",
+    "pytorch_model_fsdp*": "an FSDP checkpoint",
+}
+"""Files beside the weights of which another format may know more; then this one does not insist."""
+
+_WEIGHT_LIKE = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp", ".gguf", ".h5", ".msgpack", ".onnx", ".pkl")
+_INTERESTING = ("model", "pytorch_model", "diffusion_pytorch_model", "config.json")
+
+
+@dataclass(slots=True)
+class _Directory:
+    weights: list[str] = field(default_factory=list)
+    has_config: bool = False
+    other: tuple[str, str] | None = None
+
+
+def find_models(files: Files) -> Iterator[FormatMatch]:
+    """A match for the listed directory itself and for each directory below it that holds weights under HF names."""
+    if files.location.kind is Kind.FILE:
+        return
+    directories = _survey(files)
+    for root, directory in sorted(directories.items()):
+        sets = group(directory.weights)
+        if sets:
+            step = step_of((root or files.location.name).rpartition("/")[2])
+            yield FormatMatch("hf", _confidence(directory), _evidence(directory, sets), root, step)
+    if not any(directory.weights for directory in directories.values()):
+        yield from _config_alone(files, directories)
+
+
+def is_model(files: Files) -> bool:
+    """Whether the listed directory itself is a model."""
+    return files.location.kind is not Kind.FILE and any("/" not in path and parse(path) for path in files.entries)
+
+
+def _survey(files: Files) -> dict[str, _Directory]:
+    found: dict[str, _Directory] = {}
+    exact = {name: what for name, what in _OTHERS.items() if "*" not in name}
+    globs = [(name, what) for name, what in _OTHERS.items() if "*" in name]
+    for path in files.entries:
+        root, _, name = path.rpartition("/")
+        if name == "config.json":
+            found.setdefault(root, _Directory()).has_config = True
+        elif name.startswith(_INTERESTING) and parse(name) is not None:
+            found.setdefault(root, _Directory()).weights.append(name)
+        what = exact.get(name) or next((what for pattern, what in globs if fnmatchcase(name, pattern)), None)
+        if what is not None:
+            found.setdefault(root, _Directory()).other = (name, what)
+    return found
+
+
+def _confidence(directory: _Directory) -> Confidence:
+    return Confidence.CERTAIN if directory.has_config and directory.other is None else Confidence.LIKELY
+
+
+def _evidence(directory: _Directory, sets: Sequence[WeightSet]) -> str:
+    seen = f"config.json beside {sets[0].shown}" if directory.has_config else f"{sets[0].shown} without config.json"
+    if directory.other is None:
+        return seen
+    name, what = directory.other
+    return f"{seen}; {name} too, as in {what}"
+
+
+def _config_alone(files: Files, directories: dict[str, _Directory]) -> Iterator[FormatMatch]:
+    """Say why a directory with a config and nothing that could be weights cannot be read."""
+    root = directories.get("")
+    if root is None or not root.has_config or any(path.lower().endswith(_WEIGHT_LIKE) for path in files.entries):
+        return
+    problem = "config.json and no weights; copy the weight files too, or name the directory that has them"
+    yield FormatMatch("hf", Confidence.POSSIBLE, "config.json without weights", problem=problem)

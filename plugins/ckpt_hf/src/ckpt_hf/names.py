@@ -1,0 +1,115 @@
+"""The names that weight files have, and which of them belong together.
+
+Sources: transformers `utils/__init__.py` (WEIGHTS_NAME and its kin) and `modeling_utils.py` (_add_variant and
+save_pretrained); diffusers `pipelines/pipeline_loading_utils.py` for its two spellings of a variant.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_STEMS = ("model", "pytorch_model", "diffusion_pytorch_model")
+_SAFETENSORS_STEMS = ("model", "diffusion_pytorch_model")
+_BIN_STEMS = ("pytorch_model", "diffusion_pytorch_model")
+
+_VARIANT = r"[A-Za-z0-9_-]+?"
+_FILE = re.compile(
+    rf"(?P<stem>{'|'.join(_STEMS)})(?:\.(?P<variant>{_VARIANT}))?(?:-(?P<number>\d{{5,9}})-of-(?P<count>\d{{5,9}}))?"
+    rf"(?:\.(?P<late>{_VARIANT}))?\.(?P<suffix>safetensors|bin)"
+)
+_INDEX = re.compile(
+    rf"(?P<stem>{'|'.join(_STEMS)})(?:\.(?P<variant>{_VARIANT}))?\.(?P<suffix>safetensors|bin)\.index"
+    rf"(?:\.(?P<late>{_VARIANT}))?\.json"
+)
+_STEP = re.compile(r"checkpoint-(\d{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightName:
+    """What a weight file's name says.
+
+    Attributes:
+        stem: `model`, `pytorch_model` or `diffusion_pytorch_model`.
+        suffix: `safetensors` or `bin`.
+        variant: What stands between them (`fp16`); "" for the plain one.
+        number: Of a shard, from 1; 0 for a file that is not one of several.
+        count: How many shards the name says there are; 0 likewise.
+        is_index: Whether it is the index of shards.
+    """
+
+    stem: str
+    suffix: str
+    variant: str = ""
+    number: int = 0
+    count: int = 0
+    is_index: bool = False
+
+
+def parse(name: str) -> WeightName | None:
+    """What the name of a weight file or an index says; None for any other file."""
+    if not name.startswith(_STEMS):
+        return None
+    found = _INDEX.fullmatch(name)
+    is_index = found is not None
+    found = found or _FILE.fullmatch(name)
+    if found is None:
+        return None
+    parts = found.groupdict()
+    early, late = parts["variant"], parts["late"]
+    stems = _SAFETENSORS_STEMS if parts["suffix"] == "safetensors" else _BIN_STEMS
+    if parts["stem"] not in stems or (early and late):
+        return None
+    number, count = int(parts.get("number") or 0), int(parts.get("count") or 0)
+    return WeightName(parts["stem"], parts["suffix"], early or late or "", number, count, is_index)
+
+
+@dataclass(slots=True)
+class WeightSet:
+    """The files of one kind and variant in a directory: a single file, indexes, numbered shards; each may be absent."""
+
+    stem: str
+    suffix: str
+    variant: str
+    single: str | None = None
+    indexes: list[str] = field(default_factory=list)
+    shards: dict[str, WeightName] = field(default_factory=dict)
+
+    @property
+    def order(self) -> tuple[bool, bool, str]:
+        """What transformers looks for first comes first; shards that no index names come last, for it opens none."""
+        return (not self.single and not self.indexes, self.suffix != "safetensors", self.stem)
+
+    @property
+    def shown(self) -> str:
+        """The file that stands for the set in messages."""
+        return self.single or (self.indexes[0] if self.indexes else next(iter(self.shards)))
+
+    @property
+    def paths(self) -> list[str]:
+        return [*([self.single] if self.single else []), *self.indexes, *self.shards]
+
+
+def group(names: Iterable[str]) -> list[WeightSet]:
+    """The weight sets among the files of one directory, the preferred first; within a set, shards by number."""
+    sets: dict[tuple[str, str, str], WeightSet] = {}
+    for name in names:
+        weight = parse(name)
+        if weight is None:
+            continue
+        key = (weight.stem, weight.suffix, weight.variant)
+        found = sets.setdefault(key, WeightSet(*key))
+        if weight.is_index:
+            found.indexes.append(name)
+        elif weight.count:
+            found.shards[name] = weight
+        else:
+            found.single = name
+    for found in sets.values():
+        found.shards = dict(sorted(found.shards.items(), key=lambda item: (item[1].count, item[1].number, item[0])))
+    return sorted(sets.values(), key=lambda found: (found.variant, found.order))
+
+
+def step_of(folder: str) -> int | None:
+    """The training step in a Trainer's folder name: 400 of `checkpoint-400`."""
+    found = _STEP.fullmatch(folder)
+    return int(found[1]) if found else None

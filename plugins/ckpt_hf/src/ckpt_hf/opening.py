@@ -1,0 +1,105 @@
+"""A model directory opened: its weights as one table, its config as plain state, every other file as an asset."""
+
+import json
+from typing import Any
+
+from ckpt_core import (
+    Asset,
+    Component,
+    Files,
+    Finding,
+    FormatMatch,
+    LoadRequest,
+    Manifest,
+    Severity,
+    StoredCheckpoint,
+    TensorTable,
+    printable,
+)
+from ckpt_hf.names import parse, step_of
+from ckpt_hf.selection import Selection, select
+from ckpt_hf.shards import Weights, read_weights
+
+CONFIG = "config.json"
+MAX_CONFIG = 16 << 20
+"""Bytes of a config that are read: the largest there are (label maps of 20,000 classes) have less than two million."""
+
+_SEALS = ("ckpt.manifest.json", "ckpt.blocks")
+"""Written about a directory, not part of what it holds."""
+
+_TOOLS = (".git", ".cache")
+"""Folders that git and huggingface_hub keep for themselves."""
+
+
+class ModelCheckpoint(StoredCheckpoint):
+    """A model directory that is open, with what was read to open it: `verify` need not read it again."""
+
+    def __init__(
+        self, files: Files, match: FormatMatch, manifest: Manifest, *, selection: Selection, weights: Weights
+    ) -> None:
+        super().__init__(files, match, manifest, settle=weights.settle)
+        self.selection = selection
+        self.weights = weights
+
+
+def open_model(files: Files, match: FormatMatch, request: LoadRequest) -> ModelCheckpoint:
+    """Read the headers of a model directory; strict: what is named must be there.
+
+    Raises:
+        CorruptError: A file is missing or broken; the message names it. `verify` lists all of them.
+        UnsafeContentError: The index names a file outside of the directory.
+        UsageError: The variant is not there, or must be chosen.
+    """
+    selection = select(files, request.options.get("variant"))
+    weights = read_weights(files, selection.weights)
+    if weights.errors:
+        raise weights.errors[0]
+    config, complaints = read_config(files)
+    components = [Component("model", weights.table(), weights.state())]
+    if config is not None:
+        components.append(Component("config", TensorTable.of({}), config))
+    manifest = Manifest(
+        tuple(components),
+        assets=tuple(assets_of(files)),
+        metadata=weights.metadata,
+        findings=(*selection.findings, *weights.findings, *complaints),
+    )
+    return ModelCheckpoint(files, match, manifest, selection=selection, weights=weights)
+
+
+def read_config(files: Files) -> tuple[dict[str, Any] | None, list[Finding]]:
+    """The content of config.json, and what is wrong with it; None where there is none that can be read."""
+    if CONFIG not in files.entries:
+        return None, []
+    size = files.size(CONFIG)
+    if size > MAX_CONFIG:
+        return None, [_bad_config(f"{size} bytes are too many for a config")]
+    try:
+        config = json.loads(files.read(CONFIG).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        return None, [_bad_config(f"it is not JSON ({type(error).__name__})")]
+    if not isinstance(config, dict):
+        return None, [_bad_config("it is not a JSON object")]
+    return config, []
+
+
+def assets_of(files: Files) -> list[Asset]:
+    """Every file that is carried along: all but weights, seals, tools' own folders and checkpoints further down."""
+    folders = {path.partition("/")[0] for path in files.entries if "/" in path}
+    holding_weights = {path.partition("/")[0] for path in files.entries if "/" in path and _is_weight(path)}
+    checkpoints = {folder for folder in folders if step_of(folder) is not None}
+    left_out = {*_TOOLS, *holding_weights, *checkpoints}
+    return [
+        Asset(path, entry.size)
+        for path, entry in files.entries.items()
+        if not _is_weight(path) and path not in _SEALS and path.partition("/")[0] not in left_out
+    ]
+
+
+def _is_weight(path: str) -> bool:
+    return parse(path.rpartition("/")[2]) is not None
+
+
+def _bad_config(reason: str) -> Finding:
+    message = f"{CONFIG}: {printable(reason)}; the weights can be read without it, the model cannot be built"
+    return Finding("HF010", Severity.ERROR, message, CONFIG, hint="copy it again from where the model came from")
