@@ -27,7 +27,7 @@ _BUILTIN = ("paths", "safetensors", "torch", "checks")
 
 @dataclass(frozen=True, slots=True)
 class PluginStatus:
-    """One plugin as `ckpt plugins` shows it. `problem` is None where it works."""
+    """One plugin as `ckpt plugins` shows it. `problem` is None where it works; `too_new` asks for a newer core."""
 
     name: str
     origin: str
@@ -35,6 +35,7 @@ class PluginStatus:
     formats: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     problem: str | None = None
+    too_new: bool = False
 
 
 class CkptPluginManager(pluggy.PluginManager):
@@ -158,7 +159,7 @@ class CkptPluginManager(pluggy.PluginManager):
         unmet = unmet_requirement(point, ckpt_core.__version__)
         if unmet is not None:
             problem = f"needs ckpt-core{unmet}, this is {ckpt_core.__version__}; upgrade ckpt-core"
-            return PluginStatus(point.name, version, point.version, problem=problem)
+            return PluginStatus(point.name, version, point.version, problem=problem, too_new=True)
         try:
             plugin: Any = importlib.import_module(point.module)
             for part in filter(None, point.attribute.split(".")):

@@ -14,6 +14,8 @@ from ckpt_core.schema.text import printable
 if TYPE_CHECKING:
     import torch
 
+    from ckpt_core.schema.progress import Progress
+
 
 class StoredCheckpoint(Checkpoint):
     """A checkpoint over listed files.
@@ -24,7 +26,12 @@ class StoredCheckpoint(Checkpoint):
         manifest: Its table.
         settle: Proves, once and before the first tensor is read, what opening took on trust (where a zip's members
             start); it raises where that fails.
+
+    Attributes:
+        progress: Told of every byte that `read` gives; None by default.
     """
+
+    progress: "Progress | None" = None
 
     def __init__(
         self, files: Files, match: FormatMatch, manifest: Manifest, *, settle: Callable[[], None] | None = None
@@ -75,6 +82,8 @@ class StoredCheckpoint(Checkpoint):
             out = memoryview(bytearray(entry.dtype.nbytes(count)))
         self.settle()
         read_box(self.files, name, entry, box, out.cast("B"))
+        if self.progress is not None:
+            self.progress.advance(out.nbytes)
         return out
 
     def to_torch(

@@ -6,7 +6,7 @@ another is said, never passed over.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
@@ -16,6 +16,9 @@ from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import Opaque, State, TensorRef
 from ckpt_core.schema.text import printable
 from ckpt_core.verbs.opening import open_checkpoint
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,10 @@ def diff(
     *,
     component: str | None = None,
     state: bool = True,
+    hints: Mapping[str, object] | None = None,
+    format: str | None = None,
     options: Mapping[str, Any] | None = None,
+    progress: "Progress | None" = None,
     manager: CkptPluginManager | None = None,
 ) -> DiffReport:
     """Compare two checkpoints, reading each tensor once, in slabs.
@@ -72,17 +78,24 @@ def diff(
         second: Another.
         component: Compare this component only; None for all that either has.
         state: Compare plain state too.
+        hints: What narrows the search for both; see `load`.
+        format: Take both for this format.
         options: Options of the formats.
+        progress: Told how many bytes there are to compare, and how far it is.
         manager: The plugin manager; None for the process's own.
 
     Raises:
         CkptError: One of them cannot be opened or read.
         UsageError: They have nothing that could be compared.
     """
-    one = open_checkpoint(first, options=options, manager=manager)
-    other = open_checkpoint(second, options=options, manager=manager)
+    one = open_checkpoint(first, hints=hints, format=format, options=options, manager=manager)
+    other = open_checkpoint(second, hints=hints, format=format, options=options, manager=manager)
     report = DiffReport()
-    for label in _labels(one, other, component, report):
+    labels = _labels(one, other, component, report)
+    if progress is not None:
+        progress.begin(sum(_nbytes(side.component(label)) for side in (one, other) for label in labels))
+        one.progress = other.progress = progress
+    for label in labels:
         a, b = one.component(label), other.component(label)
         _diff_tensors(report, one, a, other, b)
         if state:
@@ -105,6 +118,10 @@ def _labels(one: StoredCheckpoint, other: StoredCheckpoint, asked: str | None, r
             f"({', '.join(mine) or 'none'}; {', '.join(theirs) or 'none'}); nothing was compared"
         )
     return shared
+
+
+def _nbytes(component: Component) -> int:
+    return sum(outline.nbytes for _, outline in component.tensors.outlines())
 
 
 def _diff_tensors(

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import CorruptError, LoadError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyReport, VerifyRequest, sorted_findings
 from ckpt_core.verbs.opening import Place, find
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ def verify(
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
+    progress: "Progress | None" = None,
     manager: CkptPluginManager | None = None,
 ) -> Verification:
     """Check a checkpoint.
@@ -36,6 +40,7 @@ def verify(
         hints: See `load`.
         format: See `load`.
         options: See `load`.
+        progress: Told how many bytes there are to read, and how far it is; from the BYTES depth on.
         manager: See `load`.
 
     Returns:
@@ -47,11 +52,14 @@ def verify(
     place = find(ref, hints=hints, format=format, manager=manager)
     checkpoint, failure = _open(place, options)
     request = VerifyRequest(depth, dict(options or {}))
+    tensors, nbytes = _measure(checkpoint)
+    if progress is not None and checkpoint is not None and depth > Depth.LAYOUT:
+        progress.begin(nbytes)
+        checkpoint.progress = progress
     report = place.manager.hooks.verify(files=place.files, checkpoint=checkpoint, request=request)
     findings = list(report.findings)
     if failure is not None and not any(f.severity is Severity.ERROR and f.path == failure.path for f in findings):
         findings.append(failure)
-    tensors, nbytes = _measure(checkpoint)
     if checkpoint is not None and not tensors and not _has_state(checkpoint):
         findings.append(Finding("CK007", Severity.ERROR, f"{place.files.location}: holds no tensor and no state"))
     full = replace(

@@ -1,0 +1,1 @@
+"""The command line: one module a command, which asks a verb and says how its answer looks; all else is shared here."""

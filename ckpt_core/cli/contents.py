@@ -1,0 +1,112 @@
+"""What `ckpt inspect` shows of a checkpoint: the parts that were asked for, gathered before anything is printed."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from ckpt_core.schema.findings import Finding
+from ckpt_core.verbs.inspect import Inspection, Totals, select_names
+
+if TYPE_CHECKING:
+    from ckpt_core.reading.checkpoints import StoredCheckpoint
+    from ckpt_core.reading.digests import Fingerprint
+    from ckpt_core.reading.statistics import Statistics
+    from ckpt_core.schema.formats import FormatMatch
+    from ckpt_core.schema.manifests import Component
+    from ckpt_core.schema.progress import Progress
+
+Name = tuple[str, str]
+"""Label of a component, and name of a tensor in it."""
+
+
+class Wanted(NamedTuple):
+    """What was asked: of which component and names, whether tensors are listed, and what is read of them."""
+
+    component: str | None
+    filters: tuple[str, ...]
+    listed: bool
+    stats: bool
+    fingerprint: bool
+
+
+class Contents(NamedTuple):
+    """What is shown.
+
+    Attributes:
+        inspection: What the verb found.
+        totals: Of the components that are shown, by label.
+        members: The checkpoints inside a container, or beside the one at the root.
+        names: The tensors to list; None where none were asked for.
+        statistics: Of the listed tensors; None for those whose type has none.
+        fingerprints: Of the components that are shown, by label.
+    """
+
+    inspection: Inspection
+    totals: Mapping[str, Totals]
+    members: Sequence["FormatMatch"]
+    findings: Sequence[Finding]
+    names: Sequence[Name] | None
+    statistics: Mapping[Name, "Statistics | None"]
+    fingerprints: Mapping[str, "Fingerprint"]
+
+
+def gather(inspection: Inspection, wanted: Wanted, progress: "Progress | None") -> Contents:
+    """Read what was asked for.
+
+    Raises:
+        UsageError: There is no such component, or nothing to list because there are several checkpoints.
+        CkptError: A tensor cannot be read.
+    """
+    checkpoint = inspection.checkpoint
+    if checkpoint is None:
+        if wanted != Wanted(None, (), False, False, False):
+            inspection.place.open()  # says which checkpoint can be chosen
+        return Contents(inspection, {}, inspection.members, (), None, {}, {})
+    shown = _shown(checkpoint, wanted)
+    names = [(c.label, name) for c in shown for name in select_names(c, wanted.filters)] if wanted.listed else None
+    _announce(checkpoint, shown, names or (), wanted, progress)
+    return Contents(
+        inspection,
+        {component.label: inspection.totals[component.label] for component in shown},
+        [member for member in inspection.members if member.root not in inspection.place.files.entries],
+        checkpoint.manifest.findings,
+        names,
+        _statistics(checkpoint, names or ()) if wanted.stats else {},
+        _fingerprints(checkpoint, shown) if wanted.fingerprint else {},
+    )
+
+
+def _shown(checkpoint: "StoredCheckpoint", wanted: Wanted) -> "Sequence[Component]":
+    if wanted.component is not None:
+        return [checkpoint.component(wanted.component)]
+    return checkpoint.manifest.components
+
+
+def _announce(
+    checkpoint: "StoredCheckpoint",
+    shown: "Sequence[Component]",
+    names: Sequence[Name],
+    wanted: Wanted,
+    progress: "Progress | None",
+) -> None:
+    """Tell the progress how much will be read."""
+    total = 0
+    if wanted.stats:
+        tables = {component.label: component.tensors for component in shown}
+        total += sum(tables[label].outline(name).nbytes for label, name in names)
+    if wanted.fingerprint:
+        total += sum(o.nbytes for c in shown for _, o in c.tensors.outlines() if o.alias_of is None)
+    if progress is not None and total:
+        progress.begin(total)
+        checkpoint.progress = progress
+
+
+def _statistics(checkpoint: "StoredCheckpoint", names: Sequence[Name]) -> dict[Name, "Statistics | None"]:
+    from ckpt_core.reading.statistics import statistics
+
+    return {(label, name): statistics(checkpoint, label, name) for label, name in names}
+
+
+def _fingerprints(checkpoint: "StoredCheckpoint", shown: "Sequence[Component]") -> dict[str, "Fingerprint"]:
+    from ckpt_core.reading.digests import fingerprint
+
+    return {component.label: fingerprint(checkpoint, component.label) for component in shown}

@@ -1,0 +1,78 @@
+"""What went wrong, in one line for a person, as data for `--json`, and as an exit code."""
+
+import sys
+from typing import NamedTuple
+
+import click
+
+from ckpt_core.cli.session import Session
+from ckpt_core.errors import CkptError
+from ckpt_core.schema.text import printable
+
+USAGE = 2
+BUDGET = 8
+INTERNAL = 70
+INTERRUPTED = 130
+_LONG = 4000
+
+
+class Failure(NamedTuple):
+    """Why there is no answer, or not all of it. `kind` is the class of the error."""
+
+    kind: str
+    message: str
+    hint: str | None
+    exit_code: int
+
+
+def failure_of(error: BaseException, session: Session) -> Failure:
+    """What an error means to the person who typed the command."""
+    match error:
+        case CkptError():
+            hint = printable(error.hint, _LONG) if error.hint else None
+            return Failure(type(error).__name__, printable(error.message, _LONG), hint, error.exit_code)
+        case click.ClickException():
+            command = f"ckpt {session.verb}" if session.verb else "ckpt"
+            return Failure("UsageError", printable(error.format_message(), _LONG), f"run {command} --help", USAGE)
+        case KeyboardInterrupt() | click.Abort():
+            return Failure("KeyboardInterrupt", "interrupted", None, INTERRUPTED)
+        case MemoryError():
+            return Failure("MemoryError", "out of memory", "set CKPT_WORKERS=1, or use a larger machine", BUDGET)
+    kind = type(error).__name__
+    message = f"this is a bug in ckpt: {kind}: {printable(str(error), 500)}"
+    return Failure(kind, message, "run it again with --debug to see the traceback, and report it", INTERNAL)
+
+
+def complain(failure: Failure) -> None:
+    """Say it on stderr: one line, and the next step on another where there is one."""
+    tell(f"error: {failure.message}")
+    if failure.hint:
+        tell(f"hint: {failure.hint}")
+
+
+def tell(text: str) -> None:
+    """One line on stderr; lost in silence where stderr is closed."""
+    try:
+        print(f"ckpt: {text}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # there is nobody left to tell
+
+
+def show_traceback(error: BaseException) -> None:
+    import traceback
+
+    try:
+        traceback.print_exception(error, file=sys.stderr)
+    except OSError:
+        pass  # as in tell
+
+
+def tell_plugin_failures() -> None:
+    """Warn of plugins that crashed and whose answers were lost; where no plugin was asked, none is loaded for it."""
+    loaded = sys.modules.get("ckpt_core.manager.plugin_manager")
+    if loaded is None or not loaded.get_plugin_manager.cache_info().currsize:
+        return
+    failures = loaded.get_plugin_manager().failures
+    for plugin in failures.plugins():
+        for line in failures.of(plugin):
+            tell(f"warning: plugin {printable(plugin)}: {printable(line, 500)}; its answer is missing")

@@ -1,0 +1,64 @@
+"""Options that formats declare, taken off a command line: `--variant fp16`, `--variant=fp16`, and switches.
+
+Formats are asked for only where a word on the command line is no option of the command itself.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import click
+
+
+def take_format_flags(args: Sequence[str], parameters: Sequence[click.Parameter]) -> tuple[list[str], dict[str, str]]:
+    """What is left for the command, and the options of formats by name.
+
+    Raises:
+        click.UsageError: A word is no option of the command nor of any format, or lacks its value.
+    """
+    takes_value = {name: not getattr(p, "is_flag", False) for p in parameters for name in p.opts if name[:1] == "-"}
+    takes_value.setdefault("--help", False)
+    left: list[str] = []
+    taken: dict[str, str] = {}
+    words = iter(args)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if word == "--":
+            left += [word, *words]
+        elif not word.startswith("--") or flag in takes_value:
+            left.append(word)
+            if takes_value.get(word):
+                left += [value for value in [next(words, None)] if value is not None]
+        else:
+            name, is_switch = _declared(flag)
+            taken[name] = value if equals else "true" if is_switch else _next(words, flag)
+    return left, taken
+
+
+def describe_flags() -> list[tuple[str, str]]:
+    """Every option that an installed format declares, with its help and the formats that have it."""
+    from ckpt_core.manager.plugin_manager import get_plugin_manager
+
+    found: dict[tuple[str, str], list[str]] = {}
+    for format in get_plugin_manager().formats():
+        for option in format.options:
+            shown = f"--{option.name}" if option.type is bool else f"--{option.name} {option.type.__name__.upper()}"
+            found.setdefault((shown, option.help), []).append(format.name)
+    return [(shown, f"{help} ({', '.join(names)})") for (shown, help), names in sorted(found.items())]
+
+
+def _declared(flag: str) -> tuple[str, bool]:
+    """The name of a format's option as its format writes it, and whether it is a switch in every format that has it."""
+    from ckpt_core.manager.plugin_manager import get_plugin_manager
+
+    wanted = flag[2:].replace("-", "_")
+    options = [option for format in get_plugin_manager().formats() for option in format.options]
+    having = [option for option in options if option.name.replace("-", "_") == wanted]
+    if not having:
+        raise click.UsageError(f"No such option: {flag}; no format has it either, see ckpt formats.")
+    return having[0].name, all(option.type is bool for option in having)
+
+
+def _next(words: Iterator[str], flag: str) -> str:
+    value = next(words, None)
+    if value is None:
+        raise click.UsageError(f"Option {flag!r} requires an argument.")
+    return value

@@ -1,0 +1,73 @@
+"""`ckpt locate`: the place that a ref or a few hints mean, and why not another."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ckpt_core.cli.answers import Answer, Block
+from ckpt_core.cli.commands import VerbCommand
+from ckpt_core.cli.questions import hint_option, ref_argument
+from ckpt_core.cli.session import Session, common_options
+from ckpt_core.cli.words import shown_place
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.locations import Location, Resolution
+
+
+@click.command("locate", cls=VerbCommand)
+@ref_argument()
+@hint_option
+@click.option("--explain", is_flag=True, help="Show every place that was considered, and why it was not taken.")
+@common_options
+@click.pass_obj
+def command(session: Session, ref: str | None, hints: dict[str, str], explain: bool) -> Answer:
+    """Find the place that a REF or a few hints mean."""
+    from ckpt_core.verbs.locate import locate
+
+    resolution = locate(ref, hints=hints)
+    return Answer(
+        result=lambda: _result(resolution),
+        page=lambda: _page(resolution, explain),
+        brief=lambda: _brief(resolution, explain),
+        error=None if resolution.found else resolution.error(),
+    )
+
+
+def _result(resolution: "Resolution") -> dict[str, Any]:
+    location = resolution.location
+    return {
+        "location": None if location is None else _place(location),
+        "kind": None if location is None else location.kind.value,
+        "member": None if location is None else location.member,
+        "attempts": [
+            {
+                "candidate": shown_place(attempt.candidate.url),
+                "rank": attempt.candidate.rank.name.lower(),
+                "reason": attempt.candidate.reason,
+                "outcome": attempt.outcome.value,
+                "detail": attempt.detail,
+            }
+            for attempt in resolution.attempts
+        ],
+        "notes": resolution.notes,
+    }
+
+
+def _page(resolution: "Resolution", explain: bool) -> Iterator[Block]:
+    if explain:
+        yield resolution.explain()
+    elif resolution.location is not None:
+        reason = next(a.candidate.reason for a in resolution.attempts if a.candidate.url == resolution.location.url)
+        yield f"{_place(resolution.location)}  ({resolution.location.kind.value}; {reason})"
+
+
+def _brief(resolution: "Resolution", explain: bool) -> Iterator[Block]:
+    if explain:
+        yield resolution.explain()
+    elif resolution.location is not None:
+        yield _place(resolution.location)
+
+
+def _place(location: "Location") -> str:
+    return shown_place(location.url) + (f"#{location.member}" if location.member else "")

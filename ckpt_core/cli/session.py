@@ -1,0 +1,90 @@
+"""What one run of the command line was told besides the question itself, and the options that tell it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from ckpt_core.schema.progress import Progress
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Session:
+    """The settings of one run, and what is known of it when it fails.
+
+    Attributes:
+        json: One JSON object on stdout instead of text.
+        quiet: Only the result.
+        verbose: Log the steps to stderr.
+        debug: Show tracebacks.
+        verb: The command; None until it is known.
+        ref: What it was asked about, without secrets; a list for a command that takes two.
+        options: Options of formats, as typed.
+    """
+
+    def __init__(self, *, json: bool = False) -> None:
+        self.json = json
+        self.quiet = False
+        self.verbose = False
+        self.debug = False
+        self.verb: str | None = None
+        self.ref: str | list[str] | None = None
+        self.options: dict[str, str] = {}
+
+    def progress(self) -> "AbstractContextManager[Progress | None]":
+        """A bar on stderr for long work; nothing where nobody would look at it."""
+        if self.json or self.quiet or not sys.stderr.isatty():
+            from contextlib import nullcontext
+
+            return nullcontext()
+        from ckpt_core.cli.bar import Bar
+
+        return Bar(sys.stderr, self.verb or "")
+
+
+def early_session(args: Sequence[str]) -> Session:
+    """The session as far as it shows before anything is parsed, so that a wrong command line fails as was asked."""
+    words = args[: args.index("--")] if "--" in args else args
+    session = Session(json="--json" in words)
+    session.debug = "--debug" in words
+    return session
+
+
+def common_options(function: _Command) -> _Command:
+    """The options that every command has, and that may stand before the command too."""
+    for option in reversed(_common_options()):
+        function = option(function)
+    return function
+
+
+def _common_options() -> list[Callable[[_Command], _Command]]:
+    return [
+        _switch("--json", help="Print one JSON object, on failure too."),
+        _switch("-q", "--quiet", help="Print only the result."),
+        _switch("-v", "--verbose", help="Log each step to stderr."),
+        _switch("--debug", help="Show the traceback of an error."),
+    ]
+
+
+def _switch(*names: str, help: str) -> Callable[[_Command], _Command]:
+    return click.option(*names, is_flag=True, expose_value=False, callback=_note, help=help)
+
+
+def _note(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    session = context.find_object(Session)
+    if not value or session is None or parameter.name is None:
+        return
+    setattr(session, parameter.name, True)
+    if parameter.name == "verbose":
+        _log_to_stderr()
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="ckpt: %(message)s")

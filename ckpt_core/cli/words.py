@@ -1,0 +1,50 @@
+"""Numbers, places and findings as a person reads them. Whatever comes from a file is escaped here."""
+
+from typing import TYPE_CHECKING
+
+from ckpt_core.schema.text import printable, redact
+
+if TYPE_CHECKING:
+    from enum import IntEnum
+
+    from ckpt_core.schema.findings import Finding
+
+_LONG = 1 << 16
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def human_bytes(count: int) -> str:
+    """`86.6 MiB`; whole bytes below a KiB."""
+    if count < 1024:
+        return f"{count} B"
+    size = float(count)
+    for unit in _UNITS:
+        size /= 1024
+        if size < 1023.95 or unit == _UNITS[-1]:
+            break
+    return f"{size:.1f} {unit}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 tensor`, `20,000 tensors`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def shown_place(ref: str) -> str:
+    """A path in full, a URL without what may be secret in it."""
+    return redact(ref) if "://" in ref else printable(ref, _LONG)
+
+
+def severity_word(severity: "IntEnum") -> str:
+    """`error`, `warning`, `layout`: the name of a grade in lower case."""
+    return severity.name.lower()
+
+
+def finding_lines(finding: "Finding") -> list[str]:
+    """A finding as `CODE severity  path  message`, and its hint below it."""
+    path = printable(finding.path) if finding.path else "-"
+    message = printable(finding.message, 2000).removeprefix(f"{path}: ")
+    lines = [f"{finding.code} {severity_word(finding.severity):<7}  {path}  {message}"]
+    if finding.hint:
+        lines.append(f"    hint: {printable(finding.hint, 2000)}")
+    return lines
