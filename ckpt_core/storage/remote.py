@@ -112,7 +112,10 @@ def probe_remote(url: str) -> Kind | None:
     filesystem, name = _open(url)
     try:
         found = filesystem.info(name)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        failure = _web_failure(error, url)
+        if failure is not None:
+            raise as_ckpt_error(failure, url) from None
         return None
     except Exception as error:
         raise as_ckpt_error(error, url) from None
@@ -130,7 +133,10 @@ def list_remote(url: str) -> RemoteFiles:
                 Location(url, Kind.FILE), filesystem, {short: name}, {short: _entry(short, found)}
             )
         below = filesystem.find(name, detail=True)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        failure = _web_failure(error, url)
+        if failure is not None:
+            raise as_ckpt_error(failure, url) from None
         raise CheckpointNotFoundError(f"{redact(url)}: nothing there; check the name") from None
     except CkptError:
         raise
@@ -142,6 +148,14 @@ def list_remote(url: str) -> RemoteFiles:
     names = {full[len(prefix) :]: full for full in sorted(below) if full.startswith(prefix)}
     entries = {path: _entry(path, below[full]) for path, full in names.items()}
     return RemoteFiles(Location(url, Kind.DIRECTORY), filesystem, names, entries)
+
+
+def _web_failure(error: FileNotFoundError, url: str) -> Exception | None:
+    """What a web server failed with, unless it says that nothing is there: fsspec calls all of it "not found"."""
+    cause = error.__cause__
+    if scheme_of(url) not in ("http", "https") or not isinstance(cause, Exception):
+        return None
+    return None if getattr(cause, "status", 0) in (404, 410) else cause
 
 
 def as_ckpt_error(error: Exception, place: str) -> CkptError:

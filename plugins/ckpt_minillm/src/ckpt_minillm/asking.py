@@ -3,9 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from ckpt_core.errors import UsageError
-from ckpt_core.schema.locations import Query
-from ckpt_core.schema.text import printable
+from ckpt_core import Query, UsageError, printable
 from ckpt_minillm.naming import WeightsName, stage_of
 
 HIDDEN_SIZE = 512
@@ -98,10 +96,12 @@ def _hidden_size(query: Query) -> tuple[int, bool]:
 def _switch(query: Query, hint: str, variable: str | None) -> bool:
     """A yes or no. `bool("False")` is True, so words are read, and others refused."""
     value, label = _value(query, hint, variable)
+    if value is None:
+        return False
     match str(value).lower():
         case "true" | "1" | "yes":
             return True
-        case "false" | "0" | "no" | "none":
+        case "false" | "0" | "no":
             return False
     raise UsageError(f"{label}={printable(str(value))}: not one of true, false, 1, 0, yes, no")
 

@@ -6,7 +6,7 @@ The number of attention heads cannot be told: a projection's shape has it multip
 import re
 from dataclasses import dataclass
 
-from ckpt_core.schema.tensors import TensorTable
+from ckpt_core import TensorTable
 
 _EMBEDDINGS = ("embed_tokens.weight", "tok_embeddings.weight")
 _LAYER = re.compile(r"(?:^|\.)layers\.([0-9]{1,6})\.")
@@ -46,7 +46,7 @@ def _embedding(tensors: TensorTable) -> tuple[int | None, int | None]:
         if key.endswith(_EMBEDDINGS):
             shape = tensors.outline(key).shape
             if len(shape) == 2:
-                return shape
+                return shape[0], shape[1]
     return None, None
 
 

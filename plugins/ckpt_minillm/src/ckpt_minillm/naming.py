@@ -7,8 +7,7 @@ The rule is that of minimind's trainers. Two things stand beside it: an older ha
 import re
 from dataclasses import dataclass
 
-from ckpt_core.errors import UsageError
-from ckpt_core.schema.text import printable
+from ckpt_core import UsageError, printable
 
 ALIASES = {"sft": "full_sft", "reasoning": "reason", "distillation": "full_dist"}
 """What people call a stage, and what its files are called."""

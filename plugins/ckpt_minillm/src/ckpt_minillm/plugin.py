@@ -3,15 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ckpt_core import Format
 from ckpt_core.hookspecs import hookimpl
-from ckpt_core.schema.formats import Format
 
 if TYPE_CHECKING:
-    from ckpt_core.reading.checkpoints import StoredCheckpoint
-    from ckpt_core.schema.access import Checkpoint, Files
-    from ckpt_core.schema.findings import Finding, VerifyRequest
-    from ckpt_core.schema.formats import FormatMatch
-    from ckpt_core.schema.locations import Candidate, Query
+    from ckpt_core import Candidate, Checkpoint, Files, Finding, FormatMatch, Query, StoredCheckpoint, VerifyRequest
 
 
 @hookimpl
@@ -45,7 +41,7 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
     """What core's torch format checks of its own files, for these: the zip's headers, and its checksums on demand."""
     if checkpoint is None or checkpoint.match.format != "minillm":
         return
+    from ckpt_core import Depth
     from ckpt_core.codecs.torch_files import check_torch_file
-    from ckpt_core.schema.findings import Depth
 
     yield from check_torch_file(files, next(iter(files.entries)), crcs=request.depth >= Depth.BYTES)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from ckpt_core.schema.locations import Candidate, Query, Rank
+from ckpt_core import Candidate, Query, Rank
 from ckpt_minillm.asking import Ask, asked, asked_path, asked_stage
 from ckpt_minillm.naming import looks_like_stage, name_of, parse_name
 

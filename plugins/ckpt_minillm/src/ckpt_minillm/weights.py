@@ -3,17 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ckpt_core import (
+    CkptError,
+    Component,
+    Confidence,
+    Files,
+    Finding,
+    FormatMatch,
+    Kind,
+    Manifest,
+    Severity,
+    StoredCheckpoint,
+    TensorTable,
+    UnsupportedFormatError,
+    printable,
+)
 from ckpt_core.codecs.torch_components import components_of
 from ckpt_core.codecs.torch_files import read_torch_file, sniff
-from ckpt_core.errors import CkptError, UnsupportedFormatError
-from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.schema.access import Files
-from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.formats import Confidence, FormatMatch
-from ckpt_core.schema.locations import Kind
-from ckpt_core.schema.manifests import Component, Manifest, in_order
-from ckpt_core.schema.tensors import TensorTable
-from ckpt_core.schema.text import printable
 from ckpt_minillm.facts import Facts, facts_of
 from ckpt_minillm.naming import WeightsName, parse_name
 
@@ -84,7 +90,7 @@ def _completed(components: tuple[Component, ...], name: WeightsName, facts: Fact
         "vocab_size": facts.vocab_size,
     }
     renamed = [replace(c, kind="adapter") if facts.lora_only and c.kind == "model" else c for c in components]
-    return in_order([*renamed, Component("config", TensorTable.of({}), state)])
+    return (*renamed, Component("config", TensorTable.of({}), state))
 
 
 def _findings(path: str, name: WeightsName, facts: Facts, flat: bool) -> Iterator[Finding]:
