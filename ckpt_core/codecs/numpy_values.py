@@ -44,7 +44,8 @@ _SCALAR_CODES = {
     DType.F64: "d",
 }
 # Transposing a Fortran array takes a step of Python an element: fine for an RNG state, not for a tensor in disguise.
-_LARGEST_FORTRAN = 1 << 20
+_LARGEST_FORTRAN = 1 << 16
+_FORTRAN_COST = 64
 
 OpaqueArray = recorded_class("numpy.ndarray", tensor_like=True)
 OpaqueScalar = recorded_class("numpy.generic")
@@ -73,10 +74,10 @@ class DtypeRecord(Recorded):
 class ArrayRecord(Recorded):
     """An array that `_reconstruct` makes empty and BUILD fills."""
 
-    __slots__ = ("budget",)
+    __slots__ = ("spend",)
 
     class_name = "numpy.ndarray"
-    budget: Budget
+    spend: Budget
 
     def value(self) -> Array | None:
         """The array, or None where it is not a plain one: then it stays a record."""
@@ -86,7 +87,7 @@ class ArrayRecord(Recorded):
         _, shape, dtype, fortran, data = state
         if type(data) is str:  # a pickle of Python 2
             data = data.encode("utf-8", "surrogateescape")
-        return make_array(shape, dtype, data, bool(fortran), self.budget)
+        return make_array(shape, dtype, data, bool(fortran), self.spend)
 
 
 def make_array(shape: Any, dtype: Any, data: Any, fortran: bool, budget: Budget) -> Array | None:
@@ -109,6 +110,7 @@ def make_array(shape: Any, dtype: Any, data: Any, fortran: bool, budget: Budget)
     if fortran and len(shape) > 1:
         if prod(shape) > _LARGEST_FORTRAN:
             return None
+        budget.copy(len(data) * _FORTRAN_COST)
         plain = _row_major(plain, shape, kind.itemsize)
     return Array(kind, shape, plain)
 
@@ -131,10 +133,10 @@ def _row_major(data: bytes, shape: tuple[int, ...], width: int) -> bytes:
 def numpy_factories(budget: Budget) -> dict[str, Any]:
     """What stands for numpy's constructors, by their full names in every version of numpy."""
 
-    def reconstruct(*args: Any) -> ArrayRecord:
+    def reconstruct(kind: Any = None, shape: Any = None, code: Any = None) -> ArrayRecord:
         record = ArrayRecord()
         assert isinstance(record, ArrayRecord)
-        record.budget = budget
+        record.spend = budget
         return record
 
     def from_buffer(data: Any, dtype: Any, shape: Any, order: Any = "C", axes: Any = None) -> Array | Recorded:
@@ -144,7 +146,10 @@ def numpy_factories(budget: Budget) -> dict[str, Any]:
     def scalar(dtype: Any, data: Any = None) -> Any:
         return _scalar(dtype, data, budget)
 
-    factories: dict[str, Callable[..., Any]] = {"numpy.dtype": DtypeRecord}
+    def dtype(text: Any, align: Any = False, copy: Any = True) -> Recorded:
+        return DtypeRecord(text, align, copy)
+
+    factories: dict[str, Callable[..., Any]] = {"numpy.dtype": dtype}
     for core in ("numpy.core", "numpy._core"):
         factories[f"{core}.multiarray._reconstruct"] = reconstruct
         factories[f"{core}.multiarray.scalar"] = scalar

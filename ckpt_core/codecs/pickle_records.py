@@ -56,39 +56,46 @@ class Recorded:
     tensor_like: ClassVar[bool] = False
     """Whether it stands for a tensor that is not a plain strided one."""
 
+    budget: ClassVar["Budget | None"] = None
+
     args: tuple[Any, ...]
-    kwargs: dict[Any, Any]
+    kwargs: dict[Any, Any] | None
     state: Any
-    items: list[Any]
-    pairs: list[tuple[Any, Any]]
+    items: list[Any] | tuple[Any, ...]
+    pairs: list[tuple[Any, Any]] | tuple[()]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Recorded":
         self = object.__new__(cls)
+        if cls.budget is not None:
+            cls.budget.copy(8 * len(args) + 64 * len(kwargs))
         self.args = args
-        self.kwargs = kwargs
+        self.kwargs = kwargs or None
         self.state = None
-        self.items = []
-        self.pairs = []
+        self.items = self.pairs = ()
         return self
 
     def __setstate__(self, state: Any) -> None:
         self.state = state if self.state is None else (self.state, state)
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        self.pairs = self.pairs or []
         self.pairs.append((key, value))
 
     def append(self, item: Any) -> None:
-        self.items.append(item)
+        self.extend((item,))
 
     def extend(self, items: Iterable[Any]) -> None:
+        if not isinstance(self.items, list):
+            self.items = list(self.items)
         self.items.extend(items)
 
     add = append
 
 
-def recorded_class(class_name: str, *, tensor_like: bool = False) -> type[Recorded]:
+def recorded_class(class_name: str, budget: "Budget | None" = None, *, tensor_like: bool = False) -> type[Recorded]:
     """The class that records objects of the class of that name."""
-    return type("Recorded", (Recorded,), {"__slots__": (), "class_name": class_name, "tensor_like": tensor_like})
+    content = {"__slots__": (), "class_name": class_name, "budget": budget, "tensor_like": tensor_like}
+    return type("Recorded", (Recorded,), content)
 
 
 SetRecord = recorded_class("builtins.set")
@@ -96,7 +103,7 @@ FrozenSetRecord = recorded_class("builtins.frozenset")
 
 
 class Budget:
-    """What may still be made of one pickle: tuple keys, and bytes that are copied more than once."""
+    """What may still be made of one pickle: tuple keys, and bytes of values that may be copied more than once."""
 
     __slots__ = ("copied", "tuple_keys")
 

@@ -4,18 +4,26 @@ The C unpickler trusts a stream in two ways that a file can abuse. It reserves m
 opcode names: the scan bounds those. And it hashes every key of a dict and every member of a set at once, which takes
 exponential time, or overflows the C stack, for tuples nested in themselves: so the scan hands back a stream in which
 dicts and sets are asked of `persistent_load`, whose answer looks at a key before hashing it. Frames are merged to one.
-
-Opcodes and their operands: CPython, `Lib/pickletools.py`. The text opcodes of protocol 0, the extension registry,
-out-of-band buffers and DUP are refused: no file of torch or numpy has them.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from struct import Struct
 
 from ckpt_core import knobs
+from ckpt_core.codecs.pickle_opcodes import (
+    EIGHT,
+    FRAME,
+    GLOBAL,
+    LINES,
+    LONG4,
+    OPERANDS,
+    REWRITTEN,
+    SIZED,
+    STOP,
+    TEXT,
+    TOKEN,
+    runs,
+)
 from ckpt_core.errors import BudgetError, CorruptError
 from ckpt_core.schema.text import printable
 
@@ -25,37 +33,13 @@ MAKE_DICT = None
 MAKE_SET = True
 """The same for an empty set; a frozenset is asked for with a 1-tuple of its members."""
 
-_ONE = Struct("<B")
-_FOUR = Struct("<I")
-_FOUR_SIGNED = Struct("<i")
-_EIGHT = Struct("<Q")
-
-# Opcodes followed by a length and as many bytes: strings, bytes, long integers, and FRAME, whose bytes are opcodes.
-_SIZED = {
-    ord("X"): _FOUR,
-    0x8C: _ONE,
-    0x8D: _EIGHT,
-    ord("C"): _ONE,
-    ord("B"): _FOUR,
-    0x8E: _EIGHT,
-    0x96: _EIGHT,
-    ord("U"): _ONE,
-    ord("T"): _FOUR_SIGNED,
-    0x8A: _ONE,
-    0x8B: _FOUR_SIGNED,
-}
-_TEXT = frozenset([ord("X"), 0x8C, 0x8D, ord("U"), ord("T")])
-_LONG4, _FRAME, _GLOBAL, _STOP = 0x8B, 0x95, ord("c"), ord(".")
-_OPERANDS = {ord("K"): 1, ord("h"): 1, ord("q"): 1, 0x80: 1, ord("M"): 2, ord("J"): 4, ord("j"): 4, ord("G"): 8}
-_REWRITTEN = {ord("}"): b"NQ", 0x8F: b"\x88Q", 0x91: b"t\x85Q"}
-
-_LINES = re.compile(rb"([^\n]{0,1000})\n([^\n]{0,1000})\n")
-_TOKEN = re.compile(rb"[Khq\x80].|M..|[Jjr]....|G.{8}|.", re.DOTALL)
-
 # The longest integer: 2466 digits, below the 4300 that Python agrees to print.
 _LONGEST_INTEGER = 1024
-# An opcode becomes an object of 50 to 100 bytes: with the default limit of 256 MiB, ten million are about 1 GiB.
-_BYTES_PER_OPCODE = 24
+# An opcode becomes an object of 50 to 100 bytes. The default limit of 256 MiB allows eight million, which take less
+# than 1 GiB and a few seconds; a tensor takes about thirty.
+_BYTES_PER_OPCODE = 32
+# Of those, the ones looked at one by one (strings, names, dicts): two million. A tensor has one or two.
+_BYTES_PER_LOOK = 128
 _LARGEST_MEMO = 1 << 24
 
 
@@ -132,28 +116,28 @@ class _Walk:
         self.available = available
         self.path = path
         self.globals: set[str] = set()
-        self.opcodes = 0
         self.pieces: list[bytes] = []
         self.kept = start
         self._on_text = on_text
 
     def run(self) -> None:
-        data, size, runs = self.data, len(self.data), _runs(min(self.available - self.start, _LARGEST_MEMO) >> 16)
-        position, sized, swallowed, looked_at = self.position, _SIZED, 0, 0
+        data, size, match = self.data, len(self.data), runs(min(self.available - self.start, _LARGEST_MEMO) >> 16)
+        position, sized, swallowed, looked_at = self.position, SIZED, 0, 0
+        most_looks = knobs.header_limit() // _BYTES_PER_LOOK
         while True:
-            end = runs(data, position).end()  # type: ignore[union-attr]  # an empty run matches
+            end = match(data, position).end()  # type: ignore[union-attr]  # an empty run matches
             swallowed += end - position
-            if end >= size:
-                raise self._short(end + 1)
             looked_at += 1
+            if end >= size or looked_at > most_looks:
+                raise self._short(end + 1) if end >= size else self._too_many(looked_at)
             opcode = data[end]
             header = sized.get(opcode)
             if header is not None and end + header.size < size:
                 length = header.unpack_from(data, end + 1)[0]
                 position = end + 1 + header.size + length
-                if position > size or length < 0 or self._on_text or opcode == _LONG4:
+                if position > size or length < 0 or self._on_text or opcode == LONG4:
                     self._check_sized(opcode, end, length, position)
-            elif opcode == _STOP:
+            elif opcode == STOP:
                 self.position = end + 1
                 self._check_count(swallowed, looked_at)
                 return
@@ -163,19 +147,19 @@ class _Walk:
     def rewritten(self) -> bytes:
         """The stream as one frame, which lets the C unpickler read it without asking for each opcode."""
         body = b"".join([*self.pieces, self.data[self.kept : self.position]])
-        return b"\x95" + _EIGHT.pack(len(body)) + body
+        return b"\x95" + EIGHT.pack(len(body)) + body
 
     def _other(self, opcode: int, at: int) -> int:
-        replacement = _REWRITTEN.get(opcode)
+        replacement = REWRITTEN.get(opcode)
         if replacement is not None:
             self._replace(at, at + 1, replacement)
             return at + 1
-        if opcode == _GLOBAL:
+        if opcode == GLOBAL:
             return self._global(at)
-        if opcode == _FRAME:
+        if opcode == FRAME:
             if at + 9 > len(self.data):
                 raise self._short(at + 9)
-            if _EIGHT.unpack_from(self.data, at + 1)[0] > self.available - at - 9:
+            if EIGHT.unpack_from(self.data, at + 1)[0] > self.available - at - 9:
                 raise self._corrupt(at, "a frame longer than the stream")
             self._replace(at, at + 9, b"")
             return at + 9
@@ -184,7 +168,7 @@ class _Walk:
 
     def _check_whole(self, opcode: int, at: int) -> None:
         """A small opcode that no run swallowed may only be cut off by the end of the buffer."""
-        width = _SIZED[opcode].size if opcode in _SIZED else 4 if opcode == ord("r") else _OPERANDS.get(opcode, 0)
+        width = SIZED[opcode].size if opcode in SIZED else 4 if opcode == ord("r") else OPERANDS.get(opcode, 0)
         if at + 1 + width > len(self.data):
             raise self._short(at + 1 + width)
 
@@ -194,7 +178,7 @@ class _Walk:
         self.kept = stop
 
     def _global(self, at: int) -> int:
-        lines = _LINES.match(self.data, at + 1)
+        lines = LINES.match(self.data, at + 1)
         if lines is None:
             if len(self.data) - at < 2000:
                 raise self._short(len(self.data) + 1)
@@ -206,11 +190,11 @@ class _Walk:
     def _check_sized(self, opcode: int, at: int, length: int, end: int) -> None:
         if length < 0 or end > self.available:
             raise self._corrupt(at, f"a value of {length} bytes, more than the stream has")
-        if opcode == _LONG4 and length > _LONGEST_INTEGER:
+        if opcode == LONG4 and length > _LONGEST_INTEGER:
             raise self._corrupt(at, f"an integer of {length} bytes")
         if end > len(self.data):
             raise self._short(end)
-        if self._on_text and opcode in _TEXT:
+        if self._on_text and opcode in TEXT:
             self._on_text(self.data[end - length : end].decode("utf-8", "replace"))
 
     def _check_count(self, swallowed: int, looked_at: int) -> None:
@@ -219,33 +203,36 @@ class _Walk:
         if opcodes > limit:  # each swallowed byte was counted as an opcode: count exactly
             opcodes = looked_at + self._count_swallowed()
         if opcodes > limit:
-            raise BudgetError(
-                f"{printable(self.path)}: its pickle has {opcodes} opcodes, more than {limit}; "
-                "raise CKPT_HEADER_LIMIT if you trust the file",
-                code="PK002",
-                path=self.path,
-            )
+            raise self._too_many(opcodes)
 
     def _count_swallowed(self) -> int:
-        runs, position, count = _runs(_LARGEST_MEMO >> 16), self.start, 0
+        match, position, count = runs(_LARGEST_MEMO >> 16, tensors=False), self.start, 0
         while True:
-            end = runs(self.data, position).end()  # type: ignore[union-attr]  # an empty run matches
-            count += _TOKEN.subn(b"", self.data[position:end])[1]
+            end = match(self.data, position).end()  # type: ignore[union-attr]  # an empty run matches
+            count += TOKEN.subn(b"", self.data[position:end])[1]
             opcode = self.data[end]
-            if opcode == _STOP:
+            if opcode == STOP:
                 return count
-            header = _SIZED.get(opcode)
+            header = SIZED.get(opcode)
             if header is not None:
                 position = end + 1 + header.size + header.unpack_from(self.data, end + 1)[0]
-            elif opcode == _GLOBAL:
-                position = _LINES.match(self.data, end + 1).end()  # type: ignore[union-attr]  # it did in `run`
+            elif opcode == GLOBAL:
+                position = LINES.match(self.data, end + 1).end()  # type: ignore[union-attr]  # it did in `run`
             else:
-                position = end + (9 if opcode == _FRAME else 1)
+                position = end + (9 if opcode == FRAME else 1)
 
     def _short(self, needed: int) -> Exception:
         if needed <= self.available:
             return TruncatedError(needed)
         return self._corrupt(len(self.data), "it ends in the middle of a value")
+
+    def _too_many(self, opcodes: int) -> BudgetError:
+        return BudgetError(
+            f"{printable(self.path)}: its pickle has {opcodes} opcodes or more; "
+            "raise CKPT_HEADER_LIMIT if you trust the file",
+            code="PK002",
+            path=self.path,
+        )
 
     def _corrupt(self, at: int, reason: str) -> CorruptError:
         return CorruptError(
@@ -254,20 +241,3 @@ class _Walk:
             code="PK001",
             path=self.path,
         )
-
-
-@lru_cache(maxsize=8)
-def _runs(memo_bound: int) -> Callable[[bytes, int], "re.Match[bytes] | None"]:
-    """Matches a run of opcodes of a fixed size whose memo indexes are below `(memo_bound + 1) << 16`."""
-    highest = b"\\x%02x" % min(memo_bound, 255)
-    plain = rb"[()\]NRQabestu01\x81\x85-\x89\x90\x92-\x94]"
-    return re.compile(
-        rb"(?:"
-        + plain
-        + rb"*+(?:[Khq].|r..[\x00-"
-        + highest
-        + rb"]\x00|J....|M..|j...\x00|G.{8}|\x80[\x00-\x05]))*+"
-        + plain
-        + rb"*+",
-        re.DOTALL,
-    ).match

@@ -1,9 +1,10 @@
 """Turns the records of a pickle into plain state, and gathers the tensors in it under their dotted names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ckpt_core import knobs
 from ckpt_core.codecs.numpy_values import ArrayRecord
 from ckpt_core.codecs.pickle_records import (
     AttributedDict,
@@ -16,7 +17,7 @@ from ckpt_core.codecs.pickle_records import (
     TensorRecord,
 )
 from ckpt_core.codecs.torch_factories import TorchDtype, WithAttributes
-from ckpt_core.errors import BudgetError, CorruptError
+from ckpt_core.errors import BudgetError, CkptError, CorruptError
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.state import Array, Opaque, State, TensorRef
 from ckpt_core.schema.text import printable
@@ -24,10 +25,14 @@ from ckpt_core.schema.text import printable
 # Recursive readers of a state (its JSON form is one) take a few Python frames a level, of the 1000 there are.
 _DEEPEST = 200
 # Shared values are walked once for each place they stand in. Real files share little; a nested bomb shares without end.
-_VISITS_PER_VALUE = 16
+# A stream of n bytes has fewer than n values, and at most as many as opcodes are allowed.
 _LEAST_VISITS = 1 << 20
+_BYTES_PER_VISIT = 32
+# Names of tensors are joined of keys; one key may be as long as the file.
+_LONGEST_NAME = 4096
 
-_LEAVES = frozenset([str, int, float, bool, type(None), bytes])
+_NUMBERS = frozenset([int, float, bool, type(None)])
+_LEAVES = _NUMBERS | {str, bytes}
 
 
 @dataclass(slots=True)
@@ -62,7 +67,8 @@ def settle(value: Any, *, path: str, stream_bytes: int) -> Tree:
         CorruptError: PK001, a value that contains itself.
         BudgetError: PK002, values shared so often that the whole is too large.
     """
-    walk = _Walk(path, max(_LEAST_VISITS, stream_bytes * _VISITS_PER_VALUE))
+    visits = max(_LEAST_VISITS, min(stream_bytes, knobs.header_limit() // _BYTES_PER_VISIT))
+    walk = _Walk(path, visits)
     walk.tree.root = walk.value(value, "", 0)
     return walk.tree
 
@@ -95,26 +101,25 @@ class _Walk:
         self.visits -= 1
         if kind in _LEAVES:
             if kind is str or kind is bytes:
-                self.visits -= len(value) >> 4
+                self.visits -= len(value) >> 6
             return value  # type: ignore[no-any-return]  # a leaf is State
-        if depth > _DEEPEST:
-            raise CorruptError(
-                f"{printable(self.path)}: {printable(name)!r}: nested deeper than {_DEEPEST} levels, or in itself; "
-                "get the file again",
-                code="PK001",
-                path=self.path,
-            )
-        if self.visits < 0:
-            raise BudgetError(
-                f"{printable(self.path)}: its values are shared so often that together they are too large; "
-                "get the file again",
-                code="PK002",
-                path=self.path,
-            )
+        if depth > _DEEPEST or self.visits < 0 or len(name) > _LONGEST_NAME:
+            raise self._refused(name, depth)
         handler = self._by_type.get(kind)
         if handler is not None:
             return handler(value, name, depth)
         return self._other(value, name, depth)
+
+    def _refused(self, name: str, depth: int) -> CkptError:
+        where = f"{printable(self.path)}: {printable(name, 80)!r}"
+        if depth > _DEEPEST:
+            reason = f"nested deeper than {_DEEPEST} levels, or in itself"
+        elif len(name) > _LONGEST_NAME:
+            reason = f"a name of more than {_LONGEST_NAME} characters"
+        else:
+            reason = "values shared so often that together they are too large"
+            return BudgetError(f"{where}: {reason}; get the file again", code="PK002", path=self.path)
+        return CorruptError(f"{where}: {reason}; get the file again", code="PK001", path=self.path)
 
     def _other(self, value: Any, name: str, depth: int) -> State:
         if isinstance(value, Recorded):
@@ -142,13 +147,16 @@ class _Walk:
         """A dict with objects as keys, which plain state cannot have, as the list of its pairs."""
         return Opaque("builtins.dict", (self._list([(key, item) for key, item in value.items()], name, depth),))
 
-    def _list(self, value: list[Any], name: str, depth: int) -> State:
+    def _list(self, value: Sequence[Any], name: str, depth: int) -> list[State]:
         prefix = f"{name}." if name else ""
-        return [self.value(item, f"{prefix}{index}", depth + 1) for index, item in enumerate(value)]
+        self.visits -= len(value)
+        return [
+            item if type(item) in _NUMBERS else self.value(item, f"{prefix}{index}", depth + 1)
+            for index, item in enumerate(value)
+        ]
 
-    def _tuple(self, value: tuple[Any, ...], name: str, depth: int) -> State:
-        prefix = f"{name}." if name else ""
-        return tuple([self.value(item, f"{prefix}{index}", depth + 1) for index, item in enumerate(value)])
+    def _tuple(self, value: tuple[Any, ...], name: str, depth: int) -> tuple[State, ...]:
+        return tuple(self._list(value, name, depth))
 
     def _tensor(self, value: TensorRecord, name: str, depth: int) -> State:
         unique = name or "tensor"
@@ -195,7 +203,7 @@ class _Walk:
             self._note("TF004", Severity.WARNING, message, name)
         args = (*value.args, value.kwargs) if value.kwargs else value.args
         kept = self._tuple(args, name, depth) if args else ()
-        return Opaque(value.class_name, kept, self._content(value, name, depth))  # type: ignore[arg-type]
+        return Opaque(value.class_name, kept, self._content(value, name, depth))
 
     def _content(self, value: Recorded, name: str, depth: int) -> State:
         """State, items and pairs of an object; where there are several, a dict of them by these names."""

@@ -6,7 +6,6 @@ index before, and has turned dicts and sets into requests that are answered here
 """
 
 import pickle
-from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -107,7 +106,11 @@ class _Unpickler(pickle.Unpickler):
         self.names: dict[str, Verdict] = {}
         self.storages: dict[str, StorageRecord] = {}
         self._budget = Budget(len(stream) * 4 + knobs.header_limit())
-        self._known = _known(self._budget)
+        self._known = self._constructors()
+
+    def _constructors(self) -> dict[str, Any]:
+        budget = self._budget
+        return {**torch_factories(budget), **numpy_factories(budget), **python_factories(budget)}
 
     def find_class(self, module: str, name: str, /) -> Any:
         full_name = canonical(module, name)
@@ -117,7 +120,7 @@ class _Unpickler(pickle.Unpickler):
             if len(self.names) > _MOST_NAMES:
                 raise MemoryError(f"more than {_MOST_NAMES} different names")
         if known is None:
-            known = self._known[full_name] = recorded_class(full_name)
+            known = self._known[full_name] = recorded_class(full_name, self._budget)
         return known
 
     def persistent_load(self, pid: Any, /) -> Any:
@@ -129,7 +132,7 @@ class _Unpickler(pickle.Unpickler):
             raise TypeError("a persistent id that is no tuple")
         if len(pid) == 1:
             members = FrozenSetRecord()
-            members.items.extend(pid[0])
+            members.items = pid[0] if type(pid[0]) is tuple else ()
             return members
         record = storage_record(pid)
         if type(record) is StorageRecord:
@@ -147,20 +150,6 @@ class _Unpickler(pickle.Unpickler):
                 code="PK003",
                 path=self.path,
             )
-
-
-def _known(budget: Budget) -> dict[str, Any]:
-    known: Mapping[str, Any] = _torch_known()
-    return {**known, **numpy_factories(budget), **python_factories(budget)}
-
-
-_torch_table: dict[str, Any] = {}
-
-
-def _torch_known() -> dict[str, Any]:
-    if not _torch_table:
-        _torch_table.update(torch_factories())
-    return _torch_table
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ Sources: torch, `torch/_utils.py` (the `_rebuild_*` functions), `torch/_tensor.p
 from typing import Any
 
 from ckpt_core.codecs.pickle_records import (
+    Budget,
     Recorded,
     StorageRecord,
     StorageType,
@@ -53,8 +54,8 @@ class Size:
     """`torch.Size`: a tuple."""
 
     def __new__(cls, sizes: Any = ()) -> Any:
-        if type(sizes) not in (tuple, list):
-            raise TypeError("torch.Size of something that is no tuple")
+        if type(sizes) not in (tuple, list) or len(sizes) > _MOST_DIMENSIONS:
+            raise TypeError("torch.Size of something that is no tuple of sizes")
         return tuple(sizes)
 
 
@@ -160,7 +161,7 @@ def _with_state(class_name: str, tensor: Any, state: Any) -> Any:
     return record
 
 
-def torch_factories() -> dict[str, Any]:
+def torch_factories(budget: Budget) -> dict[str, Any]:
     """What stands for torch's constructors, storage classes and dtypes, by full name."""
     factories: dict[str, Any] = {
         "torch._utils._rebuild_tensor": rebuild_tensor,
@@ -174,7 +175,7 @@ def torch_factories() -> dict[str, Any]:
         "torch.Size": Size,
     }
     for name in _NOT_STRIDED:
-        factories[name] = recorded_class(name, tensor_like=True)
+        factories[name] = recorded_class(name, budget, tensor_like=True)
     for name, (dtype, itemsize) in BY_STORAGE_NAME.items():
         for module in ("torch", "torch.cuda", "torch.storage"):
             factories[f"{module}.{name}"] = StorageType(f"torch.{name}", dtype, itemsize)

@@ -13,8 +13,8 @@ from typing import Any
 from ckpt_core import knobs
 from ckpt_core.codecs.pickle_records import SafeDict, StorageRecord
 from ckpt_core.codecs.pickle_scan import Scan, TruncatedError, scan
-from ckpt_core.codecs.pickle_tree import settle
-from ckpt_core.codecs.pickle_values import Built, build, unknown_classes
+from ckpt_core.codecs.pickle_values import Built, build
+from ckpt_core.codecs.pickles import Pickle, read_scanned
 from ckpt_core.codecs.torch_files import LEGACY_MAGIC, TorchFile, TorchKind
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
 from ckpt_core.errors import BudgetError, CorruptError
@@ -33,13 +33,10 @@ def read_legacy(files: Files, path: str) -> TorchFile:
     """Read a legacy torch file; `torch_files.read_torch_file` says what is raised."""
     reader = _Reader(files, path)
     _check_prelude(path, [reader.next_value().value for _ in range(3)])
-    scanned = reader.next_scan()
-    built = build(scanned, path=path)
-    tree = settle(built.value, path=path, stream_bytes=len(scanned.stream))
-    places = _places(path, reader.next_value().value, built, reader.position)
-    findings = [*tree.findings, *unknown_classes(built.unknown, path)]
+    pickle = read_scanned(reader.next_scan(), path=path)
+    places = _places(path, reader.next_value().value, pickle, reader.position)
     end = max((offset + length for offset, length in places.values()), default=reader.position)
-    findings += _end_findings(path, end, files.size(path))
+    findings = (*pickle.findings, *_end_findings(path, end, files.size(path)))
 
     def place(storage: StorageRecord) -> tuple[int, int]:
         if storage.key not in places:
@@ -49,12 +46,12 @@ def read_legacy(files: Files, path: str) -> TorchFile:
     return TorchFile(
         path=path,
         kind=TorchKind.LEGACY,
-        root=tree.root,
-        tensors=tensor_table(tree.tensors, path=path, place=place, little_endian=True),
-        globals=built.globals,
-        findings=tuple(findings),
-        metadata={"byte_order": "little", "attributes": tree.attributes},
-        _prove=lambda: _check_counts(files, path, [(places[key][0], built.storages[key]) for key in places]),
+        root=pickle.tree.root,
+        tensors=tensor_table(pickle.tree.tensors, path=path, place=place, little_endian=True),
+        globals=pickle.globals,
+        findings=findings,
+        metadata={"byte_order": "little", "attributes": pickle.tree.attributes},
+        _prove=lambda: _check_counts(files, path, [(places[key][0], pickle.storages[key]) for key in places]),
         _checksums=_no_checksums,
     )
 
@@ -103,13 +100,13 @@ def _check_prelude(path: str, values: Sequence[Any]) -> None:
         raise _corrupt(path, "what it says of the machine it was written on is damaged")
 
 
-def _places(path: str, keys: Any, built: Built, start: int) -> dict[str, tuple[int, int]]:
+def _places(path: str, keys: Any, pickle: Pickle, start: int) -> dict[str, tuple[int, int]]:
     """Offset and length, in bytes, of each storage."""
     if type(keys) is not list or not all(type(key) is str for key in keys) or len(set(keys)) != len(keys):
         raise _corrupt(path, "the list of its storages is damaged")
     places = {}
     for key in keys:
-        storage = built.storages.get(key)
+        storage = pickle.storages.get(key)
         if storage is None:
             raise _corrupt(path, f"its storage {printable(key)} belongs to no tensor")
         length = storage.numel * storage.itemsize

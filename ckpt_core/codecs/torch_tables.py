@@ -56,7 +56,7 @@ class _Builder:
         self.path = path
         self.place = place
         self.little_endian = little_endian
-        self._placed: dict[tuple[str, tuple[int, int] | None], tuple[int, int]] = {}
+        self._extents: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[bool, int, int]] = {}
         self._first: dict[tuple[int, str, tuple[int, ...], tuple[int, ...]], str] = {}
 
     def row(self, name: str, tensor: TensorRecord) -> Row:
@@ -64,7 +64,10 @@ class _Builder:
         start, length = self._storage(name, storage)
         if 0 in shape:
             return Outline(dtype, shape, self.path, start)
-        plain, numel, span = _extent(shape, strides)
+        extent = self._extents.get((shape, strides))
+        if extent is None:
+            extent = self._extents[shape, strides] = _extent(shape, strides)
+        plain, numel, span = extent
         begin, end = dtype.nbytes(offset), dtype.nbytes(offset + span)
         if end > length or dtype.nbytes(numel) >= _LARGEST:
             raise self._corrupt(
@@ -81,13 +84,11 @@ class _Builder:
         return TensorEntry(dtype, shape, (chunk,), alias_of)
 
     def _storage(self, name: str, storage: StorageRecord) -> tuple[int, int]:
-        placed = self._placed.get((storage.key, storage.view))
-        if placed is None:
-            try:
-                placed = self._placed[storage.key, storage.view] = _within(storage, *self.place(storage))
-            except StorageError as error:
-                raise self._corrupt("TF003", name, str(error)) from None
-        return placed
+        try:
+            start, length = self.place(storage)
+            return (start, length) if storage.view is None else _within(storage, storage.view, start, length)
+        except StorageError as error:
+            raise self._corrupt("TF003", name, str(error)) from None
 
     def _corrupt(self, code: str, name: str, reason: str) -> CorruptError:
         return CorruptError(
@@ -108,11 +109,9 @@ def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[bool, int
     return False, numel, 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
 
 
-def _within(storage: StorageRecord, start: int, length: int) -> tuple[int, int]:
-    """The bytes of a storage, or of the view of it that it is."""
-    if storage.view is None:
-        return start, length
-    begin, size = storage.view[0] * storage.itemsize, storage.view[1] * storage.itemsize
+def _within(storage: StorageRecord, view: tuple[int, int], start: int, length: int) -> tuple[int, int]:
+    """The bytes of a view of a storage."""
+    begin, size = view[0] * storage.itemsize, view[1] * storage.itemsize
     if begin + size > length:
         raise StorageError(f"a view of bytes {begin} to {begin + size} of a storage of {length}")
     return start + begin, size

@@ -6,9 +6,7 @@ Source: torch, `torch/serialization.py` (_save, _load) and `caffe2/serialize/inl
 from collections.abc import Iterator, Mapping, Sequence
 
 from ckpt_core.codecs.pickle_records import StorageRecord
-from ckpt_core.codecs.pickle_scan import scan
-from ckpt_core.codecs.pickle_tree import settle
-from ckpt_core.codecs.pickle_values import build, unknown_classes
+from ckpt_core.codecs.pickles import read_pickle
 from ckpt_core.codecs.torch_files import TorchFile, TorchKind
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
 from ckpt_core.codecs.zip_checks import check_crcs, check_local_headers, read_member
@@ -26,25 +24,24 @@ def read_zip(files: Files, path: str) -> TorchFile:
     root = _root(path, members)
     order = _byte_order(files, path, members.get(f"{root}/byteorder"))
     stream = read_member(files, path, members[f"{root}/data.pkl"])
-    built = build(scan(stream, path=path), path=path)
-    tree = settle(built.value, path=path, stream_bytes=len(stream))
+    pickle = read_pickle(stream, path=path)
     tensors = tensor_table(
-        tree.tensors,
+        pickle.tree.tensors,
         path=path,
         place=lambda storage: _place(members, root, storage),
         little_endian=order == "little",
     )
     version = members.get(f"{root}/version")
-    metadata = {"byte_order": order, "attributes": tree.attributes}
+    metadata = {"byte_order": order, "attributes": pickle.tree.attributes}
     if version is not None:
         metadata["torch_zip_version"] = printable(read_member(files, path, version).decode("utf-8", "replace").strip())
     return TorchFile(
         path=path,
         kind=TorchKind.ZIP,
-        root=tree.root,
+        root=pickle.tree.root,
         tensors=tensors,
-        globals=built.globals,
-        findings=(*tree.findings, *unknown_classes(built.unknown, path)),
+        globals=pickle.globals,
+        findings=pickle.findings,
         metadata=metadata,
         _prove=lambda: check_local_headers(files, path, list(members.values())),
         _checksums=lambda file: _checksums(files, file, list(members.values())),

@@ -62,7 +62,7 @@ def read_archive(files: Files, path: str) -> dict[str, Member]:
     Raises:
         CorruptError: ZP001, the archive breaks a rule.
         UnsupportedFormatError: ZP002, it uses a feature that no checkpoint needs.
-        BudgetError: ZP001, its directory is larger than `knobs.header_limit`.
+        BudgetError: ZP001, its directory is larger than `knobs.header_limit` or `knobs.listing_limit`.
     """
     directory, start, count = _directory(files, path)
     raw = _raw_members(path, directory, count, start)
@@ -80,14 +80,16 @@ def corrupt(path: str, reason: str) -> CorruptError:
 
 
 class _Raw(NamedTuple):
+    """What the directory says of a record, in the order of `Member`; its data starts behind `after_name`."""
+
     name: str
     header_offset: int
+    after_name: int
     size: int
     stored_size: int
     crc: int
     flags: int
     deflated: bool
-    name_bytes: int
     made_by_torch: bool
 
 
@@ -115,9 +117,10 @@ def _directory(files: Files, path: str) -> tuple[bytes, int, int]:
         raise corrupt(path, "it is split over disks, or has a comment")
     if start + length != end or length < count * _CENTRAL.size:
         raise corrupt(path, "the directory is not where it is said to be, or bytes follow it")
-    if length > knobs.header_limit():
+    if length > knobs.header_limit() or count > knobs.listing_limit():
         raise BudgetError(
-            f"{printable(path)}: the archive's directory has {length} bytes; raise CKPT_HEADER_LIMIT if you trust it",
+            f"{printable(path)}: the archive's directory has {count} records in {length} bytes; "
+            "raise CKPT_HEADER_LIMIT and CKPT_LISTING_LIMIT if you trust it",
             code="ZP001",
             path=path,
         )
@@ -154,7 +157,7 @@ def _raw_members(path: str, directory: bytes, count: int, start: int) -> list[_R
     for member in members:
         if member.header_offset < position:
             raise corrupt(path, "its records overlap, or are not in the order of the directory")
-        position = member.header_offset + LOCAL.size + member.name_bytes + member.stored_size
+        position = member.after_name + member.stored_size
     if position > start or (members[0].header_offset if members else start):
         raise corrupt(path, "bytes precede its first record, or its last one reaches into the directory")
     return members
@@ -177,7 +180,8 @@ def _raw_member(path: str, directory: bytes, at: int, fields: tuple[int, ...]) -
     if disk or (method == _STORED and stored != size):
         raise corrupt(path, f"{printable(name)}: its sizes contradict each other")
     by_torch = made == system == needs == 0 and method == _STORED
-    return _Raw(name, offset, size, stored, crc, flags, method == _DEFLATED, name_bytes, by_torch)
+    after_name = offset + LOCAL.size + name_bytes
+    return _Raw(name, offset, after_name, size, stored, crc, flags, method == _DEFLATED, by_torch)
 
 
 def wide_sizes(path: str, extra: bytes, narrow: tuple[int, ...]) -> tuple[int, ...]:
@@ -211,14 +215,15 @@ def _check_names(path: str, members: list[_Raw]) -> None:
 def _derived(raw: list[_Raw], directory_start: int) -> list[Member] | None:
     """Each record's data lies before its descriptor, which lies before the next header."""
     members = []
-    following = [member.header_offset for member in raw[1:]] + [directory_start]
+    following = [*[member.header_offset for member in raw[1:]], directory_start]
     for member, next_header in zip(raw, following, strict=True):
-        wide = member.header_offset >= MAX32 or member.size >= MAX32
-        descriptor = (24 if wide else 16) if member.flags & HAS_DESCRIPTOR else 0
-        data = next_header - descriptor - member.size
-        if data < member.header_offset + LOCAL.size + member.name_bytes:
+        name, offset, after_name, size, stored, crc, flags, deflated, _ = member
+        data = next_header - size
+        if flags & HAS_DESCRIPTOR:
+            data -= 24 if offset >= MAX32 or size >= MAX32 else 16
+        if data < after_name:
             return None
-        members.append(_member(member, data))
+        members.append(Member(name, offset, data, size, stored, crc, flags, deflated))
     return members
 
 
@@ -229,17 +234,13 @@ def _located(files: Files, path: str, raw: list[_Raw], directory_start: int) -> 
     for member, header in zip(raw, headers, strict=True):
         name_bytes, extra = LOCAL.unpack(header)[9:]
         data = member.header_offset + LOCAL.size + name_bytes + extra
-        members.append(_member(member, data))
+        members.append(Member(member.name, member.header_offset, data, *member[3:8]))
     for place, located in enumerate(members):
         next_header = members[place + 1].header_offset if place + 1 < len(members) else directory_start
         allowed = (12, 16, 20, 24) if located.flags & HAS_DESCRIPTOR else (0,)
         if next_header - located.end not in allowed:
             raise corrupt(path, f"{printable(located.name)}: its bytes do not end where the next record starts")
     return members
-
-
-def _member(raw: _Raw, data: int) -> Member:
-    return Member(raw.name, raw.header_offset, data, raw.size, raw.stored_size, raw.crc, raw.flags, raw.deflated)
 
 
 def _refuse(path: str, name: str, reason: str) -> NoReturn:

@@ -1,0 +1,45 @@
+"""A pickle read whole: scanned, built of inert records, settled as plain state. Nothing in it is imported or called."""
+
+from dataclasses import dataclass
+
+from ckpt_core.codecs.pickle_records import StorageRecord
+from ckpt_core.codecs.pickle_scan import Scan, scan
+from ckpt_core.codecs.pickle_tree import Tree, settle
+from ckpt_core.codecs.pickle_values import build, unknown_classes
+from ckpt_core.schema.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Pickle:
+    """What a pickle holds.
+
+    Attributes:
+        tree: Its value as plain state (`tree.root`), with the tensors and attributes met on the way.
+        globals: Every name that it asks for, sorted.
+        storages: The storages that its tensors view, by key.
+        findings: PK004, TF004 and TF005, as they apply.
+    """
+
+    tree: Tree
+    globals: tuple[str, ...]
+    storages: dict[str, StorageRecord]
+    findings: tuple[Finding, ...]
+
+
+def read_pickle(data: bytes, *, path: str) -> Pickle:
+    """Read the pickle that `data` starts with.
+
+    Raises:
+        UnsafeContentError: PK003, it would run code.
+        CorruptError: PK001, it is not a sound pickle.
+        BudgetError: PK002, it takes more memory than `knobs.header_limit` allows.
+    """
+    return read_scanned(scan(data, path=path), path=path)
+
+
+def read_scanned(scanned: Scan, *, path: str) -> Pickle:
+    """Read a pickle whose opcodes were checked; raises as `read_pickle`."""
+    built = build(scanned, path=path)
+    tree = settle(built.value, path=path, stream_bytes=len(scanned.stream))
+    findings = (*tree.findings, *unknown_classes(built.unknown, path))
+    return Pickle(tree, built.globals, built.storages, findings)
