@@ -77,13 +77,82 @@ _WHERE = {
 
 __all__ = sorted([*_WHERE, "__version__"])  # noqa: PLE0605 - tests/test_public_names.py pins it
 
+if TYPE_CHECKING:
+    from ckpt_core.errors import AmbiguousFormatError as AmbiguousFormatError
+    from ckpt_core.errors import BudgetError as BudgetError
+    from ckpt_core.errors import CheckpointNotFoundError as CheckpointNotFoundError
+    from ckpt_core.errors import CkptError as CkptError
+    from ckpt_core.errors import CorruptError as CorruptError
+    from ckpt_core.errors import FormatError as FormatError
+    from ckpt_core.errors import LoadError as LoadError
+    from ckpt_core.errors import LocateError as LocateError
+    from ckpt_core.errors import OverwriteError as OverwriteError
+    from ckpt_core.errors import PluginError as PluginError
+    from ckpt_core.errors import UnreachableError as UnreachableError
+    from ckpt_core.errors import UnsafeContentError as UnsafeContentError
+    from ckpt_core.errors import UnsupportedFormatError as UnsupportedFormatError
+    from ckpt_core.errors import UsageError as UsageError
+    from ckpt_core.hookspecs import Hooks as Hooks
+    from ckpt_core.hookspecs import hookimpl as hookimpl
+    from ckpt_core.manager.plugin_manager import CkptPluginManager as CkptPluginManager
+    from ckpt_core.manager.plugin_manager import get_plugin_manager as get_plugin_manager
+    from ckpt_core.reading.checkpoints import StoredCheckpoint as StoredCheckpoint
+    from ckpt_core.schema.access import Checkpoint as Checkpoint
+    from ckpt_core.schema.access import FileEntry as FileEntry
+    from ckpt_core.schema.access import Files as Files
+    from ckpt_core.schema.access import Target as Target
+    from ckpt_core.schema.dtypes import DType as DType
+    from ckpt_core.schema.findings import Depth as Depth
+    from ckpt_core.schema.findings import Finding as Finding
+    from ckpt_core.schema.findings import Severity as Severity
+    from ckpt_core.schema.findings import VerifyReport as VerifyReport
+    from ckpt_core.schema.findings import VerifyRequest as VerifyRequest
+    from ckpt_core.schema.formats import Confidence as Confidence
+    from ckpt_core.schema.formats import Detection as Detection
+    from ckpt_core.schema.formats import Format as Format
+    from ckpt_core.schema.formats import FormatMatch as FormatMatch
+    from ckpt_core.schema.formats import FormatOption as FormatOption
+    from ckpt_core.schema.formats import LoadRequest as LoadRequest
+    from ckpt_core.schema.formats import Part as Part
+    from ckpt_core.schema.locations import Candidate as Candidate
+    from ckpt_core.schema.locations import Kind as Kind
+    from ckpt_core.schema.locations import Location as Location
+    from ckpt_core.schema.locations import Query as Query
+    from ckpt_core.schema.locations import Rank as Rank
+    from ckpt_core.schema.locations import Resolution as Resolution
+    from ckpt_core.schema.manifests import Asset as Asset
+    from ckpt_core.schema.manifests import Component as Component
+    from ckpt_core.schema.manifests import Manifest as Manifest
+    from ckpt_core.schema.repairs import RepairAction as RepairAction
+    from ckpt_core.schema.repairs import RepairPlan as RepairPlan
+    from ckpt_core.schema.repairs import RepairRequest as RepairRequest
+    from ckpt_core.schema.state import Array as Array
+    from ckpt_core.schema.state import Opaque as Opaque
+    from ckpt_core.schema.state import State as State
+    from ckpt_core.schema.state import TensorRef as TensorRef
+    from ckpt_core.schema.tensors import ByteRange as ByteRange
+    from ckpt_core.schema.tensors import Chunk as Chunk
+    from ckpt_core.schema.tensors import Encoding as Encoding
+    from ckpt_core.schema.tensors import Outline as Outline
+    from ckpt_core.schema.tensors import TensorEntry as TensorEntry
+    from ckpt_core.schema.tensors import TensorTable as TensorTable
+    from ckpt_core.schema.text import printable as printable
+    from ckpt_core.storage.listing import list_files as list_files
+    from ckpt_core.verbs.diff import diff as diff
+    from ckpt_core.verbs.inspect import inspect as inspect
+    from ckpt_core.verbs.load import load as load
+    from ckpt_core.verbs.load_into import LoadReport as LoadReport
+    from ckpt_core.verbs.load_into import load_into as load_into
+    from ckpt_core.verbs.locate import locate as locate
+    from ckpt_core.verbs.verify import verify as verify
+else:
 
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        value = getattr(import_module(_WHERE[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in _WHERE:
+            value = getattr(import_module(_WHERE[name]), name)
+            globals()[name] = value
+            return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from ckpt_core.hookspecs import ENTRY_POINT_GROUP
 
-_REQUIREMENT = re.compile(r"^Requires-Dist:\s*ckpt[-_.]core\b(?:\[[^\]]*\])?\s*\(?([^;)\n]*)", re.IGNORECASE | re.MULTILINE)
-_CLAUSE = re.compile(r"(>=|<=|==|!=|~=|>|<)\s*([0-9][0-9.]*)")
+_REQUIREMENT = re.compile(
+    r"^Requires-Dist:\s*ckpt[-_.]core(?![-_.\w])\s*(?:\[[^\]]*\])?([^;]*)(;.*extra\b)?", re.IGNORECASE
+)
+_CLAUSE = re.compile(r"(>=|<=|==|!=|~=|>|<)\s*([0-9][0-9.]*)(\*?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ def find_entry_points(path: Sequence[str] | None = None) -> list[EntryPoint]:
     found: list[EntryPoint] = []
     for folder in sys.path if path is None else path:
         for info in _dist_infos(folder):
-            distribution, _, version = os.path.basename(info).removesuffix(".dist-info").partition("-")
-            key = distribution.lower().replace("_", "-")
+            distribution, _, version = os.path.basename(info).removesuffix(".dist-info").rpartition("-")
+            key = re.sub(r"[-_.]+", "-", distribution).lower()
             if key in seen:
                 continue
             seen.add(key)
@@ -47,10 +49,11 @@ def find_entry_points(path: Sequence[str] | None = None) -> list[EntryPoint]:
 
 
 def _dist_infos(folder: str) -> list[str]:
-    if not folder or os.path.abspath(folder) == _cwd():
+    if not folder or os.path.realpath(folder) == _cwd():
         return []
     try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(".dist-info"))
+        # pip renames what it is about to remove to ~NAME; after an interruption it is still there.
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".dist-info") and name[0] != "~")
     except OSError:
         return []
     return [os.path.join(folder, name) for name in names]
@@ -72,8 +75,7 @@ def _entry_points_of(info: str, distribution: str, version: str) -> Iterator[Ent
     if ENTRY_POINT_GROUP not in text:
         return
     section = ""
-    for line in text.splitlines():
-        line = line.strip()
+    for line in map(str.strip, text.splitlines()):
         if line.startswith("["):
             section = line.strip("[] ")
         elif section == ENTRY_POINT_GROUP and "=" in line and not line.startswith("#"):
@@ -86,16 +88,14 @@ def unmet_requirement(point: EntryPoint, core_version: str) -> str | None:
     """What the plugin asks of ckpt-core that this version is not, as `>=0.9`; None where all is met."""
     try:
         with open(os.path.join(point.origin, "METADATA"), encoding="utf-8", errors="replace") as file:
-            text = file.read(1 << 20)
+            header = file.read(1 << 20).partition("\n\n")[0]
     except OSError:
         return None
-    found = _REQUIREMENT.search(text)
-    if found is None:
-        return None
     have = _numbers(core_version)
-    for operator, wanted in _CLAUSE.findall(found[1]):
-        if not _meets(have, operator, _numbers(wanted)):
-            return f"{operator}{wanted}"
+    for found in filter(None, map(_REQUIREMENT.match, header.splitlines())):
+        for operator, wanted, star in [] if found[2] else _CLAUSE.findall(found[1]):
+            if not _meets(have, operator, _numbers(wanted), prefix=bool(star)):
+                return f"{operator}{wanted}{star}"
     return None
 
 
@@ -104,9 +104,9 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in numbers[0].split(".")) if numbers else ()
 
 
-def _meets(have: tuple[int, ...], operator: str, wanted: tuple[int, ...]) -> bool:
-    width = max(len(have), len(wanted))
-    mine, other = (numbers + (0,) * (width - len(numbers)) for numbers in (have, wanted))
+def _meets(have: tuple[int, ...], operator: str, wanted: tuple[int, ...], *, prefix: bool) -> bool:
+    width = len(wanted) if prefix else max(len(have), len(wanted))
+    mine, other = ((numbers + (0,) * width)[: max(width, 1)] for numbers in (have, wanted))
     match operator:
         case ">=":
             return mine >= other

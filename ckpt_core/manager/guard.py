@@ -7,14 +7,29 @@ where the question itself is wrong. Only the owner of a format may answer `load`
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
 
 from ckpt_core.errors import CkptError, PluginError, UsageError
+from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.formats import Format, FormatMatch
+from ckpt_core.schema.locations import Candidate
+from ckpt_core.schema.manifests import Manifest
+from ckpt_core.schema.repairs import RepairAction
+from ckpt_core.schema.text import scrub
 
 _log = logging.getLogger(__name__)
 _OWNED = ("load", "save")
+_ANSWERS: Mapping[str, type] = {
+    "formats": Format,
+    "locate": Candidate,
+    "detect_format": FormatMatch,
+    "load": Checkpoint,
+    "save": Manifest,
+    "verify": Finding,
+    "repair": RepairAction,
+}
 
 
 class Failures:
@@ -23,8 +38,11 @@ class Failures:
     def __init__(self) -> None:
         self._lines: list[tuple[str, str]] = []
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def add(self, plugin: str, hook: str, error: BaseException) -> None:
-        line = f"{hook} failed: {type(error).__name__}: {error}"
+        line = f"{hook} failed: {described(error)}"
         _log.info("plugin %s: %s", plugin, line)
         self._lines.append((plugin, line))
 
@@ -32,8 +50,24 @@ class Failures:
         """Each failure of a plugin once, as one line."""
         return list(dict.fromkeys(line for name, line in self._lines if name == plugin))
 
+    def since(self, count: int) -> list[str]:
+        """Plugin and failure of each that came after the first `count`, once."""
+        return list(dict.fromkeys(f"plugin {name}: {line}" for name, line in self._lines[count:]))
+
     def plugins(self) -> list[str]:
         return list(dict.fromkeys(name for name, _ in self._lines))
+
+
+def described(error: BaseException) -> str:
+    """A plugin's error on one line: its class and what it says, without the secrets of a URL."""
+    return scrub(f"{type(error).__name__}: {error}")
+
+
+def checked_answers(hook: str, answers: Any) -> Iterable[Any]:
+    """The answers of a hook, one by one; TypeError at the first that is not of the hook's type."""
+    for answer in answers or ():
+        _check_type(hook, answer)
+        yield answer
 
 
 def guarded(
@@ -42,6 +76,7 @@ def guarded(
     plugin: str,
     hook: str,
     takes: tuple[str, ...],
+    optional: tuple[str, ...],
     given: tuple[str, ...],
     failures: Failures,
     owner: Callable[[str], str | None],
@@ -53,42 +88,81 @@ def guarded(
         plugin: The name of its plugin.
         hook: The name of the hook.
         takes: The parameters the implementation has.
+        optional: Those of the specification's that it has with a default.
         given: The parameters the specification has; the result is called with these, by position.
         failures: Where crashes are written down.
         owner: Tells the plugin that owns a format.
     """
 
-    def call(*values: Any) -> Any:
+    def ask(arguments: Mapping[str, Any]) -> Any:
+        return function(*(arguments[name] for name in takes), **{name: arguments[name] for name in optional})
+
+    def collect(*values: Any) -> list[Any]:
+        found: list[Any] = []
+        try:
+            for answer in checked_answers(hook, ask(dict(zip(given, values, strict=True)))):
+                found.append(answer)
+        except (Exception, SystemExit) as error:
+            if hook == "locate" and isinstance(error, UsageError):
+                raise
+            if hook == "verify":
+                return [*found, _unverified(plugin, failures, error)]
+            failures.add(plugin, hook, error)
+            return []
+        return found
+
+    def own(*values: Any) -> Any:
         arguments = dict(zip(given, values, strict=True))
-        if hook in _OWNED and owner(_format_of(arguments)) != plugin:
+        if owner(_format_of(arguments)) != plugin:
             return None
         try:
-            answer = function(*(arguments[name] for name in takes))
-            if hook in _OWNED or answer is None:
-                return answer
-            return list(answer)
-        except CkptError as error:
-            if hook in _OWNED or (hook == "locate" and isinstance(error, UsageError)):
-                raise
-            return [Finding.of_error(error)] if hook == "verify" else _lost(plugin, hook, failures, error)
+            answer = ask(arguments)
+            if answer is not None:
+                _check_type(hook, answer)
+            return answer
+        except CkptError:
+            raise
         except (Exception, SystemExit) as error:
-            if hook in _OWNED:
-                failures.add(plugin, hook, error)
-                raise PluginError(
-                    f"plugin {plugin}: {hook} failed ({type(error).__name__}: {error}); see ckpt plugins, or use --debug"
-                ) from error
-            return _lost(plugin, hook, failures, error)
+            failures.add(plugin, hook, error)
+            raise _crash(plugin, hook, error) from error
 
-    return call
+    return own if hook in _OWNED else collect
+
+
+def guarded_wrapper(
+    function: Callable[..., Any], *, plugin: str, hook: str
+) -> Callable[..., Generator[None, Any, Any]]:
+    """A wrapper whose crash names its plugin. It stands around every answer, so there is none to go on with."""
+
+    def wrap(*values: Any, **more: Any) -> Generator[None, Any, Any]:
+        try:
+            return (yield from function(*values, **more))
+        except CkptError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise _crash(plugin, hook, error) from error
+
+    return wrap
+
+
+def _check_type(hook: str, answer: Any) -> None:
+    if not isinstance(answer, _ANSWERS[hook]):
+        raise TypeError(f"answered with {type(answer).__name__} where {_ANSWERS[hook].__name__} belongs")
+    if isinstance(answer, Candidate) and not isinstance(answer.url, str):
+        raise TypeError(f"the url of a Candidate is {type(answer.url).__name__}, not str")
 
 
 def _format_of(arguments: Mapping[str, Any]) -> str:
     return str(arguments["match"].format if "match" in arguments else arguments["target"].format)
 
 
-def _lost(plugin: str, hook: str, failures: Failures, error: BaseException) -> Any:
-    failures.add(plugin, hook, error)
-    if hook == "verify":
-        message = f"plugin {plugin} could not verify ({type(error).__name__}: {error}); what it checks was not checked"
-        return [Finding("PL001", Severity.ERROR, message, hint="run ckpt plugins")]
-    return None
+def _crash(plugin: str, hook: str, error: BaseException) -> PluginError:
+    return PluginError(f"plugin {plugin}: {hook} failed ({described(error)}); see ckpt plugins, or use --debug")
+
+
+def _unverified(plugin: str, failures: Failures, error: BaseException) -> Finding:
+    if isinstance(error, CkptError):
+        return Finding.of_error(error)
+    failures.add(plugin, "verify", error)
+    message = f"plugin {plugin} could not verify ({described(error)}); what it checks was not checked"
+    return Finding("PL001", Severity.ERROR, message, hint="run ckpt plugins")

@@ -7,7 +7,7 @@ answers; `plugins` tells which and why.
 import importlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, cast
 
@@ -17,9 +17,10 @@ import ckpt_core
 from ckpt_core.errors import PluginError, UnsupportedFormatError
 from ckpt_core.hookspecs import PROJECT, Hooks, Specs
 from ckpt_core.manager.discovery import EntryPoint, find_entry_points, unmet_requirement
-from ckpt_core.manager.guard import Failures, guarded
+from ckpt_core.manager.guard import Failures, checked_answers, described, guarded, guarded_wrapper
 from ckpt_core.manager.policy import Policy
 from ckpt_core.schema.formats import Format
+from ckpt_core.schema.text import scrub
 
 _HOOKS = tuple(name for name in vars(Specs) if not name.startswith("_"))
 _BUILTIN = ("paths", "safetensors", "torch", "checks")
@@ -39,7 +40,7 @@ class PluginStatus:
 
 
 class CkptPluginManager(pluggy.PluginManager):
-    """A pluggy manager for ckpt. `pm.hook` is typed as `Hooks`; `register` guards a plugin and keeps policy outermost."""
+    """A pluggy manager for ckpt: `register` guards a plugin and keeps the policy outermost, `hooks` is typed."""
 
     def __init__(self) -> None:
         super().__init__(PROJECT)
@@ -60,18 +61,27 @@ class CkptPluginManager(pluggy.PluginManager):
         """Register a plugin by hand: guarded, its formats owned, the policy outermost.
 
         Raises:
-            PluginError: A hook it implements is not one of ours or asks for what we do not pass, or a format that it
-                owns has an owner already.
+            PluginError: Its name is taken, a hook it implements is not one of ours or asks for what we do not pass, or
+                a format that it owns has an owner already.
         """
-        label = super().register(plugin, name=name)
-        if label is None:
-            return None
+        label = name or self.get_canonical_name(plugin)
+        if self.has_plugin(label):
+            raise PluginError(f"plugin {label}: a plugin of this name is registered already; uninstall one of them")
+        if self.is_registered(plugin):
+            raise PluginError(f"plugin {label}: registered already, as {self.get_name(plugin)}; register it once")
         try:
-            self._check(label)
-            self._guard(label, plugin)
+            if super().register(plugin, name=name) is None:
+                return None
+            self.check_pending()
             self._own_formats(label, plugin)
-        except Exception:
-            self.unregister(plugin)
+            self._guard(label, plugin)
+        except BaseException as error:
+            if self.is_registered(plugin):
+                self.unregister(plugin)
+            if isinstance(error, pluggy.PluginValidationError):
+                raise PluginError(
+                    f"plugin {label}: {scrub(str(error))}; made for another version of ckpt-core?"
+                ) from error
             raise
         self._put_policy_outermost()
         return label
@@ -81,7 +91,21 @@ class CkptPluginManager(pluggy.PluginManager):
         label = name or self.get_name(plugin)
         self._formats = tuple(format for format in self._formats if self._owners[format.name] != label)
         self._owners = {format: owner for format, owner in self._owners.items() if owner != label}
+        self.statuses = [status for status in self.statuses if status.problem or status.name != label]
         return super().unregister(plugin, name)
+
+    def status_report(self) -> list[PluginStatus]:
+        """Every plugin, also those registered by hand, with what went wrong in it since as its problem."""
+        listed = {status.name for status in self.statuses if not status.problem}
+        by_hand = [
+            self._status(name, plugin, "registered by hand", "")
+            for name, plugin in self.list_name_plugin()
+            if plugin is not None and plugin is not self._policy and name not in listed
+        ]
+        return [
+            status if status.problem else replace(status, problem="; ".join(self.failures.of(status.name)) or None)
+            for status in [*self.statuses, *by_hand]
+        ]
 
     def formats(self) -> tuple[Format, ...]:
         """Every format, by name."""
@@ -99,43 +123,51 @@ class CkptPluginManager(pluggy.PluginManager):
         """The plugin that owns a format; None where none does."""
         return self._owners.get(format)
 
-    def _check(self, label: str) -> None:
-        try:
-            self.check_pending()
-        except pluggy.PluginValidationError as error:
-            reason = " ".join(str(error).split())
-            raise PluginError(f"plugin {label}: {reason}; is it made for another version of ckpt-core?") from error
+    def _own_formats(self, label: str, plugin: Any) -> None:
+        new: dict[str, Format] = {}
+        for implementation in self._implementations(self.hook.formats, plugin):
+            for format in [] if implementation.wrapper else checked_answers("formats", implementation.function()):
+                owner = label if format.name in new else self._owners.get(format.name)
+                if owner is not None:
+                    claim = f"owns format {format.name!r}, which {owner} owns already"
+                    raise PluginError(f"plugin {label}: {claim}; uninstall one of them")
+                new[format.name] = format
+        self._owners.update(dict.fromkeys(new, label))
+        self._formats = tuple(sorted([*self._formats, *new.values()], key=lambda format: format.name))
 
     def _guard(self, label: str, plugin: Any) -> None:
+        """Stand between pluggy and the functions it calls: it makes its HookImpl itself, so they are changed in place.
+
+        They are plain attributes in pluggy 1.5 to 1.7; tests/manager/test_guard.py fails where that ends.
+        """
         for caller in self.get_hookcallers(plugin) or ():
             assert caller.spec is not None
-            for implementation in caller.get_hookimpls():
-                if implementation.plugin is not plugin or implementation.hookwrapper or implementation.wrapper:
+            given = tuple(caller.spec.argnames)
+            for implementation in self._implementations(caller, plugin):
+                if implementation.hookwrapper:
+                    raise PluginError(
+                        f"plugin {label}: {caller.name} is an old-style wrapper; use hookimpl(wrapper=True)"
+                    )
+                if implementation.wrapper:
+                    function = guarded_wrapper(implementation.function, plugin=label, hook=caller.name)
+                    implementation.function = function  # type: ignore[misc]
                     continue
-                # pluggy calls implementations made by register() itself; this is the one place to stand between.
                 implementation.function = guarded(  # type: ignore[misc]
                     implementation.function,
                     plugin=label,
                     hook=caller.name,
                     takes=tuple(implementation.argnames),
-                    given=tuple(caller.spec.argnames),
+                    optional=tuple(name for name in implementation.kwargnames if name in given),
+                    given=given,
                     failures=self.failures,
                     owner=self.owner,
                 )
-                implementation.argnames = tuple(caller.spec.argnames)  # type: ignore[misc]
+                implementation.argnames = given  # type: ignore[misc]
+                implementation.kwargnames = ()  # type: ignore[misc]
 
-    def _own_formats(self, label: str, plugin: Any) -> None:
-        if not _is_hook(getattr(plugin, "formats", None)):
-            return
-        new = tuple(plugin.formats() or ())
-        for format in new:
-            if format.name in self._owners:
-                raise PluginError(
-                    f"plugin {label}: owns format {format.name!r}, which {self._owners[format.name]} owns already; "
-                    "uninstall one of them"
-                )
-        self._owners.update({format.name: label for format in new})
-        self._formats = tuple(sorted([*self._formats, *new], key=lambda format: format.name))
+    @staticmethod
+    def _implementations(caller: pluggy.HookCaller, plugin: Any) -> list[pluggy.HookImpl]:
+        return [implementation for implementation in caller.get_hookimpls() if implementation.plugin is plugin]
 
     def _put_policy_outermost(self) -> None:
         # pluggy runs the wrapper that was registered last outermost, among those that ask to be first.
@@ -155,34 +187,34 @@ class CkptPluginManager(pluggy.PluginManager):
             self.statuses.append(self._load(point))
 
     def _load(self, point: EntryPoint) -> PluginStatus:
-        version = f"{point.distribution} {point.version}"
+        origin = f"{point.distribution} {point.version}"
         unmet = unmet_requirement(point, ckpt_core.__version__)
         if unmet is not None:
-            problem = f"needs ckpt-core{unmet}, this is {ckpt_core.__version__}; upgrade ckpt-core"
-            return PluginStatus(point.name, version, point.version, problem=problem, too_new=True)
+            too_new = not unmet.startswith("<")
+            cure = f"upgrade {'ckpt-core' if too_new else point.distribution}"
+            problem = f"needs ckpt-core{unmet}, this is {ckpt_core.__version__}; {cure}"
+            return PluginStatus(point.name, origin, point.version, problem=problem, too_new=too_new)
         try:
             plugin: Any = importlib.import_module(point.module)
             for part in filter(None, point.attribute.split(".")):
                 plugin = getattr(plugin, part)
             self.register(plugin, name=point.name)
         except (Exception, SystemExit) as error:
-            return PluginStatus(point.name, version, point.version, problem=_problem(error))
-        return self._status(point.name, plugin, version, point.version)
+            return PluginStatus(point.name, origin, point.version, problem=_problem(error, point))
+        return self._status(point.name, plugin, origin, point.version)
 
     def _status(self, name: str, plugin: Any, origin: str, version: str) -> PluginStatus:
         formats = tuple(format for format, owner in self._owners.items() if owner == name)
-        hooks = tuple(hook for hook in _HOOKS if _is_hook(getattr(plugin, hook, None)))
-        return PluginStatus(name, origin, version, formats, hooks)
+        hooks = {caller.name for caller in self.get_hookcallers(plugin) or ()}
+        return PluginStatus(name, origin, version, formats, tuple(hook for hook in _HOOKS if hook in hooks))
 
 
-def _problem(error: BaseException) -> str:
+def _problem(error: BaseException, point: EntryPoint) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return f"module {error.name!r} is missing; pip install it"
-    return f"{type(error).__name__}: {error}"
-
-
-def _is_hook(function: Any) -> bool:
-    return callable(function) and getattr(function, f"{PROJECT}_impl", None) is not None
+        if point.module == error.name or point.module.startswith(f"{error.name}."):
+            return f"its own module {error.name!r} is missing; install {point.distribution} again"
+        return f"module {error.name!r} is missing; install it, or {point.distribution} again with what it depends on"
+    return error.message if isinstance(error, PluginError) else described(error)
 
 
 @cache

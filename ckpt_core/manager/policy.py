@@ -4,9 +4,10 @@ The outermost wrapper of each collecting hook, so that `pm.hook.locate(query=…
 """
 
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import CkptError
+from ckpt_core.errors import LocateError
 from ckpt_core.hookspecs import hookimpl
 from ckpt_core.schema.findings import VerifyReport, VerifyRequest, sorted_findings
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
@@ -32,8 +33,10 @@ class Policy:
 
     @hookimpl(wrapper=True, tryfirst=True)
     def locate(self, query: Query) -> _Wrapper:
+        failures = self._manager.failures
+        before = len(failures)
         answers = yield
-        return resolve(query, _flat(answers))
+        return resolve(query, _flat(answers), notes=failures.since(before))
 
     @hookimpl(wrapper=True, tryfirst=True)
     def detect_format(self) -> _Wrapper:
@@ -57,9 +60,15 @@ def _flat(answers: Iterable[Any]) -> list[Any]:
     return [item for answer in answers if answer is not None for item in answer]
 
 
-def resolve(query: Query, candidates: Iterable[Candidate]) -> Resolution:
-    """Probe candidates by rank until one is there; a required one that is missing, or a silent place, ends the search."""
-    ordered = sorted(dict.fromkeys(candidates), key=lambda c: (c.rank, c.order, c.url))
+def resolve(query: Query, candidates: Iterable[Candidate], *, notes: Sequence[str] = ()) -> Resolution:
+    """Probe candidates by rank until one is there; a required one that is missing, or a silent place, ends the search.
+
+    Args:
+        query: The question.
+        candidates: What was proposed, in any order.
+        notes: What went wrong while it was proposed; `explain()` ends with it.
+    """
+    ordered = _each_place_once(sorted(candidates, key=lambda c: (c.rank, c.order, c.url, c.reason)))
     attempts: list[Attempt] = []
     location: Location | None = None
     for index, candidate in enumerate(ordered):
@@ -69,25 +78,32 @@ def resolve(query: Query, candidates: Iterable[Candidate]) -> Resolution:
         if location is not None or stuck:
             attempts += [Attempt(rest, Outcome.NOT_PROBED) for rest in ordered[index + 1 :]]
             break
-    return Resolution(query, location, tuple(attempts))
+    return Resolution(query, location, tuple(attempts), tuple(notes))
+
+
+def _each_place_once(ordered: Sequence[Candidate]) -> list[Candidate]:
+    """The first candidate of each place, required where any of them is: dropping one must not let a search go on."""
+    required = {candidate.url for candidate in ordered if candidate.required}
+    first = {candidate.url: candidate for candidate in reversed(ordered)}
+    return [replace(c, required=c.url in required) for c in ordered if first[c.url] is c]
 
 
 def _probe(candidate: Candidate, member: str | None) -> tuple[Attempt, Location | None]:
     try:
         kind = probe(candidate.url)
-    except CkptError as error:
-        if error.exit_code in (5, 3):
-            return Attempt(candidate, Outcome.UNREACHABLE, error.message), None
-        raise
+    except LocateError as error:
+        # What is around the reason, the place and the next step, is said by whoever shows the attempt.
+        reason = error.message.removeprefix(f"{candidate}: ").partition("; ")[0]
+        return Attempt(candidate, Outcome.UNREACHABLE, reason), None
     if kind is None:
         return Attempt(candidate, Outcome.MISSING), None
     return Attempt(candidate, Outcome.FOUND), Location(candidate.url, kind, member)
 
 
 def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detection:
-    """Sort claims, and settle which holds at the root: the surest; among equals the one that refines the others."""
+    """Sort claims, and settle which holds at the root: one that refines another goes before it, then the surest."""
     bases = {format.name: format.base for format in formats}
-    ordered = sorted(matches, key=lambda match: (match.root, -match.confidence, match.format))
+    ordered = sorted(matches, key=lambda match: (match.root, -match.confidence, match.format, match.evidence))
     at_root = [match for match in ordered if not match.root]
     if not at_root:
         return Detection(tuple(ordered))
@@ -106,5 +122,3 @@ def _ancestors(name: str, bases: dict[str, str | None]) -> list[str]:
         found.append(base)
         base = bases.get(base)
     return found
-
-

@@ -4,18 +4,55 @@ Regular files only, opened without following a link at the last step and without
 where they end inside the listed directory, or inside the cache of the Hugging Face repository it belongs to.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
 
 from ckpt_core import knobs
-from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CorruptError, UnreachableError
+from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CkptError, CorruptError, UnreachableError
 from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.ranges import check_range, ends_early, gone, not_listed
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+
+_KEPT_OPEN = 64
+"""Files a listing keeps open: enough for the shards of most checkpoints, far below the 1024 that a process may open."""
+
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+class _Descriptors:
+    """Descriptors of files being read, by their listed path, so that 20,000 small reads do not open 20,000 times.
+
+    Any thread may read through one: reads give their offset. None is closed before all are, so that no thread can be
+    left with the number of another file.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, int] = {}
+        self._lock = Lock()
+
+    @contextmanager
+    def open(self, local: str, path: str) -> Iterator[int]:
+        """A descriptor that stays open where there is room for one more, and else for the block."""
+        descriptor = open_regular(local, path)
+        with self._lock:
+            stays = len(self.kept) < _KEPT_OPEN and self.kept.setdefault(path, descriptor) == descriptor
+        try:
+            yield descriptor
+        finally:
+            if not stays:
+                os.close(descriptor)
+
+    def __del__(self) -> None:
+        for descriptor in self.kept.values():
+            os.close(descriptor)
 
 
 class LocalFiles(Files):
@@ -36,6 +73,7 @@ class LocalFiles(Files):
         self._skipped = skipped or {}
         self._links = links or {}
         self._heads: dict[str, bytes] = {}
+        self._descriptors = _Descriptors()
 
     @property
     def entries(self) -> Mapping[str, FileEntry]:
@@ -52,38 +90,29 @@ class LocalFiles(Files):
 
     def size(self, path: str) -> int:
         if path not in self._entries:
-            raise _not_listed(path, self._skipped)
+            raise not_listed(path, self._skipped)
         return self._entries[path].size
 
     def local_path(self, path: str) -> str:
         if path not in self._entries:
-            raise _not_listed(path, self._skipped)
+            raise not_listed(path, self._skipped)
         return self._links.get(path) or os.path.join(self._root, path)
 
     def read_into(self, path: str, offset: int, out: memoryview) -> None:
-        descriptor = open_regular(self.local_path(path), path)
-        try:
+        check_range(path, offset, len(out), self.size(path))
+        kept = self._descriptors.kept.get(path)
+        if kept is not None:
+            fill(kept, path, offset, out)
+            return
+        with self._descriptors.open(self.local_path(path), path) as descriptor:
             fill(descriptor, path, offset, out)
-        finally:
-            os.close(descriptor)
 
     def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
-        path, descriptor = "", -1
-        try:
-            for wanted in ranges:
-                if wanted.path != path:
-                    if descriptor >= 0:
-                        os.close(descriptor)
-                    descriptor = -1
-                    descriptor = open_regular(self.local_path(wanted.path), wanted.path)
-                    path = wanted.path
-                data = _pread(descriptor, path, wanted.length, wanted.offset)
-                if len(data) != wanted.length:
-                    raise ends_early(path, wanted.end, wanted.offset + len(data))
-                yield data
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+        for wanted in ranges:
+            check_range(wanted.path, wanted.offset, wanted.length, self.size(wanted.path))
+            out = bytearray(wanted.length)
+            self.read_into(wanted.path, wanted.offset, memoryview(out))
+            yield bytes(out)
 
     def below(self, root: str) -> "LocalFiles":
         if not root:
@@ -117,12 +146,24 @@ def probe(path: str) -> Kind | None:
         UnreachableError: It cannot be told: no permission, a mount that fails.
         CorruptError: It is neither a regular file nor a directory.
     """
+    found = _stat(path)
+    return None if found is None else _kind(path, found.st_mode)
+
+
+def _stat(path: str) -> os.stat_result | None:
     try:
-        mode = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise UnreachableError(f"{printable(path)}: {_reason(error)}") from error
+        return os.stat(path)
+    except ValueError:
+        return None  # a name that no file can have, such as one with a NUL in it
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        if error.errno == errno.ELOOP:
+            raise CorruptError(f"{printable(path)}: a link that leads back to itself", code="CK002") from error
+        raise _unreachable(path, error) from error
+
+
+def _kind(path: str, mode: int) -> Kind:
     if stat.S_ISDIR(mode):
         return Kind.DIRECTORY
     if stat.S_ISREG(mode):
@@ -132,20 +173,15 @@ def probe(path: str) -> Kind | None:
 
 def list_local(path: str) -> LocalFiles:
     """The listing of a directory, or of one file. The link a person typed is followed; those below are judged."""
-    kind = probe(path)
-    if kind is None:
+    found = _stat(path)
+    if found is None:
         raise CheckpointNotFoundError(f"{printable(path)}: no such file or directory; check the name")
-    if kind is Kind.DIRECTORY:
+    if _kind(path, found.st_mode) is Kind.DIRECTORY:
         return _list_directory(path)
     # A link may be named anything; the name that was typed is what formats see, the file it ends at is what is read.
     folder, name = os.path.split(path)
-    try:
-        size = os.stat(path).st_size
-    except OSError as error:
-        raise UnreachableError(f"{printable(path)}: {_reason(error)}") from error
-    return LocalFiles(
-        Location(path, Kind.FILE), folder or ".", {name: FileEntry(name, size)}, links={name: os.path.realpath(path)}
-    )
+    entries = {name: FileEntry(name, found.st_size)}
+    return LocalFiles(Location(path, Kind.FILE), folder or ".", entries, links={name: os.path.realpath(path)})
 
 
 def _list_directory(root: str) -> LocalFiles:
@@ -153,7 +189,7 @@ def _list_directory(root: str) -> LocalFiles:
     skipped: dict[str, str] = {}
     links: dict[str, str] = {}
     homes = _homes(root)
-    limit = knobs.listing_limit()
+    limit, seen = knobs.listing_limit(), 0
     pending = [""]
     while pending:
         folder = pending.pop()
@@ -161,17 +197,22 @@ def _list_directory(root: str) -> LocalFiles:
             scan = os.scandir(os.path.join(root, folder))
         except OSError as error:
             if not folder:
-                raise UnreachableError(f"{printable(root)}: {_reason(error)}") from error
+                raise _unreachable(root, error) from error
             skipped[folder] = _reason(error)
             continue
         with scan:
             for item in scan:
                 path = f"{folder}/{item.name}" if folder else item.name
-                if len(entries) + len(pending) >= limit:
+                seen += 1
+                if seen > limit:
                     raise BudgetError(f"{printable(root)}: more than {limit} files; name a directory further down")
                 _add(item, path, homes, entries, skipped, links, pending)
     return LocalFiles(
-        Location(root, Kind.DIRECTORY), root, dict(sorted(entries.items())), skipped=skipped, links=links
+        Location(root, Kind.DIRECTORY),
+        root,
+        dict(sorted(entries.items())),
+        skipped=dict(sorted(skipped.items())),
+        links=links,
     )
 
 
@@ -189,7 +230,7 @@ def _add(
             end = os.path.realpath(item.path)
             if not os.path.isfile(end):
                 skipped[path] = "a link to a directory, or to nothing"
-            elif not any(end.startswith(home + os.sep) for home in homes):
+            elif not any(end.startswith(home.rstrip(os.sep) + os.sep) for home in homes):
                 skipped[path] = "a link that leads out of the checkpoint"
             else:
                 links[path] = end
@@ -222,9 +263,11 @@ def open_regular(path: str, shown: str) -> int:
     try:
         descriptor = os.open(path, _OPEN)
     except FileNotFoundError as error:
-        raise CorruptError(f"{printable(shown)}: was there when listed and is gone now", code="CK003") from error
+        raise gone(shown) from error
     except OSError as error:
-        raise UnreachableError(f"{printable(shown)}: {_reason(error)}", path=shown) from error
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket has taken the file's place
+            raise CorruptError(f"{printable(shown)}: not a regular file", code="CK002", path=shown) from error
+        raise _unreachable(shown, error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise CorruptError(f"{printable(shown)}: not a regular file", code="CK002", path=shown)
@@ -238,37 +281,17 @@ def fill(descriptor: int, shown: str, offset: int, out: memoryview) -> None:
         try:
             count = os.preadv(descriptor, [out[done : done + (1 << 30)]], offset + done)
         except OSError as error:
-            raise UnreachableError(f"{printable(shown)}: {_reason(error)}", path=shown) from error
+            raise _unreachable(shown, error) from error
         if not count:
             raise ends_early(shown, offset + len(out), offset + done)
         done += count
 
 
-def ends_early(path: str, wanted: int, size: int) -> CorruptError:
-    return CorruptError(
-        f"{printable(path)}: byte {wanted} is needed and the file ends at {size} (truncated?); copy it again",
-        code="CK004",
-        path=path,
-    )
+def _unreachable(path: str, error: OSError) -> CkptError:
+    denied = error.errno in (errno.EACCES, errno.EPERM)
+    cure = "ask its owner for the right to read it" if denied else "check the disk or mount and try again"
+    return UnreachableError(f"{printable(path)}: {_reason(error)}; {cure}", path=path)
 
 
-def _pread(descriptor: int, path: str, length: int, offset: int) -> bytes:
-    try:
-        data = os.pread(descriptor, length, offset)
-        while 0 < len(data) < length:
-            more = os.pread(descriptor, length - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
-    except OSError as error:
-        raise UnreachableError(f"{printable(path)}: {_reason(error)}", path=path) from error
-    return data
-
-
-def _not_listed(path: str, skipped: Mapping[str, str]) -> CorruptError:
-    why = skipped.get(path, "no such file in the checkpoint")
-    return CorruptError(f"{printable(path)}: {why}", code="CK005", path=path)
-
-
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

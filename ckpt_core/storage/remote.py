@@ -1,44 +1,68 @@
 """Listings and ranged reads of every place that is not a local disk, through fsspec.
 
-Requests have a deadline, and what comes back is measured: an answer of another length than was asked is an error.
+HTTP requests have a deadline; the clients of the object stores have their own. What comes back is measured: an answer
+of another length than was asked is an error. An object that is replaced by one of the same length while it is read is
+noticed over HTTP, by its ETag; elsewhere it is not.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from ckpt_core import knobs
 from ckpt_core.errors import (
     BudgetError,
     CheckpointNotFoundError,
     CkptError,
-    CorruptError,
     UnreachableError,
     UnsupportedFormatError,
+    UsageError,
 )
 from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable, redact
-from ckpt_core.storage.local import ends_early
+from ckpt_core.storage.ranges import check_range, gone, not_listed
 from ckpt_core.storage.urls import scheme_of
 
-_READ_TOGETHER = 32
-"""Ranges asked for at once: enough to hide latency, few enough to bound what is held in memory."""
+_TOGETHER = 32
+"""Ranges asked for at once: enough to hide latency."""
+
+_TOGETHER_BYTES = 64 << 20
+"""Bytes asked for at once, since all of them are held in memory; one range may be longer."""
 
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 _PLUGINS = {"hf": "ckpt-hf", "wandb": "ckpt-wandb", "openbayes": "ckpt-minillm"}
 
 
 class RemoteFiles(Files):
-    """A listing of a URL. `names` maps listed paths to what the filesystem calls them."""
+    """A listing of a URL.
+
+    Args:
+        location: The URL.
+        filesystem: The fsspec filesystem that serves it.
+        names: What the filesystem calls each listed path.
+        entries: The listed files.
+        skipped: What was left out.
+        expected: What each read is to be compared with, passed on to a filesystem that compares.
+    """
 
     def __init__(
-        self, location: Location, filesystem: Any, names: Mapping[str, str], entries: Mapping[str, FileEntry]
+        self,
+        location: Location,
+        filesystem: Any,
+        names: Mapping[str, str],
+        entries: Mapping[str, FileEntry],
+        *,
+        skipped: Mapping[str, str] | None = None,
+        expected: Mapping[str, Any] | None = None,
     ) -> None:
         self.location = location
         self._filesystem = filesystem
         self._names = names
         self._entries = entries
+        self._skipped = skipped or {}
+        self._expected = expected or {}
         self._heads: dict[str, bytes] = {}
 
     @property
@@ -47,10 +71,12 @@ class RemoteFiles(Files):
 
     @property
     def skipped(self) -> Mapping[str, str]:
-        return {}
+        return self._skipped
 
     def size(self, path: str) -> int:
-        return self._entries[self._listed(path)].size
+        if path not in self._entries:
+            raise not_listed(path, self._skipped)
+        return self._entries[path].size
 
     def head(self, path: str) -> bytes:
         if path not in self._heads:
@@ -58,145 +84,167 @@ class RemoteFiles(Files):
         return self._heads[path]
 
     def read_into(self, path: str, offset: int, out: memoryview) -> None:
+        check_range(path, offset, len(out), self.size(path))
         slab = 8 * knobs.slab_bytes()
         for start in range(0, len(out), slab):
             part = out[start : start + slab]
-            part[:] = self._fetch(path, offset + start, len(part))
+            (part[:],) = self._fetch([ByteRange(path, offset + start, len(part))])
 
     def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
-        for start in range(0, len(ranges), _READ_TOGETHER):
-            asked = [wanted for wanted in ranges[start : start + _READ_TOGETHER]]
-            names = [self._names[self._listed(wanted.path)] for wanted in asked]
-            try:
-                answers = self._filesystem.cat_ranges(
-                    names, [w.offset for w in asked], [w.end for w in asked], on_error="raise"
-                )
-            except Exception as error:
-                raise as_ckpt_error(error, self.location.url) from None
-            for wanted, data in zip(asked, answers, strict=True):
-                yield _checked(wanted.path, wanted.offset, wanted.length, data)
+        for wanted in ranges:
+            check_range(wanted.path, wanted.offset, wanted.length, self.size(wanted.path))
+        for batch in _batches(ranges):
+            yield from self._fetch(batch)
 
     def below(self, root: str) -> "RemoteFiles":
         if not root:
             return self
-        prefix = root.rstrip("/") + "/"
-        kind = Kind.DIRECTORY
-        if root in self._entries:
-            prefix, kind = root[: root.rfind("/") + 1], Kind.FILE
-        kept = [path for path in self._entries if path == root or path.startswith(root.rstrip("/") + "/")]
+        folder = f"{root.rstrip('/')}/"
+        is_file = root in self._entries
+        cut = root.rfind("/") + 1 if is_file else len(folder)
+        kept = [root] if is_file else [path for path in self._entries if path.startswith(folder)]
         return RemoteFiles(
-            Location(f"{self.location.url.rstrip('/')}/{root}", kind),
+            Location(f"{self.location.url.rstrip('/')}/{root}", Kind.FILE if is_file else Kind.DIRECTORY),
             self._filesystem,
-            {path[len(prefix) :]: self._names[path] for path in kept},
-            {path[len(prefix) :]: FileEntry(path[len(prefix) :], self._entries[path].size) for path in kept},
+            {path[cut:]: self._names[path] for path in kept},
+            {path[cut:]: FileEntry(path[cut:], self._entries[path].size) for path in kept},
+            skipped={path[cut:]: why for path, why in self._skipped.items() if path.startswith(folder)},
+            expected=self._expected,
         )
 
-    def _listed(self, path: str) -> str:
-        if path not in self._entries:
-            raise CorruptError(f"{printable(path)}: no such file in the checkpoint", code="CK005", path=path)
-        return path
-
-    def _fetch(self, path: str, offset: int, length: int) -> bytes:
-        if not length:
-            return b""
-        name = self._names[self._listed(path)]
+    def _fetch(self, ranges: Sequence[ByteRange]) -> list[bytes]:
+        # Object stores take an empty range for an error.
+        asked = [wanted for wanted in ranges if wanted.length]
         try:
-            data = self._filesystem.cat_file(name, start=offset, end=offset + length)
+            answers = self._filesystem.cat_ranges(
+                [self._names[wanted.path] for wanted in asked],
+                [wanted.offset for wanted in asked],
+                [wanted.end for wanted in asked],
+                on_error="raise",
+                **self._expected,
+            )
+        except FileNotFoundError:
+            raise gone(asked[0].path) from None
         except Exception as error:
-            raise as_ckpt_error(error, f"{self.location}") from None
-        return _checked(path, offset, length, data)
+            raise as_ckpt_error(error, self.location.url) from None
+        for wanted, data in zip(asked, answers, strict=True):
+            if len(data) != wanted.length:
+                raise UnreachableError(
+                    f"{printable(wanted.path)}: the server sent {len(data)} bytes where {wanted.length} were asked; "
+                    "try again, or download it first",
+                    path=wanted.path,
+                )
+        left = iter(answers)
+        return [next(left) if wanted.length else b"" for wanted in ranges]
+
+
+def _batches(ranges: Sequence[ByteRange]) -> Iterator[list[ByteRange]]:
+    batch: list[ByteRange] = []
+    held = 0
+    for wanted in ranges:
+        if batch and (len(batch) == _TOGETHER or held + wanted.length > _TOGETHER_BYTES):
+            yield batch
+            batch, held = [], 0
+        batch.append(wanted)
+        held += wanted.length
+    if batch:
+        yield batch
 
 
 def probe_remote(url: str) -> Kind | None:
-    """What is at a URL; None for nothing. UnreachableError where that cannot be told."""
-    filesystem, name = _open(url)
+    """What is at a URL; None for nothing.
+
+    Raises:
+        UnreachableError: It cannot be told.
+        UnsupportedFormatError: Its scheme needs a package that is not installed.
+    """
     try:
-        found = filesystem.info(name)
-    except FileNotFoundError as error:
-        failure = _web_failure(error, url)
-        if failure is not None:
-            raise as_ckpt_error(failure, url) from None
+        _, _, found = _look(url)
+    except CheckpointNotFoundError:
         return None
-    except Exception as error:
-        raise as_ckpt_error(error, url) from None
     return Kind.DIRECTORY if found["type"] == "directory" else Kind.FILE
 
 
 def list_remote(url: str) -> RemoteFiles:
     """The listing of a URL: of everything below a directory, or of one file."""
-    filesystem, name = _open(url)
+    filesystem, name, found = _look(url)
+    if found["type"] != "directory":
+        location = Location(url, Kind.FILE)
+        entry = _entry(location.name, found)
+        expected = {"size": entry.size, "version": found["version"]} if "version" in found else None
+        return RemoteFiles(location, filesystem, {entry.path: name}, {entry.path: entry}, expected=expected)
     try:
-        found = filesystem.info(name)
-        if found["type"] != "directory":
-            short = name.rstrip("/").rpartition("/")[2].partition("?")[0]
-            return RemoteFiles(
-                Location(url, Kind.FILE), filesystem, {short: name}, {short: _entry(short, found)}
-            )
         below = filesystem.find(name, detail=True)
-    except FileNotFoundError as error:
-        failure = _web_failure(error, url)
-        if failure is not None:
-            raise as_ckpt_error(failure, url) from None
-        raise CheckpointNotFoundError(f"{redact(url)}: nothing there; check the name") from None
-    except CkptError:
-        raise
     except Exception as error:
         raise as_ckpt_error(error, url) from None
     if len(below) > knobs.listing_limit():
         raise BudgetError(f"{redact(url)}: more than {knobs.listing_limit()} files; name a directory further down")
-    prefix = name.rstrip("/") + "/"
-    names = {full[len(prefix) :]: full for full in sorted(below) if full.startswith(prefix)}
-    entries = {path: _entry(path, below[full]) for path, full in names.items()}
-    return RemoteFiles(Location(url, Kind.DIRECTORY), filesystem, names, entries)
-
-
-def _web_failure(error: FileNotFoundError, url: str) -> Exception | None:
-    """What a web server failed with, unless it says that nothing is there: fsspec calls all of it "not found"."""
-    cause = error.__cause__
-    if scheme_of(url) not in ("http", "https") or not isinstance(cause, Exception):
-        return None
-    return None if getattr(cause, "status", 0) in (404, 410) else cause
+    prefix = f"{name.rstrip('/')}/"
+    names = {full[len(prefix) :]: full for full in sorted(below) if full.startswith(prefix) and full != prefix}
+    astray = [path for path in names if not {"", ".", ".."}.isdisjoint(path.split("/"))]
+    skipped = dict.fromkeys(astray, "a name that no directory can hold, or that leads out of it")
+    entries = {path: _entry(path, below[full]) for path, full in names.items() if path not in skipped}
+    return RemoteFiles(Location(url, Kind.DIRECTORY), filesystem, names, entries, skipped=skipped)
 
 
 def as_ckpt_error(error: Exception, place: str) -> CkptError:
     """What a filesystem raised, in our words; its own text may hold tokens and is not repeated."""
     shown = redact(place)
+    kind = type(error).__name__
+    status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, CkptError):
         return error
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
         return CheckpointNotFoundError(f"{shown}: nothing there; check the name")
-    kind = type(error).__name__
-    status = getattr(error, "status", None)
     if isinstance(error, PermissionError) or status in (401, 403) or kind == "NoCredentialsError":
         return UnreachableError(f"{shown}: access denied ({kind}); check the credentials")
-    detail = f"{kind}, HTTP {status}" if status else kind
+    if isinstance(error, TimeoutError):
+        limit = knobs.remote_timeout()
+        return UnreachableError(f"{shown}: no answer within {limit} s; try again, or set CKPT_REMOTE_TIMEOUT")
+    detail = f"{kind}, HTTP {status}" if isinstance(status, int) else kind
     return UnreachableError(f"{shown}: did not answer as it should ({detail}); check the connection and try again")
+
+
+def _look(url: str) -> tuple[Any, str, Mapping[str, Any]]:
+    """The filesystem of a URL, what it calls it, and what it knows of it."""
+    filesystem, name = _open(url)
+    try:
+        return filesystem, name, filesystem.info(name)
+    except Exception as error:
+        raise as_ckpt_error(error, url) from None
 
 
 def _open(url: str) -> tuple[Any, str]:
     scheme = scheme_of(url)
     assert scheme is not None
-    from fsspec.core import url_to_fs
-
-    options: dict[str, Any] = {}
-    if scheme in ("http", "https"):
-        options = _http_options()
+    url = scheme + url[len(scheme) :]
     try:
-        filesystem, name = url_to_fs(url, **options)
+        if scheme in ("http", "https"):
+            from ckpt_core.storage.http import http_filesystem
+
+            return http_filesystem(), _valid(url)
+        from fsspec.core import get_filesystem_class, url_to_fs
+
+        get_filesystem_class(scheme)
     except (ImportError, ValueError) as error:
-        raise _missing(scheme, url) from error
+        if isinstance(error, CkptError):
+            raise
+        raise _missing(scheme, url) from None
+    try:
+        filesystem, name = url_to_fs(url)
     except Exception as error:
         raise as_ckpt_error(error, url) from None
     return filesystem, name
 
 
-def _http_options() -> dict[str, Any]:
+def _valid(url: str) -> str:
     try:
-        from aiohttp import ClientTimeout
-    except ImportError as error:
-        raise _missing("https", "https://") from error
-    seconds = knobs.remote_timeout()
-    return {"client_kwargs": {"timeout": ClientTimeout(total=seconds, sock_read=seconds)}}
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0:
+            return url
+    except ValueError:
+        pass  # said below, without the words of urllib, which repeat the URL
+    raise UsageError(f"{redact(url)}: not a valid URL; check its host and port")
 
 
 def _missing(scheme: str, url: str) -> UnsupportedFormatError:
@@ -211,14 +259,3 @@ def _entry(path: str, found: Mapping[str, Any]) -> FileEntry:
     if not isinstance(size, int):
         raise UnreachableError(f"{printable(path)}: the server does not say how long it is; download it first")
     return FileEntry(path, size)
-
-
-def _checked(path: str, offset: int, length: int, data: bytes) -> bytes:
-    if len(data) < length:
-        raise ends_early(path, offset + length, offset + len(data))
-    if len(data) > length:
-        raise UnreachableError(
-            f"{printable(path)}: the server sent {len(data)} bytes where {length} were asked (no range support?); "
-            "download it first"
-        )
-    return data

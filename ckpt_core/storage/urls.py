@@ -4,7 +4,7 @@ import os
 import re
 
 from ckpt_core.errors import UnsafeContentError, UsageError
-from ckpt_core.schema.text import printable, redact
+from ckpt_core.schema.text import redact
 
 SCHEMES = ("file", "memory", "http", "https", "s3", "gs", "gcs", "hf", "wandb", "openbayes")
 """Schemes that a checkpoint may be read from. Others, and fsspec's `a::b` chains, can reach places unasked."""
@@ -19,14 +19,13 @@ def scheme_of(ref: str) -> str | None:
         UnsafeContentError: The scheme is not on the list, or the URL is a chain.
         UsageError: The ref holds a control character.
     """
-    if any(ord(char) < 32 or ord(char) == 127 for char in ref):
-        raise UsageError(f"{printable(ref)}: holds a control character; check what the name was made of")
+    _refuse_control_characters(ref)
+    if "::" in ref and "://" in ref:
+        raise UnsafeContentError(f"{redact(ref)}: chained URLs are not read; give the URL of the place itself")
     found = _SCHEME.match(ref)
     if found is None:
         return None
     scheme = found[1].lower()
-    if "::" in ref:
-        raise UnsafeContentError(f"{redact(ref)}: chained URLs are not read; give the URL of the place itself")
     if scheme not in SCHEMES:
         raise UnsafeContentError(f"{redact(ref)}: scheme {scheme!r} is not one of {', '.join(SCHEMES)}")
     return scheme
@@ -37,11 +36,23 @@ def local_path(ref: str) -> str | None:
     scheme = scheme_of(ref)
     if scheme is None:
         return os.path.expanduser(ref)
-    if scheme == "file":
-        from urllib.parse import unquote, urlsplit
+    return _path_of_file_url(ref) if scheme == "file" else None
 
-        parts = urlsplit(ref)
-        if parts.netloc not in ("", "localhost"):
-            raise UsageError(f"{redact(ref)}: a file URL of another host; mount it and give the path")
-        return unquote(parts.path)
-    return None
+
+def _path_of_file_url(url: str) -> str:
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise UsageError(f"{redact(url)}: not a valid URL; give the path") from None
+    if parts.netloc not in ("", "localhost"):
+        raise UsageError(f"{redact(url)}: a file URL of another host; mount it and give the path")
+    path = unquote(parts.path, errors="surrogateescape")
+    _refuse_control_characters(path)
+    return path
+
+
+def _refuse_control_characters(ref: str) -> None:
+    if any(ord(char) < 32 or ord(char) == 127 for char in ref):
+        raise UsageError(f"{redact(ref)}: holds a control character; check what the name was made of")

@@ -1,0 +1,36 @@
+"""What is asked of a listing, checked against it before anything is read: the name, and where the range ends."""
+
+from collections.abc import Mapping
+
+from ckpt_core.errors import CorruptError
+from ckpt_core.schema.text import printable
+
+
+def check_range(path: str, offset: int, length: int, size: int) -> None:
+    """CorruptError where the range leaves a file of `size` bytes."""
+    if offset < 0 or length < 0:
+        raise CorruptError(
+            f"{printable(path)}: a range starts at byte {offset}, {length} long", code="CK004", path=path
+        )
+    if offset + length > size:
+        raise ends_early(path, offset + length, size)
+
+
+def ends_early(path: str, wanted: int, size: int) -> CorruptError:
+    """The error for a file that is shorter than what refers to it says."""
+    return CorruptError(
+        f"{printable(path)}: byte {wanted} is needed and the file ends at {size} (truncated?); copy it again",
+        code="CK004",
+        path=path,
+    )
+
+
+def gone(path: str) -> CorruptError:
+    """The error for a file that was deleted after the listing was taken."""
+    return CorruptError(f"{printable(path)}: was there when listed and is gone now", code="CK003", path=path)
+
+
+def not_listed(path: str, skipped: Mapping[str, str]) -> CorruptError:
+    """The error for a path that is not in the listing. `skipped` may know why."""
+    why = skipped.get(path, "no such file in the checkpoint")
+    return CorruptError(f"{printable(path)}: {why}", code="CK005", path=path)
