@@ -1,0 +1,1 @@
+"""Byte formats, read without torch: safetensors, torch files old and new, the pickles in them."""
