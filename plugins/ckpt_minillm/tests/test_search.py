@@ -186,6 +186,11 @@ def test_a_path_is_left_to_core_whatever_the_hints_say(ref):
     assert proposed(ref, env, stage="sft") == []
 
 
+def test_two_paths_are_the_askers_error():
+    with pytest.raises(UsageError, match=r"path=b\.pth"):
+        ckpt_core.locate("./a.pth", hints={"path": "b.pth"})
+
+
 def test_without_a_question_the_variable_alone_is_proposed():
     assert proposed(env={"MINILLM_PRETRAINED_PATH": "/x.pth"}) == [(Rank.ENVIRONMENT, "/x.pth")]
     assert proposed() == []

@@ -4,8 +4,6 @@ import torch
 import ckpt_core
 from ckpt_core import Confidence, Depth, Severity
 
-REMOTE = {"remote_dir": "/nowhere"}
-
 
 def codes(verification):
     return [(finding.code, finding.severity) for finding in verification.report.findings]
@@ -25,6 +23,7 @@ def check_equal_to_torch(path):
     return checkpoint
 
 
+FACTS = ("stage", "use_moe", "hidden_size", "num_hidden_layers", "vocab_size")
 LAYOUTS = {
     "dense": ("pretrain_16.pth", {}),
     "dense of before the q and k norms": ("full_sft_16.pth", {"qk_norm": False}),
@@ -43,7 +42,8 @@ def test_every_layout_is_read_as_torch_reads_it(layout, writer, minimind, tmp_pa
     path = getattr(minimind, writer)(tmp_path / "out" / name, minimind.tensors(**options))
     checkpoint = check_equal_to_torch(path)
     assert checkpoint.match.confidence is Confidence.CERTAIN
-    assert checkpoint.component("config").state == {
+    told = {key: value for key, value in checkpoint.manifest.metadata.items() if key in FACTS}
+    assert told == {
         "stage": name[: name.index("_", 8 if name.startswith(("full", "lora")) else 0)],
         "use_moe": options.get("moe", False),
         "hidden_size": options.get("hidden", 16),
@@ -80,7 +80,27 @@ def test_opening_reads_no_tensor(minimind, tmp_path):
     path = minimind.save(tmp_path / "pretrain_16.pth", minimind.tensors(vocab=60_000))
     checkpoint = ckpt_core.load(str(path))
     path.unlink()
-    assert checkpoint.component("config").state["vocab_size"] == 60_000
+    assert checkpoint.manifest.metadata["vocab_size"] == 60_000
+
+
+def test_what_is_not_told_is_left_out(minimind, tmp_path):
+    path = minimind.save(tmp_path / "reason_16.pth", {"head.weight": torch.ones(2, 2)})
+    assert [key for key in ckpt_core.load(str(path)).manifest.metadata if key in FACTS] == ["stage"]
+
+
+def test_the_same_weights_under_another_name_are_identical(minimind, tmp_path):
+    path = minimind.save(tmp_path / "full_sft_16.pth")
+    for name in ("dpo_16.pth", "backup.pth"):
+        (tmp_path / name).write_bytes(path.read_bytes())
+        assert ckpt_core.diff(str(path), str(tmp_path / name)).identical
+
+
+def test_the_same_weights_as_safetensors_are_identical(minimind, tmp_path):
+    from safetensors.torch import save_file
+
+    path = minimind.save(tmp_path / "full_sft_16.pth")
+    save_file(torch.load(path, weights_only=True), tmp_path / "x.safetensors")
+    assert ckpt_core.diff(str(path), str(tmp_path / "x.safetensors")).identical
 
 
 def detected(path):
@@ -97,7 +117,7 @@ def test_a_directory_lists_its_weights_as_members(minimind, tmp_path):
     assert members == {"pretrain_16.pth", "full_sft_16.pth"}
     checkpoint = ckpt_core.load(f"{tmp_path}/out#pretrain_16.pth")
     assert checkpoint.match.format == "minillm"
-    assert checkpoint.component("config").state["stage"] == "pretrain"
+    assert checkpoint.manifest.metadata["stage"] == "pretrain"
 
 
 @pytest.mark.parametrize("name", ["full_sft_16_resume.pth", "full_sft_16_moe_resume.pth"])
@@ -123,7 +143,7 @@ def test_a_counter_is_no_stage_even_over_the_same_tensor_names(minimind, tmp_pat
 
 def test_an_unknown_stage_is_claimed_by_its_tensor_names(minimind, tmp_path):
     checkpoint = check_equal_to_torch(minimind.save(tmp_path / "merge_identity_16.pth"))
-    assert checkpoint.component("config").state["stage"] == "merge_identity"
+    assert checkpoint.manifest.metadata["stage"] == "merge_identity"
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 200_000, b"PK\x03\x04 not torch's", b"<html>"])
@@ -161,7 +181,7 @@ def lora_alone(minimind):
 def test_mm003_a_lora_alone_under_the_name_of_a_model(minimind, tmp_path):
     path = minimind.save(tmp_path / "full_sft_16.pth", lora_alone(minimind))
     assert codes(ckpt_core.verify(str(path))) == [("MM003", Severity.WARNING)]
-    assert [component.label for component in check_equal_to_torch(path).manifest.components] == ["adapter", "config"]
+    assert [component.label for component in check_equal_to_torch(path).manifest.components] == ["adapter"]
 
 
 @pytest.mark.parametrize("name", ["lora_medical_16.pth", "lora_medical_16_moe.pth"])
@@ -176,7 +196,7 @@ def test_mm004_a_resume_file_under_the_name_of_weights_is_still_readable(minimin
     assert codes(ckpt_core.verify(str(path))) == [("MM004", Severity.ERROR)]
     checkpoint = ckpt_core.load(str(path))
     assert checkpoint.match.format == "minillm"
-    assert checkpoint.component("config").state["hidden_size"] == 16
+    assert checkpoint.manifest.metadata["hidden_size"] == 16
     expected = torch.load(path, weights_only=True)["model"]
     read = checkpoint.to_torch("model")
     assert all(torch.equal(read[name], value) for name, value in expected.items())

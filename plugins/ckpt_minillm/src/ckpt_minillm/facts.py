@@ -31,6 +31,16 @@ class Facts:
     vocab_size: int | None = None
     lora_only: bool = False
 
+    def as_metadata(self) -> dict[str, bool | int]:
+        """What is known, under the names that the trainers' flags have."""
+        known = {
+            "use_moe": self.use_moe,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "vocab_size": self.vocab_size,
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
 
 def facts_of(tensors: TensorTable) -> Facts:
     """The facts of a model's tensors, named as minimind names them."""

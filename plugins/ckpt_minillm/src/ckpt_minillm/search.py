@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from ckpt_core import Candidate, Query, Rank
+from ckpt_core import Candidate, Query, Rank, UsageError, printable
 from ckpt_minillm.asking import Ask, asked, asked_path, asked_stage
 from ckpt_minillm.naming import looks_like_stage, name_of, parse_name
 
@@ -11,8 +11,16 @@ PRETRAINED_PATH = "MINILLM_PRETRAINED_PATH"
 
 
 def candidates(query: Query) -> Iterator[Candidate]:
-    """Places in the order of their ranks. One that was set and leads nowhere is required: it ends the search."""
+    """Places in the order of their ranks. One that was set and leads nowhere is required: it ends the search.
+
+    A ref that is not a bare word is a path or a URL: core proposes it, and nothing may stand in for it.
+
+    Raises:
+        UsageError: A hint or a variable has a value that it cannot have, or hints contradict each other.
+    """
     if query.place and not looks_like_stage(query.place):
+        if asked_path(query) is not None:
+            raise UsageError(f"path={printable(str(query.hints['path']))}: the ref is a path too; give one of them")
         return
     path, stage = asked_path(query), asked_stage(query)
     ask = asked(query, stage) if stage is not None else None

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from ckpt_core import (
     CkptError,
-    Component,
     Confidence,
     Files,
     Finding,
@@ -14,7 +13,6 @@ from ckpt_core import (
     Manifest,
     Severity,
     StoredCheckpoint,
-    TensorTable,
     UnsupportedFormatError,
     printable,
 )
@@ -59,8 +57,9 @@ def _claims(name: WeightsName, head: bytes, root: str) -> Iterator[FormatMatch]:
 def read_weights(files: Files, match: FormatMatch) -> StoredCheckpoint:
     """The tensors, what they tell of the model's configuration, and where the name says otherwise.
 
-    The one component is `model`, or `adapter` where nothing but a LoRA is in the file; `config` is added. What is not
-    flat is opened as the torch format would, with a finding.
+    The configuration is told, not stored, so it is metadata and no component: the same weights under another name, or
+    in another format, are identical. The component is `model`, or `adapter` where nothing but a LoRA is in the file.
+    What is not flat is opened as the torch format would, with a finding.
 
     Raises:
         CkptError: The file is not one that torch.save wrote, is cut short, or asks to run code.
@@ -74,23 +73,12 @@ def read_weights(files: Files, match: FormatMatch) -> StoredCheckpoint:
     model = next((component for component in components if component.kind == "model"), None)
     facts = facts_of(model.tensors) if model is not None else Facts()
     flat = model is not None and len(components) == 1 and model.state is None
+    if flat and facts.lora_only:
+        components = (replace(components[0], kind="adapter"),)
     findings = (*file.findings, *_findings(path, name, facts, flat))
-    manifest = Manifest(_completed(components, name, facts), metadata=dict(file.metadata), findings=findings)
+    metadata = {**file.metadata, "stage": name.stage, **facts.as_metadata()}
+    manifest = Manifest(components, metadata=metadata, findings=findings)
     return StoredCheckpoint(files, match, manifest, settle=file.settle)
-
-
-def _completed(components: tuple[Component, ...], name: WeightsName, facts: Facts) -> tuple[Component, ...]:
-    if any(component.label == "config" for component in components):
-        return components
-    state = {
-        "stage": name.stage,
-        "use_moe": facts.use_moe,
-        "hidden_size": facts.hidden_size,
-        "num_hidden_layers": facts.num_hidden_layers,
-        "vocab_size": facts.vocab_size,
-    }
-    renamed = [replace(c, kind="adapter") if facts.lora_only and c.kind == "model" else c for c in components]
-    return (*renamed, Component("config", TensorTable.of({}), state))
 
 
 def _findings(path: str, name: WeightsName, facts: Facts, flat: bool) -> Iterator[Finding]:
