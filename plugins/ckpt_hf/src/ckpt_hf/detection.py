@@ -1,10 +1,11 @@
 """Which directories of a listing are models, told from names alone; config.json by itself never is one."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 
-from ckpt_core import Confidence, Files, FormatMatch, Kind
+from ckpt_core import Confidence, Files, FormatMatch, Kind, printable
 from ckpt_hf.names import WeightSet, group, parse, step_of
 
 _OTHERS = {
@@ -25,6 +26,9 @@ _OTHERS = {
 }
 """Files beside the weights of which another format may know more; then this one does not insist."""
 
+_OTHER = re.compile("|".join(map(translate, _OTHERS)))
+
+_NO_WEIGHTS = "config.json and no weights; copy the weight files too, or name the directory that has them"
 _WEIGHT_LIKE = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp", ".gguf", ".h5", ".msgpack", ".onnx", ".pkl")
 _INTERESTING = ("model", "pytorch_model", "diffusion_pytorch_model", "config.json")
 
@@ -33,7 +37,7 @@ _INTERESTING = ("model", "pytorch_model", "diffusion_pytorch_model", "config.jso
 class _Directory:
     weights: list[str] = field(default_factory=list)
     has_config: bool = False
-    other: tuple[str, str] | None = None
+    other: str | None = None
 
 
 def find_models(files: Files) -> Iterator[FormatMatch]:
@@ -57,17 +61,14 @@ def is_model(files: Files) -> bool:
 
 def _survey(files: Files) -> dict[str, _Directory]:
     found: dict[str, _Directory] = {}
-    exact = {name: what for name, what in _OTHERS.items() if "*" not in name}
-    globs = [(name, what) for name, what in _OTHERS.items() if "*" in name]
     for path in files.entries:
         root, _, name = path.rpartition("/")
         if name == "config.json":
             found.setdefault(root, _Directory()).has_config = True
         elif name.startswith(_INTERESTING) and parse(name) is not None:
             found.setdefault(root, _Directory()).weights.append(name)
-        what = exact.get(name) or next((what for pattern, what in globs if fnmatchcase(name, pattern)), None)
-        if what is not None:
-            found.setdefault(root, _Directory()).other = (name, what)
+        if _OTHER.match(name):
+            found.setdefault(root, _Directory()).other = name
     return found
 
 
@@ -79,8 +80,8 @@ def _evidence(directory: _Directory, sets: Sequence[WeightSet]) -> str:
     seen = f"config.json beside {sets[0].shown}" if directory.has_config else f"{sets[0].shown} without config.json"
     if directory.other is None:
         return seen
-    name, what = directory.other
-    return f"{seen}; {name} too, as in {what}"
+    what = next(what for pattern, what in _OTHERS.items() if fnmatchcase(directory.other, pattern))
+    return f"{seen}; {printable(directory.other)} too, as in {what}"
 
 
 def _config_alone(files: Files, directories: dict[str, _Directory]) -> Iterator[FormatMatch]:
@@ -88,5 +89,8 @@ def _config_alone(files: Files, directories: dict[str, _Directory]) -> Iterator[
     root = directories.get("")
     if root is None or not root.has_config or any(path.lower().endswith(_WEIGHT_LIKE) for path in files.entries):
         return
-    problem = "config.json and no weights; copy the weight files too, or name the directory that has them"
-    yield FormatMatch("hf", Confidence.POSSIBLE, "config.json without weights", problem=problem)
+    evidence, problem = "config.json without weights", _NO_WEIGHTS
+    for path, reason in files.skipped.items():
+        if "/" not in path and parse(path) is not None:
+            problem = f"{printable(path)} is not read: {reason}; put the file itself in its place"
+    yield FormatMatch("hf", Confidence.POSSIBLE, evidence, problem=problem)
