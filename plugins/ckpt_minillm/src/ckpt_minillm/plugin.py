@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ckpt_core import Format
-from ckpt_core.hookspecs import hookimpl
+from ckpt_core import Format, hookimpl
 
 if TYPE_CHECKING:
     from ckpt_core import Candidate, Checkpoint, Files, Finding, FormatMatch, Query, StoredCheckpoint, VerifyRequest
