@@ -53,8 +53,8 @@ def read_safetensors(files: Files, path: str) -> SafetensorsFile:
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _corrupt("ST003", path, "__metadata__ is not a map of strings")
-    rows = _checked_rows(path, header, size - header_end)
-    return SafetensorsFile(path, _table(path, rows, header_end), metadata)
+    outlines = _outlines(path, header, header_end, size - header_end)
+    return SafetensorsFile(path, TensorTable.of_outlines(outlines, entry=_entry), metadata)
 
 
 def _header_length(files: Files, path: str, size: int) -> int:
@@ -73,7 +73,10 @@ def _parse(path: str, raw: bytes) -> dict[str, Any]:
     if raw[:1] != b"{":
         raise _corrupt("ST002", path, "the header does not start with {")
     try:
-        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        text = raw.decode("utf-8")
+        header = json.loads(text, parse_constant=_no_constant)
+        if text.count(":") != _pairs(header):
+            header = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except _DuplicateKeyError as error:
         raise _corrupt("ST004", path, f"the header has the key {printable(error.key)!r} twice") from None
     except (ValueError, RecursionError) as error:
@@ -87,6 +90,17 @@ class _DuplicateKeyError(Exception):
     def __init__(self, key: str) -> None:
         super().__init__(key)
         self.key = key
+
+
+def _pairs(header: Any) -> int:
+    """Keys in a header and in the objects right below it.
+
+    Each pair in the text has one colon outside of strings, so as many colons as this means that no key came twice:
+    the usual header needs no second, slow parse that looks at every pair.
+    """
+    if not isinstance(header, dict):
+        return 0
+    return len(header) + sum(len(value) for value in header.values() if isinstance(value, dict))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -104,49 +118,43 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def _checked_rows(path: str, header: dict[str, Any], data_size: int) -> dict[str, tuple[DType, tuple[int, ...], int]]:
-    """Rows (dtype, shape, start of its data) in the order of the bytes, proved to lie end to end."""
-    found = []
-    for name, info in header.items():
-        found.append(_checked_row(path, name, info))
-    found.sort(key=lambda row: row[3:])
-    rows: dict[str, tuple[DType, tuple[int, ...], int]] = {}
-    at = 0
-    for name, dtype, shape, start, end in found:
+def _outlines(path: str, header: dict[str, Any], data_start: int, data_size: int) -> dict[str, Outline]:
+    """The outline of each tensor in the order of their bytes, proved to lie end to end."""
+    found = [_checked_span(path, name, info) for name, info in header.items()]
+    found.sort()
+    outlines: dict[str, Outline] = {}
+    at, last = 0, ""
+    for start, end, last in found:
         if start != at:
             what = "overlaps the tensor before it" if start < at else f"leaves a hole of {start - at} bytes before it"
-            raise _corrupt("ST006", path, f"tensor {printable(name)} {what}", name)
+            raise _corrupt("ST006", path, f"tensor {printable(last)} {what}", last)
         at = end
-        rows[name] = (dtype, shape, start)
+        info = header[last]
+        outlines[last] = Outline(BY_CODE[info["dtype"]], tuple(info["shape"]), path, data_start + start)
     if at > data_size:
-        raise _corrupt(
-            "ST007", path, f"tensor {printable(found[-1][0])} ends {at - data_size} bytes after the file (truncated?)",
-            found[-1][0],
-        )
+        missing = f"tensor {printable(last)} ends {at - data_size} bytes after the file (truncated?)"
+        raise _corrupt("ST007", path, missing, last)
     if at < data_size:
         raise _corrupt("ST008", path, f"{data_size - at} bytes follow the last tensor")
-    return rows
+    return outlines
 
 
-def _checked_row(path: str, name: str, info: Any) -> tuple[str, DType, tuple[int, ...], int, int]:
-    if not isinstance(info, dict) or info.keys() != _KEYS:
+def _checked_span(path: str, name: str, info: Any) -> tuple[int, int, str]:
+    """Where the data of a tensor starts and ends, proved to be what its dtype and shape need; and its name."""
+    if type(info) is not dict or info.keys() != _KEYS:
         raise _corrupt("ST005", path, f"tensor {printable(name)}: its entry is not dtype, shape and data_offsets", name)
-    dtype = BY_CODE.get(info["dtype"]) if isinstance(info["dtype"], str) else None
+    code, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
+    dtype = BY_CODE.get(code) if type(code) is str else None
     if dtype is None or dtype is DType.C128:
-        raise _corrupt("ST005", path, f"tensor {printable(name)}: dtype {printable(str(info['dtype']))} is unknown", name)
-    shape, offsets = info["shape"], info["data_offsets"]
+        raise _corrupt("ST005", path, f"tensor {printable(name)}: dtype {printable(str(code))} is unknown", name)
     if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
         raise _corrupt("ST005", path, f"tensor {printable(name)}: shape or offsets are not natural numbers", name)
     bits = dtype.bits * prod(shape)
-    if bits % 8 or offsets[1] - offsets[0] != bits // 8:
-        raise _corrupt(
-            "ST005",
-            path,
-            f"tensor {printable(name)}: {dtype.code} of shape {printable(str(shape), 80)} is not "
-            f"{offsets[1] - offsets[0]} bytes",
-            name,
-        )
-    return name, dtype, tuple(shape), offsets[0], offsets[1]
+    start, end = offsets
+    if bits % 8 or end - start != bits // 8:
+        claim = f"{dtype.code} of shape {printable(str(shape), 80)} is not {end - start} bytes"
+        raise _corrupt("ST005", path, f"tensor {printable(name)}: {claim}", name)
+    return start, end, name
 
 
 def _are_sizes(values: Any) -> bool:
@@ -158,16 +166,10 @@ def _are_sizes(values: Any) -> bool:
     return True
 
 
-def _table(path: str, rows: Mapping[str, tuple[DType, tuple[int, ...], int]], data_start: int) -> TensorTable:
-    def entry(row: tuple[DType, tuple[int, ...], int]) -> TensorEntry:
-        dtype, shape, start = row
-        stored = ByteRange(path, data_start + start, dtype.nbytes(prod(shape)))
-        return TensorEntry(dtype, shape, (Chunk((0,) * len(shape), shape, stored),))
-
-    def outline(row: tuple[DType, tuple[int, ...], int]) -> Outline:
-        return Outline(row[0], row[1], path, data_start + row[2])
-
-    return TensorTable(rows, entry=entry, outline=outline)
+def _entry(outline: Outline) -> TensorEntry:
+    assert outline.path is not None
+    stored = ByteRange(outline.path, outline.offset, outline.nbytes)
+    return TensorEntry(outline.dtype, outline.shape, (Chunk((0,) * len(outline.shape), outline.shape, stored),))
 
 
 def _corrupt(code: str, path: str, reason: str, tensor: str | None = None) -> CorruptError:

@@ -106,6 +106,7 @@ def _views(
         buffer = read_region(files, path, start, end - start)
     whole = torch.frombuffer(buffer, dtype=torch.uint8, count=end - start)
     typed: dict[tuple[DType, int], torch.Tensor] = {}
+    strides: dict[tuple[int, ...], tuple[int, ...]] = {}
     result = {}
     for name, (dtype, shape, _, offset, _) in outlines:
         width = dtype.itemsize
@@ -118,7 +119,10 @@ def _views(
             else:
                 base = whole[:usable].view(torch_dtype(dtype))
             typed[dtype, shift] = base
-        result[name] = base.as_strided(shape, row_major_strides(shape), (offset - start - shift) // width)
+        steps = strides.get(shape)
+        if steps is None:
+            steps = strides[shape] = row_major_strides(shape)
+        result[name] = base.as_strided(shape, steps, (offset - start - shift) // width)
     return result
 
 

@@ -36,6 +36,8 @@ class DType(Enum):
     def __init__(self, code: str, bits: int) -> None:
         self.code = code
         self.bits = bits
+        # Bytes an element; 0 where several share a byte. A plain attribute: it is asked once a tensor.
+        self.itemsize = bits // 8 if bits % 8 == 0 else 0
 
     def __repr__(self) -> str:
         return self.code
@@ -43,11 +45,6 @@ class DType(Enum):
     def nbytes(self, elements: int) -> int:
         """Bytes that `elements` take, packed; a last part of a byte counts as one."""
         return (elements * self.bits + 7) // 8
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes an element; 0 where several share a byte."""
-        return self.bits // 8 if self.bits % 8 == 0 else 0
 
     @property
     def is_float(self) -> bool:

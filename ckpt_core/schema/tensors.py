@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ckpt_core.schema.dtypes import DType
+
+T = TypeVar("T")
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
 """Offsets and sizes of a part of a tensor, in elements, one of each a dimension."""
@@ -129,6 +131,11 @@ class TensorTable(Mapping[str, TensorEntry]):
         return cls(entries, entry=_same, outline=outline_of)
 
     @classmethod
+    def of_outlines(cls, outlines: Mapping[str, Outline], *, entry: Callable[[Outline], TensorEntry]) -> "TensorTable":
+        """A table whose rows are the outlines themselves."""
+        return cls(outlines, entry=entry, outline=_same)
+
+    @classmethod
     def join(cls, tables: Iterable["TensorTable"]) -> "TensorTable":
         """The tensors of several tables, one after the other; of a name that comes twice the first wins."""
         rows: dict[str, tuple[TensorTable, str]] = {}
@@ -211,5 +218,5 @@ def outline_of(entry: TensorEntry) -> Outline:
     return Outline(entry.dtype, entry.shape, None, 0, entry.alias_of)
 
 
-def _same(entry: TensorEntry) -> TensorEntry:
-    return entry
+def _same(row: T) -> T:
+    return row
