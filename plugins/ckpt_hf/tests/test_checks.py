@@ -1,6 +1,7 @@
 """Real directories broken in one way each: load refuses or says so, verify names it."""
 
 import json
+import re
 import shutil
 import time
 
@@ -382,3 +383,21 @@ def test_whatever_an_index_says_the_answer_is_a_checkpoint_or_an_error_of_ours(t
     (folder / INDEX).write_text(json.dumps(content))
     with pytest.raises((CorruptError, UnsafeContentError)):
         ckpt_core.load(str(folder))
+
+
+def test_a_directory_taken_for_a_model_without_weights_says_so(tmp_path):
+    (tmp_path / "ema.safetensors").write_bytes(b"x")
+    with pytest.raises(CorruptError, match="no weights in it") as caught:
+        ckpt_core.load(str(tmp_path), format="hf")
+    assert caught.value.code == "HF014"
+
+
+def test_each_finding_this_plugin_makes_is_tested_here():
+    from pathlib import Path
+
+    import ckpt_hf
+
+    code = re.compile(r"\bHF\d{3}\b")
+    made = {c for path in Path(ckpt_hf.__file__).parent.glob("*.py") for c in code.findall(path.read_text())}
+    tested = {c for path in Path(__file__).parent.glob("*.py") for c in code.findall(path.read_text())}
+    assert made == tested == {f"HF{number:03}" for number in range(1, 15)}

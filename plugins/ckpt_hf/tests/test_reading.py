@@ -3,7 +3,6 @@
 import json
 import shutil
 import threading
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -213,34 +212,31 @@ def test_a_model_elsewhere_is_read_by_ranges(sharded, llama):
         memory.rm("/ckpt-hf-test", recursive=True)
 
 
-class SlowFiles(CountingFiles):
-    """A remote listing whose answers take a while; it counts how many are waited for at once."""
+class MeetingFiles(CountingFiles):
+    """A remote listing that answers for no shard before it was asked for all of them."""
 
-    def __init__(self, files):
+    def __init__(self, files, shards):
         super().__init__(files)
         self.location = ckpt_core.Location("memory://somewhere", files.location.kind)
-        self.waiting = self.most = 0
-        self.lock = threading.Lock()
+        self.shards = shards
+        self.meeting = threading.Barrier(len(shards), timeout=20)
         self.heads = {}
 
     def head(self, path):
         if path not in self.heads:
-            with self.lock:
-                self.waiting += 1
-                self.most = max(self.most, self.waiting)
-            time.sleep(0.05)
+            if path in self.shards:
+                self.meeting.wait()
             self.heads[path] = super().head(path)
-            with self.lock:
-                self.waiting -= 1
         return self.heads[path]
 
 
 def test_the_heads_of_remote_shards_are_asked_for_together(sharded):
-    files = SlowFiles(ckpt_core.list_files(str(sharded)))
+    shards = {path.name for path in sharded.glob("model-*.safetensors")}
+    files = MeetingFiles(ckpt_core.list_files(str(sharded)), shards)
     hooks = ckpt_core.get_plugin_manager().hooks
     match = ckpt_core.FormatMatch("hf", ckpt_core.Confidence.CERTAIN, "as the test says")
     assert hooks.load(files=files, match=match, request=LoadRequest()) is not None
-    assert files.most == len(list(sharded.glob("model-*.safetensors")))
+    assert shards <= files.heads.keys()
 
 
 def hub_cache(root, folder):

@@ -23,10 +23,12 @@ from ckpt_hf.shards import Weights, read_weights
 
 
 def check_model(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """Everything that is wrong with a model; nothing where the checkpoint is of another format."""
+    """What is wrong with a model; nothing where the checkpoint is of another format.
+
+    What the reader noticed on the way is in the manifest, which core reports; of one that did not open it is said here.
+    """
     if isinstance(checkpoint, ModelCheckpoint):
         selection, weights = checkpoint.selection, checkpoint.weights
-        yield from checkpoint.manifest.findings
     elif checkpoint is None and is_model(files):
         selection = select(files, request.options.get("variant"))
         weights = read_weights(files, selection.weights)

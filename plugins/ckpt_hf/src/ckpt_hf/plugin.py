@@ -15,7 +15,7 @@ def formats() -> tuple[Format, ...]:
         Format(
             "hf",
             "a Hugging Face model directory: config.json and one file, or shards and an index, .safetensors or .bin",
-            options=(FormatOption("variant", "which weights where several lie side by side: fp16 of model.fp16.…"),),
+            options=(FormatOption("variant", "weights of this variant: fp16 for model.fp16.safetensors"),),
         ),
     )
 
