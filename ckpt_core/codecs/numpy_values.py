@@ -47,7 +47,7 @@ _SCALAR_CODES = {
 _LARGEST_FORTRAN = 1 << 16
 _FORTRAN_COST = 64
 
-OpaqueArray = recorded_class("numpy.ndarray", tensor_like=True)
+OpaqueArray = recorded_class("numpy.ndarray")
 OpaqueScalar = recorded_class("numpy.generic")
 
 

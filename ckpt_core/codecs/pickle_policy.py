@@ -47,6 +47,7 @@ _DATA_MODULES = re.compile(r"(collections|pathlib|torch|numpy)(\.\w+)*\._*[A-Z]\
 # Plain constants and pure functions, as pickled modules and optimizers hold them.
 _CONSTANTS = re.compile(
     r"numpy\.(bool_?|u?int\d+|float\d+|complex\d+|longlong|ulonglong|str_|bytes_|void|object_)"
+    r"|numpy\.random\.\w+\.__pyx_unpickle_\w+"
     r"|torch\.(u?int\d+|bits\w+|q?u?int\d\w*|float\d\w*|bfloat16|complex\d+|bool|strided|jagged|sparse_\w+|_mkldnn"
     r"|per_tensor_\w+|per_channel_\w+|preserve_format|contiguous_format|channels_last\w*)"
     r"|torch\.nn\.functional\.\w+"

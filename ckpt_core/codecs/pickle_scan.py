@@ -38,8 +38,8 @@ _LONGEST_INTEGER = 1024
 # An opcode becomes an object of 50 to 100 bytes. The default limit of 256 MiB allows eight million, which take less
 # than 1 GiB and a few seconds; a tensor takes about thirty.
 _BYTES_PER_OPCODE = 32
-# Of those, the ones looked at one by one (strings, names, dicts): two million. A tensor has one or two.
-_BYTES_PER_LOOK = 128
+# Of those, the ones looked at one by one (strings, names, dicts): one million. A tensor has one or two.
+_BYTES_PER_LOOK = 256
 _LARGEST_MEMO = 1 << 24
 
 
@@ -164,7 +164,7 @@ class _Walk:
             self._replace(at, at + 9, b"")
             return at + 9
         self._check_whole(opcode, at)
-        raise self._corrupt(at, f"opcode 0x{opcode:02x} does not belong into a checkpoint, or its operand is too large")
+        raise self._corrupt(at, f"opcode 0x{opcode:02x} does not belong in a checkpoint, or its operand is too large")
 
     def _check_whole(self, opcode: int, at: int) -> None:
         """A small opcode that no run swallowed may only be cut off by the end of the buffer."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckpt_core import knobs
-from ckpt_core.codecs.numpy_values import ArrayRecord
+from ckpt_core.codecs.numpy_values import ArrayRecord, OpaqueArray
 from ckpt_core.codecs.pickle_records import (
     AttributedDict,
     FrozenSetRecord,
@@ -91,6 +91,7 @@ class _Walk:
             TorchDtype: lambda value, name, depth: Opaque(f"torch.{value.args[0]}"),
             WithAttributes: self._with_attributes,
             ArrayRecord: self._array,
+            OpaqueArray: self._opaque_array,
             Array: lambda value, name, depth: value,
             SetRecord: self._set,
             FrozenSetRecord: self._set,
@@ -192,7 +193,12 @@ class _Walk:
                 code="PK001",
                 path=self.path,
             ) from error
-        return self._object(value, name, depth) if array is None else array
+        return self._opaque_array(value, name, depth) if array is None else array
+
+    def _opaque_array(self, value: Recorded, name: str, depth: int) -> State:
+        message = "a numpy array that is not plain numbers (text, objects, records): kept opaque"
+        self._note("PK005", Severity.WARNING, message, name)
+        return self._object(value, name, depth)
 
     def _set(self, value: Recorded, name: str, depth: int) -> State:
         return Opaque(value.class_name, (self._list(value.items, name, depth),))

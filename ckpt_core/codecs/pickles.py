@@ -17,7 +17,7 @@ class Pickle:
         tree: Its value as plain state (`tree.root`), with the tensors and attributes met on the way.
         globals: Every name that it asks for, sorted.
         storages: The storages that its tensors view, by key.
-        findings: PK004, TF004 and TF005, as they apply.
+        findings: PK004, PK005, TF004 and TF005, as they apply.
     """
 
     tree: Tree

@@ -89,7 +89,7 @@ def sniff(head: bytes) -> TorchKind | None:
 
 
 def sniff_pickle(head: bytes) -> "Head | None":
-    """What the pickle of a torch file mentions, as far as the first bytes of the file show it; None where they do not."""
+    """What the pickle of a torch file mentions, as far as the file's first bytes show it; None where they do not."""
     from ckpt_core.codecs.pickle_scan import TruncatedError, scan, scan_head
 
     kind = sniff(head)
