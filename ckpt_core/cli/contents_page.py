@@ -188,10 +188,9 @@ def _beside(manifest: "Manifest") -> Iterator[Block]:
         size = human_bytes(sum(asset.size for asset in manifest.assets))
         names = _some([printable(asset.path) for asset in manifest.assets])
         yield f"{counted(len(manifest.assets), 'asset')}, {size}: {names}"
-    if manifest.metadata:
-        yield "metadata: " + _some(
-            [f"{printable(str(key), 60)}={printable(str(value), 60)}" for key, value in manifest.metadata.items()]
-        )
+    said = {key: value for key, value in manifest.metadata.items() if isinstance(value, str | int | float)}
+    if said:
+        yield "metadata: " + _some([f"{printable(key, 60)}={printable(str(value), 60)}" for key, value in said.items()])
     for finding in manifest.findings[:_FEW]:
         yield from finding_lines(finding)
     if len(manifest.findings) > _FEW:

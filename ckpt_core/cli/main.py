@@ -15,6 +15,9 @@ from ckpt_core.cli.answers import Answer
 from ckpt_core.cli.failures import BUDGET, Failure, complain, failure_of, show_traceback, tell, tell_plugin_failures
 from ckpt_core.cli.session import Session, early_session
 
+_NOBODY_READS = 141
+"""What a shell reports of a program whose reader went away."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; `argv` is without the program's name, None for that of this process."""
@@ -29,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         error = answer.error if answer is not None else None
     except click.exceptions.Exit as done:
         code = done.exit_code
-    except BrokenPipeError:
-        return _leave(0)
+    except BrokenPipeError:  # of a help text: answers are printed later
+        return _leave(_NOBODY_READS)
     except (Exception, KeyboardInterrupt) as raised:
         error = raised
     return _end(session, answer, error, code)

@@ -13,7 +13,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def ref_argument(name: str = "ref", *, required: bool = False) -> Callable[[_Command], _Command]:
     """A ref. Where it is not required, hints may stand for it."""
-    return click.argument(name, required=required, callback=_note_ref, metavar=name.upper())
+    shown = name.upper() if required else f"[{name.upper()}]"
+    return click.argument(name, required=required, callback=_note_ref, metavar=shown)
 
 
 def place_options(function: _Command) -> _Command:

@@ -51,6 +51,7 @@ def early_session(args: Sequence[str]) -> Session:
     """The session as far as it shows before anything is parsed, so that a wrong command line fails as was asked."""
     words = args[: args.index("--")] if "--" in args else args
     session = Session(json="--json" in words)
+    session.quiet = "-q" in words or "--quiet" in words
     session.debug = "--debug" in words
     return session
 

@@ -89,7 +89,7 @@ def _page(report: "VerifyReport") -> Iterator[Block]:
         yield from finding_lines(finding)
     counts: dict[str, int] = {}
     for finding in report.findings:
-        word = severity_word(finding.severity)
+        word = "note" if finding.severity == 0 else severity_word(finding.severity)
         counts[word] = counts.get(word, 0) + 1
     found = ", ".join(counted(count, word) for word, count in counts.items()) or "nothing wrong"
     read = f"{human_bytes(report.checked_bytes)} read" if report.checked_bytes else "headers and sizes only"

@@ -1,9 +1,12 @@
 """Locate: which place a ref or a few hints mean, and why not another."""
 
+import logging
 from collections.abc import Mapping
 
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.schema.locations import Query, Resolution
+
+_log = logging.getLogger(__name__)
 
 
 def locate(
@@ -25,4 +28,6 @@ def locate(
         The resolution, also where nothing was found; `.require()` gives the location or raises.
     """
     query = Query(ref, dict(hints or {})) if env is None else Query(ref, dict(hints or {}), env)
-    return (manager or get_plugin_manager()).hooks.locate(query=query)
+    resolution = (manager or get_plugin_manager()).hooks.locate(query=query)
+    _log.info("located %s, of %d places", resolution.location, len(resolution.attempts))
+    return resolution

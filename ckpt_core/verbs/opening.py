@@ -1,5 +1,6 @@
 """From a ref to an open checkpoint: locate, list, detect, load. Every verb that reads begins here."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from ckpt_core.schema.locations import Resolution
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.listing import list_files
 from ckpt_core.verbs.locate import locate
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Place:
             raise _choose_member(self.detection, str(self.files.location))
         if match.problem is not None:
             raise UnsupportedFormatError(f"{self.files.location}: {match.problem}", code="CK016")
+        _log.info("%s: opened as %s (%s)", self.files.location, match.format, match.evidence)
         checked = checked_options(self.manager, match.format, options or {})
         checkpoint = self.manager.hooks.load(files=self.files, match=match, request=LoadRequest(checked))
         if not isinstance(checkpoint, StoredCheckpoint):
