@@ -5,6 +5,7 @@
     ├── LocateError
     │   ├── CheckpointNotFoundError     3  nothing there (also FileNotFoundError)
     │   └── UnreachableError            5  a place that does not answer; try again (also OSError)
+    ├── LockedError                     5  somebody else writes there now; try again
     ├── FormatError
     │   ├── UnsupportedFormatError      6  nobody here reads this, or a plugin is missing
     │   ├── AmbiguousFormatError        2  two formats claim it equally
@@ -70,6 +71,10 @@ class UnreachableError(LocateError, OSError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class LockedError(CkptError):
+    exit_code = 5
 
 
 class FormatError(CkptError):

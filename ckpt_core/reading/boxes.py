@@ -29,8 +29,7 @@ def read_box(files: Files, name: str, entry: TensorEntry, box: Box, out: memoryv
     Raises:
         CorruptError: Elements of the box are stored nowhere, or a file ends early.
     """
-    offsets, sizes = box
-    wanted = prod(sizes)
+    wanted = prod(box[1])
     if len(out) != entry.dtype.nbytes(wanted):
         raise ValueError(f"{printable(name)}: the buffer has {len(out)} bytes, the box {entry.dtype.nbytes(wanted)}")
     if not wanted:
@@ -112,9 +111,7 @@ def runs(chunk: Chunk, shared: Box, box: Box) -> Iterator[tuple[int, int, int]]:
         yield source + at, target + to, elements
 
 
-def _copy_swapped(
-    files: Files, name: str, dtype: DType, chunk: Chunk, shared: Box, box: Box, out: memoryview
-) -> None:
+def _copy_swapped(files: Files, name: str, dtype: DType, chunk: Chunk, shared: Box, box: Box, out: memoryview) -> None:
     import numpy as np
 
     if shared != box:

@@ -1,14 +1,17 @@
 """The checkpoint that every format returns: a manifest over listed files, and reads of boxes out of them."""
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from math import prod
 from typing import TYPE_CHECKING
 
+from ckpt_core import knobs
 from ckpt_core.errors import UsageError
-from ckpt_core.reading.boxes import read_box
+from ckpt_core.reading.boxes import read_box, slabs
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.formats import FormatMatch
-from ckpt_core.schema.manifests import Component, Manifest
-from ckpt_core.schema.tensors import Box
+from ckpt_core.schema.manifests import Manifest
+from ckpt_core.schema.tensors import Box, TensorEntry
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
@@ -52,21 +55,6 @@ class StoredCheckpoint(Checkpoint):
             self._settle()
             self._settle = None
 
-    def component(self, label: str | None = None) -> Component:
-        """The component of that label; without one, the model, or the only component there is.
-
-        Raises:
-            UsageError: There is none of that label, or none that goes without saying.
-        """
-        components = self.manifest.components
-        labels = [component.label for component in components]
-        if label is None:
-            label = "model" if "model" in labels else labels[0] if len(labels) == 1 else None
-        if label is None or label not in labels:
-            asked = "no component named" if label is None else f"no component {printable(label)}"
-            raise UsageError(f"{self.location}: {asked}; it has {', '.join(map(printable, labels)) or 'none'}")
-        return self.manifest.component(label)
-
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
         table = self.component(component).tensors
         if name not in table:
@@ -85,6 +73,21 @@ class StoredCheckpoint(Checkpoint):
         if self.progress is not None:
             self.progress.advance(out.nbytes)
         return out
+
+    def stream(self, component: str, name: str) -> Iterator[tuple[memoryview, memoryview]]:
+        entry = self.component(component).tensors[name]
+        for data in read_slabs(self, component, name, entry):
+            yield data, data
+
+    def asset_files(self) -> Files:
+        return self.files
+
+    def identity(self) -> str:
+        parts = [self.match.format]
+        for path, entry in self.files.entries.items():
+            local = self.files.local_path(path)
+            parts.append(f"{path} {entry.size} {os.stat(local).st_mtime_ns if local else ''}")
+        return "\n".join(parts)
 
     def to_torch(
         self,
@@ -114,3 +117,16 @@ class StoredCheckpoint(Checkpoint):
 
         label = self.component(component).label
         return to_torch(self, label, names, mapped=mapped, separate=separate, dtype=dtype)
+
+
+def read_slabs(
+    checkpoint: Checkpoint, component: str, name: str, entry: TensorEntry, *, limit: int | None = None
+) -> Iterator[memoryview]:
+    """A tensor's bytes in row-major order, in slabs of at most `limit`; each is valid until the next is asked for."""
+    most = limit or knobs.slab_bytes()
+    buffer = memoryview(bytearray(min(most, entry.nbytes) if entry.dtype.itemsize else entry.nbytes))
+    for box in slabs(entry.shape, entry.dtype, limit=most):
+        out = buffer[: entry.dtype.nbytes(prod(box[1]))]
+        if len(out):
+            checkpoint.read(component, name, box=box, out=out)
+            yield out

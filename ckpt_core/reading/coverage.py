@@ -37,7 +37,9 @@ def _check_entry(name: str, entry: TensorEntry, sizes: dict[str, int]) -> Iterat
         elif stored.end > sizes[stored.path]:
             yield _beyond(name, stored.path, stored.end, sizes[stored.path])
         if any(o < 0 or n < 0 or o + n > s for o, n, s in zip(chunk.offsets, chunk.sizes, entry.shape, strict=True)):
-            yield _finding("CV003", name, f"a chunk at {chunk.offsets} of size {chunk.sizes} leaves shape {entry.shape}")
+            yield _finding(
+                "CV003", name, f"a chunk at {chunk.offsets} of size {chunk.sizes} leaves shape {entry.shape}"
+            )
             return
     yield from _check_tiling(name, entry)
 

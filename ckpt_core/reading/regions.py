@@ -8,9 +8,9 @@ import mmap
 import os
 
 from ckpt_core import knobs
-from ckpt_core.reading.workers import run
 from ckpt_core.schema.access import Files
 from ckpt_core.storage.local import fill, open_regular
+from ckpt_core.storage.workers import run
 
 _MADV_POPULATE_READ = 22
 """Linux 5.14 and later: fill the page table for reading, without a copy of private pages."""

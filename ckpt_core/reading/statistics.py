@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.digests import read_slabs
+from ckpt_core.reading.checkpoints import StoredCheckpoint, read_slabs
 from ckpt_core.reading.values import NonFinite, as_numbers
 from ckpt_core.schema.dtypes import DType
 

@@ -54,5 +54,3 @@ def span_bytes(sizes: tuple[int, ...], strides: tuple[int, ...], itemsize: int) 
     if not prod(sizes):
         return 0
     return (sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True)) + 1) * itemsize
-
-

@@ -6,11 +6,10 @@ Memory: two slabs a worker, whatever the size of the checkpoint.
 from collections.abc import Iterator, Sequence, Set
 
 from ckpt_core.errors import CkptError
-from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.digests import read_slabs
-from ckpt_core.reading.workers import run, stretches
+from ckpt_core.reading.checkpoints import StoredCheckpoint, read_slabs
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.workers import run, stretches
 
 Job = tuple[str, str, int]
 """Label of a component, name of a tensor in it, its bytes."""

@@ -13,8 +13,8 @@ from ckpt_core import knobs
 from ckpt_core.reading.boxes import slabs
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.torch_tensors import torch_dtype, writable_bytes
-from ckpt_core.reading.workers import run, stretches
 from ckpt_core.storage.local import fill, open_regular
+from ckpt_core.storage.workers import run, stretches
 
 if TYPE_CHECKING:
     import torch

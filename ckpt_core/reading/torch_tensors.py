@@ -88,9 +88,7 @@ def to_torch(
     return result
 
 
-def _views(
-    files: Files, path: str, outlines: list[tuple[str, Outline]], mapped: bool
-) -> "dict[str, torch.Tensor]":
+def _views(files: Files, path: str, outlines: list[tuple[str, Outline]], mapped: bool) -> "dict[str, torch.Tensor]":
     """Views into one buffer that holds the stretch of a file from the first of these tensors to the last."""
     import torch
 
@@ -149,9 +147,10 @@ def writable_bytes(tensor: "torch.Tensor") -> memoryview:
     return memoryview(tensor.detach().reshape(-1).view(torch.uint8).numpy())
 
 
-def _cast(checkpoint: StoredCheckpoint, label: str, names: list[str], dtype: "torch.dtype") -> "dict[str, torch.Tensor]":
+def _cast(
+    checkpoint: StoredCheckpoint, label: str, names: list[str], dtype: "torch.dtype"
+) -> "dict[str, torch.Tensor]":
     """Tensors of which the floating ones of 16 bits and more become `dtype`, each in memory of its own."""
-    import torch
 
     from ckpt_core.reading.torch_fill import Fill, fill_tensors
 

@@ -5,10 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ckpt_core.errors import UsageError
 from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.locations import Location
-from ckpt_core.schema.manifests import Manifest
-from ckpt_core.schema.tensors import Box, ByteRange
+from ckpt_core.schema.manifests import Component, Manifest
+from ckpt_core.schema.plans import WritePlan
+from ckpt_core.schema.tensors import Box, ByteRange, TensorEntry
+from ckpt_core.schema.text import printable
 
 HEAD_BYTES = 64 * 1024
 
@@ -97,10 +100,59 @@ class Checkpoint(ABC):
             out: Writable bytes to fill, exactly as long as the result; None for new memory.
         """
 
+    @abstractmethod
+    def stream(self, component: str, name: str) -> Iterator[tuple[memoryview, memoryview]]:
+        """A tensor's elements in row-major order, slab by slab: as they were read, and as they are here.
+
+        The two differ where the checkpoint is a view that casts. Each pair is valid until the next is asked for.
+        """
+
+    def origin(self, component: str, name: str) -> TensorEntry:
+        """The tensor that `stream` reads; the one of the manifest, but for a view that casts."""
+        return self.manifest.component(component).tensors[name]
+
+    def asset_files(self) -> Files:
+        """The listing that the manifest's assets are in. LookupError where the checkpoint has no files."""
+        raise LookupError("this checkpoint has no files")
+
+    def identity(self) -> str:
+        """A text that changes when what is read changes: of files, their sizes and times."""
+        return ""
+
+    def component(self, label: str | None = None) -> Component:
+        """The component of that label; without one, the model, or the only component there is.
+
+        Raises:
+            UsageError: There is none of that label, or none that goes without saying.
+        """
+        components = self.manifest.components
+        labels = [component.label for component in components]
+        if label is None:
+            label = "model" if "model" in labels else labels[0] if len(labels) == 1 else None
+        if label is None or label not in labels:
+            asked = "no component named" if label is None else f"no component {printable(label)}"
+            raise UsageError(f"{self.location}: {asked}; it has {', '.join(map(printable, labels)) or 'none'}")
+        return self.manifest.component(label)
+
 
 class Target(ABC):
-    """A staged place to write a checkpoint to, in a format. `options` are the format's own, as it declares them."""
+    """A staged place to write a checkpoint to, in a format.
+
+    Attributes:
+        location: The destination.
+        format: Name of the format.
+        options: The format's own options, as it declares them.
+    """
 
     location: Location
     format: str
     options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The last part of the destination: what a format of one file calls its file."""
+        return self.location.name
+
+    @abstractmethod
+    def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
+        """Write a plan to the stage, reading the checkpoint's tensors. What was written is named only at the commit."""

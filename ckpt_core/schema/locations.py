@@ -147,7 +147,11 @@ class Resolution:
 
     def error(self) -> LocateError:
         """The error that says why nothing was found."""
-        asked = redact(self.query.ref or "") or ", ".join(f"{key}={value}" for key, value in self.query.hints.items()) or "the query"
+        asked = (
+            redact(self.query.ref or "")
+            or ", ".join(f"{key}={value}" for key, value in self.query.hints.items())
+            or "the query"
+        )
         for attempt in self.attempts:
             if attempt.outcome is Outcome.UNREACHABLE:
                 return UnreachableError(

@@ -3,19 +3,21 @@
 import re
 
 _LONGEST_URL = 8192
-_USERINFO = re.compile(r"://(?:[^/?#]*@|[^/?#@\[:]*:(?!\d*(?:[/?#]|$)).*@)", re.DOTALL)
-"""What stands before the host. The second case is a password that nobody encoded: what follows the colon is no port."""
+_USERINFO = re.compile(r"://[^/?#]*@")
+_NO_PORT = re.compile(r"://[^/?#\[:]*:(?!\d*(?:[/?#]|$))")
+"""A host and what cannot be its port: the start of a user and password that nobody encoded."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
 def redact(url: str) -> str:
     """The URL without user, password and query, which may hold secrets."""
     if "://" not in url:
         return printable(url)
-    if len(url) > _LONGEST_URL:
-        return printable(f"{url[: url.index('://')]}://…")
-    return printable(_USERINFO.sub("://", url).partition("?")[0])
+    shown = _USERINFO.sub("://", url[:_LONGEST_URL]).partition("?")[0]
+    if len(url) > _LONGEST_URL or _NO_PORT.search(shown):
+        return printable(f"{url.partition('://')[0]}://…")
+    return printable(shown)
 
 
 def scrub(message: str) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 BYTE_DTYPES = tuple(dtype for dtype in DType if dtype.itemsize)
 """Types of which every element has bytes of its own."""
 
-ODD_NAMES = ("a", "a.b.c", "0", "weight with spaces", "ünïcode.ключ.权重", "quote\"d", "UPPER.lower", "x" * 300)
+ODD_NAMES = ("a", "a.b.c", "0", "weight with spaces", "ünïcode.ключ.权重", 'quote"d', "UPPER.lower", "x" * 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,10 @@ def as_torch(sample: Sample) -> "dict[str, torch.Tensor]":
 
     result = {}
     for name, item in sample.tensors.items():
-        raw = torch.frombuffer(bytearray(item.data), dtype=torch.uint8) if item.data else torch.empty(0, dtype=torch.uint8)
+        raw = (
+            torch.frombuffer(bytearray(item.data), dtype=torch.uint8)
+            if item.data
+            else torch.empty(0, dtype=torch.uint8)
+        )
         result[name] = raw.view(torch_dtype(item.dtype)).reshape(item.shape)
     return result

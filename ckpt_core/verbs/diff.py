@@ -184,7 +184,9 @@ def _diff_state(first: State, second: State, path: str = "", depth: int = 0) -> 
         return []
     if depth < 100 and isinstance(first, dict) and isinstance(second, dict):
         keys = [*first, *(key for key in second if key not in first)]
-        pairs = [(f"{path}.{printable(str(key), 60)}", first.get(key, _ABSENT), second.get(key, _ABSENT)) for key in keys]
+        pairs = [
+            (f"{path}.{printable(str(key), 60)}", first.get(key, _ABSENT), second.get(key, _ABSENT)) for key in keys
+        ]
     elif depth < 100 and isinstance(first, list | tuple) and isinstance(second, list | tuple):
         if len(first) != len(second):
             return [path]

@@ -21,8 +21,6 @@ from ckpt_core.verbs.load import load
 if TYPE_CHECKING:
     import torch
 
-    from ckpt_core.reading.torch_fill import Fill
-
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:

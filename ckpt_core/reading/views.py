@@ -1,0 +1,174 @@
+"""A checkpoint seen otherwise: some components, some tensors, other names, other types. Nothing is copied."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from ckpt_core.errors import CkptError, UsageError
+from ckpt_core.reading.casts import CASTABLE, cast, check_castable
+from ckpt_core.schema.access import Checkpoint, Files
+from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.state import Opaque, State, TensorRef
+from ckpt_core.schema.tensors import Box, Outline, TensorEntry, TensorTable
+from ckpt_core.schema.text import printable
+
+
+class ViewCheckpoint(Checkpoint):
+    """A view of another checkpoint.
+
+    Args:
+        base: What is seen.
+        components: The components to show, each with the base's label and its tensors' new names by old name.
+        dtype_of: The type to show a tensor in, by its label, new name and own type; the same type for no cast.
+    """
+
+    def __init__(
+        self,
+        base: Checkpoint,
+        components: Sequence[tuple[Component, Mapping[str, str]]],
+        *,
+        dtype_of: Callable[[str, str, DType], DType] = lambda _label, _name, own: own,
+    ) -> None:
+        self._base = base
+        self._old = {component.label: {new: old for old, new in names.items()} for component, names in components}
+        self.location, self.match = base.location, base.match
+        shown = tuple(self._shown(component, names, dtype_of) for component, names in components)
+        self.manifest = replace(base.manifest, components=shown)
+
+    def _shown(
+        self, component: Component, names: Mapping[str, str], dtype_of: Callable[[str, str, DType], DType]
+    ) -> Component:
+        label = component.label
+        table = component.tensors.renamed(names)
+        outlines: dict[str, Outline] = {}
+        for name, outline in table.outlines():
+            dtype = dtype_of(label, name, outline.dtype)
+            if dtype is not outline.dtype:
+                outline = Outline(dtype, outline.shape, None, 0, outline.alias_of)
+            outlines[name] = outline
+
+        def entry(row: tuple[str, Outline]) -> TensorEntry:
+            own = table[row[0]]
+            return own if own.dtype is row[1].dtype else replace(own, dtype=row[1].dtype, chunks=())
+
+        rows = {name: (name, outline) for name, outline in outlines.items()}
+        shown = TensorTable(rows, entry=entry, outline=lambda row: row[1])
+        return replace(component, tensors=shown, state=_renamed_refs(component.state, names))
+
+    def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
+        old, entry, own = self._places(component, name)
+        if entry.dtype is own.dtype:
+            return self._base.read(component, old, box=box, out=out)
+        result = self._converted(name, self._base.read(component, old, box=box), own.dtype, entry.dtype)
+        if out is None:
+            return result
+        out[:] = result
+        return out
+
+    def stream(self, component: str, name: str) -> Iterator[tuple[memoryview, memoryview]]:
+        old, entry, own = self._places(component, name)
+        for _, data in self._base.stream(component, old):
+            same = entry.dtype is own.dtype
+            yield data, data if same else self._converted(name, data, own.dtype, entry.dtype)
+
+    def origin(self, component: str, name: str) -> TensorEntry:
+        return self._places(component, name)[2]
+
+    def origin_name(self, component: str, name: str) -> str:
+        """The tensor's name in the checkpoint that is seen."""
+        return self._old[component][name]
+
+    def asset_files(self) -> Files:
+        return self._base.asset_files()
+
+    def identity(self) -> str:
+        return self._base.identity()
+
+    def _places(self, component: str, name: str) -> tuple[str, TensorEntry, TensorEntry]:
+        old = self._old[component][name]
+        return old, self.component(component).tensors[name], self._base.component(component).tensors[old]
+
+    @staticmethod
+    def _converted(name: str, data: memoryview, source: DType, target: DType) -> memoryview:
+        try:
+            return cast(data, source, target)
+        except CkptError as error:
+            raise type(error)(f"{printable(name)}: {error.message}", code=error.code, tensor=name) from None
+
+
+def select(
+    checkpoint: Checkpoint,
+    *,
+    components: Sequence[str] = (),
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    rename: Sequence[tuple[str, str]] = (),
+    dtypes: Sequence[tuple[str, DType]] = (),
+) -> ViewCheckpoint:
+    """A view of a part of a checkpoint.
+
+    Args:
+        checkpoint: What is seen.
+        components: Labels to keep; none for all.
+        include: Globs of tensor names to keep; none for all.
+        exclude: Globs of tensor names to leave out.
+        rename: Pairs (old prefix, new prefix), the first that fits is used.
+        dtypes: Pairs (glob of new names, type): the last that fits says what a floating tensor of 16 bits and more is
+            cast to.
+
+    Raises:
+        UsageError: A component is not there, nothing is left, two tensors would have one name, or a type cannot be
+            cast to.
+    """
+    for _, dtype in dtypes:
+        check_castable(dtype)
+    labels = components or [component.label for component in checkpoint.manifest.components]
+    chosen = [checkpoint.component(label) for label in labels]
+    shown = [(component, _names(component, include, exclude, rename)) for component in chosen]
+    if not any(names for _, names in shown) and any(len(component.tensors) for component in chosen):
+        raise UsageError(f"{checkpoint.location}: no tensor is left by the include and exclude patterns")
+
+    def dtype_of(_: str, name: str, own: DType) -> DType:
+        if own not in CASTABLE:
+            return own
+        fitting = [dtype for pattern, dtype in dtypes if fnmatchcase(name, pattern)]
+        return fitting[-1] if fitting else own
+
+    return ViewCheckpoint(checkpoint, shown, dtype_of=dtype_of)
+
+
+def _names(
+    component: Component, include: Sequence[str], exclude: Sequence[str], rename: Sequence[tuple[str, str]]
+) -> dict[str, str]:
+    names: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in component.tensors:
+        if include and not any(fnmatchcase(name, pattern) for pattern in include):
+            continue
+        if any(fnmatchcase(name, pattern) for pattern in exclude):
+            continue
+        new = next((to + name[len(of) :] for of, to in rename if name.startswith(of)), name)
+        if new in taken:
+            raise UsageError(f"{printable(taken[new])} and {printable(name)} would both be named {printable(new)}")
+        taken[new] = name
+        names[name] = new
+    return names
+
+
+def _renamed_refs(state: State, names: Mapping[str, str]) -> State:
+    """The state with its tensors under their new names; those left out are left out of dicts too."""
+    match state:
+        case TensorRef():
+            return TensorRef(names[state.name]) if state.name in names else None
+        case dict():
+            kept = {k: v for k, v in state.items() if not isinstance(v, TensorRef) or v.name in names}
+            return {key: _renamed_refs(value, names) for key, value in kept.items()}
+        case list():
+            return [_renamed_refs(item, names) for item in state]
+        case tuple():
+            return tuple(_renamed_refs(item, names) for item in state)
+        case Opaque():
+            args = tuple(_renamed_refs(item, names) for item in state.args)
+            return Opaque(state.class_name, args, _renamed_refs(state.state, names))
+    return state

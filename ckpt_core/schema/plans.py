@@ -1,0 +1,89 @@
+"""What is to be written: files, each a list of sections in order. A format makes the plan, storage executes it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+TensorKey = tuple[str, str]
+"""Label of a component and name of a tensor in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """Bytes that are known already."""
+
+    data: bytes
+
+    @property
+    def length(self) -> int:
+        return len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorBytes:
+    """All elements of a tensor of the checkpoint being written: row-major, little-endian; `length` in bytes."""
+
+    component: str
+    name: str
+    length: int
+
+    @property
+    def key(self) -> TensorKey:
+        return self.component, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class LateBytes:
+    """A few bytes that depend on the tensors' checksums: made when all tensors are written, of a length known before.
+
+    `make` is given the CRC-32 of each tensor of the same file.
+    """
+
+    length: int
+    make: Callable[[Mapping[TensorKey, int]], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class AssetBytes:
+    """A file of the checkpoint's listing, carried over unchanged."""
+
+    path: str
+    length: int
+
+
+Section = Literal | TensorBytes | LateBytes | AssetBytes
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlan:
+    """One file: its path below the destination, its sections in order, and whether the CRC-32 of tensors is needed."""
+
+    path: str
+    sections: tuple[Section, ...]
+    checksums: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return sum(section.length for section in self.sections)
+
+
+@dataclass(frozen=True, slots=True)
+class WritePlan:
+    """Every file of a checkpoint in a format. A format of one file plans one, under the name the target gives."""
+
+    files: tuple[FilePlan, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the writer saw of a tensor: digest as it was read, digest as it was written, CRC-32 as it was written."""
+
+    source: str
+    target: str
+    crc: int = 0

@@ -1,0 +1,125 @@
+"""The seal: the record of what was written, kept with it. Its form on disk, and where it lies.
+
+A directory's seal is inside it (`ckpt.manifest.json`, its block digests packed in `ckpt.blocks`); a single file's is
+beside it (`NAME.ckpt.json`, the block digests in it). Digests are xxh3-128: of each 1 MiB block of a file, headers and
+gaps included; of a file, over its block digests; of tensors and components, as a fingerprint has them.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckpt_core.errors import CorruptError
+
+SCHEMA = "ckpt/seal@1"
+DIRECTORY_SEAL = "ckpt.manifest.json"
+BLOCKS = "ckpt.blocks"
+FILE_SUFFIX = ".ckpt.json"
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FileSeal:
+    """One sealed file: its size in bytes, the digest over its block digests, and those, 16 bytes each."""
+
+    size: int
+    root: str
+    blocks: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What was proved of a tensor when it was converted.
+
+    Attributes:
+        source: `component/name` where it was read, and its digest there.
+        operation: `copy`, or `cast F32 to BF16`.
+        target: Its digest where it was written.
+    """
+
+    source: str
+    source_digest: str
+    operation: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What was written.
+
+    Attributes:
+        format: Name of the format.
+        files: The sealed files, by path relative to the root.
+        tensors: Digest of each tensor, by component and name.
+        components: Digest of each component.
+        certificates: What was proved of each tensor, by `component/name`; empty for what was not converted.
+        provenance: Where it came from: the source's location and format, the software's version, the step.
+    """
+
+    format: str
+    files: Mapping[str, FileSeal]
+    tensors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    components: Mapping[str, str] = field(default_factory=dict)
+    certificates: Mapping[str, Certificate] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def pack(seal: Seal, *, apart: bool) -> tuple[bytes, bytes]:
+    """The seal as JSON, and the packed block digests of all files in the order of their paths.
+
+    With `apart` the digests stay out of the JSON, for a file of their own; else the second value is empty.
+    """
+    files: dict[str, Any] = {}
+    blocks = b""
+    for path, file in sorted(seal.files.items()):
+        files[path] = {"size": file.size, "xxh3": file.root}
+        if apart:
+            blocks += file.blocks
+        else:
+            files[path]["blocks"] = b64encode(file.blocks).decode()
+    document = {
+        "schema": SCHEMA,
+        "format": seal.format,
+        "files": files,
+        "tensors": {label: dict(names) for label, names in seal.tensors.items()},
+        "components": dict(seal.components),
+        "certificates": {
+            name: [one.source, one.source_digest, one.operation, one.target] for name, one in seal.certificates.items()
+        },
+        "provenance": dict(seal.provenance),
+    }
+    return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n", blocks
+
+
+def unpack(text: bytes, blocks: bytes | None, *, path: str) -> Seal:
+    """The seal that `pack` made the bytes of. CorruptError (SL005) where it is not one."""
+    try:
+        document = json.loads(text)
+        if document["schema"] != SCHEMA:
+            raise ValueError(document["schema"])
+        files, at = {}, 0
+        for name, entry in sorted(document["files"].items()):
+            count = -(-entry["size"] // (1 << 20)) * DIGEST_BYTES
+            if blocks is None:
+                own = b64decode(entry["blocks"])
+            else:
+                own, at = blocks[at : at + count], at + count
+            if len(own) != count:
+                raise ValueError(name)
+            files[name] = FileSeal(entry["size"], entry["xxh3"], own)
+        return Seal(
+            format=str(document["format"]),
+            files=files,
+            tensors=document["tensors"],
+            components=document["components"],
+            certificates={name: Certificate(*one) for name, one in document["certificates"].items()},
+            provenance=document["provenance"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptError(
+            f"{path}: not a seal that can be read ({type(error).__name__}); remove it and run ckpt seal again",
+            code="SL005",
+            path=path,
+        ) from None

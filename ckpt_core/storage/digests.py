@@ -1,0 +1,61 @@
+"""Digests in one pass, fed in order: of a tensor's logical bytes, and of a file block by block."""
+
+import xxhash
+
+from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.seals import FileSeal
+
+BLOCK = 1 << 20
+"""Bytes of a block. Damage is named by its block; a digest of 16 bytes for each costs nothing."""
+
+
+class TensorDigest:
+    """The digest of one tensor, fed with its row-major little-endian bytes in order, in pieces of any length.
+
+    It is xxh3-128 over dtype, shape and the digests of the 1 MiB blocks.
+    """
+
+    def __init__(self, dtype: DType, shape: tuple[int, ...]) -> None:
+        self._root = xxhash.xxh3_128(f"{dtype.code}{list(shape)}".encode())
+        self._block = xxhash.xxh3_128()
+        self._filled = 0
+
+    def update(self, data: memoryview | bytes) -> None:
+        view = memoryview(data)
+        while len(view):
+            part = view[: BLOCK - self._filled]
+            self._block.update(part)
+            self._filled += len(part)
+            view = view[len(part) :]
+            if self._filled == BLOCK:
+                self._close_block()
+
+    def hexdigest(self) -> str:
+        """32 hexadecimal digits."""
+        if self._filled:
+            self._close_block()
+        return str(self._root.hexdigest())
+
+    def _close_block(self) -> None:
+        self._root.update(self._block.digest())
+        self._block.reset()
+        self._filled = 0
+
+
+def of_tensors(tensors: dict[str, str]) -> str:
+    """The digest of a component from those of its tensors by name: 32 hexadecimal digits."""
+    root = xxhash.xxh3_128()
+    for name in sorted(tensors):
+        encoded = name.encode("utf-8", "surrogatepass")
+        root.update(len(encoded).to_bytes(8, "little") + encoded + tensors[name].encode())
+    return str(root.hexdigest())
+
+
+def seal_of(size: int, blocks: bytes) -> FileSeal:
+    """The seal of a file from its size and the digests of its blocks, in order."""
+    return FileSeal(size, str(xxhash.xxh3_128(blocks).hexdigest()), blocks)
+
+
+def block_digest(data: memoryview | bytes) -> bytes:
+    """The digest of one block: 16 bytes."""
+    return bytes(xxhash.xxh3_128(data).digest())

@@ -1,0 +1,147 @@
+"""A write plan carried out: every section at its place, tensors by several workers, digests in the same pass.
+
+Memory: the slabs of each worker (one as read, one as written), whatever the size of the checkpoint.
+"""
+
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ckpt_core import knobs
+from ckpt_core.errors import CorruptError
+from ckpt_core.schema.access import Checkpoint, Files
+from ckpt_core.schema.plans import AssetBytes, FilePlan, LateBytes, Literal, TensorBytes, TensorKey, WritePlan, Written
+from ckpt_core.schema.text import printable
+from ckpt_core.storage import syscalls
+from ckpt_core.storage.digests import TensorDigest
+from ckpt_core.storage.journal import Journal
+from ckpt_core.storage.workers import run, stretches
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    path: str
+    offset: int
+    section: TensorBytes
+    checksum: bool
+
+
+def execute(
+    plan: WritePlan, checkpoint: Checkpoint, root: str, *, journal: str | None = None
+) -> dict[TensorKey, Written]:
+    """Write every file of a plan below `root`, synced.
+
+    Args:
+        plan: The files.
+        checkpoint: What the tensors are read from.
+        root: An existing folder, empty or begun by an interrupted run of the same plan.
+        journal: Path of a journal, for work that can go on after a stop; None for work that begins anew.
+
+    Returns:
+        What was seen of each tensor.
+
+    Raises:
+        BudgetError: The disk is full.
+        CkptError: A read or a write failed; nothing is named yet.
+    """
+    with _opened(plan, root, resume=journal is not None) as descriptors:
+        book = Journal(journal, descriptors) if journal is not None else None
+        try:
+            done = _write_tensors(plan, checkpoint, descriptors, book)
+        finally:
+            if book is not None:
+                book.close()
+        for file in plan.files:
+            _write_rest(file, checkpoint, descriptors[file.path], done)
+            syscalls.sync(descriptors[file.path], file.path)
+    return done
+
+
+@contextmanager
+def _opened(plan: WritePlan, root: str, *, resume: bool) -> Iterator[dict[str, int]]:
+    """A descriptor of each file of the plan, its space reserved."""
+    descriptors: dict[str, int] = {}
+    try:
+        for file in plan.files:
+            folder = os.path.dirname(file.path)
+            for depth in range(folder.count("/") + 1 if folder else 0):
+                syscalls.make_directory(os.path.join(root, *folder.split("/")[: depth + 1]))
+            path = os.path.join(root, file.path)
+            descriptors[file.path] = syscalls.reopen(path) if resume else syscalls.create(path)
+            syscalls.allocate(descriptors[file.path], file.size, path)
+        yield descriptors
+    finally:
+        for descriptor in descriptors.values():
+            os.close(descriptor)
+
+
+def _write_tensors(
+    plan: WritePlan, checkpoint: Checkpoint, descriptors: Mapping[str, int], book: Journal | None
+) -> dict[TensorKey, Written]:
+    done: dict[TensorKey, Written] = dict(book.finished) if book is not None else {}
+    jobs = [job for job in _jobs(plan) if job.section.key not in done]
+
+    def work(share: Sequence[_Job]) -> None:
+        for job in share:
+            written = _write_tensor(job, checkpoint, descriptors[job.path])
+            done[job.section.key] = written
+            if book is not None:
+                book.add(job.section.key, written, job.section.length)
+
+    run(work, stretches(jobs, [job.section.length for job in jobs]))
+    return done
+
+
+def _jobs(plan: WritePlan) -> Iterator[_Job]:
+    for file in plan.files:
+        offset = 0
+        for section in file.sections:
+            if isinstance(section, TensorBytes):
+                yield _Job(file.path, offset, section, file.checksums)
+            offset += section.length
+
+
+def _write_tensor(job: _Job, checkpoint: Checkpoint, descriptor: int) -> Written:
+    component, name = job.section.key
+    entry = checkpoint.manifest.component(component).tensors[name]
+    origin = checkpoint.origin(component, name)
+    source = TensorDigest(origin.dtype, origin.shape)
+    target = source if origin.dtype is entry.dtype else TensorDigest(entry.dtype, entry.shape)
+    offset, crc = job.offset, 0
+    for read, written in checkpoint.stream(component, name):
+        source.update(read)
+        if target is not source:
+            target.update(written)
+        if job.checksum:
+            crc = zlib.crc32(written, crc)
+        syscalls.write_at(descriptor, written, offset, job.path)
+        offset += len(written)
+    if offset - job.offset != job.section.length:
+        raise CorruptError(f"{printable(name)}: gave {offset - job.offset} bytes, {job.section.length} were planned")
+    digest = source.hexdigest()
+    return Written(digest, digest if target is source else target.hexdigest(), crc)
+
+
+def _write_rest(file: FilePlan, checkpoint: Checkpoint, descriptor: int, done: Mapping[TensorKey, Written]) -> None:
+    """The sections that are no tensors: small ones, and files carried over."""
+    crcs = {section.key: done[section.key].crc for section in file.sections if isinstance(section, TensorBytes)}
+    offset = 0
+    for section in file.sections:
+        if isinstance(section, Literal):
+            syscalls.write_at(descriptor, section.data, offset, file.path)
+        elif isinstance(section, LateBytes):
+            data = section.make(crcs)
+            if len(data) != section.length:
+                raise ValueError(f"{file.path}: {len(data)} late bytes, {section.length} were planned")
+            syscalls.write_at(descriptor, data, offset, file.path)
+        elif isinstance(section, AssetBytes):
+            _copy_asset(checkpoint.asset_files(), section, descriptor, offset, file.path)
+        offset += section.length
+
+
+def _copy_asset(files: Files, section: AssetBytes, descriptor: int, offset: int, path: str) -> None:
+    slab = knobs.slab_bytes()
+    for at in range(0, section.length, slab):
+        syscalls.write_at(descriptor, files.read(section.path, at, min(slab, section.length - at)), offset + at, path)

@@ -1,0 +1,90 @@
+"""The stage: a folder beside the destination, on its filesystem, in which a checkpoint is made before it is named.
+
+.NAME.ckpt-lock          held while anything is written there
+.NAME.ckpt-stage-ID/     ID: of what is being written
+    data/                what becomes NAME
+    journal              a line for each finished tensor, where the work can go on after a stop
+.NAME.ckpt-old           the former content, for the moment between two renames, where names cannot be exchanged
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ckpt_core.storage import syscalls
+from ckpt_core.storage.locks import locked
+
+MARK = ".ckpt-"
+"""In the name of every folder and lock that is ours and no checkpoint."""
+
+JOURNAL = "journal"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage that is locked for us. `parent` and `name` are the destination's."""
+
+    parent: str
+    name: str
+    id: str
+
+    @property
+    def root(self) -> str:
+        return os.path.join(self.parent, f".{self.name}{MARK}stage-{self.id}")
+
+    @property
+    def data(self) -> str:
+        return os.path.join(self.root, "data")
+
+    @property
+    def journal(self) -> str:
+        return os.path.join(self.root, JOURNAL)
+
+    @property
+    def destination(self) -> str:
+        return os.path.join(self.parent, self.name)
+
+    @property
+    def old(self) -> str:
+        return os.path.join(self.parent, f".{self.name}{MARK}old")
+
+    def clear(self) -> None:
+        """Remove the stage and all in it."""
+        syscalls.remove_tree(self.root)
+
+
+@contextmanager
+def hold(parent: str, name: str, id: str) -> Iterator[Stage]:
+    """A stage for `parent/name`, locked for the block, and leftovers of killed writers swept away.
+
+    Raises:
+        LockedError: Somebody else is writing there.
+    """
+    stage = Stage(parent, name, id)
+    with locked(os.path.join(parent, f".{name}{MARK}lock"), place=stage.destination):
+        _restore(stage)
+        _sweep(stage)
+        syscalls.make_directory(stage.root)
+        syscalls.make_directory(stage.data)
+        yield stage
+
+
+def _restore(stage: Stage) -> None:
+    """End what a writer killed between two renames began: the old content is back, or gone for good."""
+    if not os.path.lexists(stage.old):
+        return
+    if os.path.lexists(stage.destination):
+        syscalls.remove_tree(stage.old)
+    else:
+        syscalls.rename(stage.old, stage.destination)
+        syscalls.sync_directory(stage.parent)
+
+
+def _sweep(stage: Stage) -> None:
+    """Remove the stages of killed writers of this destination that hold no journal: nothing can go on from them."""
+    prefix = f".{stage.name}{MARK}stage-"
+    for name in sorted(os.listdir(stage.parent)):
+        root = os.path.join(stage.parent, name)
+        if name.startswith(prefix) and not os.path.lexists(os.path.join(root, JOURNAL)):
+            syscalls.remove_tree(root)

@@ -1,0 +1,203 @@
+"""A place to write to: what may be written there is settled first, then staged, then committed under a lock."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import xxhash
+
+from ckpt_core.errors import OverwriteError, UnsupportedFormatError, UsageError
+from ckpt_core.schema.access import Checkpoint, Target
+from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.manifests import Manifest
+from ckpt_core.schema.plans import AssetBytes, LateBytes, Literal, TensorBytes, TensorKey, WritePlan, Written
+from ckpt_core.schema.seals import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, Seal, pack
+from ckpt_core.schema.text import printable
+from ckpt_core.storage import syscalls
+from ckpt_core.storage.commit import commit_directory, commit_file
+from ckpt_core.storage.execution import execute
+from ckpt_core.storage.stages import Stage, hold
+from ckpt_core.storage.urls import local_path
+
+
+class LocalTarget(Target):
+    """A destination on this machine, staged beside it.
+
+    Attributes:
+        kind: Whether the format makes a directory or a file.
+        written: What was seen of each tensor by `write`.
+        planned: The plan that `write` carried out.
+    """
+
+    def __init__(
+        self, location: Location, stage: Stage, *, format: str, options: Mapping[str, Any], replace: bool, resume: bool
+    ) -> None:
+        self.location = location
+        self.format = format
+        self.options = options
+        self.written: dict[TensorKey, Written] = {}
+        self.planned: WritePlan | None = None
+        self._stage = stage
+        self._replace = replace
+        self._resume = resume
+
+    @property
+    def staged(self) -> str:
+        """The path of what is staged: the file or directory that will have the destination's name."""
+        return os.path.join(self._stage.data, self._stage.name) if self.location.kind is Kind.FILE else self._stage.data
+
+    def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
+        if self._resume:
+            self._begin_or_go_on(plan, checkpoint)
+        journal = self._stage.journal if self._resume else None
+        self.written = execute(plan, checkpoint, self._stage.data, journal=journal)
+        self.planned = plan
+        return checkpoint.manifest
+
+    def commit(self, seal: Seal) -> None:
+        """Write the seal and give what is staged its name."""
+        if self.location.kind is Kind.FILE:
+            text, _ = pack(seal, apart=False)
+            _write_anew(self.staged + FILE_SUFFIX, text)
+            commit_file(self._stage, replace=self._replace)
+        else:
+            text, blocks = pack(seal, apart=True)
+            _write_anew(os.path.join(self._stage.data, BLOCKS), blocks)
+            _write_anew(os.path.join(self._stage.data, DIRECTORY_SEAL), text)
+            commit_directory(self._stage, replace=self._replace)
+
+    def drop(self) -> None:
+        """Remove the stage, unless work can go on from it."""
+        if not os.path.lexists(self._stage.journal):
+            self._stage.clear()
+
+    def _begin_or_go_on(self, plan: WritePlan, checkpoint: Checkpoint) -> None:
+        """Empty a stage that was begun for another plan or another source; one of the same is gone on with."""
+        path = os.path.join(self._stage.root, "plan")
+        now = digest_of_plan(plan, checkpoint).encode()
+        try:
+            with open(path, "rb") as file:
+                before = file.read()
+        except FileNotFoundError:
+            before = b""
+        if before != now:
+            syscalls.remove(self._stage.journal)
+            syscalls.remove_tree(self._stage.data)
+            syscalls.make_directory(self._stage.data)
+            _write_anew(path, now)
+
+
+@contextmanager
+def open_target(
+    ref: str,
+    *,
+    format: str,
+    kind: Kind,
+    options: Mapping[str, Any] | None = None,
+    replace: bool = False,
+    resume: bool = False,
+) -> Iterator[LocalTarget]:
+    """A staged destination, locked for the block; what was not committed by its end is removed.
+
+    Args:
+        ref: The destination.
+        format: Name of the format.
+        kind: Whether that format makes a file or a directory.
+        options: The format's options.
+        replace: Whether what is there now may be replaced.
+        resume: Keep a journal, so that the same work can go on after a stop.
+
+    Raises:
+        OverwriteError: Something is there, and `replace` is not set.
+        LockedError: Another process is writing there.
+        UnsupportedFormatError: The destination is not on a local disk or mount.
+    """
+    path = local_path(ref)
+    if path is None:
+        raise UnsupportedFormatError(f"{printable(ref)}: writing to URLs is not supported yet; write to a local path")
+    parent, name = _settled(path)
+    _refuse_existing(os.path.join(parent, name), kind, replace)
+    with hold(parent, name, "convert" if resume else f"save-{os.getpid()}") as stage:
+        location = Location(os.path.join(parent, name), kind)
+        target = LocalTarget(location, stage, format=format, options=options or {}, replace=replace, resume=resume)
+        try:
+            yield target
+        finally:
+            target.drop()
+
+
+def refuse_overlap(ref: str, inputs: Mapping[str, str]) -> None:
+    """Refuse a destination that is an input, lies in one, or holds one, by whatever links it is reached.
+
+    Args:
+        ref: The destination.
+        inputs: Local paths that must not be written, each with what it is.
+
+    Raises:
+        OverwriteError: It does.
+    """
+    path = local_path(ref)
+    if path is None:
+        return
+    target = os.path.realpath(path)
+    for place, what in inputs.items():
+        source = os.path.realpath(place)
+        if target == source or target.startswith(source + os.sep) or source.startswith(target + os.sep):
+            raise OverwriteError(f"{printable(ref)}: would overwrite {what} ({printable(place)}); choose another place")
+
+
+def digest_of_plan(plan: WritePlan, checkpoint: Checkpoint) -> str:
+    """A digest that is the same for the same work: the same files from the same source."""
+    digest = xxhash.xxh3_128(checkpoint.identity().encode("utf-8", "surrogatepass"))
+    for file in plan.files:
+        digest.update(f"\n{file.path} {file.checksums}".encode("utf-8", "surrogatepass"))
+        for section in file.sections:
+            digest.update(_describe(section))
+    return str(digest.hexdigest())
+
+
+def _describe(section: Literal | TensorBytes | LateBytes | AssetBytes) -> bytes:
+    match section:
+        case Literal():
+            return b"\n=" + section.data
+        case TensorBytes():
+            text = f"\ntensor {section.component} {section.name} {section.length}"
+        case LateBytes():
+            text = f"\nlate {section.length}"
+        case AssetBytes():
+            text = f"\nasset {section.path} {section.length}"
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _settled(path: str) -> tuple[str, str]:
+    """Parent and name of a destination, its links followed: what is at the end of them is what is written."""
+    real = os.path.realpath(path)
+    parent, name = os.path.split(real)
+    if not name:
+        raise UsageError(f"{printable(path)}: not a place to write to; name a file or directory")
+    if not os.path.isdir(parent):
+        try:
+            os.makedirs(parent, exist_ok=True)
+        except OSError as error:
+            raise syscalls.as_ckpt_error(error, parent) from error
+    return parent, name
+
+
+def _refuse_existing(path: str, kind: Kind, replace: bool) -> None:
+    if not os.path.lexists(path):
+        return
+    is_directory = os.path.isdir(path)
+    if is_directory != (kind is Kind.DIRECTORY):
+        raise OverwriteError(
+            f"{printable(path)}: is a {'directory' if is_directory else 'file'}, a {kind.value} would be written there; "
+            "choose another place"
+        )
+    empty = is_directory and not os.listdir(path)
+    if not empty and not replace:
+        raise OverwriteError(f"{printable(path)}: exists; choose another place, or --force to replace it")
+
+
+def _write_anew(path: str, data: bytes) -> None:
+    syscalls.remove(path)
+    syscalls.write_file(path, data)
