@@ -91,7 +91,7 @@ class CkptPluginManager(pluggy.PluginManager):
         label = name or self.get_name(plugin)
         self._formats = tuple(format for format in self._formats if self._owners[format.name] != label)
         self._owners = {format: owner for format, owner in self._owners.items() if owner != label}
-        self.statuses = [status for status in self.statuses if status.problem or status.name != label]
+        self.statuses[:] = [status for status in self.statuses if status.problem or status.name != label]
         return super().unregister(plugin, name)
 
     def status_report(self) -> list[PluginStatus]:

@@ -108,7 +108,8 @@ def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detectio
     if not at_root:
         return Detection(tuple(ordered))
     refined = {ancestor for match in at_root for ancestor in _ancestors(match.format, bases)}
-    left = [match for match in at_root if match.format not in refined]
+    # Where bases go round in a circle, each refines the other, and nothing is left.
+    left = [match for match in at_root if match.format not in refined] or at_root
     top = [match for match in left if match.confidence == max(m.confidence for m in left)]
     if len({match.format for match in top}) > 1:
         return Detection(tuple(ordered), None, tuple(top))
