@@ -3,9 +3,7 @@
 The two layouts are read by `torch_zip` and `torch_legacy`; here is what both come to.
 """
 
-import gc
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -118,14 +116,16 @@ def read_torch_file(files: Files, path: str) -> TorchFile:
     head = files.head(path)
     kind = sniff(head)
     if head[:4] == b"PK\x03\x04":
+        from ckpt_core.codecs.pickles import without_collection
         from ckpt_core.codecs.torch_zip import read_zip
 
-        with _no_collection():
+        with without_collection():
             return read_zip(files, path)
     if kind is TorchKind.LEGACY:
+        from ckpt_core.codecs.pickles import without_collection
         from ckpt_core.codecs.torch_legacy import read_legacy
 
-        with _no_collection():
+        with without_collection():
             return read_legacy(files, path)
     if kind is TorchKind.TAR:
         raise UnsupportedFormatError(
@@ -150,18 +150,6 @@ def check_torch_file(files: Files, path: str, *, crcs: bool) -> Iterator[Finding
             yield from file.check_bytes()
     except CkptError as error:
         yield Finding.of_error(error)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the cyclic collector, which takes a fifth of the time to walk what is being built and finds nothing."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 def _begins_like_torch(head: bytes) -> bool:

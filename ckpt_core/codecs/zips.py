@@ -22,7 +22,8 @@ _TAIL = 64 * 1024
 _END = Struct("<4s4H2IH")
 _END64 = Struct("<4sQ2H2I4Q")
 _LOCATOR64 = Struct("<4sIQI")
-_CENTRAL = Struct("<4s4B4H3I5H2I")
+# Without times and attributes.
+_CENTRAL = Struct("<4s3Bx2H4x3I4H6xI")
 LOCAL = Struct("<4s5H3I2H")
 _MAX16, MAX32 = 0xFFFF, 0xFFFFFFFF
 _ENCRYPTED = 0x2041
@@ -145,7 +146,7 @@ def _raw_members(path: str, directory: bytes, count: int, start: int) -> list[_R
             raise corrupt(path, "the directory ends in the middle of a record")
         fields = _CENTRAL.unpack_from(directory, at)
         at += _CENTRAL.size
-        after = at + fields[12] + fields[13] + fields[14]
+        after = at + fields[9] + fields[10] + fields[11]
         if after > end or fields[0] != b"PK\x01\x02":
             raise corrupt(path, "a record of the directory is damaged")
         members.append(_raw_member(path, directory, at, fields))
@@ -164,7 +165,7 @@ def _raw_members(path: str, directory: bytes, count: int, start: int) -> list[_R
 
 
 def _raw_member(path: str, directory: bytes, at: int, fields: tuple[int, ...]) -> _Raw:
-    _, made, system, needs, _, flags, method, _, _, crc, stored, size, name_bytes, extra, _, disk, _, _, offset = fields
+    _, made, system, needs, flags, method, crc, stored, size, name_bytes, extra, _, disk, offset = fields
     raw_name = directory[at : at + name_bytes]
     try:
         name = raw_name.decode("utf-8" if flags & 0x800 else "ascii")
@@ -204,11 +205,13 @@ def _widened(path: str, content: bytes, narrow: tuple[int, ...]) -> tuple[int, .
 
 
 def _check_names(path: str, members: list[_Raw]) -> None:
-    names = {member.name.lower() for member in members}
-    if len(names) != len(members):
-        raise corrupt(path, "two of its records have one name")
-    for name in names:
-        if "\\" in name or "\0" in name or name.startswith("/") or (".." in name and ".." in name.split("/")):
+    joined = "\n".join(["", *[member.name for member in members]])
+    if len(set(joined.lower().split("\n")[1:])) != len(members):
+        raise corrupt(path, "two of its records have one name, or a name has a line break")
+    if not any(part in joined for part in ("\\", "\0", "\n/", "..")):
+        return
+    for name in joined.split("\n"):
+        if "\\" in name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
             raise corrupt(path, f"a record's name leads out of the archive: {printable(name)!r}")
 
 
