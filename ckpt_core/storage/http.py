@@ -35,9 +35,22 @@ class RangedHTTPFileSystem(HTTPFileSystem):  # type: ignore[misc]
             return {"name": url, "type": "file", "size": _total(response), "version": _version(response)}
 
     async def _cat_file(
-        self, url: str, start: int, end: int, *, size: int | None = None, version: Any = None, **kwargs: Any
+        self,
+        url: str,
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        size: int | None = None,
+        version: Any = None,
+        **kwargs: Any,
     ) -> bytes:
-        """Bytes `start` to `end`. UnreachableError where the object is not of the size and version that `info` gave."""
+        """Bytes `start` to `end`, None for its own ends. UnreachableError where size or version differs from `info`."""
+        start = start or 0
+        if end is None:
+            found = await self._info(url)
+            end, size, version = found["size"] or 0, found["size"], found["version"]
+        if start >= end:
+            return b""
         async with self._get(url, start, end) as response:
             problem = _mismatch(response, start, end, size, version)
             if problem is not None:

@@ -40,6 +40,13 @@ def test_reads_give_the_bytes_that_were_asked(server):
     assert list(files.read_many(ranges)) == [DATA[r.offset : r.end] for r in ranges]
 
 
+def test_the_filesystem_gives_whole_objects_too(server):
+    from ckpt_core.storage.http import http_filesystem
+
+    assert http_filesystem().cat_file(server.url(NAME)) == DATA
+    assert http_filesystem().cat_file(server.url("empty.bin")) == b""
+
+
 def test_an_upper_case_scheme_is_the_same_scheme(server):
     assert list_files(server.url(NAME).replace("http", "HTTP")).read(NAME, 0, 3) == DATA[:3]
 
