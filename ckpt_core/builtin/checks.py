@@ -1,17 +1,22 @@
 """The generic checks, made from any manifest: coverage at every depth, all bytes readable, all values finite."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ckpt_core.hookspecs import hookimpl
-from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.coverage import check_component
-from ckpt_core.schema.access import Checkpoint, Files
-from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyRequest
-from ckpt_core.schema.text import printable
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.access import Checkpoint, Files
+    from ckpt_core.schema.findings import Finding, VerifyRequest
 
 
 @hookimpl
-def verify(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
+    from ckpt_core.reading.checkpoints import StoredCheckpoint
+    from ckpt_core.reading.coverage import check_component
+    from ckpt_core.schema.findings import Depth, Finding, Severity
+    from ckpt_core.schema.text import printable
+
     for path, reason in files.skipped.items():
         message = f"{printable(path)}: left out of the listing: {reason}"
         yield Finding("CK006", Severity.WARNING, message, path, hint="what it holds was not checked")

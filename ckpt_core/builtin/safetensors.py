@@ -6,15 +6,19 @@ from ckpt_core.builtin.loose_files import candidates, only_path
 from ckpt_core.codecs import safetensors_files
 from ckpt_core.hookspecs import hookimpl
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.schema.access import Checkpoint, Files
+from ckpt_core.reading.fitting import only_tensors
+from ckpt_core.schema.access import Checkpoint, Files, Target
 from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyRequest
 from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
+from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.manifests import Component, Manifest
 
 
 @hookimpl
 def formats() -> tuple[Format, ...]:
-    return (Format("safetensors", "one .safetensors file: a JSON header and the bytes of its tensors"),)
+    return (
+        Format("safetensors", "one .safetensors file: a JSON header and the bytes of its tensors", writes=Kind.FILE),
+    )
 
 
 @hookimpl
@@ -39,3 +43,16 @@ def verify(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) 
     if checkpoint is not None and checkpoint.match.format == "safetensors" and request.depth >= Depth.BYTES:
         path = only_path(files)
         yield Finding("ST009", Severity.INFO, "the format has no checksums: changed bytes cannot be told", path)
+
+
+@hookimpl
+def save(checkpoint: Checkpoint, target: Target) -> Manifest:
+    """One component of tensors and nothing else fits into a file."""
+    from ckpt_core.codecs.safetensors_writer import plan_safetensors
+    from ckpt_core.schema.plans import WritePlan
+
+    component = only_tensors(checkpoint, "safetensors")
+    metadata = {key: value for key, value in checkpoint.manifest.metadata.items() if isinstance(value, str)}
+    names = dict(component.tensors.outlines())
+    plan = plan_safetensors(target.name, component, names, metadata={"format": "pt", **metadata})
+    return target.write(WritePlan((plan,)), checkpoint)

@@ -5,19 +5,23 @@ from typing import TYPE_CHECKING
 
 from ckpt_core.builtin.loose_files import candidates, only_path
 from ckpt_core.hookspecs import hookimpl
-from ckpt_core.schema.access import Checkpoint, Files
+from ckpt_core.schema.access import Checkpoint, Files, Target
 from ckpt_core.schema.findings import Depth, Finding, VerifyRequest
 from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
+from ckpt_core.schema.locations import Kind
 
 if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
+    from ckpt_core.schema.manifests import Manifest
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pkl", ".t7", ".tar")
 
 
 @hookimpl
 def formats() -> tuple[Format, ...]:
-    return (Format("torch", "one file that torch.save wrote (.pt, .pth, .bin, .ckpt, …), zip or legacy"),)
+    return (
+        Format("torch", "one file that torch.save wrote (.pt, .pth, .bin, .ckpt, …), zip or legacy", writes=Kind.FILE),
+    )
 
 
 @hookimpl
@@ -40,7 +44,9 @@ def load(files: Files, match: FormatMatch, request: LoadRequest) -> "StoredCheck
     from ckpt_core.schema.manifests import Manifest
 
     file = read_torch_file(files, only_path(files))
-    manifest = Manifest(components_of(file), metadata=dict(file.metadata), findings=tuple(file.findings))
+    manifest = Manifest(
+        components_of(file.root, file.tensors), metadata=dict(file.metadata), findings=tuple(file.findings)
+    )
     return StoredCheckpoint(files, match, manifest, settle=file.settle)
 
 
@@ -52,3 +58,11 @@ def verify(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) 
     from ckpt_core.codecs.torch_files import check_torch_file
 
     yield from check_torch_file(files, only_path(files), crcs=request.depth >= Depth.BYTES)
+
+
+@hookimpl
+def save(checkpoint: Checkpoint, target: Target) -> "Manifest":
+    from ckpt_core.codecs.torch_writer import plan_torch
+    from ckpt_core.schema.plans import WritePlan
+
+    return target.write(WritePlan((plan_torch(target.name, checkpoint.manifest.components),)), checkpoint)

@@ -36,7 +36,7 @@ def _entry(manager: "CkptPluginManager", format: "Format") -> dict[str, Any]:
         "plugin": manager.owner(format.name),
         "base": format.base,
         "reads": format.reads,
-        "writes": format.writes,
+        "writes": format.writes.value if format.writes else None,
         "options": [
             {"name": option.name, "type": option.type.__name__, "help": option.help} for option in format.options
         ],

@@ -16,6 +16,9 @@ from ckpt_core.schema.dtypes import BY_CODE, DType
 from ckpt_core.schema.tensors import ByteRange, Chunk, Outline, TensorEntry, TensorTable
 from ckpt_core.schema.text import printable
 
+ALIASES = "ckpt.aliases"
+"""Key in the metadata: a JSON map from each name that is left out to the tensor that is the same."""
+
 MAX_HEADER = 100_000_000
 """The format's own limit on the header, in bytes."""
 
@@ -54,6 +57,7 @@ def read_safetensors(files: Files, path: str) -> SafetensorsFile:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _corrupt("ST003", path, "__metadata__ is not a map of strings")
     outlines = _outlines(path, header, header_end, size - header_end)
+    outlines.update(_aliases(path, metadata.pop(ALIASES, None), outlines))
     return SafetensorsFile(path, TensorTable.of_outlines(outlines, entry=_entry), metadata)
 
 
@@ -160,16 +164,28 @@ def _checked_span(path: str, name: str, info: Any) -> tuple[int, int, str]:
 def _are_sizes(values: Any) -> bool:
     if type(values) is not list:
         return False
-    for value in values:
-        if type(value) is not int or not 0 <= value < 1 << 63:
-            return False
-    return True
+    return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
+
+
+def _aliases(path: str, text: str | None, outlines: Mapping[str, Outline]) -> dict[str, Outline]:
+    """The names that our writer left out because another tensor is the same, under `ckpt.aliases` in the metadata."""
+    if text is None:
+        return {}
+    try:
+        aliases = json.loads(text)
+        found = {name: outlines[first]._replace(alias_of=first) for name, first in aliases.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        found = None
+    if found is None or not outlines.keys().isdisjoint(found):
+        raise _corrupt("ST010", path, f"{ALIASES} in the metadata does not name tensors of this file")
+    return found
 
 
 def _entry(outline: Outline) -> TensorEntry:
     assert outline.path is not None
     stored = ByteRange(outline.path, outline.offset, outline.nbytes)
-    return TensorEntry(outline.dtype, outline.shape, (Chunk((0,) * len(outline.shape), outline.shape, stored),))
+    chunk = Chunk((0,) * len(outline.shape), outline.shape, stored)
+    return TensorEntry(outline.dtype, outline.shape, (chunk,), outline.alias_of)
 
 
 def _corrupt(code: str, path: str, reason: str, tensor: str | None = None) -> CorruptError:

@@ -6,8 +6,7 @@ The names are those that trainers use; a key that is not known stays visible und
 from collections.abc import Mapping
 from typing import Any
 
-from ckpt_core.codecs.torch_files import TorchFile
-from ckpt_core.schema.manifests import Component, in_order
+from ckpt_core.schema.manifests import KINDS, Component, in_order
 from ckpt_core.schema.state import Array, Opaque, State, TensorRef
 from ckpt_core.schema.tensors import TensorTable
 
@@ -44,6 +43,9 @@ _KIND_OF_KEY = {
     "rng_states": "rng",
     "sampler": "sampler",
     "config": "config",
+    "progress": "progress",
+    "adapter": "adapter",
+    "tokenizer": "tokenizer",
     "args": "config",
     "hparams": "config",
     "hyper_parameters": "config",
@@ -52,48 +54,68 @@ _INNER = ("state_dict", "model_state_dict", "model_state")
 _OPTIMIZER_KEYS = {"state", "param_groups"}
 
 
-def components_of(file: TorchFile) -> tuple[Component, ...]:
-    """The components of a torch file, named as in the manifest."""
-    root = file.root
+def components_of(root: State, tensors: TensorTable) -> tuple[Component, ...]:
+    """The components of a saved object, in a manifest's order.
+
+    Args:
+        root: The object as plain state; its tensor leaves name rows of `tensors`.
+        tensors: Every tensor, under its dotted path from the root.
+    """
     if not isinstance(root, dict) or _is_state_dict(root):
-        return (_component("model", "", file, root, ""),)
+        return (_component("model", "", tensors, root, ""),)
     if root.keys() == _OPTIMIZER_KEYS:
-        return (_component("optimizer", "", file, root, ""),)
-    return in_order(_from_keys(file, root))
+        return (_component("optimizer", "", tensors, root, ""),)
+    return in_order(_from_keys(tensors, root))
 
 
 def _is_state_dict(root: Mapping[Any, State]) -> bool:
     """Whether the values are tensors and nothing that nests them."""
-    return bool(root) and all(not isinstance(value, dict | list | tuple) for value in root.values()) and any(
-        isinstance(value, TensorRef) for value in root.values()
+    return (
+        bool(root)
+        and all(not isinstance(value, dict | list | tuple) for value in root.values())
+        and any(isinstance(value, TensorRef) for value in root.values())
     )
 
 
-def _from_keys(file: TorchFile, root: dict[Any, State]) -> list[Component]:
+def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[Component]:
     found: list[Component] = []
     rest: dict[Any, State] = {}
     taken: set[str] = set()
     for key, value in root.items():
-        kind = _KIND_OF_KEY.get(str(key).lower())
+        kind = _kind(str(key))
         has_tensors = next(iter(_refs(value)), None) is not None
         if kind is None and not has_tensors:
             rest[key] = value
             continue
-        kind = kind or "model"
-        name = "" if kind not in taken and str(key).lower() in _KIND_OF_KEY else str(key)
+        kind, name = _label(str(key), kind, taken)
         taken.add(kind)
         inner = _inner(value) if kind in ("model", "ema") else None
         if inner is None:
-            found.append(_component(kind, name, file, value, str(key)))
+            found.append(_component(kind, name, tensors, value, str(key)))
             continue
         assert isinstance(value, dict)
-        found.append(_component(kind, name, file, value[inner], f"{key}.{inner}"))
+        found.append(_component(kind, name, tensors, value[inner], f"{key}.{inner}"))
         beside = {k: v for k, v in value.items() if k != inner}
         if beside:
-            found.append(_component("config", str(key), file, beside, str(key)))
+            found.append(_component("config", str(key), tensors, beside, str(key)))
     if rest:
-        found.append(_component("progress", "", file, rest, ""))
+        found.append(_component("progress", "rest" if "progress" in taken else "", tensors, rest, ""))
     return found
+
+
+def _kind(key: str) -> str | None:
+    """The kind a key stands for: one that trainers use, or a label as our own writer uses it (`model:critic`)."""
+    head, _, _ = key.partition(":")
+    return _KIND_OF_KEY.get(key.lower()) or (head if head in KINDS else None)
+
+
+def _label(key: str, kind: str | None, taken: set[str]) -> tuple[str, str]:
+    head, mark, name = key.partition(":")
+    if mark and kind == head:
+        return kind, name
+    if kind is not None and kind not in taken:
+        return kind, ""
+    return kind or "model", key
 
 
 def _inner(value: State) -> str | None:
@@ -104,13 +126,13 @@ def _inner(value: State) -> str | None:
     return with_tensors[0] if len(with_tensors) == 1 and with_tensors[0] in _INNER else None
 
 
-def _component(kind: str, name: str, file: TorchFile, value: State, prefix: str) -> Component:
+def _component(kind: str, name: str, tensors: TensorTable, value: State, prefix: str) -> Component:
     """A component whose tensor names start below `prefix`; plain state that is nothing but its tensors is left out."""
     names: dict[str, str] = {}
     start = f"{prefix}." if prefix else ""
     for ref in _refs(value):
         names[ref.name] = ref.name.removeprefix(start)
-    table: TensorTable = file.tensors.renamed(names)
+    table: TensorTable = tensors.renamed(names)
     state = _renamed(value, names)
     if isinstance(value, dict) and value and all(isinstance(item, TensorRef) for item in value.values()):
         state = None

@@ -9,7 +9,7 @@ from itertools import product
 from math import prod
 
 from ckpt_core import knobs
-from ckpt_core.errors import BudgetError, CorruptError, UnsupportedFormatError
+from ckpt_core.errors import CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import Box, Chunk, TensorEntry, row_major_strides
@@ -140,9 +140,3 @@ def slabs(shape: tuple[int, ...], dtype: DType, *, limit: int | None = None) -> 
         for start in range(0, shape[split], rows):
             count = min(rows, shape[split] - start)
             yield (*index, start, *(0 for _ in tail)), (*(1 for _ in index), count, *tail)
-
-
-def check_budget(nbytes: int, what: str) -> None:
-    """BudgetError where one piece that has to be held at once is larger than a header may be."""
-    if nbytes > knobs.header_limit():
-        raise BudgetError(f"{printable(what)}: needs {nbytes} bytes at once, more than {knobs.header_limit()}")

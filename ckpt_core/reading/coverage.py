@@ -52,7 +52,7 @@ def _check_tiling(name: str, entry: TensorEntry) -> Iterator[Finding]:
         yield _finding(
             "CV004",
             name,
-            f"chunks at {first.offsets} (size {first.sizes}) and at {second.offsets} (size {second.sizes}) overlap in part",
+            f"chunks at {first.offsets} (size {first.sizes}) and {second.offsets} (size {second.sizes}) overlap",
         )
         return
     stored = sum(prod(sizes) for _, sizes in boxes)
@@ -61,7 +61,7 @@ def _check_tiling(name: str, entry: TensorEntry) -> Iterator[Finding]:
 
 
 def _overlap(chunks: list[Chunk]) -> tuple[Chunk, Chunk] | None:
-    """Two chunks that share elements, or None. A sweep along the first dimension keeps it near-linear for row shards."""
+    """Two chunks that share elements, or None. A sweep along the first dimension: near-linear for row shards."""
     if not chunks or not chunks[0].sizes:
         return None
     chunks.sort(key=lambda chunk: chunk.offsets)

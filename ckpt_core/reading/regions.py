@@ -20,7 +20,7 @@ _WORTH_A_WORKER = 4 << 20
 
 
 def map_region(path: str, offset: int, length: int) -> mmap.mmap:
-    """A private mapping: writing to it changes this process's copy only. `offset` must be a multiple of the page size."""
+    """A private mapping: writing to it changes this process's copy only. `offset` is a multiple of the page size."""
     descriptor = open_regular(path, path)
     try:
         region = mmap.mmap(

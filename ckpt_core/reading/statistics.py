@@ -12,7 +12,7 @@ from ckpt_core.schema.dtypes import DType
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of the finite values: least, greatest and mean, None where there are none; and how many are NaN, infinite, zero."""
+    """Least, greatest and mean of the finite values, None where there are none; how many are NaN, infinite, zero."""
 
     minimum: float | None
     maximum: float | None

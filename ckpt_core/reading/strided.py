@@ -7,10 +7,11 @@ result needs is fetched, which must fit the budget.
 from math import prod
 from typing import Any
 
-from ckpt_core.reading.boxes import check_budget, slabs
+from ckpt_core.reading.boxes import slabs
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import Box, Chunk
+from ckpt_core.storage.ranges import check_budget
 
 
 def copy_strided(files: Files, dtype: DType, chunk: Chunk, shared: Box, box: Box, out: memoryview) -> None:

@@ -72,6 +72,15 @@ class NonFinite:
             self.nan += int(np.count_nonzero((np.frombuffer(data, dtype="u1") & mask) == pattern))
 
 
+def dtype_of_numpy(dtype: Any) -> DType | None:
+    """Our type of a numpy dtype of either byte order; None where there is none."""
+    wanted = dtype.newbyteorder("<").str.replace("|", "").replace("<", "")
+    for known, name in _PLAIN.items():
+        if np.dtype(name).str.replace("|", "").replace("<", "") == wanted:
+            return known
+    return None
+
+
 def numpy_name(dtype: DType) -> str | None:
     """Numpy's name of the type, little-endian; None where numpy has none."""
     return _PLAIN.get(dtype)

@@ -44,9 +44,8 @@ class ViewCheckpoint(Checkpoint):
         outlines: dict[str, Outline] = {}
         for name, outline in table.outlines():
             dtype = dtype_of(label, name, outline.dtype)
-            if dtype is not outline.dtype:
-                outline = Outline(dtype, outline.shape, None, 0, outline.alias_of)
-            outlines[name] = outline
+            same = dtype is outline.dtype
+            outlines[name] = outline if same else Outline(dtype, outline.shape, None, 0, outline.alias_of)
 
         def entry(row: tuple[str, Outline]) -> TensorEntry:
             own = table[row[0]]

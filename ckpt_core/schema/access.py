@@ -59,6 +59,13 @@ class Files(ABC):
     def below(self, root: str) -> "Files":
         """The part of this listing below a directory of it."""
 
+    def beside(self, name: str) -> bytes | None:
+        """A small file of ours that belongs to the listing and is not in it: a seal, its digests. None where absent.
+
+        Of a directory it lies at its root, of a single file in the same folder.
+        """
+        return None
+
     def size(self, path: str) -> int:
         """Size in bytes. KeyError where the listing has no such file."""
         return self.entries[path].size
@@ -110,6 +117,10 @@ class Checkpoint(ABC):
     def origin(self, component: str, name: str) -> TensorEntry:
         """The tensor that `stream` reads; the one of the manifest, but for a view that casts."""
         return self.manifest.component(component).tensors[name]
+
+    def origin_name(self, component: str, name: str) -> str:
+        """The name of that tensor; another one for a view that renames."""
+        return name
 
     def asset_files(self) -> Files:
         """The listing that the manifest's assets are in. LookupError where the checkpoint has no files."""

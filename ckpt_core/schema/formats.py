@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from ckpt_core.schema.locations import Kind
+
 
 @dataclass(frozen=True, slots=True)
 class FormatOption:
@@ -25,7 +27,7 @@ class Format:
         base: The more general format that this one refines: where both claim the same files, this one wins.
         options: What its load and save can be told.
         reads: Whether `load` is implemented.
-        writes: Whether `save` is implemented.
+        writes: What `save` makes, a file or a directory; None where it is not implemented.
     """
 
     name: str
@@ -33,7 +35,7 @@ class Format:
     base: str | None = None
     options: tuple[FormatOption, ...] = ()
     reads: bool = True
-    writes: bool = False
+    writes: Kind | None = None
 
 
 class Confidence(IntEnum):

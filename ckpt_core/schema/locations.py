@@ -49,7 +49,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A settled place: a local path or a URL, and what is there. `str()` shows it without the secrets a URL may hold."""
+    """A settled place: a local path or a URL, and what is there. `str()` leaves out the secrets a URL may hold."""
 
     url: str = field(repr=False)
     kind: Kind

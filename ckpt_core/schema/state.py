@@ -52,7 +52,7 @@ State = (
 def to_json(state: State) -> Any:
     """The state as JSON values; what JSON lacks is tagged: `{"$tuple": […]}`, `{"$bytes": "base64"}`, ….
 
-    A dict becomes a JSON object when its keys are strings that do not start with `$`, else `{"$dict": [[key, value]…]}`.
+    A dict becomes a JSON object when its keys are strings without a leading `$`, else `{"$dict": [[key, value]…]}`.
     """
     match state:
         case None | bool() | str() | int():

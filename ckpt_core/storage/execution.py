@@ -13,6 +13,7 @@ from ckpt_core import knobs
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.plans import AssetBytes, FilePlan, LateBytes, Literal, TensorBytes, TensorKey, WritePlan, Written
+from ckpt_core.schema.progress import Progress
 from ckpt_core.schema.text import printable
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.digests import TensorDigest
@@ -29,7 +30,12 @@ class _Job:
 
 
 def execute(
-    plan: WritePlan, checkpoint: Checkpoint, root: str, *, journal: str | None = None
+    plan: WritePlan,
+    checkpoint: Checkpoint,
+    root: str,
+    *,
+    journal: str | None = None,
+    progress: Progress | None = None,
 ) -> dict[TensorKey, Written]:
     """Write every file of a plan below `root`, synced.
 
@@ -38,6 +44,7 @@ def execute(
         checkpoint: What the tensors are read from.
         root: An existing folder, empty or begun by an interrupted run of the same plan.
         journal: Path of a journal, for work that can go on after a stop; None for work that begins anew.
+        progress: Told of the bytes of tensors that are written.
 
     Returns:
         What was seen of each tensor.
@@ -49,7 +56,7 @@ def execute(
     with _opened(plan, root, resume=journal is not None) as descriptors:
         book = Journal(journal, descriptors) if journal is not None else None
         try:
-            done = _write_tensors(plan, checkpoint, descriptors, book)
+            done = _write_tensors(plan, checkpoint, descriptors, book, progress)
         finally:
             if book is not None:
                 book.close()
@@ -78,15 +85,24 @@ def _opened(plan: WritePlan, root: str, *, resume: bool) -> Iterator[dict[str, i
 
 
 def _write_tensors(
-    plan: WritePlan, checkpoint: Checkpoint, descriptors: Mapping[str, int], book: Journal | None
+    plan: WritePlan,
+    checkpoint: Checkpoint,
+    descriptors: Mapping[str, int],
+    book: Journal | None,
+    progress: Progress | None,
 ) -> dict[TensorKey, Written]:
     done: dict[TensorKey, Written] = dict(book.finished) if book is not None else {}
     jobs = [job for job in _jobs(plan) if job.section.key not in done]
+
+    if progress is not None:
+        progress.begin(sum(job.section.length for job in jobs))
 
     def work(share: Sequence[_Job]) -> None:
         for job in share:
             written = _write_tensor(job, checkpoint, descriptors[job.path])
             done[job.section.key] = written
+            if progress is not None:
+                progress.advance(job.section.length)
             if book is not None:
                 book.add(job.section.key, written, job.section.length)
 

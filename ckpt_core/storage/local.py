@@ -15,9 +15,10 @@ from ckpt_core import knobs
 from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CkptError, CorruptError, UnreachableError
 from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
 from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.seals import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.ranges import check_range, ends_early, gone, not_listed
+from ckpt_core.storage.ranges import check_budget, check_range, ends_early, gone, not_listed
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
@@ -113,6 +114,23 @@ class LocalFiles(Files):
             out = bytearray(wanted.length)
             self.read_into(wanted.path, wanted.offset, memoryview(out))
             yield bytes(out)
+
+    def beside(self, name: str) -> bytes | None:
+        path = os.path.join(self._root, name)
+        try:
+            descriptor = open_regular(path, name)
+        except CorruptError as error:
+            if error.code == "CK003":
+                return None
+            raise
+        try:
+            size = os.fstat(descriptor).st_size
+            check_budget(size, name)
+            out = bytearray(size)
+            fill(descriptor, name, 0, memoryview(out))
+            return bytes(out)
+        finally:
+            os.close(descriptor)
 
     def below(self, root: str) -> "LocalFiles":
         if not root:
@@ -210,7 +228,7 @@ def _list_directory(root: str) -> LocalFiles:
     return LocalFiles(
         Location(root, Kind.DIRECTORY),
         root,
-        dict(sorted(entries.items())),
+        {path: entry for path, entry in sorted(entries.items()) if not is_ours(path, entries)},
         skipped=dict(sorted(skipped.items())),
         links=links,
     )

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from ckpt_core.errors import CorruptError
+from ckpt_core import knobs
+from ckpt_core.errors import BudgetError, CorruptError
 from ckpt_core.schema.text import printable
 
 
@@ -34,3 +35,9 @@ def not_listed(path: str, skipped: Mapping[str, str]) -> CorruptError:
     """The error for a path that is not in the listing. `skipped` may know why."""
     why = skipped.get(path, "no such file in the checkpoint")
     return CorruptError(f"{printable(path)}: {why}", code="CK005", path=path)
+
+
+def check_budget(nbytes: int, what: str) -> None:
+    """BudgetError where one piece that has to be held at once is larger than a header may be."""
+    if nbytes > knobs.header_limit():
+        raise BudgetError(f"{printable(what)}: needs {nbytes} bytes at once, more than {knobs.header_limit()}")

@@ -20,9 +20,10 @@ from ckpt_core.errors import (
 )
 from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
 from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.seals import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable, redact
-from ckpt_core.storage.ranges import check_range, gone, not_listed
+from ckpt_core.storage.ranges import check_budget, check_range, gone, not_listed
 from ckpt_core.storage.urls import scheme_of
 
 _TOGETHER = 32
@@ -112,6 +113,24 @@ class RemoteFiles(Files):
             expected=self._expected,
         )
 
+    def beside(self, name: str) -> bytes | None:
+        folder, signed, _ = self.location.url.partition("?")
+        if signed:
+            return None  # a signature is for one name
+        if self.location.kind is Kind.FILE:
+            folder = folder.rpartition("/")[0]
+        place = f"{folder.rstrip('/')}/{name}"
+        filesystem, full = _open(place)
+        try:
+            size = filesystem.info(full)["size"]
+            check_budget(size or 0, name)
+            return bytes(filesystem.cat_file(full))
+        except Exception as error:
+            known = as_ckpt_error(error, place)
+            if isinstance(known, CheckpointNotFoundError):
+                return None
+            raise known from None
+
     def _fetch(self, ranges: Sequence[ByteRange]) -> list[bytes]:
         # Object stores take an empty range for an error.
         asked = [wanted for wanted in ranges if wanted.length]
@@ -183,7 +202,8 @@ def list_remote(url: str) -> RemoteFiles:
     names = {full[len(prefix) :]: full for full in sorted(below) if full.startswith(prefix) and full != prefix}
     astray = [path for path in names if not {"", ".", ".."}.isdisjoint(path.split("/"))]
     skipped = dict.fromkeys(astray, "a name that no directory can hold, or that leads out of it")
-    entries = {path: _entry(path, below[full]) for path, full in names.items() if path not in skipped}
+    kept = {path: full for path, full in names.items() if path not in skipped and not is_ours(path, names)}
+    entries = {path: _entry(path, below[full]) for path, full in kept.items()}
     return RemoteFiles(Location(url, Kind.DIRECTORY), filesystem, names, entries, skipped=skipped)
 
 

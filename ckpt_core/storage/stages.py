@@ -12,11 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ckpt_core.schema.seals import MARK
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.locks import locked
-
-MARK = ".ckpt-"
-"""In the name of every folder and lock that is ours and no checkpoint."""
 
 JOURNAL = "journal"
 

@@ -12,6 +12,7 @@ from ckpt_core.schema.access import Checkpoint, Target
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.manifests import Manifest
 from ckpt_core.schema.plans import AssetBytes, LateBytes, Literal, TensorBytes, TensorKey, WritePlan, Written
+from ckpt_core.schema.progress import Progress
 from ckpt_core.schema.seals import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, Seal, pack
 from ckpt_core.schema.text import printable
 from ckpt_core.storage import syscalls
@@ -41,17 +42,22 @@ class LocalTarget(Target):
         self._stage = stage
         self._replace = replace
         self._resume = resume
+        self._progress: Progress | None = None
 
     @property
     def staged(self) -> str:
         """The path of what is staged: the file or directory that will have the destination's name."""
         return os.path.join(self._stage.data, self._stage.name) if self.location.kind is Kind.FILE else self._stage.data
 
+    def watch(self, progress: Progress) -> None:
+        """Tell `progress` of the bytes that `write` writes."""
+        self._progress = progress
+
     def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
         if self._resume:
             self._begin_or_go_on(plan, checkpoint)
         journal = self._stage.journal if self._resume else None
-        self.written = execute(plan, checkpoint, self._stage.data, journal=journal)
+        self.written = execute(plan, checkpoint, self._stage.data, journal=journal, progress=self._progress)
         self.planned = plan
         return checkpoint.manifest
 
@@ -189,9 +195,9 @@ def _refuse_existing(path: str, kind: Kind, replace: bool) -> None:
         return
     is_directory = os.path.isdir(path)
     if is_directory != (kind is Kind.DIRECTORY):
+        there = "directory" if is_directory else "file"
         raise OverwriteError(
-            f"{printable(path)}: is a {'directory' if is_directory else 'file'}, a {kind.value} would be written there; "
-            "choose another place"
+            f"{printable(path)}: is a {there}, and a {kind.value} is to be written; choose another place"
         )
     empty = is_directory and not os.listdir(path)
     if not empty and not replace:

@@ -69,7 +69,7 @@ def read_weights(files: Files, match: FormatMatch) -> StoredCheckpoint:
     if name is None:
         raise UnsupportedFormatError(f"{printable(path)}: not named as MiniLLM names weights; use --format torch")
     file = read_torch_file(files, path)
-    components = components_of(file)
+    components = components_of(file.root, file.tensors)
     model = next((component for component in components if component.kind == "model"), None)
     facts = facts_of(model.tensors) if model is not None else Facts()
     flat = model is not None and len(components) == 1 and model.state is None

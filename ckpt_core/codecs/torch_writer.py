@@ -1,0 +1,146 @@
+"""A torch file planned: a zip that `torch.load` accepts with `weights_only=True` and with `mmap=True`.
+
+One component without plain state becomes a flat state dict, as `torch.save(model.state_dict())` writes it; otherwise
+each component stands under its label. Tied tensors share a storage. Arrays in plain state (RNG states, metrics) become
+tensors: torch's safe reader knows no numpy.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ckpt_core.codecs.pickle_writer import StoredTensor, write_pickle
+from ckpt_core.codecs.zip_writer import Record, plan_zip
+from ckpt_core.errors import UnsupportedFormatError
+from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.plans import FilePlan, Literal, TensorBytes
+from ckpt_core.schema.state import Array, Opaque, State, TensorRef
+from ckpt_core.schema.tensors import Outline, row_major_strides
+from ckpt_core.schema.text import printable
+
+_ROOT = "archive"
+
+_STORAGE_CLASS = {
+    DType.F64: "DoubleStorage",
+    DType.F32: "FloatStorage",
+    DType.F16: "HalfStorage",
+    DType.BF16: "BFloat16Storage",
+    DType.I64: "LongStorage",
+    DType.I32: "IntStorage",
+    DType.I16: "ShortStorage",
+    DType.I8: "CharStorage",
+    DType.U8: "ByteStorage",
+    DType.BOOL: "BoolStorage",
+    DType.C64: "ComplexFloatStorage",
+    DType.C128: "ComplexDoubleStorage",
+}
+
+_DTYPE_NAME = {
+    DType.U16: "uint16",
+    DType.U32: "uint32",
+    DType.U64: "uint64",
+    DType.F8_E4M3: "float8_e4m3fn",
+    DType.F8_E5M2: "float8_e5m2",
+    DType.F8_E4M3FNUZ: "float8_e4m3fnuz",
+    DType.F8_E5M2FNUZ: "float8_e5m2fnuz",
+    DType.F8_E8M0: "float8_e8m0fnu",
+}
+"""Types that torch has no storage class for: kept as untyped bytes, with the name of the type."""
+
+
+def plan_torch(path: str, components: Sequence[Component]) -> FilePlan:
+    """One file that holds these components.
+
+    Raises:
+        UnsupportedFormatError: Torch has no such element type, or plain state is of a class that is not known here.
+    """
+    storages = _Storages()
+    trees: dict[Any, State] = {component.label: storages.tree_of(component) for component in components}
+    flat = len(components) == 1 and components[0].state is None
+    root: State = trees[components[0].label] if flat else trees
+    pickle = write_pickle(root, tensor=lambda ref: storages.stored[ref.name])
+    records = [
+        Record(f"{_ROOT}/data.pkl", Literal(pickle)),
+        Record(f"{_ROOT}/byteorder", Literal(b"little")),
+        *(Record(f"{_ROOT}/data/{key}", content) for key, content in storages.contents.items()),
+        Record(f"{_ROOT}/version", Literal(b"3\n")),
+    ]
+    return FilePlan(path, plan_zip(records), checksums=True)
+
+
+class _Storages:
+    """The storages of a file, and what the pickle says of each tensor, by a key made of its component and name."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, Literal | TensorBytes] = {}
+        self.stored: dict[str, StoredTensor] = {}
+
+    def tree_of(self, component: Component) -> State:
+        """The component as one tree, its tensors under keys that are unique in the file."""
+        keys = {name: self._add(component, name, outline) for name, outline in component.tensors.outlines()}
+        if component.state is None:
+            return {name: TensorRef(key) for name, key in keys.items()}
+        lost = set(keys) - set(_ref_names(component.state))
+        if lost:
+            raise UnsupportedFormatError(
+                f"{component.label}: its plain state has no place for tensor {printable(min(lost))}; "
+                "leave the component out with --component"
+            )
+        return self._keyed(component.state, keys)
+
+    def _add(self, component: Component, name: str, outline: Outline) -> str:
+        key = f"{component.label}/{name}"
+        twin = f"{component.label}/{outline.alias_of}" if outline.alias_of is not None else ""
+        if twin in self.stored:
+            self.stored[key] = self.stored[twin]
+            return key
+        content = TensorBytes(component.label, name, outline.nbytes)
+        self._store(key, printable(name), outline.dtype, outline.shape, content)
+        return key
+
+    def _store(
+        self, key: str, shown: str, dtype: DType, shape: tuple[int, ...], content: Literal | TensorBytes
+    ) -> None:
+        if dtype not in _STORAGE_CLASS and dtype not in _DTYPE_NAME:
+            raise UnsupportedFormatError(f"{shown}: torch has no type {dtype.code}")
+        number = str(len(self.contents))
+        self.contents[number] = content
+        self.stored[key] = StoredTensor(
+            storage_class=_STORAGE_CLASS.get(dtype, ""),
+            dtype=_DTYPE_NAME.get(dtype, ""),
+            key=number,
+            numel=content.length // dtype.itemsize if dtype in _STORAGE_CLASS else content.length,
+            shape=shape,
+            strides=row_major_strides(shape),
+        )
+
+    def _keyed(self, state: State, keys: dict[str, str]) -> State:
+        match state:
+            case TensorRef():
+                return TensorRef(keys[state.name])
+            case Array():
+                key = f"array/{len(self.contents)}"
+                self._store(key, "an array", state.dtype, state.shape, Literal(state.data))
+                return TensorRef(key)
+            case dict():
+                return {name: self._keyed(value, keys) for name, value in state.items()}
+            case list():
+                return [self._keyed(item, keys) for item in state]
+            case tuple():
+                return tuple(self._keyed(item, keys) for item in state)
+        return state
+
+
+def _ref_names(state: State) -> Iterator[str]:
+    pending: list[State] = [state]
+    while pending:
+        item = pending.pop()
+        match item:
+            case TensorRef():
+                yield item.name
+            case dict():
+                pending.extend(item.values())
+            case list() | tuple():
+                pending.extend(item)
+            case Opaque():
+                pending.extend((item.state, *item.args))

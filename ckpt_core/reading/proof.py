@@ -1,0 +1,121 @@
+"""A checkpoint read back in one pass: the digest of every block of its files and of every tensor in them.
+
+This is what a seal records and what proves a conversion: the tensors are found through the reader of the format that
+was written, not through the plan that wrote them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.digests import digest_tensor
+from ckpt_core.schema.plans import TensorKey
+from ckpt_core.schema.seals import FileSeal
+from ckpt_core.schema.tensors import Outline
+from ckpt_core.storage.digests import BLOCK, TensorDigest, block_digest, of_tensors, seal_of
+from ckpt_core.storage.workers import run, stretches
+
+_Place = tuple[int, str, tuple[int, ...]]
+"""Offset, type and shape: two names at one place are one tensor."""
+
+
+@dataclass(slots=True)
+class ReadBack:
+    """What was found: the seal of each file, the digest of each tensor and component."""
+
+    files: dict[str, FileSeal] = field(default_factory=dict)
+    tensors: dict[TensorKey, str] = field(default_factory=dict)
+
+    def by_component(self) -> dict[str, dict[str, str]]:
+        """Digests of tensors by name, by label."""
+        result: dict[str, dict[str, str]] = {}
+        for (label, name), digest in self.tensors.items():
+            result.setdefault(label, {})[name] = digest
+        return result
+
+    def components(self) -> dict[str, str]:
+        """Digest of each component with tensors."""
+        return {label: of_tensors(names) for label, names in self.by_component().items()}
+
+
+def read_back(checkpoint: StoredCheckpoint) -> ReadBack:
+    """Read every file of a checkpoint once, in 1 MiB blocks. CkptError where a read fails."""
+    checkpoint.settle()
+    found = ReadBack()
+    plain: dict[str, dict[_Place, list[TensorKey]]] = {path: {} for path in checkpoint.files.entries}
+    for component in checkpoint.manifest.components:
+        for name, outline in component.tensors.outlines():
+            key = (component.label, name)
+            if outline.path is None:
+                entry = component.tensors[name]
+                found.tensors[key] = digest_tensor(checkpoint, component.label, name, entry)
+            else:
+                place = (outline.offset, outline.dtype.code, outline.shape)
+                plain[outline.path].setdefault(place, []).append(key)
+    for path, places in plain.items():
+        outlines = {
+            place: checkpoint.component(keys[0][0]).tensors.outline(keys[0][1]) for place, keys in places.items()
+        }
+        seal, digests = _read_file(checkpoint, path, outlines)
+        found.files[path] = seal
+        for place, digest in digests.items():
+            found.tensors.update(dict.fromkeys(places[place], digest))
+    return found
+
+
+@dataclass(slots=True)
+class _Region:
+    """A stretch of a file for one worker, from the start of a tensor to that of another, and the tensors in it."""
+
+    start: int
+    end: int
+    tensors: list[tuple[_Place, Outline]]
+
+
+def _read_file(
+    checkpoint: StoredCheckpoint, path: str, outlines: dict[_Place, Outline]
+) -> tuple[FileSeal, dict[_Place, str]]:
+    size = checkpoint.files.size(path)
+    digests: dict[_Place, str] = {}
+    blocks: dict[int, bytes] = {}
+    for found_blocks, found_digests in run(
+        lambda share: _read_region(checkpoint, path, share[0], size), [[r] for r in _regions(outlines, size)]
+    ):
+        blocks.update(found_blocks)
+        digests.update(found_digests)
+    return seal_of(size, b"".join(blocks[number] for number in sorted(blocks))), digests
+
+
+def _regions(outlines: dict[_Place, Outline], size: int) -> list[_Region]:
+    """Regions of about as many bytes, that end where no tensor is cut; one where tensors overlap each other."""
+    ordered = sorted(outlines.items(), key=lambda item: item[0])
+    ends = [outline.offset + outline.nbytes for _, outline in ordered]
+    apart = all(end <= nxt[1].offset for end, nxt in zip(ends, ordered[1:], strict=False))
+    shares = stretches(ordered, [outline.nbytes for _, outline in ordered]) if apart else [ordered]
+    starts = [0, *(share[0][1].offset for share in shares[1:])]
+    stops = [*starts[1:], size]
+    return [_Region(a, b, list(s)) for a, b, s in zip(starts, stops, shares or [[]], strict=True)]
+
+
+def _read_region(
+    checkpoint: StoredCheckpoint, path: str, region: _Region, size: int
+) -> tuple[dict[int, bytes], dict[_Place, str]]:
+    """Digests of the blocks that start in a region, and of its tensors. A block is read to its end, or the tensors'."""
+    buffer = memoryview(bytearray(BLOCK))
+    blocks: dict[int, bytes] = {}
+    digests = {place: TensorDigest(outline.dtype, outline.shape) for place, outline in region.tensors}
+    waiting: Sequence[tuple[_Place, Outline]] = region.tensors
+    for number in range(region.start // BLOCK, -(-region.end // BLOCK)):
+        begin, end = number * BLOCK, min((number + 1) * BLOCK, size)
+        data = buffer[: end - begin]
+        checkpoint.files.read_into(path, begin, data)
+        if begin >= region.start:
+            blocks[number] = block_digest(data)
+        for place, outline in waiting:
+            first, last = max(outline.offset, begin), min(outline.offset + outline.nbytes, end)
+            if outline.offset >= end:
+                break
+            if first < last:
+                digests[place].update(data[first - begin : last - begin])
+        waiting = [item for item in waiting if item[1].offset + item[1].nbytes > end]
+    return blocks, {place: digest.hexdigest() for place, digest in digests.items()}

@@ -1,0 +1,182 @@
+"""Save: any checkpoint, or tensors in memory, written in a format, proved by reading it back, sealed, committed.
+
+What was written is opened through its format's own reader before it gets its name: every tensor must be there, equal to
+what was read, or to the stated cast of it. Until then the destination is what it was.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import ckpt_core
+from ckpt_core.errors import CorruptError, PluginError, UnsupportedFormatError, UsageError
+from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.proof import ReadBack, read_back
+from ckpt_core.schema.access import Checkpoint
+from ckpt_core.schema.formats import Confidence, FormatMatch, LoadRequest
+from ckpt_core.schema.plans import TensorKey, Written
+from ckpt_core.schema.seals import Certificate, Seal
+from ckpt_core.schema.text import printable
+from ckpt_core.storage.listing import list_files
+from ckpt_core.storage.targets import LocalTarget, open_target
+from ckpt_core.verbs.opening import checked_options
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class SaveReport:
+    """What was written.
+
+    Attributes:
+        location: Where.
+        format: In which format.
+        files: Size in bytes of each file, by path.
+        tensors: How many tensors were written and proved.
+        cast: How many of them were cast.
+        components: Digest of each component.
+    """
+
+    location: str
+    format: str
+    files: Mapping[str, int] = field(default_factory=dict)
+    tensors: int = 0
+    cast: int = 0
+    components: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(self.files.values())
+
+
+def save(
+    state: "Checkpoint | Mapping[str, Any]",
+    ref: str,
+    *,
+    format: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    force: bool = False,
+    resume: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    progress: "Progress | None" = None,
+    manager: CkptPluginManager | None = None,
+) -> SaveReport:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        state: A checkpoint, or a tree of dicts with torch tensors or numpy arrays: a model's state dict, or
+            `{"model": …, "optimizer": …, "step": …}`.
+        ref: Where to: a local path.
+        format: Name of the format; None to take it from the path's suffix (`.safetensors`, `.pt`, `.pth`, `.bin`).
+        options: The format's own options.
+        force: Replace what is there; it stays until the new content is committed.
+        resume: Keep a journal, so that the same call goes on after a stop where it was.
+        provenance: Plain values to record in the seal.
+        progress: Told of the bytes written.
+        manager: The plugin manager; None for the process's own.
+
+    Raises:
+        OverwriteError: Something is there, and `force` is not set.
+        LockedError: Another process is writing there.
+        UnsupportedFormatError: The format is not known, does not write, or cannot hold this.
+        BudgetError: The disk is full.
+        CorruptError: What was written is not what was read; it was not committed.
+    """
+    manager = manager or get_plugin_manager()
+    name = format or format_of_path(ref)
+    kind = manager.format(name).writes
+    if kind is None:
+        writable = ", ".join(known.name for known in manager.formats() if known.writes)
+        raise UnsupportedFormatError(f"{name}: this format cannot be written; those that can are {writable}")
+    checked = checked_options(manager, name, options or {})
+    checkpoint = state if isinstance(state, Checkpoint) else _live(state)
+    with open_target(ref, format=name, kind=kind, options=checked, replace=force, resume=resume) as target:
+        if progress is not None:
+            target.watch(progress)
+        if manager.hooks.save(checkpoint=checkpoint, target=target) is None or target.planned is None:
+            raise PluginError(f"{name}: the format's owner did not write; see ckpt plugins")
+        staged = _reopen(manager, target)
+        found = read_back(staged)
+        prove(checkpoint, target.written, staged, found)
+        seal = _seal(checkpoint, target, found, provenance or {})
+        target.commit(seal)
+    return SaveReport(
+        location=str(target.location),
+        format=name,
+        files={path: file.size for path, file in sorted(found.files.items())},
+        tensors=len(found.tensors),
+        cast=sum(certificate.operation != "copy" for certificate in seal.certificates.values()),
+        components=seal.components,
+    )
+
+
+def format_of_path(ref: str) -> str:
+    """The format that a path's suffix stands for. UsageError where it stands for none."""
+    suffixes = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch", ".ckpt": "torch"}
+    for suffix, name in suffixes.items():
+        if ref.lower().endswith(suffix):
+            return name
+    raise UsageError(f"{printable(ref)}: the name does not tell the format; give one")
+
+
+def prove(
+    checkpoint: Checkpoint, written: Mapping[TensorKey, Written], staged: StoredCheckpoint, found: ReadBack
+) -> None:
+    """CorruptError where what was read back is not, name by name, what went in."""
+    wanted: dict[TensorKey, str] = {}
+    for component in checkpoint.manifest.components:
+        for name, outline in component.tensors.outlines():
+            seen = written.get((component.label, name)) or written.get((component.label, str(outline.alias_of)))
+            if seen is None:
+                raise _unproved(name, "was not written")
+            wanted[component.label, name] = seen.target
+    for key, digest in wanted.items():
+        if key not in found.tensors:
+            raise _unproved(key[1], "is not in what was written")
+        if found.tensors[key] != digest:
+            raise _unproved(key[1], "was written with other content than was read")
+    for key in found.tensors:
+        if key not in wanted and not key[1].startswith("array/"):
+            raise _unproved(key[1], "is in what was written and was not asked for")
+
+
+def _unproved(name: str, reason: str) -> CorruptError:
+    return CorruptError(f"{printable(name)}: {reason}; nothing was committed", code="CA002", tensor=name)
+
+
+def _reopen(manager: CkptPluginManager, target: LocalTarget) -> StoredCheckpoint:
+    """What is staged, opened by the reader of its format."""
+    files = list_files(target.staged)
+    match = FormatMatch(target.format, Confidence.CERTAIN, "just written")
+    staged = manager.hooks.load(files=files, match=match, request=LoadRequest())
+    if not isinstance(staged, StoredCheckpoint):
+        raise PluginError(f"{target.format}: the format's owner cannot read what it wrote; nothing was committed")
+    return staged
+
+
+def _seal(checkpoint: Checkpoint, target: LocalTarget, found: ReadBack, provenance: Mapping[str, Any]) -> Seal:
+    certificates = {}
+    for component in checkpoint.manifest.components:
+        for name, outline in component.tensors.outlines():
+            key = (component.label, name)
+            seen = target.written.get(key) or target.written[component.label, str(outline.alias_of)]
+            own = checkpoint.origin(component.label, name).dtype
+            operation = "copy" if own is outline.dtype else f"cast {own.code} to {outline.dtype.code}"
+            source = f"{component.label}/{checkpoint.origin_name(component.label, name)}"
+            certificates["/".join(key)] = Certificate(source, seen.source, operation, seen.target)
+    return Seal(
+        format=target.format,
+        files=found.files,
+        tensors=found.by_component(),
+        components=found.components(),
+        certificates=certificates,
+        provenance={"ckpt_core": ckpt_core.__version__, **provenance},
+    )
+
+
+def _live(state: Mapping[str, Any]) -> Checkpoint:
+    from ckpt_core.codecs.live import checkpoint_of
+
+    return checkpoint_of(state)
