@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from ckpt_core.schema.findings import Finding
 from ckpt_core.verbs.inspect import Inspection, Totals, select_names
 
 if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.reading.digests import Fingerprint
     from ckpt_core.reading.statistics import Statistics
+    from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.formats import FormatMatch
     from ckpt_core.schema.manifests import Component
     from ckpt_core.schema.progress import Progress
@@ -43,7 +43,7 @@ class Contents(NamedTuple):
     inspection: Inspection
     totals: Mapping[str, Totals]
     members: Sequence["FormatMatch"]
-    findings: Sequence[Finding]
+    findings: Sequence["Finding"]
     names: Sequence[Name] | None
     statistics: Mapping[Name, "Statistics | None"]
     fingerprints: Mapping[str, "Fingerprint"]

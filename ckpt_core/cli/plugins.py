@@ -21,7 +21,7 @@ def command(session: Session) -> Answer:
     """List the plugins, and what is wrong with them."""
     from ckpt_core.manager.plugin_manager import get_plugin_manager
 
-    statuses = get_plugin_manager().statuses
+    statuses = get_plugin_manager().status_report()
     return Answer(
         result=lambda: {"plugins": [_entry(status) for status in statuses]},
         page=lambda: _page(statuses),

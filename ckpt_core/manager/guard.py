@@ -8,28 +8,28 @@ where the question itself is wrong. Only the owner of a format may answer `load`
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ckpt_core
 from ckpt_core.errors import CkptError, PluginError, UsageError
-from ckpt_core.schema.access import Checkpoint
-from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.formats import Format, FormatMatch
 from ckpt_core.schema.locations import Candidate
-from ckpt_core.schema.manifests import Manifest
-from ckpt_core.schema.repairs import RepairAction
 from ckpt_core.schema.text import scrub
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.findings import Finding
 
 _log = logging.getLogger(__name__)
 _OWNED = ("load", "save")
-_ANSWERS: Mapping[str, type] = {
-    "formats": Format,
-    "locate": Candidate,
-    "detect_format": FormatMatch,
-    "load": Checkpoint,
-    "save": Manifest,
-    "verify": Finding,
-    "repair": RepairAction,
+_ANSWERS = {
+    "formats": "Format",
+    "locate": "Candidate",
+    "detect_format": "FormatMatch",
+    "load": "Checkpoint",
+    "save": "Manifest",
+    "verify": "Finding",
+    "repair": "RepairAction",
 }
+"""Public names of what each hook answers with; imported when one answers, since few commands meet all of them."""
 
 
 class Failures:
@@ -146,8 +146,8 @@ def guarded_wrapper(
 
 
 def _check_type(hook: str, answer: Any) -> None:
-    if not isinstance(answer, _ANSWERS[hook]):
-        raise TypeError(f"answered with {type(answer).__name__} where {_ANSWERS[hook].__name__} belongs")
+    if not isinstance(answer, getattr(ckpt_core, _ANSWERS[hook])):
+        raise TypeError(f"answered with {type(answer).__name__} where {_ANSWERS[hook]} belongs")
     if isinstance(answer, Candidate) and not isinstance(answer.url, str):
         raise TypeError(f"the url of a Candidate is {type(answer.url).__name__}, not str")
 
@@ -160,7 +160,9 @@ def _crash(plugin: str, hook: str, error: BaseException) -> PluginError:
     return PluginError(f"plugin {plugin}: {hook} failed ({described(error)}); see ckpt plugins, or use --debug")
 
 
-def _unverified(plugin: str, failures: Failures, error: BaseException) -> Finding:
+def _unverified(plugin: str, failures: Failures, error: BaseException) -> "Finding":
+    from ckpt_core.schema.findings import Finding, Severity
+
     if isinstance(error, CkptError):
         return Finding.of_error(error)
     failures.add(plugin, "verify", error)

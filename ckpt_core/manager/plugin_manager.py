@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from types import ModuleType
 from typing import Any, cast
 
 import pluggy
@@ -85,6 +86,13 @@ class CkptPluginManager(pluggy.PluginManager):
             raise
         self._put_policy_outermost()
         return label
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> pluggy.HookimplOpts | None:
+        """The marks of a hook implementation; see pluggy."""
+        # pluggy takes care not to run properties, at 80 µs a name; a module has none, and hundreds of names.
+        if isinstance(plugin, ModuleType) and not hasattr(vars(plugin).get(name), f"{PROJECT}_impl"):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
 
     def unregister(self, plugin: Any = None, name: str | None = None) -> Any:
         """Unregister a plugin, by itself or by name; its formats have no owner then."""

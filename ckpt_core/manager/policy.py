@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import LocateError
 from ckpt_core.hookspecs import hookimpl
-from ckpt_core.schema.findings import VerifyReport, VerifyRequest, sorted_findings
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
 from ckpt_core.schema.locations import Attempt, Candidate, Location, Outcome, Query, Resolution
 from ckpt_core.storage.listing import probe
 
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager
+    from ckpt_core.schema.findings import VerifyRequest
 
 _Wrapper = Generator[None, list[Any], Any]
 
@@ -44,7 +44,9 @@ class Policy:
         return weigh(_flat(answers), self._manager.formats())
 
     @hookimpl(wrapper=True, tryfirst=True)
-    def verify(self, request: VerifyRequest) -> _Wrapper:
+    def verify(self, request: "VerifyRequest") -> _Wrapper:
+        from ckpt_core.schema.findings import VerifyReport, sorted_findings
+
         answers = yield
         return VerifyReport(sorted_findings(_flat(answers)), request.depth)
 

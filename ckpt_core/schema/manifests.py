@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ckpt_core.schema.findings import Finding
-from ckpt_core.schema.state import State
 from ckpt_core.schema.tensors import TensorTable
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.findings import Finding
+    from ckpt_core.schema.state import State
 
 KINDS = (
     "model",
@@ -29,7 +31,7 @@ class Component:
 
     kind: str
     tensors: TensorTable
-    state: State = None
+    state: "State" = None
     name: str = ""
 
     @property
@@ -62,7 +64,7 @@ class Manifest:
     assets: tuple[Asset, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
+    findings: "tuple[Finding, ...]" = ()
 
     def component(self, label: str) -> Component:
         """The component of that label; KeyError where there is none."""
