@@ -1,17 +1,19 @@
 """The `safetensors` format: one file, one table of tensors."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ckpt_core.builtin.loose_files import candidates, only_path
 from ckpt_core.codecs import safetensors_files
 from ckpt_core.hookspecs import hookimpl
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.fitting import only_tensors
 from ckpt_core.schema.access import Checkpoint, Files, Target
-from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyRequest
 from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.manifests import Component, Manifest
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.findings import Finding, VerifyRequest
 
 
 @hookimpl
@@ -38,8 +40,10 @@ def load(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 @hookimpl
-def verify(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+def verify(files: Files, checkpoint: Checkpoint | None, request: "VerifyRequest") -> "Iterator[Finding]":
     """The format has no checksum: from the bytes depth on, that is said."""
+    from ckpt_core.schema.findings import Depth, Finding, Severity
+
     if checkpoint is not None and checkpoint.match.format == "safetensors" and request.depth >= Depth.BYTES:
         path = only_path(files)
         yield Finding("ST009", Severity.INFO, "the format has no checksums: changed bytes cannot be told", path)
@@ -49,6 +53,7 @@ def verify(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) 
 def save(checkpoint: Checkpoint, target: Target) -> Manifest:
     """One component of tensors and nothing else fits into a file."""
     from ckpt_core.codecs.safetensors_writer import plan_safetensors
+    from ckpt_core.reading.fitting import only_tensors
     from ckpt_core.schema.plans import WritePlan
 
     component = only_tensors(checkpoint, "safetensors")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from ckpt_core.builtin.loose_files import candidates, only_path
 from ckpt_core.hookspecs import hookimpl
 from ckpt_core.schema.access import Checkpoint, Files, Target
-from ckpt_core.schema.findings import Depth, Finding, VerifyRequest
 from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
 from ckpt_core.schema.locations import Kind
 
 if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
+    from ckpt_core.schema.findings import Finding, VerifyRequest
     from ckpt_core.schema.manifests import Manifest
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pkl", ".t7", ".tar")
@@ -51,11 +51,12 @@ def load(files: Files, match: FormatMatch, request: LoadRequest) -> "StoredCheck
 
 
 @hookimpl
-def verify(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+def verify(files: Files, checkpoint: Checkpoint | None, request: "VerifyRequest") -> "Iterator[Finding]":
     """At every depth the zip's own headers agree with each other; from the bytes depth on its checksums hold."""
     if checkpoint is None or checkpoint.match.format != "torch":
         return
     from ckpt_core.codecs.torch_files import check_torch_file
+    from ckpt_core.schema.findings import Depth
 
     yield from check_torch_file(files, only_path(files), crcs=request.depth >= Depth.BYTES)
 
