@@ -24,7 +24,7 @@ from ckpt_core.schema.formats import Format
 from ckpt_core.schema.text import scrub
 
 _HOOKS = tuple(name for name in vars(Specs) if not name.startswith("_"))
-_BUILTIN = ("paths", "safetensors", "torch", "checks")
+_BUILTIN = ("paths", "safetensors", "torch", "checks", "seals")
 
 
 @dataclass(frozen=True, slots=True)
