@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.findings import Finding
-from ckpt_core.schema.state import State
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
+    from ckpt_core.schema.findings import Finding
+    from ckpt_core.schema.state import State
     from ckpt_core.codecs.pickle_scan import Head
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -51,13 +51,13 @@ class TorchFile:
 
     path: str
     kind: TorchKind
-    root: State
+    root: "State"
     tensors: TensorTable
     globals: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: "tuple[Finding, ...]"
     metadata: Mapping[str, Any]
     _prove: Callable[[], None]
-    _checksums: Callable[["TorchFile"], Iterator[Finding]]
+    _checksums: "Callable[[TorchFile], Iterator[Finding]]"
     _settled: bool = field(default=False, init=False)
 
     def settle(self) -> None:
@@ -70,7 +70,7 @@ class TorchFile:
             self._prove()
             self._settled = True
 
-    def check_bytes(self) -> Iterator[Finding]:
+    def check_bytes(self) -> "Iterator[Finding]":
         """Read every byte and compare the checksums that the file has: ZP004, ZP005 or TF008."""
         return self._checksums(self)
 
@@ -141,7 +141,7 @@ def read_torch_file(files: Files, path: str) -> TorchFile:
     )
 
 
-def check_torch_file(files: Files, path: str, *, crcs: bool) -> Iterator[Finding]:
+def check_torch_file(files: Files, path: str, *, crcs: bool) -> "Iterator[Finding]":
     """Verify a torch file: its headers agree with each other and, if `crcs`, its bytes match its checksums."""
     try:
         file = read_torch_file(files, path)
@@ -149,6 +149,8 @@ def check_torch_file(files: Files, path: str, *, crcs: bool) -> Iterator[Finding
         if crcs:
             yield from file.check_bytes()
     except CkptError as error:
+        from ckpt_core.schema.findings import Finding
+
         yield Finding.of_error(error)
 
 

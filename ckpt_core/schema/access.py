@@ -3,15 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import UsageError
 from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.locations import Location
 from ckpt_core.schema.manifests import Component, Manifest
-from ckpt_core.schema.plans import WritePlan
 from ckpt_core.schema.tensors import Box, ByteRange, TensorEntry
 from ckpt_core.schema.text import printable
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.plans import WritePlan
 
 HEAD_BYTES = 64 * 1024
 
@@ -165,5 +167,5 @@ class Target(ABC):
         return self.location.name
 
     @abstractmethod
-    def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
+    def write(self, plan: "WritePlan", checkpoint: Checkpoint) -> Manifest:
         """Write a plan to the stage, reading the checkpoint's tensors. What was written is named only at the commit."""
