@@ -14,9 +14,9 @@ from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
+    from ckpt_core.codecs.pickle_scan import Head
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.state import State
-    from ckpt_core.codecs.pickle_scan import Head
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _MAGIC_BYTES = b"\x8a\x0a" + LEGACY_MAGIC.to_bytes(10, "little")
