@@ -41,12 +41,17 @@ def load(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 @hookimpl
 def verify(files: Files, checkpoint: Checkpoint | None, request: "VerifyRequest") -> "Iterator[Finding]":
-    """The format has no checksum: from the bytes depth on, that is said."""
+    """The format has no checksum: from the bytes depth on, that is said where there is no seal either."""
     from ckpt_core.schema.findings import Depth, Finding, Severity
+    from ckpt_core.storage.sealing import read_seal
 
-    if checkpoint is not None and checkpoint.match.format == "safetensors" and request.depth >= Depth.BYTES:
+    if checkpoint is None or checkpoint.match.format != "safetensors" or request.depth < Depth.BYTES:
+        return
+    if read_seal(files) is None:
         path = only_path(files)
-        yield Finding("ST009", Severity.INFO, "the format has no checksums: changed bytes cannot be told", path)
+        yield Finding(
+            "ST009", Severity.INFO, "no checksums and no seal: changed bytes cannot be told", path, hint="run ckpt seal"
+        )
 
 
 @hookimpl

@@ -12,6 +12,8 @@ COMMANDS = {
     "inspect": "Show what a checkpoint holds.",
     "verify": "Check a checkpoint for damage.",
     "diff": "Compare two checkpoints.",
+    "convert": "Write a checkpoint in another format, proved equal.",
+    "seal": "Write digests beside a checkpoint, so that damage shows.",
     "formats": "List the formats that can be read.",
     "plugins": "List the plugins, and what is wrong with them.",
     "completion": "Print a script that completes commands in a shell.",

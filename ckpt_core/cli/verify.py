@@ -13,6 +13,7 @@ from ckpt_core.cli.words import counted, finding_lines, human_bytes, severity_wo
 
 if TYPE_CHECKING:
     from ckpt_core.schema.findings import VerifyReport
+    from ckpt_core.schema.progress import Progress
     from ckpt_core.verbs.verify import Verification
 
 _DEPTHS = ("layout", "bytes", "values")
@@ -37,13 +38,24 @@ _FAILED, _WARNED = 4, 1
     show_default=True,
     help="The least finding that makes the exit code other than 0: 4 for an error, 1 for a warning.",
 )
+@click.option("--certificate", is_flag=True, help="Compare a conversion and its source with the certificate, too.")
+@click.option("--source", metavar="REF", help="With --certificate: the source, where it is not where it was.")
 @common_options
 @click.pass_obj
 def command(
-    session: Session, ref: str | None, hints: dict[str, str], format: str | None, depth: str, fail_on: str
+    session: Session,
+    ref: str | None,
+    hints: dict[str, str],
+    format: str | None,
+    depth: str,
+    fail_on: str,
+    certificate: bool,
+    source: str | None,
 ) -> Answer:
     """Check a checkpoint for damage."""
     require_ref(ref, hints)
+    if source is not None and not certificate:
+        raise click.UsageError("--source goes with --certificate.")
     from ckpt_core.schema.findings import Depth
     from ckpt_core.verbs.verify import verify
 
@@ -51,9 +63,9 @@ def command(
         found = verify(
             ref, depth=Depth[depth.upper()], hints=hints, format=format, options=session.options, progress=progress
         )
-    report = found.report
+        report = _with_certificate(found, source, progress) if certificate else found.report
     return Answer(
-        result=lambda: _result(found),
+        result=lambda: _result(found, report),
         page=lambda: _page(report),
         brief=lambda: [_worst(report)],
         findings=report.findings,
@@ -72,8 +84,19 @@ def _worst(report: "VerifyReport") -> str:
     return "ok" if report.worst == 0 else severity_word(report.worst)
 
 
-def _result(found: "Verification") -> dict[str, Any]:
-    match, report = found.place.match, found.report
+def _with_certificate(found: "Verification", source: str | None, progress: "Progress | None") -> "VerifyReport":
+    from dataclasses import replace
+
+    from ckpt_core.schema.findings import sorted_findings
+    from ckpt_core.verbs.certify import certify
+
+    place = found.place.files.location.url
+    findings = certify(place, source, progress=progress, manager=found.place.manager)
+    return replace(found.report, findings=sorted_findings([*found.report.findings, *findings]))
+
+
+def _result(found: "Verification", report: "VerifyReport") -> dict[str, Any]:
+    match = found.place.match
     return {
         "location": shown_place(found.place.files.location.url),
         "format": None if match is None else match.format,

@@ -109,6 +109,8 @@ def _read_region(
         begin, end = number * BLOCK, min((number + 1) * BLOCK, size)
         data = buffer[: end - begin]
         checkpoint.files.read_into(path, begin, data)
+        if checkpoint.progress is not None:
+            checkpoint.progress.advance(len(data))
         if begin >= region.start:
             blocks[number] = block_digest(data)
         for place, outline in waiting:

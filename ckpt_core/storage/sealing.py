@@ -1,11 +1,13 @@
 """Seals read from a listing, and files digested block by block to compare with them."""
 
+import os
 from collections.abc import Iterator
 
 from ckpt_core import knobs
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind
-from ckpt_core.schema.seals import BLOCKS, DIGEST_BYTES, DIRECTORY_SEAL, FILE_SUFFIX, Seal, unpack
+from ckpt_core.schema.seals import BLOCKS, DIGEST_BYTES, DIRECTORY_SEAL, FILE_SUFFIX, MARK, Seal, pack, unpack
+from ckpt_core.storage import syscalls
 from ckpt_core.storage.digests import BLOCK, block_digest
 from ckpt_core.storage.workers import run
 
@@ -39,3 +41,26 @@ def _damaged(files: Files, path: str, numbers: list[int], blocks: bytes) -> list
         if block_digest(out) != blocks[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]:
             found.append(number)
     return found
+
+
+def write_seal(files: Files, seal: Seal) -> None:
+    """Write a seal for a local listing, its digests first: a seal without them cannot be read, and is no lie."""
+    if files.location.kind is Kind.FILE:
+        text, _ = pack(seal, apart=False)
+        put_beside(files, next(iter(files.entries)) + FILE_SUFFIX, text)
+        return
+    text, blocks = pack(seal, apart=True)
+    put_beside(files, BLOCKS, blocks)
+    put_beside(files, DIRECTORY_SEAL, text)
+
+
+def put_beside(files: Files, name: str, data: bytes) -> None:
+    """Write a small file of ours that belongs to a local listing, whole or not at all, in place of an older one."""
+    root = files.location.url
+    folder = (os.path.dirname(root) or ".") if files.location.kind is Kind.FILE else root
+    path = os.path.join(folder, name)
+    staged = os.path.join(folder, f".{name}{MARK}new-{os.getpid()}")
+    syscalls.remove(staged)
+    syscalls.write_file(staged, data)
+    syscalls.rename(staged, path)
+    syscalls.sync_directory(folder)

@@ -58,7 +58,7 @@ class LoadReport:
             if names:
                 parts.append(f"{len(names)} {label} ({_some(list(names))})")
         if self.stripped:
-            parts.append("stripped " + ", ".join(f"{part}. ×{count}" for part, count in self.stripped.items()))
+            parts.append("stripped " + ", ".join(f"{part}. ({count} times)" for part, count in self.stripped.items()))
         return f"{self.source}: {', '.join(parts)}"
 
 

@@ -1,0 +1,112 @@
+"""`ckpt convert`: a checkpoint in another format, streamed, proved equal, committed whole or not at all."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ckpt_core.cli.answers import Answer, Block, Table
+from ckpt_core.cli.commands import OpeningCommand
+from ckpt_core.cli.questions import place_options, ref_argument
+from ckpt_core.cli.session import Session, common_options
+from ckpt_core.cli.words import counted, human_bytes, shown_place
+
+if TYPE_CHECKING:
+    from ckpt_core.verbs.convert import Conversion
+
+
+_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+
+
+def _parse_size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Bytes, from `64MiB`, `5GB` or a plain number."""
+    if value is None:
+        return None
+    text = value.strip().lower()
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text[len(digits) :].strip()
+    try:
+        return int(float(digits) * _UNITS["" if unit == "b" else unit])
+    except (ValueError, KeyError, OverflowError):
+        raise click.BadParameter(f"{value!r} is not a size such as 64MiB or 5GB.") from None
+
+
+@click.command("convert", cls=OpeningCommand)
+@ref_argument("source", required=True)
+@ref_argument("destination", required=True)
+@click.option("--to", metavar="FORMAT", help="The format to write; without it the destination's suffix tells.")
+@click.option("--component", "components", multiple=True, metavar="LABEL", help="Convert only this; may be repeated.")
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    metavar="[GLOB=]TYPE",
+    help="Cast floating tensors of 16 bits and more, or those whose names match; may be repeated, the last counts.",
+)
+@click.option("--include", multiple=True, metavar="GLOB", help="Keep only tensors whose names match; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors whose names match; may be repeated.")
+@click.option("--rename", multiple=True, metavar="OLD=NEW", help="Names that start with OLD; may be repeated.")
+@click.option(
+    "--max-memory",
+    metavar="SIZE",
+    callback=_parse_size,
+    help="The most memory to take above start-up, for instance 64MiB.",
+)
+@click.option("--force", is_flag=True, help="Replace what is at the destination, once the new content is whole.")
+@click.option("--dry-run", is_flag=True, help="Show what would be read and written, and write nothing.")
+@place_options
+@common_options
+@click.pass_obj
+def command(session: Session, /, source: str, destination: str, **how: Any) -> Answer:
+    """Write SOURCE in another format to DESTINATION.
+
+    Stopped, it goes on where it was when it is run again.
+    """
+    from ckpt_core.verbs.convert import convert
+
+    with session.progress() as progress:
+        done = convert(source, destination, **how, options=session.options, progress=progress)
+    return Answer(lambda: _result(done, destination), lambda: _page(done, destination), lambda: [destination])
+
+
+def _result(done: "Conversion", destination: str) -> dict[str, Any]:
+    plan, report = done.forecast, done.report
+    result: dict[str, Any] = {
+        "source": done.source,
+        "destination": shown_place(destination),
+        "dry_run": report is None,
+        "bytes_read": plan.read,
+        "bytes_written": plan.written,
+        "memory": plan.memory,
+        "files": dict(plan.files),
+        "components_left_out": list(plan.left_out),
+    }
+    if report is not None:
+        result |= {
+            "format": report.format,
+            "tensors": report.tensors,
+            "cast": report.cast,
+            "fingerprints": dict(report.components),
+            "assets_left_out": list(done.assets_left),
+        }
+    return result
+
+
+def _page(done: "Conversion", destination: str) -> Iterator[Block]:
+    plan, report = done.forecast, done.report
+    yield Table(
+        ("file", "size"), [(shown_place(p), human_bytes(size)) for p, size in plan.files.items()], frozenset({"size"})
+    )
+    if plan.left_out:
+        yield f"left out, as asked: {', '.join(map(shown_place, plan.left_out))}"
+    if report is None:
+        amounts = f"would read {human_bytes(plan.read)} and write {human_bytes(plan.written)}"
+        yield f"{amounts}, in at most {human_bytes(plan.memory)} of memory; nothing was written"
+        return
+    if done.assets_left:
+        yield f"not carried over, the format has no place for them: {', '.join(map(shown_place, done.assets_left))}"
+    proof = f"{counted(report.tensors, 'tensor')} read back and equal"
+    if report.cast:
+        proof = f"{proof}, {report.cast} of them as cast"
+    yield f"{shown_place(destination)}: {report.format}, {human_bytes(report.nbytes)}; {proof}; sealed"

@@ -1,0 +1,95 @@
+"""Seal: digests written beside somebody's checkpoint, none of whose files is touched."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ckpt_core
+from ckpt_core.errors import OverwriteError, UnsupportedFormatError
+from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.reading.proof import read_back
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.seals import Seal
+from ckpt_core.storage.sealing import put_beside, read_seal, write_seal
+from ckpt_core.verbs.opening import open_checkpoint
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.progress import Progress
+
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """What was sealed: sizes of files by path, digest of each component, and the file of sha256 sums, if any."""
+
+    location: str
+    files: Mapping[str, int]
+    components: Mapping[str, str]
+    sums: str | None = None
+
+
+def seal(
+    ref: str,
+    *,
+    sha256: bool = False,
+    force: bool = False,
+    progress: "Progress | None" = None,
+    manager: CkptPluginManager | None = None,
+) -> Sealing:
+    """Read a checkpoint whole and write its seal.
+
+    Args:
+        ref: A local checkpoint; see `load`.
+        sha256: Also write the sums that `sha256sum -c` checks: `SHA256SUMS` in a directory, `NAME.sha256` by a file.
+        force: Replace a seal that is there.
+        progress: Told of the bytes read.
+        manager: The plugin manager; None for the process's own.
+
+    Raises:
+        OverwriteError: It is sealed already.
+        UnsupportedFormatError: It is not on a local disk.
+        CkptError: It cannot be opened or read; nothing was written.
+    """
+    checkpoint = open_checkpoint(ref, manager=manager)
+    files = checkpoint.files
+    if any(files.local_path(path) is None for path in files.entries):
+        raise UnsupportedFormatError(f"{checkpoint.location}: only local checkpoints can be sealed")
+    if not force and read_seal(files) is not None:
+        raise OverwriteError(f"{checkpoint.location}: is sealed already; check it with ckpt verify, or --force")
+    checkpoint.progress = progress
+    sums = _write_sums(files) if sha256 else None
+    if sums is not None and files.location.kind is Kind.DIRECTORY:
+        checkpoint = open_checkpoint(ref, manager=manager)  # the listing holds the sums now
+        checkpoint.progress = progress
+    if progress is not None:
+        progress.begin(sum(entry.size for entry in checkpoint.files.entries.values()))
+    found = read_back(checkpoint)
+    made = Seal(
+        format=checkpoint.match.format,
+        files=found.files,
+        tensors=found.by_component(),
+        components=found.components(),
+        provenance={"ckpt_core": ckpt_core.__version__, "sealed": "afterwards"},
+    )
+    write_seal(checkpoint.files, made)
+    sizes = {path: file.size for path, file in sorted(found.files.items())}
+    return Sealing(str(checkpoint.location), sizes, made.components, sums)
+
+
+def _write_sums(files: Files) -> str:
+    """Write the sha256 sums of every file but an older list of them; the name of the new one."""
+    single = files.location.kind is Kind.FILE
+    name = f"{next(iter(files.entries))}.sha256" if single else SUMS
+    lines = [f"{_sha256(files, path)}  {path}\n" for path in files.entries if path != name]
+    put_beside(files, name, "".join(lines).encode("utf-8", "surrogateescape"))
+    return name
+
+
+def _sha256(files: Files, path: str) -> str:
+    local = files.local_path(path)
+    assert local is not None
+    with open(local, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
