@@ -9,6 +9,7 @@ _WHERE = {
     "AmbiguousFormatError": "ckpt_core.errors",
     "Array": "ckpt_core.schema.state",
     "Asset": "ckpt_core.schema.manifests",
+    "AssetBytes": "ckpt_core.schema.plans",
     "BudgetError": "ckpt_core.errors",
     "ByteRange": "ckpt_core.schema.tensors",
     "Candidate": "ckpt_core.schema.locations",
@@ -25,6 +26,7 @@ _WHERE = {
     "Detection": "ckpt_core.schema.formats",
     "Encoding": "ckpt_core.schema.tensors",
     "FileEntry": "ckpt_core.schema.access",
+    "FilePlan": "ckpt_core.schema.plans",
     "Files": "ckpt_core.schema.access",
     "Finding": "ckpt_core.schema.findings",
     "Format": "ckpt_core.schema.formats",
@@ -33,6 +35,8 @@ _WHERE = {
     "FormatOption": "ckpt_core.schema.formats",
     "Hooks": "ckpt_core.hookspecs",
     "Kind": "ckpt_core.schema.locations",
+    "LateBytes": "ckpt_core.schema.plans",
+    "Literal": "ckpt_core.schema.plans",
     "LoadError": "ckpt_core.errors",
     "LoadReport": "ckpt_core.verbs.load_into",
     "LoadRequest": "ckpt_core.schema.formats",
@@ -50,10 +54,12 @@ _WHERE = {
     "RepairPlan": "ckpt_core.schema.repairs",
     "RepairRequest": "ckpt_core.schema.repairs",
     "Resolution": "ckpt_core.schema.locations",
+    "SaveReport": "ckpt_core.verbs.save",
     "Severity": "ckpt_core.schema.findings",
     "State": "ckpt_core.schema.state",
     "StoredCheckpoint": "ckpt_core.reading.checkpoints",
     "Target": "ckpt_core.schema.access",
+    "TensorBytes": "ckpt_core.schema.plans",
     "TensorEntry": "ckpt_core.schema.tensors",
     "TensorRef": "ckpt_core.schema.state",
     "TensorTable": "ckpt_core.schema.tensors",
@@ -63,6 +69,7 @@ _WHERE = {
     "UsageError": "ckpt_core.errors",
     "VerifyReport": "ckpt_core.schema.findings",
     "VerifyRequest": "ckpt_core.schema.findings",
+    "WritePlan": "ckpt_core.schema.plans",
     "diff": "ckpt_core.verbs.diff",
     "get_plugin_manager": "ckpt_core.manager.plugin_manager",
     "hookimpl": "ckpt_core.hookspecs",
@@ -72,6 +79,7 @@ _WHERE = {
     "load_into": "ckpt_core.verbs.load_into",
     "locate": "ckpt_core.verbs.locate",
     "printable": "ckpt_core.schema.text",
+    "save": "ckpt_core.verbs.save",
     "verify": "ckpt_core.verbs.verify",
 }
 
@@ -123,6 +131,12 @@ if TYPE_CHECKING:
     from ckpt_core.schema.manifests import Asset as Asset
     from ckpt_core.schema.manifests import Component as Component
     from ckpt_core.schema.manifests import Manifest as Manifest
+    from ckpt_core.schema.plans import AssetBytes as AssetBytes
+    from ckpt_core.schema.plans import FilePlan as FilePlan
+    from ckpt_core.schema.plans import LateBytes as LateBytes
+    from ckpt_core.schema.plans import Literal as Literal
+    from ckpt_core.schema.plans import TensorBytes as TensorBytes
+    from ckpt_core.schema.plans import WritePlan as WritePlan
     from ckpt_core.schema.repairs import RepairAction as RepairAction
     from ckpt_core.schema.repairs import RepairPlan as RepairPlan
     from ckpt_core.schema.repairs import RepairRequest as RepairRequest
@@ -144,6 +158,8 @@ if TYPE_CHECKING:
     from ckpt_core.verbs.load_into import LoadReport as LoadReport
     from ckpt_core.verbs.load_into import load_into as load_into
     from ckpt_core.verbs.locate import locate as locate
+    from ckpt_core.verbs.save import SaveReport as SaveReport
+    from ckpt_core.verbs.save import save as save
     from ckpt_core.verbs.verify import verify as verify
 else:
 
