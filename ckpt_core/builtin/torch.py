@@ -26,7 +26,7 @@ def formats() -> tuple[Format, ...]:
 
 @hookimpl
 def detect_format(files: Files) -> Iterator[FormatMatch]:
-    from ckpt_core.codecs.torch_files import sniff
+    from ckpt_core.codecs.torch_kinds import sniff
 
     for root, path, head in candidates(files, _SUFFIXES):
         kind = sniff(head)

@@ -5,9 +5,9 @@ The two layouts are read by `torch_zip` and `torch_legacy`; here is what both co
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.codecs.torch_kinds import TorchKind, short, sniff
 from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.tensors import TensorTable
@@ -17,20 +17,6 @@ if TYPE_CHECKING:
     from ckpt_core.codecs.pickle_scan import Head
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.state import State
-
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_MAGIC_BYTES = b"\x8a\x0a" + LEGACY_MAGIC.to_bytes(10, "little")
-# Of torch's own records, the ones that a zip file may begin with.
-_FIRST_RECORDS = ("data.pkl", "version", "byteorder", "constants.pkl", ".format_version", ".storage_alignment")
-_TAR_RECORDS = (b"sys_info", b"pickle", b"tensors", b"storages")
-
-
-class TorchKind(Enum):
-    """How torch.save laid a file out; the value is the evidence in words."""
-
-    ZIP = "a zip archive with torch's records"
-    LEGACY = "the magic number of torch.save before 1.6"
-    TAR = "a tar archive, as torch.save wrote before 0.1.10"
 
 
 @dataclass(slots=True)
@@ -75,24 +61,13 @@ class TorchFile:
         return self._checksums(self)
 
 
-def sniff(head: bytes) -> TorchKind | None:
-    """The layout that the first bytes of a file show; None where they show none of torch's. Names play no part."""
-    if head[:4] == b"PK\x03\x04":
-        return TorchKind.ZIP if _begins_like_torch(head) else None
-    if head[:1] == b"\x80" and _MAGIC_BYTES in head[:32]:
-        return TorchKind.LEGACY
-    if head[257:262] == b"ustar" and head[:100].rstrip(b"\0") in _TAR_RECORDS:
-        return TorchKind.TAR
-    return None
-
-
 def sniff_pickle(head: bytes) -> "Head | None":
     """What the pickle of a torch file mentions, as far as the file's first bytes show it; None where they do not."""
     from ckpt_core.codecs.pickle_scan import TruncatedError, scan, scan_head
 
     kind = sniff(head)
-    if kind is TorchKind.ZIP and head[30 : 30 + _short(head, 26)].endswith(b"/data.pkl") and not _short(head, 8):
-        return scan_head(head, 30 + _short(head, 26) + _short(head, 28))
+    if kind is TorchKind.ZIP and head[30 : 30 + short(head, 26)].endswith(b"/data.pkl") and not short(head, 8):
+        return scan_head(head, 30 + short(head, 26) + short(head, 28))
     if kind is TorchKind.LEGACY:
         position = 0
         try:
@@ -152,12 +127,3 @@ def check_torch_file(files: Files, path: str, *, crcs: bool) -> "Iterator[Findin
         from ckpt_core.schema.findings import Finding
 
         yield Finding.of_error(error)
-
-
-def _begins_like_torch(head: bytes) -> bool:
-    name = head[30 : 30 + _short(head, 26)].decode("utf-8", "replace").partition("/")[2]
-    return name in _FIRST_RECORDS or name.startswith(("data/", ".data/")) or b"/data.pkl" in head
-
-
-def _short(head: bytes, at: int) -> int:
-    return int.from_bytes(head[at : at + 2], "little")

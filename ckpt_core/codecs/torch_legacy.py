@@ -15,7 +15,8 @@ from ckpt_core.codecs.pickle_records import SafeDict, StorageRecord
 from ckpt_core.codecs.pickle_scan import Scan, TruncatedError, scan
 from ckpt_core.codecs.pickle_values import Built, build
 from ckpt_core.codecs.pickles import Pickle, read_scanned
-from ckpt_core.codecs.torch_files import LEGACY_MAGIC, TorchFile, TorchKind
+from ckpt_core.codecs.torch_files import TorchFile
+from ckpt_core.codecs.torch_kinds import LEGACY_MAGIC, TorchKind
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
 from ckpt_core.errors import BudgetError, CorruptError
 from ckpt_core.schema.access import Files

@@ -3,11 +3,13 @@
 Source: torch, `torch/serialization.py` (_save, _load) and `caffe2/serialize/inline_container.cc`.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ckpt_core.codecs.pickle_records import StorageRecord
 from ckpt_core.codecs.pickles import read_pickle
-from ckpt_core.codecs.torch_files import TorchFile, TorchKind
+from ckpt_core.codecs.torch_files import TorchFile
+from ckpt_core.codecs.torch_kinds import TorchKind
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
 from ckpt_core.codecs.zip_checks import check_crcs, check_local_headers, read_member
 from ckpt_core.codecs.zips import Member, read_archive
@@ -16,6 +18,9 @@ from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable
+
+_NEWEST = 10
+"""Source: torch, `caffe2/serialize/versions.h` (kMaxSupportedFileFormatVersion)."""
 
 
 def read_zip(files: Files, path: str) -> TorchFile:
@@ -34,7 +39,7 @@ def read_zip(files: Files, path: str) -> TorchFile:
     version = members.get(f"{root}/version")
     metadata = {"byte_order": order, "attributes": pickle.tree.attributes}
     if version is not None:
-        metadata["torch_zip_version"] = printable(read_member(files, path, version).decode("utf-8", "replace").strip())
+        metadata["torch_zip_version"] = _version(files, path, version)
     return TorchFile(
         path=path,
         kind=TorchKind.ZIP,
@@ -70,6 +75,23 @@ def _byte_order(files: Files, path: str, member: Member | None) -> str:
     return content.decode()
 
 
+def _version(files: Files, path: str, member: Member) -> str:
+    """The version of the layout, a number that torch is known to write or read."""
+    content = read_member(files, path, member)
+    if not re.fullmatch(rb"\s*\d{1,18}\s*", content):
+        raise CorruptError(
+            f"{printable(path)}: its version is {content[:20]!r}; get the file again", code="TF001", path=path
+        )
+    if int(content) > _NEWEST:
+        raise UnsupportedFormatError(
+            f"{printable(path)}: version {int(content)} of the layout, and {_NEWEST} is the newest that is known; "
+            "get a newer ckpt",
+            code="TF006",
+            path=path,
+        )
+    return content.decode().strip()
+
+
 def _place(members: Mapping[str, Member], root: str, storage: StorageRecord) -> tuple[int, int]:
     member = members.get(f"{root}/data/{storage.key}")
     length = storage.numel * storage.itemsize
@@ -77,8 +99,10 @@ def _place(members: Mapping[str, Member], root: str, storage: StorageRecord) -> 
         raise StorageError(f"its storage data/{printable(storage.key)} is missing")
     if member.deflated:
         raise StorageError(f"its storage data/{printable(storage.key)} is compressed, which torch does not read")
-    if length > member.size:
-        raise StorageError(f"its storage data/{storage.key} has {member.size} bytes, and {length} are claimed")
+    if length != member.size:
+        raise StorageError(
+            f"its storage data/{printable(storage.key)} has {member.size} bytes, and {length} are claimed"
+        )
     return member.data_offset, length
 
 

@@ -7,29 +7,14 @@ gaps included; of a file, over its block digests; of tensors and components, as 
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ckpt_core.errors import CorruptError
 
 SCHEMA = "ckpt/seal@1"
-DIRECTORY_SEAL = "ckpt.manifest.json"
-BLOCKS = "ckpt.blocks"
-FILE_SUFFIX = ".ckpt.json"
 DIGEST_BYTES = 16
-MARK = ".ckpt-"
-"""In the name of every stage and lock: `.NAME.ckpt-stage-ID`, `.NAME.ckpt-lock`, `.NAME.ckpt-old`."""
-
-
-def is_ours(path: str, listed: Container[str]) -> bool:
-    """Whether a path of a listing is no part of a checkpoint: a seal, or what a write leaves while it is under way."""
-    if path.endswith(FILE_SUFFIX):
-        return path.removesuffix(FILE_SUFFIX) in listed
-    parts = path.split("/")
-    if parts[-1] in (DIRECTORY_SEAL, BLOCKS):
-        return True
-    return any(part.startswith(".") and MARK in part for part in parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ def scrub(message: str) -> str:
 
 def printable(text: str, limit: int = 240) -> str:
     """Text from a file or a person, fit for one line: control and direction characters escaped, long ones cut."""
+    if len(text) <= limit and text.isprintable():
+        return text
     shown = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: limit * 2]
     )

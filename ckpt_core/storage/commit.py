@@ -6,7 +6,7 @@ Order: the files are synced, then the folders that name them, then the rename, t
 import os
 
 from ckpt_core.errors import OverwriteError
-from ckpt_core.schema.seals import FILE_SUFFIX
+from ckpt_core.schema.own_names import FILE_SUFFIX
 from ckpt_core.schema.text import printable
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.stages import Stage

@@ -15,7 +15,7 @@ from ckpt_core import knobs
 from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CkptError, CorruptError, UnreachableError
 from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
 from ckpt_core.schema.locations import Kind, Location
-from ckpt_core.schema.seals import is_ours
+from ckpt_core.schema.own_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.ranges import check_budget, check_range, ends_early, gone, not_listed
@@ -283,6 +283,8 @@ def open_regular(path: str, shown: str) -> int:
     except FileNotFoundError as error:
         raise gone(shown) from error
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # as that of a seal may be: then there is none
+            raise gone(shown) from error
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket has taken the file's place
             raise CorruptError(f"{printable(shown)}: not a regular file", code="CK002", path=shown) from error
         raise _unreachable(shown, error) from error

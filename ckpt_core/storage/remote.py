@@ -20,7 +20,7 @@ from ckpt_core.errors import (
 )
 from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
 from ckpt_core.schema.locations import Kind, Location
-from ckpt_core.schema.seals import is_ours
+from ckpt_core.schema.own_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.ranges import check_budget, check_range, gone, not_listed

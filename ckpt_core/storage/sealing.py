@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from ckpt_core import knobs
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind
-from ckpt_core.schema.seals import BLOCKS, DIGEST_BYTES, DIRECTORY_SEAL, FILE_SUFFIX, MARK, Seal, pack, unpack
+from ckpt_core.schema.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, MARK
+from ckpt_core.schema.seals import DIGEST_BYTES, Seal, pack, unpack
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.digests import BLOCK, block_digest
 from ckpt_core.storage.workers import run

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ckpt_core.schema.seals import MARK
+from ckpt_core.schema.own_names import MARK
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.locks import locked
 

@@ -11,9 +11,10 @@ from ckpt_core.errors import OverwriteError, UnsupportedFormatError, UsageError
 from ckpt_core.schema.access import Checkpoint, Target
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.manifests import Manifest
+from ckpt_core.schema.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.plans import AssetBytes, LateBytes, Literal, TensorBytes, TensorKey, WritePlan, Written
 from ckpt_core.schema.progress import Progress
-from ckpt_core.schema.seals import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, Seal, pack
+from ckpt_core.schema.seals import Seal, pack
 from ckpt_core.schema.text import printable
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.commit import commit_directory, commit_file

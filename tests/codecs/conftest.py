@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import ckpt_core
-from ckpt_core.codecs.torch_files import LEGACY_MAGIC, read_torch_file
+from ckpt_core.codecs.torch_files import read_torch_file
+from ckpt_core.codecs.torch_kinds import LEGACY_MAGIC
 
 NUMPY = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "i2", "U16": "u2", "F16": "f2", "I32": "i4", "U32": "u4"} | {
     "F32": "f4", "I64": "i8", "U64": "u8", "F64": "f8", "C64": "c8", "C128": "c16", "BF16": "u2"

@@ -40,8 +40,14 @@ BROKEN = {
     "NaN in the header": (file_of(None, raw=b'{"a": NaN}'), "ST002"),
     "nested 100,000 deep": (file_of(None, raw=b'{"a":' + b"[" * 100_000), "ST002"),
     "metadata not of strings": (file_of({"__metadata__": {"a": 1}}), "ST003"),
-    "duplicate tensor": (file_of(None, b"\0" * 4, raw=b'{"a":%s,"a":%s}' % ((json.dumps(entry(0, 4)).encode(),) * 2)), "ST004"),
-    "duplicate key in an entry": (file_of(None, b"", raw=b'{"a":{"dtype":"F32","dtype":"F32","shape":[0],"data_offsets":[0,0]}}'), "ST004"),
+    "duplicate tensor": (
+        file_of(None, b"\0" * 4, raw=b'{"a":%s,"a":%s}' % ((json.dumps(entry(0, 4)).encode(),) * 2)),
+        "ST004",
+    ),
+    "duplicate key in an entry": (
+        file_of(None, b"", raw=b'{"a":{"dtype":"F32","dtype":"F32","shape":[0],"data_offsets":[0,0]}}'),
+        "ST004",
+    ),
     "unknown dtype": (file_of({"a": entry(0, 4, dtype="F33")}, b"\0" * 4), "ST005"),
     "negative shape": (file_of({"a": entry(0, 4, (-1,))}, b"\0" * 4), "ST005"),
     "shape of floats": (file_of({"a": entry(0, 4, (1.0,))}, b"\0" * 4), "ST005"),

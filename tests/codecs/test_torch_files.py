@@ -12,7 +12,8 @@ import torch
 import ckpt_core
 from ckpt_core import CorruptError, UnsupportedFormatError
 from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
-from ckpt_core.codecs.torch_files import TorchKind, check_torch_file, read_torch_file, sniff, sniff_pickle
+from ckpt_core.codecs.torch_files import check_torch_file, read_torch_file, sniff_pickle
+from ckpt_core.codecs.torch_kinds import TorchKind, sniff
 from ckpt_core.schema.findings import Severity
 from ckpt_core.schema.state import Array, Opaque, TensorRef
 from ckpt_core.schema.tensors import outline_of

@@ -1,6 +1,6 @@
 """The hooks of this plugin."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ckpt_core import Format, hookimpl
@@ -15,14 +15,18 @@ def formats() -> tuple[Format, ...]:
 
 
 @hookimpl
-def locate(query: "Query") -> "Iterator[Candidate]":
+def locate(query: "Query") -> "Iterable[Candidate]":
+    if not query.hints and any(mark in (query.place or "") for mark in "./"):
+        return ()
     from ckpt_minillm.search import candidates
 
     return candidates(query)
 
 
 @hookimpl
-def detect_format(files: "Files") -> "Iterator[FormatMatch]":
+def detect_format(files: "Files") -> "Iterable[FormatMatch]":
+    if not any(path.endswith(".pth") for path in files.entries):
+        return ()
     from ckpt_minillm.weights import matches
 
     return matches(files)

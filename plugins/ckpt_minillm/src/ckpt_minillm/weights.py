@@ -17,7 +17,8 @@ from ckpt_core import (
     printable,
 )
 from ckpt_core.codecs.torch_components import components_of
-from ckpt_core.codecs.torch_files import read_torch_file, sniff
+from ckpt_core.codecs.torch_files import read_torch_file
+from ckpt_core.codecs.torch_kinds import sniff
 from ckpt_minillm.facts import Facts, facts_of
 from ckpt_minillm.naming import WeightsName, parse_name
 
