@@ -6,7 +6,7 @@ Memory: the slabs of each worker (one as read, one as written), whatever the siz
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from ckpt_core import knobs
@@ -43,7 +43,7 @@ def execute(
         plan: The files.
         checkpoint: What the tensors are read from.
         root: An existing folder, empty or begun by an interrupted run of the same plan.
-        journal: Path of a journal, for work that can go on after a stop; None for work that begins anew.
+        journal: Path of a journal that was begun, for work that can go on after a stop; None for work that cannot.
         progress: Told of the bytes of tensors that are written.
 
     Returns:
@@ -53,13 +53,16 @@ def execute(
         BudgetError: The disk is full.
         CkptError: A read or a write failed; nothing is named yet.
     """
+    jobs = _jobs(plan)
     with _opened(plan, root, resume=journal is not None) as descriptors:
-        book = Journal(journal, descriptors) if journal is not None else None
-        try:
-            done = _write_tensors(plan, checkpoint, descriptors, book, progress)
-        finally:
-            if book is not None:
-                book.close()
+        if journal is None:
+            done = _write_tensors(jobs, checkpoint, descriptors, None, progress)
+        else:
+            # No line of the journal may outlast the name of a file it speaks of.
+            syscalls.sync_tree(os.path.dirname(journal))
+            with closing(Journal(journal, descriptors)) as book:
+                done = _write_tensors(jobs, checkpoint, descriptors, book, progress)
+                book.finish()
         for file in plan.files:
             _write_rest(file, checkpoint, descriptors[file.path], done)
             syscalls.sync(descriptors[file.path], file.path)
@@ -85,15 +88,14 @@ def _opened(plan: WritePlan, root: str, *, resume: bool) -> Iterator[dict[str, i
 
 
 def _write_tensors(
-    plan: WritePlan,
+    jobs: Sequence[_Job],
     checkpoint: Checkpoint,
     descriptors: Mapping[str, int],
     book: Journal | None,
     progress: Progress | None,
 ) -> dict[TensorKey, Written]:
     done: dict[TensorKey, Written] = dict(book.finished) if book is not None else {}
-    jobs = [job for job in _jobs(plan) if job.section.key not in done]
-
+    jobs = [job for job in jobs if job.section.key not in done]
     if progress is not None:
         progress.begin(sum(job.section.length for job in jobs))
 
@@ -110,13 +112,18 @@ def _write_tensors(
     return done
 
 
-def _jobs(plan: WritePlan) -> Iterator[_Job]:
+def _jobs(plan: WritePlan) -> list[_Job]:
+    """The tensors of a plan. ValueError where it has one at two places: a journal could not tell them apart."""
+    jobs: dict[TensorKey, _Job] = {}
     for file in plan.files:
         offset = 0
         for section in file.sections:
             if isinstance(section, TensorBytes):
-                yield _Job(file.path, offset, section, file.checksums)
+                if section.key in jobs:
+                    raise ValueError(f"{file.path}: tensor {printable(section.name)} is planned twice")
+                jobs[section.key] = _Job(file.path, offset, section, file.checksums)
             offset += section.length
+    return list(jobs.values())
 
 
 def _write_tensor(job: _Job, checkpoint: Checkpoint, descriptor: int) -> Written:

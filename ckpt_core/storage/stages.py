@@ -4,19 +4,23 @@
 .NAME.ckpt-stage-ID/     ID: of what is being written
     data/                what becomes NAME
     journal              a line for each finished tensor, where the work can go on after a stop
+    seal                 the seal of the file that NAME is, while NAME changes hands
 .NAME.ckpt-old           the former content, for the moment between two renames, where names cannot be exchanged
 """
 
+import logging
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ckpt_core.errors import CkptError
 from ckpt_core.schema.own_names import MARK
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.locks import locked
 
-JOURNAL = "journal"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,11 @@ class Stage:
 
     @property
     def journal(self) -> str:
-        return os.path.join(self.root, JOURNAL)
+        return os.path.join(self.root, "journal")
+
+    @property
+    def seal(self) -> str:
+        return os.path.join(self.root, "seal")
 
     @property
     def destination(self) -> str:
@@ -48,8 +56,13 @@ class Stage:
         return os.path.join(self.parent, f".{self.name}{MARK}old")
 
     def clear(self) -> None:
-        """Remove the stage and all in it."""
-        syscalls.remove_tree(self.root)
+        """Remove the stage and the former content. Where that fails it is left to the next writer, and said so."""
+        try:
+            syscalls.remove_tree(self.root)
+            if os.path.lexists(self.destination):
+                syscalls.remove_tree(self.old)
+        except CkptError as error:
+            _log.warning("%s: left behind (%s); the next save there removes it", self.root, error.__cause__ or error)
 
 
 @contextmanager
@@ -80,9 +93,15 @@ def _restore(stage: Stage) -> None:
 
 
 def _sweep(stage: Stage) -> None:
-    """Remove the stages of killed writers of this destination that hold no journal: nothing can go on from them."""
+    """Remove the stages of killed writers of this destination, but for those that work can go on from."""
     prefix = f".{stage.name}{MARK}stage-"
-    for name in sorted(os.listdir(stage.parent)):
-        root = os.path.join(stage.parent, name)
-        if name.startswith(prefix) and not os.path.lexists(os.path.join(root, JOURNAL)):
-            syscalls.remove_tree(root)
+    for name in syscalls.list_names(stage.parent):
+        found = Stage(stage.parent, stage.name, name.removeprefix(prefix))
+        if name.startswith(prefix) and not (os.path.lexists(found.journal) and _is_ours(found.root)):
+            syscalls.remove_tree(found.root)
+
+
+def _is_ours(root: str) -> bool:
+    """Whether a stage is a folder that this user made: others may have put anything in theirs, in a shared place."""
+    found = os.lstat(root)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()

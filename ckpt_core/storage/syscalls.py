@@ -7,10 +7,14 @@ dropped what it could not write.
 import ctypes
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from ckpt_core.errors import BudgetError, CkptError, OverwriteError, UnreachableError
+from ckpt_core.errors import BudgetError, CkptError, OverwriteError, UnreachableError, UsageError
 from ckpt_core.schema.text import printable
 
+_NEW = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
@@ -19,50 +23,35 @@ _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 def create(path: str) -> int:
     """A descriptor of a new file; the umask decides who may read it."""
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-    except OSError as error:
-        raise as_ckpt_error(error, path) from error
+    with _told(path):
+        return os.open(path, _NEW | os.O_EXCL, 0o666)
 
 
 def reopen(path: str) -> int:
-    """A descriptor of a file that an earlier, interrupted run began."""
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-    except OSError as error:
-        raise as_ckpt_error(error, path) from error
+    """A descriptor of a file that an earlier, interrupted run may have begun."""
+    with _told(path):
+        return os.open(path, _NEW, 0o666)
 
 
 def allocate(descriptor: int, size: int, path: str) -> None:
     """Reserve the space of a file, so that a full disk shows before anything is written."""
-    try:
-        if size:
-            os.posix_fallocate(descriptor, 0, size)
-        os.ftruncate(descriptor, size)
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED:
-            raise as_ckpt_error(error, path) from error
+    with _told(path):
+        try:
+            if size:
+                os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
         os.ftruncate(descriptor, size)
 
 
 def write_at(descriptor: int, data: memoryview | bytes, offset: int, path: str) -> None:
     """Write all of `data` at `offset`."""
     view = memoryview(data)
-    try:
+    with _told(path):
         while len(view):
             count = os.pwrite(descriptor, view, offset)
             view, offset = view[count:], offset + count
-    except OSError as error:
-        raise as_ckpt_error(error, path) from error
-
-
-def append(descriptor: int, data: bytes, path: str) -> None:
-    """Write at the end of a file opened for appending, and sync it."""
-    try:
-        os.write(descriptor, data)
-        os.fdatasync(descriptor)
-    except OSError as error:
-        raise as_ckpt_error(error, path) from error
 
 
 def write_file(path: str, data: bytes) -> None:
@@ -75,53 +64,65 @@ def write_file(path: str, data: bytes) -> None:
         os.close(descriptor)
 
 
+def truncate(descriptor: int, size: int, path: str) -> None:
+    """Cut off what follows the first `size` bytes."""
+    with _told(path):
+        os.ftruncate(descriptor, size)
+
+
 def sync(descriptor: int, path: str) -> None:
-    try:
+    with _told(path):
         os.fsync(descriptor)
-    except OSError as error:
-        raise as_ckpt_error(error, path) from error
 
 
 def sync_directory(path: str) -> None:
     """Make the names in a directory durable."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise as_ckpt_error(error, path) from error
+    with _told(path):
+        descriptor = os.open(path, _FOLDER)
     try:
         sync(descriptor, path)
     finally:
         os.close(descriptor)
 
 
+def sync_tree(root: str) -> None:
+    """Make the names in a directory and in all below it durable, the deepest first."""
+    for folder, _, _ in os.walk(root, topdown=False):
+        sync_directory(folder)
+
+
 def make_directory(path: str) -> None:
     """A directory that may exist already; its parent must."""
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        if os.path.islink(path) or not os.path.isdir(path):
-            raise OverwriteError(f"{printable(path)}: exists and is not a directory; choose another place") from None
-    except OSError as error:
-        raise as_ckpt_error(error, path) from error
+    with _told(path):
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            if os.path.islink(path) or not os.path.isdir(path):
+                raise OverwriteError(
+                    f"{printable(path)}: exists and is not a directory; choose another place"
+                ) from None
+
+
+def list_names(path: str) -> list[str]:
+    """Names in a directory, sorted."""
+    with _told(path):
+        return sorted(os.listdir(path))
 
 
 def rename(source: str, target: str) -> None:
-    """Give a name to what had another, in place of what has it now."""
-    try:
+    """Give a name to what had another, in place of what has it now: of directories, only of an empty one."""
+    with _told(target):
         os.rename(source, target)
-    except OSError as error:
-        raise as_ckpt_error(error, target) from error
 
 
 def rename_new(source: str, target: str) -> None:
     """Give a name that nothing has; OverwriteError where something came to have it meanwhile."""
-    code = _renameat2(source, target, _RENAME_NOREPLACE)
+    code = renameat2(source, target, _RENAME_NOREPLACE)
     if code in _UNSUPPORTED:
-        if os.path.lexists(target):
-            code = errno.EEXIST
-        else:
+        if not os.path.lexists(target):
             rename(source, target)
             return
+        code = errno.EEXIST
     if code == errno.EEXIST:
         raise OverwriteError(f"{printable(target)}: appeared while it was being written; nothing there was touched")
     if code:
@@ -130,7 +131,7 @@ def rename_new(source: str, target: str) -> None:
 
 def exchange(first: str, second: str) -> bool:
     """Exchange two names in one step; False where the filesystem cannot."""
-    code = _renameat2(first, second, _RENAME_EXCHANGE)
+    code = renameat2(first, second, _RENAME_EXCHANGE)
     if code in _UNSUPPORTED:
         return False
     if code:
@@ -138,8 +139,8 @@ def exchange(first: str, second: str) -> bool:
     return True
 
 
-def _renameat2(source: str, target: str, flags: int) -> int:
-    """The errno of renameat2; 0 where it worked, ENOSYS where the C library does not have it."""
+def renameat2(source: str, target: str, flags: int) -> int:
+    """The errno of the system call of that name; 0 where it worked, ENOSYS where the C library does not have it."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return errno.ENOSYS
@@ -149,28 +150,46 @@ def _renameat2(source: str, target: str, flags: int) -> int:
 
 def remove(path: str) -> None:
     """Remove a file; none there is well too."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise as_ckpt_error(error, path) from error
+    with _told(path):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory of ours and all in it; links in it are removed, not followed."""
+    """Remove whatever is at a path, a directory with all in it; links are removed, never followed."""
+    with _told(path):
+        _remove_below(None, path)
+
+
+def _remove_below(folder: int | None, name: str) -> None:
+    """Remove what has a name in an open folder: no link put there meanwhile leads anywhere else."""
     try:
-        with os.scandir(path) as scan:
-            items = sorted(scan, key=lambda item: item.name)
-        for item in items:
-            if item.is_dir(follow_symlinks=False):
-                remove_tree(item.path)
-            else:
-                os.unlink(item.path)
-        os.rmdir(path)
+        descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
     except FileNotFoundError:
-        pass
+        return
     except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        os.unlink(name, dir_fd=folder)
+        return
+    try:
+        for inner in sorted(os.listdir(descriptor)):
+            _remove_below(descriptor, inner)
+    finally:
+        os.close(descriptor)
+    os.rmdir(name, dir_fd=folder)
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """An OSError of the block becomes ours. Some of ours are OSErrors too: they stay."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, CkptError):
+            raise
         raise as_ckpt_error(error, path) from error
 
 
@@ -181,4 +200,6 @@ def as_ckpt_error(error: OSError, path: str) -> CkptError:
         return BudgetError(f"{name}: {reason}; free space there, or write to another disk; nothing was committed")
     if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR):
         return OverwriteError(f"{name}: {reason}; choose another place")
+    if error.errno == errno.ENAMETOOLONG:
+        return UsageError(f"{name}: {reason}; choose a shorter one")
     return UnreachableError(f"{name}: cannot be written ({reason}); nothing was committed")

@@ -7,7 +7,7 @@ from typing import Any
 
 import xxhash
 
-from ckpt_core.errors import OverwriteError, UnsupportedFormatError, UsageError
+from ckpt_core.errors import CorruptError, OverwriteError, UnsupportedFormatError, UsageError
 from ckpt_core.schema.access import Checkpoint, Target
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.manifests import Manifest
@@ -17,8 +17,9 @@ from ckpt_core.schema.progress import Progress
 from ckpt_core.schema.seals import Seal, pack
 from ckpt_core.schema.text import printable
 from ckpt_core.storage import syscalls
-from ckpt_core.storage.commit import commit_directory, commit_file
+from ckpt_core.storage.commit import name_directory, name_file, settle
 from ckpt_core.storage.execution import execute
+from ckpt_core.storage.journal import begin, belongs
 from ckpt_core.storage.stages import Stage, hold
 from ckpt_core.storage.urls import local_path
 
@@ -43,6 +44,7 @@ class LocalTarget(Target):
         self._stage = stage
         self._replace = replace
         self._resume = resume
+        self._named = False
         self._progress: Progress | None = None
 
     @property
@@ -55,44 +57,44 @@ class LocalTarget(Target):
         self._progress = progress
 
     def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
+        before = _identity(checkpoint)
         if self._resume:
-            self._begin_or_go_on(plan, checkpoint)
+            self._begin_or_go_on(digest_of_plan(plan, checkpoint), known=bool(before))
         journal = self._stage.journal if self._resume else None
         self.written = execute(plan, checkpoint, self._stage.data, journal=journal, progress=self._progress)
+        if _identity(checkpoint) != before:
+            raise CorruptError(f"{checkpoint.location}: changed while it was read; nothing was committed, try again")
         self.planned = plan
         return checkpoint.manifest
 
     def commit(self, seal: Seal) -> None:
         """Write the seal and give what is staged its name."""
-        if self.location.kind is Kind.FILE:
-            text, _ = pack(seal, apart=False)
+        one_file = self.location.kind is Kind.FILE
+        text, blocks = pack(seal, apart=not one_file)
+        if one_file:
             _write_anew(self.staged + FILE_SUFFIX, text)
-            commit_file(self._stage, replace=self._replace)
         else:
-            text, blocks = pack(seal, apart=True)
             _write_anew(os.path.join(self._stage.data, BLOCKS), blocks)
             _write_anew(os.path.join(self._stage.data, DIRECTORY_SEAL), text)
-            commit_directory(self._stage, replace=self._replace)
+        name = name_file if one_file else name_directory
+        name(self._stage, replace=self._replace)
+        self._named = True
+        settle(self._stage, seal=one_file)
 
-    def drop(self) -> None:
-        """Remove the stage, unless work can go on from it."""
-        if not os.path.lexists(self._stage.journal):
+    def drop(self, *, entirely: bool = False) -> None:
+        """Remove the stage; not where work can go on from it, unless `entirely`, and not once it was given its name."""
+        if not self._named and (entirely or not os.path.lexists(self._stage.journal)):
             self._stage.clear()
 
-    def _begin_or_go_on(self, plan: WritePlan, checkpoint: Checkpoint) -> None:
-        """Empty a stage that was begun for another plan or another source; one of the same is gone on with."""
-        path = os.path.join(self._stage.root, "plan")
-        now = digest_of_plan(plan, checkpoint).encode()
-        try:
-            with open(path, "rb") as file:
-                before = file.read()
-        except FileNotFoundError:
-            before = b""
-        if before != now:
-            syscalls.remove(self._stage.journal)
-            syscalls.remove_tree(self._stage.data)
-            syscalls.make_directory(self._stage.data)
-            _write_anew(path, now)
+    def _begin_or_go_on(self, digest: str, *, known: bool) -> None:
+        """Go on with a stage of the same work; empty one of another, or of a source that cannot be told again."""
+        if known and belongs(self._stage.journal, digest):
+            return
+        syscalls.remove(self._stage.journal)
+        syscalls.sync_directory(self._stage.root)
+        syscalls.remove_tree(self._stage.data)
+        syscalls.make_directory(self._stage.data)
+        begin(self._stage.journal, digest)
 
 
 @contextmanager
@@ -130,6 +132,9 @@ def open_target(
         target = LocalTarget(location, stage, format=format, options=options or {}, replace=replace, resume=resume)
         try:
             yield target
+        except CorruptError:
+            target.drop(entirely=True)  # going on from it would end here again
+            raise
         finally:
             target.drop()
 
@@ -147,11 +152,27 @@ def refuse_overlap(ref: str, inputs: Mapping[str, str]) -> None:
     path = local_path(ref)
     if path is None:
         return
-    target = os.path.realpath(path)
+    target = _with_parents(path)
     for place, what in inputs.items():
-        source = os.path.realpath(place)
-        if target == source or target.startswith(source + os.sep) or source.startswith(target + os.sep):
+        source = _with_parents(place)
+        if target[0] in source or source[0] in target:
             raise OverwriteError(f"{printable(ref)}: would overwrite {what} ({printable(place)}); choose another place")
+
+
+def _with_parents(path: str) -> list[object]:
+    """What a path leads to, and each folder above: by device and number where it exists, else by its name."""
+    places: list[object] = []
+    real = os.path.realpath(path)
+    while True:
+        try:
+            found = os.stat(real)
+            places.append((found.st_dev, found.st_ino))
+        except OSError:
+            places.append(real)
+        above = os.path.dirname(real)
+        if above == real:
+            return places
+        real = above
 
 
 def digest_of_plan(plan: WritePlan, checkpoint: Checkpoint) -> str:
@@ -179,16 +200,29 @@ def _describe(section: Literal | TensorBytes | LateBytes | AssetBytes) -> bytes:
 
 def _settled(path: str) -> tuple[str, str]:
     """Parent and name of a destination, its links followed: what is at the end of them is what is written."""
-    real = os.path.realpath(path)
-    parent, name = os.path.split(real)
-    if not name:
-        raise UsageError(f"{printable(path)}: not a place to write to; name a file or directory")
-    if not os.path.isdir(parent):
-        try:
-            os.makedirs(parent, exist_ok=True)
-        except OSError as error:
-            raise syscalls.as_ckpt_error(error, parent) from error
+    parent, name = os.path.split(os.path.realpath(path))
+    if not path or not name:
+        raise UsageError(f"{printable(path) or 'an empty name'}: not a place to write to; name a file or directory")
+    _make_parents(parent)
     return parent, name
+
+
+def _make_parents(folder: str) -> None:
+    """Make a folder and those above it that are missing, each durable."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    _make_parents(above)
+    syscalls.make_directory(folder)
+    syscalls.sync_directory(above)
+
+
+def _identity(checkpoint: Checkpoint) -> str:
+    """What the checkpoint is read from, at this moment; CorruptError where that is gone."""
+    try:
+        return checkpoint.identity()
+    except FileNotFoundError as error:
+        raise CorruptError(f"{checkpoint.location}: {printable(str(error.filename))} is gone") from error
 
 
 def _refuse_existing(path: str, kind: Kind, replace: bool) -> None:
