@@ -10,7 +10,8 @@
             return folder / "x.npy" # what a person would type
 
 Every test of the kit then runs against your format: it reads what was written, byte for byte, reads no tensor to open
-it, claims nothing foreign, reports damage, runs nothing that a file asks for, and keeps `ckpt` fast to start.
+it, claims nothing foreign, reports damage, and keeps `ckpt` fast to start. Where the format writes (`Format.writes`),
+they save samples with it too, read them back, and break the write off midway.
 Needs pytest (`pip install ckpt-core[testing]`).
 """
 

@@ -2,69 +2,22 @@
 
 import subprocess
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 import ckpt_core
 from ckpt_core.errors import CkptError
-from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
-from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.findings import Depth
-from ckpt_core.testing.samples import BYTE_DTYPES, Sample, every_dtype, every_shape, odd_names, plain
+from ckpt_core.testing.samples import every_dtype, every_shape, odd_names, plain
+from ckpt_core.testing.write_tests import WriteTests
 from ckpt_core.verbs.opening import find
 
 _HEAVY = ("torch", "numpy", "fsspec", "s3fs", "gcsfs", "wandb", "transformers")
 
 
-class FormatTests(ABC):
-    """Subclass it, name the format, and write a sample.
-
-    Attributes:
-        format: The format's name.
-        plugin_module: The module that is your plugin's entry point, for the test that importing it stays light.
-        dtypes: Element types the format can hold.
-        component: The component its tensors are read into.
-    """
-
-    format: str
-    plugin_module: str | None = None
-    dtypes: Collection[DType] = BYTE_DTYPES
-    component = "model"
-
-    @abstractmethod
-    def write(self, folder: Path, sample: Sample) -> Path:
-        """Write a sample in your format, with other software than the plugin, under an empty folder.
-
-        Returns:
-            What a person would name: a file or a directory.
-        """
-
-    def name_of(self, name: str) -> str:
-        """The name under which the format keeps a tensor; override it where the format cannot keep every name."""
-        return name
-
-    def manager(self) -> CkptPluginManager:
-        """The plugin manager; override it to register a plugin that is not installed."""
-        return get_plugin_manager()
-
-    def open(self, place: Path) -> StoredCheckpoint:
-        return ckpt_core.load(str(place), manager=self.manager())
-
-    def check_sample(self, folder: Path, sample: Sample) -> None:
-        """Every tensor of the sample is read as it was written, type, shape and bytes, and nothing besides."""
-        checkpoint = self.open(self.write(folder, sample))
-        table = checkpoint.component(self.component).tensors
-        assert set(table) == {self.name_of(name) for name in sample.tensors}
-        for name, tensor in sample.tensors.items():
-            entry = table[self.name_of(name)]
-            assert (entry.dtype, entry.shape) == (tensor.dtype, tensor.shape), name
-            assert bytes(checkpoint.read(self.component, self.name_of(name))) == tensor.data, name
-            outline = table.outline(self.name_of(name))
-            assert (outline.dtype, outline.shape, outline.nbytes) == (entry.dtype, entry.shape, entry.nbytes), name
+class FormatTests(WriteTests):
+    """Subclass it, name the format, and write a sample."""
 
     def test_reads_every_dtype(self, tmp_path: Path) -> None:
         self.check_sample(tmp_path, every_dtype(self.dtypes))

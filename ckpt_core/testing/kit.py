@@ -1,0 +1,62 @@
+"""What every test of the kit needs: the format, how a sample of it is made, how it is opened and compared."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from pathlib import Path
+
+import ckpt_core
+from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.dtypes import DType
+from ckpt_core.testing.samples import BYTE_DTYPES, Sample
+
+
+class FormatKit(ABC):
+    """A format under test.
+
+    Attributes:
+        format: The format's name.
+        plugin_module: The module that is your plugin's entry point, for the test that importing it stays light.
+        dtypes: Element types the format can hold.
+        component: The component its tensors are read into.
+    """
+
+    format: str
+    plugin_module: str | None = None
+    dtypes: Collection[DType] = BYTE_DTYPES
+    component = "model"
+
+    @abstractmethod
+    def write(self, folder: Path, sample: Sample) -> Path:
+        """Write a sample in your format, with other software than the plugin, under an empty folder.
+
+        Returns:
+            What a person would name: a file or a directory.
+        """
+
+    def name_of(self, name: str) -> str:
+        """The name under which the format keeps a tensor; override it where the format cannot keep every name."""
+        return name
+
+    def manager(self) -> CkptPluginManager:
+        """The plugin manager; override it to register a plugin that is not installed."""
+        return get_plugin_manager()
+
+    def open(self, place: Path) -> StoredCheckpoint:
+        return ckpt_core.load(str(place), manager=self.manager())
+
+    def check_sample(self, folder: Path, sample: Sample) -> None:
+        """Every tensor of the sample is read as it was written, type, shape and bytes, and nothing besides."""
+        self.check_place(self.write(folder, sample), sample)
+
+    def check_place(self, place: Path, sample: Sample) -> None:
+        """What is there holds the tensors of the sample, and nothing besides."""
+        checkpoint = self.open(place)
+        table = checkpoint.component(self.component).tensors
+        assert set(table) == {self.name_of(name) for name in sample.tensors}
+        for name, tensor in sample.tensors.items():
+            entry = table[self.name_of(name)]
+            assert (entry.dtype, entry.shape) == (tensor.dtype, tensor.shape), name
+            assert bytes(checkpoint.read(self.component, self.name_of(name))) == tensor.data, name
+            outline = table.outline(self.name_of(name))
+            assert (outline.dtype, outline.shape, outline.nbytes) == (entry.dtype, entry.shape, entry.nbytes), name
