@@ -1,25 +1,26 @@
 """Whether an index, the names of shards and what is in them agree: one error or finding for each way they do not."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ckpt_core import CorruptError, Files, Finding, Severity, printable
 from ckpt_hf.index import Index
 from ckpt_hf.names import WeightName, parse
 
 _SHOWN = 20
-"""Tensors of one file that a kind of finding names one by one; the rest are counted."""
+"""Tensors of one file, or files, that a kind of finding names one by one; the rest are counted."""
 
 
-def missing(files: Files, name: str, tensors: int) -> CorruptError:
-    """HF001: a file of the index is not among those listed; `tensors` of it are lost."""
-    why = files.skipped.get(name)
-    reason = f"it was left out of the listing: {why}" if why else "it is missing"
-    return CorruptError(
-        f"{printable(name)}: the index names this file for {tensors} tensors, and {reason}",
-        code="HF001",
-        path=name,
-        hint="copy it from where the checkpoint came from",
-    )
+def missing(files: Files, index: Index, names: Sequence[str]) -> Iterator[CorruptError]:
+    """HF001: files of the index that are not among those listed."""
+    hint = "copy it from where the checkpoint came from"
+    for name in names[:_SHOWN]:
+        why = files.skipped.get(name)
+        reason = f"it was left out of the listing: {why}" if why else "it is missing"
+        message = f"{printable(name)}: the index names this file for {len(index.shards[name])} tensors, and {reason}"
+        yield CorruptError(message, code="HF001", path=name, hint=hint)
+    if len(names) > _SHOWN:
+        message = f"{printable(index.path)}: {len(names) - _SHOWN} more files that it names are missing"
+        yield CorruptError(message, code="HF001", path=index.path)
 
 
 def lacking(index: Index, path: str, held: Collection[str], wanted: Sequence[str]) -> Iterator[CorruptError]:
@@ -35,7 +36,7 @@ def lacking(index: Index, path: str, held: Collection[str], wanted: Sequence[str
         yield CorruptError(message, code="HF002", path=path)
 
 
-def unnamed(index: Index, path: str, held: Collection[str]) -> Iterator[Finding]:
+def unnamed(index: Index, path: str, held: Iterable[str]) -> Iterator[Finding]:
     """HF003: tensors that the index does not know in any file."""
     named = index.weight_map
     extra = [tensor for tensor in held if tensor not in named]

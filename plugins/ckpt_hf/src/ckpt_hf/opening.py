@@ -24,7 +24,7 @@ CONFIG = "config.json"
 MAX_CONFIG = 16 << 20
 """Bytes of a config that are read: the largest there are (label maps of 20,000 classes) have less than two million."""
 
-_SEALS = ("ckpt.manifest.json", "ckpt.blocks")
+SEALS = ("ckpt.manifest.json", "ckpt.blocks")
 """Written about a directory, not part of what it holds."""
 
 _TOOLS = (".git", ".cache")
@@ -86,17 +86,18 @@ def read_config(files: Files) -> tuple[dict[str, Any] | None, list[Finding]]:
 def assets_of(files: Files) -> list[Asset]:
     """Every file that is carried along: all but weights, seals, tools' own folders and checkpoints further down."""
     folders = {path.partition("/")[0] for path in files.entries if "/" in path}
-    holding_weights = {path.partition("/")[0] for path in files.entries if "/" in path and _is_weight(path)}
+    holding_weights = {path.partition("/")[0] for path in files.entries if "/" in path and is_weight(path)}
     checkpoints = {folder for folder in folders if step_of(folder) is not None}
     left_out = {*_TOOLS, *holding_weights, *checkpoints}
     return [
         Asset(path, entry.size)
         for path, entry in files.entries.items()
-        if not _is_weight(path) and path not in _SEALS and path.partition("/")[0] not in left_out
+        if not is_weight(path) and path not in SEALS and path.partition("/")[0] not in left_out
     ]
 
 
-def _is_weight(path: str) -> bool:
+def is_weight(path: str) -> bool:
+    """Whether a file is one of a model's weights, or their index, in whatever folder it lies."""
     return parse(path.rpartition("/")[2]) is not None
 
 

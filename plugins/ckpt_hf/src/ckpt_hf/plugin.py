@@ -1,12 +1,22 @@
-"""The hooks: Hugging Face model directories found, read and checked. Heavy modules are imported when asked for."""
+"""The hooks: Hugging Face model directories found, read, written, checked. Heavy modules are imported when needed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ckpt_core import Format, FormatOption, hookimpl
+from ckpt_core import Format, FormatOption, Kind, hookimpl
 
 if TYPE_CHECKING:
-    from ckpt_core import Checkpoint, Files, Finding, FormatMatch, LoadRequest, StoredCheckpoint, VerifyRequest
+    from ckpt_core import (
+        Checkpoint,
+        Files,
+        Finding,
+        FormatMatch,
+        LoadRequest,
+        Manifest,
+        StoredCheckpoint,
+        Target,
+        VerifyRequest,
+    )
 
 
 @hookimpl
@@ -15,13 +25,20 @@ def formats() -> tuple[Format, ...]:
         Format(
             "hf",
             "a Hugging Face model directory: config.json and one file, or shards and an index, .safetensors or .bin",
-            options=(FormatOption("variant", "weights of this variant: fp16 for model.fp16.safetensors"),),
+            options=(
+                FormatOption("variant", "read the weights of this variant: fp16 for model.fp16.safetensors"),
+                FormatOption("max_shard_size", "write shards of at most this: 5GB, 200MB, 1GiB; 50GB by default"),
+                FormatOption("weights", "write safetensors (the default) or bin"),
+            ),
+            writes=Kind.DIRECTORY,
         ),
     )
 
 
 @hookimpl
-def detect_format(files: "Files") -> "Iterator[FormatMatch]":
+def detect_format(files: "Files") -> "Iterable[FormatMatch]":
+    if files.location.kind is Kind.FILE:
+        return ()
     from ckpt_hf.detection import find_models
 
     return find_models(files)
@@ -32,6 +49,13 @@ def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "Store
     from ckpt_hf.opening import open_model
 
     return open_model(files, match, request)
+
+
+@hookimpl
+def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
+    from ckpt_hf.writing import save_model
+
+    return save_model(checkpoint, target)
 
 
 @hookimpl

@@ -46,6 +46,13 @@ class Shard:
     metadata: Mapping[str, str]
     torch: "TorchFile | None" = None
 
+    @property
+    def stored(self) -> Iterable[str]:
+        """The names that have bytes of their own in the file: an index needs to name no other."""
+        if self.torch is not None:
+            return self.tensors
+        return [name for name, outline in self.tensors.outlines() if outline.alias_of is None]
+
 
 @dataclass(slots=True)
 class Weights:
@@ -171,16 +178,16 @@ def _read_indexed(files: Files, path: str, found: Weights) -> None:
     found.index = index
     found.errors.extend(unsafe_names(index))
     _fetch_heads(files, filter(is_plain, index.shards))
-    for name, tensors in index.shards.items():
-        if not is_plain(name):
-            continue
+    plain = [name for name in index.shards if is_plain(name)]
+    found.errors.extend(missing(files, index, [name for name in plain if name not in files.entries]))
+    for name in plain:
         if name not in files.entries:
-            found.errors.append(missing(files, name, len(tensors)))
             continue
+        tensors = index.shards[name]
         shard = _open(files, name, found)
         if shard is not None:
             found.errors.extend(lacking(index, shard.path, shard.tensors, tensors))
-            found.findings.extend(unnamed(index, shard.path, shard.tensors))
+            found.findings.extend(unnamed(index, shard.path, shard.stored))
     found.findings.extend(left_out_numbers(index))
 
 
