@@ -3,15 +3,27 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ckpt_core import Format, hookimpl
+from ckpt_core import Format, Kind, hookimpl
 
 if TYPE_CHECKING:
-    from ckpt_core import Candidate, Checkpoint, Files, Finding, FormatMatch, Query, StoredCheckpoint, VerifyRequest
+    from ckpt_core import (
+        Candidate,
+        Checkpoint,
+        Files,
+        Finding,
+        FormatMatch,
+        Manifest,
+        Query,
+        StoredCheckpoint,
+        Target,
+        VerifyRequest,
+    )
 
 
 @hookimpl
 def formats() -> tuple[Format, ...]:
-    return (Format("minillm", "weights of a MiniLLM or minimind stage: {stage}_{hidden_size}[_moe].pth", base="torch"),)
+    summary = "weights of a MiniLLM or minimind stage: {stage}_{hidden_size}[_moe].pth"
+    return (Format("minillm", summary, base="torch", writes=Kind.FILE),)
 
 
 @hookimpl
@@ -37,6 +49,13 @@ def load(files: "Files", match: "FormatMatch") -> "StoredCheckpoint":
     from ckpt_minillm.weights import read_weights
 
     return read_weights(files, match)
+
+
+@hookimpl
+def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
+    from ckpt_minillm.writing import save_weights
+
+    return save_weights(checkpoint, target)
 
 
 @hookimpl
