@@ -77,4 +77,4 @@ def test_the_example_passes_the_conformance_kit(installed, tmp_path):
     shutil.copy(EXAMPLE / "test_ckpt_npy.py", tmp_path)
     done = run(installed, tmp_path, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_ckpt_npy.py")
     assert done.returncode == 0, done.stdout
-    assert re.search(r"\b10 passed, 1 skipped", done.stdout), done.stdout
+    assert int(re.search(r"\b(\d+) passed", done.stdout)[1]) >= 10, done.stdout
