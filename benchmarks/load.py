@@ -21,7 +21,7 @@ torch.save(small, folder + "/small.pth")
 
 
 def main(layers: int = 16) -> None:
-    """Measure on a model of `layers` × 64 MiB."""
+    """Measure on a model of `layers` times 64 MiB."""
     with tempfile.TemporaryDirectory() as folder:
         import subprocess
 
@@ -58,13 +58,19 @@ def _whole(folder: str, size: int) -> None:
     )
     seconds = {name: result.seconds for name, result in done.items()}
     report(
-        "load mapped, warm", seconds["mapped"], {n: seconds[n] for n in ("load_file", "torch.load(mmap)")},
-        {"load_file": 0.8}, anonymous_bytes=done["mapped"].anonymous,
+        "load mapped, warm",
+        seconds["mapped"],
+        {n: seconds[n] for n in ("load_file", "torch.load(mmap)")},
+        {"load_file": 0.8},
+        anonymous_bytes=done["mapped"].anonymous,
     )
     for job in ("owned", "owned .pth"):
         report(
-            f"load {job}, warm", seconds[job], {n: seconds[n] for n in ("load_file", "load_file to owned", "torch.load")},
-            {"load_file to owned": 0.3, "torch.load": 0.25}, anonymous_bytes=done[job].anonymous,
+            f"load {job}, warm",
+            seconds[job],
+            {n: seconds[n] for n in ("load_file", "load_file to owned", "torch.load")},
+            {"load_file to owned": 0.3, "torch.load": 0.25},
+            anonymous_bytes=done[job].anonymous,
         )
 
 
@@ -99,8 +105,11 @@ def _cast(folder: str, size: int) -> None:
         prime=2 * size,
     )
     report(
-        "load with a cast", done["ours"].seconds, {"load_file + .to()": done["load_file + .to()"].seconds},
-        {"load_file + .to()": 0.5}, anonymous_bytes=done["ours"].anonymous,
+        "load with a cast",
+        done["ours"].seconds,
+        {"load_file + .to()": done["load_file + .to()"].seconds},
+        {"load_file + .to()": 0.5},
+        anonymous_bytes=done["ours"].anonymous,
     )
 
 

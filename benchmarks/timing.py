@@ -65,7 +65,7 @@ def _run(setup: str, code: str, prime: int) -> Result:
         "if 'check' in globals(): check()\n"
         "print(_seconds, _after - _before)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"a method failed:\n{code}\n{done.stderr}")
     seconds, grown = done.stdout.split()[-2:]
@@ -79,7 +79,7 @@ def command(argv: list[str], *, rounds: int = 15) -> float:
     best = float("inf")
     for _ in range(rounds):
         start = time.perf_counter()
-        subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
+        subprocess.run(argv, capture_output=True, check=True)
         best = min(best, time.perf_counter() - start)
     return best
 

@@ -19,11 +19,15 @@ from ckpt_core.schema.own_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.ranges import check_budget, check_range, ends_early, gone, not_listed
+from ckpt_core.storage.workers import check_stop
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 _KEPT_OPEN = 64
 """Files a listing keeps open: enough for the shards of most checkpoints, far below the 1024 that a process may open."""
+
+_READ_AT_ONCE = 64 << 20
+"""Bytes of one read: a worker that is told to stop does so between two."""
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
@@ -298,8 +302,9 @@ def fill(descriptor: int, shown: str, offset: int, out: memoryview) -> None:
     """Read until `out` is full; CorruptError where the file ends first."""
     done = 0
     while done < len(out):
+        check_stop()
         try:
-            count = os.preadv(descriptor, [out[done : done + (1 << 30)]], offset + done)
+            count = os.preadv(descriptor, [out[done : done + _READ_AT_ONCE]], offset + done)
         except OSError as error:
             raise _unreachable(shown, error) from error
         if not count:

@@ -1,13 +1,27 @@
 """Work shared out among threads: each gets one contiguous stretch, since interleaved reads defeat readahead."""
 
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from ckpt_core import knobs
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_current = threading.local()
+
+
+class StoppedError(Exception):
+    """Ends a worker whose fellow has failed, or whose caller was interrupted."""
+
+
+def check_stop() -> None:
+    """Called between two reads: ends the worker that no one waits for any more. Does nothing elsewhere."""
+    stop = getattr(_current, "stop", None)
+    if stop is not None and stop.is_set():
+        raise StoppedError
 
 
 def stretches(items: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
@@ -24,8 +38,26 @@ def stretches(items: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
 
 
 def run(work: Callable[[list[T]], R], shares: Sequence[list[T]]) -> list[R]:
-    """What `work` makes of each share, one thread each; the first error is raised after all have ended."""
+    """What `work` makes of each share, one thread each.
+
+    Where one fails, or the caller is interrupted, the others end at their next read, and the first error is raised.
+    """
     if len(shares) <= 1:
         return [work(share) for share in shares]
+    stop = threading.Event()
+
+    def guarded(share: list[T]) -> R:
+        _current.stop = stop
+        return work(share)
+
     with ThreadPoolExecutor(len(shares)) as pool:
-        return list(pool.map(work, shares))
+        futures = [pool.submit(guarded, share) for share in shares]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            stop.set()
+    failed = [error for future in done if (error := future.exception()) is not None]
+    for error in failed:
+        if not isinstance(error, StoppedError):
+            raise error
+    return [future.result() for future in futures]
