@@ -87,7 +87,7 @@ def pack(seal: Seal, *, apart: bool) -> tuple[bytes, bytes]:
         },
         "provenance": dict(seal.provenance),
     }
-    return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n", blocks
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n", blocks
 
 
 def unpack(text: bytes, blocks: bytes | None, *, path: str) -> Seal:
