@@ -53,7 +53,39 @@ _CONSTANTS = re.compile(
     r"|torch\.nn\.functional\.\w+"
 )
 
-_PYTHON2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+# Packages and functions that exist to run code, install it or unpickle it, and that many machines have.
+_RUN_CODE = re.compile(
+    r"(IPython|_interp\w+|_xx\w+|cloudpickle|dill|pip|pkg_resources|setuptools)\..*"
+    r"|(joblib|jsonpickle|pandas|ruamel|yaml)(\.\w+)*\._*(load|loads|\w+_load|read_pickle|eval)"
+    r"|.*\.(CDLL|CodeType|FunctionType|LambdaType|Popen|PyDLL)"
+)
+# Classes that torch's and numpy's modules have, or import, and that start programs, write files, connect or compile.
+_ACTIVE_CLASSES = frozenset(
+    [
+        "BuildExtension",
+        "CompilationUnit",
+        "ExecutionTraceObserver",
+        "FileStore",
+        "MethodType",
+        "ModuleType",
+        "PackageExporter",
+        "PackageImporter",
+        "Pool",
+        "Process",
+        "ProcessPoolExecutor",
+        "PyTorchFileReader",
+        "PyTorchFileWriter",
+        "ScriptModuleSerializer",
+        "SummaryWriter",
+        "TCPStore",
+        "Thread",
+        "ThreadPool",
+        "ThreadPoolExecutor",
+        "Timer",
+    ]
+)
+# A dotted name within a module is a class in a class; anything else on the way is a module or a method.
+_NESTED_CLASS = re.compile(r"_*[A-Z]\w*(\._*[A-Z]\w*)*")
 
 
 class Verdict(Enum):
@@ -64,11 +96,20 @@ class Verdict(Enum):
 
 def canonical(module: str, name: str) -> str:
     """The full name, under the module's name in Python 3."""
-    return f"{_PYTHON2.get(module, module)}.{name}"
+    from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+
+    if (module, name) in NAME_MAPPING:
+        module, name = NAME_MAPPING[module, name]
+    return f"{IMPORT_MAPPING.get(module, module)}.{name}"
 
 
-def judge(full_name: str) -> Verdict:
-    """What to make of a full dotted name."""
+def judge(full_name: str, name: str = "") -> Verdict:
+    """What to make of a full dotted name; `name` is the part that is looked up within the module, "" for the last."""
+    name = name or full_name.rpartition(".")[2]
+    if "." in name and not _NESTED_CLASS.fullmatch(name):
+        return Verdict.UNSAFE
+    if _RUN_CODE.fullmatch(full_name) or (name in _ACTIVE_CLASSES and _DATA_MODULES.fullmatch(full_name)):
+        return Verdict.UNSAFE
     if full_name in _BENIGN or _DATA_MODULES.fullmatch(full_name) or _CONSTANTS.fullmatch(full_name):
         return Verdict.BENIGN
     top = full_name.partition(".")[0]

@@ -16,6 +16,8 @@ from ckpt_core.codecs.pickle_opcodes import (
     GLOBAL,
     LINES,
     LONG4,
+    MANY,
+    MANY_TOKENS,
     OPERANDS,
     REWRITTEN,
     SIZED,
@@ -209,7 +211,7 @@ class _Walk:
         match, position, count = runs(_LARGEST_MEMO >> 16, tensors=False), self.start, 0
         while True:
             end = match(self.data, position).end()  # type: ignore[union-attr]  # an empty run matches
-            count += TOKEN.subn(b"", self.data[position:end])[1]
+            count += _count(self.data[position:end])
             opcode = self.data[end]
             if opcode == STOP:
                 return count
@@ -241,3 +243,11 @@ class _Walk:
             code="PK001",
             path=self.path,
         )
+
+
+def _count(opcodes: bytes) -> int:
+    """The number of opcodes in a run of small ones."""
+    count = at = 0
+    for many in MANY_TOKENS.finditer(opcodes):
+        count, at = count + MANY, many.end()
+    return count + TOKEN.subn(b"", opcodes[at:])[1]

@@ -69,7 +69,10 @@ def settle(value: Any, *, path: str, stream_bytes: int) -> Tree:
     """
     visits = max(_LEAST_VISITS, min(stream_bytes, knobs.header_limit() // _BYTES_PER_VISIT))
     walk = _Walk(path, visits)
-    walk.tree.root = walk.value(value, "", 0)
+    try:
+        walk.tree.root = walk.value(value, "", 0)
+    except RecursionError:  # an object takes several frames a level, and the caller may stand deep already
+        raise walk.refused("", _DEEPEST + 1) from None
     return walk.tree
 
 
@@ -105,13 +108,13 @@ class _Walk:
                 self.visits -= len(value) >> 6
             return value  # type: ignore[no-any-return]  # a leaf is State
         if depth > _DEEPEST or self.visits < 0 or len(name) > _LONGEST_NAME:
-            raise self._refused(name, depth)
+            raise self.refused(name, depth)
         handler = self._by_type.get(kind)
         if handler is not None:
             return handler(value, name, depth)
         return self._other(value, name, depth)
 
-    def _refused(self, name: str, depth: int) -> CkptError:
+    def refused(self, name: str, depth: int) -> CkptError:
         where = f"{printable(self.path)}: {printable(name, 80)!r}"
         if depth > _DEEPEST:
             reason = f"nested deeper than {_DEEPEST} levels, or in itself"

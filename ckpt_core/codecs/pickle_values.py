@@ -116,7 +116,7 @@ class _Unpickler(pickle.Unpickler):
         full_name = canonical(module, name)
         known = self._known.get(full_name)
         if full_name not in self.names:
-            self._judge(full_name, known is not None)
+            self._judge(full_name, name, known is not None)
             if len(self.names) > _MOST_NAMES:
                 raise MemoryError(f"more than {_MOST_NAMES} different names")
         if known is None:
@@ -141,8 +141,8 @@ class _Unpickler(pickle.Unpickler):
                 raise ValueError(f"storage {record.key} is said to have two sizes")
         return record
 
-    def _judge(self, full_name: str, known: bool) -> None:
-        self.names[full_name] = Verdict.BENIGN if known else judge(full_name)
+    def _judge(self, full_name: str, name: str, known: bool) -> None:
+        self.names[full_name] = Verdict.BENIGN if known else judge(full_name, name)
         if self.names[full_name] is Verdict.UNSAFE:
             raise UnsafeContentError(
                 f"{printable(self.path)}: asks for {printable(full_name)}, which would run code when unpickled; "

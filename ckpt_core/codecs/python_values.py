@@ -7,6 +7,9 @@ from typing import Any
 
 from ckpt_core.codecs.pickle_records import AttributedDict, Budget, Recorded, SafeDict
 
+# What a pair of a dict takes in memory, and in time what copying so many bytes takes.
+_BYTES_PER_PAIR = 128
+
 
 def python_factories(budget: Budget) -> dict[str, Any]:
     """What stands for the constructors of Python's own types, by full name."""
@@ -49,7 +52,7 @@ def python_factories(budget: Budget) -> dict[str, Any]:
 def _fill(made: SafeDict, pairs: Any, budget: Budget) -> None:
     if type(pairs) not in (tuple, list) and not isinstance(pairs, SafeDict):
         raise TypeError("a dict made of something that has no pairs")
-    budget.copy(16 * len(pairs))
+    budget.copy(_BYTES_PER_PAIR * len(pairs))
     for key, value in pairs.items() if isinstance(pairs, SafeDict) else pairs:
         made[key] = value
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+from ckpt_core import knobs
 from ckpt_core.codecs.pickle_records import StorageRecord, TensorRecord
-from ckpt_core.errors import CorruptError
+from ckpt_core.errors import BudgetError, CorruptError
 from ckpt_core.schema.tensors import (
     RAW,
     ByteRange,
@@ -18,6 +19,8 @@ from ckpt_core.schema.tensors import (
 from ckpt_core.schema.text import printable
 
 _LARGEST = 1 << 63
+# Views that share a storage seldom amount to more than two or three times its bytes.
+_MOST_REPEATED = 16
 _BIG_ENDIAN = Encoding(little_endian=False)
 
 Row = Outline | TensorEntry
@@ -45,9 +48,11 @@ def tensor_table(
 
     Raises:
         CorruptError: TF002, a tensor reaches outside of its storage; TF003, there is no such storage.
+        BudgetError: PK002, its tensors repeat the same bytes so often that the whole is too large.
     """
     builder = _Builder(path, place, little_endian)
     rows: dict[str, Row] = {name: builder.row(name, tensor) for name, tensor in tensors.items()}
+    builder.check_total()
     return TensorTable(rows, entry=_entry, outline=_outline)
 
 
@@ -57,6 +62,8 @@ class _Builder:
         self.place = place
         self.little_endian = little_endian
         self._extents: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[bool, int, int]] = {}
+        self._logical = 0
+        self._stored: dict[int, int] = {}
         self._first: dict[tuple[int, str, tuple[int, ...], tuple[int, ...]], str] = {}
 
     def row(self, name: str, tensor: TensorRecord) -> Row:
@@ -75,6 +82,9 @@ class _Builder:
             )
         alias = self._first.setdefault((start + begin, dtype.code, shape, strides), name)
         alias_of = None if alias == name else alias
+        if alias_of is None:
+            self._logical += dtype.nbytes(numel)
+            self._stored[start] = length
         swapped = not self.little_endian and dtype.itemsize != 1
         if plain and not swapped:
             return Outline(dtype, shape, self.path, start + begin, alias_of)
@@ -82,6 +92,17 @@ class _Builder:
         encoding = _BIG_ENDIAN if swapped else RAW
         chunk = Chunk((0,) * len(shape), shape, stored, None if plain else strides, encoding)
         return TensorEntry(dtype, shape, (chunk,), alias_of)
+
+    def check_total(self) -> None:
+        """Broadcasts and overlapping views are a few bytes in the file, and any number of them when they are read."""
+        most = knobs.header_limit() + _MOST_REPEATED * sum(self._stored.values())
+        if self._logical > most:
+            raise BudgetError(
+                f"{printable(self.path)}: its tensors repeat the same bytes up to {self._logical} bytes in all; "
+                "raise CKPT_HEADER_LIMIT if you trust the file",
+                code="PK002",
+                path=self.path,
+            )
 
     def _storage(self, name: str, storage: StorageRecord) -> tuple[int, int]:
         try:

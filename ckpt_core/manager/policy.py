@@ -74,7 +74,8 @@ def resolve(query: Query, candidates: Iterable[Candidate], *, notes: Sequence[st
     attempts: list[Attempt] = []
     location: Location | None = None
     for index, candidate in enumerate(ordered):
-        attempt, location = _probe(candidate, query.member)
+        # A file may have a # in its name: what was asked for whole has no member.
+        attempt, location = _probe(candidate, None if candidate.url == query.ref else query.member)
         attempts.append(attempt)
         stuck = attempt.outcome is Outcome.UNREACHABLE or (candidate.required and location is None)
         if location is not None or stuck:

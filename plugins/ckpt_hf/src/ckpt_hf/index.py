@@ -15,6 +15,9 @@ from ckpt_core.codecs.lookalikes import impostor
 _LONGEST_NAME = 255
 """Bytes of a file name on the file systems there are."""
 
+_MOST_SHARDS = 10_000
+"""The largest models have some hundreds of files."""
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -56,6 +59,8 @@ def read_index(files: Files, path: str) -> Index:
     shards: dict[str, list[str]] = {}
     for tensor, shard in weight_map.items():
         shards.setdefault(shard, []).append(tensor)
+    if len(shards) > _MOST_SHARDS:
+        raise _unreadable(path, f"weight_map names {len(shards)} files, more than a model has ({_MOST_SHARDS})")
     return Index(path, metadata, weight_map, {shard: tuple(tensors) for shard, tensors in shards.items()})
 
 
