@@ -1,0 +1,42 @@
+"""Numbers out of bytes equal torch's, for every type and every 8- and 16-bit pattern."""
+
+import numpy as np
+import pytest
+import torch
+
+from ckpt_core import DType
+from ckpt_core.reading.torch_tensors import torch_dtype
+from ckpt_core.reading.values import NonFinite, as_numbers
+
+EIGHT = [DType.F8_E4M3, DType.F8_E5M2, DType.F8_E4M3FNUZ, DType.F8_E5M2FNUZ, DType.F8_E8M0]
+
+
+@pytest.mark.parametrize("dtype", [*EIGHT, DType.F16, DType.BF16])
+def test_every_pattern_is_the_number_torch_reads(dtype):
+    bits = torch.arange(1 << dtype.bits).to(torch.uint8 if dtype.bits == 8 else torch.uint16)
+    data = memoryview(bits.numpy()).cast("B")
+    expected = bits.view(torch_dtype(dtype)).float().numpy()
+    np.testing.assert_array_equal(as_numbers(data, dtype).astype(np.float32), expected)
+    counts = NonFinite(dtype)
+    counts.update(data)
+    assert (counts.nan, counts.inf) == (int(np.isnan(expected).sum()), int(np.isinf(expected).sum()))
+
+
+@pytest.mark.parametrize("dtype", [DType.F32, DType.F64, DType.C64, DType.C128])
+def test_wide_types_are_counted_over_slabs(dtype):
+    kind = torch_dtype(dtype)
+    values = torch.zeros(100, dtype=kind)
+    values[3], values[50], values[99] = float("nan"), float("inf"), float("-inf")
+    data = memoryview(values.view(torch.uint8).numpy())
+    counts = NonFinite(dtype)
+    half = len(data) // 2
+    counts.update(data[:half])
+    counts.update(data[half:])
+    assert (counts.nan, counts.inf) == (1, 2)
+
+
+@pytest.mark.parametrize("dtype", [DType.BOOL, DType.U8, DType.I64, DType.U32])
+def test_integers_are_always_finite(dtype):
+    counts = NonFinite(dtype)
+    counts.update(memoryview(b"\xff" * 64))
+    assert (counts.nan, counts.inf) == (0, 0)
