@@ -1,0 +1,204 @@
+"""Runs each job in a fork of its own, which has 10 seconds and 2 GiB, and tells what it did.
+
+Started as `python child.py [torch]`; jobs as JSON on stdin, one a line; one line of JSON for each on stdout.
+"""
+
+import gc
+import io
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+import traceback
+
+SECONDS = 10
+MEMORY = 2 << 30
+
+_DEEDS = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "subprocess.",
+    "socket.",
+    "ctypes.",
+    "os.remove",
+)
+_DEEDS += (
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "os.utime",
+    "os.putenv",
+)
+_DEEDS += ("shutil.", "pickle.find_class", "urllib.", "webbrowser.", "code.__new__", "marshal.loads.from_file", "pty.")
+
+
+def command_line(ref, *args):
+    """`ckpt … --json`: its exit code and everything it printed."""
+    from ckpt_core.cli.main import main
+
+    out, err = io.StringIO(), io.StringIO()
+    sys.stdout, sys.stderr = out, err
+    try:
+        code = main([*args, "--json", "--", ref])
+    finally:
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    return {"exit": code, "out": out.getvalue(), "err": err.getvalue()}
+
+
+def load(ref):
+    """Every tensor of every component, as torch tensors."""
+    import ckpt_core
+
+    try:
+        checkpoint = ckpt_core.load(ref)
+        for component in checkpoint.manifest.components:
+            checkpoint.to_torch(component.label)
+    except ckpt_core.CkptError as error:
+        return {"exit": error.exit_code, "message": error.message}
+    return {"exit": 0, "message": ""}
+
+
+def torch_load(ref, weights_only):
+    import torch
+
+    torch.load(ref, weights_only=weights_only, map_location="cpu")
+    return {"exit": 0}
+
+
+def unpickle(ref):
+    import pickle
+
+    with open(ref, "rb") as file:
+        pickle.load(file)
+    return {"exit": 0}
+
+
+def safe_open(ref):
+    from safetensors import safe_open
+
+    with safe_open(ref, "np") as file:
+        for name in file.keys():  # noqa: SIM118 - it is no dict
+            file.get_slice(name).get_shape()
+    return {"exit": 0}
+
+
+OPERATIONS = {
+    "inspect": lambda ref: command_line(ref, "inspect", "--tensors"),
+    "layout": lambda ref: command_line(ref, "verify", "--depth", "layout"),
+    "bytes": lambda ref: command_line(ref, "verify", "--depth", "bytes"),
+    "values": lambda ref: command_line(ref, "verify", "--depth", "values"),
+    "load": load,
+    "weights_only": lambda ref: torch_load(ref, True),
+    "torch_load": lambda ref: torch_load(ref, False),
+    "unpickle": unpickle,
+    "safe_open": safe_open,
+}
+
+
+def perform(name, ref):
+    """One operation: what came of it, or the exception that it ended with."""
+    begun = time.monotonic()
+    try:
+        result = OPERATIONS[name](ref)
+    except Exception as error:
+        kind = f"{type(error).__module__}.{type(error).__name__}"
+        result = {"exit": None, "raised": kind, "message": str(error)[:500], "trace": traceback.format_exc()[-3000:]}
+    return {"op": name, "seconds": time.monotonic() - begun, "torch": "torch" in sys.modules, **result}
+
+
+def watch(deeds):
+    """Note every act that no reader of checkpoints needs."""
+
+    def hook(event, args):
+        if event.startswith(_DEEDS) or (event == "open" and len(args) > 2 and _writes(args[2])):
+            deeds.append(f"{event} {str(args)[:200]}")
+
+    sys.addaudithook(hook)
+
+
+def _writes(flags):
+    return isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND) != 0
+
+
+def run_child(job, pipe):
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    deeds = []
+    watch(deeds)
+    for name in job["ops"]:
+        said = {**perform(name, job["ref"]), "deeds": deeds[:10]}
+        deeds.clear()
+        _write(pipe, json.dumps(said).encode() + b"\n")
+
+
+def _write(pipe, data):
+    while data:
+        data = data[os.write(pipe, data) :]
+
+
+def run(job):
+    """The results of a job's operations; one that did not end is named as such."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        try:
+            os.setsid()
+            quiet = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(quiet, 1)
+            os.dup2(quiet, 2)
+            run_child(job, writing)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    results, hung = _collect(reading)
+    os.close(reading)
+    if hung:
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    for name in job["ops"][len(results) :]:
+        results.append({"op": name, "exit": None, "raised": "hang" if hung else "died", "message": f"status {status}"})
+        hung = False
+    return results
+
+
+def _collect(pipe):
+    found = b""
+    while True:
+        ready, _, _ = select.select([pipe], [], [], SECONDS + 1)
+        if not ready:
+            return [json.loads(line) for line in found.splitlines()], True
+        piece = os.read(pipe, 1 << 16)
+        if not piece:
+            return [json.loads(line) for line in found.splitlines()], False
+        found += piece
+
+
+def warm_up(refs, with_torch):
+    """Import what every job needs by doing each once, on files that are good."""
+    for ref in refs:
+        for name in ("inspect", "values", *(["load"] if with_torch else [])):
+            assert perform(name, ref)["exit"] == 0, perform(name, ref)
+    gc.collect()
+    gc.freeze()
+
+
+def main():
+    first, *jobs = map(json.loads, sys.stdin)
+    warm_up(first, "torch" in sys.argv[1:])
+    for job in jobs:
+        print(json.dumps({"name": job["name"], "results": run(job)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
