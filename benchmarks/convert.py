@@ -30,7 +30,7 @@ def sync(path):
 
 def main(layers: int = 16) -> None:
     """Measure on models of `layers` times 64 MiB, and of twice as much for memory."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         for name, count in (("one", layers), ("two", 2 * layers)):
             path = f"{folder}/{name}.pth"
             subprocess.run([sys.executable, "-c", _MAKE.format(layers=count, path=path)], check=True)

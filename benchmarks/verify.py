@@ -30,7 +30,7 @@ def raw():
 
 def main(layers: int = 16) -> None:
     """Measure on a model of `layers` times 64 MiB."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/x.safetensors"
         subprocess.run([sys.executable, "-c", _MAKE.format(layers=layers, path=path)], check=True)
         _whole(path, cold=False)

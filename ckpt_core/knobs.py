@@ -31,7 +31,8 @@ def workers() -> int:
 
     Four already saturate a local disk; more only take memory.
     """
-    return _integer("CKPT_WORKERS", min(4, len(os.sched_getaffinity(0))))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _integer("CKPT_WORKERS", min(4, usable))
 
 
 def slab_bytes() -> int:

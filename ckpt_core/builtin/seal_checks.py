@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from ckpt_core.reading.digests import digest_tensor
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyRequest
+from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.seals import Seal
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import BLOCK
@@ -47,9 +49,9 @@ def _damage(files: Files, checkpoint: Checkpoint | None, path: str, seal: Seal) 
     hint = "copy the file again; run ckpt seal if it was changed on purpose"
     for number in found[:_SHOWN]:
         start, end = number * BLOCK, min((number + 1) * BLOCK, seal.files[path].size)
-        names = _tensors_in(checkpoint, path, start, end)
+        names = _changed_in(checkpoint, path, start, end, seal)
         where = f"block {number} (bytes {start} to {end})"
-        held = f", which holds {', '.join(map(printable, names[:3]))}{' and more' if len(names) > 3 else ''}"
+        held = f", and with it {', '.join(map(printable, names[:3]))}{' and more' if len(names) > 3 else ''}"
         message = f"{printable(path)}: {where}{held if names else ''}, is not what was sealed"
         yield Finding("SL002", Severity.ERROR, message, path, names[0] if names else None, hint)
     if len(found) > _SHOWN:
@@ -57,8 +59,8 @@ def _damage(files: Files, checkpoint: Checkpoint | None, path: str, seal: Seal) 
         yield Finding("SL002", Severity.ERROR, message, path, None, hint)
 
 
-def _tensors_in(checkpoint: Checkpoint | None, path: str, start: int, end: int) -> list[str]:
-    """Names of the tensors of which a stretch of a file holds a part."""
+def _changed_in(checkpoint: Checkpoint | None, path: str, start: int, end: int, seal: Seal) -> list[str]:
+    """Names of the tensors with a part in a stretch of a file that are not what was sealed."""
     if checkpoint is None:
         return []
     return [
@@ -66,4 +68,10 @@ def _tensors_in(checkpoint: Checkpoint | None, path: str, start: int, end: int) 
         for component in checkpoint.manifest.components
         for name, outline in component.tensors.outlines()
         if outline.path == path and outline.offset < end and outline.offset + outline.nbytes > start
+        if _is_changed(checkpoint, component, name, seal)
     ]
+
+
+def _is_changed(checkpoint: Checkpoint, component: Component, name: str, seal: Seal) -> bool:
+    sealed = seal.tensors.get(component.label, {}).get(name)
+    return sealed != digest_tensor(checkpoint, component.label, name, component.tensors[name])

@@ -23,11 +23,18 @@ def envelope(session: "Session", answer: "Answer | None", failure: "Failure | No
         "exit": code,
         "ref": session.ref,
         "result": None if answer is None else answer.result(),
-        "findings": [] if answer is None else [finding.as_dict() for finding in answer.findings],
+        "findings": _findings(answer, failure),
     }
     if failure is not None:
         content["error"] = {"type": failure.kind, "message": failure.message, "hint": failure.hint}
     return json.dumps(as_json(content), allow_nan=False)
+
+
+def _findings(answer: "Answer | None", failure: "Failure | None") -> list[dict[str, Any]]:
+    found = [] if answer is None else [finding.as_dict() for finding in answer.findings]
+    if failure is not None and failure.finding is not None and failure.finding not in found:
+        found.append(failure.finding)
+    return found
 
 
 def as_json(value: Any) -> Any:

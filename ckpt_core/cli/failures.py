@@ -1,7 +1,7 @@
 """What went wrong, in one line for a person, as data for `--json`, and as an exit code."""
 
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -17,20 +17,29 @@ _LONG = 4000
 
 
 class Failure(NamedTuple):
-    """Why there is no answer, or not all of it. `kind` is the class of the error."""
+    """Why there is no answer, or not all of it.
+
+    Attributes:
+        kind: The class of the error.
+        finding: The same as a report says it; None for what has no code.
+    """
 
     kind: str
     message: str
     hint: str | None
     exit_code: int
+    finding: dict[str, Any] | None = None
 
 
 def failure_of(error: BaseException, session: Session) -> Failure:
     """What an error means to the person who typed the command."""
     match error:
         case CkptError():
+            from ckpt_core.schema.findings import Finding
+
             hint = printable(error.hint, _LONG) if error.hint else None
-            return Failure(type(error).__name__, printable(error.message, _LONG), hint, error.exit_code)
+            finding = Finding.of_error(error).as_dict() if error.code else None
+            return Failure(type(error).__name__, printable(error.message, _LONG), hint, error.exit_code, finding)
         case click.ClickException():
             command = f"ckpt {session.verb}" if session.verb else "ckpt"
             return Failure("UsageError", printable(error.format_message(), _LONG), f"run {command} --help", USAGE)
@@ -45,7 +54,8 @@ def failure_of(error: BaseException, session: Session) -> Failure:
 
 def complain(failure: Failure) -> None:
     """Say it on stderr: one line, and the next step on another where there is one."""
-    tell(f"error: {failure.message}")
+    code = f" {failure.finding['code']}" if failure.finding else ""
+    tell(f"error{code}: {failure.message}")
     if failure.hint:
         tell(f"hint: {failure.hint}")
 

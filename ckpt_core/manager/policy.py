@@ -107,16 +107,25 @@ def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detectio
     """Sort claims, and settle which holds at the root: one that refines another goes before it, then the surest."""
     bases = {format.name: format.base for format in formats}
     ordered = sorted(matches, key=lambda match: (match.root, -match.confidence, match.format, match.evidence))
-    at_root = [match for match in ordered if not match.root]
-    if not at_root:
-        return Detection(tuple(ordered))
-    refined = {ancestor for match in at_root for ancestor in _ancestors(match.format, bases)}
+    by_root: dict[str, list[FormatMatch]] = {}
+    for match in ordered:
+        by_root.setdefault(match.root, []).append(match)
+    settled = {root: _surest(claims, bases) for root, claims in by_root.items()}
+    members = tuple(match for root, claims in settled.items() if root for match in claims)
+    top = settled.get("", [])
+    if len(top) > 1:
+        return Detection(tuple(ordered), None, tuple(top), members)
+    return Detection(tuple(ordered), top[0] if top else None, (), members)
+
+
+def _surest(claims: Sequence[FormatMatch], bases: dict[str, str | None]) -> list[FormatMatch]:
+    """The claim on one root that holds; several where they are of equal weight."""
+    refined = {ancestor for match in claims for ancestor in _ancestors(match.format, bases)}
     # Where bases go round in a circle, each refines the other, and nothing is left.
-    left = [match for match in at_root if match.format not in refined] or at_root
-    top = [match for match in left if match.confidence == max(m.confidence for m in left)]
-    if len({match.format for match in top}) > 1:
-        return Detection(tuple(ordered), None, tuple(top))
-    return Detection(tuple(ordered), top[0])
+    left = [match for match in claims if match.format not in refined] or list(claims)
+    best = max(match.confidence for match in left)
+    top = [match for match in left if match.confidence == best]
+    return top if len({match.format for match in top}) > 1 else top[:1]
 
 
 def _ancestors(name: str, bases: dict[str, str | None]) -> list[str]:

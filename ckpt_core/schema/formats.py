@@ -80,17 +80,14 @@ class FormatMatch:
 class Detection:
     """All claims, the surest first, and the one that won at the root itself.
 
-    `best` is None where nothing claims the root, or where two claim it equally: then `rivals` holds those.
+    `best` is None where nothing claims the root, or where two claim it equally: then `rivals` holds those. `members`
+    has the claim that holds on each checkpoint inside a container, in the order of their roots.
     """
 
     matches: tuple[FormatMatch, ...] = ()
     best: FormatMatch | None = None
     rivals: tuple[FormatMatch, ...] = ()
-
-    @property
-    def members(self) -> tuple[FormatMatch, ...]:
-        """One match for each checkpoint inside a container, in the order of their roots."""
-        return tuple(match for match in self.matches if match.root)
+    members: tuple[FormatMatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ def _refuse(
     allow_unexpected: bool | Sequence[str],
 ) -> None:
     where = f"{report.source}, {report.component}"
-    if not report.matched:
+    if not report.matched and not report.mismatched:
         raise LoadRefusedError(
             f"{where}: no tensor of it fits the module (stored: {_some(report.unexpected)}; "
             f"module: {_some(report.missing)}); nothing was loaded",

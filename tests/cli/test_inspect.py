@@ -126,10 +126,11 @@ def test_a_broken_file_ends_with_4_and_says_what_is_wrong(ckpt, files):
     done = ckpt("inspect", files / "cut.safetensors")
     assert done.code == 4
     assert done.out == ""
-    assert "ckpt: error: cut.safetensors: tensor norm.weight ends 3 bytes after the file (truncated?)" in done.err
+    assert "ckpt: error ST007: cut.safetensors: tensor norm.weight ends 3 bytes after the file (truncated?)" in done.err
     content = json.loads(ckpt("inspect", files / "cut.safetensors", "--json").out)
     assert content["error"]["type"] == "CorruptError"
     assert content["result"] is None
+    assert [(finding["code"], finding["tensor"]) for finding in content["findings"]] == [("ST007", "norm.weight")]
 
 
 def test_neither_ref_nor_hint_is_a_usage_error(ckpt, files, plugins):

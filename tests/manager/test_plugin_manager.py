@@ -148,6 +148,7 @@ def test_a_plugin_registered_by_hand_is_in_the_report(manager):
         "core.safetensors",
         "core.torch",
         "core.checks",
+        "core.seals",
     ]
 
 

@@ -46,7 +46,9 @@ def stored(tmp, whole, boxes, *, transposed=False, big=False):
             piece = np.ascontiguousarray(piece.T)
             strides = tuple(s // piece.itemsize for s in piece.T.strides)
         raw = piece.astype(piece.dtype.newbyteorder(">")).tobytes() if big else piece.tobytes()
-        chunks.append(Chunk(offsets, sizes, ByteRange("f", len(data), len(raw)), strides, Encoding(little_endian=not big)))
+        chunks.append(
+            Chunk(offsets, sizes, ByteRange("f", len(data), len(raw)), strides, Encoding(little_endian=not big))
+        )
         data += raw
     (tmp / "f").write_bytes(data)
     return ckpt_core.list_files(str(tmp)), TensorEntry(DType.I32, whole.shape, tuple(chunks))
@@ -70,7 +72,9 @@ def test_a_box_equals_the_slice(tmp_path_factory, data, transposed):
 def test_big_endian_tensors_are_turned_round(tmp_path_factory, data, transposed):
     shape = data.draw(SHAPES)
     whole = np.arange(int(np.prod(shape)), dtype="<i4").reshape(shape)
-    files, entry = stored(tmp_path_factory.mktemp("t"), whole, [((0,) * len(shape), shape)], transposed=transposed, big=True)
+    files, entry = stored(
+        tmp_path_factory.mktemp("t"), whole, [((0,) * len(shape), shape)], transposed=transposed, big=True
+    )
     out = bytearray(whole.nbytes)
     read_box(files, "t", entry, ((0,) * len(shape), shape), memoryview(out))
     assert bytes(out) == whole.tobytes()

@@ -11,7 +11,10 @@ NAMES = st.lists(st.sampled_from(["layers", "0", "mlp", "w", "b"]), min_size=1, 
 
 def test_stacks_are_taken_off_wherever_the_wrappers_put_them():
     assert strip_wrappers("module._orig_mod.module.a.b")[0] == "a.b"
-    assert strip_wrappers("_fsdp_wrapped_module.layers.0._fsdp_wrapped_module._checkpoint_wrapped_module.w")[0] == "layers.0.w"
+    assert (
+        strip_wrappers("_fsdp_wrapped_module.layers.0._fsdp_wrapped_module._checkpoint_wrapped_module.w")[0]
+        == "layers.0.w"
+    )
 
 
 def test_a_submodule_called_module_inside_a_name_is_kept():

@@ -26,7 +26,10 @@ def test_a_directory_of_several_files_is_listed_and_one_can_be_picked(tmp_path):
     for name in ("one.safetensors", "two.safetensors"):
         save_file({name[:3]: torch.zeros(2)}, tmp_path / name)
     found = ckpt_core.inspect(str(tmp_path))
-    assert found.checkpoint is None and [match.root for match in found.members] == ["one.safetensors", "two.safetensors"]
+    assert found.checkpoint is None and [match.root for match in found.members] == [
+        "one.safetensors",
+        "two.safetensors",
+    ]
     assert list(ckpt_core.load(f"{tmp_path}#two.safetensors").component().tensors) == ["two"]
     with pytest.raises(ckpt_core.UsageError, match="holds 2 checkpoints"):
         ckpt_core.load(str(tmp_path))
