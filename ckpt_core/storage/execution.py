@@ -53,7 +53,7 @@ def execute(
         BudgetError: The disk is full.
         CkptError: A read or a write failed; nothing is named yet.
     """
-    jobs = _jobs(plan)
+    jobs = _jobs(plan, root)
     with _opened(plan, root, resume=journal is not None) as descriptors:
         if journal is None:
             done = _write_tensors(jobs, checkpoint, descriptors, None, progress)
@@ -64,14 +64,15 @@ def execute(
                 done = _write_tensors(jobs, checkpoint, descriptors, book, progress)
                 book.finish()
         for file in plan.files:
-            _write_rest(file, checkpoint, descriptors[file.path], done)
-            syscalls.sync(descriptors[file.path], file.path)
+            path = os.path.join(root, file.path)
+            _write_rest(file, checkpoint, descriptors[path], path, done)
+            syscalls.sync(descriptors[path], path)
     return done
 
 
 @contextmanager
 def _opened(plan: WritePlan, root: str, *, resume: bool) -> Iterator[dict[str, int]]:
-    """A descriptor of each file of the plan, its space reserved."""
+    """A descriptor of each file of the plan, by its path with the root, its space reserved."""
     descriptors: dict[str, int] = {}
     try:
         for file in plan.files:
@@ -79,8 +80,8 @@ def _opened(plan: WritePlan, root: str, *, resume: bool) -> Iterator[dict[str, i
             for depth in range(folder.count("/") + 1 if folder else 0):
                 syscalls.make_directory(os.path.join(root, *folder.split("/")[: depth + 1]))
             path = os.path.join(root, file.path)
-            descriptors[file.path] = syscalls.reopen(path) if resume else syscalls.create(path)
-            syscalls.allocate(descriptors[file.path], file.size, path)
+            descriptors[path] = syscalls.reopen(path) if resume else syscalls.create(path)
+            syscalls.allocate(descriptors[path], file.size, path)
         yield descriptors
     finally:
         for descriptor in descriptors.values():
@@ -112,7 +113,7 @@ def _write_tensors(
     return done
 
 
-def _jobs(plan: WritePlan) -> list[_Job]:
+def _jobs(plan: WritePlan, root: str) -> list[_Job]:
     """The tensors of a plan. ValueError where it has one at two places: a journal could not tell them apart."""
     jobs: dict[TensorKey, _Job] = {}
     for file in plan.files:
@@ -121,7 +122,7 @@ def _jobs(plan: WritePlan) -> list[_Job]:
             if isinstance(section, TensorBytes):
                 if section.key in jobs:
                     raise ValueError(f"{file.path}: tensor {printable(section.name)} is planned twice")
-                jobs[section.key] = _Job(file.path, offset, section, file.checksums)
+                jobs[section.key] = _Job(os.path.join(root, file.path), offset, section, file.checksums)
             offset += section.length
     return list(jobs.values())
 
@@ -147,20 +148,22 @@ def _write_tensor(job: _Job, checkpoint: Checkpoint, descriptor: int) -> Written
     return Written(digest, digest if target is source else target.hexdigest(), crc)
 
 
-def _write_rest(file: FilePlan, checkpoint: Checkpoint, descriptor: int, done: Mapping[TensorKey, Written]) -> None:
+def _write_rest(
+    file: FilePlan, checkpoint: Checkpoint, descriptor: int, path: str, done: Mapping[TensorKey, Written]
+) -> None:
     """The sections that are no tensors: small ones, and files carried over."""
     crcs = {section.key: done[section.key].crc for section in file.sections if isinstance(section, TensorBytes)}
     offset = 0
     for section in file.sections:
         if isinstance(section, Literal):
-            syscalls.write_at(descriptor, section.data, offset, file.path)
+            syscalls.write_at(descriptor, section.data, offset, path)
         elif isinstance(section, LateBytes):
             data = section.make(crcs)
             if len(data) != section.length:
                 raise ValueError(f"{file.path}: {len(data)} late bytes, {section.length} were planned")
-            syscalls.write_at(descriptor, data, offset, file.path)
+            syscalls.write_at(descriptor, data, offset, path)
         elif isinstance(section, AssetBytes):
-            _copy_asset(checkpoint.asset_files(), section, descriptor, offset, file.path)
+            _copy_asset(checkpoint.asset_files(), section, descriptor, offset, path)
         offset += section.length
 
 

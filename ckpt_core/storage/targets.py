@@ -76,6 +76,8 @@ class LocalTarget(Target):
         else:
             _write_anew(os.path.join(self._stage.data, BLOCKS), blocks)
             _write_anew(os.path.join(self._stage.data, DIRECTORY_SEAL), text)
+        # What has its name is no stage to go on with: killed after the rename, the next run begins anew.
+        syscalls.remove(self._stage.journal)
         name = name_file if one_file else name_directory
         name(self._stage, replace=self._replace)
         self._named = True
