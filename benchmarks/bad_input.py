@@ -30,7 +30,7 @@ _CLEAR = {
     "builtins.RuntimeError",
     "builtins.ValueError",
     "_pickle.UnpicklingError",
-    "safetensors_rust.SafetensorError",
+    "safetensors._safetensors_rust.SafetensorError",
 }
 """What a loader raises on purpose. The rest (KeyError, EOFError, TypeError, …) came out of its insides."""
 

@@ -16,6 +16,7 @@ Needs pytest (`pip install ckpt-core[testing]`).
 """
 
 from ckpt_core.testing.format_tests import FormatTests
+from ckpt_core.testing.memory import SampleCheckpoint
 from ckpt_core.testing.samples import Sample, Tensor, as_torch
 
-__all__ = ["FormatTests", "Sample", "Tensor", "as_torch"]
+__all__ = ["FormatTests", "Sample", "SampleCheckpoint", "Tensor", "as_torch"]

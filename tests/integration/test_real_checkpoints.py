@@ -61,7 +61,7 @@ def test_every_tensor_equals_what_its_own_library_reads(package, index):
     checkpoint = ckpt_core.load(str(path))
     found = [tensor for component in checkpoint.manifest.components for tensor in tensors_of(checkpoint, component)]
     assert len(found) == len(expected) > 0
-    by_suffix = {name: tensor for name, tensor in found}
+    by_suffix = dict(found)
     for name, tensor in expected.items():
         mine = next(by_suffix[part] for part in suffixes(name) if part in by_suffix)
         assert same_bytes(mine, tensor), name

@@ -1,5 +1,7 @@
 """Chunks that tile a tensor pass; a hole, an overlap, a chunk outside its tensor or its file is named."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,7 +81,7 @@ def test_a_missing_file_is_an_error(tmp_path):
 def test_removing_or_shifting_any_chunk_of_a_tiling_is_found(tmp_path_factory, data):
     columns = data.draw(st.integers(1, 4))
     cuts = sorted(data.draw(st.sets(st.integers(1, 7), max_size=4)) | {0, 8})
-    boxes = [((a, 0), (b - a, columns)) for a, b in zip(cuts, cuts[1:], strict=False)]
+    boxes = [((a, 0), (b - a, columns)) for a, b in itertools.pairwise(cuts)]
     tmp = tmp_path_factory.mktemp("c")
     assert not findings(tmp, (8, columns), boxes)
     index = data.draw(st.integers(0, len(boxes) - 1))
