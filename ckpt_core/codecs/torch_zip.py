@@ -33,7 +33,7 @@ def read_zip(files: Files, path: str) -> TorchFile:
     tensors = tensor_table(
         pickle.tree.tensors,
         path=path,
-        place=lambda storage: _place(members, root, storage),
+        place=lambda storage: _place(path, members, root, storage),
         little_endian=order == "little",
     )
     version = members.get(f"{root}/version")
@@ -92,13 +92,18 @@ def _version(files: Files, path: str, member: Member) -> str:
     return content.decode().strip()
 
 
-def _place(members: Mapping[str, Member], root: str, storage: StorageRecord) -> tuple[int, int]:
+def _place(path: str, members: Mapping[str, Member], root: str, storage: StorageRecord) -> tuple[int, int]:
     member = members.get(f"{root}/data/{storage.key}")
     length = storage.numel * storage.itemsize
     if member is None:
         raise StorageError(f"its storage data/{printable(storage.key)} is missing")
     if member.deflated:
-        raise StorageError(f"its storage data/{printable(storage.key)} is compressed, which torch does not read")
+        raise UnsupportedFormatError(
+            f"{printable(path)}: its storage data/{printable(storage.key)} is compressed, so its tensors have no place "
+            "in the file; load it with torch and save it again",
+            code="TF006",
+            path=path,
+        )
     if length != member.size:
         raise StorageError(
             f"its storage data/{printable(storage.key)} has {member.size} bytes, and {length} are claimed"
