@@ -74,6 +74,7 @@ def execute(
 def _opened(plan: WritePlan, root: str, *, resume: bool) -> Iterator[dict[str, int]]:
     """A descriptor of each file of the plan, by its path with the root, its space reserved."""
     descriptors: dict[str, int] = {}
+    syscalls.require_space(root, plan.size - _reserved(plan, root))
     try:
         for file in plan.files:
             folder = os.path.dirname(file.path)
@@ -86,6 +87,12 @@ def _opened(plan: WritePlan, root: str, *, resume: bool) -> Iterator[dict[str, i
     finally:
         for descriptor in descriptors.values():
             os.close(descriptor)
+
+
+def _reserved(plan: WritePlan, root: str) -> int:
+    """Bytes of disk that an interrupted run has reserved for the files of the plan."""
+    paths = [os.path.join(root, file.path) for file in plan.files]
+    return sum(os.lstat(path).st_blocks * 512 for path in paths if os.path.lexists(path))
 
 
 def _write_tensors(

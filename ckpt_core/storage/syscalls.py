@@ -33,6 +33,21 @@ def reopen(path: str) -> int:
         return os.open(path, _NEW, 0o666)
 
 
+def require_space(folder: str, size: int) -> None:
+    """BudgetError where a disk says that it has no room for so many bytes.
+
+    Reserving them there would fill it for everybody else until that fails. What it says of room is not relied on.
+    """
+    with _told(folder):
+        found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    if found.f_blocks and size > free:
+        raise BudgetError(
+            f"{printable(folder)}: {size} bytes are to be written and {free} are free; "
+            "free space there, or write to another disk; nothing was committed"
+        )
+
+
 def allocate(descriptor: int, size: int, path: str) -> None:
     """Reserve the space of a file, so that a full disk shows before anything is written."""
     with _told(path):

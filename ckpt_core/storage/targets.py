@@ -15,13 +15,13 @@ from ckpt_core.schema.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.plans import AssetBytes, LateBytes, Literal, TensorBytes, TensorKey, WritePlan, Written
 from ckpt_core.schema.progress import Progress
 from ckpt_core.schema.seals import Seal, pack
-from ckpt_core.schema.text import printable
+from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.commit import name_directory, name_file, settle
 from ckpt_core.storage.execution import execute
 from ckpt_core.storage.journal import begin, belongs
 from ckpt_core.storage.stages import Stage, hold
-from ckpt_core.storage.urls import local_path
+from ckpt_core.storage.urls import local_path, scheme_of
 
 
 class LocalTarget(Target):
@@ -126,13 +126,21 @@ def open_target(
     """
     path = local_path(ref)
     if path is None:
-        raise UnsupportedFormatError(f"{printable(ref)}: writing to URLs is not supported yet; write to a local path")
+        if scheme_of(ref) != "memory":
+            raise UnsupportedFormatError(f"{redact(ref)}: writing there is not supported yet; write to a local path")
+        from ckpt_core.storage.memory import open_memory_target
+
+        with open_memory_target(ref, format=format, kind=kind, options=options, replace=replace) as target:
+            yield target
+        return
     parent, name = _settled(path)
-    _refuse_existing(os.path.join(parent, name), kind, replace)
+    path = os.path.join(parent, name)
+    _refuse_existing(path, kind, replace)
     with hold(parent, name, "convert" if resume else f"save-{os.getpid()}") as stage:
-        location = Location(os.path.join(parent, name), kind)
+        location = Location(path, kind)
         target = LocalTarget(location, stage, format=format, options=options or {}, replace=replace, resume=resume)
         try:
+            _refuse_existing(path, kind, replace)  # again, with the lock: another writer may just have ended
             yield target
         except CorruptError:
             target.drop(entirely=True)  # going on from it would end here again

@@ -186,13 +186,28 @@ def mounted(tmp_path):
         subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_is_said_before_anything_is_named(mounted):
-    place = mounted("size=256k")
-    save(weights(1), str(place / "m.safetensors"))
-    with pytest.raises(BudgetError, match="no space left on device; free space there"):
-        save(weights(2, 100_000), str(place / "m.safetensors"), force=True)
+def fits(place):
     assert value_at(place / "m.safetensors") == 1
     assert sorted(os.listdir(place)) == ["m.safetensors", "m.safetensors.ckpt.json"]
+
+
+def test_a_disk_without_room_is_not_filled_to_find_that_out(mounted, monkeypatch):
+    place = mounted("size=256k")
+    save(weights(1), str(place / "m.safetensors"))
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: pytest.fail("reserved"))
+    with pytest.raises(BudgetError, match=r"\d+ bytes are to be written and \d+ are free; free space there"):
+        save(weights(2, 100_000), str(place / "m.safetensors"), force=True)
+    fits(place)
+
+
+def test_a_disk_that_has_less_room_than_it_says_is_told(mounted, monkeypatch):
+    place = mounted("size=256k")
+    save(weights(1), str(place / "m.safetensors"))
+    elsewhere = os.statvfs("/dev")
+    monkeypatch.setattr(os, "statvfs", lambda _: elsewhere)
+    with pytest.raises(BudgetError, match="no space left on device; free space there"):
+        save(weights(2, 100_000), str(place / "m.safetensors"), force=True)
+    fits(place)
 
 
 def test_a_place_that_is_read_only_is_said_so(mounted):

@@ -66,7 +66,7 @@ class Scenario:
         # One worker, so that a run makes the same calls as the one before; a journal of single tensors.
         journal._SYNC_AFTER = 1
         with knobs.override(workers=1, slab_bytes=SLAB):
-            self.write(sources, place, os.path.lexists(place))
+            self.write(sources, place, self.before is not None or os.path.lexists(place))
 
 
 def _save(**how: Any) -> Callable[[Path, str, bool], Any]:
