@@ -11,6 +11,10 @@ from math import isfinite
 from typing import Any
 
 from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.text import printable
+
+_DEEPEST = 100
+"""Levels of a tree that are compared key by key; what is below is compared whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +113,44 @@ def _untagged(tag: str, content: Any) -> State:
             name, args, state = content
             return Opaque(name, tuple(from_json(item) for item in args), from_json(state))
     raise ValueError(f"{tag}: not a tag of a state's JSON form")
+
+
+_ABSENT = Opaque("absent")
+
+
+def differing_paths(first: State, second: State, path: str = "", depth: int = 0) -> list[str]:
+    """Dotted paths at which two trees differ; tensors are taken for equal, their content is compared elsewhere."""
+    if isinstance(first, TensorRef) and isinstance(second, TensorRef):
+        return []
+    if depth < _DEEPEST and isinstance(first, dict) and isinstance(second, dict):
+        keys = [*first, *(key for key in second if key not in first)]
+        pairs = [
+            (f"{path}.{printable(str(key), 60)}", first.get(key, _ABSENT), second.get(key, _ABSENT)) for key in keys
+        ]
+    elif depth < _DEEPEST and isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        if len(first) != len(second):
+            return [path]
+        pairs = [(f"{path}.{index}", a, b) for index, (a, b) in enumerate(zip(first, second, strict=True))]
+    else:
+        return [] if _equal(first, second) else [path]
+    return [found for where, a, b in pairs for found in differing_paths(a, b, where, depth + 1)]
+
+
+def _equal(first: State, second: State) -> bool:
+    if isinstance(first, float) and isinstance(second, float) and first != first and second != second:
+        return True
+    return type(first) is type(second) and first == second
+
+
+def without_arrays(state: State) -> State:
+    """The state with each array as a tensor: what a format makes of it that keeps arrays as tensors."""
+    match state:
+        case Array():
+            return TensorRef("")
+        case dict():
+            return {key: without_arrays(value) for key, value in state.items()}
+        case list():
+            return [without_arrays(item) for item in state]
+        case tuple():
+            return tuple(without_arrays(item) for item in state)
+    return state

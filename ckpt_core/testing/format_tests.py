@@ -9,7 +9,7 @@ import pytest
 import ckpt_core
 from ckpt_core.errors import CkptError
 from ckpt_core.schema.findings import Depth
-from ckpt_core.testing.samples import every_dtype, every_shape, odd_names, plain
+from ckpt_core.testing.samples import every_dtype, every_shape, hostile_files, odd_names, plain
 from ckpt_core.testing.write_tests import WriteTests
 from ckpt_core.verbs.opening import find
 
@@ -91,6 +91,16 @@ class FormatTests(WriteTests):
             assert self._is_refused(place), path.name
             path.with_name(f"{path.name}.away").rename(path)
 
+    def test_runs_nothing_that_a_file_asks_for(self, tmp_path: Path) -> None:
+        """Each weight file becomes a pickle that leaves a mark when it is unpickled, in both of torch's layouts."""
+        mark = tmp_path / "mark"
+        place = self.write(_folder(tmp_path), plain())
+        for path in self._weight_files(place):
+            for hostile in hostile_files(f"touch {mark}"):
+                path.write_bytes(hostile)
+                assert self._is_refused(place), path.name
+                assert not mark.exists(), f"{path.name} was run"
+
     def test_importing_the_plugin_stays_light(self) -> None:
         if self.plugin_module is None:
             pytest.skip("plugin_module is not set")
@@ -109,3 +119,9 @@ class FormatTests(WriteTests):
             return not ckpt_core.verify(str(place), depth=Depth.BYTES, manager=self.manager()).report.ok
         except CkptError:
             return True
+
+
+def _folder(parent: Path) -> Path:
+    folder = parent / "sample"
+    folder.mkdir()
+    return folder

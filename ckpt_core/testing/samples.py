@@ -86,3 +86,17 @@ def as_torch(sample: Sample) -> "dict[str, torch.Tensor]":
         )
         result[name] = raw.view(torch_dtype(item.dtype)).reshape(item.shape)
     return result
+
+
+def hostile_files(command: str) -> list[bytes]:
+    """Files that run a command when they are unpickled: a bare pickle, torch's legacy layout, and its zip."""
+    import io
+    import zipfile
+
+    call = f"cposix\nsystem\n(V{command}\ntR.".encode()
+    magic = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}q\x00."
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("archive/data.pkl", call)
+        file.writestr("archive/version", "3\n")
+    return [call, magic + call, archive.getvalue()]

@@ -13,8 +13,7 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.comparison import Difference, Side, compare
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.state import Opaque, State, TensorRef
-from ckpt_core.schema.text import printable
+from ckpt_core.schema.state import differing_paths
 from ckpt_core.verbs.opening import open_checkpoint
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def diff(
         a, b = one.component(label), other.component(label)
         _diff_tensors(report, one, a, other, b)
         if state:
-            report.state += [f"{label}{path}" for path in _diff_state(a.state, b.state)]
+            report.state += [f"{label}{path}" for path in differing_paths(a.state, b.state)]
     return report
 
 
@@ -176,30 +175,3 @@ def _twin(checkpoint: StoredCheckpoint, component: Component, name: str, identic
         if compare(mine, Side(checkpoint, component.label, other, component.tensors[other])) is None:
             return other
     return None
-
-
-def _diff_state(first: State, second: State, path: str = "", depth: int = 0) -> list[str]:
-    """Paths at which two trees differ; tensors are compared elsewhere."""
-    if isinstance(first, TensorRef) and isinstance(second, TensorRef):
-        return []
-    if depth < 100 and isinstance(first, dict) and isinstance(second, dict):
-        keys = [*first, *(key for key in second if key not in first)]
-        pairs = [
-            (f"{path}.{printable(str(key), 60)}", first.get(key, _ABSENT), second.get(key, _ABSENT)) for key in keys
-        ]
-    elif depth < 100 and isinstance(first, list | tuple) and isinstance(second, list | tuple):
-        if len(first) != len(second):
-            return [path]
-        pairs = [(f"{path}.{index}", a, b) for index, (a, b) in enumerate(zip(first, second, strict=True))]
-    else:
-        return [] if _equal(first, second) else [path]
-    return [found for where, a, b in pairs for found in _diff_state(a, b, where, depth + 1)]
-
-
-_ABSENT = Opaque("absent")
-
-
-def _equal(first: State, second: State) -> bool:
-    if isinstance(first, float) and isinstance(second, float) and first != first and second != second:
-        return True
-    return type(first) is type(second) and first == second

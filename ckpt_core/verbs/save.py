@@ -15,8 +15,10 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.proof import ReadBack, read_back
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.formats import Confidence, FormatMatch, LoadRequest
+from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import TensorKey, Written
 from ckpt_core.schema.seals import Certificate, Seal
+from ckpt_core.schema.state import differing_paths, without_arrays
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.targets import LocalTarget, open_target
@@ -137,9 +139,24 @@ def prove(
             raise _unproved(key[1], "is not in what was written")
         if found.tensors[key] != digest:
             raise _unproved(key[1], "was written with other content than was read")
+    for component in checkpoint.manifest.components:
+        _prove_state(component, staged)
     for key in found.tensors:
         if key not in wanted and not key[1].startswith("array/"):
             raise _unproved(key[1], "is in what was written and was not asked for")
+
+
+def _prove_state(component: Component, staged: StoredCheckpoint) -> None:
+    """Plain state must come back as it went in, but for arrays, which some formats keep as tensors."""
+    if component.state is None:
+        return
+    try:
+        state = staged.component(component.label).state
+    except UsageError:
+        raise _unproved(component.label, "is not in what was written") from None
+    lost = differing_paths(without_arrays(component.state), without_arrays(state))
+    if lost:
+        raise _unproved(component.label, f"plain state {', '.join(lost[:3])} was written otherwise than it was read")
 
 
 def _unproved(name: str, reason: str) -> CorruptError:

@@ -41,7 +41,9 @@ def _check(interpreter: str, wheels: list[str], place: Path) -> None:
     python, ckpt = place / "bin" / "python", place / "bin" / "ckpt"
     _run([python, "-m", "pip", "install", "-q", *wheels])
     version = _run([python, "-c", "import sys; print(sys.version.split()[0])"]).strip()
-    absent = "import importlib.util as u; print([m for m in ('torch', 'safetensors', 'transformers') if u.find_spec(m)])"
+    absent = (
+        "import importlib.util as u; print([m for m in ('torch', 'safetensors', 'transformers') if u.find_spec(m)])"
+    )
     if _run([python, "-c", absent]).strip() != "[]":
         raise SystemExit("the environment is not clean")
     source, model, back = place / "a.safetensors", place / "model", place / "back.safetensors"
