@@ -1,10 +1,8 @@
 """A pickle read whole: scanned, built of inert records, settled as plain state. Nothing in it is imported or called."""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ckpt_core.codecs.collection import without_collection
 from ckpt_core.codecs.pickle_records import StorageRecord
 from ckpt_core.codecs.pickle_scan import Scan, scan
 from ckpt_core.codecs.pickle_tree import Tree, settle
@@ -47,15 +45,3 @@ def read_scanned(scanned: Scan, *, path: str) -> Pickle:
         tree = settle(built.value, path=path, stream_bytes=len(scanned.stream))
     findings = (*tree.findings, *unknown_classes(built.unknown, path))
     return Pickle(tree, built.globals, built.storages, findings)
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Without the cyclic collector, which takes a fifth of the time to walk what is being built and finds nothing."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()

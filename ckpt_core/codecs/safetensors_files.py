@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from ckpt_core.codecs.collection import without_collection
+from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import BY_CODE, DType
@@ -52,7 +54,12 @@ def read_safetensors(files: Files, path: str) -> SafetensorsFile:
     header_end = _LENGTH + _header_length(files, path, size)
     head = files.head(path)
     raw = head[_LENGTH:header_end] if header_end <= len(head) else files.read(path, _LENGTH, header_end - _LENGTH)
-    header = _parse(path, raw)
+    with without_collection():
+        header = _parse(path, raw)
+        return _checked(path, header, header_end, size)
+
+
+def _checked(path: str, header: dict[str, Any], header_end: int, size: int) -> SafetensorsFile:
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _corrupt("ST003", path, "__metadata__ is not a map of strings")
@@ -77,49 +84,11 @@ def _parse(path: str, raw: bytes) -> dict[str, Any]:
     if raw[:1] != b"{":
         raise _corrupt("ST002", path, "the header does not start with {")
     try:
-        text = raw.decode("utf-8")
-        header = json.loads(text, parse_constant=_no_constant)
-        if text.count(":") != _pairs(header):
-            header = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except _DuplicateKeyError as error:
+        return parse_object(raw)
+    except DuplicateKeyError as error:
         raise _corrupt("ST004", path, f"the header has the key {printable(error.key)!r} twice") from None
-    except (ValueError, RecursionError) as error:
-        raise _corrupt("ST002", path, f"the header is not JSON ({type(error).__name__})") from None
-    if not isinstance(header, dict):
-        raise _corrupt("ST002", path, "the header is not a JSON object")
-    return header
-
-
-class _DuplicateKeyError(Exception):
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
-
-
-def _pairs(header: Any) -> int:
-    """Keys in a header and in the objects right below it.
-
-    Each pair in the text has one colon outside of strings, so as many colons as this means that no key came twice:
-    the usual header needs no second, slow parse that looks at every pair.
-    """
-    if not isinstance(header, dict):
-        return 0
-    return len(header) + sum(len(value) for value in header.values() if isinstance(value, dict))
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise _DuplicateKeyError(key)
-            seen.add(key)
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
+    except NotAnObjectError as error:
+        raise _corrupt("ST002", path, f"the header is {error}") from None
 
 
 def _outlines(path: str, header: dict[str, Any], data_start: int, data_size: int) -> dict[str, Outline]:

@@ -91,13 +91,13 @@ def read_torch_file(files: Files, path: str) -> TorchFile:
     head = files.head(path)
     kind = sniff(head)
     if head[:4] == b"PK\x03\x04":
-        from ckpt_core.codecs.pickles import without_collection
+        from ckpt_core.codecs.collection import without_collection
         from ckpt_core.codecs.torch_zip import read_zip
 
         with without_collection():
             return read_zip(files, path)
     if kind is TorchKind.LEGACY:
-        from ckpt_core.codecs.pickles import without_collection
+        from ckpt_core.codecs.collection import without_collection
         from ckpt_core.codecs.torch_legacy import read_legacy
 
         with without_collection():

@@ -4,13 +4,13 @@ Source: transformers `modeling_utils.py` (save_pretrained) and huggingface_hub `
 be a plain name: an index comes from strangers, and transformers itself follows `../` in one.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ckpt_core import CorruptError, Files, UnsafeContentError, knobs, printable
 from ckpt_core.codecs.lookalikes import impostor
+from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
 
 _LONGEST_NAME = 255
 """Bytes of a file name on the file systems there are."""
@@ -87,34 +87,11 @@ def is_plain(name: str) -> bool:
 
 def _parse(path: str, raw: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except _DuplicateKeyError as error:
-        raise _unreadable(path, f"the key {printable(error.args[0])!r} comes twice") from None
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(path, f"it is not JSON ({type(error).__name__})") from None
-    if not isinstance(content, dict):
-        raise _unreadable(path, "it is not a JSON object")
-    return content
-
-
-class _DuplicateKeyError(Exception):
-    """A JSON object has a key twice; which of the two counts would depend on the parser."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            raise _DuplicateKeyError(key)
-        seen.add(key)
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
+        return parse_object(raw)
+    except DuplicateKeyError as error:
+        raise _unreadable(path, f"the key {printable(error.key)!r} comes twice") from None
+    except NotAnObjectError as error:
+        raise _unreadable(path, f"it is {error}") from None
 
 
 def _unreadable(path: str, reason: str) -> CorruptError:

@@ -4,10 +4,8 @@ Headers are read, no tensor is. What makes the model unreadable is an error, wha
 `load` raises the first error, `verify` reports all.
 """
 
-import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ from ckpt_core import (
     UnsafeContentError,
     printable,
 )
+from ckpt_core.codecs.collection import without_collection
 from ckpt_core.codecs.lookalikes import impostor
 from ckpt_core.codecs.safetensors_files import read_safetensors
 from ckpt_hf.agreement import lacking, left_out_numbers, missing, repeated, unnamed, wrong_count
@@ -116,7 +115,7 @@ def read_weights(files: Files, weights: WeightSet) -> Weights:
         UnreachableError: A file could not be read at all.
     """
     found = Weights()
-    with _no_collection():
+    with without_collection():
         if weights.single is not None and not _indexes_only(files, weights):
             _open(files, weights.single, found)
         elif weights.indexes:
@@ -226,15 +225,3 @@ def _beside_tensors(root: State) -> dict[Any, Any]:
     if not isinstance(root, dict):
         return {}
     return {key: value for key, value in root.items() if not isinstance(value, TensorRef)}
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the cyclic collector: among the objects of 300,000 tensors it takes half the time and finds nothing."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
