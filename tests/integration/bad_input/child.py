@@ -1,4 +1,6 @@
-"""Runs each job in a fork of its own, which has 10 seconds and 2 GiB, and tells what it did.
+"""Runs each job in a fork of its own, in which an operation has 10 seconds and 2 GiB, and tells what it did.
+
+The seconds are the processor's, so that a busy machine changes no answer; what waits for ever is stopped by the clock.
 
 Started as `python child.py [torch]`; jobs as JSON on stdin, one a line; one line of JSON for each on stdout.
 """
@@ -15,6 +17,7 @@ import time
 import traceback
 
 SECONDS = 10
+PATIENCE = 45
 MEMORY = 2 << 30
 
 _DEEDS = (
@@ -136,6 +139,8 @@ def run_child(job, pipe):
     deeds = []
     watch(deeds)
     for name in job["ops"]:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + SECONDS, resource.RLIM_INFINITY))
         said = {**perform(name, job["ref"]), "deeds": deeds[:10]}
         deeds.clear()
         _write(pipe, json.dumps(said).encode() + b"\n")
@@ -166,16 +171,16 @@ def run(job):
     if hung:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
+    ending = "hang" if hung or os.WTERMSIG(status) == signal.SIGXCPU else "died"
     for name in job["ops"][len(results) :]:
-        results.append({"op": name, "exit": None, "raised": "hang" if hung else "died", "message": f"status {status}"})
-        hung = False
+        results.append({"op": name, "exit": None, "raised": ending, "message": f"status {status}"})
     return results
 
 
 def _collect(pipe):
     found = b""
     while True:
-        ready, _, _ = select.select([pipe], [], [], SECONDS + 1)
+        ready, _, _ = select.select([pipe], [], [], PATIENCE)
         if not ready:
             return [json.loads(line) for line in found.splitlines()], True
         piece = os.read(pipe, 1 << 16)

@@ -62,6 +62,8 @@ def test_what_the_limits_are_for_is_noticed(tmp_path, good):
     """The harness tells a hang, a death and an exception from an answer."""
     (tmp_path / "x.pkl").write_bytes(b"\x80\x02cos\n_exit\nK\x05\x85R.")
     (tmp_path / "y.pkl").write_bytes(b"hello")
-    found = run_all({name: (tmp_path / f"{name}.pkl", ("unpickle",)) for name in "xy"}, good=good)
+    (tmp_path / "z.pkl").write_bytes(b"\x80\x02cbuiltins\nsum\ncitertools\nrepeat\nK\x01\x85R\x85R.")
+    found = run_all({name: (tmp_path / f"{name}.pkl", ("unpickle",)) for name in "xyz"}, good=good)
     assert found["x"]["unpickle"]["raised"] == "died"
     assert found["y"]["unpickle"]["raised"] == "_pickle.UnpicklingError"
+    assert found["z"]["unpickle"]["raised"] == "hang"
