@@ -1,6 +1,7 @@
 """Casts between floating types of 16 bits and more, without torch, to the value that torch's `.to` gives.
 
-To BF16: the nearest value of F32's upper half, ties to even; F64 goes through F32 first, as in torch.
+To BF16: the nearest value of F32's upper half, ties to even. F64 goes to both types of 16 bits through F32, as in
+torch.
 """
 
 from typing import Any
@@ -24,6 +25,8 @@ def cast(data: memoryview, source: DType, target: DType) -> memoryview:
     with np.errstate(over="ignore", invalid="ignore"):
         if target is DType.BF16:
             result = _to_bf16(numbers.astype("<f4", copy=False))
+        elif target is DType.F16:
+            result = numbers.astype("<f4", copy=False).astype("<f2")
         else:
             result = numbers.astype(numpy_name(target))
     _refuse_overflow(data, source, result, target)

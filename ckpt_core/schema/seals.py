@@ -109,14 +109,22 @@ def unpack(text: bytes, blocks: bytes | None, *, path: str) -> Seal:
         return Seal(
             format=str(document["format"]),
             files=files,
-            tensors=document["tensors"],
-            components=document["components"],
+            tensors={label: _names(names) for label, names in _names(document["tensors"]).items()},
+            components=_names(document["components"]),
             certificates={name: Certificate(*one) for name, one in document["certificates"].items()},
-            provenance=document["provenance"],
+            provenance=_names(document["provenance"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptError(
-            f"{path}: not a seal that can be read ({type(error).__name__}); remove it and run ckpt seal again",
-            code="SL005",
-            path=path,
-        ) from None
+        raise not_a_seal(path, type(error).__name__) from None
+
+
+def not_a_seal(path: str, reason: str) -> CorruptError:
+    """The error for a seal that is damaged itself."""
+    message = f"{path}: not a seal that can be read ({reason}); remove it and run ckpt seal again"
+    return CorruptError(message, code="SL005", path=path)
+
+
+def _names(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(type(value))
+    return value

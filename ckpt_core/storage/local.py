@@ -15,7 +15,7 @@ from ckpt_core import knobs
 from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CkptError, CorruptError, UnreachableError
 from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
 from ckpt_core.schema.locations import Kind, Location
-from ckpt_core.schema.own_names import is_ours
+from ckpt_core.schema.own_names import MARK, is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.ranges import check_budget, check_range, ends_early, gone, not_listed
@@ -60,6 +60,27 @@ class _Descriptors:
             os.close(descriptor)
 
 
+class _Folder:
+    """The directory that was listed. It is kept open, so that no other can come to have its number."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unreachable(path, error) from error
+
+    def check(self) -> None:
+        """UnreachableError where another has its name now: files of both must not be taken for one checkpoint."""
+        found = _stat(self._path)
+        if found is None or not os.path.samestat(found, os.fstat(self._descriptor)):
+            raise UnreachableError(f"{printable(self._path)}: was replaced while it was read; open it again")
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+
 class LocalFiles(Files):
     """A listing of a local directory, or of one file in it. `links` maps listed links to where they end."""
 
@@ -71,12 +92,14 @@ class LocalFiles(Files):
         *,
         skipped: Mapping[str, str] | None = None,
         links: Mapping[str, str] | None = None,
+        folder: _Folder | None = None,
     ) -> None:
         self.location = location
         self._root = root
         self._entries = entries
         self._skipped = skipped or {}
         self._links = links or {}
+        self._folder = folder
         self._heads: dict[str, bytes] = {}
         self._descriptors = _Descriptors()
 
@@ -101,6 +124,8 @@ class LocalFiles(Files):
     def local_path(self, path: str) -> str:
         if path not in self._entries:
             raise not_listed(path, self._skipped)
+        if self._folder is not None:
+            self._folder.check()
         return self._links.get(path) or os.path.join(self._root, path)
 
     def read_into(self, path: str, offset: int, out: memoryview) -> None:
@@ -110,6 +135,7 @@ class LocalFiles(Files):
             fill(kept, path, offset, out)
             return
         with self._descriptors.open(self.local_path(path), path) as descriptor:
+            self.local_path(path)  # once more: it may have been replaced just before it was opened
             fill(descriptor, path, offset, out)
 
     def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
@@ -158,6 +184,7 @@ class LocalFiles(Files):
             entries,
             skipped={p[len(prefix) :]: why for p, why in self._skipped.items() if p.startswith(prefix)},
             links={p[len(prefix) :]: end for p, end in self._links.items() if p.startswith(prefix)},
+            folder=self._folder,
         )
 
 
@@ -168,8 +195,14 @@ def probe(path: str) -> Kind | None:
         UnreachableError: It cannot be told: no permission, a mount that fails.
         CorruptError: It is neither a regular file nor a directory.
     """
-    found = _stat(path)
+    found = _stat(path) or _stat(_left_between(path))
     return None if found is None else _kind(path, found.st_mode)
+
+
+def _left_between(path: str) -> str:
+    """Where the old content of a directory is while it is replaced on a mount that cannot exchange two names."""
+    folder, name = os.path.split(path.rstrip("/"))
+    return os.path.join(folder, f".{name}{MARK}old")
 
 
 def _stat(path: str) -> os.stat_result | None:
@@ -196,8 +229,12 @@ def _kind(path: str, mode: int) -> Kind:
 def list_local(path: str) -> LocalFiles:
     """The listing of a directory, or of one file. The link a person typed is followed; those below are judged."""
     found = _stat(path)
+    asked = path
     if found is None:
-        raise CheckpointNotFoundError(f"{printable(path)}: no such file or directory; check the name")
+        path = _left_between(path)
+        found = _stat(path)
+    if found is None:
+        raise CheckpointNotFoundError(f"{printable(asked)}: no such file or directory; check the name")
     if _kind(path, found.st_mode) is Kind.DIRECTORY:
         return _list_directory(path)
     # A link may be named anything; the name that was typed is what formats see, the file it ends at is what is read.
@@ -210,6 +247,7 @@ def _list_directory(root: str) -> LocalFiles:
     entries: dict[str, FileEntry] = {}
     skipped: dict[str, str] = {}
     links: dict[str, str] = {}
+    listed = _Folder(root)
     homes = _homes(root)
     limit, seen = knobs.listing_limit(), 0
     pending = [""]
@@ -235,6 +273,7 @@ def _list_directory(root: str) -> LocalFiles:
         {path: entry for path, entry in sorted(entries.items()) if not is_ours(path, entries)},
         skipped=dict(sorted(skipped.items())),
         links=links,
+        folder=listed,
     )
 
 

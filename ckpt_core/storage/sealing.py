@@ -7,20 +7,25 @@ from ckpt_core import knobs
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, MARK
-from ckpt_core.schema.seals import DIGEST_BYTES, Seal, pack, unpack
+from ckpt_core.schema.seals import DIGEST_BYTES, Seal, not_a_seal, pack, unpack
+from ckpt_core.schema.text import printable
 from ckpt_core.storage import syscalls
-from ckpt_core.storage.digests import BLOCK, block_digest
+from ckpt_core.storage.digests import BLOCK, block_digest, seal_of
 from ckpt_core.storage.workers import run
 
 
 def read_seal(files: Files) -> Seal | None:
     """The seal of a listing; None where there is none. CorruptError (SL005) where it cannot be read."""
-    if files.location.kind is Kind.FILE:
-        name = next(iter(files.entries)) + FILE_SUFFIX
-        text = files.beside(name)
-        return None if text is None else unpack(text, None, path=name)
-    text = files.beside(DIRECTORY_SEAL)
-    return None if text is None else unpack(text, files.beside(BLOCKS) or b"", path=DIRECTORY_SEAL)
+    one_file = files.location.kind is Kind.FILE
+    name = next(iter(files.entries)) + FILE_SUFFIX if one_file else DIRECTORY_SEAL
+    text = files.beside(name)
+    if text is None:
+        return None
+    seal = unpack(text, None if one_file else files.beside(BLOCKS) or b"", path=name)
+    for path, file in seal.files.items():
+        if seal_of(file.size, file.blocks).root != file.root:
+            raise not_a_seal(name, f"the digests of {printable(path)} are damaged")
+    return seal
 
 
 def damaged_blocks(files: Files, path: str, blocks: bytes) -> Iterator[int]:

@@ -84,6 +84,9 @@ def find(
         member = pick_member(detection, location.member, str(location))
         files = files.below(member.root)
         detection = manager.hooks.detect_format(files=files)
+    elif detection.best is None and len(detection.members) == 1:
+        files = files.below(detection.members[0].root)
+        detection = manager.hooks.detect_format(files=files)
     if format is not None:
         return Place(manager, resolution, files, detection, _as_format(manager, detection, format))
     if detection.rivals:

@@ -69,7 +69,7 @@ def corners(source, target):
         (DType.F32, DType.F16),
         (DType.F32, DType.BF16),
         (DType.F64, DType.BF16),
-        pytest.param(DType.F64, DType.F16, marks=pytest.mark.xfail(reason="torch rounds twice, through F32")),
+        (DType.F64, DType.F16),
     ],
 )
 def test_every_tie_and_its_neighbours(source, target):
