@@ -44,11 +44,12 @@ class LiveCheckpoint(Checkpoint):
 
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
         entry = self.component(component).tensors[name]
-        offsets, sizes = box or ((0,) * len(entry.shape), entry.shape)
-        region = tuple(slice(start, start + size) for start, size in zip(offsets, sizes, strict=True))
         held = entry.chunks[0].stored
         assert held is not None
-        data = _bytes_of(self._memory[held.path][region])
+        piece = self._memory[held.path]
+        if box is not None and box[1] != entry.shape:
+            piece = piece[tuple(slice(start, start + size) for start, size in zip(*box, strict=True))]
+        data = _bytes_of(piece)
         if out is None:
             return data
         out[:] = data

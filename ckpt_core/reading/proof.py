@@ -12,7 +12,7 @@ from ckpt_core.reading.digests import digest_tensor
 from ckpt_core.schema.plans import TensorKey
 from ckpt_core.schema.seals import FileSeal
 from ckpt_core.schema.tensors import Outline
-from ckpt_core.storage.digests import BLOCK, TensorDigest, block_digest, of_tensors, seal_of
+from ckpt_core.storage.digests import BLOCK, TensorDigest, block_digest, of_small_tensor, of_tensors, seal_of
 from ckpt_core.storage.workers import run, stretches
 
 _Place = tuple[int, str, tuple[int, ...]]
@@ -103,8 +103,7 @@ def _read_region(
     """Digests of the blocks that start in a region, and of its tensors. A block is read to its end, or the tensors'."""
     buffer = memoryview(bytearray(BLOCK))
     blocks: dict[int, bytes] = {}
-    digests = {place: TensorDigest(outline.dtype, outline.shape) for place, outline in region.tensors}
-    waiting: Sequence[tuple[_Place, Outline]] = region.tensors
+    tensors = _Digests(region.tensors)
     for number in range(region.start // BLOCK, -(-region.end // BLOCK)):
         begin, end = number * BLOCK, min((number + 1) * BLOCK, size)
         data = buffer[: end - begin]
@@ -113,11 +112,39 @@ def _read_region(
             checkpoint.progress.advance(len(data))
         if begin >= region.start:
             blocks[number] = block_digest(data)
-        for place, outline in waiting:
-            first, last = max(outline.offset, begin), min(outline.offset + outline.nbytes, end)
+        tensors.update(data, begin, end)
+    return blocks, tensors.done()
+
+
+class _Digests:
+    """The digests of tensors, by place, fed with the blocks of their file in order. `tensors` are sorted by offset."""
+
+    def __init__(self, tensors: Sequence[tuple[_Place, Outline]]) -> None:
+        self._tensors = tensors
+        self._next = 0
+        self._whole = {place: of_small_tensor(o.dtype, o.shape, b"") for place, o in tensors if not o.nbytes}
+        self._parted: dict[_Place, TensorDigest] = {}
+
+    def update(self, data: memoryview, begin: int, end: int) -> None:
+        """Take in the bytes from `begin` to `end` of the file."""
+        while self._next < len(self._tensors) and _end(self._tensors[self._next][1]) <= begin:
+            self._next += 1
+        for index in range(self._next, len(self._tensors)):
+            place, outline = self._tensors[index]
             if outline.offset >= end:
                 break
-            if first < last:
-                digests[place].update(data[first - begin : last - begin])
-        waiting = [item for item in waiting if item[1].offset + item[1].nbytes > end]
-    return blocks, {place: digest.hexdigest() for place, digest in digests.items()}
+            first, last = max(outline.offset, begin), min(_end(outline), end)
+            part = data[first - begin : max(last - begin, 0)]
+            if len(part) == outline.nbytes:
+                self._whole[place] = of_small_tensor(outline.dtype, outline.shape, part)
+            elif len(part):
+                if place not in self._parted:
+                    self._parted[place] = TensorDigest(outline.dtype, outline.shape)
+                self._parted[place].update(part)
+
+    def done(self) -> dict[_Place, str]:
+        return {**self._whole, **{place: digest.hexdigest() for place, digest in self._parted.items()}}
+
+
+def _end(outline: Outline) -> int:
+    return outline.offset + outline.nbytes

@@ -10,13 +10,10 @@ import os
 from ckpt_core import knobs
 from ckpt_core.schema.access import Files
 from ckpt_core.storage.local import fill, open_regular
-from ckpt_core.storage.workers import run
+from ckpt_core.storage.workers import WORTH_A_WORKER, run
 
 _MADV_POPULATE_READ = 22
 """Linux 5.14 and later: fill the page table for reading, without a copy of private pages."""
-
-_WORTH_A_WORKER = 4 << 20
-"""Bytes below which a second thread costs more than it brings."""
 
 
 def map_region(path: str, offset: int, length: int) -> mmap.mmap:
@@ -56,7 +53,7 @@ def read_region(files: Files, path: str, offset: int, length: int) -> mmap.mmap:
 def read_parallel(files: Files, path: str, offset: int, out: memoryview) -> None:
     """Fill `out` from byte `offset` of a file, each worker one contiguous part."""
     local = files.local_path(path)
-    workers = min(knobs.workers(), max(len(out) // _WORTH_A_WORKER, 1))
+    workers = min(knobs.workers(), max(len(out) // WORTH_A_WORKER, 1))
     if workers == 1 or local is None:
         files.read_into(path, offset, out)
         return

@@ -14,9 +14,10 @@ from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.plans import AssetBytes, FilePlan, LateBytes, Literal, TensorBytes, TensorKey, WritePlan, Written
 from ckpt_core.schema.progress import Progress
+from ckpt_core.schema.tensors import TensorEntry
 from ckpt_core.schema.text import printable
 from ckpt_core.storage import syscalls
-from ckpt_core.storage.digests import TensorDigest
+from ckpt_core.storage.digests import BLOCK, TensorDigest, of_small_tensor
 from ckpt_core.storage.journal import Journal
 from ckpt_core.storage.workers import run, stretches
 
@@ -138,6 +139,8 @@ def _write_tensor(job: _Job, checkpoint: Checkpoint, descriptor: int) -> Written
     component, name = job.section.key
     entry = checkpoint.manifest.component(component).tensors[name]
     origin = checkpoint.origin(component, name)
+    if max(origin.nbytes, entry.nbytes) <= BLOCK:
+        return _write_small(job, checkpoint, descriptor, origin, entry)
     source = TensorDigest(origin.dtype, origin.shape)
     target = source if origin.dtype is entry.dtype else TensorDigest(entry.dtype, entry.shape)
     offset, crc = job.offset, 0
@@ -150,9 +153,29 @@ def _write_tensor(job: _Job, checkpoint: Checkpoint, descriptor: int) -> Written
         syscalls.write_at(descriptor, written, offset, job.path)
         offset += len(written)
     if offset - job.offset != job.section.length:
-        raise CorruptError(f"{printable(name)}: gave {offset - job.offset} bytes, {job.section.length} were planned")
+        raise _wrong_length(job, offset - job.offset)
     digest = source.hexdigest()
     return Written(digest, digest if target is source else target.hexdigest(), crc)
+
+
+def _write_small(
+    job: _Job, checkpoint: Checkpoint, descriptor: int, origin: TensorEntry, entry: TensorEntry
+) -> Written:
+    """A tensor of at most one block, without what a longer one needs to be digested in pieces."""
+    pieces = [(bytes(read), bytes(written)) for read, written in checkpoint.stream(*job.section.key)]
+    read, written = (b"".join(side) for side in zip(*pieces, strict=True)) if pieces else (b"", b"")
+    if len(written) != job.section.length:
+        raise _wrong_length(job, len(written))
+    if written:
+        syscalls.write_at(descriptor, written, job.offset, job.path)
+    source = of_small_tensor(origin.dtype, origin.shape, read)
+    target = source if origin.dtype is entry.dtype else of_small_tensor(entry.dtype, entry.shape, written)
+    return Written(source, target, zlib.crc32(written) if job.checksum else 0)
+
+
+def _wrong_length(job: _Job, given: int) -> CorruptError:
+    name = printable(job.section.name)
+    return CorruptError(f"{name}: gave {given} bytes, {job.section.length} were planned")
 
 
 def _write_rest(

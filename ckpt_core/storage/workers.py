@@ -10,6 +10,9 @@ from ckpt_core import knobs
 T = TypeVar("T")
 R = TypeVar("R")
 
+WORTH_A_WORKER = 4 << 20
+"""Bytes below which another thread costs more than it brings: Python runs one at a time, but for reads and digests."""
+
 _current = threading.local()
 
 
@@ -25,8 +28,12 @@ def check_stop() -> None:
 
 
 def stretches(items: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
-    """The items in as many stretches as there are workers, in order, of about as many bytes each; none is empty."""
-    total, shares = sum(sizes), knobs.workers()
+    """The items in at most as many stretches as there are workers, in order, of about as many bytes each.
+
+    None is empty, and none is so short that a thread for it costs more than it brings.
+    """
+    total = sum(sizes)
+    shares = min(knobs.workers(), max(total // WORTH_A_WORKER, 1))
     result: list[list[T]] = []
     done = 0
     for item, size in zip(items, sizes, strict=True):

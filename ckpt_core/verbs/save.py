@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import ckpt_core
+from ckpt_core.codecs.collection import without_collection
 from ckpt_core.errors import CorruptError, PluginError, UnsupportedFormatError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
@@ -93,8 +94,11 @@ def save(
         writable = ", ".join(known.name for known in manager.formats() if known.writes)
         raise UnsupportedFormatError(f"{name}: this format cannot be written; those that can are {writable}")
     checked = checked_options(manager, name, options or {})
-    checkpoint = state if isinstance(state, Checkpoint) else _live(state)
-    with open_target(ref, format=name, kind=kind, options=checked, replace=force, resume=resume) as target:
+    with (
+        without_collection(),
+        open_target(ref, format=name, kind=kind, options=checked, replace=force, resume=resume) as target,
+    ):
+        checkpoint = state if isinstance(state, Checkpoint) else _live(state)
         if progress is not None:
             target.watch(progress)
         if manager.hooks.save(checkpoint=checkpoint, target=target) is None or target.planned is None:

@@ -11,7 +11,7 @@ from ckpt_core import knobs
 from ckpt_core.storage.workers import check_stop, run, stretches
 
 
-@given(sizes=st.lists(st.integers(0, 100), max_size=30), workers=st.integers(1, 5))
+@given(sizes=st.lists(st.integers(0, 16 << 20), max_size=30), workers=st.integers(1, 5))
 def test_stretches_keep_every_item_in_order(sizes, workers):
     with knobs.override(workers=workers):
         shares = stretches(range(len(sizes)), sizes)
@@ -21,7 +21,7 @@ def test_stretches_keep_every_item_in_order(sizes, workers):
 
 def test_stretches_are_about_as_long():
     with knobs.override(workers=4):
-        shares = stretches(range(100), [10] * 100)
+        shares = stretches(range(100), [1 << 20] * 100)
     assert [len(share) for share in shares] == [25] * 4
 
 
