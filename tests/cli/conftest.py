@@ -79,6 +79,14 @@ def run_on_terminal(*args, **env):
     return Done(process.wait(timeout=60), shown.decode(), "")
 
 
+@pytest.fixture(autouse=True)
+def plugins_of_a_new_process():
+    """A command runs in a process of its own: what plugins did in other tests of this one is none of its business."""
+    from ckpt_core import get_plugin_manager
+
+    get_plugin_manager.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def ckpt():
     """Runs `ckpt` with what it is given, away from any terminal."""

@@ -11,7 +11,9 @@ from ckpt_core.cli.main import main
 
 VERBS = ("locate", "inspect", "verify", "diff", "plugins", "formats", "completion")
 BUG = "import sys, ckpt_core.verbs.locate as l; l.locate = lambda *a, **k: 1 / 0; from ckpt_core.cli.main import main; "
-INTERRUPT = BUG.replace("1 / 0", "signal.raise_signal(signal.SIGINT)").replace("sys,", "sys, signal,", 1)
+# A shell starts background jobs with the signal ignored; a person at a terminal does not.
+_SIGNAL = "(signal.signal(signal.SIGINT, signal.default_int_handler), signal.raise_signal(signal.SIGINT))"
+INTERRUPT = BUG.replace("1 / 0", _SIGNAL).replace("sys,", "sys, signal,", 1)
 
 
 def _python(code, *args, **options):
