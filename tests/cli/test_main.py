@@ -9,7 +9,7 @@ import pytest
 
 from ckpt_core.cli.main import main
 
-VERBS = ("locate", "inspect", "verify", "diff", "plugins", "formats", "completion")
+VERBS = ("locate", "inspect", "verify", "diff", "convert", "seal", "plugins", "formats", "completion")
 BUG = "import sys, ckpt_core.verbs.locate as l; l.locate = lambda *a, **k: 1 / 0; from ckpt_core.cli.main import main; "
 # A shell starts background jobs with the signal ignored; a person at a terminal does not.
 _SIGNAL = "(signal.signal(signal.SIGINT, signal.default_int_handler), signal.raise_signal(signal.SIGINT))"
