@@ -1,7 +1,8 @@
 """Two tensors compared in slabs: equal bytes, or how far apart the values are."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
+from math import prod, sqrt
 from typing import Any
 
 from ckpt_core.reading.boxes import slabs
@@ -53,22 +54,25 @@ class Difference:
 
 
 def compare(first: Side, second: Side) -> Difference | None:
-    """The difference of two tensors of one shape; None where dtype and every byte are the same."""
-    same_type = first.entry.dtype is second.entry.dtype
+    """The difference of two tensors of one shape; None where dtype and every byte are the same.
+
+    Tensors that are the same are read once; those that differ once more, for the numbers.
+    """
+    if first.entry.dtype is second.entry.dtype and all(bytes(a) == bytes(b) for a, b in _slabs(first, second)):
+        return None
     sums = _Sums()
-    equal = same_type
-    wider = first.entry.dtype if first.entry.dtype.bits > second.entry.dtype.bits else second.entry.dtype
+    for one, other in _slabs(first, second):
+        sums.add(one, first.entry.dtype, other, second.entry.dtype)
+    return sums.result()
+
+
+def _slabs(first: Side, second: Side) -> Iterator[tuple[memoryview, memoryview]]:
+    """The same elements of both, slab by slab."""
+    wider = max(first.entry.dtype, second.entry.dtype, key=lambda dtype: dtype.bits)
     for box in slabs(first.entry.shape, wider, limit=_ELEMENTS * max(wider.itemsize, 1)):
-        elements = 1
-        for size in box[1]:
-            elements *= size
-        if not elements:
-            continue
-        one, other = first.read(box, elements), second.read(box, elements)
-        same = same_type and one == other
-        equal = equal and same
-        sums.add(one, first.entry.dtype, other, second.entry.dtype, same=same)
-    return None if equal else sums.result()
+        elements = prod(box[1])
+        if elements:
+            yield first.read(box, elements), second.read(box, elements)
 
 
 class _Sums:
@@ -76,20 +80,18 @@ class _Sums:
         self.max_abs = self.max_rel = self.dot = self.norm_one = self.norm_other = 0.0
         self.elements = 0
 
-    def add(self, one: memoryview, dtype: DType, other: memoryview, other_dtype: DType, *, same: bool) -> None:
+    def add(self, one: memoryview, dtype: DType, other: memoryview, other_dtype: DType) -> None:
         import numpy as np
 
         from ckpt_core.reading.values import as_numbers
 
         kind = np.complex128 if dtype.is_complex or other_dtype.is_complex else np.float64
         a = as_numbers(one, dtype).astype(kind)
-        b = a if same else as_numbers(other, other_dtype).astype(kind)
+        b = as_numbers(other, other_dtype).astype(kind)
         with np.errstate(all="ignore"):
             self.dot += float(np.nan_to_num(np.vdot(a, b).real))
             self.norm_one += float(np.nan_to_num(np.vdot(a, a).real))
             self.norm_other += float(np.nan_to_num(np.vdot(b, b).real))
-            if same:
-                return
             differs = (a != b) & ~(np.isnan(a) & np.isnan(b))
             self.elements += int(np.count_nonzero(differs))
             gap = np.abs(np.where(differs, a - b, 0))
