@@ -7,6 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import torch
 
 import ckpt_core
 from ckpt_core.errors import (
@@ -17,9 +18,11 @@ from ckpt_core.errors import (
     UnsupportedFormatError,
     UsageError,
 )
+from ckpt_core.reading.views import select
 from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.plans import FilePlan, TensorBytes, WritePlan
 from ckpt_core.storage import syscalls
-from ckpt_core.storage.targets import open_target, refuse_overlap
+from ckpt_core.storage.targets import digest_of_plan, open_target, refuse_overlap
 from ckpt_core.verbs.save import save
 
 
@@ -330,3 +333,13 @@ def test_a_conversion_whose_stage_was_damaged_fails_once_and_then_works(tmp_path
         save(ckpt_core.load(str(source)), str(path), resume=True)
     save(ckpt_core.load(str(source)), str(path), resume=True)
     assert value_at(path) == 5
+
+
+def test_tensors_renamed_in_a_circle_are_other_work(tmp_path):
+    source = tmp_path / "x.safetensors"
+    ckpt_core.save({"a": torch.zeros(4), "b": torch.ones(4)}, str(source))
+    plan = WritePlan((FilePlan("y", (TensorBytes("model", "a", 16), TensorBytes("model", "b", 16))),))
+    plain = select(ckpt_core.load(str(source)))
+    swapped = select(ckpt_core.load(str(source)), rename=[("a", "b"), ("b", "a")])
+    assert digest_of_plan(plan, plain) == digest_of_plan(plan, select(ckpt_core.load(str(source))))
+    assert digest_of_plan(plan, plain) != digest_of_plan(plan, swapped)
