@@ -1,11 +1,12 @@
 """Checks a checkpoint against its seal: the files at every depth, their bytes from the bytes depth on."""
 
 from collections.abc import Iterator
+from functools import cache
 
 from ckpt_core.reading.digests import digest_tensor
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyRequest
-from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.plans import TensorKey
 from ckpt_core.schema.seals import Seal
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import BLOCK
@@ -46,10 +47,11 @@ def _stale(files: Files, seal: Seal) -> Iterator[Finding]:
 
 def _damage(files: Files, checkpoint: Checkpoint | None, path: str, seal: Seal) -> Iterator[Finding]:
     found = list(damaged_blocks(files, path, seal.files[path].blocks))
+    changed = cache(lambda label, name: _is_changed(checkpoint, label, name, seal))
     hint = "copy the file again; run ckpt seal if it was changed on purpose"
     for number in found[:_SHOWN]:
         start, end = number * BLOCK, min((number + 1) * BLOCK, seal.files[path].size)
-        names = _changed_in(checkpoint, path, start, end, seal)
+        names = [name for label, name in _tensors_in(checkpoint, path, start, end) if changed(label, name)]
         where = f"block {number} (bytes {start} to {end})"
         held = f", and with it {', '.join(map(printable, names[:3]))}{' and more' if len(names) > 3 else ''}"
         message = f"{printable(path)}: {where}{held if names else ''}, is not what was sealed"
@@ -59,19 +61,20 @@ def _damage(files: Files, checkpoint: Checkpoint | None, path: str, seal: Seal) 
         yield Finding("SL002", Severity.ERROR, message, path, None, hint)
 
 
-def _changed_in(checkpoint: Checkpoint | None, path: str, start: int, end: int, seal: Seal) -> list[str]:
-    """Names of the tensors with a part in a stretch of a file that are not what was sealed."""
+def _tensors_in(checkpoint: Checkpoint | None, path: str, start: int, end: int) -> list[TensorKey]:
+    """The tensors with a part in a stretch of a file."""
     if checkpoint is None:
         return []
     return [
-        name
+        (component.label, name)
         for component in checkpoint.manifest.components
         for name, outline in component.tensors.outlines()
         if outline.path == path and outline.offset < end and outline.offset + outline.nbytes > start
-        if _is_changed(checkpoint, component, name, seal)
     ]
 
 
-def _is_changed(checkpoint: Checkpoint, component: Component, name: str, seal: Seal) -> bool:
-    sealed = seal.tensors.get(component.label, {}).get(name)
-    return sealed != digest_tensor(checkpoint, component.label, name, component.tensors[name])
+def _is_changed(checkpoint: Checkpoint | None, label: str, name: str, seal: Seal) -> bool:
+    """Whether a tensor is not what was sealed; it is read whole to tell."""
+    assert checkpoint is not None
+    entry = checkpoint.manifest.component(label).tensors[name]
+    return seal.tensors.get(label, {}).get(name) != digest_tensor(checkpoint, label, name, entry)
