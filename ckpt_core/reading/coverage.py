@@ -6,7 +6,7 @@ from math import prod
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.tensors import Chunk, TensorEntry, TensorTable
+from ckpt_core.schema.tensors import Chunk, TensorEntry
 from ckpt_core.schema.text import printable
 
 
@@ -20,11 +20,6 @@ def check_component(files: Files, component: Component) -> Iterator[Finding]:
             yield _missing(name, outline.path)
         elif outline.offset + outline.nbytes > sizes[outline.path]:
             yield _beyond(name, outline.path, outline.offset + outline.nbytes, sizes[outline.path])
-
-
-def check_entry(files: Files, name: str, table: TensorTable) -> list[Finding]:
-    """What is wrong with where one tensor lies."""
-    return list(_check_entry(name, table[name], {path: entry.size for path, entry in files.entries.items()}))
 
 
 def _check_entry(name: str, entry: TensorEntry, sizes: dict[str, int]) -> Iterator[Finding]:
