@@ -1,4 +1,4 @@
-"""Checkpoints that the tools themselves write: each made once a run by a script of makers/, and shared by all workers."""
+"""Checkpoints that the tools themselves write: each made once a run by a script of makers/, for all workers."""
 
 import fcntl
 import os
