@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_core import knobs
 from ckpt_core.errors import BudgetError, UnsupportedFormatError, UsageError
+from ckpt_core.manager.opening import checked_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
@@ -21,7 +22,7 @@ from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.manifests import Manifest
 from ckpt_core.schema.plans import TensorBytes, WritePlan
 from ckpt_core.storage.targets import refuse_overlap
-from ckpt_core.verbs.opening import checked_options, open_checkpoint
+from ckpt_core.verbs.opening import open_checkpoint
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckpt_core.codecs.lookalikes import unknown
-from ckpt_core.errors import AmbiguousFormatError, CkptError, UnsupportedFormatError, UsageError
+from ckpt_core.errors import AmbiguousFormatError, CkptError, UsageError
+from ckpt_core.manager.opening import open_match
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.formats import Confidence, Detection, FormatMatch, LoadRequest
+from ckpt_core.schema.formats import Confidence, Detection, FormatMatch
 from ckpt_core.schema.locations import Resolution
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.listing import list_files
@@ -44,14 +45,7 @@ class Place:
         match = self.match
         if match is None:
             raise _choose_member(self.detection, str(self.files.location))
-        if match.problem is not None:
-            raise UnsupportedFormatError(f"{self.files.location}: {match.problem}", code="CK016")
-        _log.info("%s: opened as %s (%s)", self.files.location, match.format, match.evidence)
-        checked = checked_options(self.manager, match.format, options or {})
-        checkpoint = self.manager.hooks.load(files=self.files, match=match, request=LoadRequest(checked))
-        if not isinstance(checkpoint, StoredCheckpoint):
-            raise UnsupportedFormatError(f"{self.files.location}: format {match.format} cannot be read yet")
-        return checkpoint
+        return open_match(self.manager, self.files, match, options)
 
 
 def find(
@@ -124,36 +118,6 @@ def pick_member(detection: Detection, member: str, place: str) -> FormatMatch:
         return found[0]
     known = ", ".join(printable(root) for root in sorted({match.root for match in detection.members})[:20]) or "none"
     raise UsageError(f"{place}: no single checkpoint of that name in it; it holds {known}")
-
-
-def checked_options(manager: CkptPluginManager, format: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as the format types them.
-
-    Raises:
-        UsageError: The format has no such option (names those that have), or the value is not of its type.
-    """
-    declared = {option.name: option for option in manager.format(format).options}
-    checked = {}
-    for name, value in options.items():
-        if name not in declared:
-            having = [f.name for f in manager.formats() if any(option.name == name for option in f.options)]
-            where = f"formats that have it: {', '.join(having)}" if having else "no format has it"
-            raise UsageError(f"--{name}: format {format} has no such option; {where}")
-        kind = declared[name].type
-        try:
-            checked[name] = _as_bool(value) if kind is bool else kind(value)
-        except ValueError:
-            raise UsageError(f"--{name} {value}: not {kind.__name__}") from None
-    return checked
-
-
-def _as_bool(value: Any) -> bool:
-    text = str(value).lower()
-    if text in ("true", "1", "yes", ""):
-        return True
-    if text in ("false", "0", "no"):
-        return False
-    raise ValueError(value)
 
 
 def _as_format(manager: CkptPluginManager, detection: Detection, format: str) -> FormatMatch:

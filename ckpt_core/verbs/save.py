@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ckpt_core
 from ckpt_core.codecs.collection import without_collection
 from ckpt_core.errors import CorruptError, PluginError, UnsupportedFormatError, UsageError
+from ckpt_core.manager.opening import checked_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.proof import ReadBack, read_back
@@ -23,7 +24,6 @@ from ckpt_core.schema.state import differing_paths, without_arrays
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.targets import LocalTarget, open_target
-from ckpt_core.verbs.opening import checked_options
 
 if TYPE_CHECKING:
     from ckpt_core.schema.progress import Progress

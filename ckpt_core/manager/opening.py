@@ -1,0 +1,70 @@
+"""A claim opened through its format's owner: where `load` begins, and any search for the newest whole checkpoint."""
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.errors import UnsupportedFormatError, UsageError
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.formats import FormatMatch, LoadRequest
+
+if TYPE_CHECKING:
+    from ckpt_core.manager.plugin_manager import CkptPluginManager
+
+_log = logging.getLogger(__name__)
+
+
+def open_match(
+    manager: "CkptPluginManager", files: Files, match: FormatMatch, options: Mapping[str, Any] | None = None
+) -> StoredCheckpoint:
+    """The checkpoint that a claim is about, its headers read.
+
+    Args:
+        manager: The plugin manager, which knows the format's owner.
+        files: The listing whose root the claim is about.
+        match: The claim.
+        options: Options of the format, as typed.
+
+    Raises:
+        UsageError: An option is not one of the format's.
+        UnsupportedFormatError: The format is recognised and cannot be read.
+    """
+    if match.problem is not None:
+        raise UnsupportedFormatError(f"{files.location}: {match.problem}", code="CK016")
+    _log.info("%s: opened as %s (%s)", files.location, match.format, match.evidence)
+    checked = checked_options(manager, match.format, options or {})
+    checkpoint = manager.hooks.load(files=files, match=match, request=LoadRequest(checked))
+    if not isinstance(checkpoint, StoredCheckpoint):
+        raise UnsupportedFormatError(f"{files.location}: format {match.format} cannot be read yet")
+    return checkpoint
+
+
+def checked_options(manager: "CkptPluginManager", format: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the format types them.
+
+    Raises:
+        UsageError: The format has no such option (names those that have), or the value is not of its type.
+    """
+    declared = {option.name: option for option in manager.format(format).options}
+    checked = {}
+    for name, value in options.items():
+        if name not in declared:
+            having = [f.name for f in manager.formats() if any(option.name == name for option in f.options)]
+            where = f"formats that have it: {', '.join(having)}" if having else "no format has it"
+            raise UsageError(f"--{name}: format {format} has no such option; {where}")
+        kind = declared[name].type
+        try:
+            checked[name] = _as_bool(value) if kind is bool else kind(value)
+        except ValueError:
+            raise UsageError(f"--{name} {value}: not {kind.__name__}") from None
+    return checked
+
+
+def _as_bool(value: Any) -> bool:
+    text = str(value).lower()
+    if text in ("true", "1", "yes", ""):
+        return True
+    if text in ("false", "0", "no"):
+        return False
+    raise ValueError(value)
