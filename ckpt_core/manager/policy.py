@@ -15,7 +15,9 @@ from ckpt_core.storage.listing import probe
 
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager
-    from ckpt_core.schema.findings import VerifyRequest
+    from ckpt_core.schema.access import Checkpoint
+    from ckpt_core.schema.findings import Finding, VerifyRequest
+    from ckpt_core.schema.profiles import Assessment
 
 _Wrapper = Generator[None, list[Any], Any]
 
@@ -44,11 +46,12 @@ class Policy:
         return weigh(_flat(answers), self._manager.formats())
 
     @hookimpl(wrapper=True, tryfirst=True)
-    def verify(self, request: "VerifyRequest") -> _Wrapper:
+    def verify(self, checkpoint: "Checkpoint | None", request: "VerifyRequest") -> _Wrapper:
         from ckpt_core.schema.findings import VerifyReport, sorted_findings
 
         answers = yield
-        return VerifyReport(sorted_findings(_flat(answers)), request.depth)
+        findings = sorted_findings(_flat(answers))
+        return VerifyReport(findings, request.depth, assessment=_assessment(checkpoint, request, findings))
 
     @hookimpl(wrapper=True, tryfirst=True)
     def repair(self) -> _Wrapper:
@@ -56,6 +59,17 @@ class Policy:
 
         answers = yield
         return RepairPlan(tuple(sorted(_flat(answers), key=lambda action: (action.path, action.operation))))
+
+
+def _assessment(
+    checkpoint: "Checkpoint | None", request: "VerifyRequest", findings: Sequence["Finding"]
+) -> "Assessment | None":
+    if request.profile is None:
+        return None
+    from ckpt_core.schema.profiles import assess
+
+    manifest = None if checkpoint is None else checkpoint.manifest
+    return assess(manifest, request.profile, findings, without=request.without)
 
 
 def _flat(answers: Iterable[Any]) -> list[Any]:

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import CkptError
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.profiles import Assessment, Profile
 
 
 class Severity(IntEnum):
@@ -54,10 +57,19 @@ class Depth(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
-    """What to verify. `options` are the format's own."""
+    """What to verify.
+
+    Attributes:
+        depth: How much is read.
+        options: The format's own.
+        profile: The purpose that the checkpoint must be complete for; None to look for damage only.
+        without: Kinds of components that the training is known to have had none of.
+    """
 
     depth: Depth = Depth.LAYOUT
     options: Mapping[str, Any] = field(default_factory=dict)
+    profile: "Profile | None" = None
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +79,14 @@ class VerifyReport:
     Attributes:
         checked_tensors: Tensors whose place, bytes or values were checked.
         checked_bytes: Bytes of them that were read; 0 at the layout depth.
+        assessment: The verdict for the profile that was asked for; None where none was.
     """
 
     findings: tuple[Finding, ...] = ()
     depth: Depth = Depth.LAYOUT
     checked_tensors: int = 0
     checked_bytes: int = 0
+    assessment: "Assessment | None" = None
 
     @property
     def worst(self) -> Severity:

@@ -8,6 +8,7 @@ from ckpt_core.schema.tensors import TensorTable
 
 if TYPE_CHECKING:
     from ckpt_core.schema.findings import Finding
+    from ckpt_core.schema.profiles import Role
     from ckpt_core.schema.state import State
 
 KINDS = (
@@ -58,6 +59,8 @@ class Manifest:
         metadata: Text the format keeps beside the tensors (a safetensors header's `__metadata__`, an index's).
         provenance: Where the content came from, where that is recorded.
         findings: What the reader noticed on the way.
+        roles: What the format knows of components that are absent, unreadable, or kept somewhere special.
+        step: The training step that its own content records; None where nothing does.
     """
 
     components: tuple[Component, ...]
@@ -65,6 +68,8 @@ class Manifest:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     findings: "tuple[Finding, ...]" = ()
+    roles: "tuple[Role, ...]" = ()
+    step: int | None = None
 
     def component(self, label: str) -> Component:
         """The component of that label; KeyError where there is none."""

@@ -1,0 +1,175 @@
+"""What a checkpoint must hold to be complete for a purpose, and the verdict that says whether it does."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.manifests import KINDS, Component, Manifest
+
+
+class Profile(Enum):
+    """A purpose: compute with the weights, train on, or train on as if nothing had happened in between."""
+
+    INFERENCE = "inference"
+    RESUME = "resume"
+    EXACT_RESUME = "exact-resume"
+
+
+class Presence(Enum):
+    """What became of a component. Unreadable is not absent, and synthesized is not saved."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNREADABLE = "unreadable"
+    NOT_NEEDED = "not needed"
+    DERIVED = "derived"
+    SYNTHESIZED = "synthesized"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a format knows of a component besides its content: where it is kept, and what became of it.
+
+    Attributes:
+        kind: Kind of the component.
+        presence: What became of it. A component of the manifest is present without a role.
+        where: The file, or the key in it, that holds it or would hold it.
+        note: Why it is not needed, what it is derived from, or what is wrong with it.
+        name: Where there are several of a kind: the rank of an rng, say.
+        needed_for: The least demanding profile that needs it; None for what `NEEDS` says of its kind.
+    """
+
+    kind: str
+    presence: Presence
+    where: str = ""
+    note: str = ""
+    name: str = ""
+    needed_for: Profile | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind}:{self.name}" if self.name else self.kind
+
+
+class Verdict(Enum):
+    """COMPLETE; PARTIAL: what is there is sound, and something is not there; CORRUPT: something must not be trusted."""
+
+    COMPLETE = "COMPLETE"
+    PARTIAL = "PARTIAL"
+    CORRUPT = "CORRUPT"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One component in the verdict: its role, whether the profile needs it, and whether that need is met."""
+
+    role: Role
+    needed: bool
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The verdict for a profile, with a line for each component."""
+
+    profile: Profile
+    verdict: Verdict
+    lines: tuple[Line, ...] = ()
+
+    @property
+    def lacking(self) -> tuple[Line, ...]:
+        """The lines of what is needed and not met."""
+        return tuple(line for line in self.lines if line.needed and not line.met)
+
+    @property
+    def summary(self) -> str:
+        """`PARTIAL for resume: optimizer absent (optimizer.pt)`."""
+        reasons = [_reason(line.role) for line in self.lacking]
+        tail = f": {', '.join(reasons)}" if reasons else ""
+        return f"{self.verdict.value} for {self.profile.value}{tail}"
+
+
+WEIGHTS = ("model", "ema", "adapter")
+"""Kinds of which any one is enough to compute with."""
+
+NEEDS: Mapping[str, Profile] = {
+    "optimizer": Profile.RESUME,
+    "scheduler": Profile.RESUME,
+    "progress": Profile.RESUME,
+    "rng": Profile.EXACT_RESUME,
+    "sampler": Profile.EXACT_RESUME,
+}
+"""The least profile that needs each kind, where the format says nothing else. Weights are needed by all."""
+
+_RANK = {profile: rank for rank, profile in enumerate(Profile)}
+_GOOD = {Presence.PRESENT, Presence.NOT_NEEDED, Presence.DERIVED}
+
+
+def assess(
+    manifest: Manifest | None, profile: Profile, findings: Iterable[Finding] = (), *, without: Sequence[str] = ()
+) -> Assessment:
+    """Whether a checkpoint is complete.
+
+    Args:
+        manifest: All that is known of it; None where it did not open.
+        profile: The purpose.
+        findings: What its verification found; an ERROR makes it CORRUPT.
+        without: Kinds that the training is known to have had none of: a run without a scheduler.
+    """
+    roles = sorted(_roles(manifest, profile, without), key=_order)
+    weighty = any(role.kind in WEIGHTS and role.presence is Presence.PRESENT for role in roles)
+    lines = tuple(_line(role, profile, weighty) for role in roles)
+    unreadable = any(line.role.presence is Presence.UNREADABLE for line in lines)
+    if manifest is None or unreadable or any(finding.severity is Severity.ERROR for finding in findings):
+        verdict = Verdict.CORRUPT
+    else:
+        verdict = Verdict.COMPLETE if all(line.met or not line.needed for line in lines) else Verdict.PARTIAL
+    return Assessment(profile, verdict, lines)
+
+
+def _roles(manifest: Manifest | None, profile: Profile, without: Sequence[str]) -> list[Role]:
+    """What the caller says, then what the format says, then what the components say, then what nothing speaks of."""
+    roles: dict[str, Role] = {kind: Role(kind, Presence.NOT_NEEDED, note="said to be unused") for kind in without}
+    if manifest is not None:
+        stored = [Role(c.kind, _presence(c), note=_emptiness(c), name=c.name) for c in manifest.components]
+        for role in (*manifest.roles, *stored):
+            if role.kind not in without:
+                roles.setdefault(role.label, role)
+    kinds = {role.kind for role in roles.values()}
+    if not kinds & set(WEIGHTS):
+        roles["model"] = Role("model", Presence.ABSENT)
+    for kind, least in NEEDS.items():
+        if kind not in kinds and _RANK[least] <= _RANK[profile]:
+            roles[kind] = Role(kind, Presence.ABSENT)
+    return list(roles.values())
+
+
+def _presence(component: Component) -> Presence:
+    return Presence.ABSENT if _emptiness(component) else Presence.PRESENT
+
+
+def _emptiness(component: Component) -> str:
+    """Why a component that is there is as good as absent: None, {} or [] in its place, as some tools write."""
+    if len(component.tensors) or component.state not in (None, {}, [], ()):
+        return ""
+    return f"{component.state!r} in its place"
+
+
+def _line(role: Role, profile: Profile, weighty: bool) -> Line:
+    """A line; `weighty` is whether some weights are there, so that empty ones beside them are no lack."""
+    by_kind = NEEDS.get(role.kind) if weighty or role.kind not in WEIGHTS else Profile.INFERENCE
+    least = role.needed_for or by_kind
+    needed = least is not None and _RANK[least] <= _RANK[profile]
+    met = role.presence in _GOOD or (role.presence is Presence.SYNTHESIZED and profile is not Profile.EXACT_RESUME)
+    return Line(role, needed, met)
+
+
+def _order(role: Role) -> tuple[int, str, int, str]:
+    number = int(role.name) if role.name.isdecimal() else 0
+    return (KINDS.index(role.kind) if role.kind in KINDS else len(KINDS), role.kind, number, role.name)
+
+
+def _reason(role: Role) -> str:
+    where = f" ({role.where})" if role.where else f" ({role.note})" if role.note else ""
+    return f"{role.label} {role.presence.value}{where}"
