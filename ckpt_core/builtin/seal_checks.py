@@ -6,8 +6,10 @@ from functools import cache
 from ckpt_core.reading.digests import digest_tensor
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyRequest
+from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import TensorKey
 from ckpt_core.schema.seals import Seal
+from ckpt_core.schema.tensors import Outline
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import BLOCK
 from ckpt_core.storage.sealing import damaged_blocks, read_seal
@@ -69,8 +71,16 @@ def _tensors_in(checkpoint: Checkpoint | None, path: str, start: int, end: int) 
         (component.label, name)
         for component in checkpoint.manifest.components
         for name, outline in component.tensors.outlines()
-        if outline.path == path and outline.offset < end and outline.offset + outline.nbytes > start
+        if any(at < end and stop > start for where, at, stop in _places(component, name, outline) if where == path)
     ]
+
+
+def _places(component: Component, name: str, outline: Outline) -> list[tuple[str, int, int]]:
+    """The stretches of files that a tensor has, each with its start and end."""
+    if outline.path is not None:
+        return [(outline.path, outline.offset, outline.offset + outline.nbytes)]
+    stored = [chunk.stored for chunk in component.tensors[name].chunks if chunk.stored is not None]
+    return [(held.path, held.offset, held.end) for held in stored]
 
 
 def _is_changed(checkpoint: Checkpoint | None, label: str, name: str, seal: Seal) -> bool:

@@ -73,6 +73,17 @@ def read_archive(files: Files, path: str) -> dict[str, Member]:
     return {member.name: member for member in members}
 
 
+def directory_places(files: Files, path: str) -> dict[str, int]:
+    """Where in the archive its directory speaks of each record, by name. Raises as `read_archive`."""
+    directory, start, count = _directory(files, path)
+    at, places = 0, {}
+    for member in _raw_members(path, directory, count, start):
+        places[member.name] = start + at
+        name_bytes, extra, comment = _CENTRAL.unpack_from(directory, at)[9:12]
+        at += _CENTRAL.size + name_bytes + extra + comment
+    return places
+
+
 def corrupt(path: str, reason: str) -> CorruptError:
     """ZP001."""
     return CorruptError(

@@ -4,19 +4,24 @@ A whole row-major chunk is read straight into the caller's buffer. Everything el
 besides the result is at most one slab, or for a strided chunk the rows of it that a slab's worth of result needs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from math import prod
 
 from ckpt_core import knobs
-from ckpt_core.errors import CorruptError, UnsupportedFormatError
+from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import Box, Chunk, TensorEntry, row_major_strides
 from ckpt_core.schema.text import printable
 
+SettleChunk = Callable[[Chunk], Chunk]
+"""Makes a raw chunk of one whose elements have a place of their own within its bytes."""
 
-def read_box(files: Files, name: str, entry: TensorEntry, box: Box, out: memoryview) -> None:
+
+def read_box(
+    files: Files, name: str, entry: TensorEntry, box: Box, out: memoryview, *, settle_chunk: SettleChunk | None = None
+) -> None:
     """Fill `out` with the elements of a box of a tensor.
 
     Args:
@@ -25,6 +30,7 @@ def read_box(files: Files, name: str, entry: TensorEntry, box: Box, out: memoryv
         entry: The tensor.
         box: Offsets and sizes in elements.
         out: Exactly the bytes of the box.
+        settle_chunk: Finds the elements of chunks that are not raw; None where all are.
 
     Raises:
         CorruptError: Elements of the box are stored nowhere, or a file ends early.
@@ -39,7 +45,7 @@ def read_box(files: Files, name: str, entry: TensorEntry, box: Box, out: memoryv
         shared = _intersection(box, (chunk.offsets, chunk.sizes))
         if shared is None:
             continue
-        _copy(files, name, entry.dtype, chunk, shared, box, out)
+        _copy(files, name, entry.dtype, _settled(name, chunk, settle_chunk), shared, box, out)
         filled += prod(shared[1])
     if filled < wanted:
         raise CorruptError(
@@ -47,6 +53,18 @@ def read_box(files: Files, name: str, entry: TensorEntry, box: Box, out: memoryv
             code="CV005",
             tensor=name,
         )
+
+
+def _settled(name: str, chunk: Chunk, settle_chunk: SettleChunk | None) -> Chunk:
+    if settle_chunk is None or chunk.encoding.name == "raw":
+        return chunk
+    try:
+        return settle_chunk(chunk)
+    except CkptError as error:
+        if error.tensor is not None:
+            raise
+        message = f"{printable(name)}: {error.message}"
+        raise type(error)(message, code=error.code, path=error.path, tensor=name, hint=error.hint) from None
 
 
 def _distinct(chunks: tuple[Chunk, ...]) -> list[Chunk]:
@@ -114,12 +132,20 @@ def runs(chunk: Chunk, shared: Box, box: Box) -> Iterator[tuple[int, int, int]]:
 def _copy_swapped(files: Files, name: str, dtype: DType, chunk: Chunk, shared: Box, box: Box, out: memoryview) -> None:
     import numpy as np
 
-    if shared != box:
-        raise UnsupportedFormatError(f"{printable(name)}: parts of big-endian tensors are not read; read it whole")
-    little = Chunk(chunk.offsets, chunk.sizes, chunk.stored, chunk.strides, at=chunk.at)
-    _copy(files, name, dtype, little, shared, box, out)
     width = dtype.itemsize // 2 if dtype.is_complex else dtype.itemsize
-    np.frombuffer(out, dtype=f"u{width}").byteswap(inplace=True)
+    little = Chunk(chunk.offsets, chunk.sizes, chunk.stored, chunk.strides, at=chunk.at)
+    if shared == box:
+        _copy(files, name, dtype, little, shared, box, out)
+        np.frombuffer(out, dtype=f"u{width}").byteswap(inplace=True)
+        return
+    kind = f"V{dtype.itemsize}"
+    target = np.frombuffer(out, dtype=kind).reshape(box[1])
+    for offsets, sizes in slabs(shared[1], dtype):
+        part = tuple(start + offset for start, offset in zip(shared[0], offsets, strict=True)), sizes
+        data = memoryview(bytearray(dtype.nbytes(prod(sizes))))
+        _copy_swapped(files, name, dtype, chunk, part, part, data)
+        here = tuple(slice(s - o, s - o + n) for s, o, n in zip(part[0], box[0], sizes, strict=True))
+        target[here] = np.frombuffer(data, dtype=kind).reshape(sizes)
 
 
 def slabs(shape: tuple[int, ...], dtype: DType, *, limit: int | None = None) -> Iterator[Box]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ckpt_core import knobs
 from ckpt_core.errors import UsageError
-from ckpt_core.reading.boxes import read_box, slabs
+from ckpt_core.reading.boxes import SettleChunk, read_box, slabs
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.manifests import Manifest
@@ -29,6 +29,8 @@ class StoredCheckpoint(Checkpoint):
         manifest: Its table.
         settle: Proves, once and before the first tensor is read, what opening took on trust (where a zip's members
             start); it raises where that fails.
+        settle_chunk: Finds the elements of a chunk that is a file of its own, such as an item of a `.distcp` file;
+            asked before its bytes are read. None where every chunk is raw.
 
     Attributes:
         progress: Told of every byte that `read` gives; None by default.
@@ -37,13 +39,20 @@ class StoredCheckpoint(Checkpoint):
     progress: "Progress | None" = None
 
     def __init__(
-        self, files: Files, match: FormatMatch, manifest: Manifest, *, settle: Callable[[], None] | None = None
+        self,
+        files: Files,
+        match: FormatMatch,
+        manifest: Manifest,
+        *,
+        settle: Callable[[], None] | None = None,
+        settle_chunk: SettleChunk | None = None,
     ) -> None:
         self.files = files
         self.location = files.location
         self.match = match
         self.manifest = manifest
         self._settle = settle
+        self._settle_chunk = settle_chunk
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{c.label} ({len(c.tensors)} tensors)" for c in self.manifest.components)
@@ -69,7 +78,7 @@ class StoredCheckpoint(Checkpoint):
                 count *= size
             out = memoryview(bytearray(entry.dtype.nbytes(count)))
         self.settle()
-        read_box(self.files, name, entry, box, out.cast("B"))
+        read_box(self.files, name, entry, box, out.cast("B"), settle_chunk=self._settle_chunk)
         if self.progress is not None:
             self.progress.advance(out.nbytes)
         return out

@@ -11,7 +11,7 @@ from ckpt_core.reading.boxes import slabs
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import Box, Chunk
-from ckpt_core.storage.ranges import check_budget
+from ckpt_core.storage.ranges import check_budget, check_range
 
 
 def copy_strided(files: Files, dtype: DType, chunk: Chunk, shared: Box, box: Box, out: memoryview) -> None:
@@ -42,6 +42,7 @@ def _view(files: Files, dtype: DType, chunk: Chunk) -> Any:
     strides = [stride * dtype.itemsize for stride in chunk.strides]
     span = span_bytes(chunk.sizes, chunk.strides, dtype.itemsize)
     path = files.local_path(stored.path)
+    check_range(stored.path, stored.offset + chunk.at, span, files.size(stored.path))
     if path is None:
         check_budget(span, stored.path)
         data: Any = np.frombuffer(files.read(stored.path, stored.offset + chunk.at, span), dtype=np.uint8)

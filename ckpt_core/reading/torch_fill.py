@@ -116,11 +116,15 @@ def _convert_all(checkpoint: StoredCheckpoint, fills: Sequence[Fill], done: Call
 
 
 def _convert(checkpoint: StoredCheckpoint, item: Fill) -> None:
-    """Copy a tensor through slabs: to another type, device, or memory layout."""
+    """Copy a tensor through slabs: to another type, device, or memory layout; of several chunks straight to its memory."""
     import torch
 
     entry = checkpoint.component(item.component).tensors[item.name]
     kind = torch_dtype(entry.dtype)
+    target = item.target
+    if target.dtype is kind and target.device.type == "cpu" and target.is_contiguous() and target.numel():
+        checkpoint.read(item.component, item.name, out=writable_bytes(target))
+        return
     buffer = memoryview(bytearray(max(min(knobs.slab_bytes(), entry.nbytes), entry.dtype.itemsize)))
     with torch.no_grad():
         for offsets, sizes in slabs(entry.shape, entry.dtype):

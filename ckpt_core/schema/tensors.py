@@ -28,10 +28,18 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How stored bytes become elements: `raw` (as they are), `zstd`, `torch-zip`, …, and their byte order."""
+    """How stored bytes become elements.
+
+    Attributes:
+        name: `raw` (as they are), `zstd`, or `torch-zip`: a whole file of torch.save inside a range of bytes, in which
+            the elements have a place that the first read finds.
+        little_endian: Their byte order.
+        dtype: For a `torch-zip`, which says itself what it holds: the type that it must say.
+    """
 
     name: str = "raw"
     little_endian: bool = True
+    dtype: DType | None = None
 
 
 RAW = Encoding()

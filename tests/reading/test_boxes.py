@@ -70,14 +70,14 @@ def test_a_box_equals_the_slice(tmp_path_factory, data, transposed):
 @settings(max_examples=30, deadline=None)
 @given(data=st.data(), transposed=st.booleans())
 def test_big_endian_tensors_are_turned_round(tmp_path_factory, data, transposed):
-    shape = data.draw(SHAPES)
+    shape, boxes = data.draw(tilings())
     whole = np.arange(int(np.prod(shape)), dtype="<i4").reshape(shape)
-    files, entry = stored(
-        tmp_path_factory.mktemp("t"), whole, [((0,) * len(shape), shape)], transposed=transposed, big=True
-    )
-    out = bytearray(whole.nbytes)
-    read_box(files, "t", entry, ((0,) * len(shape), shape), memoryview(out))
-    assert bytes(out) == whole.tobytes()
+    files, entry = stored(tmp_path_factory.mktemp("t"), whole, boxes, transposed=transposed, big=True)
+    offsets, sizes = part_of(data.draw, shape)
+    out = bytearray(4 * int(np.prod(sizes)))
+    read_box(files, "t", entry, (offsets, sizes), memoryview(out))
+    expected = whole[tuple(slice(o, o + n) for o, n in zip(offsets, sizes, strict=True))]
+    assert bytes(out) == expected.tobytes()
 
 
 def test_a_hole_is_an_error_and_not_zeros(tmp_path):
