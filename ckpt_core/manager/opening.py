@@ -40,11 +40,14 @@ def open_match(
     return checkpoint
 
 
-def checked_options(manager: "CkptPluginManager", format: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def checked_options(
+    manager: "CkptPluginManager", format: str, options: Mapping[str, Any], *, writing: bool = False
+) -> dict[str, Any]:
     """Options as the format types them.
 
     Raises:
-        UsageError: The format has no such option (names those that have), or the value is not of its type.
+        UsageError: The format has no such option (names those that have), has it for the other of reading and
+            writing, or the value is not of its type.
     """
     declared = {option.name: option for option in manager.format(format).options}
     checked = {}
@@ -53,6 +56,9 @@ def checked_options(manager: "CkptPluginManager", format: str, options: Mapping[
             having = [f.name for f in manager.formats() if any(option.name == name for option in f.options)]
             where = f"formats that have it: {', '.join(having)}" if having else "no format has it"
             raise UsageError(f"--{name}: format {format} has no such option; {where}")
+        if not (declared[name].writes if writing else declared[name].reads):
+            here, other = ("writing", "reading") if writing else ("reading", "writing")
+            raise UsageError(f"--{name}: an option for {other} {format}, not for {here} it")
         kind = declared[name].type
         try:
             checked[name] = _as_bool(value) if kind is bool else kind(value)

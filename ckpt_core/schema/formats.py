@@ -10,11 +10,21 @@ from ckpt_core.schema.locations import Kind
 
 @dataclass(frozen=True, slots=True)
 class FormatOption:
-    """An option of a format; the command line makes `--name` of it. `type` is `str`, `int`, `float` or `bool`."""
+    """An option of a format; the command line makes `--name` of it.
+
+    Attributes:
+        name: As the format's requests have it.
+        help: One line.
+        type: `str`, `int`, `float` or `bool`.
+        reads: Whether `load` takes it: `ckpt convert` gives it to the source.
+        writes: Whether `save` takes it: `ckpt convert` gives it to the destination.
+    """
 
     name: str
     help: str
     type: type = str
+    reads: bool = True
+    writes: bool = True
 
 
 @dataclass(frozen=True, slots=True)

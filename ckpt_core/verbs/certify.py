@@ -49,7 +49,8 @@ def certify(
     place = source or seal.provenance.get("source")
     if not isinstance(place, str):
         raise UsageError(f"{made.location}: the certificate does not name its source; give --source")
-    origin = open_checkpoint(place, manager=manager)
+    opened_with = seal.provenance.get("source_options")
+    origin = open_checkpoint(place, options=opened_with if isinstance(opened_with, dict) else None, manager=manager)
     for end in (made, origin):
         end.progress = progress
     if progress is not None:

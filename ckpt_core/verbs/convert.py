@@ -22,7 +22,7 @@ from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.manifests import Manifest
 from ckpt_core.schema.plans import TensorBytes, WritePlan
 from ckpt_core.storage.targets import refuse_overlap
-from ckpt_core.verbs.opening import open_checkpoint
+from ckpt_core.verbs.opening import find
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def convert(
         rename: `OLD=NEW` for names that start with OLD; the first that fits counts.
         format: Take the source for this format.
         hints: As for `load`.
-        options: Options of the target format.
+        options: Options of the source's format and of the target's; each goes to the one that has it, or to both. Where
+            the source is open, they are the target's.
         max_memory: Most bytes to take above start-up; None for no limit.
         force: Replace what is at the destination.
         dry_run: Plan only, and write nothing.
@@ -107,7 +108,7 @@ def convert(
     """
     manager = manager or get_plugin_manager()
     name = to or format_of_path(destination)
-    opened = _opened(source, hints, format, manager)
+    opened, reading, writing = _opened(source, hints, format, manager, name, options or {})
     _refuse_holes(opened)
     _refuse_overlap(opened, destination)
     view = select(
@@ -118,7 +119,7 @@ def convert(
         rename=[_pair(rule, "rename") for rule in rename],
         dtypes=[_dtype_rule(rule) for rule in dtypes],
     )
-    plan = _plan(manager, view, destination, name, options or {})
+    plan = _plan(manager, view, destination, name, writing)
     with _limited(max_memory):
         forecast = _forecast(opened, view, plan)
         if dry_run:
@@ -127,10 +128,10 @@ def convert(
             view,
             destination,
             format=name,
-            options=options,
+            options=writing,
             force=force,
             resume=True,
-            provenance={"source": str(opened.location), "source_format": opened.match.format},
+            provenance=_provenance(opened, reading),
             progress=progress,
             manager=manager,
         )
@@ -140,11 +141,28 @@ def convert(
 
 
 def _opened(
-    source: str | StoredCheckpoint, hints: Mapping[str, object] | None, format: str | None, manager: CkptPluginManager
-) -> StoredCheckpoint:
+    source: str | StoredCheckpoint,
+    hints: Mapping[str, object] | None,
+    format: str | None,
+    manager: CkptPluginManager,
+    to: str,
+    options: Mapping[str, Any],
+) -> tuple[StoredCheckpoint, Mapping[str, Any], Mapping[str, Any]]:
+    """The source, the options that it was opened with, and those that are left for the target."""
     if isinstance(source, StoredCheckpoint):
-        return source
-    return open_checkpoint(source, hints=hints, format=format, manager=manager)
+        return source, {}, options
+    place = find(source, hints=hints, format=format, manager=manager)
+    has = {option.name for option in manager.format(place.match.format).options if option.reads} if place.match else {}
+    takes = {option.name for option in manager.format(to).options if option.writes}
+    reading = {name: value for name, value in options.items() if name in has}
+    writing = {name: value for name, value in options.items() if name in takes or name not in has}
+    return place.open(reading), reading, writing
+
+
+def _provenance(opened: StoredCheckpoint, reading: Mapping[str, Any]) -> dict[str, Any]:
+    """What the seal says of the source: enough to open it again as it was opened here."""
+    found: dict[str, Any] = {"source": str(opened.location), "source_format": opened.match.format}
+    return {**found, "source_options": {name: str(value) for name, value in reading.items()}} if reading else found
 
 
 def _refuse_holes(checkpoint: StoredCheckpoint) -> None:
@@ -197,7 +215,9 @@ def _plan(
     kind = manager.format(name).writes
     if kind is None:
         raise UnsupportedFormatError(f"{name}: this format cannot be written")
-    drawing = _Drawing(Location(destination, kind or Kind.FILE), name, checked_options(manager, name, options))
+    drawing = _Drawing(
+        Location(destination, kind or Kind.FILE), name, checked_options(manager, name, options, writing=True)
+    )
     manager.hooks.save(checkpoint=view, target=drawing)
     return drawing.plan
 

@@ -93,7 +93,7 @@ def save(
     if kind is None:
         writable = ", ".join(known.name for known in manager.formats() if known.writes)
         raise UnsupportedFormatError(f"{name}: this format cannot be written; those that can are {writable}")
-    checked = checked_options(manager, name, options or {})
+    checked = checked_options(manager, name, options or {}, writing=True)
     with (
         without_collection(),
         open_target(ref, format=name, kind=kind, options=checked, replace=force, resume=resume) as target,

@@ -139,3 +139,20 @@ def test_a_certificate_is_checked_from_both_ends(convert, ckpt, files, tmp_path)
     assert done.code == 4 and "CA003" in done.out and "norm.weight" in done.out
     assert ckpt("verify", files / "weights.pth", "--certificate").code == 2
     assert ckpt("verify", made, "--source", moved).code == 2
+
+
+def test_an_option_goes_to_the_end_that_has_it(ckpt, tmp_path):
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "two"
+    folder.mkdir()
+    save_file({"w": torch.ones(4)}, folder / "model.safetensors")
+    save_file({"w": torch.ones(4).half()}, folder / "model.fp16.safetensors")
+    place = tmp_path / "out"
+    assert ckpt("convert", folder, place, "--to", "hf", "--variant", "fp16", "--weights", "bin").code == 0
+    assert torch.load(place / "pytorch_model.bin", weights_only=True)["w"].dtype is torch.float16
+    assert ckpt("verify", place, "--certificate").code == 0, "the source is opened again as it was opened then"
+    wrong = ckpt("convert", folder / "model.safetensors", tmp_path / "x", "--to", "hf", "--variant", "fp16")
+    assert wrong.code == 2 and "--variant: an option for reading hf, not for writing it" in wrong.err
+    wrong = ckpt("inspect", folder, "--weights", "bin")
+    assert wrong.code == 2 and "--weights: an option for writing hf, not for reading it" in wrong.err

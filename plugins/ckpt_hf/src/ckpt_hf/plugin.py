@@ -26,9 +26,11 @@ def formats() -> tuple[Format, ...]:
             "hf",
             "a Hugging Face model directory: config.json and one file, or shards and an index, .safetensors or .bin",
             options=(
-                FormatOption("variant", "read the weights of this variant: fp16 for model.fp16.safetensors"),
-                FormatOption("max_shard_size", "write shards of at most this: 5GB, 200MB, 1GiB; 50GB by default"),
-                FormatOption("weights", "write safetensors (the default) or bin"),
+                FormatOption("variant", "read this variant's weights: fp16 for model.fp16.safetensors", writes=False),
+                FormatOption(
+                    "max_shard_size", "write shards of at most this: 5GB, 200MB, 1GiB; 50GB by default", reads=False
+                ),
+                FormatOption("weights", "write safetensors (the default) or bin", reads=False),
             ),
             writes=Kind.DIRECTORY,
         ),

@@ -72,8 +72,6 @@ class _Layout:
 
 
 def _layout(options: Mapping[str, Any]) -> _Layout:
-    if "variant" in options:
-        raise UsageError("--variant: chooses the weights to read; hf is written without a variant")
     weights = options.get("weights", "safetensors")
     if weights == "safetensors":
         return _Layout("model", ".safetensors", False, _plan_safetensors)
