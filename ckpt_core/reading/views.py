@@ -9,6 +9,7 @@ from ckpt_core.reading.casts import CASTABLE, cast, check_castable
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.plans import TensorKey
 from ckpt_core.schema.state import Opaque, State, TensorRef
 from ckpt_core.schema.tensors import Box, Outline, TensorEntry, TensorTable
 from ckpt_core.schema.text import printable
@@ -67,16 +68,20 @@ class ViewCheckpoint(Checkpoint):
 
     def stream(self, component: str, name: str) -> Iterator[tuple[memoryview, memoryview]]:
         old, entry, own = self._places(component, name)
-        for _, data in self._base.stream(component, old):
+        for read, data in self._base.stream(component, old):
             same = entry.dtype is own.dtype
-            yield data, data if same else self._converted(name, data, own.dtype, entry.dtype)
+            yield read, data if same else self._converted(name, data, own.dtype, entry.dtype)
 
     def origin(self, component: str, name: str) -> TensorEntry:
-        return self._places(component, name)[2]
+        return self._base.origin(component, self._old[component][name])
 
-    def origin_name(self, component: str, name: str) -> str:
-        """The tensor's name in the checkpoint that is seen."""
-        return self._old[component][name]
+    def origin_key(self, component: str, name: str) -> TensorKey:
+        return self._base.origin_key(component, self._old[component][name])
+
+    def operations(self, component: str, name: str) -> tuple[str, ...]:
+        old, entry, own = self._places(component, name)
+        cast = () if entry.dtype is own.dtype else (f"cast {own.dtype.code} to {entry.dtype.code}",)
+        return (*self._base.operations(component, old), *cast)
 
     def asset_files(self) -> Files:
         return self._base.asset_files()

@@ -13,7 +13,7 @@ from ckpt_core.schema.tensors import Box, ByteRange, TensorEntry
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.plans import WritePlan
+    from ckpt_core.schema.plans import TensorKey, WritePlan
 
 HEAD_BYTES = 64 * 1024
 
@@ -113,16 +113,21 @@ class Checkpoint(ABC):
     def stream(self, component: str, name: str) -> Iterator[tuple[memoryview, memoryview]]:
         """A tensor's elements in row-major order, slab by slab: as they were read, and as they are here.
 
-        The two differ where the checkpoint is a view that casts. Each pair is valid until the next is asked for.
+        The two differ where the checkpoint is a view that casts or rearranges. Each pair is valid until the next is
+        asked for.
         """
 
     def origin(self, component: str, name: str) -> TensorEntry:
-        """The tensor that `stream` reads; the one of the manifest, but for a view that casts."""
+        """The tensor that `stream` reads; the one of the manifest, but for a view that changes it."""
         return self.manifest.component(component).tensors[name]
 
-    def origin_name(self, component: str, name: str) -> str:
-        """The name of that tensor; another one for a view that renames."""
-        return name
+    def origin_key(self, component: str, name: str) -> "TensorKey":
+        """The component and the name of that tensor where it is stored; others for a view that renames."""
+        return component, name
+
+    def operations(self, component: str, name: str) -> tuple[str, ...]:
+        """What is done to that tensor on the way, in order: `cast F32 to BF16`. Nothing, but for a view that does."""
+        return ()
 
     def asset_files(self) -> Files:
         """The listing that the manifest's assets are in. LookupError where the checkpoint has no files."""

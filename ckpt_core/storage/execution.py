@@ -142,7 +142,7 @@ def _write_tensor(job: _Job, checkpoint: Checkpoint, descriptor: int) -> Written
     if max(origin.nbytes, entry.nbytes) <= BLOCK:
         return _write_small(job, checkpoint, descriptor, origin, entry)
     source = TensorDigest(origin.dtype, origin.shape)
-    target = source if origin.dtype is entry.dtype else TensorDigest(entry.dtype, entry.shape)
+    target = source if _is_copy(origin, entry) else TensorDigest(entry.dtype, entry.shape)
     offset, crc = job.offset, 0
     for read, written in checkpoint.stream(component, name):
         source.update(read)
@@ -169,8 +169,13 @@ def _write_small(
     if written:
         syscalls.write_at(descriptor, written, job.offset, job.path)
     source = of_small_tensor(origin.dtype, origin.shape, read)
-    target = source if origin.dtype is entry.dtype else of_small_tensor(entry.dtype, entry.shape, written)
+    target = source if _is_copy(origin, entry) else of_small_tensor(entry.dtype, entry.shape, written)
     return Written(source, target, zlib.crc32(written) if job.checksum else 0)
+
+
+def _is_copy(origin: TensorEntry, entry: TensorEntry) -> bool:
+    """Whether what is written is what was read: neither cast nor rearranged, which changes the shape."""
+    return origin.dtype is entry.dtype and origin.shape == entry.shape
 
 
 def _wrong_length(job: _Job, given: int) -> CorruptError:

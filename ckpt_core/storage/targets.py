@@ -193,8 +193,13 @@ def digest_of_plan(plan: WritePlan, checkpoint: Checkpoint) -> str:
         for section in file.sections:
             digest.update(_describe(section))
             if isinstance(section, TensorBytes):  # renamed in a circle, tensors of one size make the same plan
-                digest.update(checkpoint.origin_name(*section.key).encode("utf-8", "surrogatepass"))
+                digest.update(_lineage(checkpoint, section.key).encode("utf-8", "surrogatepass"))
     return str(digest.hexdigest())
+
+
+def _lineage(checkpoint: Checkpoint, key: TensorKey) -> str:
+    """Which tensor a tensor is made of, and how: not all of it shows in the plan."""
+    return "\0".join((*checkpoint.origin_key(*key), *checkpoint.operations(*key)))
 
 
 def _describe(section: Literal | TensorBytes | LateBytes | AssetBytes) -> bytes:

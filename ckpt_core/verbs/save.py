@@ -183,9 +183,8 @@ def _seal(checkpoint: Checkpoint, target: LocalTarget, found: ReadBack, provenan
         for name, outline in component.tensors.outlines():
             key = (component.label, name)
             seen = target.written.get(key) or target.written[component.label, str(outline.alias_of)]
-            own = checkpoint.origin(component.label, name).dtype
-            operation = "copy" if own is outline.dtype else f"cast {own.code} to {outline.dtype.code}"
-            source = f"{component.label}/{checkpoint.origin_name(component.label, name)}"
+            operation = "; ".join(checkpoint.operations(component.label, name)) or "copy"
+            source = "/".join(checkpoint.origin_key(component.label, name))
             certificates["/".join(key)] = Certificate(source, seen.source, operation, seen.target)
     return Seal(
         format=target.format,

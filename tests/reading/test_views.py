@@ -42,7 +42,7 @@ def test_tensors_are_chosen_by_pattern(opened):
 def test_the_first_prefix_that_fits_renames(opened):
     view = select(opened, components=["model"], rename=[("enc.a.", "x."), ("enc.", "y.")])
     assert names(view)[:2] == ["x.weight", "y.b.weight"]
-    assert view.origin_name("model", "x.weight") == "enc.a.weight"
+    assert view.origin_key("model", "x.weight") == ("model", "enc.a.weight")
     assert bytes(view.read("model", "x.weight")) == bytes(opened.read("model", "enc.a.weight"))
     assert view.component("model").tensors["dec.tied"].alias_of == "x.weight"
 
@@ -66,6 +66,18 @@ def test_the_last_rule_that_fits_says_the_type_and_integers_keep_theirs(opened):
     assert types["enc.b.weight"] is DType.F16
     assert types["dec.steps"] is DType.I64
     assert view.origin("model", "enc.b.weight").dtype is DType.F64
+    assert view.operations("model", "enc.b.weight") == ("cast F64 to F16",)
+    assert view.operations("model", "dec.steps") == ()
+
+
+def test_a_view_of_a_view_tells_the_whole_way_from_what_is_stored(opened):
+    inner = select(opened, components=["model"], rename=[("enc.", "x.")], dtypes=[("*", DType.F32)])
+    view = select(inner, rename=[("x.", "y.")], dtypes=[("*", DType.F16)])
+    assert view.origin_key("model", "y.b.weight") == ("model", "enc.b.weight")
+    assert view.origin("model", "y.b.weight").dtype is DType.F64
+    assert view.operations("model", "y.b.weight") == ("cast F64 to F32", "cast F32 to F16")
+    [(read, data)] = view.stream("model", "y.b.weight")
+    assert bytes(read) == np.arange(6, dtype="f8").tobytes() and bytes(data) == np.arange(6, dtype="f2").tobytes()
 
 
 @pytest.mark.parametrize("slab", [64, 1000, 1 << 20])
