@@ -26,18 +26,22 @@ def formats() -> tuple[Format, ...]:
 
 @hookimpl
 def detect_format(files: Files) -> Iterator[FormatMatch]:
+    from ckpt_core.codecs.steps import step_of_name
     from ckpt_core.codecs.torch_kinds import sniff
 
     for root, path, head in candidates(files, _SUFFIXES):
-        kind = sniff(head)
+        kind, step = sniff(head), step_of_name(root)
         if kind is not None:
-            yield FormatMatch("torch", Confidence.LIKELY, kind.value, root)
+            yield FormatMatch("torch", Confidence.LIKELY, kind.value, root, step)
         elif path.lower().endswith(_SUFFIXES):
-            yield FormatMatch("torch", Confidence.POSSIBLE, "the name is one that torch.save is given", root)
+            yield FormatMatch(
+                "torch", Confidence.POSSIBLE, "the name is one that torch.save is given", root, step_of_name(root)
+            )
 
 
 @hookimpl
 def load(files: Files, match: FormatMatch, request: LoadRequest) -> "StoredCheckpoint":
+    from ckpt_core.codecs.steps import step_of_state
     from ckpt_core.codecs.torch_components import components_of
     from ckpt_core.codecs.torch_files import read_torch_file
     from ckpt_core.reading.checkpoints import StoredCheckpoint
@@ -45,7 +49,10 @@ def load(files: Files, match: FormatMatch, request: LoadRequest) -> "StoredCheck
 
     file = read_torch_file(files, only_path(files))
     manifest = Manifest(
-        components_of(file.root, file.tensors), metadata=dict(file.metadata), findings=tuple(file.findings)
+        components_of(file.root, file.tensors),
+        metadata=dict(file.metadata),
+        findings=tuple(file.findings),
+        step=step_of_state(file.root),
     )
     return StoredCheckpoint(files, match, manifest, settle=file.settle)
 

@@ -7,7 +7,7 @@ import click
 
 from ckpt_core.cli.answers import Answer, Block
 from ckpt_core.cli.commands import VerbCommand
-from ckpt_core.cli.questions import hint_option, ref_argument
+from ckpt_core.cli.questions import hint_option, profile_options, ref_argument
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.words import shown_place
 
@@ -18,20 +18,42 @@ if TYPE_CHECKING:
 @click.command("locate", cls=VerbCommand)
 @ref_argument()
 @hint_option
+@profile_options
 @click.option("--explain", is_flag=True, help="Show every place that was considered, and why it was not taken.")
 @common_options
 @click.pass_obj
-def command(session: Session, ref: str | None, hints: dict[str, str], explain: bool) -> Answer:
-    """Find the place that a REF or a few hints mean."""
+def command(
+    session: Session,
+    ref: str | None,
+    hints: dict[str, str],
+    profile: str | None,
+    without: tuple[str, ...],
+    explain: bool,
+) -> Answer:
+    """Find the place that a REF or a few hints mean; with --for, the newest whole checkpoint in it."""
+    if without and profile is None:
+        raise click.UsageError("--without goes with --for.")
     from ckpt_core.verbs.locate import locate
 
-    resolution = locate(ref, hints=hints)
+    resolution = locate(ref, hints=hints, profile=profile, without=without)
+    _say_rejected(resolution)
     return Answer(
         result=lambda: _result(resolution),
         page=lambda: _page(resolution, explain),
         brief=lambda: _brief(resolution, explain),
         error=None if resolution.found else resolution.error(),
     )
+
+
+def _say_rejected(resolution: "Resolution") -> None:
+    """Whatever is newer than what was chosen is said even under --quiet: a shell takes only stdout."""
+    if resolution.query.profile is None or resolution.location is None:
+        return
+    for attempt in resolution.attempts:
+        if attempt.outcome.value == "rejected":
+            click.echo(f"ckpt: passed over {attempt.candidate}: {attempt.detail}", err=True)
+    for note in resolution.notes:
+        click.echo(f"ckpt: {note}", err=True)
 
 
 def _result(resolution: "Resolution") -> dict[str, Any]:

@@ -8,6 +8,8 @@ import click
 from ckpt_core.cli.session import Session
 from ckpt_core.cli.words import shown_place
 
+PROFILES = ("inference", "resume", "exact-resume")
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -38,6 +40,25 @@ def format_option(function: _Command) -> _Command:
     return click.option("--format", "format", metavar="NAME", help="Take it for this format; see ckpt formats.")(
         function
     )
+
+
+def profile_options(function: _Command) -> _Command:
+    """`--for PROFILE` and `--without KIND`; the command gets them as `profile` and `without`."""
+    from ckpt_core.schema.manifests import KINDS
+
+    for_option = click.option(
+        "--for",
+        "profile",
+        type=click.Choice(PROFILES),
+        help="What it must be complete for: to compute, to train on, or to train on exactly.",
+    )
+    without_option = click.option(
+        "--without",
+        multiple=True,
+        type=click.Choice(KINDS),
+        help="With --for: the training has no such part (a scheduler, say); may be repeated.",
+    )
+    return for_option(without_option(function))
 
 
 def require_ref(ref: str | None, hints: dict[str, str]) -> None:

@@ -38,7 +38,12 @@ class Policy:
         failures = self._manager.failures
         before = len(failures)
         answers = yield
-        return resolve(query, _flat(answers), notes=failures.since(before))
+        found = resolve(query, _flat(answers), notes=failures.since(before))
+        if query.profile is None or found.location is None:
+            return found
+        from ckpt_core.manager.newest import narrow
+
+        return narrow(self._manager, found)
 
     @hookimpl(wrapper=True, tryfirst=True)
     def detect_format(self) -> _Wrapper:
@@ -49,8 +54,10 @@ class Policy:
     def verify(self, checkpoint: "Checkpoint | None", request: "VerifyRequest") -> _Wrapper:
         from ckpt_core.schema.findings import VerifyReport, sorted_findings
 
+        from ckpt_core.manager.parts import verify_parts
+
         answers = yield
-        findings = sorted_findings(_flat(answers))
+        findings = sorted_findings([*_flat(answers), *verify_parts(self._manager, checkpoint, request)])
         return VerifyReport(findings, request.depth, assessment=_assessment(checkpoint, request, findings))
 
     @hookimpl(wrapper=True, tryfirst=True)
@@ -118,8 +125,13 @@ def _probe(candidate: Candidate, member: str | None) -> tuple[Attempt, Location 
 
 
 def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detection:
-    """Sort claims, and settle which holds at the root: one that refines another goes before it, then the surest."""
+    """Sort claims, and settle which holds at the root: one that refines another goes before it, then the surest.
+
+    A root that another claim has as its part is no checkpoint of its own.
+    """
     bases = {format.name: format.base for format in formats}
+    nested = {f"{match.root}/{part.root}".lstrip("/") for match in matches for part in match.parts}
+    matches = [match for match in matches if match.root not in nested]
     ordered = sorted(matches, key=lambda match: (match.root, -match.confidence, match.format, match.evidence))
     by_root: dict[str, list[FormatMatch]] = {}
     for match in ordered:

@@ -4,9 +4,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import TYPE_CHECKING
 
-from ckpt_core.errors import CheckpointNotFoundError, LocateError, UnreachableError
+from ckpt_core.errors import CheckpointNotFoundError, IncompleteError, LocateError, UnreachableError
 from ckpt_core.schema.text import redact
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +21,15 @@ class Query:
         ref: What a person types: a path, a URL, a stage name, `REF#member`, or None.
         hints: Whatever narrows the search (stage, hidden_size, step, …), by name.
         env: The environment; by default that of this process.
+        profile: Ask for the newest checkpoint in the place that is complete for this purpose; None for the place.
+        without: With a profile: kinds of components that the training is known to have had none of.
     """
 
     ref: str | None = None
     hints: Mapping[str, object] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    profile: "Profile | None" = None
+    without: tuple[str, ...] = ()
 
     @property
     def place(self) -> str | None:
@@ -96,6 +104,7 @@ class Outcome(Enum):
     FOUND = "found"
     MISSING = "missing"
     UNREACHABLE = "unreachable"
+    REJECTED = "rejected"
     NOT_PROBED = "not probed"
 
 
@@ -140,6 +149,7 @@ class Resolution:
         Raises:
             CheckpointNotFoundError: Nothing was found.
             UnreachableError: A place that had to be asked did not answer.
+            IncompleteError: There are checkpoints, and none is complete for the profile that was asked for.
         """
         if self.location is not None:
             return self.location
@@ -152,6 +162,8 @@ class Resolution:
             or ", ".join(f"{key}={value}" for key, value in self.query.hints.items())
             or "the query"
         )
+        if self.query.profile is not None and any(a.outcome is Outcome.FOUND for a in self.attempts):
+            return self._incomplete(asked)
         for attempt in self.attempts:
             if attempt.outcome is Outcome.UNREACHABLE:
                 return UnreachableError(
@@ -166,3 +178,15 @@ class Resolution:
             return CheckpointNotFoundError(f"{asked}: no plugin knows where to look; give a path or a URL")
         tried = ", ".join(str(attempt.candidate) for attempt in self.attempts)
         return CheckpointNotFoundError(f"{asked}: not found; looked at {tried}")
+
+    def _incomplete(self, asked: str) -> LocateError:
+        """The place was found, and no checkpoint in it is what was asked for."""
+        assert self.query.profile is not None
+        rejected = [attempt for attempt in self.attempts if attempt.outcome is Outcome.REJECTED]
+        if not rejected:
+            return CheckpointNotFoundError(f"{asked}: holds no checkpoint; check the name")
+        newest = rejected[0]
+        return IncompleteError(
+            f"{asked}: no checkpoint of {len(rejected)} is complete for {self.query.profile.value}; "
+            f"the newest is {newest.candidate} ({newest.detail})"
+        )

@@ -158,7 +158,8 @@ def _emptiness(component: Component) -> str:
 
 def _line(role: Role, profile: Profile, weighty: bool) -> Line:
     """A line; `weighty` is whether some weights are there, so that empty ones beside them are no lack."""
-    by_kind = NEEDS.get(role.kind) if weighty or role.kind not in WEIGHTS else Profile.INFERENCE
+    beside = weighty and role.presence is not Presence.PRESENT
+    by_kind = Profile.INFERENCE if role.kind in WEIGHTS and not beside else NEEDS.get(role.kind)
     least = role.needed_for or by_kind
     needed = least is not None and _RANK[least] <= _RANK[profile]
     met = role.presence in _GOOD or (role.presence is Presence.SYNTHESIZED and profile is not Profile.EXACT_RESUME)

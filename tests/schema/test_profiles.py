@@ -1,0 +1,82 @@
+"""The verdict: what counts as there, what each purpose needs, and what the caller may say is unused."""
+
+import pytest
+
+from ckpt_core import Component, DType, Finding, Manifest, Severity, TensorEntry, TensorTable
+from ckpt_core.schema.profiles import Presence, Profile, Role, Verdict, assess
+
+WEIGHTS = TensorTable.of({"w": TensorEntry(DType.F32, (2,), ())})
+NOTHING = TensorTable.of({})
+STATES = {"optimizer": {"state": {}}, "scheduler": {"last_epoch": 1}, "progress": {"step": 1}}
+EXACT = {**STATES, "rng": [1], "sampler": {"seed": 0}}
+
+
+def manifest(states, *roles):
+    parts = [Component("model", WEIGHTS), *(Component(kind, NOTHING, state) for kind, state in states.items())]
+    return Manifest(tuple(parts), roles=roles)
+
+
+def verdicts(held, **more):
+    return {profile.value: assess(held, profile, **more).verdict.value for profile in Profile}
+
+
+def test_each_profile_needs_what_the_one_before_needs_and_more():
+    assert verdicts(manifest({})) == {"inference": "COMPLETE", "resume": "PARTIAL", "exact-resume": "PARTIAL"}
+    assert verdicts(manifest(STATES)) == {"inference": "COMPLETE", "resume": "COMPLETE", "exact-resume": "PARTIAL"}
+    assert set(verdicts(manifest(EXACT)).values()) == {"COMPLETE"}
+
+
+@pytest.mark.parametrize("kind", list(EXACT))
+def test_a_missing_part_flips_its_own_line_and_no_other(kind):
+    left = {name: state for name, state in EXACT.items() if name != kind}
+    found = assess(manifest(left), Profile.EXACT_RESUME)
+    assert [line.role.label for line in found.lacking] == [kind]
+    assert found.verdict is Verdict.PARTIAL
+    assert f"{kind} absent" in found.summary
+
+
+@pytest.mark.parametrize("nothing", [None, {}, [], ()])
+def test_nothing_in_the_place_of_a_part_is_not_that_part(nothing):
+    found = assess(manifest({**STATES, "optimizer": nothing}), Profile.RESUME)
+    assert [(line.role.label, line.role.note) for line in found.lacking] == [("optimizer", f"{nothing!r} in its place")]
+
+
+def test_unreadable_is_corrupt_and_absent_is_partial():
+    broken = Role("optimizer", Presence.UNREADABLE, "optimizer.pt")
+    missing = Role("optimizer", Presence.ABSENT, "optimizer.pt")
+    states = {kind: state for kind, state in STATES.items() if kind != "optimizer"}
+    assert assess(manifest(states, broken), Profile.RESUME).verdict is Verdict.CORRUPT
+    assert assess(manifest(states, missing), Profile.RESUME).verdict is Verdict.PARTIAL
+
+
+def test_what_was_synthesized_is_no_exact_resume():
+    invented = Role("rng", Presence.SYNTHESIZED, note="made by a repair")
+    states = {kind: state for kind, state in EXACT.items() if kind != "rng"}
+    held = manifest(states, invented)
+    assert assess(held, Profile.RESUME).verdict is Verdict.COMPLETE
+    assert assess(held, Profile.EXACT_RESUME).verdict is Verdict.PARTIAL
+
+
+def test_what_the_training_never_had_is_not_missed():
+    states = {kind: state for kind, state in STATES.items() if kind != "scheduler"}
+    assert assess(manifest(states), Profile.RESUME).verdict is Verdict.PARTIAL
+    assert assess(manifest(states), Profile.RESUME, without=["scheduler"]).verdict is Verdict.COMPLETE
+
+
+def test_each_rank_has_a_line_of_its_own():
+    roles = [Role("rng", Presence.PRESENT, "rng_state_0.pth", name="0"), Role("rng", Presence.ABSENT, name="1")]
+    states = {kind: state for kind, state in EXACT.items() if kind != "rng"}
+    found = assess(manifest(states, *roles), Profile.EXACT_RESUME)
+    assert [line.role.label for line in found.lacking] == ["rng:1"]
+
+
+def test_an_error_is_corrupt_whatever_is_there():
+    error = Finding("CV005", Severity.ERROR, "a hole")
+    assert set(verdicts(manifest(EXACT), findings=[error]).values()) == {"CORRUPT"}
+    assert assess(None, Profile.INFERENCE).verdict is Verdict.CORRUPT
+
+
+def test_an_empty_ema_beside_a_model_is_no_lack_and_no_weights_are():
+    held = Manifest((Component("model", WEIGHTS), Component("ema", NOTHING, None)))
+    assert assess(held, Profile.INFERENCE).verdict is Verdict.COMPLETE
+    assert assess(Manifest((Component("config", NOTHING, {"a": 1}),)), Profile.INFERENCE).verdict is Verdict.PARTIAL
