@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ckpt_core.cli.answers import Answer, Block
+from ckpt_core.cli.answers import Answer, Block, Table
 from ckpt_core.cli.commands import OpeningCommand
-from ckpt_core.cli.questions import place_options, ref_argument, require_ref
+from ckpt_core.cli.questions import place_options, profile_options, ref_argument, require_ref
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.words import counted, finding_lines, human_bytes, severity_word, shown_place
+from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.schema.findings import VerifyReport
@@ -24,6 +25,7 @@ _FAILED, _WARNED = 4, 1
 @click.command("verify", cls=OpeningCommand)
 @ref_argument()
 @place_options
+@profile_options
 @click.option(
     "--depth",
     type=click.Choice(_DEPTHS),
@@ -47,34 +49,83 @@ def command(
     ref: str | None,
     hints: dict[str, str],
     format: str | None,
+    profile: str | None,
+    without: tuple[str, ...],
     depth: str,
     fail_on: str,
     certificate: bool,
     source: str | None,
 ) -> Answer:
-    """Check a checkpoint for damage."""
+    """Check a checkpoint, or each one in a folder, for damage; with --for, for what it lacks too."""
     require_ref(ref, hints)
     if source is not None and not certificate:
         raise click.UsageError("--source goes with --certificate.")
-    from ckpt_core.schema.findings import Depth
-    from ckpt_core.verbs.verify import verify
+    if without and profile is None:
+        raise click.UsageError("--without goes with --for.")
+    from ckpt_core.schema.findings import Depth, VerifyRequest
+    from ckpt_core.schema.profiles import Profile
+    from ckpt_core.verbs.opening import find
+    from ckpt_core.verbs.verify import verify_members, verify_place
 
+    purpose = None if profile is None else Profile(profile)
+    request = VerifyRequest(Depth[depth.upper()], session.options, purpose, without)
     with session.progress() as progress:
-        found = verify(
-            ref, depth=Depth[depth.upper()], hints=hints, format=format, options=session.options, progress=progress
-        )
+        place = find(ref, hints=hints, format=format)
+        if place.match is None and not certificate:
+            return _of_many(list(verify_members(place, request, progress=progress)), fail_on)
+        found = verify_place(place, request, progress=progress)
         report = _with_certificate(found, source, progress) if certificate else found.report
     return Answer(
         result=lambda: _result(found, report),
         page=lambda: _page(report),
-        brief=lambda: [_worst(report)],
+        brief=lambda: [_verdict(report)],
         findings=report.findings,
         exit_code=_exit_code(report, fail_on),
     )
 
 
+def _of_many(found: "list[Verification]", fail_on: str) -> Answer:
+    """A folder of checkpoints: a table of them, all findings, the worst exit code."""
+    codes = {_exit_code(one.report, fail_on) for one in found}
+    return Answer(
+        result=lambda: [_result(one, one.report) for one in found],
+        page=lambda: [_members(found), *(line for one in found for line in _below(one))],
+        brief=lambda: [f"{_place(one)} {_verdict(one.report)}" for one in found],
+        findings=[finding for one in found for finding in one.report.findings],
+        exit_code=max(codes),
+    )
+
+
+def _members(found: "list[Verification]") -> Table:
+    rows = []
+    for one in found:
+        match, counts = one.place.match, _counts(one.report)
+        step = one.checkpoint.manifest.step if one.checkpoint is not None else None
+        step = match.step if step is None and match is not None else step
+        rows.append((_place(one), match.format if match else "-", "-" if step is None else str(step), *counts))
+    return Table(("checkpoint", "format", "step", "verdict", "found"), rows, frozenset({"step"}))
+
+
+def _counts(report: "VerifyReport") -> tuple[str, str]:
+    return _verdict(report), _found(report)
+
+
+def _below(one: "Verification") -> Iterator[Block]:
+    """What is wrong with one of many, under its name."""
+    lines = [line for finding in one.report.findings if finding.severity > 0 for line in finding_lines(finding)]
+    if one.report.assessment is not None and one.report.assessment.lacking:
+        lines.append(one.report.assessment.summary)
+    if lines:
+        yield f"{_place(one)}:"
+        yield from (f"  {line}" for line in lines)
+
+
+def _place(one: "Verification") -> str:
+    return shown_place(one.place.files.location.url)
+
+
 def _exit_code(report: "VerifyReport", fail_on: str) -> int:
-    if not report.ok:
+    if not report.ok or (report.assessment is not None and report.assessment.verdict.value != "COMPLETE"):
         return _FAILED
     return _WARNED if fail_on == "warning" and _worst(report) == "warning" else 0
 
@@ -82,6 +133,11 @@ def _exit_code(report: "VerifyReport", fail_on: str) -> int:
 def _worst(report: "VerifyReport") -> str:
     """`error` or `warning`; `ok` where there is nothing but things worth knowing."""
     return "ok" if report.worst == 0 else severity_word(report.worst)
+
+
+def _verdict(report: "VerifyReport") -> str:
+    """The verdict where a profile was asked for, else the worst finding."""
+    return _worst(report) if report.assessment is None else report.assessment.verdict.value
 
 
 def _with_certificate(found: "Verification", source: str | None, progress: "Progress | None") -> "VerifyReport":
@@ -104,16 +160,54 @@ def _result(found: "Verification", report: "VerifyReport") -> dict[str, Any]:
         "worst": _worst(report),
         "checked_tensors": report.checked_tensors,
         "checked_bytes": report.checked_bytes,
+        "assessment": _assessment(report),
     }
 
 
+def _assessment(report: "VerifyReport") -> dict[str, Any] | None:
+    found = report.assessment
+    if found is None:
+        return None
+    lines = [
+        {
+            "component": line.role.label,
+            "presence": line.role.presence.value,
+            "where": line.role.where,
+            "note": line.role.note,
+            "needed": line.needed,
+            "met": line.met,
+        }
+        for line in found.lines
+    ]
+    return {"profile": found.profile.value, "verdict": found.verdict.value, "components": lines}
+
+
 def _page(report: "VerifyReport") -> Iterator[Block]:
+    if report.assessment is not None:
+        yield _components(report)
     for finding in report.findings:
         yield from finding_lines(finding)
+    read = f"{human_bytes(report.checked_bytes)} read" if report.checked_bytes else "headers and sizes only"
+    yield f"{_worst(report)}: {_found(report)}; {counted(report.checked_tensors, 'tensor')}, {read}"
+    if report.assessment is not None:
+        yield report.assessment.summary
+
+
+def _components(report: "VerifyReport") -> Table:
+    """A line for each component: whether it is there, and whether it has to be."""
+    assert report.assessment is not None
+    rows = []
+    for line in report.assessment.lines:
+        need = "needed" if line.needed else "-"
+        role = line.role
+        rows.append((role.label, role.presence.value, need, printable(role.where or "-"), printable(role.note or "-")))
+    return Table(("component", "state", "needed", "where", "note"), rows)
+
+
+def _found(report: "VerifyReport") -> str:
+    """`1 error, 2 notes`."""
     counts: dict[str, int] = {}
     for finding in report.findings:
         word = "note" if finding.severity == 0 else severity_word(finding.severity)
         counts[word] = counts.get(word, 0) + 1
-    found = ", ".join(counted(count, word) for word, count in counts.items()) or "nothing wrong"
-    read = f"{human_bytes(report.checked_bytes)} read" if report.checked_bytes else "headers and sizes only"
-    yield f"{_worst(report)}: {found}; {counted(report.checked_tensors, 'tensor')}, {read}"
+    return ", ".join(counted(count, word) for word, count in counts.items()) or "nothing wrong"

@@ -1,6 +1,6 @@
 """Verify: everything that is wrong with a checkpoint, found at the depth that was asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,24 +8,28 @@ from ckpt_core.errors import CorruptError, LoadError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyReport, VerifyRequest, sorted_findings
-from ckpt_core.verbs.opening import Place, find
+from ckpt_core.verbs.opening import Place, find, member_place
 
 if TYPE_CHECKING:
+    from ckpt_core.schema.profiles import Assessment, Profile
     from ckpt_core.schema.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A report, and what it is about."""
+    """A report, and what it is about. `checkpoint` is None where it did not open."""
 
     place: Place
     report: VerifyReport
+    checkpoint: StoredCheckpoint | None = None
 
 
 def verify(
     ref: str | None = None,
     *,
     depth: Depth = Depth.LAYOUT,
+    profile: "Profile | None" = None,
+    without: Sequence[str] = (),
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -37,6 +41,8 @@ def verify(
     Args:
         ref: See `load`.
         depth: LAYOUT reads headers; BYTES every byte, against the checksums there are; VALUES looks for NaN too.
+        profile: Say also whether it is complete for this purpose; the report's `assessment`.
+        without: With a profile: kinds of components that the training is known to have had none of.
         hints: See `load`.
         format: See `load`.
         options: See `load`.
@@ -49,11 +55,15 @@ def verify(
     Raises:
         CkptError: Nothing could be checked: not there, not reachable, of no known format, or unsafe.
     """
-    place = find(ref, hints=hints, format=format, manager=manager)
-    checkpoint, failure = _open(place, options)
-    request = VerifyRequest(depth, dict(options or {}))
+    request = VerifyRequest(depth, dict(options or {}), profile, tuple(without))
+    return verify_place(find(ref, hints=hints, format=format, manager=manager), request, progress=progress)
+
+
+def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | None" = None) -> Verification:
+    """Check the checkpoint of a place that was found already; see `verify`."""
+    checkpoint, failure = _open(place, request.options)
     tensors, nbytes = _measure(checkpoint)
-    if progress is not None and checkpoint is not None and depth > Depth.LAYOUT:
+    if progress is not None and checkpoint is not None and request.depth > Depth.LAYOUT:
         progress.begin(nbytes)
         checkpoint.progress = progress
     report = place.manager.hooks.verify(files=place.files, checkpoint=checkpoint, request=request)
@@ -66,14 +76,34 @@ def verify(
         report,
         findings=sorted_findings(findings),
         checked_tensors=tensors,
-        checked_bytes=nbytes if depth > Depth.LAYOUT else 0,
+        checked_bytes=nbytes if request.depth > Depth.LAYOUT else 0,
+        assessment=_assess(checkpoint, request, findings),
     )
-    return Verification(place, full)
+    return Verification(place, full, checkpoint)
+
+
+def verify_members(
+    place: Place, request: VerifyRequest, *, progress: "Progress | None" = None
+) -> Iterator[Verification]:
+    """Check every checkpoint of a container, in the order of their steps, then of their roots."""
+    for match in sorted(place.detection.members, key=lambda match: (match.step is None, match.step or 0, match.root)):
+        yield verify_place(member_place(place, match), request, progress=progress)
+
+
+def _assess(
+    checkpoint: StoredCheckpoint | None, request: VerifyRequest, findings: Sequence[Finding]
+) -> "Assessment | None":
+    if request.profile is None:
+        return None
+    from ckpt_core.schema.profiles import assess
+
+    manifest = None if checkpoint is None else checkpoint.manifest
+    return assess(manifest, request.profile, findings, without=request.without)
 
 
 def _open(place: Place, options: Mapping[str, Any] | None) -> tuple[StoredCheckpoint | None, Finding | None]:
     try:
-        return place.open(options), None
+        return place.open(options, lenient=True), None
     except (CorruptError, LoadError) as error:
         return None, Finding.of_error(error)
 
