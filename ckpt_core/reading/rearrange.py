@@ -1,7 +1,7 @@
 """Patch embeddings as a convolution and as a linear map: the same weights in another order.
 
-A convolution over patches holds (out, channels, height, width). A linear map over flattened patches holds (out, height ×
-width × channels), a patch being flattened row by row with its channels last: the convolution permuted by (0, 2, 3, 1),
+A convolution over patches has shape (out, channels, height, width). A linear map over flattened patches has (out, height
+* width * channels), a patch being flattened row by row with its channels last: the convolution permuted by (0, 2, 3, 1),
 then reshaped. A reshape alone has that shape too, and other weights. Source: BAGEL `modeling/bagel/siglip_navit.py`
 (convert_conv2d_to_linear).
 """
@@ -56,7 +56,7 @@ def rearrangement(stored: Outline | TensorEntry, wanted: tuple[int, ...]) -> Rea
 def stream_rearranged(
     checkpoint: Checkpoint, component: str, name: str, how: Rearrangement
 ) -> Iterator[tuple[memoryview, memoryview]]:
-    """A tensor in slabs of whole rows: as it was read, and rearranged. Each pair is valid until the next is asked for."""
+    """A tensor in slabs of whole rows: as it was read, and rearranged."""
     dtype = checkpoint.component(component).tensors.outline(name).dtype
     for start, count in _row_slabs(how.source, dtype):
         box = ((start, *(0 for _ in how.source[1:])), (count, *how.source[1:]))

@@ -31,7 +31,7 @@ def to_linear(weight):
 
 
 def patches_of(image, size):
-    """(patches, size × size × channels): each flattened row by row with its channels last."""
+    """(patches, size * size * channels): each flattened row by row with its channels last."""
     channels, height, width = image.shape
     cut = image.reshape(channels, height // size, size, width // size, size)
     return cut.permute(1, 3, 2, 4, 0).reshape(-1, size * size * channels)
