@@ -1,9 +1,9 @@
 """Patch embeddings as a convolution and as a linear map: the same weights in another order.
 
-A convolution over patches has shape (out, channels, height, width). A linear map over flattened patches has (out, height
-* width * channels), a patch being flattened row by row with its channels last: the convolution permuted by (0, 2, 3, 1),
-then reshaped. A reshape alone has that shape too, and other weights. Source: BAGEL `modeling/bagel/siglip_navit.py`
-(convert_conv2d_to_linear).
+A convolution over patches has shape (out, channels, height, width). A linear map over flattened patches has (out,
+height * width * channels), a patch being flattened row by row with its channels last: the convolution permuted by
+(0, 2, 3, 1), then reshaped. A reshape alone has that shape too, and other weights. Source: BAGEL
+`modeling/bagel/siglip_navit.py` (convert_conv2d_to_linear).
 """
 
 from collections.abc import Iterator
