@@ -1,13 +1,14 @@
 """`ckpt verify`: what is wrong with a checkpoint, and an exit code to act on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ckpt_core.cli.answers import Answer, Block, Table
 from ckpt_core.cli.commands import OpeningCommand
-from ckpt_core.cli.questions import place_options, profile_options, ref_argument, require_ref
+from ckpt_core.cli.questions import hint_option, profile_options, ref_argument, require_ref
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.words import counted, finding_lines, human_bytes, severity_word, shown_place
 from ckpt_core.schema.text import printable
@@ -18,14 +19,22 @@ if TYPE_CHECKING:
     from ckpt_core.verbs.verify import Verification
 
 _DEPTHS = ("layout", "bytes", "values")
+_FORMS = ("human", "json", "sarif", "junit")
 _LIMITS = ("warning", "error")
 _FAILED, _WARNED = 4, 1
 
 
 @click.command("verify", cls=OpeningCommand)
 @ref_argument()
-@place_options
+@hint_option
 @profile_options
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    metavar="NAME",
+    help="How to report: human, json, sarif or junit. Any other name: take the checkpoint for this format.",
+)
 @click.option(
     "--depth",
     type=click.Choice(_DEPTHS),
@@ -48,7 +57,7 @@ def command(
     session: Session,
     ref: str | None,
     hints: dict[str, str],
-    format: str | None,
+    formats: tuple[str, ...],
     profile: str | None,
     without: tuple[str, ...],
     depth: str,
@@ -62,6 +71,8 @@ def command(
         raise click.UsageError("--source goes with --certificate.")
     if without and profile is None:
         raise click.UsageError("--without goes with --for.")
+    form, format = _split(formats)
+    session.json = session.json or form == "json"
     from ckpt_core.schema.findings import Depth, VerifyRequest
     from ckpt_core.schema.profiles import Profile
     from ckpt_core.verbs.opening import find
@@ -72,9 +83,33 @@ def command(
     with session.progress() as progress:
         place = find(ref, hints=hints, format=format)
         if place.match is None and not certificate:
-            return _of_many(list(verify_members(place, request, progress=progress)), fail_on)
+            members = list(verify_members(place, request, progress=progress))
+            return _reported(_of_many(members, fail_on), members, form)
         found = verify_place(place, request, progress=progress)
         report = _with_certificate(found, source, progress) if certificate else found.report
+    return _reported(_of_one(found, report, fail_on), [replace(found, report=report)], form)
+
+
+def _split(formats: Sequence[str]) -> tuple[str, str | None]:
+    """How to report, and the format to take the checkpoint for; no format of checkpoints has the name of a report."""
+    forms = [name for name in formats if name in _FORMS]
+    others = [name for name in formats if name not in _FORMS]
+    if len(forms) > 1 or len(others) > 1:
+        raise click.UsageError("--format: at most one report and one format of checkpoints.")
+    return forms[0] if forms else "human", others[0] if others else None
+
+
+def _reported(answer: Answer, found: "Sequence[Verification]", form: str) -> Answer:
+    """The answer in the form that was asked for; JSON is the session's own."""
+    if form not in ("sarif", "junit"):
+        return answer
+    from ckpt_core.cli import ci_reports
+
+    make = ci_reports.sarif if form == "sarif" else ci_reports.junit
+    return answer._replace(page=lambda: [make(found)], brief=lambda: [make(found)])
+
+
+def _of_one(found: "Verification", report: "VerifyReport", fail_on: str) -> Answer:
     return Answer(
         result=lambda: _result(found, report),
         page=lambda: _page(report),
@@ -141,8 +176,6 @@ def _verdict(report: "VerifyReport") -> str:
 
 
 def _with_certificate(found: "Verification", source: str | None, progress: "Progress | None") -> "VerifyReport":
-    from dataclasses import replace
-
     from ckpt_core.schema.findings import sorted_findings
     from ckpt_core.verbs.certify import certify
 

@@ -2,6 +2,8 @@
 
 import json
 
+import torch
+
 
 def test_locate_shows_the_place_with_what_it_is_and_why(ckpt, files):
     done = ckpt("locate", files / "run")
@@ -80,3 +82,15 @@ def test_a_url_is_shown_without_its_secrets(ckpt):
     assert done.code == 7
     assert json.loads(done.out)["ref"] == "ftp://host/a"
     assert "secret" not in done.out + done.err
+
+
+def test_for_gives_the_newest_whole_checkpoint_as_a_shell_wants_it(ckpt, tmp_path):
+    full = {"model": {"w": torch.ones(1)}, "optimizer": {"state": {}, "param_groups": []}, "scheduler": {"t": 1}}
+    torch.save({**full, "step": 1}, tmp_path / "step_1.pt")
+    torch.save({"model": full["model"], "step": 2}, tmp_path / "step_2.pt")
+    done = ckpt("locate", tmp_path, "--for", "resume", "-q")
+    assert (done.code, done.out) == (0, f"{tmp_path}/step_1.pt\n")
+    assert "passed over" in done.err and "step_2.pt: PARTIAL for resume: optimizer absent, scheduler absent" in done.err
+    none = ckpt("locate", tmp_path, "--for", "exact-resume", "-q")
+    assert (none.code, none.out) == (4, "")
+    assert ckpt("locate", tmp_path / "nowhere", "--for", "resume", "-q").code == 3

@@ -1,6 +1,7 @@
 """`ckpt verify`: findings, depth, and the exit code that scripts act on."""
 
 import json
+from xml.etree import ElementTree
 
 
 def test_a_sound_file_ends_with_0(ckpt, files):
@@ -53,5 +54,61 @@ def test_json_has_the_findings(ckpt, files):
 
 def test_what_could_not_be_checked_is_an_error_and_never_0(ckpt, files):
     assert ckpt("verify", files / "nowhere").code == 3
-    assert ckpt("verify", files / "run").code == 2
     assert ckpt("verify", files / "weights.safetensors", "--depth", "deepest").code == 2
+
+
+def test_a_folder_is_verified_checkpoint_by_checkpoint(ckpt, files):
+    done = ckpt("verify", files / "run")
+    rows = [line.split() for line in done.out.splitlines()]
+    assert done.code == 0
+    assert [row[1:4] for row in rows[1:]] == [["safetensors", "-", "ok"]] * 2
+    assert ckpt("verify", files / "run", "--for", "resume").code == 4
+
+
+def test_a_profile_gets_a_line_for_each_component_and_a_verdict(ckpt, files):
+    done = ckpt("verify", files / "training.pth", "--for", "resume", "--without", "scheduler")
+    assert done.code == 4
+    lines = {row[0]: row[1:3] for row in (line.split() for line in done.out.splitlines()[1:5])}
+    assert lines["model"] == ["present", "needed"]
+    assert lines["scheduler"][:2] == ["not", "needed"]
+    assert lines["progress"] == ["absent", "needed"]
+    assert done.out.splitlines()[-1] == "PARTIAL for resume: progress absent"
+    assert ckpt("verify", "-q", files / "training.pth", "--for", "inference") == (0, "COMPLETE\n", "")
+
+
+def test_json_has_the_assessment(ckpt, files):
+    content = json.loads(ckpt("verify", files / "training.pth", "--for", "resume", "--format", "json").out)
+    assessment = content["result"]["assessment"]
+    assert (assessment["profile"], assessment["verdict"], content["exit"]) == ("resume", "PARTIAL", 4)
+    assert {c["component"]: c["met"] for c in assessment["components"]}["optimizer"] is True
+
+
+def test_sarif_has_a_result_for_each_finding_and_each_lack(ckpt, files):
+    done = ckpt("verify", files / "cut.safetensors", "--format", "sarif")
+    run = json.loads(done.out)["runs"][0]
+    assert done.code == 4
+    assert [(r["ruleId"], r["level"]) for r in run["results"]] == [("ST007", "error")]
+    lacking = json.loads(ckpt("verify", files / "training.pth", "--for", "resume", "--format", "sarif").out)
+    assert {r["message"]["text"] for r in lacking["runs"][0]["results"]} == {
+        "scheduler is absent",
+        "progress is absent",
+    }
+    assert {rule["id"] for rule in lacking["runs"][0]["tool"]["driver"]["rules"]} == {"CK017"}
+
+
+def test_junit_has_a_suite_for_each_checkpoint(ckpt, files):
+    sound = ElementTree.fromstring(ckpt("verify", files / "run", "--format", "junit").out)
+    assert [(suite.get("tests"), suite.get("failures")) for suite in sound] == [("1", "0")] * 2
+    broken = ElementTree.fromstring(ckpt("verify", files / "cut.safetensors", "--format", "junit").out)
+    assert broken[0].get("failures") == "1" and "3 bytes" in broken[0][0][0].get("message")
+
+
+def test_a_report_and_a_format_can_both_be_named(ckpt, files):
+    done = ckpt("verify", files / "weights.pth", "--format", "json", "--format", "torch")
+    assert json.loads(done.out)["result"]["format"] == "torch"
+    assert ckpt("verify", files / "weights.pth", "--format", "json", "--format", "sarif").code == 2
+    assert ckpt("verify", files / "weights.pth", "--format", "safetensors").code != 0
+
+
+def test_without_needs_a_profile(ckpt, files):
+    assert ckpt("verify", files / "weights.pth", "--without", "scheduler").code == 2
