@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import UnsupportedFormatError, UsageError
+from ckpt_core.manager.parts import with_parts
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.formats import FormatMatch, LoadRequest
@@ -16,7 +17,13 @@ _log = logging.getLogger(__name__)
 
 
 def open_match(
-    manager: "CkptPluginManager", files: Files, match: FormatMatch, options: Mapping[str, Any] | None = None
+    manager: "CkptPluginManager",
+    files: Files,
+    match: FormatMatch,
+    options: Mapping[str, Any] | None = None,
+    *,
+    hints: Mapping[str, object] | None = None,
+    lenient: bool = False,
 ) -> StoredCheckpoint:
     """The checkpoint that a claim is about, its headers read.
 
@@ -25,6 +32,8 @@ def open_match(
         files: The listing whose root the claim is about.
         match: The claim.
         options: Options of the format, as typed.
+        hints: What the search was narrowed with.
+        lenient: Go on without a part of a nested layout that cannot be opened; the manifest says which as an ERROR.
 
     Raises:
         UsageError: An option is not one of the format's.
@@ -34,10 +43,10 @@ def open_match(
         raise UnsupportedFormatError(f"{files.location}: {match.problem}", code="CK016")
     _log.info("%s: opened as %s (%s)", files.location, match.format, match.evidence)
     checked = checked_options(manager, match.format, options or {})
-    checkpoint = manager.hooks.load(files=files, match=match, request=LoadRequest(checked))
+    checkpoint = manager.hooks.load(files=files, match=match, request=LoadRequest(checked, hints or {}))
     if not isinstance(checkpoint, StoredCheckpoint):
         raise UnsupportedFormatError(f"{files.location}: format {match.format} cannot be read yet")
-    return checkpoint
+    return with_parts(manager, checkpoint, match.parts, lenient=lenient)
 
 
 def checked_options(

@@ -3,6 +3,7 @@
 The outermost wrapper of each collecting hook, so that `pm.hook.locate(query=…)` itself returns a Resolution.
 """
 
+import logging
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from ckpt_core.errors import LocateError
 from ckpt_core.hookspecs import hookimpl
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
 from ckpt_core.schema.locations import Attempt, Candidate, Location, Outcome, Query, Resolution
+from ckpt_core.schema.tensors import under
 from ckpt_core.storage.listing import probe
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from ckpt_core.schema.access import Checkpoint
     from ckpt_core.schema.findings import Finding, VerifyRequest
     from ckpt_core.schema.profiles import Assessment
+
+_log = logging.getLogger(__name__)
 
 _Wrapper = Generator[None, list[Any], Any]
 
@@ -39,6 +43,7 @@ class Policy:
         before = len(failures)
         answers = yield
         found = resolve(query, _flat(answers), notes=failures.since(before))
+        _tell(found)
         if query.profile is None or found.location is None:
             return found
         from ckpt_core.manager.newest import narrow
@@ -52,9 +57,8 @@ class Policy:
 
     @hookimpl(wrapper=True, tryfirst=True)
     def verify(self, checkpoint: "Checkpoint | None", request: "VerifyRequest") -> _Wrapper:
-        from ckpt_core.schema.findings import VerifyReport, sorted_findings
-
         from ckpt_core.manager.parts import verify_parts
+        from ckpt_core.schema.findings import VerifyReport, sorted_findings
 
         answers = yield
         findings = sorted_findings([*_flat(answers), *verify_parts(self._manager, checkpoint, request)])
@@ -79,6 +83,10 @@ def _assessment(
     return assess(manifest, request.profile, findings, without=request.without)
 
 
+_ENDS = (Outcome.UNREACHABLE, Outcome.REJECTED)
+"""What ends a search besides the place that is found."""
+
+
 def _flat(answers: Iterable[Any]) -> list[Any]:
     return [item for answer in answers if answer is not None for item in answer]
 
@@ -98,7 +106,7 @@ def resolve(query: Query, candidates: Iterable[Candidate], *, notes: Sequence[st
         # A file may have a # in its name: what was asked for whole has no member.
         attempt, location = _probe(candidate, None if candidate.url == query.ref else query.member)
         attempts.append(attempt)
-        stuck = attempt.outcome is Outcome.UNREACHABLE or (candidate.required and location is None)
+        stuck = attempt.outcome in _ENDS or (candidate.required and location is None)
         if location is not None or stuck:
             attempts += [Attempt(rest, Outcome.NOT_PROBED) for rest in ordered[index + 1 :]]
             break
@@ -121,7 +129,18 @@ def _probe(candidate: Candidate, member: str | None) -> tuple[Attempt, Location 
         return Attempt(candidate, Outcome.UNREACHABLE, reason), None
     if kind is None:
         return Attempt(candidate, Outcome.MISSING), None
-    return Attempt(candidate, Outcome.FOUND), Location(candidate.url, kind, member)
+    if candidate.kind not in (None, kind):
+        return Attempt(candidate, Outcome.REJECTED, f"a {kind.value}, where a {candidate.kind.value} belongs"), None
+    return Attempt(candidate, Outcome.FOUND, candidate.warning), Location(candidate.url, kind, member)
+
+
+def _tell(found: Resolution) -> None:
+    """Log each place with its reason; and where the one that was found is not quite what was asked for, a warning."""
+    for line in found.explain().splitlines():
+        _log.info("%s", line)
+    for attempt in found.attempts:
+        if attempt.outcome is Outcome.FOUND and attempt.candidate.warning:
+            _log.warning("%s: %s", attempt.candidate, attempt.candidate.warning)
 
 
 def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detection:
@@ -130,7 +149,7 @@ def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detectio
     A root that another claim has as its part is no checkpoint of its own.
     """
     bases = {format.name: format.base for format in formats}
-    nested = {f"{match.root}/{part.root}".lstrip("/") for match in matches for part in match.parts}
+    nested = {under(match.root, part.root) for match in matches for part in match.parts if part.root}
     matches = [match for match in matches if match.root not in nested]
     ordered = sorted(matches, key=lambda match: (match.root, -match.confidence, match.format, match.evidence))
     by_root: dict[str, list[FormatMatch]] = {}

@@ -11,12 +11,13 @@ from ckpt_core.reading.boxes import SettleChunk, read_box, slabs
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.manifests import Manifest
-from ckpt_core.schema.tensors import Box, TensorEntry
+from ckpt_core.schema.tensors import Box, Chunk, TensorEntry
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     import torch
 
+    from ckpt_core.reading.joining import OpenPart
     from ckpt_core.schema.progress import Progress
 
 
@@ -34,9 +35,11 @@ class StoredCheckpoint(Checkpoint):
 
     Attributes:
         progress: Told of every byte that `read` gives; None by default.
+        parts: The nested checkpoints that were joined with it; see `joining`.
     """
 
     progress: "Progress | None" = None
+    parts: "tuple[OpenPart, ...]" = ()
 
     def __init__(
         self,
@@ -63,6 +66,14 @@ class StoredCheckpoint(Checkpoint):
         if self._settle is not None:
             self._settle()
             self._settle = None
+
+    def settle_chunk(self, chunk: Chunk) -> Chunk:
+        """The chunk with its elements found; itself where they need not be looked for."""
+        return chunk if self._settle_chunk is None else self._settle_chunk(chunk)
+
+    def replace_settling(self, settle: Callable[[], None], settle_chunk: SettleChunk) -> None:
+        """Settle in another way from now on: what joins checkpoints asks each of them."""
+        self._settle, self._settle_chunk = settle, settle_chunk
 
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
         table = self.component(component).tensors

@@ -67,6 +67,13 @@ class Chunk:
     at: int = 0
     owner: int | None = None
 
+    def within(self, root: str) -> "Chunk":
+        """The chunk as the listing names it that has its own listing below a directory."""
+        if not root or self.stored is None:
+            return self
+        stored = ByteRange(under(root, self.stored.path), self.stored.offset, self.stored.length)
+        return Chunk(self.offsets, self.sizes, stored, self.strides, self.encoding, self.at, self.owner)
+
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
@@ -168,6 +175,22 @@ class TensorTable(Mapping[str, TensorEntry]):
 
         return TensorTable({new: old for old, new in names.items()}, entry=entry, outline=outline)
 
+    def within(self, root: str) -> "TensorTable":
+        """The same tensors, stored in files whose paths start at `root`; rows are shared, not copied."""
+        if not root:
+            return self
+
+        def entry(row: Any) -> TensorEntry:
+            found = self._entry(row)
+            chunks = tuple(chunk.within(root) for chunk in found.chunks)
+            return TensorEntry(found.dtype, found.shape, chunks, found.alias_of)
+
+        def outline(row: Any) -> Outline:
+            found = self._outline(row)
+            return found if found.path is None else found._replace(path=under(root, found.path))
+
+        return TensorTable(self._rows, entry=entry, outline=outline)
+
     def __getitem__(self, name: str) -> TensorEntry:
         return self._entry(self._rows[name])
 
@@ -191,6 +214,11 @@ class TensorTable(Mapping[str, TensorEntry]):
         make = self._outline
         for name, row in self._rows.items():
             yield name, make(row)
+
+
+def under(root: str, path: str) -> str:
+    """A path below a directory as it is above; `root` is the directory, "" for here."""
+    return f"{root}/{path}" if root else path
 
 
 def row_major_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -224,6 +252,21 @@ def outline_of(entry: TensorEntry) -> Outline:
         if whole and chunk.stored is not None:
             return Outline(entry.dtype, entry.shape, chunk.stored.path, chunk.stored.offset + chunk.at, entry.alias_of)
     return Outline(entry.dtype, entry.shape, None, 0, entry.alias_of)
+
+
+def stretch_of(box: Box, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """First element and number of elements of a box that is one stretch of a row-major tensor; None where it is not.
+
+    One element of each outer dimension, a range of the next, all of the inner ones: rows, as shards have them.
+    """
+    offsets, sizes = box
+    count = prod(sizes)
+    inner = len(sizes)
+    while inner and sizes[inner - 1] == shape[inner - 1]:
+        inner -= 1
+    if count and any(size != 1 for size in sizes[: max(inner - 1, 0)]):
+        return None
+    return sum(offset * step for offset, step in zip(offsets, row_major_strides(shape), strict=True)), count
 
 
 def _same(row: T) -> T:

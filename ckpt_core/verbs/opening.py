@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ckpt_core.codecs.lookalikes import unknown
@@ -35,8 +35,12 @@ class Place:
     detection: Detection
     match: FormatMatch | None
 
-    def open(self, options: Mapping[str, Any] | None = None) -> StoredCheckpoint:
-        """The checkpoint, its headers read.
+    def open(self, options: Mapping[str, Any] | None = None, *, lenient: bool = False) -> StoredCheckpoint:
+        """The checkpoint, its headers read, joined with its nested parts.
+
+        Args:
+            options: The format's own options.
+            lenient: Make a part that cannot be opened a finding of the manifest, as `verify` reports it.
 
         Raises:
             UsageError: The place holds several checkpoints, or an option is not one of the format's.
@@ -45,7 +49,8 @@ class Place:
         match = self.match
         if match is None:
             raise _choose_member(self.detection, str(self.files.location))
-        return open_match(self.manager, self.files, match, options)
+        hints = self.resolution.query.hints
+        return open_match(self.manager, self.files, match, options, hints=hints, lenient=lenient)
 
 
 def find(
@@ -103,6 +108,13 @@ def open_checkpoint(
 ) -> StoredCheckpoint:
     """`find` and `open` in one step."""
     return find(ref, hints=hints, format=format, manager=manager).open(options)
+
+
+def member_place(place: Place, match: FormatMatch) -> Place:
+    """The place of one checkpoint of a container, detected anew on its own files."""
+    files = place.files.below(match.root)
+    detection = place.manager.hooks.detect_format(files=files)
+    return Place(place.manager, place.resolution, files, detection, detection.best or replace(match, root=""))
 
 
 def pick_member(detection: Detection, member: str, place: str) -> FormatMatch:

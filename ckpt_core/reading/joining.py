@@ -1,0 +1,180 @@
+"""A checkpoint joined with its nested parts: one manifest over one listing, whichever formats the parts are of.
+
+Every path that a part names starts at the part's own root; here it starts at the root of the whole.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from ckpt_core.errors import CkptError
+from ckpt_core.reading.boxes import SettleChunk
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.findings import Finding
+from ckpt_core.schema.formats import Part
+from ckpt_core.schema.manifests import Asset, Component, Manifest, in_order
+from ckpt_core.schema.profiles import Presence, Role
+from ckpt_core.schema.tensors import Chunk, under
+from ckpt_core.schema.text import printable
+
+Stored = TypeVar("Stored", bound=StoredCheckpoint)
+Error = TypeVar("Error", bound=CkptError)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPart:
+    """A part that its owner opened. Its paths start at `base`: its root, or the folder of a part that is one file."""
+
+    part: Part
+    base: str
+    checkpoint: StoredCheckpoint
+
+
+@dataclass(frozen=True, slots=True)
+class UnopenedPart:
+    """A part that could not be opened, and why; the error says where in the whole."""
+
+    part: Part
+    error: CkptError
+
+
+def joined(own: Stored, parts: Sequence[OpenPart], unopened: Sequence[UnopenedPart] = ()) -> Stored:
+    """What the owner of the outer layout opened, with the components of its parts.
+
+    The component of a part that its claim is about gets the label that the claim says; the others keep their kind. The
+    metadata of a part stands under its root.
+
+    Args:
+        own: The outer checkpoint; it is not changed.
+        parts: Its parts, opened.
+        unopened: Parts that could not be: each is an ERROR finding, and its component is unreadable, not absent.
+    """
+    whole = copy(own)
+    whole.parts = tuple(parts)
+    whole.manifest = _manifest(own.manifest, parts, unopened)
+    whole.replace_settling(_settle_each(own, parts), _settle_where_stored(own, parts))
+    return whole
+
+
+def _manifest(own: Manifest, parts: Sequence[OpenPart], unopened: Sequence[UnopenedPart]) -> Manifest:
+    components = list(own.components)
+    assets, findings, roles = list(own.assets), list(own.findings), list(own.roles)
+    metadata, provenance = dict(own.metadata), dict(own.provenance)
+    steps = [own.step]
+    for opened in parts:
+        root, base, found = opened.part.root, opened.base, opened.checkpoint.manifest
+        components += _relabelled(opened, {component.label for component in components})
+        assets += [Asset(under(base, asset.path), asset.size) for asset in found.assets]
+        findings += [relocated(finding, base) for finding in found.findings]
+        roles += [replace(role, where=under(base, role.where)) for role in found.roles]
+        metadata.update({root: found.metadata} if found.metadata else {})
+        provenance.update({root: found.provenance} if found.provenance else {})
+        steps.append(found.step)
+    findings += [_finding(missing) for missing in unopened]
+    roles += [_unreadable(missing) for missing in unopened]
+    step = next((step for step in steps if step is not None), None)
+    return Manifest(in_order(components), tuple(assets), metadata, provenance, tuple(findings), tuple(roles), step)
+
+
+def _relabelled(opened: OpenPart, taken: set[str]) -> list[Component]:
+    """The components of a part under the labels they have in the whole; none has one of `taken`."""
+    kind, _, name = opened.part.component.partition(":")
+    components = opened.checkpoint.manifest.components
+    main = _main(components, kind) if kind else None
+    found = []
+    for component in components:
+        named = replace(component, tensors=component.tensors.within(opened.base))
+        if component is main:
+            named = replace(named, kind=kind, name=name)
+        elif name:
+            named = replace(named, name=":".join(filter(None, (name, component.name))))
+        if named.label in taken:
+            named = replace(named, name=":".join(filter(None, (opened.part.root, component.name))))
+        taken.add(named.label)
+        found.append(named)
+    return found
+
+
+def _main(components: Sequence[Component], kind: str) -> Component | None:
+    """The component that a claim is about: the first of its kind, else the only one, or the only one with tensors."""
+    same_kind = [component for component in components if component.kind == kind]
+    with_tensors = [component for component in components if len(component.tensors)]
+    choices = (same_kind[:1], list(components), with_tensors)
+    return next((choice[0] for choice in choices if len(choice) == 1), None)
+
+
+def relocated(finding: Finding, base: str) -> Finding:
+    """A finding of a part as the whole has it: its path, and the start of its message, say where the part is."""
+    if not base:
+        return finding
+    message = _relocated_message(finding.message, finding.path, base)
+    return replace(finding, message=message, path=base if finding.path is None else under(base, finding.path))
+
+
+def relocate(error: Error, base: str) -> Error:
+    """The same of an error."""
+    if not base:
+        return error
+    found = copy(error)
+    found.message = _relocated_message(error.message, error.path, base)
+    found.args = (found.message,)
+    found.path = base if error.path is None else under(base, error.path)
+    return found
+
+
+def _relocated_message(message: str, path: str | None, base: str) -> str:
+    starts_with_path = path is not None and message.startswith(printable(path))
+    return f"{printable(base)}{'/' if starts_with_path else ': '}{message}"
+
+
+def _finding(missing: UnopenedPart) -> Finding:
+    found = Finding.of_error(missing.error)
+    return found if missing.error.code else replace(found, code="CK018")
+
+
+def _unreadable(missing: UnopenedPart) -> Role:
+    kind, _, name = missing.part.component.partition(":")
+    return Role(kind or "model", Presence.UNREADABLE, missing.part.root, missing.error.message, name)
+
+
+def _settle_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Callable[[], None]:
+    def settle() -> None:
+        own.settle()
+        for opened in parts:
+            try:
+                opened.checkpoint.settle()
+            except CkptError as error:
+                raise relocate(error, opened.base) from error
+
+    return settle
+
+
+def _settle_where_stored(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> SettleChunk:
+    deepest_first = sorted(parts, key=lambda opened: -len(opened.base))
+
+    def settle_chunk(chunk: Chunk) -> Chunk:
+        for opened in deepest_first:
+            if not _is_below(chunk, opened.base):
+                continue
+            try:
+                settled = opened.checkpoint.settle_chunk(_as_below(chunk, opened.base)).within(opened.base)
+            except CkptError as error:
+                raise relocate(error, opened.base) from error
+            if settled.encoding.name == "raw":
+                return settled
+        return own.settle_chunk(chunk)
+
+    return settle_chunk
+
+
+def _is_below(chunk: Chunk, base: str) -> bool:
+    return not base or (chunk.stored is not None and chunk.stored.path.startswith(f"{base}/"))
+
+
+def _as_below(chunk: Chunk, base: str) -> Chunk:
+    """The chunk as the listing of a part names it."""
+    if not base or chunk.stored is None:
+        return chunk
+    path = chunk.stored.path.removeprefix(f"{base}/")
+    return replace(chunk, stored=replace(chunk.stored, path=path))
