@@ -1,6 +1,6 @@
-"""The generic checks, made from any manifest: coverage at every depth, all bytes readable, all values finite."""
+"""The generic checks, made from any manifest: coverage at every depth, then checksums, bytes and values."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
 from ckpt_core.hookspecs import hookimpl
@@ -28,7 +28,23 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
         for finding in check_component(files, component):
             broken.add(finding.tensor)
             yield finding
-    if request.depth >= Depth.BYTES:
-        from ckpt_core.reading.sweep import sweep
+    if not (yield from _held(checkpoint.settle)) or request.depth < Depth.BYTES:
+        return
+    if checkpoint.check_bytes is not None:
+        yield from _held(checkpoint.check_bytes)
+    from ckpt_core.reading.sweep import sweep
 
-        yield from sweep(checkpoint, values=request.depth >= Depth.VALUES, leave_out=broken)
+    yield from sweep(checkpoint, values=request.depth >= Depth.VALUES, leave_out=broken)
+
+
+def _held(check: "Callable[[], Iterator[Finding] | None]") -> "Generator[Finding, None, bool]":
+    """What a check finds, the error that ends it included; returns whether it came to its end."""
+    from ckpt_core.errors import CkptError
+    from ckpt_core.schema.findings import Finding
+
+    try:
+        yield from check() or ()
+    except CkptError as error:
+        yield Finding.of_error(error)
+        return False
+    return True

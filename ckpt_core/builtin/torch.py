@@ -11,7 +11,6 @@ from ckpt_core.schema.locations import Kind
 
 if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
-    from ckpt_core.schema.findings import Finding, VerifyRequest
     from ckpt_core.schema.manifests import Manifest
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pkl", ".t7", ".tar")
@@ -54,18 +53,9 @@ def load(files: Files, match: FormatMatch, request: LoadRequest) -> "StoredCheck
         findings=tuple(file.findings),
         step=step_of_state(file.root),
     )
-    return StoredCheckpoint(files, match, manifest, settle=file.settle)
-
-
-@hookimpl
-def verify(files: Files, checkpoint: Checkpoint | None, request: "VerifyRequest") -> "Iterator[Finding]":
-    """At every depth the zip's own headers agree with each other; from the bytes depth on its checksums hold."""
-    if checkpoint is None or checkpoint.match.format != "torch":
-        return
-    from ckpt_core.codecs.torch_files import check_torch_file
-    from ckpt_core.schema.findings import Depth
-
-    yield from check_torch_file(files, only_path(files), crcs=request.depth >= Depth.BYTES)
+    checkpoint = StoredCheckpoint(files, match, manifest, settle=file.settle)
+    checkpoint.check_bytes = file.check_bytes
+    return checkpoint
 
 
 @hookimpl

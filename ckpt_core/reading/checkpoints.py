@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from ckpt_core.reading.joining import OpenPart
+    from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.progress import Progress
 
 
@@ -35,10 +36,12 @@ class StoredCheckpoint(Checkpoint):
 
     Attributes:
         progress: Told of every byte that `read` gives; None by default.
+        check_bytes: Reads every byte and compares the checksums that the files have; None where they have none.
         parts: The nested checkpoints that were joined with it; see `joining`.
     """
 
     progress: "Progress | None" = None
+    check_bytes: "Callable[[], Iterator[Finding]] | None" = None
     parts: "tuple[OpenPart, ...]" = ()
 
     def __init__(
