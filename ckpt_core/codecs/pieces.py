@@ -5,7 +5,7 @@ A piece that cannot be read does not hide the others: it is a finding and an unr
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ckpt_core.codecs.torch_files import TorchFile, read_torch_file
 from ckpt_core.errors import CkptError, CorruptError, UnreachableError, UnsafeContentError
@@ -18,6 +18,8 @@ from ckpt_core.schema.profiles import Presence, Profile, Role
 from ckpt_core.schema.state import State
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable
+
+T = TypeVar("T")
 
 NO_TENSORS: TensorTable = TensorTable.of({})
 
@@ -117,11 +119,11 @@ class Pieces:
         self,
         kind: str,
         path: str,
-        read: Callable[[], Any],
+        read: Callable[[], T],
         *,
         name: str = "",
         needed_for: Profile | None = None,
-    ) -> Any:
+    ) -> T | None:
         """What `read` gives; where it fails, None, a finding, and an unreadable role.
 
         Raises:
