@@ -5,7 +5,7 @@ each component stands under its label. Tied tensors share a storage. Arrays in p
 tensors: torch's safe reader knows no numpy.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ckpt_core.codecs.pickle_writer import StoredTensor, write_pickle
@@ -48,8 +48,16 @@ _DTYPE_NAME = {
 """Types that torch has no storage class for: kept as untyped bytes, with the name of the type."""
 
 
-def plan_torch(path: str, components: Sequence[Component]) -> FilePlan:
+def plan_torch(
+    path: str, components: Sequence[Component], *, arrange: Callable[[Mapping[str, State]], State] | None = None
+) -> FilePlan:
     """One file that holds these components.
+
+    Args:
+        path: Its name.
+        components: What it holds.
+        arrange: Makes the saved object of the components' trees by label, where a format has keys of its own; every
+            tree must be in it as it is.
 
     Raises:
         UnsupportedFormatError: Torch has no such element type, or plain state is of a class that is not known here.
@@ -57,7 +65,7 @@ def plan_torch(path: str, components: Sequence[Component]) -> FilePlan:
     storages = _Storages()
     trees: dict[Any, State] = {component.label: storages.tree_of(component) for component in components}
     flat = len(components) == 1 and components[0].state is None
-    root: State = trees[components[0].label] if flat else trees
+    root: State = arrange(trees) if arrange is not None else trees[components[0].label] if flat else trees
     pickle = write_pickle(root, tensor=lambda ref: storages.stored[ref.name])
     records = [
         Record(f"{_ROOT}/data.pkl", Literal(pickle)),
