@@ -36,6 +36,7 @@ class Format:
         summary: One line for `ckpt formats`.
         base: The more general format that this one refines: where both claim the same files, this one wins.
         options: What its load and save can be told.
+        hints: What its owner's `locate` understands; the command line makes `--name` of each, which is `--hint name=…`.
         reads: Whether `load` is implemented.
         writes: What `save` makes, a file or a directory; None where it is not implemented.
     """
@@ -44,6 +45,7 @@ class Format:
     summary: str
     base: str | None = None
     options: tuple[FormatOption, ...] = ()
+    hints: tuple[FormatOption, ...] = ()
     reads: bool = True
     writes: Kind | None = None
 
@@ -102,6 +104,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """How to load. `options` are the format's own, as it declares them."""
+    """How to load. `options` are the format's own, as it declares them; `hints` what the search was narrowed with."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
+    hints: Mapping[str, object] = field(default_factory=dict)

@@ -87,7 +87,9 @@ class Rank(IntEnum):
 class Candidate:
     """A proposed place. A missing one is passed over, unless it is `required`: then the search ends there.
 
-    Candidates of one rank are probed by `order`, then by URL.
+    Candidates of one rank are probed by `order`, then by URL. Where `kind` is given and something else is there, the
+    search ends as well. `warning` says in what a candidate is not quite what was asked for: it is logged where that is
+    the one that is found, and `explain` shows it.
     """
 
     url: str = field(repr=False)
@@ -95,6 +97,8 @@ class Candidate:
     reason: str
     required: bool = False
     order: int = 0
+    kind: Kind | None = None
+    warning: str = ""
 
     def __str__(self) -> str:
         return redact(self.url)
@@ -168,6 +172,10 @@ class Resolution:
             if attempt.outcome is Outcome.UNREACHABLE:
                 return UnreachableError(
                     f"{attempt.candidate}: cannot be reached ({attempt.detail}); check the connection and try again"
+                )
+            if attempt.outcome is Outcome.REJECTED:
+                return CheckpointNotFoundError(
+                    f"{attempt.candidate}: {attempt.detail} [{attempt.candidate.reason}]; check what is there"
                 )
             if attempt.outcome is Outcome.MISSING and attempt.candidate.required:
                 return CheckpointNotFoundError(

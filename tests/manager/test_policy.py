@@ -3,7 +3,7 @@ from itertools import permutations
 
 import pytest
 
-from ckpt_core import Confidence, FormatMatch, Query, Rank
+from ckpt_core import CkptPluginManager, Confidence, FormatMatch, Kind, Query, Rank, hookimpl
 from ckpt_core.errors import CheckpointNotFoundError, UnreachableError, UnsafeContentError
 from ckpt_core.manager.policy import resolve, weigh
 from ckpt_core.schema.formats import Format
@@ -144,3 +144,34 @@ def test_bases_that_go_round_in_a_circle_refine_nothing():
     assert weigh([match("a", Confidence.LIKELY)], circle).best.format == "a"
     detection = weigh([match("b", Confidence.LIKELY), match("a", Confidence.LIKELY)], circle)
     assert [rival.format for rival in detection.rivals] == ["a", "b"]
+
+
+def test_a_directory_where_a_file_belongs_ends_the_search(tmp_path, place):
+    (tmp_path / "full_sft_512.pth").mkdir()
+    wanted = Candidate(str(tmp_path / "full_sft_512.pth"), Rank.REMOTE, "remote folder", kind=Kind.FILE)
+    resolution = resolve(QUERY, [wanted, Candidate(place("local", exists=True), Rank.LOCAL, "r")])
+    assert outcomes(resolution) == [("full_sft_512.pth", Outcome.REJECTED), ("local", Outcome.NOT_PROBED)]
+    with pytest.raises(CheckpointNotFoundError, match=r"full_sft_512\.pth: a directory, where a file belongs"):
+        resolution.require()
+
+
+@pytest.mark.parametrize(("rank", "taken"), [(Rank.ENVIRONMENT, True), (Rank.LOCAL, False)])
+def test_a_candidate_that_is_not_quite_what_was_asked_for_is_warned_of_where_it_wins(rank, taken, place, caplog):
+    pretrained = Candidate(place("env", exists=True), rank, "$CKPT", warning="is a pretrain file")
+    remote = Candidate(place("remote", exists=True), Rank.REMOTE, "remote folder")
+
+    class Proposes:
+        @hookimpl
+        def locate(self):
+            return [pretrained, remote]
+
+    manager = CkptPluginManager()
+    manager.register(Proposes())
+    with caplog.at_level("INFO", logger="ckpt_core"):
+        resolution = manager.hooks.locate(query=QUERY)
+    assert ("(is a pretrain file)" in resolution.explain()) is taken
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
+        f"{pretrained}: is a pretrain file"
+    ] * taken
+    logged = [r.getMessage() for r in caplog.records if r.levelname == "INFO"]
+    assert logged == resolution.explain().splitlines()
