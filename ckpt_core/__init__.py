@@ -79,6 +79,7 @@ _WHERE = {
     "load_into": "ckpt_core.verbs.load_into",
     "locate": "ckpt_core.verbs.locate",
     "printable": "ckpt_core.schema.text",
+    "read_seal": "ckpt_core.storage.sealing",
     "save": "ckpt_core.verbs.save",
     "verify": "ckpt_core.verbs.verify",
 }
@@ -152,6 +153,7 @@ if TYPE_CHECKING:
     from ckpt_core.schema.tensors import TensorTable as TensorTable
     from ckpt_core.schema.text import printable as printable
     from ckpt_core.storage.listing import list_files as list_files
+    from ckpt_core.storage.sealing import read_seal as read_seal
     from ckpt_core.verbs.diff import diff as diff
     from ckpt_core.verbs.inspect import inspect as inspect
     from ckpt_core.verbs.load import load as load

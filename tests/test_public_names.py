@@ -82,6 +82,7 @@ PUBLIC = [
     "load_into",
     "locate",
     "printable",
+    "read_seal",
     "save",
     "verify",
 ]
