@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 
 from ckpt_core.errors import CkptError
 from ckpt_core.reading.checkpoints import StoredCheckpoint, read_slabs
-from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.text import printable
+from ckpt_core.schema.findings import Finding
 from ckpt_core.storage.workers import run, stretches
 
 Job = tuple[str, str, int]
@@ -16,7 +15,7 @@ Job = tuple[str, str, int]
 
 
 def sweep(checkpoint: StoredCheckpoint, *, values: bool, leave_out: Set[str | None] = frozenset()) -> Iterator[Finding]:
-    """What reading every tensor shows: a read that fails, and with `values` NaN (ERROR) and infinities (WARNING)."""
+    """What reading every tensor shows: a read that fails, and with `values` what `findings_of_values` says."""
     checkpoint.settle()
     jobs = [job for job in tensor_jobs(checkpoint) if job[1] not in leave_out]
     shares = stretches(jobs, [job[2] for job in jobs])
@@ -55,11 +54,7 @@ def _sweep_tensor(checkpoint: StoredCheckpoint, label: str, name: str, values: b
     for data in read_slabs(checkpoint, label, name, entry):
         if counts is not None:
             counts.update(data)
-    if counts is None:
-        return
-    if counts.nan:
-        message = f"{printable(name)}: {counts.nan} of {entry.numel} values are NaN"
-        yield Finding("VL001", Severity.ERROR, message, path, name)
-    if counts.inf:
-        message = f"{printable(name)}: {counts.inf} of {entry.numel} values are infinite"
-        yield Finding("VL002", Severity.WARNING, message, path, name, "mask buffers may hold them on purpose")
+    if counts is not None:
+        from ckpt_core.reading.value_findings import findings_of_values
+
+        yield from findings_of_values(checkpoint.component(label).kind, name, entry, path, counts)

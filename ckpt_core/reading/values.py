@@ -51,11 +51,18 @@ _PLAIN: dict[DType, str] = {
 
 
 class NonFinite:
-    """Counts NaN and infinite values in slabs of one tensor. A clean slab costs one pass of integer operations."""
+    """Counts NaN and infinite values in slabs of one tensor. A clean slab costs one pass of integer operations.
+
+    Attributes:
+        nan: How many values were NaN.
+        inf: How many were infinite.
+        largest: The greatest finite magnitude of an IEEE type, as its bits without the sign; 0 where all are zero.
+    """
 
     def __init__(self, dtype: DType) -> None:
         self.nan = 0
         self.inf = 0
+        self.largest = 0
         self._ieee = _IEEE.get(dtype)
         self._nan_only = _NAN_ONLY.get(dtype)
 
@@ -64,9 +71,12 @@ class NonFinite:
             kind, mask, infinity = self._ieee
             bits = np.frombuffer(data, dtype=kind)
             magnitude = np.bitwise_and(bits, bits.dtype.type(mask))
-            if magnitude.max(initial=0) >= infinity:
+            largest = magnitude.max(initial=0)
+            if largest >= infinity:
                 self.inf += int(np.count_nonzero(magnitude == infinity))
                 self.nan += int(np.count_nonzero(magnitude > infinity))
+                largest = magnitude[magnitude < infinity].max(initial=0)
+            self.largest = max(self.largest, int(largest))
         elif self._nan_only is not None:
             mask, pattern = self._nan_only
             self.nan += int(np.count_nonzero((np.frombuffer(data, dtype="u1") & mask) == pattern))
