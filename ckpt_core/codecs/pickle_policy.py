@@ -9,6 +9,9 @@ import re
 import sys
 from enum import Enum
 
+from ckpt_core.errors import UnsafeContentError
+from ckpt_core.schema.text import printable
+
 _BUILTINS = """
     bool bytearray bytes complex dict float frozenset int list object range set slice str tuple type
     Ellipsis NotImplemented
@@ -36,6 +39,7 @@ _BENIGN = frozenset(
         "numpy.random._pickle.__generator_ctor",
         "numpy.random._pickle.__randomstate_ctor",
         "torch.device",
+        "torch.distributed.remote_device._remote_device",
         "torch.finfo",
         "torch.iinfo",
         "torch.serialization._get_layout",
@@ -101,6 +105,16 @@ def canonical(module: str, name: str) -> str:
     if (module, name) in NAME_MAPPING:
         module, name = NAME_MAPPING[module, name]
     return f"{IMPORT_MAPPING.get(module, module)}.{name}"
+
+
+def refusal(path: str, full_name: str) -> UnsafeContentError:
+    """What is raised for a pickle that asks for an unsafe name."""
+    return UnsafeContentError(
+        f"{printable(path)}: asks for {printable(full_name)}, which would run code when unpickled; "
+        "nothing was executed; get the file from a source you trust, as safetensors or a plain state dict",
+        code="PK003",
+        path=path,
+    )
 
 
 def judge(full_name: str, name: str = "") -> Verdict:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ckpt_core import knobs
 from ckpt_core.codecs.numpy_values import ArrayRecord, OpaqueArray
+from ckpt_core.codecs.pickle_policy import refusal
 from ckpt_core.codecs.pickle_records import (
     AttributedDict,
     FrozenSetRecord,
@@ -16,7 +17,9 @@ from ckpt_core.codecs.pickle_records import (
     StorageType,
     TensorRecord,
 )
+from ckpt_core.codecs.python_values import ClassInClass
 from ckpt_core.codecs.torch_factories import TorchDtype, WithAttributes
+from ckpt_core.codecs.torch_sharded import NotPlacedError, ShardedRecord, Sharding, sharded_record
 from ckpt_core.errors import BudgetError, CkptError, CorruptError
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.state import Array, Opaque, State, TensorRef
@@ -28,6 +31,8 @@ _DEEPEST = 200
 # A stream of n bytes has fewer than n values, and at most as many as opcodes are allowed.
 _LEAST_VISITS = 1 << 20
 _BYTES_PER_VISIT = 32
+# A piece takes as much memory as some values, and a few bytes of a file can ask for a thousand of them.
+_VISITS_PER_PIECE = 16
 # Names of tensors are joined of keys; one key may be as long as the file.
 _LONGEST_NAME = 4096
 
@@ -41,15 +46,20 @@ class Tree:
 
     Attributes:
         root: The state; its tensor leaves name rows of `tensors`.
-        tensors: The tensors by dotted name, in file order.
+        tensors: The tensors by dotted name, in file order; of those that are spread over ranks this rank's part.
         attributes: What was set on dicts (torch's `_metadata`), by the dotted name of the dict; "" is the root.
         findings: What could not be kept as it was.
     """
 
     root: State = None
-    tensors: dict[str, TensorRecord] = field(default_factory=dict)
+    tensors: dict[str, TensorRecord | ShardedRecord] = field(default_factory=dict)
     attributes: dict[str, State] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def sharded(self) -> dict[str, Sharding]:
+        """How the tensors that are spread over ranks are spread, by dotted name."""
+        return {name: found.sharding for name, found in self.tensors.items() if isinstance(found, ShardedRecord)}
 
 
 def settle(value: Any, *, path: str, stream_bytes: int) -> Tree:
@@ -130,6 +140,8 @@ class _Walk:
             return self._object(value, name, depth)
         if isinstance(value, type) and issubclass(value, Recorded):
             return Opaque(value.class_name)
+        if isinstance(value, ClassInClass):
+            raise refusal(self.path, "builtins.getattr")
         return Opaque(getattr(value, "__qualname__", type(value).__name__))  # a constructor of ours, named as a value
 
     def _dict(self, value: SafeDict, name: str, depth: int) -> State:
@@ -162,7 +174,7 @@ class _Walk:
     def _tuple(self, value: tuple[Any, ...], name: str, depth: int) -> tuple[State, ...]:
         return tuple(self._list(value, name, depth))
 
-    def _tensor(self, value: TensorRecord, name: str, depth: int) -> State:
+    def _tensor(self, value: TensorRecord | ShardedRecord, name: str, depth: int) -> State:
         unique = name or "tensor"
         while unique in self.tree.tensors:
             self._repeats[name] = self._repeats.get(name, 1) + 1
@@ -180,6 +192,16 @@ class _Walk:
 
     def _with_attributes(self, value: WithAttributes, name: str, depth: int) -> State:
         tensor, class_name = value.args
+        if isinstance(tensor, Recorded):
+            try:
+                sharded = sharded_record(class_name, tensor, value.state)
+            except NotPlacedError as error:
+                message = f"a {printable(class_name)} that cannot be placed: {printable(str(error))}; kept opaque"
+                self._note("TF010", Severity.WARNING, message, name)
+                return Opaque(class_name)
+            if sharded is not None:
+                self.visits -= _VISITS_PER_PIECE * len(sharded.pieces)
+                return self._tensor(sharded, name, depth)
         kept = self.value(tensor, name, depth + 1)
         attributes = self.value(value.state, _under(name, "attributes"), depth + 1)
         message = f"a {printable(class_name)}, read as a plain tensor; its class and attributes are set aside"

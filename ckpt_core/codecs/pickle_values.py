@@ -12,12 +12,12 @@ from typing import Any
 
 from ckpt_core import knobs
 from ckpt_core.codecs.numpy_values import numpy_factories
-from ckpt_core.codecs.pickle_policy import Verdict, canonical, judge
+from ckpt_core.codecs.pickle_policy import Verdict, canonical, judge, refusal
 from ckpt_core.codecs.pickle_records import Budget, FrozenSetRecord, SafeDict, SetRecord, StorageRecord, recorded_class
 from ckpt_core.codecs.pickle_scan import MAKE_DICT, MAKE_SET, Scan
 from ckpt_core.codecs.python_values import python_factories
 from ckpt_core.codecs.torch_factories import storage_record, torch_factories
-from ckpt_core.errors import BudgetError, CkptError, CorruptError, UnsafeContentError
+from ckpt_core.errors import BudgetError, CkptError, CorruptError
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.text import printable
 
@@ -110,7 +110,7 @@ class _Unpickler(pickle.Unpickler):
 
     def _constructors(self) -> dict[str, Any]:
         budget = self._budget
-        return {**torch_factories(budget), **numpy_factories(budget), **python_factories(budget)}
+        return {**torch_factories(budget), **numpy_factories(budget), **python_factories(budget, self.path)}
 
     def find_class(self, module: str, name: str, /) -> Any:
         full_name = canonical(module, name)
@@ -144,12 +144,7 @@ class _Unpickler(pickle.Unpickler):
     def _judge(self, full_name: str, name: str, known: bool) -> None:
         self.names[full_name] = Verdict.BENIGN if known else judge(full_name, name)
         if self.names[full_name] is Verdict.UNSAFE:
-            raise UnsafeContentError(
-                f"{printable(self.path)}: asks for {printable(full_name)}, which would run code when unpickled; "
-                "nothing was executed; get the file from a source you trust, as safetensors or a plain state dict",
-                code="PK003",
-                path=self.path,
-            )
+            raise refusal(self.path, full_name)
 
 
 def _reason(error: Exception) -> str:

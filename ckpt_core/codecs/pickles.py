@@ -7,6 +7,7 @@ from ckpt_core.codecs.pickle_records import StorageRecord
 from ckpt_core.codecs.pickle_scan import Scan, scan
 from ckpt_core.codecs.pickle_tree import Tree, settle
 from ckpt_core.codecs.pickle_values import build, unknown_classes
+from ckpt_core.codecs.torch_sharded import parts_finding
 from ckpt_core.schema.findings import Finding
 
 
@@ -18,7 +19,7 @@ class Pickle:
         tree: Its value as plain state (`tree.root`), with the tensors and attributes met on the way.
         globals: Every name that it asks for, sorted.
         storages: The storages that its tensors view, by key.
-        findings: PK004, PK005, TF004 and TF005, as they apply.
+        findings: PK004, PK005, TF004, TF005, TF009 and TF010, as they apply.
     """
 
     tree: Tree
@@ -43,5 +44,5 @@ def read_scanned(scanned: Scan, *, path: str) -> Pickle:
     with without_collection():
         built = build(scanned, path=path)
         tree = settle(built.value, path=path, stream_bytes=len(scanned.stream))
-    findings = (*tree.findings, *unknown_classes(built.unknown, path))
+    findings = (*tree.findings, *unknown_classes(built.unknown, path), *parts_finding(tree.sharded, path))
     return Pickle(tree, built.globals, built.storages, findings)

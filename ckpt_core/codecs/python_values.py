@@ -5,14 +5,33 @@ Source: CPython, `Lib/pickle.py` and `Lib/copyreg.py`; older protocols spell byt
 
 from typing import Any
 
-from ckpt_core.codecs.pickle_records import AttributedDict, Budget, Recorded, SafeDict
+from ckpt_core.codecs.pickle_policy import Verdict, judge, refusal
+from ckpt_core.codecs.pickle_records import AttributedDict, Budget, Recorded, SafeDict, recorded_class
 
 # What a pair of a dict takes in memory, and in time what copying so many bytes takes.
 _BYTES_PER_PAIR = 128
 
 
-def python_factories(budget: Budget) -> dict[str, Any]:
-    """What stands for the constructors of Python's own types, by full name."""
+class ClassInClass:
+    """`getattr(Outer, "Inner")`, as protocols below 4 name a class in a class; whatever else it is for is refused."""
+
+    __slots__ = ("_budget", "_path")
+
+    def __init__(self, budget: Budget, path: str) -> None:
+        self._budget = budget
+        self._path = path
+
+    def __call__(self, outer: Any, name: Any) -> type[Recorded]:
+        if not (isinstance(outer, type) and issubclass(outer, Recorded) and type(name) is str and "." not in name):
+            raise refusal(self._path, "builtins.getattr")
+        full_name = f"{outer.class_name}.{name}"
+        if judge(full_name, name) is not Verdict.BENIGN:
+            raise refusal(self._path, full_name)
+        return recorded_class(full_name, self._budget)
+
+
+def python_factories(budget: Budget, path: str) -> dict[str, Any]:
+    """What stands for the constructors of Python's own types, by full name; `path` is the file, for refusals."""
 
     def ordered_dict(pairs: Any = ()) -> AttributedDict:
         made = AttributedDict(budget)
@@ -43,6 +62,7 @@ def python_factories(budget: Budget) -> dict[str, Any]:
         "collections.OrderedDict": ordered_dict,
         "collections.defaultdict": default_dict,
         "_codecs.encode": encode,
+        "builtins.getattr": ClassInClass(budget, path),
         "builtins.bytes": make_bytes,
         "builtins.bytearray": make_bytes,
         "copyreg._reconstructor": _reconstructor,

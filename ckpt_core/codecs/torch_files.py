@@ -15,6 +15,7 @@ from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.codecs.pickle_scan import Head
+    from ckpt_core.codecs.torch_sharded import Sharding
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.state import State
 
@@ -33,6 +34,8 @@ class TorchFile:
         findings: What the reader noticed.
         metadata: `byte_order`, `torch_zip_version` where there is one, and `attributes`: what was set on dicts and
             tensors besides their content, by dotted path (a state dict's `_metadata`).
+        sharded: How those tensors are spread over ranks of which the file has one rank's part, by dotted path; in
+            `tensors` they have the shape of the whole, and the chunks that are here.
     """
 
     path: str
@@ -44,6 +47,7 @@ class TorchFile:
     metadata: Mapping[str, Any]
     _prove: Callable[[], None]
     _checksums: "Callable[[TorchFile], Iterator[Finding]]"
+    sharded: "Mapping[str, Sharding]" = field(default_factory=dict)
     _settled: bool = field(default=False, init=False)
 
     def settle(self) -> None:

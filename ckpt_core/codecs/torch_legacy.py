@@ -52,6 +52,7 @@ def read_legacy(files: Files, path: str) -> TorchFile:
         globals=pickle.globals,
         findings=findings,
         metadata={"byte_order": "little", "attributes": pickle.tree.attributes},
+        sharded=pickle.tree.sharded,
         _prove=lambda: _check_counts(files, path, [(places[key][0], pickle.storages[key]) for key in places]),
         _checksums=_no_checksums,
     )

@@ -1,9 +1,12 @@
 """The tensor table of a torch file: each tensor's bytes within its storage, proven to lie there."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import prod
 
 from ckpt_core import knobs
 from ckpt_core.codecs.pickle_records import StorageRecord, TensorRecord
+from ckpt_core.codecs.torch_sharded import Piece, ShardedRecord
 from ckpt_core.errors import BudgetError, CorruptError
 from ckpt_core.schema.tensors import (
     RAW,
@@ -26,13 +29,16 @@ _BIG_ENDIAN = Encoding(little_endian=False)
 Row = Outline | TensorEntry
 """An outline where a tensor is one plain run of bytes, as nearly all are; else its entry."""
 
+_First = dict[tuple[int, str, tuple[int, ...], tuple[int, ...]], str]
+"""The tensor that was first found at a place, with its type, shape and strides."""
+
 
 class StorageError(Exception):
     """Why the bytes of a storage cannot be found; `tensor_table` adds which tensor wanted them."""
 
 
 def tensor_table(
-    tensors: Mapping[str, TensorRecord],
+    tensors: Mapping[str, TensorRecord | ShardedRecord],
     *,
     path: str,
     place: Callable[[StorageRecord], tuple[int, int]],
@@ -41,7 +47,8 @@ def tensor_table(
     """The table of the tensors of one file.
 
     Args:
-        tensors: What the pickle says of each, by name, in file order.
+        tensors: What the pickle says of each, by name, in file order. One that is spread over ranks has the shape of
+            the whole, and the chunks that this file has of it.
         path: The file.
         place: Offset in the file and length, in bytes, of a storage. Raises StorageError.
         little_endian: The byte order of the elements.
@@ -51,7 +58,10 @@ def tensor_table(
         BudgetError: PK002, its tensors repeat the same bytes so often that the whole is too large.
     """
     builder = _Builder(path, place, little_endian)
-    rows: dict[str, Row] = {name: builder.row(name, tensor) for name, tensor in tensors.items()}
+    rows: dict[str, Row] = {
+        name: builder.sharded_row(name, tensor) if isinstance(tensor, ShardedRecord) else builder.row(name, tensor)
+        for name, tensor in tensors.items()
+    }
     builder.check_total()
     return TensorTable(rows, entry=_entry, outline=_outline)
 
@@ -64,9 +74,26 @@ class _Builder:
         self._extents: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[bool, int, int]] = {}
         self._logical = 0
         self._stored: dict[int, int] = {}
-        self._first: dict[tuple[int, str, tuple[int, ...], tuple[int, ...]], str] = {}
+        self._first: _First = {}
+        self._first_sharded: dict[tuple[str, tuple[int, ...], tuple[Chunk, ...]], str] = {}
 
     def row(self, name: str, tensor: TensorRecord) -> Row:
+        """The row of a plain tensor."""
+        return self._row(name, tensor, self._first)
+
+    def sharded_row(self, name: str, tensor: ShardedRecord) -> Row:
+        """The row of a tensor of which the file has pieces: the shape is that of the whole."""
+        if tensor.dtype.nbytes(prod(tensor.shape)) >= _LARGEST:
+            raise self._corrupt("TF002", name, f"a whole of shape {tensor.shape}")
+        chunks = tuple(self._piece(name, piece) for piece in tensor.pieces if 0 not in piece.local.shape)
+        alias = self._first_sharded.setdefault((tensor.dtype.code, tensor.shape, chunks), name) if chunks else name
+        return TensorEntry(tensor.dtype, tensor.shape, chunks, None if alias == name else alias)
+
+    def _piece(self, name: str, piece: Piece) -> Chunk:
+        (chunk,) = _entry(self._row(name, piece.local, {})).chunks
+        return replace(chunk, offsets=piece.offsets)
+
+    def _row(self, name: str, tensor: TensorRecord, first: _First) -> Row:
         storage, dtype, offset, shape, strides = tensor
         start, length = self._storage(name, storage)
         if 0 in shape:
@@ -80,7 +107,7 @@ class _Builder:
             raise self._corrupt(
                 "TF002", name, f"elements {offset} to {offset + span} of {dtype.code} in a storage of {length} bytes"
             )
-        alias = self._first.setdefault((start + begin, dtype.code, shape, strides), name)
+        alias = first.setdefault((start + begin, dtype.code, shape, strides), name)
         alias_of = None if alias == name else alias
         if alias_of is None:
             self._logical += dtype.nbytes(numel)

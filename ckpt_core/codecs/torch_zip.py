@@ -48,6 +48,7 @@ def read_zip(files: Files, path: str) -> TorchFile:
         globals=pickle.globals,
         findings=pickle.findings,
         metadata=metadata,
+        sharded=pickle.tree.sharded,
         _prove=lambda: check_local_headers(files, path, list(members.values())),
         _checksums=lambda file: _checksums(files, file, list(members.values())),
     )

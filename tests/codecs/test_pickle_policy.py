@@ -17,7 +17,8 @@ _UNSAFE = """
 _BENIGN = """
     builtins.set builtins.dict datetime.datetime pathlib.PosixPath argparse.Namespace types.SimpleNamespace
     collections.Counter collections.deque uuid.UUID decimal.Decimal torch.nn.modules.linear.Linear torch.device
-    torch.nn.modules.module._IncompatibleKeys torch.optim.adam.Adam torch.float32 torch.nn.functional.relu
+    torch.distributed.remote_device._remote_device torch.nn.modules.module._IncompatibleKeys
+    torch.optim.adam.Adam torch.float32 torch.nn.functional.relu
     torch.distributed.checkpoint.metadata.MetadataIndex torch.distributed.checkpoint.filesystem._StorageInfo
     numpy.float64 numpy.random._mt19937.MT19937 numpy.ndarray numpy.random._pickle.__randomstate_ctor
 """

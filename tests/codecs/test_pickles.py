@@ -199,6 +199,29 @@ def test_a_function_that_is_only_named_is_refused_too():
         read(pickle.dumps([__import__("os").system], 4))
 
 
+def test_a_class_in_a_class_of_data_is_a_name_and_no_call():
+    stream = b"\x80\x02cbuiltins\ngetattr\nctorch.optim.adam\nAdam\nX\x05\x00\x00\x00Inner\x86R)\x81."
+    assert state_of(stream) == Opaque("torch.optim.adam.Adam.Inner")
+
+
+GETATTR = {
+    "named alone": b"](cbuiltins\ngetattr\ne.",
+    "given to another class": b"cmine\nApply\ncbuiltins\ngetattr\n\x85R.",
+    "of a class that is not known": b"cbuiltins\ngetattr\ncmine\nThing\nX\x05\x00\x00\x00Inner\x86R.",
+    "of a class, for a function": b"cbuiltins\ngetattr\nctorch\nTensor\nX\x05\x00\x00\x00inner\x86R.",
+    "of a class, for what runs": b"cbuiltins\ngetattr\nctorch\nTensor\nX\x05\x00\x00\x00Popen\x86R.",
+    "by a dotted way": b"cbuiltins\ngetattr\nctorch\nTensor\nX\x03\x00\x00\x00A.B\x86R.",
+    "of an object": b"cbuiltins\ngetattr\n]X\x05\x00\x00\x00Inner\x86R.",
+}
+
+
+@pytest.mark.parametrize("name", GETATTR)
+def test_getattr_is_refused_in_every_other_use(name):
+    with pytest.raises(UnsafeContentError, match="nothing was executed") as refused:
+        read(b"\x80\x04" + GETATTR[name])
+    assert refused.value.code == "PK003"
+
+
 def test_unknown_functions_are_recorded_and_not_called(tmp_path):
     (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')")
     code = f"""
