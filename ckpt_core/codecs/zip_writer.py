@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from struct import pack
 from zlib import crc32
 
-from ckpt_core.schema.plans import LateBytes, Literal, Section, TensorBytes, TensorKey
+from ckpt_core.schema.plans import LateBytes, Literal, Section, TensorBytes
 
 _ALIGNMENT = 64
 _MAX32 = 0xFFFF_FFFF
@@ -57,10 +57,10 @@ def _late(length: int, item: _Placed) -> LateBytes:
     return LateBytes(length, lambda crcs: _local_header(item, _crc(item.record, crcs)))
 
 
-def _crc(record: Record, crcs: Mapping[TensorKey, int]) -> int:
+def _crc(record: Record, crcs: Mapping[TensorBytes, int]) -> int:
     if isinstance(record.content, Literal):
         return crc32(record.content.data)
-    return crcs.get(record.content.key, 0)
+    return crcs.get(record.content, 0)
 
 
 def _local_header(item: _Placed, crc: int) -> bytes:
@@ -75,7 +75,7 @@ def _local_header(item: _Placed, crc: int) -> bytes:
     return b"PK\x03\x04" + pack("<5H3I2H", *fields) + name + extra
 
 
-def _directory(placed: Sequence[_Placed], crcs: Mapping[TensorKey, int]) -> bytes:
+def _directory(placed: Sequence[_Placed], crcs: Mapping[TensorBytes, int]) -> bytes:
     entries = []
     for item in placed:
         name, size = item.record.name.encode(), item.record.content.length

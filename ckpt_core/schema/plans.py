@@ -1,8 +1,10 @@
 """What is to be written: files, each a list of sections in order. A format makes the plan, storage executes it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from ckpt_core.schema.tensors import Box
 
 TensorKey = tuple[str, str]
 """Label of a component and name of a tensor in it."""
@@ -21,11 +23,21 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class TensorBytes:
-    """All elements of a tensor of the checkpoint being written: row-major, little-endian; `length` in bytes."""
+    """Elements of a tensor of the checkpoint being written: row-major, little-endian.
+
+    A plan may have a tensor at several places, whole or in boxes; together they must hold all of it.
+
+    Attributes:
+        component: Label of the component.
+        name: Name of the tensor in it.
+        length: In bytes.
+        box: Offsets and sizes of the part that stands here, in elements; None for the whole tensor.
+    """
 
     component: str
     name: str
     length: int
+    box: Box | None = None
 
     @property
     def key(self) -> TensorKey:
@@ -36,11 +48,11 @@ class TensorBytes:
 class LateBytes:
     """A few bytes that depend on the tensors' checksums: made when all tensors are written, of a length known before.
 
-    `make` is given the CRC-32 of each tensor of the same file.
+    `make` is given the CRC-32 of each `TensorBytes` section of the same file.
     """
 
     length: int
-    make: Callable[[Mapping[TensorKey, int]], bytes]
+    make: Callable[[Mapping[TensorBytes, int]], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +94,21 @@ class WritePlan:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the writer saw of a tensor: digest as it was read, digest as it was written, CRC-32 as it was written."""
+    """What the writer saw of a tensor: its digest as it was read, and as it was written.
+
+    `crcs` has the CRC-32 of each of its sections, in the plan's order, 0 where the file needs none.
+    """
 
     source: str
     target: str
-    crc: int = 0
+    crcs: tuple[int, ...] = (0,)
+
+    @classmethod
+    def of(cls, plain: Sequence[Any]) -> "Written":
+        """The one that `plain` made the values of."""
+        source, target, crcs = plain
+        return cls(source, target, tuple(crcs))
+
+    def plain(self) -> list[Any]:
+        """Its values, as JSON can carry them."""
+        return [self.source, self.target, list(self.crcs)]

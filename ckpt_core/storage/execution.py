@@ -1,13 +1,14 @@
-"""A write plan carried out: every section at its place, tensors by several workers, digests in the same pass.
+"""A write plan carried out: every section at its place, tensors by several workers and ranks, digests in the same pass.
 
+A tensor is read once, in order, whatever number of places it goes to: each slab is written wherever the plan has it.
 Memory: the slabs of each worker (one as read, one as written), whatever the size of the checkpoint.
 """
 
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, nullcontext
+from typing import Any
 
 from ckpt_core import knobs
 from ckpt_core.errors import CorruptError
@@ -18,16 +19,10 @@ from ckpt_core.schema.tensors import TensorEntry
 from ckpt_core.schema.text import printable
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.digests import BLOCK, TensorDigest, of_small_tensor
-from ckpt_core.storage.journal import Journal
+from ckpt_core.storage.jobs import Job, checksums, jobs_of
+from ckpt_core.storage.journal import Journal, finished_by_all
+from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.workers import run, stretches
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    path: str
-    offset: int
-    section: TensorBytes
-    checksum: bool
 
 
 def execute(
@@ -37,6 +32,7 @@ def execute(
     *,
     journal: str | None = None,
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[TensorKey, Written]:
     """Write every file of a plan below `root`, synced.
 
@@ -46,48 +42,63 @@ def execute(
         root: An existing folder, empty or begun by an interrupted run of the same plan.
         journal: Path of a journal that was begun, for work that can go on after a stop; None for work that cannot.
         progress: Told of the bytes of tensors that are written.
+        ranks: The processes that share the work, all of which call this: each writes tensors of its own, rank 0 the
+            rest.
 
     Returns:
-        What was seen of each tensor.
+        What was seen of each tensor, by whichever rank.
 
     Raises:
         BudgetError: The disk is full.
-        CkptError: A read or a write failed; nothing is named yet.
+        CkptError: A read or a write failed, here or at another rank; nothing is named yet.
     """
-    jobs = _jobs(plan, root)
-    with _opened(plan, root, resume=journal is not None) as descriptors:
-        if journal is None:
-            done = _write_tensors(jobs, checkpoint, descriptors, None, progress)
-        else:
-            # No line of the journal may outlast the name of a file it speaks of.
-            syscalls.sync_tree(os.path.dirname(journal))
-            with closing(Journal(journal, descriptors)) as book:
-                done = _write_tensors(jobs, checkpoint, descriptors, book, progress)
-                book.finish()
-        for file in plan.files:
-            path = os.path.join(root, file.path)
-            _write_rest(file, checkpoint, descriptors[path], path, done)
-            syscalls.sync(descriptors[path], path)
+    jobs = jobs_of(plan, checkpoint, root)
+    with _opened(plan, root, resume=journal is not None, ranks=ranks) as descriptors:
+        done = _finished(journal, ranks)
+        left = [job for job in jobs if job.key not in done]
+        mine = ranks.share(left, [job.nbytes for job in left])
+        with closing(Journal(journal, descriptors, ranks.rank)) if journal is not None else nullcontext() as book:
+            done.update(_write_tensors(mine, checkpoint, descriptors, book, progress, ranks))
+        if ranks.world > 1:
+            _sync(descriptors, mine)
+            _gather(mine, done, ranks)
+        if ranks.leads:
+            crcs = checksums(jobs, done)
+            for file in plan.files:
+                path = os.path.join(root, file.path)
+                _write_rest(file, checkpoint, descriptors[path], path, crcs.get(path, {}))
+                syscalls.sync(descriptors[path], path)
+        ranks.exchange(None)
     return done
 
 
 @contextmanager
-def _opened(plan: WritePlan, root: str, *, resume: bool) -> Iterator[dict[str, int]]:
-    """A descriptor of each file of the plan, by its path with the root, its space reserved."""
+def _opened(plan: WritePlan, root: str, *, resume: bool, ranks: Ranks) -> Iterator[dict[str, int]]:
+    """A descriptor of each file of the plan, by its path with the root. Rank 0 makes them, their space reserved."""
     descriptors: dict[str, int] = {}
-    syscalls.require_space(root, plan.size - _reserved(plan, root))
     try:
-        for file in plan.files:
-            folder = os.path.dirname(file.path)
-            for depth in range(folder.count("/") + 1 if folder else 0):
-                syscalls.make_directory(os.path.join(root, *folder.split("/")[: depth + 1]))
-            path = os.path.join(root, file.path)
-            descriptors[path] = syscalls.reopen(path) if resume else syscalls.create(path)
-            syscalls.allocate(descriptors[path], file.size, path)
+        if not ranks.leads:
+            ranks.exchange(None)
+            for file in plan.files:
+                path = os.path.join(root, file.path)
+                descriptors[path] = syscalls.open_existing(path)
+        else:
+            syscalls.require_space(root, plan.size - _reserved(plan, root))
+            for file in plan.files:
+                _make_folders(root, os.path.dirname(file.path))
+                path = os.path.join(root, file.path)
+                descriptors[path] = syscalls.reopen(path) if resume else syscalls.create(path)
+                syscalls.allocate(descriptors[path], file.size, path)
+            ranks.exchange(None)
         yield descriptors
     finally:
         for descriptor in descriptors.values():
             os.close(descriptor)
+
+
+def _make_folders(root: str, folder: str) -> None:
+    for depth in range(folder.count("/") + 1 if folder else 0):
+        syscalls.make_directory(os.path.join(root, *folder.split("/")[: depth + 1]))
 
 
 def _reserved(plan: WritePlan, root: str) -> int:
@@ -96,98 +107,122 @@ def _reserved(plan: WritePlan, root: str) -> int:
     return sum(os.lstat(path).st_blocks * 512 for path in paths if os.path.lexists(path))
 
 
+def _finished(journal: str | None, ranks: Ranks) -> dict[TensorKey, Written]:
+    """What earlier runs had finished. Rank 0 reads it for all, before any of them adds to its journal."""
+    if journal is None:
+        return {}
+    found: dict[TensorKey, Written] = {}
+    if ranks.leads:
+        # No line of a journal may outlast the name of a file it speaks of.
+        syscalls.sync_tree(os.path.dirname(journal))
+        found = finished_by_all(journal)
+    return found if ranks.world == 1 else _of_lines(ranks.from_leader(_as_lines(found)))
+
+
 def _write_tensors(
-    jobs: Sequence[_Job],
+    jobs: Sequence[Job],
     checkpoint: Checkpoint,
     descriptors: Mapping[str, int],
     book: Journal | None,
     progress: Progress | None,
+    ranks: Ranks,
 ) -> dict[TensorKey, Written]:
-    done: dict[TensorKey, Written] = dict(book.finished) if book is not None else {}
-    jobs = [job for job in jobs if job.section.key not in done]
+    done: dict[TensorKey, Written] = {}
     if progress is not None:
-        progress.begin(sum(job.section.length for job in jobs))
+        progress.begin(sum(job.nbytes for job in jobs))
 
-    def work(share: Sequence[_Job]) -> None:
+    def work(share: Sequence[Job]) -> None:
         for job in share:
-            written = _write_tensor(job, checkpoint, descriptors[job.path])
-            done[job.section.key] = written
+            ranks.check()
+            written = _write_tensor(job, checkpoint, descriptors, ranks)
+            done[job.key] = written
             if progress is not None:
-                progress.advance(job.section.length)
+                progress.advance(job.nbytes)
             if book is not None:
-                book.add(job.section.key, written, job.section.length)
+                book.add(job.key, written, job.nbytes)
 
-    run(work, stretches(jobs, [job.section.length for job in jobs]))
+    run(work, stretches(jobs, [job.nbytes for job in jobs]))
+    if book is not None:
+        book.finish()
     return done
 
 
-def _jobs(plan: WritePlan, root: str) -> list[_Job]:
-    """The tensors of a plan. ValueError where it has one at two places: a journal could not tell them apart."""
-    jobs: dict[TensorKey, _Job] = {}
-    for file in plan.files:
-        offset = 0
-        for section in file.sections:
-            if isinstance(section, TensorBytes):
-                if section.key in jobs:
-                    raise ValueError(f"{file.path}: tensor {printable(section.name)} is planned twice")
-                jobs[section.key] = _Job(os.path.join(root, file.path), offset, section, file.checksums)
-            offset += section.length
-    return list(jobs.values())
+def _gather(mine: Sequence[Job], done: dict[TensorKey, Written], ranks: Ranks) -> None:
+    """Let every rank know what each of them has seen."""
+    for lines in ranks.exchange(_as_lines({job.key: done[job.key] for job in mine})):
+        done.update(_of_lines(lines))
 
 
-def _write_tensor(job: _Job, checkpoint: Checkpoint, descriptor: int) -> Written:
-    component, name = job.section.key
+def _as_lines(seen: Mapping[TensorKey, Written]) -> list[Any]:
+    return [[*key, *written.plain()] for key, written in seen.items()]
+
+
+def _of_lines(lines: list[Any]) -> dict[TensorKey, Written]:
+    return {(component, name): Written.of(seen) for component, name, *seen in lines}
+
+
+def _sync(descriptors: Mapping[str, int], jobs: Sequence[Job]) -> None:
+    """Put on disk what this process wrote: on another machine, rank 0's own sync does not."""
+    for path in {place.path for job in jobs for place in job.places}:
+        syscalls.sync(descriptors[path], path)
+
+
+def _write_tensor(job: Job, checkpoint: Checkpoint, descriptors: Mapping[str, int], ranks: Ranks) -> Written:
+    component, name = job.key
     entry = checkpoint.manifest.component(component).tensors[name]
     origin = checkpoint.origin(component, name)
     if max(origin.nbytes, entry.nbytes) <= BLOCK:
-        return _write_small(job, checkpoint, descriptor, origin, entry)
+        return _write_small(job, checkpoint, descriptors, origin, entry)
     source = TensorDigest(origin.dtype, origin.shape)
-    target = source if _is_copy(origin, entry) else TensorDigest(entry.dtype, entry.shape)
-    offset, crc = job.offset, 0
+    target = source if origin.dtype is entry.dtype else TensorDigest(entry.dtype, entry.shape)
+    at, crcs = 0, [0] * len(job.places)
     for read, written in checkpoint.stream(component, name):
+        ranks.check()
         source.update(read)
         if target is not source:
             target.update(written)
-        if job.checksum:
-            crc = zlib.crc32(written, crc)
-        syscalls.write_at(descriptor, written, offset, job.path)
-        offset += len(written)
-    if offset - job.offset != job.section.length:
-        raise _wrong_length(job, offset - job.offset)
+        _put(job, written, at, crcs, descriptors)
+        at += len(written)
+    if at != job.nbytes:
+        raise _wrong_length(job, at)
     digest = source.hexdigest()
-    return Written(digest, digest if target is source else target.hexdigest(), crc)
+    return Written(digest, digest if target is source else target.hexdigest(), tuple(crcs))
 
 
 def _write_small(
-    job: _Job, checkpoint: Checkpoint, descriptor: int, origin: TensorEntry, entry: TensorEntry
+    job: Job, checkpoint: Checkpoint, descriptors: Mapping[str, int], origin: TensorEntry, entry: TensorEntry
 ) -> Written:
     """A tensor of at most one block, without what a longer one needs to be digested in pieces."""
-    pieces = [(bytes(read), bytes(written)) for read, written in checkpoint.stream(*job.section.key)]
+    pieces = [(bytes(read), bytes(written)) for read, written in checkpoint.stream(*job.key)]
     read, written = (b"".join(side) for side in zip(*pieces, strict=True)) if pieces else (b"", b"")
-    if len(written) != job.section.length:
+    if len(written) != job.nbytes:
         raise _wrong_length(job, len(written))
-    if written:
-        syscalls.write_at(descriptor, written, job.offset, job.path)
+    crcs = [0] * len(job.places)
+    _put(job, memoryview(written), 0, crcs, descriptors)
     source = of_small_tensor(origin.dtype, origin.shape, read)
-    target = source if _is_copy(origin, entry) else of_small_tensor(entry.dtype, entry.shape, written)
-    return Written(source, target, zlib.crc32(written) if job.checksum else 0)
+    target = source if origin.dtype is entry.dtype else of_small_tensor(entry.dtype, entry.shape, written)
+    return Written(source, target, tuple(crcs))
 
 
-def _is_copy(origin: TensorEntry, entry: TensorEntry) -> bool:
-    """Whether what is written is what was read: neither cast nor rearranged, which changes the shape."""
-    return origin.dtype is entry.dtype and origin.shape == entry.shape
+def _put(job: Job, data: memoryview, at: int, crcs: list[int], descriptors: Mapping[str, int]) -> None:
+    """Write what of the bytes that start at `at` in the tensor goes to each place of it."""
+    for index, place in enumerate(job.places):
+        first, last = max(place.start - at, 0), min(place.stop - at, len(data))
+        if first < last:
+            part = data[first:last]
+            if place.checksum:
+                crcs[index] = zlib.crc32(part, crcs[index])
+            syscalls.write_at(descriptors[place.path], part, place.offset + at + first - place.start, place.path)
 
 
-def _wrong_length(job: _Job, given: int) -> CorruptError:
-    name = printable(job.section.name)
-    return CorruptError(f"{name}: gave {given} bytes, {job.section.length} were planned")
+def _wrong_length(job: Job, given: int) -> CorruptError:
+    return CorruptError(f"{printable(job.key[1])}: gave {given} bytes, {job.nbytes} were planned")
 
 
 def _write_rest(
-    file: FilePlan, checkpoint: Checkpoint, descriptor: int, path: str, done: Mapping[TensorKey, Written]
+    file: FilePlan, checkpoint: Checkpoint, descriptor: int, path: str, crcs: Mapping[TensorBytes, int]
 ) -> None:
     """The sections that are no tensors: small ones, and files carried over."""
-    crcs = {section.key: done[section.key].crc for section in file.sections if isinstance(section, TensorBytes)}
     offset = 0
     for section in file.sections:
         if isinstance(section, Literal):

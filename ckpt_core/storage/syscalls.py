@@ -33,6 +33,12 @@ def reopen(path: str) -> int:
         return os.open(path, _NEW, 0o666)
 
 
+def open_existing(path: str) -> int:
+    """A descriptor of a file that another process has made, for writing."""
+    with _told(path):
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+
 def require_space(folder: str, size: int) -> None:
     """BudgetError where a disk says that it has no room for so many bytes.
 

@@ -19,7 +19,7 @@ from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.commit import name_directory, name_file, settle
 from ckpt_core.storage.execution import execute
-from ckpt_core.storage.journal import begin, belongs
+from ckpt_core.storage.journal import begin, belongs, forget
 from ckpt_core.storage.stages import Stage, hold
 from ckpt_core.storage.urls import local_path, scheme_of
 
@@ -92,7 +92,7 @@ class LocalTarget(Target):
         """Go on with a stage of the same work; empty one of another, or of a source that cannot be told again."""
         if known and belongs(self._stage.journal, digest):
             return
-        syscalls.remove(self._stage.journal)
+        forget(self._stage.journal)
         syscalls.sync_directory(self._stage.root)
         syscalls.remove_tree(self._stage.data)
         syscalls.make_directory(self._stage.data)
@@ -207,7 +207,7 @@ def _describe(section: Literal | TensorBytes | LateBytes | AssetBytes) -> bytes:
         case Literal():
             return b"\n=" + section.data
         case TensorBytes():
-            text = f"\ntensor {section.component} {section.name} {section.length}"
+            text = f"\ntensor {section.component} {section.name} {section.length} {section.box or ''}"
         case LateBytes():
             text = f"\nlate {section.length}"
         case AssetBytes():

@@ -32,8 +32,12 @@ def stretches(items: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
 
     None is empty, and none is so short that a thread for it costs more than it brings.
     """
+    return split(items, sizes, min(knobs.workers(), max(sum(sizes) // WORTH_A_WORKER, 1)))
+
+
+def split(items: Sequence[T], sizes: Sequence[int], shares: int) -> list[list[T]]:
+    """The items in at most so many stretches, in order, of about as many bytes each; none is empty."""
     total = sum(sizes)
-    shares = min(knobs.workers(), max(total // WORTH_A_WORKER, 1))
     result: list[list[T]] = []
     done = 0
     for item, size in zip(items, sizes, strict=True):

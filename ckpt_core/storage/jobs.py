@@ -1,0 +1,87 @@
+"""The tensors of a write plan as work: each with every place that the plan has it at."""
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ckpt_core.errors import CorruptError
+from ckpt_core.schema.access import Checkpoint
+from ckpt_core.schema.plans import FilePlan, TensorBytes, TensorKey, WritePlan, Written
+from ckpt_core.schema.tensors import stretch_of
+from ckpt_core.schema.text import printable
+
+
+class Place(NamedTuple):
+    """Where a stretch of a tensor goes: its bytes from `start` to `stop`, to `offset` of a file."""
+
+    path: str
+    offset: int
+    start: int
+    stop: int
+    section: TensorBytes
+    checksum: bool
+
+
+class Job(NamedTuple):
+    """A tensor to be written: `nbytes` long, to all of its places, in the plan's order."""
+
+    key: TensorKey
+    nbytes: int
+    places: tuple[Place, ...]
+
+
+def jobs_of(plan: WritePlan, checkpoint: Checkpoint, root: str) -> list[Job]:
+    """The tensors of a plan, in the order in which it first names them.
+
+    Args:
+        plan: The files.
+        checkpoint: What the tensors are read from.
+        root: The folder that the files lie in.
+
+    Raises:
+        ValueError: A box is not one stretch of its tensor's rows, or leaves it.
+        CorruptError: A section is not as long as what it is to hold.
+    """
+    places: dict[TensorKey, list[Place]] = {}
+    for file in plan.files:
+        offset = 0
+        for section in file.sections:
+            if isinstance(section, TensorBytes):
+                places.setdefault(section.key, []).append(_place(file, section, offset, checkpoint, root))
+            offset += section.length
+    return [_job(key, found, checkpoint) for key, found in places.items()]
+
+
+def checksums(jobs: list[Job], done: Mapping[TensorKey, Written]) -> dict[str, dict[TensorBytes, int]]:
+    """The CRC-32 of every section of the files that need them, by path with the root."""
+    found: dict[str, dict[TensorBytes, int]] = {}
+    for job in jobs:
+        for place, crc in zip(job.places, done[job.key].crcs, strict=True):
+            if place.checksum:
+                found.setdefault(place.path, {})[place.section] = crc
+    return found
+
+
+def _place(file: FilePlan, section: TensorBytes, offset: int, checkpoint: Checkpoint, root: str) -> Place:
+    path = os.path.join(root, file.path)
+    if section.box is None:
+        return Place(path, offset, 0, section.length, section, file.checksums)
+    outline = checkpoint.manifest.component(section.component).tensors.outline(section.name)
+    leaves = any(o < 0 or o + n > size for o, n, size in zip(*section.box, outline.shape, strict=True))
+    stretch = None if leaves else stretch_of(section.box, outline.shape)
+    if stretch is None or stretch[0] * outline.dtype.bits % 8:
+        raise ValueError(f"{file.path}: the box {section.box} of {printable(section.name)} is no stretch of its rows")
+    start, length = outline.dtype.nbytes(stretch[0]), outline.dtype.nbytes(stretch[1])
+    if length != section.length:
+        raise CorruptError(f"{printable(section.name)}: a box of it has {length} bytes, {section.length} were planned")
+    return Place(path, offset, start, start + length, section, file.checksums)
+
+
+def _job(key: TensorKey, places: list[Place], checkpoint: Checkpoint) -> Job:
+    if len(places) == 1 and places[0].section.box is None:
+        return Job(key, places[0].stop, tuple(places))
+    nbytes = checkpoint.manifest.component(key[0]).tensors.outline(key[1]).nbytes
+    for place in places:
+        if place.section.box is None and place.stop != nbytes:
+            raise CorruptError(f"{printable(key[1])}: has {nbytes} bytes, {place.stop} were planned")
+    return Job(key, nbytes, tuple(places))

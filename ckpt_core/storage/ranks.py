@@ -1,0 +1,52 @@
+"""Several processes that do one work: which of them this is, and how they tell each other.
+
+One process alone is the case with one rank, so that nobody who does the work has to ask. How ranks of several
+processes reach each other is in `rank_store`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from ckpt_core.storage.workers import split
+
+T = TypeVar("T")
+
+
+class Ranks:
+    """This process, alone.
+
+    Attributes:
+        rank: Which of them this is, from 0.
+        world: How many there are.
+    """
+
+    rank = 0
+    world = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the rank that locks, commits and speaks."""
+        return self.rank == 0
+
+    def exchange(self, value: Any) -> list[Any]:
+        """Wait for every rank, and give what each of them came with, by rank. Values are plain, as JSON has them.
+
+        Raises:
+            CkptError: Another rank failed: its error. Or it is gone, or silent.
+        """
+        return [value]
+
+    def check(self) -> None:
+        """Raise what another rank failed with, where one did. Cheap: for between two reads; any thread may call it."""
+
+    def from_leader(self, value: Any) -> Any:
+        """What rank 0 came with; the value of any other is not looked at."""
+        return self.exchange(value if self.leads else None)[0]
+
+    def share(self, items: Sequence[T], sizes: Sequence[int]) -> list[T]:
+        """What of a list this rank is to do: one stretch of it, of about as many bytes as every other's."""
+        shares = split(items, sizes, self.world)
+        return shares[self.rank] if self.rank < len(shares) else []
+
+
+ALONE = Ranks()
