@@ -71,7 +71,7 @@ def _open(manager: "CkptPluginManager", own: StoredCheckpoint, part: Part, *, le
 
     below = own.files.below(part.root)
     if not below.entries:
-        raise CorruptError("a part of this checkpoint, and nothing is there; copy it again", code="CK018")
+        raise CorruptError("a part of this checkpoint, and nothing is there; copy it again", code="CK019")
     match = _match(manager, below, part)
     if match.format == own.match.format and len(below.entries) == len(own.files.entries):
         raise PluginError(f"format {match.format}: claims to be a part of itself")

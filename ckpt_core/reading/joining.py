@@ -3,7 +3,7 @@
 Every path that a part names starts at the part's own root; here it starts at the root of the whole.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -54,6 +54,7 @@ def joined(own: Stored, parts: Sequence[OpenPart], unopened: Sequence[UnopenedPa
     whole.parts = tuple(parts)
     whole.manifest = _manifest(own.manifest, parts, unopened)
     whole.replace_settling(_settle_each(own, parts), _settle_where_stored(own, parts))
+    whole.check_bytes = lambda: _check_bytes_of_each(own, parts)
     return whole
 
 
@@ -130,7 +131,7 @@ def _relocated_message(message: str, path: str | None, base: str) -> str:
 
 def _finding(missing: UnopenedPart) -> Finding:
     found = Finding.of_error(missing.error)
-    return found if missing.error.code else replace(found, code="CK018")
+    return found if missing.error.code else replace(found, code="CK019")
 
 
 def _unreadable(missing: UnopenedPart) -> Role:
@@ -148,6 +149,14 @@ def _settle_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Callable[[
                 raise relocate(error, opened.base) from error
 
     return settle
+
+
+def _check_bytes_of_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Iterator[Finding]:
+    if own.check_bytes is not None:
+        yield from own.check_bytes()
+    for opened in parts:
+        if opened.checkpoint.check_bytes is not None:
+            yield from (relocated(finding, opened.base) for finding in opened.checkpoint.check_bytes())
 
 
 def _settle_where_stored(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> SettleChunk:

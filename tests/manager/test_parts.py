@@ -59,7 +59,9 @@ class Inner:
             assert chunk.stored.path == "inner.bin"
             return Chunk(chunk.offsets, chunk.sizes, ByteRange("inner.bin", 8, 8))
 
-        return StoredCheckpoint(files, match, manifest, settle_chunk=settle_chunk)
+        made = StoredCheckpoint(files, match, manifest, settle_chunk=settle_chunk)
+        made.check_bytes = lambda: iter([Finding("IN004", Severity.WARNING, "inner.bin: no checksum", "inner.bin")])
+        return made
 
     @hookimpl
     def verify(self, files, checkpoint, request):
@@ -174,7 +176,8 @@ def test_verify_asks_the_owner_of_each_part_and_says_where(nested, plugins, mana
     assert messages["IN002", "optim/inner.bin"] == "optim/inner.bin: worn"
     assert messages["IN001", "weights/inner.bin"] == "weights/inner.bin: odd"
     assert messages["OU001", None] == "saw 5 components"
-    assert report.ok and len(report.findings) == 5 and report.checked_bytes == 16
+    assert messages["IN004", "weights/inner.bin"] == "weights/inner.bin: no checksum"
+    assert report.ok and len(report.findings) == 7 and report.checked_bytes == 16
 
 
 def test_a_short_file_of_a_part_is_named_from_the_top(nested, plugins, manager):
@@ -211,7 +214,7 @@ def test_a_part_that_is_not_there_or_not_known_is_said(nested, plugins, manager,
     plugins((PARTS[0], part))
     (nested / "readme").write_text("…")
     found = {f.code: f.message for f in ckpt_core.verify(str(nested), manager=manager).report.findings}
-    assert says in found["CK018"]
+    assert says in found["CK019"]
 
 
 def test_a_format_that_is_its_own_part_is_a_fault_of_the_plugin(nested, plugins, manager):
