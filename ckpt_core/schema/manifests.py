@@ -61,6 +61,8 @@ class Manifest:
         findings: What the reader noticed on the way.
         roles: What the format knows of components that are absent, unreadable, or kept somewhere special.
         step: The training step that its own content records; None where nothing does.
+        optional: Globs of tensors that the model can do without, since its own code makes them (frozen tables): a
+            checkpoint of the same model may have them or not.
     """
 
     components: tuple[Component, ...]
@@ -70,6 +72,7 @@ class Manifest:
     findings: "tuple[Finding, ...]" = ()
     roles: "tuple[Role, ...]" = ()
     step: int | None = None
+    optional: tuple[str, ...] = ()
 
     def component(self, label: str) -> Component:
         """The component of that label; KeyError where there is none."""

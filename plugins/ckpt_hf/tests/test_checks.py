@@ -386,7 +386,7 @@ def test_whatever_an_index_says_the_answer_is_a_checkpoint_or_an_error_of_ours(t
 
 
 def test_a_directory_taken_for_a_model_without_weights_says_so(tmp_path):
-    (tmp_path / "ema.safetensors").write_bytes(b"x")
+    (tmp_path / "ae.safetensors").write_bytes(b"x")
     with pytest.raises(CorruptError, match="no weights in it") as caught:
         ckpt_core.load(str(tmp_path), format="hf")
     assert caught.value.code == "HF014"

@@ -45,7 +45,7 @@ def test_a_config_alone_is_no_model_and_says_why(single):
 
 
 def test_a_config_beside_weights_of_another_name_is_not_claimed(single):
-    (single / "model.safetensors").rename(single / "ema.safetensors")
+    (single / "model.safetensors").rename(single / "ae.safetensors")
     assert hf_matches(single) == {}
 
 

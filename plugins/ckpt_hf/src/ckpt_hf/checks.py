@@ -15,11 +15,11 @@ from ckpt_core import (
     VerifyRequest,
     printable,
 )
+from ckpt_hf.component_weights import read_all
 from ckpt_hf.detection import is_model
 from ckpt_hf.names import WeightSet
 from ckpt_hf.opening import ModelCheckpoint, read_config
-from ckpt_hf.selection import select
-from ckpt_hf.shards import Weights, read_weights
+from ckpt_hf.shards import Weights
 
 
 def check_model(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
@@ -28,26 +28,28 @@ def check_model(files: Files, checkpoint: Checkpoint | None, request: VerifyRequ
     What the reader noticed on the way is in the manifest, which core reports; of one that did not open it is said here.
     """
     if isinstance(checkpoint, ModelCheckpoint):
-        selection, weights = checkpoint.selection, checkpoint.weights
+        every = checkpoint.weights
     elif checkpoint is None and is_model(files):
-        selection = select(files, request.options.get("variant"))
-        weights = read_weights(files, selection.weights)
-        yield from selection.findings
-        yield from weights.findings
-        for error in weights.errors:
-            yield Finding.of_error(error)
+        every = read_all(files, request.options.get("variant"))
+        for one in every:
+            yield from one.findings
+            yield from map(Finding.of_error, one.weights.errors)
         yield from read_config(files)[1]
     else:
         return
-    if not weights.errors:
-        yield from _check_totals(weights)
-    yield from _check_stale(selection.weights, weights)
-    yield from _check_zips(weights, request)
+    for one in every:
+        if not one.weights.errors:
+            yield from _check_totals(one.weights)
+        yield from _check_stale(one.selection.weights, one.weights)
+        yield from _check_zips(one.weights, request)
 
 
 def _check_totals(weights: Weights) -> Iterator[Finding]:
-    """The index's own sums. Tied tensors may have been counted once or under each name."""
-    if weights.index is None:
+    """The index's own sums. Tied tensors may have been counted once or under each name.
+
+    An index that names files of another model too may count those as well, or not: its sums are left alone.
+    """
+    if weights.index is None or weights.index.companions:
         return
     path, metadata = weights.index.path, weights.index.metadata
     outlines = [outline for shard in weights.shards for _, outline in shard.tensors.outlines()]

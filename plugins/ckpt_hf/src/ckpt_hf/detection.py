@@ -30,7 +30,7 @@ _OTHER = re.compile("|".join(map(translate, _OTHERS)))
 
 _NO_WEIGHTS = "config.json and no weights; copy the weight files too, or name the directory that has them"
 _WEIGHT_LIKE = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp", ".gguf", ".h5", ".msgpack", ".onnx", ".pkl")
-_INTERESTING = ("model", "pytorch_model", "diffusion_pytorch_model", "config.json")
+_INTERESTING = ("model", "pytorch_model", "diffusion_pytorch_model", "ema", "config.json")
 
 
 @dataclass(slots=True)

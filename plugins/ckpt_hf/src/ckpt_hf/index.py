@@ -11,6 +11,7 @@ from typing import Any
 from ckpt_core import CorruptError, Files, UnsafeContentError, knobs, printable
 from ckpt_core.codecs.lookalikes import impostor
 from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
+from ckpt_hf.bagel import COMPANIONS
 
 _LONGEST_NAME = 255
 """Bytes of a file name on the file systems there are."""
@@ -28,12 +29,14 @@ class Index:
         metadata: Its `metadata`: `total_size` in bytes, `total_parameters`, and whatever else.
         weight_map: The file that holds each tensor.
         shards: The tensors that each file holds, in the order of the index.
+        companions: Files of another model that it names too; they and their tensors are in neither of the two above.
     """
 
     path: str
     metadata: Mapping[str, Any]
     weight_map: Mapping[str, str]
     shards: Mapping[str, tuple[str, ...]]
+    companions: tuple[str, ...] = ()
 
 
 def read_index(files: Files, path: str) -> Index:
@@ -61,7 +64,10 @@ def read_index(files: Files, path: str) -> Index:
         shards.setdefault(shard, []).append(tensor)
     if len(shards) > _MOST_SHARDS:
         raise _unreadable(path, f"weight_map names {len(shards)} files, more than a model has ({_MOST_SHARDS})")
-    return Index(path, metadata, weight_map, {shard: tuple(tensors) for shard, tensors in shards.items()})
+    companions = tuple(shard for shard in shards if shard in COMPANIONS)
+    own = {shard: tuple(tensors) for shard, tensors in shards.items() if shard not in COMPANIONS}
+    mine = {tensor: shard for tensor, shard in weight_map.items() if shard in own} if companions else weight_map
+    return Index(path, metadata, mine, own, companions)
 
 
 def unsafe_names(index: Index) -> list[UnsafeContentError]:

@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_STEMS = ("model", "pytorch_model", "diffusion_pytorch_model")
-_SAFETENSORS_STEMS = ("model", "diffusion_pytorch_model")
+EMA = "ema"
+"""The stem of averaged weights, which BAGEL keeps beside the model's own, or in place of them."""
+
+_STEMS = ("model", "pytorch_model", "diffusion_pytorch_model", EMA)
+_SAFETENSORS_STEMS = ("model", "diffusion_pytorch_model", EMA)
 _BIN_STEMS = ("pytorch_model", "diffusion_pytorch_model")
 
 _VARIANT = r"[A-Za-z0-9_-]+?"
@@ -29,7 +32,7 @@ class WeightName:
     """What a weight file's name says.
 
     Attributes:
-        stem: `model`, `pytorch_model` or `diffusion_pytorch_model`.
+        stem: `model`, `pytorch_model`, `diffusion_pytorch_model` or `ema`.
         suffix: `safetensors` or `bin`.
         variant: What stands between them (`fp16`); "" for the plain one.
         number: Of a shard, from 1; 0 for a file that is not one of several.
@@ -75,9 +78,15 @@ class WeightSet:
     shards: dict[str, WeightName] = field(default_factory=dict)
 
     @property
-    def order(self) -> tuple[bool, bool, str]:
+    def component(self) -> str:
+        """Label of the component that these weights are."""
+        return "ema" if self.stem == EMA else "model"
+
+    @property
+    def order(self) -> tuple[bool, bool, bool, str]:
         """What transformers looks for first comes first; shards that no index names come last, for it opens none."""
-        return (not self.single and not self.indexes, self.suffix != "safetensors", self.stem)
+        nameless = not self.single and not self.indexes
+        return (self.stem == EMA, nameless, self.suffix != "safetensors", self.stem)
 
     @property
     def shown(self) -> str:

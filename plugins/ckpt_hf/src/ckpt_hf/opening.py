@@ -1,6 +1,7 @@
 """A model directory opened: its weights as one table, its config as plain state, every other file as an asset."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from ckpt_core import (
@@ -16,9 +17,9 @@ from ckpt_core import (
     TensorTable,
     printable,
 )
+from ckpt_hf.bagel import optional_tensors
+from ckpt_hf.component_weights import ComponentWeights, components_of, first_error, metadata_of, read_all
 from ckpt_hf.names import parse, step_of
-from ckpt_hf.selection import Selection, select
-from ckpt_hf.shards import Weights, read_weights
 
 CONFIG = "config.json"
 MAX_CONFIG = 16 << 20
@@ -35,11 +36,14 @@ class ModelCheckpoint(StoredCheckpoint):
     """A model directory that is open, with what was read to open it: `verify` need not read it again."""
 
     def __init__(
-        self, files: Files, match: FormatMatch, manifest: Manifest, *, selection: Selection, weights: Weights
+        self, files: Files, match: FormatMatch, manifest: Manifest, *, weights: Sequence[ComponentWeights]
     ) -> None:
-        super().__init__(files, match, manifest, settle=weights.settle)
-        self.selection = selection
+        super().__init__(files, match, manifest, settle=self._settle_all)
         self.weights = weights
+
+    def _settle_all(self) -> None:
+        for one in self.weights:
+            one.weights.settle()
 
 
 def open_model(files: Files, match: FormatMatch, request: LoadRequest) -> ModelCheckpoint:
@@ -50,21 +54,22 @@ def open_model(files: Files, match: FormatMatch, request: LoadRequest) -> ModelC
         UnsafeContentError: The index names a file outside of the directory.
         UsageError: The variant is not there, or must be chosen.
     """
-    selection = select(files, request.options.get("variant"))
-    weights = read_weights(files, selection.weights)
-    if weights.errors:
-        raise weights.errors[0]
+    weights = read_all(files, request.options.get("variant"))
+    error = first_error(weights)
+    if error is not None:
+        raise error
     config, complaints = read_config(files)
-    components = [Component("model", weights.table(), weights.state())]
+    components = components_of(weights)
     if config is not None:
         components.append(Component("config", TensorTable.of({}), config))
     manifest = Manifest(
         tuple(components),
         assets=tuple(assets_of(files)),
-        metadata=weights.metadata,
-        findings=(*selection.findings, *weights.findings, *complaints),
+        metadata=metadata_of(weights),
+        findings=(*(finding for one in weights for finding in one.findings), *complaints),
+        optional=optional_tensors(files),
     )
-    return ModelCheckpoint(files, match, manifest, selection=selection, weights=weights)
+    return ModelCheckpoint(files, match, manifest, weights=weights)
 
 
 def read_config(files: Files) -> tuple[dict[str, Any] | None, list[Finding]]:

@@ -78,7 +78,7 @@ class Weights:
         for shard in self.shards:
             for key, value in shard.metadata.items():
                 found.setdefault(key, value)
-        if self.index is not None and self.index.metadata:
+        if self.index is not None:
             found["index"] = dict(self.index.metadata)
         return found
 
