@@ -1,12 +1,14 @@
 """The proof that chunks tile a tensor: every element stored exactly once, replicas aside, all of it inside its file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 
+from ckpt_core.reading.holes import shown, uncovered
+from ckpt_core.reading.holes import first_hole, shown
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.tensors import Chunk, TensorEntry
+from ckpt_core.schema.tensors import Box, Chunk, TensorEntry
 from ckpt_core.schema.text import printable
 
 
@@ -28,9 +30,10 @@ def _check_entry(name: str, entry: TensorEntry, sizes: dict[str, int]) -> Iterat
         if stored is None:
             continue
         if stored.path not in sizes:
-            yield _missing(name, stored.path)
+            yield _missing(name, stored.path, shown((chunk.offsets, chunk.sizes), entry.shape))
         elif stored.end > sizes[stored.path]:
-            yield _beyond(name, stored.path, stored.end, sizes[stored.path])
+            part = shown((chunk.offsets, chunk.sizes), entry.shape)
+            yield _beyond(name, stored.path, stored.end, sizes[stored.path], part)
         if any(o < 0 or n < 0 or o + n > s for o, n, s in zip(chunk.offsets, chunk.sizes, entry.shape, strict=True)):
             yield _finding(
                 "CV003", name, f"a chunk at {chunk.offsets} of size {chunk.sizes} leaves shape {entry.shape}"
@@ -52,7 +55,17 @@ def _check_tiling(name: str, entry: TensorEntry) -> Iterator[Finding]:
         return
     stored = sum(prod(sizes) for _, sizes in boxes)
     if stored < entry.numel:
-        yield _finding("CV005", name, f"{entry.numel - stored} of {entry.numel} elements are stored nowhere")
+        missing = f"{entry.numel - stored} of {entry.numel} elements are stored nowhere"
+        yield _finding("CV005", name, missing + _which(entry, boxes))
+
+
+def _which(entry: TensorEntry, boxes: Iterable[Box]) -> str:
+    """Where the elements are that are stored nowhere."""
+    holes = uncovered(entry.shape, boxes)
+    if not holes:
+        return ""
+    first = min(holes)
+    return f": {shown(first)}" + (f" and {len(holes) - 1} more boxes" if len(holes) > 1 else "")
 
 
 def _overlap(chunks: list[Chunk]) -> tuple[Chunk, Chunk] | None:
@@ -78,22 +91,22 @@ def _intersects(first: Chunk, second: Chunk) -> bool:
     )
 
 
-def _missing(name: str, path: str) -> Finding:
+def _missing(name: str, path: str, part: str = "") -> Finding:
     return Finding(
         "CV001",
         Severity.ERROR,
-        f"{printable(path)}: tensor {printable(name)} is stored in this file, and the file is missing",
+        f"{printable(path)}: tensor {printable(name)}{part} is stored in this file, and the file is missing",
         path,
         name,
         "restore the file from where the checkpoint was copied",
     )
 
 
-def _beyond(name: str, path: str, end: int, size: int) -> Finding:
+def _beyond(name: str, path: str, end: int, size: int, part: str = "") -> Finding:
     return Finding(
         "CV002",
         Severity.ERROR,
-        f"{printable(path)}: tensor {printable(name)} ends at byte {end}, the file has {size} (truncated?)",
+        f"{printable(path)}: tensor {printable(name)}{part} ends at byte {end}, the file has {size} (truncated?)",
         path,
         name,
         "copy the file again",

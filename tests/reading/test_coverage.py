@@ -52,11 +52,20 @@ def test_a_scalar_and_an_empty_tensor_pass(tmp_path):
 
 def test_a_hole_is_named_with_its_size(tmp_path):
     found = findings(tmp_path, (4, 2), [((0, 0), (1, 2)), ((2, 0), (2, 2))])
-    assert codes(found) == {"CV005"} and "2 of 8 elements" in found[0].message and found[0].tensor == "w"
+    assert codes(found) == {"CV005"} and found[0].tensor == "w"
+    assert found[0].message == "w: 2 of 8 elements are stored nowhere: [1:2, 0:2]"
+
+
+def test_several_holes_are_counted(tmp_path):
+    (found,) = findings(tmp_path, (6, 2), [((1, 0), (2, 2)), ((4, 0), (2, 1))])
+    assert found.message.endswith("[0:1, 0:2] and 2 more boxes")
 
 
 def test_no_chunk_at_all_is_a_hole(tmp_path):
-    assert codes(findings(tmp_path, (4,), [])) == {"CV005"}
+    (found,) = findings(tmp_path, (4,), [])
+    assert (found.code, found.message) == ("CV005", "w: 4 of 4 elements are stored nowhere: [0:4]")
+    (scalar,) = findings(tmp_path, (), [])
+    assert scalar.message == "w: 1 of 1 elements are stored nowhere: ()"
 
 
 def test_a_partial_overlap_is_an_error(tmp_path):
@@ -75,6 +84,11 @@ def test_a_chunk_beyond_its_file_is_an_error(tmp_path):
 
 def test_a_missing_file_is_an_error(tmp_path):
     assert codes(findings(tmp_path, (4,), [((0,), (4,))], path="gone")) == {"CV001"}
+    found = findings(tmp_path, (4, 2), [((0, 0), (2, 2)), ((2, 0), (2, 2))], path="gone")
+    assert [finding.message.partition(" is ")[0] for finding in found] == [
+        "gone: tensor w[0:2, :]",
+        "gone: tensor w[2:4, :]",
+    ]
 
 
 @given(data=st.data())
