@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from math import prod
 
 from ckpt_core.reading.holes import shown, uncovered
-from ckpt_core.reading.holes import first_hole, shown
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.manifests import Component
@@ -30,16 +29,20 @@ def _check_entry(name: str, entry: TensorEntry, sizes: dict[str, int]) -> Iterat
         if stored is None:
             continue
         if stored.path not in sizes:
-            yield _missing(name, stored.path, shown((chunk.offsets, chunk.sizes), entry.shape))
+            yield _missing(name, stored.path, _part(entry, chunk))
         elif stored.end > sizes[stored.path]:
-            part = shown((chunk.offsets, chunk.sizes), entry.shape)
-            yield _beyond(name, stored.path, stored.end, sizes[stored.path], part)
+            yield _beyond(name, stored.path, stored.end, sizes[stored.path], _part(entry, chunk))
         if any(o < 0 or n < 0 or o + n > s for o, n, s in zip(chunk.offsets, chunk.sizes, entry.shape, strict=True)):
             yield _finding(
                 "CV003", name, f"a chunk at {chunk.offsets} of size {chunk.sizes} leaves shape {entry.shape}"
             )
             return
     yield from _check_tiling(name, entry)
+
+
+def _part(entry: TensorEntry, chunk: Chunk) -> str:
+    """Which part of its tensor a chunk is; "" for all of it."""
+    return "" if chunk.sizes == entry.shape else shown((chunk.offsets, chunk.sizes))
 
 
 def _check_tiling(name: str, entry: TensorEntry) -> Iterator[Finding]:
@@ -64,8 +67,7 @@ def _which(entry: TensorEntry, boxes: Iterable[Box]) -> str:
     holes = uncovered(entry.shape, boxes)
     if not holes:
         return ""
-    first = min(holes)
-    return f": {shown(first)}" + (f" and {len(holes) - 1} more boxes" if len(holes) > 1 else "")
+    return f": {shown(holes[0])}" + (f" and {len(holes) - 1} more boxes" if len(holes) > 1 else "")
 
 
 def _overlap(chunks: list[Chunk]) -> tuple[Chunk, Chunk] | None:
