@@ -8,6 +8,7 @@ Source: torch, `torch/distributed/checkpoint/filesystem.py` (_write_item) and `t
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ckpt_core.codecs.item_files import ItemFiles
 from ckpt_core.codecs.zips import HAS_DESCRIPTOR, Member, directory_places, read_archive
@@ -18,6 +19,9 @@ from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.state import TensorRef
 from ckpt_core.schema.tensors import ByteRange, Chunk, Encoding
 from ckpt_core.schema.text import printable
+
+if TYPE_CHECKING:
+    from ckpt_core.codecs.torch_files import TorchFile
 
 TORCH_ZIP = "torch-zip"
 """Name of the encoding."""
@@ -89,6 +93,18 @@ def settler(files: Files) -> SettleChunk:
     return settle_chunk
 
 
+def read_object(files: Files, stored: ByteRange) -> "TorchFile":
+    """What torch.save wrote into a range, whatever it is. The places of its tensors are relative to the range.
+
+    Raises as `torch_files.read_torch_file`; nothing outside of the range is read.
+    """
+    from ckpt_core.codecs.torch_files import read_torch_file
+
+    file = read_torch_file(ItemFiles(files, stored), stored.path)
+    file.settle()
+    return file
+
+
 class ItemReader:
     """Reads where the elements of items are. Any thread may use it: what two find at once is the same."""
 
@@ -114,9 +130,8 @@ class ItemReader:
         for pattern in patterns:
             if pattern.fits(head, tail):
                 return pattern.item
-        files = ItemFiles(self._files, stored)
-        item = _read_strictly(files, stored)
-        self._learn(item, files, stored, head, tail)
+        item = _read_strictly(self._files, stored)
+        self._learn(item, ItemFiles(self._files, stored), stored, head, tail)
         return item
 
     def _ends(self, stored: ByteRange) -> tuple[bytes, bytes]:
@@ -136,11 +151,8 @@ class ItemReader:
             self._patterns[stored.length] = (*patterns, made)
 
 
-def _read_strictly(files: ItemFiles, stored: ByteRange) -> Item:
-    from ckpt_core.codecs.torch_files import read_torch_file
-
-    file = read_torch_file(files, stored.path)
-    file.settle()
+def _read_strictly(files: Files, stored: ByteRange) -> Item:
+    file = read_object(files, stored)
     if not isinstance(file.root, TensorRef):
         if any(finding.code == "TF004" for finding in file.findings):
             raise UnsupportedFormatError(

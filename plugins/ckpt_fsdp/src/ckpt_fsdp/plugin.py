@@ -19,14 +19,16 @@ if TYPE_CHECKING:
         VerifyRequest,
     )
 
-_LAYOUTS: dict[str, str] = {}
+_LAYOUTS: dict[str, str] = {
+    "dcp": "ckpt_fsdp.dcp",
+}
 """The module of each format: `find(files)`, `read(files, match, request)`, `check(files, checkpoint, request)`, and
 `write(checkpoint, target)` where the format can be written."""
 
 
 @hookimpl
 def formats() -> tuple[Format, ...]:
-    return ()
+    return (Format("dcp", "a directory that torch.distributed.checkpoint wrote: .metadata and .distcp files"),)
 
 
 @hookimpl

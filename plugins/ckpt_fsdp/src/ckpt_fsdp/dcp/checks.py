@@ -1,0 +1,42 @@
+"""What can be wrong with a distributed checkpoint beyond its table: shards nobody names, items whose bytes changed."""
+
+from collections.abc import Iterator
+
+from ckpt_core import ByteRange, Checkpoint, Depth, Files, Finding, Severity, VerifyRequest, printable
+from ckpt_core.codecs.torch_item_checks import check_items
+from ckpt_core.codecs.torch_items import TORCH_ZIP
+from ckpt_fsdp.dcp.detection import SUFFIX
+from ckpt_fsdp.dcp.opening import DcpCheckpoint, Opened
+
+
+def check_checkpoint(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+    """What is wrong with a checkpoint of this format; nothing of one that is of another, or did not open."""
+    if isinstance(checkpoint, DcpCheckpoint):
+        yield from check_opened(files, checkpoint.opened, request)
+
+
+def check_opened(files: Files, opened: Opened, request: VerifyRequest) -> Iterator[Finding]:
+    """What is wrong with the checkpoint at `opened.root`: from the bytes depth on, every item is read whole."""
+    yield from _unnamed(files, opened)
+    if request.depth >= Depth.BYTES:
+        yield from check_items(files, list(_items(files, opened)))
+
+
+def _unnamed(files: Files, opened: Opened) -> Iterator[Finding]:
+    named = set(opened.files)
+    for path in files.entries:
+        if path.endswith(SUFFIX) and path.rpartition("/")[0] == opened.root and path not in named:
+            message = f"{printable(path)}: a shard that the metadata does not name; left over from another save?"
+            yield Finding("DC011", Severity.WARNING, message, path, hint="remove it once you know what it is")
+
+
+def _items(files: Files, opened: Opened) -> Iterator[tuple[str, ByteRange]]:
+    """Every item that is a tensor and lies in a file that is there, with the tensor's name."""
+    for component in opened.components:
+        for name, entry in component.tensors.items():
+            for chunk in entry.chunks:
+                held = chunk.stored
+                if held is None or chunk.encoding.name != TORCH_ZIP or held.path not in files.entries:
+                    continue
+                if held.end <= files.size(held.path):
+                    yield name, held

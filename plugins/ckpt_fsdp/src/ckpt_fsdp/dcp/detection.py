@@ -1,0 +1,94 @@
+"""Which directories of a listing are distributed checkpoints, told from names, a `.metadata` alone by its head."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ckpt_core import Confidence, Files, FormatMatch, Kind
+
+METADATA = ".metadata"
+SUFFIX = ".distcp"
+
+_RANK_METADATA = re.compile(r"__(\d+)\.metadata")
+_UNFINISHED = re.compile(r"(?:__\d+)?\.metadata\.tmp")
+_STEP = re.compile(
+    r"(?:(?:checkpoint|ckpt|epoch|global_?step|iter|iteration|step)s?[-_=.]?)?0*(\d{1,18})", re.IGNORECASE
+)
+_MENTIONED = (b"torch.distributed.checkpoint", b"torch.distributed._shard.checkpoint")
+
+
+@dataclass(slots=True)
+class Found:
+    """What lies in one directory.
+
+    Attributes:
+        metadata: `.metadata`, or else every `__N.metadata` in the order of the ranks.
+        others: `__N.metadata` beside a `.metadata`, which torch does not read then.
+        unfinished: `.metadata.tmp` and the like: a save that did not end.
+        shards: The `.distcp` files.
+    """
+
+    metadata: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+    shards: list[str] = field(default_factory=list)
+
+
+def find_checkpoints(files: Files) -> Iterator[FormatMatch]:
+    """A match for the listed directory itself and for each directory below it that holds files of DCP."""
+    if files.location.kind is Kind.FILE:
+        return
+    for root, found in sorted(survey(files).items()):
+        if found.shards or any(_mentions_torch(files, path) for path in found.metadata):
+            sure = Confidence.CERTAIN if found.shards and found.metadata else Confidence.LIKELY
+            yield FormatMatch("dcp", sure, _evidence(found), root, step_of(root or files.location.name))
+
+
+def survey(files: Files) -> dict[str, Found]:
+    """What lies in each directory that holds files of DCP's names."""
+    directories: dict[str, Found] = {}
+    for path in files.entries:
+        root, _, name = path.rpartition("/")
+        if name.endswith(SUFFIX):
+            directories.setdefault(root, Found()).shards.append(path)
+        elif name == METADATA or _RANK_METADATA.fullmatch(name):
+            directories.setdefault(root, Found()).metadata.append(path)
+        elif _UNFINISHED.fullmatch(name):
+            directories.setdefault(root, Found()).unfinished.append(path)
+    for found in directories.values():
+        _choose(found)
+    return directories
+
+
+def rank_of(path: str) -> int | None:
+    """The rank of a `__N.metadata`; None for any other name."""
+    known = _RANK_METADATA.fullmatch(path.rpartition("/")[2])
+    return int(known[1]) if known else None
+
+
+def step_of(path: str) -> int | None:
+    """The training step that the nearest folder is named for: `step-100`, `checkpoint_100`, `iter_100`, `0000100`."""
+    for name in reversed(path.split("/")):
+        known = _STEP.fullmatch(name)
+        if known:
+            return int(known[1])
+    return None
+
+
+def _choose(found: Found) -> None:
+    whole = [path for path in found.metadata if rank_of(path) is None]
+    ranks = sorted((path for path in found.metadata if rank_of(path) is not None), key=lambda path: rank_of(path) or 0)
+    found.metadata, found.others = (whole, ranks) if whole else (ranks, [])
+
+
+def _evidence(found: Found) -> str:
+    shards = f"{len(found.shards)} .distcp files"
+    if not found.metadata:
+        return f"{shards} without .metadata"
+    name = METADATA if rank_of(found.metadata[0]) is None else f"{len(found.metadata)} __N.metadata"
+    return f"{name} beside {shards}" if found.shards else f"{name} that names torch's classes, no .distcp file"
+
+
+def _mentions_torch(files: Files, path: str) -> bool:
+    head = files.head(path)
+    return any(text in head for text in _MENTIONED)

@@ -1,0 +1,68 @@
+"""A flat table of keys as the tree that was saved: torch flattens dicts and lists, and keeps the way to each leaf.
+
+Source: torch, `torch/distributed/checkpoint/_nested_dict.py` and `_traverse.py` (set_element).
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from ckpt_core import State
+
+Path = tuple[str | int, ...]
+_WRAPPER = "app"
+"""The key under which PyTorch's own recipes put an object that gathers model and optimizer."""
+
+
+class _Node(dict[Any, Any]):
+    """A dict that is being built; `listed` where its keys are the indexes of a list."""
+
+    __slots__ = ("listed",)
+
+    def __init__(self, listed: bool) -> None:
+        self.listed = listed
+
+
+def paths_of(names: Iterable[str], planner_data: Mapping[str, Path] | None) -> tuple[dict[str, Path], str]:
+    """The way to each flat key; a key without one is a way of its own.
+
+    Where all stand in the wrapper, it is left out of the ways, and what the keys start with for it is given too.
+    """
+    known = planner_data or {}
+    paths = {name: known.get(name, (name,)) for name in names}
+    wrapper = ""
+    while paths and all(path[0] == _WRAPPER and len(path) > 1 for path in paths.values()):
+        paths = {name: path[1:] for name, path in paths.items()}
+        wrapper += f"{_WRAPPER}."
+    return paths, wrapper
+
+
+def nest(leaves: Mapping[str, State], paths: Mapping[str, Path]) -> State:
+    """The tree of leaves. Where two ways cross (a leaf on the way to another), the later leaf keeps its flat key."""
+    root = _Node(False)
+    for name, value in leaves.items():
+        if not _put(root, paths[name], value):
+            root[name] = value
+    return _settled(root)
+
+
+def _put(root: _Node, path: Path, value: State) -> bool:
+    node = root
+    for part, following in pairwise(path):
+        below = node.get(part)
+        if below is None:
+            below = node[part] = _Node(type(following) is int)
+        elif type(below) is not _Node:
+            return False
+        node = below
+    if path[-1] in node:
+        return False
+    node[path[-1]] = value
+    return True
+
+
+def _settled(node: _Node) -> State:
+    content = {key: _settled(value) if type(value) is _Node else value for key, value in node.items()}
+    if node.listed and sorted(content, key=str) == sorted(range(len(content)), key=str):
+        return [content[index] for index in range(len(content))]
+    return content

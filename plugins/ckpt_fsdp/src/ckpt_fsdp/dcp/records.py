@@ -1,0 +1,222 @@
+"""The two records that make up nearly all of a `.metadata`, taken in by the thousand: stored boxes, and where they are.
+
+One expression matches each as torch's pickler writes it; what it does not match, the machine reads opcode by opcode.
+Source: torch, `torch/distributed/checkpoint/metadata.py` (ChunkStorageMetadata, MetadataIndex) and `filesystem.py`
+(_StorageInfo); CPython, `Modules/_pickle.c` (save_reduce).
+"""
+
+import re
+from array import array
+from typing import Any
+
+from ckpt_core.codecs.pickle_machine import Machine, Swallowed
+
+_INTEGER = rb"(?:K.|M..|J...[\x00-\x7f]|\x8a(?:\x05.{4}|\x06.{5}|\x07.{6}|\x08.{7})[\x00-\x7f])"
+_DIMENSIONS = rb"(\)|%s\x85\x94|%s{2}\x86\x94|%s{3}\x87\x94|\(%s{4,64}t\x94)" % ((_INTEGER,) * 4)
+_INTEGERS = re.compile(_INTEGER, re.DOTALL)
+_OBJECT = rb"\)\x81\x94}\x94\("
+_GET = rb"(h.|j....)"
+_MOST_RECENT = 4096
+
+
+class Boxes(Swallowed):
+    """Chunks of one tensor: offsets and sizes in turn."""
+
+    __slots__ = ("flat",)
+
+    def __init__(self) -> None:
+        self.flat: list[tuple[int, ...]] = []
+
+
+class Rows(Swallowed):
+    """Rows of a storage table, from `start` up to `stop`."""
+
+    __slots__ = ("start", "stop")
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start = start
+        self.stop = stop
+
+
+class StorageTable:
+    """Where items are stored, a row each, in a few bytes a row.
+
+    Attributes:
+        names: The flat key of each row.
+        places: The offsets of the box in its tensor; None for an item that is no tensor.
+        paths: Number of the file in `files`.
+        offsets: First byte of the item in the file.
+        lengths: Bytes of the item.
+        files: Relative paths, as the metadata has them.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.places: list[tuple[int, ...] | None] = []
+        self.paths = array("I")
+        self.offsets = array("q")
+        self.lengths = array("q")
+        self.files: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def number(self, path: str) -> int:
+        """The number of a file."""
+        found = self._numbers.get(path)
+        if found is None:
+            found = self._numbers[path] = len(self.files)
+            self.files.append(path)
+        return found
+
+    def add(self, name: str, place: tuple[int, ...] | None, path: str, offset: int, length: int) -> int:
+        """Add a row; its number."""
+        self.names.append(name)
+        self.places.append(place)
+        self.paths.append(self.number(path))
+        self.offsets.append(offset)
+        self.lengths.append(length)
+        return len(self.names) - 1
+
+
+class Shapes:
+    """Sizes as the stream spells them, each decoded once, with the number of values that it memoizes."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[tuple[int, ...], int]] = {}
+
+    def __call__(self, spelled: bytes) -> tuple[tuple[int, ...], int]:
+        found = self._known.get(spelled)
+        if found is None:
+            numbers = tuple(integer(number) for number in _INTEGERS.findall(spelled))
+            found = self._known[spelled] = (numbers, 3 if numbers else 2)
+        return found
+
+
+def integer(spelled: bytes) -> int:
+    """The value of an integer's opcode, which is not negative."""
+    return int.from_bytes(spelled[2:] if spelled[0] == 0x8A else spelled[1:], "little")
+
+
+class BoxHook:
+    """Takes in runs of ChunkStorageMetadata."""
+
+    def __init__(self, full_name: str, shapes: Shapes) -> None:
+        self._full_name = full_name
+        self._shapes = shapes
+        self._pattern = _Pattern()
+
+    def __call__(self, machine: Machine, at: int) -> int:
+        indexes = _indexes(machine, ("offsets", "sizes"), (self._full_name, "torch.Size"))
+        if indexes is None:
+            return at
+        match = self._pattern.of(indexes, _box_pattern)
+        start = position = at - len(_get(indexes[2]))
+        boxes, memoized, shapes = Boxes(), 0, self._shapes
+        add = boxes.flat.append
+        while (found := match(machine.data, position)) is not None:
+            offsets, first = shapes(found[1])
+            sizes, second = shapes(found[2])
+            add(offsets)
+            add(sizes)
+            memoized += 2 + first + second
+            position = found.end()
+        if position == start:
+            return at
+        machine.stack[-1] = boxes
+        machine.swallowed(start, position, memoized)
+        return position
+
+
+class StorageHook:
+    """Takes in runs of MetadataIndex and _StorageInfo, the keys and values of `storage_data`."""
+
+    def __init__(self, index_name: str, info_name: str, shapes: Shapes, table: StorageTable) -> None:
+        self._names = index_name, info_name, "torch.Size"
+        self._shapes = shapes
+        self._table = table
+        self._pattern = _Pattern()
+        self._known: dict[bytes, str] = {}
+        self._recent: dict[int, str] = {}
+
+    def __call__(self, machine: Machine, at: int) -> int:
+        indexes = _indexes(machine, ("fqn", "index", "offset", "relative_path", "length"), self._names)
+        if indexes is None:
+            return at
+        match = self._pattern.of(indexes, _storage_pattern)
+        first = len(self._table)
+        start = position = at - len(_get(indexes[5]))
+        memoized = 0
+        while (found := match(machine.data, position)) is not None:
+            added = self._row(machine, found, machine.count + memoized)
+            if added is None:
+                break
+            memoized += added
+            position = found.end()
+        if position == start:
+            return at
+        machine.stack[-1:] = [Rows(first, len(self._table)), None]
+        machine.swallowed(start, position, memoized)
+        return position
+
+    def _row(self, machine: Machine, found: "re.Match[bytes]", count: int) -> int | None:
+        """Add a row; the number of values it memoizes, or None where it refers to something that is not at hand."""
+        got, length, spelled, dims, path, offset, size = found.groups()
+        place, memoized = (None, 0) if dims is None else self._shapes(dims)
+        memoized += 4
+        if got is None:
+            if len(spelled) != length[0]:
+                return None
+            name: Any = self._known.get(spelled) or self._known.setdefault(spelled, spelled.decode())
+            memoized += 1
+            if len(self._recent) >= _MOST_RECENT:
+                self._recent.clear()
+            self._recent[count + 2] = name
+        else:
+            at = int.from_bytes(got[1:], "little")
+            name = machine.memo.get(at) or self._recent.get(at)
+        file = machine.memo.get(int.from_bytes(path[1:], "little"))
+        if type(name) is not str or type(file) is not str:
+            return None
+        self._table.add(name, place, file, integer(offset), integer(size))
+        return memoized
+
+
+class _Pattern:
+    """An expression that refers to memo indexes, made anew when they change."""
+
+    def __init__(self) -> None:
+        self._indexes: tuple[int, ...] = ()
+        self._match: Any = None
+
+    def of(self, indexes: tuple[int, ...], make: Any) -> Any:
+        if indexes != self._indexes:
+            gets = [re.escape(_get(index)) for index in indexes]
+            self._indexes, self._match = indexes, re.compile(make(*gets), re.DOTALL).match
+        return self._match
+
+
+def _indexes(machine: Machine, texts: tuple[str, ...], names: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Memo indexes of texts, then names; None where the stream has not had one of them yet."""
+    found = [machine.texts.get(text) for text in texts] + [machine.names.get(name) for name in names]
+    return None if None in found else tuple(index for index in found if index is not None)
+
+
+def _get(index: int) -> bytes:
+    return b"h%c" % index if index < 256 else b"j" + index.to_bytes(4, "little")
+
+
+def _box_pattern(offsets: bytes, sizes: bytes, chunk: bytes, size: bytes) -> bytes:
+    made = size + _DIMENSIONS + rb"\x85\x94R\x94"
+    return chunk + _OBJECT + offsets + made + sizes + made + b"ub"
+
+
+def _storage_pattern(
+    fqn: bytes, index: bytes, offset: bytes, path: bytes, length: bytes, key: bytes, info: bytes, size: bytes
+) -> bytes:
+    place = rb"(?:" + offset + size + _DIMENSIONS + rb"\x85\x94R\x94)?"
+    name = fqn + rb"(?:" + _GET + rb"|\x8c(.)([\x00-\x7f]*)\x94)"
+    head = key + _OBJECT + name + index + rb"(?:N|" + _INTEGER + rb")" + place + b"ub"
+    where = path + _GET + offset + rb"(" + _INTEGER + rb")" + length + rb"(" + _INTEGER + rb")"
+    return head + info + _OBJECT + where + b"ub"

@@ -1,0 +1,72 @@
+"""The tensor table of a distributed checkpoint: every box with the range of the file that holds its item."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from ckpt_core import ByteRange, Chunk, DType, Encoding, Outline, TensorEntry, TensorTable
+from ckpt_core.codecs.torch_items import TORCH_ZIP
+from ckpt_fsdp.dcp.metadata import Part, StoredTensor
+
+_RANK = re.compile(r"__(\d+)_\d+\.distcp")
+
+_Row = StoredTensor | TensorEntry
+"""A tensor of the metadata; or an entry, for one that lies within an item that is no tensor."""
+
+
+class _File(NamedTuple):
+    path: str
+    rank: int | None
+
+
+class DcpTable:
+    """Makes entries of what the metadata says; `root` is the checkpoint's directory in the listing."""
+
+    def __init__(self, root: str) -> None:
+        self._prefix = f"{root}/" if root else ""
+        self._files: dict[str, _File] = {}
+        self._encodings = {dtype: Encoding(TORCH_ZIP, dtype=dtype) for dtype in DType}
+
+    def of(self, tensors: Mapping[str, StoredTensor], inside: Mapping[str, TensorEntry]) -> TensorTable:
+        """The table of tensors, and of those found inside other items."""
+        rows: dict[str, _Row] = {**tensors, **inside}
+        return TensorTable(rows, entry=self.entry, outline=_outline)
+
+    def entry(self, row: _Row) -> TensorEntry:
+        """The entry of a row. A box without an item is left out: a hole, as for torch."""
+        if isinstance(row, TensorEntry):
+            return row
+        encoding = self._encodings[row.dtype]
+        chunks = [
+            Chunk(_wide(row, offsets), _wide(row, sizes), stored, encoding=encoding, owner=rank)
+            for part in row.parts
+            for offsets, sizes, stored, rank in self._boxes(part)
+        ]
+        return TensorEntry(row.dtype, _wide(row, row.shape), tuple(chunks))
+
+    def _boxes(self, part: Part) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], ByteRange, int | None]]:
+        boxes, rows, table = part
+        places, paths, starts, lengths = table.places, table.paths, table.offsets, table.lengths
+        by_place = {places[row]: row for row in rows}
+        for offsets, sizes in dict.fromkeys(zip(boxes[::2], boxes[1::2], strict=True)):
+            row = by_place.get(offsets)
+            if row is not None:
+                path, rank = self._file(table.files[paths[row]])
+                yield offsets, sizes, ByteRange(path, starts[row], lengths[row]), rank
+
+    def _file(self, relative: str) -> _File:
+        found = self._files.get(relative)
+        if found is None:
+            rank = _RANK.fullmatch(relative)
+            found = self._files[relative] = _File(self._prefix + relative, int(rank[1]) if rank else None)
+        return found
+
+
+def _outline(row: _Row) -> Outline:
+    shape = row.shape if isinstance(row, TensorEntry) else _wide(row, row.shape)
+    return Outline(row.dtype, shape, None, 0)
+
+
+def _wide(row: StoredTensor, numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """Numbers along each dimension, in elements of ours, of which torch packs two in a byte of the last one."""
+    return (*numbers[:-1], numbers[-1] * 2) if row.packed and numbers else numbers
