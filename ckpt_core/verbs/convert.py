@@ -3,59 +3,48 @@
 A conversion that is stopped goes on where it was when it is run again: finished tensors are in the stage's journal.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core import knobs
-from ckpt_core.errors import BudgetError, UnsupportedFormatError, UsageError
-from ckpt_core.manager.opening import checked_options
+from ckpt_core.errors import CorruptError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
+from ckpt_core.reading.structure import Fit
 from ckpt_core.reading.views import ViewCheckpoint, select
-from ckpt_core.schema.access import Checkpoint, Target
 from ckpt_core.schema.dtypes import BY_CODE, DType
 from ckpt_core.schema.findings import Severity
-from ckpt_core.schema.locations import Kind, Location
-from ckpt_core.schema.manifests import Manifest
-from ckpt_core.schema.plans import TensorBytes, WritePlan
 from ckpt_core.storage.targets import refuse_overlap
-from ckpt_core.verbs.opening import find
+from ckpt_core.verbs.base_model import components_of, lay_onto
+from ckpt_core.verbs.forecast import Forecast, draw_plan, forecast, limited
+from ckpt_core.verbs.opening import find, open_checkpoint
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
 
 if TYPE_CHECKING:
     from ckpt_core.schema.progress import Progress
 
-_AT_REST = 24 << 20
-"""Bytes of memory a conversion takes besides its slabs: the table of a usual checkpoint, numpy, xxhash."""
-
-_SLABS_A_WORKER = 6
-"""As read, as numbers, as cast, and what the cast needs on the way."""
-
-_LEAST_SLAB = 64 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a conversion would do. Bytes; `memory` is the most it takes above start-up."""
-
-    read: int
-    written: int
-    files: Mapping[str, int]
-    memory: int
-    left_out: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What a conversion did, or with `dry_run` would do: `report` is None then."""
+    """What a conversion did, or with `dry_run` would do: `report` is None then.
+
+    Attributes:
+        source: What was converted.
+        forecast: What was to be read and written.
+        report: What was written.
+        assets_left: Files that the format has no place for.
+        base: The base model.
+        fits: How each component fitted the base's.
+    """
 
     source: str
     forecast: Forecast
     report: SaveReport | None = None
     assets_left: tuple[str, ...] = field(default=())
+    base: str | None = None
+    fits: tuple[Fit, ...] = ()
 
 
 def convert(
@@ -63,6 +52,9 @@ def convert(
     destination: str,
     *,
     to: str | None = None,
+    base: str | StoredCheckpoint | None = None,
+    models: str | None = None,
+    optional: Sequence[str] = (),
     components: Sequence[str] = (),
     dtypes: Sequence[str] = (),
     include: Sequence[str] = (),
@@ -83,6 +75,11 @@ def convert(
         source: A ref, as for `load`, or an open checkpoint.
         destination: A local path; it is written whole or not at all.
         to: Name of the format; None to take it from the destination's suffix.
+        base: A ref of the model that this was trained from, which is only read: the result has its names, its shapes
+            and its files, and must fit it.
+        models: With a base, what to convert: `main`, `ema` or `both`; None for both.
+        optional: With a base, globs of tensors that the model can do without, besides those that the base's format
+            knows of: where the checkpoint lacks one it is the base's, where the base lacks one it is left out.
         components: Labels to convert; none for all.
         dtypes: `BF16` for every floating tensor of 16 bits and more, `PATTERN=F32` for those that match a glob; the
             last that fits counts.
@@ -100,7 +97,8 @@ def convert(
         manager: The plugin manager; None for the process's own.
 
     Raises:
-        OverwriteError: The destination exists, is the source, lies in it or holds it.
+        OverwriteError: The destination exists, or is the source or the base, lies in one or holds one.
+        BaseMismatchError: The checkpoint is not of the base's structure.
         CorruptError: The source has holes, or what was written is not what was read.
         UnsupportedFormatError: The format cannot hold this.
         BudgetError: The disk is full, or `max_memory` is too little.
@@ -109,21 +107,16 @@ def convert(
     manager = manager or get_plugin_manager()
     name = to or format_of_path(destination)
     opened, reading, writing = _opened(source, hints, format, manager, name, options or {})
-    _refuse_holes(opened)
-    _refuse_overlap(opened, destination)
-    view = select(
-        opened,
-        components=components,
-        include=include,
-        exclude=exclude,
-        rename=[_pair(rule, "rename") for rule in rename],
-        dtypes=[_dtype_rule(rule) for rule in dtypes],
-    )
-    plan = _plan(manager, view, destination, name, writing)
-    with _limited(max_memory):
-        forecast = _forecast(opened, view, plan)
+    against = _base(base, models, optional, components, manager)
+    _refuse_overlap(destination, opened, against)
+    labels = components if against is None else components_of(opened, models or "both")
+    _refuse_holes(opened, labels)
+    view, fits = _view(opened, labels, include, exclude, rename, dtypes, against, optional)
+    plan = draw_plan(manager, view, destination, name, writing)
+    with limited(max_memory):
+        expected = forecast(opened, view, plan)
         if dry_run:
-            return Conversion(str(opened.location), forecast)
+            return Conversion(str(opened.location), expected, base=_place(against), fits=fits)
         report = save(
             view,
             destination,
@@ -131,13 +124,13 @@ def convert(
             options=writing,
             force=force,
             resume=True,
-            provenance=_provenance(opened, reading),
+            provenance=_provenance(opened, reading, against),
             progress=progress,
             manager=manager,
         )
     kept = {file.path for file in plan.files}
     left = tuple(asset.path for asset in view.manifest.assets if asset.path not in kept)
-    return Conversion(str(opened.location), forecast, report, left)
+    return Conversion(str(opened.location), expected, report, left, _place(against), fits)
 
 
 def _opened(
@@ -159,27 +152,88 @@ def _opened(
     return place.open(reading), reading, writing
 
 
-def _provenance(opened: StoredCheckpoint, reading: Mapping[str, Any]) -> dict[str, Any]:
+def _base(
+    ref: str | StoredCheckpoint | None,
+    models: str | None,
+    optional: Sequence[str],
+    components: Sequence[str],
+    manager: CkptPluginManager,
+) -> StoredCheckpoint | None:
+    """The base, open. UsageError where something is asked that only goes with one, or not with one."""
+    if ref is None:
+        if models is not None or optional:
+            raise UsageError(f"--{'models' if models is not None else 'optional'}: goes with --base")
+        return None
+    if components:
+        raise UsageError("--component: goes without --base; with one, choose with --models")
+    return ref if isinstance(ref, StoredCheckpoint) else open_checkpoint(ref, manager=manager)
+
+
+def _view(
+    opened: StoredCheckpoint,
+    labels: Sequence[str],
+    include: Sequence[str],
+    exclude: Sequence[str],
+    rename: Sequence[str],
+    dtypes: Sequence[str],
+    base: StoredCheckpoint | None,
+    optional: Sequence[str],
+) -> tuple[ViewCheckpoint, tuple[Fit, ...]]:
+    """What is to be written, and how it fits the base. Casts come last: they are by the names that are written."""
+    pairs = [_pair(rule, "rename") for rule in rename]
+    casts = [_dtype_rule(rule) for rule in dtypes]
+    if base is None:
+        chosen = select(opened, components=labels, include=include, exclude=exclude, rename=pairs, dtypes=casts)
+        return chosen, ()
+    chosen = select(opened, components=labels, include=include, exclude=exclude, rename=pairs)
+    laid, fits = lay_onto(chosen, base, optional=optional)
+    _refuse_holes(base, [one.base for one in fits], findings=False)
+    return select(laid, dtypes=casts), tuple(fits)
+
+
+def _provenance(opened: StoredCheckpoint, reading: Mapping[str, Any], base: StoredCheckpoint | None) -> dict[str, Any]:
     """What the seal says of the source: enough to open it again as it was opened here."""
     found: dict[str, Any] = {"source": str(opened.location), "source_format": opened.match.format}
-    return {**found, "source_options": {name: str(value) for name, value in reading.items()}} if reading else found
+    if reading:
+        found["source_options"] = {name: str(value) for name, value in reading.items()}
+    if base is not None:
+        found |= {"base": str(base.location), "base_format": base.match.format}
+    return found
 
 
-def _refuse_holes(checkpoint: StoredCheckpoint) -> None:
-    """Coverage is proved before anything is planned: a hole would become somebody's weights."""
-    from ckpt_core.errors import CorruptError
+def _refuse_holes(checkpoint: StoredCheckpoint, labels: Sequence[str], *, findings: bool = True) -> None:
+    """Coverage is proved before anything is planned: a hole would become somebody's weights.
 
-    problems = list(checkpoint.manifest.findings)
+    Args:
+        checkpoint: What is read.
+        labels: The components that are; none for all.
+        findings: Whether what its reader found counts too: of a base it does not, only its own tensors are needed.
+    """
+    problems = list(checkpoint.manifest.findings) if findings else []
     for component in checkpoint.manifest.components:
-        problems += check_component(checkpoint.files, component)
+        if not labels or component.label in labels:
+            problems += check_component(checkpoint.files, component)
     for finding in problems:
         if finding.severity is Severity.ERROR:
             raise CorruptError(finding.message, code=finding.code, path=finding.path, tensor=finding.tensor)
 
 
-def _refuse_overlap(checkpoint: StoredCheckpoint, destination: str) -> None:
-    if "://" not in checkpoint.location.url:
-        refuse_overlap(destination, {checkpoint.location.url: "its own source"})
+def _refuse_overlap(destination: str, opened: StoredCheckpoint, base: StoredCheckpoint | None) -> None:
+    inputs = _places(opened, "its own source") | (_places(base, "the base model") if base is not None else {})
+    refuse_overlap(destination, inputs)
+
+
+def _places(checkpoint: StoredCheckpoint, what: str) -> dict[str, str]:
+    """Where a local checkpoint lies: its own place, and where those of its files are that are links."""
+    if "://" in checkpoint.location.url:
+        return {}
+    root = checkpoint.location.url
+    local = [checkpoint.files.local_path(path) or root for path in checkpoint.files.entries]
+    return dict.fromkeys([root, *(path for path in local if not path.startswith(os.path.join(root, "")))], what)
+
+
+def _place(base: StoredCheckpoint | None) -> str | None:
+    return None if base is None else str(base.location)
 
 
 def _pair(rule: str, what: str) -> tuple[str, str]:
@@ -195,60 +249,3 @@ def _dtype_rule(rule: str) -> tuple[str, DType]:
     if dtype is None:
         raise UsageError(f"{code!r}: not a type; known are {', '.join(sorted(BY_CODE))}")
     return pattern if equals else "*", dtype
-
-
-class _Drawing(Target):
-    """A target that keeps the plan and writes nothing."""
-
-    def __init__(self, location: Location, format: str, options: Mapping[str, Any]) -> None:
-        self.location, self.format, self.options = location, format, options
-        self.plan = WritePlan(())
-
-    def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
-        self.plan = plan
-        return checkpoint.manifest
-
-
-def _plan(
-    manager: CkptPluginManager, view: ViewCheckpoint, destination: str, name: str, options: Mapping[str, Any]
-) -> WritePlan:
-    kind = manager.format(name).writes
-    if kind is None:
-        raise UnsupportedFormatError(f"{name}: this format cannot be written")
-    drawing = _Drawing(
-        Location(destination, kind or Kind.FILE), name, checked_options(manager, name, options, writing=True)
-    )
-    manager.hooks.save(checkpoint=view, target=drawing)
-    return drawing.plan
-
-
-def _forecast(opened: StoredCheckpoint, view: ViewCheckpoint, plan: WritePlan) -> Forecast:
-    read = sum(
-        view.origin(section.component, section.name).nbytes
-        for file in plan.files
-        for section in file.sections
-        if isinstance(section, TensorBytes)
-    )
-    shown = {component.label for component in view.manifest.components}
-    left = [c.label for c in opened.manifest.components if c.label not in shown]
-    return Forecast(read, plan.size, {file.path: file.size for file in plan.files}, _memory(), tuple(left))
-
-
-def _memory() -> int:
-    return _AT_REST + knobs.workers() * _SLABS_A_WORKER * knobs.slab_bytes()
-
-
-@contextmanager
-def _limited(max_memory: int | None) -> Iterator[None]:
-    """Fewer workers, then smaller slabs, until the work fits; BudgetError where it cannot."""
-    workers, slab = knobs.workers(), knobs.slab_bytes()
-    while max_memory is not None and _AT_REST + workers * _SLABS_A_WORKER * slab > max_memory:
-        if workers > 1:
-            workers -= 1
-        elif slab > _LEAST_SLAB:
-            slab //= 2
-        else:
-            least = _AT_REST + _SLABS_A_WORKER * _LEAST_SLAB
-            raise BudgetError(f"--max-memory {max_memory}: a conversion takes at least {least} bytes; allow more")
-    with knobs.override(workers=workers, slab_bytes=slab):
-        yield
