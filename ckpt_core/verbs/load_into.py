@@ -89,6 +89,7 @@ def load_into(
     min_coverage: float = 1.0,
     allow_unexpected: bool | Sequence[str] = (),
     atomic: bool = False,
+    dry_run: bool = False,
     manager: CkptPluginManager | None = None,
 ) -> LoadReport:
     """Fill a module's parameters and persistent buffers from a checkpoint.
@@ -104,6 +105,7 @@ def load_into(
         allow_unexpected: Stored tensors the module does not have are refused, but for names that match one of these
             globs; True allows all.
         atomic: Read everything into fresh memory and swap it in at the end, so that a failed read changes nothing.
+        dry_run: Only report what would be filled; nothing is refused, and nothing is written.
         manager: As for `load`.
 
     Returns:
@@ -122,6 +124,8 @@ def load_into(
     targets: dict[str, torch.Tensor] = module.state_dict(keep_vars=True)
     names = match_names(targets, part.tensors)
     report = _report(checkpoint, part, targets, names)
+    if dry_run:
+        return report
     _refuse(report, targets, min_coverage, allow_unexpected)
     _prove(checkpoint, part, set(names.pairs.values()))
     _fill(checkpoint, part, {name: targets[name] for name in report.matched}, names, atomic)

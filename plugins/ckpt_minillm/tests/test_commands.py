@@ -66,7 +66,7 @@ def test_nothing_found_exits_3_and_names_what_was_tried(two_places):
     assert "out/rlhf_16.pth" in run.stderr
 
 
-@pytest.mark.parametrize("hint", ["hidden_size=-4", "use_moe=perhaps", "prefer=newest"])
+@pytest.mark.parametrize("hint", ["hidden_size=-4", "use_moe=perhaps", "prefer=oldest"])
 def test_a_wrong_hint_exits_2_and_is_named(hint):
     run = ckpt("locate", "sft", "--hint", hint)
     assert run.returncode == 2

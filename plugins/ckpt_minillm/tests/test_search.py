@@ -225,7 +225,7 @@ def test_no_means_a_dense_model(value):
         ({"use_moe": ""}, "use_moe="),
         ({"use_moe": 2}, "use_moe=2"),
         ({"use_moe": "none"}, "use_moe=none"),
-        ({"prefer": "newest"}, "prefer=newest"),
+        ({"prefer": "oldest"}, "prefer=oldest"),
         ({"prefer": "local", "remote_only": True}, "contradict"),
         ({"remote_only": "perhaps"}, "remote_only=perhaps"),
         ({"stage": "../../etc/x"}, "stage"),

@@ -120,13 +120,6 @@ def test_a_directory_lists_its_weights_as_members(minimind, tmp_path):
     assert checkpoint.manifest.metadata["stage"] == "pretrain"
 
 
-@pytest.mark.parametrize("name", ["full_sft_16_resume.pth", "full_sft_16_moe_resume.pth"])
-def test_a_resume_file_is_left_to_the_torch_format(name, minimind, tmp_path):
-    checkpoint = ckpt_core.load(str(minimind.save_resume(tmp_path / name)))
-    assert checkpoint.match.format == "torch"
-    assert "optimizer" in {component.label for component in checkpoint.manifest.components}
-
-
 def test_a_file_in_flight_is_left_to_the_torch_format(minimind, tmp_path):
     assert detected(minimind.save(tmp_path / "dpo_16.pth.tmp")) == {("", "torch")}
 

@@ -1,7 +1,8 @@
 """What a query asks of this plugin: its hints, then the environment, then the defaults of MiniLLM's scripts."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from ckpt_core import Query, UsageError, printable
 from ckpt_minillm.naming import WeightsName, stage_of
@@ -9,6 +10,7 @@ from ckpt_minillm.naming import WeightsName, stage_of
 HIDDEN_SIZE = 512
 LOCAL_DIR = "out"
 REMOTE_DIR = "/openbayes/home/out"
+PREFERENCES = ("remote", "local", "newest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +30,18 @@ class Ask:
         sized: Whether the hidden size was asked for, and is not the default.
         local: Where this machine's trainers write.
         remote: Where a remote home keeps its files; a mount or a URL.
-        prefer_local: Whether the local one comes first.
+        prefer: Which of the two comes first, one of `PREFERENCES`.
         remote_only: Whether nothing but the remote one is searched.
+        fallbacks: Names of other stages, in the order in which they may stand in.
     """
 
     name: WeightsName
     sized: bool
     local: Folder
     remote: Folder
-    prefer_local: bool
+    prefer: str
     remote_only: bool
+    fallbacks: tuple[WeightsName, ...] = ()
 
 
 def asked_stage(query: Query) -> str | None:
@@ -54,24 +58,52 @@ def asked(query: Query, stage: str) -> Ask:
     """
     size, sized = _hidden_size(query)
     prefer = _text(query, "prefer") or "remote"
-    if prefer not in ("remote", "local"):
-        raise UsageError(f"prefer={printable(prefer)}: not remote or local")
-    remote_only = _switch(query, "remote_only", None)
-    if remote_only and prefer == "local":
-        raise UsageError("prefer=local and remote_only: contradict each other; give one of them")
+    if prefer not in PREFERENCES:
+        raise UsageError(f"prefer={printable(prefer)}: not one of {', '.join(PREFERENCES)}")
+    remote_only = _switch(query, "remote_only", None) or False
+    if remote_only and prefer != "remote":
+        raise UsageError(f"prefer={prefer} and remote_only: contradict each other; give one of them")
+    moe, resume = _switch(query, "use_moe", "USE_MOE") or False, _switch(query, "resume", None) or False
+    name = WeightsName(stage, size, moe, resume=resume)
+    others = dict.fromkeys(word for word in _stages(query) if word != stage)
     return Ask(
-        name=WeightsName(stage, size, _switch(query, "use_moe", "USE_MOE")),
+        name=name,
         sized=sized,
         local=_folder(query, "local_dir", "OUT_DIR", LOCAL_DIR),
         remote=_folder(query, "remote_dir", "MINILLM_REMOTE_DIR", REMOTE_DIR),
-        prefer_local=prefer == "local",
+        prefer=prefer,
         remote_only=remote_only,
+        fallbacks=tuple(replace(name, stage=other) for other in others),
     )
 
 
 def asked_path(query: Query) -> str | None:
     """The path that a hint names outright; None for none."""
     return _text(query, "path")
+
+
+def shape_hints(hints: Mapping[str, object]) -> dict[str, object]:
+    """The hints that a checkpoint's tensors can contradict, typed; None for those that were not given.
+
+    Raises:
+        UsageError: One has a value that it cannot have.
+    """
+    query = Query(None, hints, {})
+    return {
+        "hidden_size": _whole_number(query, "hidden_size", None),
+        "num_hidden_layers": _whole_number(query, "num_hidden_layers", None),
+        "use_moe": _switch(query, "use_moe", None),
+    }
+
+
+def switch_of(text: str) -> bool:
+    """What a person's yes or no means. `bool("False")` is True, so words are read; ValueError for others."""
+    match text.lower():
+        case "true" | "1" | "yes":
+            return True
+        case "false" | "0" | "no":
+            return False
+    raise ValueError(text)
 
 
 def _folder(query: Query, hint: str, variable: str, default: str) -> Folder:
@@ -83,27 +115,40 @@ def _folder(query: Query, hint: str, variable: str, default: str) -> Folder:
     return Folder(default, "the default")
 
 
-def _hidden_size(query: Query) -> tuple[int, bool]:
-    value, label = _value(query, "hidden_size", "MODEL_HIDDEN_SIZE")
+def _stages(query: Query) -> Iterable[str]:
+    """The stages that may stand in for the one that is asked for: words, or one text with commas."""
+    value = query.hints.get("fallback_stages")
     if value is None:
-        return HIDDEN_SIZE, False
+        return ()
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise UsageError(f"fallback_stages={printable(str(value))}: not names of stages; give them as a,b,c")
+    return [stage_of(word.strip()) for word in words]
+
+
+def _hidden_size(query: Query) -> tuple[int, bool]:
+    found = _whole_number(query, "hidden_size", "MODEL_HIDDEN_SIZE")
+    return (HIDDEN_SIZE, False) if found is None else (found, True)
+
+
+def _whole_number(query: Query, hint: str, variable: str | None) -> int | None:
+    value, label = _value(query, hint, variable)
+    if value is None:
+        return None
     text = str(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and len(text) < 10) or int(text) == 0:
         raise UsageError(f"{label}={printable(text)}: not a whole number from 1 to 999999999")
-    return int(text), True
+    return int(text)
 
 
-def _switch(query: Query, hint: str, variable: str | None) -> bool:
-    """A yes or no. `bool("False")` is True, so words are read, and others refused."""
+def _switch(query: Query, hint: str, variable: str | None) -> bool | None:
     value, label = _value(query, hint, variable)
     if value is None:
-        return False
-    match str(value).lower():
-        case "true" | "1" | "yes":
-            return True
-        case "false" | "0" | "no":
-            return False
-    raise UsageError(f"{label}={printable(str(value))}: not one of true, false, 1, 0, yes, no")
+        return None
+    try:
+        return switch_of(str(value))
+    except ValueError:
+        raise UsageError(f"{label}={printable(str(value))}: not one of true, false, 1, 0, yes, no") from None
 
 
 def _value(query: Query, hint: str, variable: str | None) -> tuple[object, str]:

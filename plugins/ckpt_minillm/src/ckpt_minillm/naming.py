@@ -5,7 +5,7 @@ The rule is that of minimind's trainers. Two things stand beside it: an older ha
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckpt_core import UsageError, printable
 
@@ -67,6 +67,10 @@ class WeightsName:
         words += [self.variant] if self.variant else []
         words += ["resume"] if self.resume else []
         return "_".join(words) + (".pth.tmp" if self.in_flight else ".pth")
+
+    def for_resume(self) -> "WeightsName":
+        """The name of what a training of these weights goes on from."""
+        return replace(self, resume=True)
 
     @property
     def plain(self) -> bool:

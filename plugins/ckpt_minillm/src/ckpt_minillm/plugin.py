@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ckpt_core import Format, Kind, hookimpl
+from ckpt_core import Format, FormatOption, Kind, hookimpl
 
 if TYPE_CHECKING:
     from ckpt_core import (
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         Files,
         Finding,
         FormatMatch,
+        LoadRequest,
         Manifest,
         Query,
         StoredCheckpoint,
@@ -22,8 +23,16 @@ if TYPE_CHECKING:
 
 @hookimpl
 def formats() -> tuple[Format, ...]:
-    summary = "weights of a MiniLLM or minimind stage: {stage}_{hidden_size}[_moe].pth"
-    return (Format("minillm", summary, base="torch", writes=Kind.FILE),)
+    from ckpt_minillm.hints import HINTS
+    from ckpt_minillm.views import VIEWS
+
+    weights = "weights of a MiniLLM or minimind stage: {stage}_{hidden_size}[_moe].pth"
+    resume = "what its training goes on from: {stage}_{hidden_size}[_moe]_resume.pth"
+    ranks = FormatOption("world_size", "convert the step to so many ranks, by minimind's rule", int, writes=False)
+    return (
+        Format("minillm", weights, base="torch", options=VIEWS, hints=HINTS, writes=Kind.FILE),
+        Format("minillm-resume", resume, base="torch", options=(ranks,), writes=Kind.FILE),
+    )
 
 
 @hookimpl
@@ -39,20 +48,33 @@ def locate(query: "Query") -> "Iterable[Candidate]":
 def detect_format(files: "Files") -> "Iterable[FormatMatch]":
     if not any(path.endswith(".pth") for path in files.entries):
         return ()
-    from ckpt_minillm.weights import matches
+    from ckpt_minillm.detection import matches
 
     return matches(files)
 
 
 @hookimpl
-def load(files: "Files", match: "FormatMatch") -> "StoredCheckpoint":
+def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "StoredCheckpoint":
+    if match.format == "minillm-resume":
+        from ckpt_minillm.resume_reading import read_resume
+
+        return read_resume(files, match, request)
     from ckpt_minillm.weights import read_weights
 
-    return read_weights(files, match)
+    weights = read_weights(files, match, request)
+    if not request.options:
+        return weights
+    from ckpt_minillm.transformers_view import with_options
+
+    return with_options(weights, request.options)
 
 
 @hookimpl
 def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
+    if target.format == "minillm-resume":
+        from ckpt_minillm.resume_writing import save_resume
+
+        return save_resume(checkpoint, target)
     from ckpt_minillm.writing import save_weights
 
     return save_weights(checkpoint, target)
@@ -61,7 +83,7 @@ def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
 @hookimpl
 def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
     """What core's torch format checks of its own files, for these: the zip's headers, and its checksums on demand."""
-    if checkpoint is None or checkpoint.match.format != "minillm":
+    if checkpoint is None or checkpoint.match.format not in ("minillm", "minillm-resume"):
         return
     from ckpt_core import Depth
     from ckpt_core.codecs.torch_files import check_torch_file

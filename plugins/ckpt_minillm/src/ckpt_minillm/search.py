@@ -2,12 +2,22 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from ckpt_core import Candidate, Query, Rank, UsageError, printable
-from ckpt_minillm.asking import Ask, asked, asked_path, asked_stage
-from ckpt_minillm.naming import looks_like_stage, name_of, parse_name
+from ckpt_core import Candidate, Kind, Query, Rank, UsageError, printable
+from ckpt_minillm.asking import Ask, Folder, asked, asked_path, asked_stage
+from ckpt_minillm.naming import WeightsName, looks_like_stage, name_of, parse_name
 
 PRETRAINED_PATH = "MINILLM_PRETRAINED_PATH"
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One of the two folders: what to call it, and the rank at which it is searched."""
+
+    what: str
+    folder: Folder
+    rank: Rank
 
 
 def candidates(query: Query) -> Iterator[Candidate]:
@@ -16,7 +26,8 @@ def candidates(query: Query) -> Iterator[Candidate]:
     A ref that is not a bare word is a path or a URL: core proposes it, and nothing may stand in for it.
 
     Raises:
-        UsageError: A hint or a variable has a value that it cannot have, or hints contradict each other.
+        UsageError: A hint or a variable has a value that it cannot have, or hints contradict each other; or the newest
+            was asked for, and a file that is there does not record its step.
     """
     if query.place and not looks_like_stage(query.place):
         if asked_path(query) is not None:
@@ -25,27 +36,54 @@ def candidates(query: Query) -> Iterator[Candidate]:
     path, stage = asked_path(query), asked_stage(query)
     ask = asked(query, stage) if stage is not None else None
     if path is not None:
-        yield Candidate(path, Rank.EXPLICIT, f"hint path{_mismatch(path, ask)}", required=True)
-    if ask is not None:
-        yield from _of_stage(query, ask)
-    elif path is None and query.env.get(PRETRAINED_PATH):
-        yield Candidate(query.env[PRETRAINED_PATH], Rank.ENVIRONMENT, PRETRAINED_PATH, required=True)
-
-
-def _of_stage(query: Query, ask: Ask) -> Iterator[Candidate]:
-    name = str(ask.name)
-    remote, local = _join(ask.remote.url, name), _join(ask.local.url, name)
-    from_remote = f"remote folder, {ask.remote.source}"
-    from_local = f"local folder, {ask.local.source}"
-    if ask.remote_only:
-        yield Candidate(remote, Rank.REMOTE, f"{from_remote}; no other place was asked for", required=True)
-        return
+        yield Candidate(path, Rank.EXPLICIT, "hint path", required=True, warning=_mismatch(path, ask))
     pretrained = query.env.get(PRETRAINED_PATH)
-    if pretrained:
-        reason = f"{PRETRAINED_PATH}{_mismatch(pretrained, ask)}"
-        yield Candidate(pretrained, Rank.ENVIRONMENT, reason, required=True)
-    yield Candidate(remote, Rank.FALLBACK if ask.prefer_local else Rank.REMOTE, from_remote)
-    yield Candidate(local, Rank.LOCAL, from_local)
+    alone = ask is None and path is None
+    if pretrained and (alone or (ask is not None and not ask.remote_only)):
+        warning = _mismatch(pretrained, ask)
+        yield Candidate(pretrained, Rank.ENVIRONMENT, PRETRAINED_PATH, required=True, warning=warning)
+    if ask is not None:
+        yield from _of_stage(ask, settled=path is not None or bool(pretrained))
+
+
+def _of_stage(ask: Ask, *, settled: bool) -> Iterator[Candidate]:
+    """The places of a stage. `settled`: a place before them wins or ends the search, so none of them is read."""
+    if ask.remote_only:
+        yield from _remote_only(ask)
+        return
+    remote = _Side("remote folder", ask.remote, Rank.REMOTE)
+    local = _Side("local folder", ask.local, Rank.LOCAL)
+    if ask.prefer == "local":
+        remote = replace(remote, rank=Rank.FALLBACK)
+    own = [_candidate(side, ask.name) for side in (remote, local)]
+    if ask.prefer == "newest" and not settled:
+        from ckpt_minillm.recorded import newest_first
+
+        own = newest_first(own)
+    yield from own
+    sides = (local, remote) if ask.prefer == "local" else (remote, local)
+    for index, name in enumerate(ask.fallbacks):
+        for number, side in enumerate(sides, start=1):
+            yield _stand_in(side, name, ask, order=2 * index + number)
+
+
+def _remote_only(ask: Ask) -> Iterator[Candidate]:
+    side = _Side("remote folder", ask.remote, Rank.REMOTE)
+    found = _candidate(side, ask.name)
+    yield replace(found, reason=f"{found.reason}; no other place was asked for", required=not ask.fallbacks)
+    for index, name in enumerate(ask.fallbacks, start=1):
+        yield _stand_in(side, name, ask, order=index)
+
+
+def _candidate(side: _Side, name: WeightsName) -> Candidate:
+    reason = f"{side.what}, {side.folder.source}"
+    return Candidate(joined(side.folder.url, str(name)), side.rank, reason, kind=Kind.FILE)
+
+
+def _stand_in(side: _Side, name: WeightsName, ask: Ask, *, order: int) -> Candidate:
+    found = _candidate(replace(side, rank=Rank.FALLBACK), name)
+    warning = f"is a {name.stage} file, in place of {ask.name.stage}"
+    return replace(found, reason=f"fallback stage {name.stage}; {found.reason}", order=order, warning=warning)
 
 
 def _mismatch(place: str, ask: Ask | None) -> str:
@@ -54,14 +92,14 @@ def _mismatch(place: str, ask: Ask | None) -> str:
     if found is None or ask is None:
         return ""
     differences = []
-    if found.stage != ask.name.stage:
+    if found.stage not in (ask.name.stage, *(other.stage for other in ask.fallbacks)):
         differences.append(f"is a {found.stage} file, asked was {ask.name.stage}")
     if ask.sized and found.hidden_size != ask.name.hidden_size:
         differences.append(f"is of hidden size {found.hidden_size}, asked was {ask.name.hidden_size}")
-    return "".join(f"; {difference}" for difference in differences)
+    return "; ".join(differences)
 
 
-def _join(folder: str, name: str) -> str:
+def joined(folder: str, name: str) -> str:
     """A name below a folder or URL. A query stays where URLs of the web have it: at the end."""
     if "://" not in folder:
         return os.path.join(folder, name)

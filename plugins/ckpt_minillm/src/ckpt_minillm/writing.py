@@ -1,7 +1,5 @@
 """Plain weights written under a name of minimind's; a name that says something else than the tensors is refused."""
 
-from collections.abc import Iterator
-
 from ckpt_core import (
     Checkpoint,
     Component,
@@ -13,8 +11,10 @@ from ckpt_core import (
     printable,
 )
 from ckpt_core.codecs.torch_writer import plan_torch
-from ckpt_minillm.facts import Facts, facts_of
+from ckpt_minillm.agreement import refuse_name
+from ckpt_minillm.facts import facts_of
 from ckpt_minillm.naming import WeightsName, parse_name
+from ckpt_minillm.transformers_view import with_tied_head
 
 _KINDS = ("model", "adapter")
 
@@ -29,14 +29,13 @@ def save_weights(checkpoint: Checkpoint, target: Target) -> Manifest:
     name = _name(target.name)
     component = _weights(checkpoint)
     facts = facts_of(component.tensors)
-    wrong = "; ".join(_contradictions(name, facts))
-    if wrong:
-        raise UsageError(f"{printable(target.name)}: {wrong}; choose the name that fits")
+    refuse_name(target.name, name, facts)
     if facts.lora_only != (component.kind == "adapter"):
         raise UnsupportedFormatError(
             "minillm knows an adapter by tensors that are all named MODULE.lora.PART, and a model by others; "
             f"the tensors of this {component.kind} would be read back as the other; write them as torch"
         )
+    component = with_tied_head(checkpoint, component)
     return target.write(WritePlan((plan_torch(target.name, [component]),)), checkpoint)
 
 
@@ -61,13 +60,3 @@ def _weights(checkpoint: Checkpoint) -> Component:
             f"minillm holds tensors only, and this {components[0].label} has plain state; write it as torch"
         )
     return components[0]
-
-
-def _contradictions(name: WeightsName, facts: Facts) -> Iterator[str]:
-    """What verify would find in the file: MM001, MM002 and MM003."""
-    if facts.hidden_size not in (None, name.hidden_size):
-        yield f"the name says hidden size {name.hidden_size}, the tensors say {facts.hidden_size}"
-    if facts.use_moe not in (None, name.moe):
-        yield f"the name says {'' if name.moe else 'no '}experts, the tensors say otherwise"
-    if facts.lora_only and not name.lora:
-        yield "the tensors are a LoRA, and the stage has no lora in it"
