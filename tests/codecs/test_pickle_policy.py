@@ -20,6 +20,8 @@ _BENIGN = """
     torch.distributed.remote_device._remote_device torch.nn.modules.module._IncompatibleKeys
     torch.optim.adam.Adam torch.float32 torch.nn.functional.relu
     torch.distributed.checkpoint.metadata.MetadataIndex torch.distributed.checkpoint.filesystem._StorageInfo
+    deepspeed.runtime.zero.config.ZeroStageEnum deepspeed.utils.tensor_fragment.fragment_address
+    deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler
     numpy.float64 numpy.random._mt19937.MT19937 numpy.ndarray numpy.random._pickle.__randomstate_ctor
 """
 
