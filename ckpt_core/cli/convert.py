@@ -7,6 +7,7 @@ import click
 
 from ckpt_core.cli.answers import Answer, Block, Table
 from ckpt_core.cli.commands import OpeningCommand
+from ckpt_core.cli.fits import fit_as_dict, fit_lines, refused
 from ckpt_core.cli.questions import place_options, ref_argument
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.words import counted, human_bytes, shown_place
@@ -36,6 +37,22 @@ def _parse_size(_: click.Context, __: click.Parameter, value: str | None) -> int
 @ref_argument("source", required=True)
 @ref_argument("destination", required=True)
 @click.option("--to", metavar="FORMAT", help="The format to write; without it the destination's suffix tells.")
+@click.option(
+    "--base",
+    metavar="REF",
+    help="The model that this was trained from, never written to: its names, shapes and files are the result's.",
+)
+@click.option(
+    "--models",
+    type=click.Choice(("main", "ema", "both")),
+    help="With --base: what to convert.  [default: both]",
+)
+@click.option(
+    "--optional",
+    multiple=True,
+    metavar="GLOB",
+    help="With --base: tensors that the model can do without, taken from it or left out; may be repeated.",
+)
 @click.option("--component", "components", multiple=True, metavar="LABEL", help="Convert only this; may be repeated.")
 @click.option(
     "--dtype",
@@ -63,10 +80,14 @@ def command(session: Session, /, source: str, destination: str, **how: Any) -> A
 
     Stopped, it goes on where it was when it is run again.
     """
+    from ckpt_core.verbs.base_model import BaseMismatchError
     from ckpt_core.verbs.convert import convert
 
-    with session.progress() as progress:
-        done = convert(source, destination, **how, options=session.options, progress=progress)
+    try:
+        with session.progress() as progress:
+            done = convert(source, destination, **how, options=session.options, progress=progress)
+    except BaseMismatchError as error:
+        return refused(session, error)
     return Answer(lambda: _result(done, destination), lambda: _page(done, destination), lambda: [destination])
 
 
@@ -82,6 +103,8 @@ def _result(done: "Conversion", destination: str) -> dict[str, Any]:
         "files": dict(plan.files),
         "components_left_out": list(plan.left_out),
     }
+    if done.base is not None:
+        result |= {"base": shown_place(done.base), "structure": [fit_as_dict(one) for one in done.fits]}
     if report is not None:
         result |= {
             "format": report.format,
@@ -98,6 +121,7 @@ def _page(done: "Conversion", destination: str) -> Iterator[Block]:
     yield Table(
         ("file", "size"), [(shown_place(p), human_bytes(size)) for p, size in plan.files.items()], frozenset({"size"})
     )
+    yield from (line for one in done.fits for line in fit_lines(one))
     if plan.left_out:
         yield f"left out, as asked: {', '.join(map(shown_place, plan.left_out))}"
     if report is None:

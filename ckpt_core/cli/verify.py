@@ -51,6 +51,7 @@ _FAILED, _WARNED = 4, 1
 )
 @click.option("--certificate", is_flag=True, help="Compare a conversion and its source with the certificate, too.")
 @click.option("--source", metavar="REF", help="With --certificate: the source, where it is not where it was.")
+@click.option("--base", metavar="REF", help="With --certificate: the base model, where it is not where it was.")
 @common_options
 @click.pass_obj
 def command(
@@ -64,11 +65,13 @@ def command(
     fail_on: str,
     certificate: bool,
     source: str | None,
+    base: str | None,
 ) -> Answer:
     """Check a checkpoint, or each one in a folder, for damage; with --for, for what it lacks too."""
     require_ref(ref, hints)
-    if source is not None and not certificate:
-        raise click.UsageError("--source goes with --certificate.")
+    for name, given in (("source", source), ("base", base)):
+        if given is not None and not certificate:
+            raise click.UsageError(f"--{name} goes with --certificate.")
     if without and profile is None:
         raise click.UsageError("--without goes with --for.")
     form, format = _split(formats)
@@ -86,7 +89,7 @@ def command(
             members = list(verify_members(place, request, progress=progress))
             return _reported(_of_many(members, fail_on), members, form)
         found = verify_place(place, request, progress=progress)
-        report = _with_certificate(found, source, progress) if certificate else found.report
+        report = _with_certificate(found, source, base, progress) if certificate else found.report
     return _reported(_of_one(found, report, fail_on), [replace(found, report=report)], form)
 
 
@@ -175,12 +178,14 @@ def _verdict(report: "VerifyReport") -> str:
     return _worst(report) if report.assessment is None else report.assessment.verdict.value
 
 
-def _with_certificate(found: "Verification", source: str | None, progress: "Progress | None") -> "VerifyReport":
+def _with_certificate(
+    found: "Verification", source: str | None, base: str | None, progress: "Progress | None"
+) -> "VerifyReport":
     from ckpt_core.schema.findings import sorted_findings
     from ckpt_core.verbs.certify import certify
 
     place = found.place.files.location.url
-    findings = certify(place, source, progress=progress, manager=found.place.manager)
+    findings = certify(place, source, base=base, progress=progress, manager=found.place.manager)
     return replace(found.report, findings=sorted_findings([*found.report.findings, *findings]))
 
 

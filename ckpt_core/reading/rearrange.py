@@ -9,6 +9,7 @@ height * width * channels), a patch being flattened row by row with its channels
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from ckpt_core import knobs
 from ckpt_core.schema.access import Checkpoint
@@ -31,13 +32,15 @@ class Rearrangement:
         """The bytes of some rows, rearranged."""
         import numpy as np
 
-        rows = np.frombuffer(data, dtype=f"V{dtype.itemsize}")
+        moved: Any
+        rows: Any = np.frombuffer(data, dtype=f"V{dtype.itemsize}")
         if self.operation == TO_LINEAR:
             moved = rows.reshape(-1, *self.source[1:]).transpose(0, 2, 3, 1)
         else:
             channels, height, width = self.target[1:]
             moved = rows.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
-        return memoryview(np.ascontiguousarray(moved).reshape(-1).view("u1")) if rows.size else memoryview(b"")
+        moved = np.ascontiguousarray(moved).reshape(-1)
+        return memoryview(moved.view("u1")) if rows.size else memoryview(b"")
 
 
 def rearrangement(stored: Outline | TensorEntry, wanted: tuple[int, ...]) -> Rearrangement | None:
@@ -77,8 +80,8 @@ def read_rearranged(
     for start, count in _row_slabs((rows, *how.source[1:]), dtype):
         whole = ((first + start, *(0 for _ in how.source[1:])), (count, *how.source[1:]))
         moved = how.apply(checkpoint.read(component, name, box=whole), dtype)
-        shaped = np.frombuffer(moved, dtype=f"V{dtype.itemsize}").reshape(count, *how.target[1:])[:, *part]
-        data = np.ascontiguousarray(shaped).reshape(-1).view("u1")
+        shaped: Any = np.frombuffer(moved, dtype=f"V{dtype.itemsize}").reshape(count, *how.target[1:])[:, *part]
+        data: Any = np.ascontiguousarray(shaped).reshape(-1).view("u1")
         out[at : at + data.size] = memoryview(data)
         at += data.size
 

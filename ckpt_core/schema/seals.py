@@ -16,6 +16,9 @@ from ckpt_core.errors import CorruptError
 SCHEMA = "ckpt/seal@1"
 DIGEST_BYTES = 16
 
+COPY = "copy"
+"""The operation of a tensor that was written as it was read."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileSeal:
@@ -32,7 +35,8 @@ class Certificate:
 
     Attributes:
         source: `component/name` where it was read, and its digest there.
-        operation: `copy`, or `cast F32 to BF16`.
+        operation: `copy`, or what was done, in order: `conv2d to linear; cast F32 to BF16`. With `take from the base`
+            before it the source is a tensor of the base model.
         target: Its digest where it was written.
     """
 

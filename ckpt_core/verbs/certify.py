@@ -8,9 +8,12 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.casts import cast
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.digests import digest_tensor
-from ckpt_core.schema.dtypes import BY_CODE
+from ckpt_core.reading.onto_base import FROM_BASE
+from ckpt_core.reading.rearrange import TO_CONV, TO_LINEAR, rearrangement, stream_rearranged
+from ckpt_core.schema.dtypes import BY_CODE, DType
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.seals import Certificate
+from ckpt_core.schema.plans import TensorKey
+from ckpt_core.schema.seals import COPY, Certificate, Seal
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import TensorDigest
 from ckpt_core.storage.sealing import read_seal
@@ -24,6 +27,7 @@ def certify(
     ref: str,
     source: str | None = None,
     *,
+    base: str | None = None,
     progress: "Progress | None" = None,
     manager: CkptPluginManager | None = None,
 ) -> list[Finding]:
@@ -32,6 +36,7 @@ def certify(
     Args:
         ref: What was made.
         source: What it was made of; None for the place that the seal names.
+        base: The base model that some tensors are of; None for the place that the seal names.
         progress: Told of the bytes read.
         manager: The plugin manager; None for the process's own.
 
@@ -40,34 +45,47 @@ def certify(
         CA005 for each whose target is not the stated operation on the source; nothing where all holds.
 
     Raises:
-        UsageError: There is no certificate, or the source is not known.
+        UsageError: There is no certificate, or the source or the base is not known.
     """
     made = open_checkpoint(ref, manager=manager)
     seal = read_seal(made.files)
     if seal is None or not seal.certificates:
         raise UsageError(f"{made.location}: has no certificate; only what ckpt convert wrote has one")
-    place = source or seal.provenance.get("source")
-    if not isinstance(place, str):
-        raise UsageError(f"{made.location}: the certificate does not name its source; give --source")
     opened_with = seal.provenance.get("source_options")
-    origin = open_checkpoint(place, options=opened_with if isinstance(opened_with, dict) else None, manager=manager)
-    for end in (made, origin):
+    options = opened_with if isinstance(opened_with, dict) else None
+    origin = open_checkpoint(_named(made, seal, "source", source), options=options, manager=manager)
+    ends = [made, origin]
+    if any(FROM_BASE in _steps(certificate) for certificate in seal.certificates.values()):
+        ends.append(open_checkpoint(_named(made, seal, "base", base), manager=manager))
+    for end in ends:
         end.progress = progress
     if progress is not None:
-        sizes = [o.nbytes for end in (made, origin) for c in end.manifest.components for _, o in c.tensors.outlines()]
-        progress.begin(sum(sizes))
+        progress.begin(sum(o.nbytes for end in ends for c in end.manifest.components for _, o in c.tensors.outlines()))
     findings: list[Finding] = []
     for name, certificate in seal.certificates.items():
-        findings.extend(_check(name, certificate, made, origin))
+        end = ends[-1] if FROM_BASE in _steps(certificate) else origin
+        findings.extend(_check(name, certificate, made, end))
     return findings
+
+
+def _named(made: StoredCheckpoint, seal: Seal, what: str, given: str | None) -> str:
+    place = given or seal.provenance.get(what)
+    if not isinstance(place, str):
+        raise UsageError(f"{made.location}: the certificate does not name its {what}; give --{what}")
+    return place
+
+
+def _steps(certificate: Certificate) -> list[str]:
+    return certificate.operation.split("; ")
 
 
 def _check(name: str, certificate: Certificate, made: StoredCheckpoint, origin: StoredCheckpoint) -> Iterator[Finding]:
     label, _, tensor = name.partition("/")
-    from_label, _, from_tensor = certificate.source.partition("/")
+    key = certificate.source.partition("/")
     try:
-        target = digest_tensor(made, label, tensor, made.component(label).tensors[tensor])
-        before, after = _redo(origin, from_label, from_tensor, certificate.operation)
+        entry = made.component(label).tensors[tensor]
+        target = digest_tensor(made, label, tensor, entry)
+        before, after = _redo(origin, (key[0], key[2]), _steps(certificate), entry.shape)
     except (CkptError, KeyError) as error:
         yield _finding("CA003", tensor, f"cannot be compared ({error})")
         return
@@ -76,20 +94,33 @@ def _check(name: str, certificate: Certificate, made: StoredCheckpoint, origin: 
     if target != certificate.target:
         yield _finding("CA004", tensor, "is not what the conversion wrote")
     if target != after:
-        yield _finding("CA005", tensor, f"is not what {certificate.operation} makes of its source")
+        yield _finding("CA005", tensor, f"is not what {printable(certificate.operation)} makes of its source")
 
 
-def _redo(origin: StoredCheckpoint, label: str, name: str, operation: str) -> tuple[str, str]:
-    """Digest of the source as it is, and of what the operation makes of it."""
+def _redo(origin: StoredCheckpoint, key: TensorKey, steps: list[str], shape: tuple[int, ...]) -> tuple[str, str]:
+    """Digest of the source as it is, and of what the steps make of it, in slabs."""
+    label, name = key
     entry = origin.component(label).tensors[name]
+    how = rearrangement(entry, shape) if {TO_LINEAR, TO_CONV} & set(steps) else None
+    casts = [_cast(step) for step in steps if step not in (FROM_BASE, COPY, TO_LINEAR, TO_CONV)]
     before = TensorDigest(entry.dtype, entry.shape)
-    words = operation.split()
-    dtype = BY_CODE[words[-1]] if words[0] == "cast" else entry.dtype
-    after = TensorDigest(dtype, entry.shape)
-    for data, _ in origin.stream(label, name):
-        before.update(data)
-        after.update(data if dtype is entry.dtype else cast(data, entry.dtype, dtype))
+    after = TensorDigest(casts[-1][1] if casts else entry.dtype, how.target if how else entry.shape)
+    slabs = origin.stream(label, name) if how is None else stream_rearranged(origin, label, name, how)
+    for read, moved in slabs:
+        before.update(read)
+        written = moved
+        for was, becomes in casts:
+            written = cast(written, was, becomes)
+        after.update(written)
     return before.hexdigest(), after.hexdigest()
+
+
+def _cast(step: str) -> tuple[DType, DType]:
+    """The types of `cast F32 to BF16`. UsageError for any other step: a later version may know more."""
+    match step.split():
+        case ["cast", was, "to", becomes] if was in BY_CODE and becomes in BY_CODE:
+            return BY_CODE[was], BY_CODE[becomes]
+    raise UsageError(f"{step!r}: not an operation that can be done again here; use the version that converted it")
 
 
 def _finding(code: str, name: str, message: str) -> Finding:

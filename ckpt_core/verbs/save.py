@@ -19,7 +19,7 @@ from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.formats import Confidence, FormatMatch, LoadRequest
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import TensorKey, Written
-from ckpt_core.schema.seals import Certificate, Seal
+from ckpt_core.schema.seals import COPY, Certificate, Seal
 from ckpt_core.schema.state import differing_paths, without_arrays
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.listing import list_files
@@ -113,7 +113,7 @@ def save(
         format=name,
         files={path: file.size for path, file in sorted(found.files.items())},
         tensors=len(found.tensors),
-        cast=sum(certificate.operation != "copy" for certificate in seal.certificates.values()),
+        cast=sum("cast " in certificate.operation for certificate in seal.certificates.values()),
         components=seal.components,
     )
 
@@ -190,7 +190,7 @@ def _seal(checkpoint: Checkpoint, target: LocalTarget, found: ReadBack, provenan
         for name, outline in component.tensors.outlines():
             key = (component.label, name)
             seen = target.written.get(key) or target.written[component.label, str(outline.alias_of)]
-            operation = "; ".join(checkpoint.operations(component.label, name)) or "copy"
+            operation = "; ".join(checkpoint.operations(component.label, name)) or COPY
             source = "/".join(checkpoint.origin_key(component.label, name))
             certificates["/".join(key)] = Certificate(source, seen.source, operation, seen.target)
     return Seal(
