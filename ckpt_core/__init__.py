@@ -15,6 +15,7 @@ _WHERE = {
     "Candidate": "ckpt_core.schema.locations",
     "Checkpoint": "ckpt_core.schema.access",
     "CheckpointNotFoundError": "ckpt_core.errors",
+    "Checksum": "ckpt_core.reading.walk",
     "Chunk": "ckpt_core.schema.tensors",
     "CkptError": "ckpt_core.errors",
     "CkptPluginManager": "ckpt_core.manager.plugin_manager",
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager as CkptPluginManager
     from ckpt_core.manager.plugin_manager import get_plugin_manager as get_plugin_manager
     from ckpt_core.reading.checkpoints import StoredCheckpoint as StoredCheckpoint
+    from ckpt_core.reading.walk import Checksum as Checksum
     from ckpt_core.schema.access import Checkpoint as Checkpoint
     from ckpt_core.schema.access import FileEntry as FileEntry
     from ckpt_core.schema.access import Files as Files

@@ -17,6 +17,7 @@ PUBLIC = [
     "Candidate",
     "Checkpoint",
     "CheckpointNotFoundError",
+    "Checksum",
     "Chunk",
     "CkptError",
     "CkptPluginManager",

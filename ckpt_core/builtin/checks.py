@@ -1,4 +1,4 @@
-"""The generic checks, made from any manifest: coverage at every depth, then checksums, bytes and values."""
+"""The generic checks, made from any manifest: coverage at every depth, then one walk over all bytes for the rest."""
 
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from ckpt_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.access import Checkpoint, Files
     from ckpt_core.schema.findings import Finding, VerifyRequest
 
@@ -13,28 +14,48 @@ if TYPE_CHECKING:
 @hookimpl
 def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
     from ckpt_core.reading.checkpoints import StoredCheckpoint
-    from ckpt_core.reading.coverage import check_component
     from ckpt_core.schema.findings import Depth, Finding, Severity
     from ckpt_core.schema.text import printable
 
     for path, reason in files.skipped.items():
         message = f"{printable(path)}: left out of the listing: {reason}"
         yield Finding("CK006", Severity.WARNING, message, path, hint="what it holds was not checked")
-    if checkpoint is None or not isinstance(checkpoint, StoredCheckpoint):
-        return
-    yield from checkpoint.manifest.findings
+    stored = checkpoint if isinstance(checkpoint, StoredCheckpoint) else None
     broken: set[str | None] = set()
-    for component in checkpoint.manifest.components:
+    if stored is not None:
+        yield from stored.manifest.findings
+        yield from _coverage(files, stored, broken)
+        if not (yield from _held(stored.settle)):
+            stored = None
+    if request.depth >= Depth.BYTES:
+        yield from _bytes(files, stored, broken, values=request.depth >= Depth.VALUES)
+
+
+def _coverage(files: "Files", stored: "StoredCheckpoint", broken: set[str | None]) -> "Iterator[Finding]":
+    """What the tables say; names of tensors that cannot be read are added to `broken`."""
+    from ckpt_core.reading.coverage import check_component
+
+    for component in stored.manifest.components:
         for finding in check_component(files, component):
             broken.add(finding.tensor)
             yield finding
-    if not (yield from _held(checkpoint.settle)) or request.depth < Depth.BYTES:
-        return
-    if checkpoint.check_bytes is not None:
-        yield from _held(checkpoint.check_bytes)
-    from ckpt_core.reading.sweep import sweep
 
-    yield from sweep(checkpoint, values=request.depth >= Depth.VALUES, leave_out=broken)
+
+def _bytes(
+    files: "Files", stored: "StoredCheckpoint | None", broken: set[str | None], *, values: bool
+) -> "Iterator[Finding]":
+    """Every byte once: against the seal, against the checksums of the files, and the values of tensors."""
+    from ckpt_core.builtin.seal_checks import SealedBlocks
+    from ckpt_core.reading.sweep import read_all, sweep
+
+    sealed = SealedBlocks(files)
+    if stored is None:
+        yield from read_all(files, (), whole=sealed.paths, on_block=sealed.see)
+    else:
+        if stored.check_bytes is not None:
+            yield from _held(stored.check_bytes)
+        yield from sweep(stored, values=values, leave_out=broken, whole=sealed.paths, on_block=sealed.see)
+    yield from sealed.findings(stored)
 
 
 def _held(check: "Callable[[], Iterator[Finding] | None]") -> "Generator[Finding, None, bool]":

@@ -3,32 +3,65 @@
 from collections.abc import Iterator
 from functools import cache
 
+from ckpt_core.errors import CorruptError
 from ckpt_core.reading.digests import digest_tensor
 from ckpt_core.schema.access import Checkpoint, Files
-from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyRequest
+from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import TensorKey
-from ckpt_core.schema.seals import Seal
+from ckpt_core.schema.seals import DIGEST_BYTES, Seal
 from ckpt_core.schema.tensors import Outline
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.digests import BLOCK
-from ckpt_core.storage.sealing import damaged_blocks, read_seal
+from ckpt_core.storage.digests import BLOCK, block_digest
+from ckpt_core.storage.sealing import read_seal
 
 _SHOWN = 8
 """Damaged blocks that are named of one file; the rest are counted."""
 
 
-def check_seal(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+def check_seal(files: Files) -> Iterator[Finding]:
+    """Whether the files are those of the seal, by name and size.
+
+    Raises:
+        CorruptError: SL005, the seal cannot be read.
+    """
     seal = read_seal(files)
-    if seal is None:
-        return
-    stale = list(_stale(files, seal))
-    yield from stale
-    if request.depth >= Depth.BYTES:
-        broken = {finding.path for finding in stale}
-        for path in seal.files:
-            if path in files.entries and path not in broken:
-                yield from _damage(files, checkpoint, path, seal)
+    if seal is not None:
+        yield from _stale(files, seal)
+
+
+class SealedBlocks:
+    """The blocks of sealed files compared with the seal as they are walked over.
+
+    Attributes:
+        paths: The files to walk over: sealed, there, and of the sealed size.
+    """
+
+    def __init__(self, files: Files) -> None:
+        try:
+            self._seal = read_seal(files)
+        except CorruptError:
+            self._seal = None  # which `check_seal` says
+        sealed = self._seal.files if self._seal is not None else {}
+        self.paths = [path for path in sealed if path in files.entries and files.size(path) == sealed[path].size]
+        self._unlike: dict[str, set[int]] = {path: set(range(_count(sealed[path].blocks))) for path in self.paths}
+
+    def see(self, path: str, number: int, data: memoryview) -> None:
+        """A block of a file. Those that are never seen count as damaged: they could not be read."""
+        assert self._seal is not None
+        sealed = self._seal.files[path].blocks[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
+        if block_digest(data) == sealed:
+            self._unlike[path].discard(number)
+
+    def findings(self, checkpoint: Checkpoint | None) -> Iterator[Finding]:
+        """SL002 for the blocks that are not what was sealed, with the tensors in them that are not."""
+        for path in self.paths:
+            assert self._seal is not None
+            yield from _damage(checkpoint, path, self._seal, sorted(self._unlike[path]))
+
+
+def _count(blocks: bytes) -> int:
+    return len(blocks) // DIGEST_BYTES
 
 
 def _stale(files: Files, seal: Seal) -> Iterator[Finding]:
@@ -47,8 +80,7 @@ def _stale(files: Files, seal: Seal) -> Iterator[Finding]:
             yield Finding("SL004", Severity.WARNING, message, path)
 
 
-def _damage(files: Files, checkpoint: Checkpoint | None, path: str, seal: Seal) -> Iterator[Finding]:
-    found = list(damaged_blocks(files, path, seal.files[path].blocks))
+def _damage(checkpoint: Checkpoint | None, path: str, seal: Seal, found: list[int]) -> Iterator[Finding]:
     changed = cache(lambda label, name: _is_changed(checkpoint, label, name, seal))
     hint = "copy the file again; run ckpt seal if it was changed on purpose"
     for number in found[:_SHOWN]:

@@ -1,4 +1,4 @@
-"""Seals: whether a checkpoint is still what was sealed."""
+"""Seals: whether the files are still those that were sealed. Their bytes are compared in the walk of `checks`."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from ckpt_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.access import Checkpoint, Files
-    from ckpt_core.schema.findings import Finding, VerifyRequest
+    from ckpt_core.schema.access import Files
+    from ckpt_core.schema.findings import Finding
 
 
 @hookimpl
-def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
+def verify(files: "Files") -> "Iterator[Finding]":
     from ckpt_core.builtin.seal_checks import check_seal
 
-    return check_seal(files, checkpoint, request)
+    return check_seal(files)

@@ -54,7 +54,7 @@ def load(files: Files, match: FormatMatch, request: LoadRequest) -> "StoredCheck
         step=step_of_state(file.root),
     )
     checkpoint = StoredCheckpoint(files, match, manifest, settle=file.settle)
-    checkpoint.check_bytes = file.check_bytes
+    checkpoint.checksums = file.checksums
     return checkpoint
 
 

@@ -4,12 +4,13 @@ A piece that cannot be read does not hide the others: it is a finding and an unr
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ckpt_core.codecs.torch_files import TorchFile, read_torch_file
 from ckpt_core.errors import CkptError, CorruptError, UnreachableError, UnsafeContentError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.walk import Checksum
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.formats import FormatMatch
@@ -145,13 +146,9 @@ class Pieces:
         for file in self.torch_files:
             file.settle()
 
-    def check_bytes(self) -> Iterator[Finding]:
-        """Compare the checksums of every torch file, each read once."""
-        for file in self.torch_files:
-            try:
-                yield from file.check_bytes()
-            except CkptError as error:
-                yield Finding.of_error(error)
+    def checksums(self) -> list[Checksum]:
+        """What compares the checksums of every torch file."""
+        return [found for file in self.torch_files for found in file.checksums()]
 
     def checkpoint(
         self,
@@ -171,7 +168,7 @@ class Pieces:
             step=step,
         )
         checkpoint = StoredCheckpoint(self.files, match, manifest, settle=self.settle)
-        checkpoint.check_bytes = self.check_bytes
+        checkpoint.checksums = self.checksums
         return checkpoint
 
 

@@ -16,6 +16,7 @@ from ckpt_core.schema.text import printable
 if TYPE_CHECKING:
     from ckpt_core.codecs.pickle_scan import Head
     from ckpt_core.codecs.torch_sharded import Sharding
+    from ckpt_core.reading.walk import Checksum
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.state import State
 
@@ -46,7 +47,8 @@ class TorchFile:
     findings: "tuple[Finding, ...]"
     metadata: Mapping[str, Any]
     _prove: Callable[[], None]
-    _checksums: "Callable[[TorchFile], Iterator[Finding]]"
+    _files: Files
+    _checksums: "Callable[[TorchFile], list[Checksum]]"
     sharded: "Mapping[str, Sharding]" = field(default_factory=dict)
     _settled: bool = field(default=False, init=False)
 
@@ -60,9 +62,20 @@ class TorchFile:
             self._prove()
             self._settled = True
 
-    def check_bytes(self) -> "Iterator[Finding]":
-        """Read every byte and compare the checksums that the file has: ZP004, ZP005 or TF008."""
+    def checksums(self) -> "list[Checksum]":
+        """What compares the checksums that the file has, in a walk over its bytes: ZP004, ZP005 or TF008."""
         return self._checksums(self)
+
+    def check_bytes(self) -> "Iterator[Finding]":
+        """Read every byte, once, and compare the checksums."""
+        from ckpt_core.reading.walk import walk
+        from ckpt_core.schema.findings import Finding
+
+        self.settle()
+        found = self.checksums()
+        yield from map(Finding.of_error, walk(self._files, found))
+        for checksum in found:
+            yield from checksum.findings()
 
 
 def sniff_pickle(head: bytes) -> "Head | None":

@@ -7,7 +7,7 @@ Source: torch, `torch/serialization.py` (_legacy_save, _legacy_load) and `torch/
 (THPStorage_writeFileRaw, which swaps bytes on big-endian machines).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ckpt_core import knobs
@@ -19,6 +19,7 @@ from ckpt_core.codecs.torch_files import TorchFile
 from ckpt_core.codecs.torch_kinds import LEGACY_MAGIC, TorchKind
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
 from ckpt_core.errors import BudgetError, CorruptError
+from ckpt_core.reading.walk import Checksum, Noted
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.tensors import ByteRange
@@ -54,6 +55,7 @@ def read_legacy(files: Files, path: str) -> TorchFile:
         metadata={"byte_order": "little", "attributes": pickle.tree.attributes},
         sharded=pickle.tree.sharded,
         _prove=lambda: _check_counts(files, path, [(places[key][0], pickle.storages[key]) for key in places]),
+        _files=files,
         _checksums=_no_checksums,
     )
 
@@ -139,9 +141,9 @@ def _check_counts(files: Files, path: str, placed: Sequence[tuple[int, StorageRe
             )
 
 
-def _no_checksums(file: TorchFile) -> Iterator[Finding]:
-    file.settle()
-    yield Finding("TF008", Severity.INFO, "a legacy file has no checksums: changed bytes cannot be told", file.path)
+def _no_checksums(file: TorchFile) -> list[Checksum]:
+    message = "a legacy file has no checksums: changed bytes cannot be told"
+    return [Noted(Finding("TF008", Severity.INFO, message, file.path))]
 
 
 def _corrupt(path: str, reason: str) -> CorruptError:

@@ -4,18 +4,17 @@ Source: torch, `torch/serialization.py` (_save, _load) and `caffe2/serialize/inl
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 from ckpt_core.codecs.pickle_records import StorageRecord
 from ckpt_core.codecs.pickles import read_pickle
 from ckpt_core.codecs.torch_files import TorchFile
 from ckpt_core.codecs.torch_kinds import TorchKind
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
-from ckpt_core.codecs.zip_checks import check_crcs, check_local_headers, read_member
+from ckpt_core.codecs.zip_checks import check_local_headers, checksums_of, read_member
 from ckpt_core.codecs.zips import Member, read_archive
 from ckpt_core.errors import CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable
 
@@ -50,7 +49,10 @@ def read_zip(files: Files, path: str) -> TorchFile:
         metadata=metadata,
         sharded=pickle.tree.sharded,
         _prove=lambda: check_local_headers(files, path, list(members.values())),
-        _checksums=lambda file: _checksums(files, file, list(members.values())),
+        _files=files,
+        _checksums=lambda file: checksums_of(
+            path, members.values(), stored_in=lambda member: _names_in(file.tensors, member)
+        ),
     )
 
 
@@ -110,11 +112,6 @@ def _place(path: str, members: Mapping[str, Member], root: str, storage: Storage
             f"its storage data/{printable(storage.key)} has {member.size} bytes, and {length} are claimed"
         )
     return member.data_offset, length
-
-
-def _checksums(files: Files, file: TorchFile, members: Sequence[Member]) -> Iterator[Finding]:
-    file.settle()
-    yield from check_crcs(files, file.path, members, stored_in=lambda member: _names_in(file.tensors, member))
 
 
 def _names_in(tensors: TensorTable, member: Member) -> list[str]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ckpt_core import knobs
 from ckpt_core.codecs.zips import HAS_DESCRIPTOR, LOCAL, MAX32, MOST_INFLATED, Member, corrupt, wide_sizes
-from ckpt_core.errors import BudgetError, CorruptError
+from ckpt_core.errors import BudgetError, CkptError, CorruptError
+from ckpt_core.reading.walk import Checksum, Noted, walk
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.tensors import ByteRange
@@ -106,63 +107,77 @@ def _inflated(path: str, member: Member, stored: bytes) -> bytes:
 def check_crcs(
     files: Files, path: str, members: Iterable[Member], *, stored_in: Callable[[Member], Sequence[str]]
 ) -> Iterator[Finding]:
-    """Read every record in slabs and compare its checksum.
+    """Read every record once and compare its checksum; arguments and findings as of `checksums_of`."""
+    found = checksums_of(path, members, stored_in=stored_in)
+    yield from map(Finding.of_error, walk(files, found))
+    for checksum in found:
+        yield from checksum.findings()
+
+
+def checksums_of(
+    path: str, members: Iterable[Member], *, stored_in: Callable[[Member], Sequence[str]]
+) -> list[Checksum]:
+    """What compares the checksum of each record, in a walk over the archive's bytes.
 
     Args:
-        files: The listing.
         path: The archive.
         members: Its records, in file order.
         stored_in: Names of the tensors whose bytes a record holds.
 
-    Yields:
-        ZP004 (ERROR) for each record whose bytes changed; ZP005 (INFO) once where checksums were not computed.
+    Returns:
+        Checksums that find ZP004 (ERROR) where a record's bytes changed, and one that finds ZP005 (INFO) where
+        checksums were not computed.
     """
+    found: list[Checksum] = []
     without = 0
-    read = _slabs(files, path)
     for member in members:
         if member.crc == 0 and member.size and not member.deflated:
             without += 1
-        elif _crc(read, path, member) != member.crc:
-            names = list(stored_in(member))
-            of = f" (holds {', '.join(map(printable, names[:3]))}{', …' if len(names) > 3 else ''})" if names else ""
-            tensor = names[0] if names else None
-            yield Finding("ZP004", Severity.ERROR, f"{_bad_sum(member)}{of}", path, tensor, "get the file again")
+        else:
+            found.append(_RecordSum(path, member, stored_in))
     if without:
         message = f"{without} records carry no checksum: whether their bytes changed cannot be told"
-        yield Finding("ZP005", Severity.INFO, message, path)
+        found.append(Noted(Finding("ZP005", Severity.INFO, message, path)))
+    return found
+
+
+class _RecordSum:
+    """The CRC-32 of one record, of what it inflates to where it is deflated."""
+
+    def __init__(self, path: str, member: Member, stored_in: Callable[[Member], Sequence[str]]) -> None:
+        self.path, self.start, self.end = path, member.data_offset, member.end
+        self._member, self._stored_in = member, stored_in
+        self._crc, self._size = 0, 0
+        self._inflate = zlib.decompressobj(-15) if member.deflated else None
+        self._error: CkptError | None = None
+
+    def see(self, data: memoryview) -> None:
+        if self._error is not None:
+            return
+        piece: memoryview | bytes = data
+        if self._inflate is not None:
+            try:
+                piece = self._inflate.decompress(data, self._member.size - self._size + 1)
+            except zlib.error as error:
+                self._error = corrupt(self.path, f"{printable(self._member.name)}: {error}")
+                return
+            self._size += len(piece)
+        self._crc = zlib.crc32(piece, self._crc)
+
+    def fail(self, error: CkptError) -> None:
+        self._error = error
+
+    def findings(self) -> Iterator[Finding]:
+        if self._error is not None:
+            yield Finding.of_error(self._error)
+        elif self._crc != self._member.crc:
+            names = list(self._stored_in(self._member))
+            more = ", …" if len(names) > 3 else ""
+            of = f" (holds {', '.join(map(printable, names[:3]))}{more})" if names else ""
+            tensor = names[0] if names else None
+            message = f"{_bad_sum(self._member)}{of}"
+            yield Finding("ZP004", Severity.ERROR, message, self.path, tensor, "get the file again")
 
 
 def _bad_sum(member: Member) -> str:
     return f"{printable(member.name)}: its bytes do not match its checksum"
-
-
-def _crc(read: Callable[[int, int], memoryview], path: str, member: Member) -> int:
-    inflate = zlib.decompressobj(-15) if member.deflated else None
-    position, crc, size = member.data_offset, 0, 0
-    while position < member.end:
-        piece: memoryview | bytes = read(position, member.end)
-        position += len(piece)
-        if inflate is not None:
-            try:
-                piece = inflate.decompress(piece, member.size - size + 1)
-            except zlib.error as error:
-                raise corrupt(path, f"{printable(member.name)}: {error}") from error
-            size += len(piece)
-        crc = zlib.crc32(piece, crc)
-    return crc
-
-
-def _slabs(files: Files, path: str) -> Callable[[int, int], memoryview]:
-    """Reads bytes from `start`, at most to `end`, through one slab: small neighbours share a read."""
-    slab = memoryview(bytearray(min(knobs.slab_bytes(), files.size(path))))
-    held = (0, 0)
-
-    def read(start: int, end: int) -> memoryview:
-        nonlocal held
-        if not held[0] <= start < held[1]:
-            length = min(len(slab), files.size(path) - start)
-            files.read_into(path, start, slab[:length])
-            held = (start, start + length)
-        return slab[start - held[0] : min(end, held[1]) - held[0]]
-
-    return read

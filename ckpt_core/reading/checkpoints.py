@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from ckpt_core.reading.joining import OpenPart
+    from ckpt_core.reading.walk import Checksum
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.progress import Progress
 
@@ -36,11 +37,13 @@ class StoredCheckpoint(Checkpoint):
 
     Attributes:
         progress: Told of every byte that `read` gives; None by default.
-        check_bytes: Reads every byte and compares the checksums that the files have; None where they have none.
+        checksums: What compares the bytes of its files with the checksums that they have, in the walk over all bytes.
+        check_bytes: Checks of bytes that need a reading of their own.
         parts: The nested checkpoints that were joined with it; see `joining`.
     """
 
     progress: "Progress | None" = None
+    checksums: "Callable[[], Iterable[Checksum]] | None" = None
     check_bytes: "Callable[[], Iterator[Finding]] | None" = None
     parts: "tuple[OpenPart, ...]" = ()
 

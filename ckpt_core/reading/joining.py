@@ -11,6 +11,7 @@ from typing import TypeVar
 from ckpt_core.errors import CkptError
 from ckpt_core.reading.boxes import SettleChunk
 from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.walk import Checksum
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.formats import Part
 from ckpt_core.schema.manifests import Asset, Component, Manifest, in_order
@@ -55,6 +56,7 @@ def joined(own: Stored, parts: Sequence[OpenPart], unopened: Sequence[UnopenedPa
     whole.manifest = _manifest(own.manifest, parts, unopened)
     whole.replace_settling(_settle_each(own, parts), _settle_where_stored(own, parts))
     whole.check_bytes = lambda: _check_bytes_of_each(own, parts)
+    whole.checksums = lambda: _checksums_of_each(own, parts)
     return whole
 
 
@@ -157,6 +159,29 @@ def _check_bytes_of_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> It
     for opened in parts:
         if opened.checkpoint.check_bytes is not None:
             yield from (relocated(finding, opened.base) for finding in opened.checkpoint.check_bytes())
+
+
+def _checksums_of_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Iterator[Checksum]:
+    if own.checksums is not None:
+        yield from own.checksums()
+    for opened in parts:
+        if opened.checkpoint.checksums is not None:
+            yield from (_Below(found, opened.base) for found in opened.checkpoint.checksums())
+
+
+class _Below:
+    """A checksum of a part's file, as the whole knows the file."""
+
+    def __init__(self, inner: Checksum, base: str) -> None:
+        self._inner, self._base = inner, base
+        self.path, self.start, self.end = under(base, inner.path), inner.start, inner.end
+        self.see = inner.see
+
+    def fail(self, error: CkptError) -> None:
+        self._inner.fail(error)
+
+    def findings(self) -> Iterator[Finding]:
+        return (relocated(finding, self._base) for finding in self._inner.findings())
 
 
 def _settle_where_stored(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> SettleChunk:

@@ -4,6 +4,7 @@ Bit layouts: IEEE 754 for F16, F32, F64; BF16 is the upper half of F32; the eigh
 floating point specification, the FNUZ ones as in its AMD variant, which has one NaN (0x80) and no infinity.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -80,6 +81,16 @@ class NonFinite:
         elif self._nan_only is not None:
             mask, pattern = self._nan_only
             self.nan += int(np.count_nonzero((np.frombuffer(data, dtype="u1") & mask) == pattern))
+
+
+def total(counts: Sequence[NonFinite]) -> NonFinite:
+    """What was counted of all parts of a tensor together."""
+    first = counts[0]
+    for other in counts[1:]:
+        first.nan += other.nan
+        first.inf += other.inf
+        first.largest = max(first.largest, other.largest)
+    return first
 
 
 def dtype_of_numpy(dtype: Any) -> DType | None:

@@ -1,17 +1,14 @@
 """Seals read from a listing, and files digested block by block to compare with them."""
 
 import os
-from collections.abc import Iterator
 
-from ckpt_core import knobs
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, MARK
-from ckpt_core.schema.seals import DIGEST_BYTES, Seal, not_a_seal, pack, unpack
+from ckpt_core.schema.seals import Seal, not_a_seal, pack, unpack
 from ckpt_core.schema.text import printable
 from ckpt_core.storage import syscalls
-from ckpt_core.storage.digests import BLOCK, block_digest, seal_of
-from ckpt_core.storage.workers import run
+from ckpt_core.storage.digests import seal_of
 
 
 def read_seal(files: Files) -> Seal | None:
@@ -26,27 +23,6 @@ def read_seal(files: Files) -> Seal | None:
         if seal_of(file.size, file.blocks).root != file.root:
             raise not_a_seal(name, f"the digests of {printable(path)} are damaged")
     return seal
-
-
-def damaged_blocks(files: Files, path: str, blocks: bytes) -> Iterator[int]:
-    """Numbers of the 1 MiB blocks of a file whose digest is not the sealed one; several workers read it."""
-    count = len(blocks) // DIGEST_BYTES
-    share = -(-count // knobs.workers()) or 1
-    parts = [list(range(start, min(start + share, count))) for start in range(0, count, share)]
-    for found in run(lambda numbers: _damaged(files, path, numbers, blocks), parts):
-        yield from found
-
-
-def _damaged(files: Files, path: str, numbers: list[int], blocks: bytes) -> list[int]:
-    size = files.size(path)
-    buffer = memoryview(bytearray(min(BLOCK, size)))
-    found = []
-    for number in numbers:
-        out = buffer[: min(BLOCK, size - number * BLOCK)]
-        files.read_into(path, number * BLOCK, out)
-        if block_digest(out) != blocks[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]:
-            found.append(number)
-    return found
 
 
 def write_seal(files: Files, seal: Seal) -> None:

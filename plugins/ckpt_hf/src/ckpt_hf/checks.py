@@ -4,13 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckpt_core import (
-    BudgetError,
     Checkpoint,
-    Depth,
     DType,
     Files,
     Finding,
-    FormatError,
     Severity,
     VerifyRequest,
     printable,
@@ -41,7 +38,6 @@ def check_model(files: Files, checkpoint: Checkpoint | None, request: VerifyRequ
         if not one.weights.errors:
             yield from _check_totals(one.weights)
         yield from _check_stale(one.selection.weights, one.weights)
-        yield from _check_zips(one.weights, request)
 
 
 def _check_totals(weights: Weights) -> Iterator[Finding]:
@@ -96,16 +92,3 @@ def _check_stale(chosen: WeightSet, weights: Weights) -> Iterator[Finding]:
                 f"{printable(path)}: a weight file that nothing names ({printable(why)}); left over from another save?"
             )
             yield Finding("HF009", Severity.WARNING, message, path, hint="remove it once you know what it is")
-
-
-def _check_zips(weights: Weights, request: VerifyRequest) -> Iterator[Finding]:
-    """What is checked of a torch file that stands alone: its zip's headers, and from the bytes depth its checksums."""
-    for shard in weights.shards:
-        if shard.torch is None:
-            continue
-        try:
-            shard.torch.settle()
-            if request.depth >= Depth.BYTES:
-                yield from shard.torch.check_bytes()
-        except (FormatError, BudgetError) as error:
-            yield Finding.of_error(error)

@@ -1,11 +1,12 @@
 """A model directory opened: its weights as one table, its config as plain state, every other file as an asset."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ckpt_core import (
     Asset,
+    Checksum,
     Component,
     Files,
     Finding,
@@ -40,6 +41,13 @@ class ModelCheckpoint(StoredCheckpoint):
     ) -> None:
         super().__init__(files, match, manifest, settle=self._settle_all)
         self.weights = weights
+        self.checksums = self._all_checksums
+
+    def _all_checksums(self) -> Iterator[Checksum]:
+        for one in self.weights:
+            for shard in one.weights.shards:
+                if shard.torch is not None:
+                    yield from shard.torch.checksums()
 
     def _settle_all(self) -> None:
         for one in self.weights:

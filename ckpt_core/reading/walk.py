@@ -1,0 +1,195 @@
+"""One walk over the bytes of files, shared by every check of them: digests, checksums and values in a single pass.
+
+Several workers read, each one contiguous run of blocks. Memory: one block a worker, whatever the size of the files.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ckpt_core.errors import CkptError
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.findings import Finding
+from ckpt_core.storage.digests import BLOCK
+from ckpt_core.storage.workers import run, stretches
+
+UNIT = 32 * BLOCK
+"""Bytes that are given to a worker together at least: contiguous reads are what a disk is fast at."""
+
+
+class Watch(Protocol):
+    """Something that wants to see a stretch of a file: all of it, in order, in pieces of any length.
+
+    Attributes:
+        path: The file.
+        start: The first byte it wants.
+        end: The byte after the last.
+    """
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+
+    def see(self, data: memoryview) -> None:
+        """The next piece; valid during the call only."""
+
+    def fail(self, error: CkptError) -> None:
+        """A read failed in the stretch: it will see no more."""
+
+
+class Checksum(Watch, Protocol):
+    """A watch that compares what it saw with a checksum that the file has."""
+
+    def findings(self) -> Iterable[Finding]:
+        """What is wrong, or cannot be told, once all was seen."""
+
+
+class Noted:
+    """A finding that needs no byte of the file, among those that do."""
+
+    def __init__(self, finding: Finding) -> None:
+        self._finding = finding
+        self.path, self.start, self.end = finding.path or "", 0, 0
+
+    def see(self, data: memoryview) -> None:
+        """Nothing is asked for."""
+
+    def fail(self, error: CkptError) -> None:
+        """Nothing is read."""
+
+    def findings(self) -> Iterable[Finding]:
+        return (self._finding,)
+
+
+OnBlock = Callable[[str, int, memoryview], None]
+"""Told of each whole block of 1 MiB: path, number, bytes. Several workers call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    path: str
+    start: int
+    end: int
+
+
+def walk(
+    files: Files, watches: Iterable[Watch], *, whole: Sequence[str] = (), on_block: OnBlock | None = None
+) -> list[CkptError]:
+    """Read what the watches want, and the files named in `whole` altogether, each byte once.
+
+    A watch is served by the worker in whose run it starts, also beyond the run's end.
+
+    Args:
+        files: The listing.
+        watches: What wants to see which bytes.
+        whole: Files of which `on_block` is to be told every block.
+        on_block: Told of the blocks of those files.
+
+    Returns:
+        The errors of reads that no watch was told of.
+    """
+    by_path: dict[str, list[Watch]] = {path: [] for path in whole}
+    for watch in watches:
+        if watch.end > watch.start:
+            by_path.setdefault(watch.path, []).append(watch)
+    for wanted in by_path.values():
+        wanted.sort(key=lambda watch: watch.start)
+    units = [unit for path, wanted in sorted(by_path.items()) for unit in _units(files, path, wanted, path in whole)]
+    told = on_block or _nothing
+    failed = run(
+        lambda share: _walk_share(files, share, by_path, frozenset(whole), told),
+        stretches(units, [unit.end - unit.start for unit in units]),
+    )
+    return [error for errors in failed for error in errors]
+
+
+def _nothing(path: str, number: int, data: memoryview) -> None:
+    pass
+
+
+def _units(files: Files, path: str, watches: Sequence[Watch], whole: bool) -> Iterable[_Unit]:
+    """The file, or what of it is watched, in units that begin at blocks."""
+    first = 0 if whole else watches[0].start // BLOCK * BLOCK
+    last = files.size(path) if whole else max(watch.end for watch in watches)
+    for start in range(first, last, UNIT):
+        yield _Unit(path, start, min(start + UNIT, last))
+
+
+def _walk_share(
+    files: Files, share: Sequence[_Unit], by_path: Mapping[str, Sequence[Watch]], whole: frozenset[str], told: OnBlock
+) -> list[CkptError]:
+    buffer = memoryview(bytearray(BLOCK))
+    errors: list[CkptError] = []
+    for path, start, end in _runs(share):
+        watches = by_path[path]
+        starts = [watch.start for watch in watches]
+        mine = watches[bisect_left(starts, start) : bisect_left(starts, end)]
+        walker = _Walker(files, path, buffer)
+        walker.walk(start, end, mine, told if path in whole else None)
+        errors += walker.errors
+    return errors
+
+
+def _runs(share: Sequence[_Unit]) -> Iterable[tuple[str, int, int]]:
+    """Units of one file that follow each other, as one run."""
+    open_run: tuple[str, int, int] | None = None
+    for unit in share:
+        if open_run is not None and (open_run[0], open_run[2]) == (unit.path, unit.start):
+            open_run = (unit.path, open_run[1], unit.end)
+            continue
+        if open_run is not None:
+            yield open_run
+        open_run = (unit.path, unit.start, unit.end)
+    if open_run is not None:
+        yield open_run
+
+
+class _Walker:
+    """One worker's walk over one run of a file."""
+
+    def __init__(self, files: Files, path: str, buffer: memoryview) -> None:
+        self._files, self._path, self._buffer = files, path, buffer
+        self.errors: list[CkptError] = []
+
+    def walk(self, start: int, end: int, watches: Sequence[Watch], told: OnBlock | None) -> None:
+        waiting = list(reversed(watches))
+        active: list[Watch] = []
+        position, size = start, self._files.size(self._path)
+        while active or waiting or (told is not None and position < end):
+            if not active and told is None:
+                position = max(position, waiting[-1].start // BLOCK * BLOCK)
+            stop = min(position + BLOCK, size) if position < size else position + BLOCK
+            while waiting and waiting[-1].start < stop:
+                active.append(waiting.pop())
+            data = self._read(position, stop, active)
+            if data is not None:
+                if told is not None and position < end:
+                    told(self._path, position // BLOCK, data)
+                _show(active, position, data)
+            else:
+                active = []
+            active = [watch for watch in active if watch.end > stop]
+            position += BLOCK
+
+    def _read(self, start: int, stop: int, active: Sequence[Watch]) -> memoryview | None:
+        data = self._buffer[: stop - start]
+        try:
+            self._files.read_into(self._path, start, data)
+        except CkptError as error:
+            for watch in active:
+                watch.fail(error)
+            self.errors += [] if active else [error]
+            return None
+        return data
+
+
+def _show(active: Sequence[Watch], position: int, data: memoryview) -> None:
+    end = position + len(data)
+    for watch in active:
+        part = data[max(watch.start - position, 0) : min(watch.end, end) - position]
+        if len(part):
+            watch.see(part)
