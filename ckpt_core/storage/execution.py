@@ -174,7 +174,7 @@ def _write_tensor(job: Job, checkpoint: Checkpoint, descriptors: Mapping[str, in
     if max(origin.nbytes, entry.nbytes) <= BLOCK:
         return _write_small(job, checkpoint, descriptors, origin, entry)
     source = TensorDigest(origin.dtype, origin.shape)
-    target = source if origin.dtype is entry.dtype else TensorDigest(entry.dtype, entry.shape)
+    target = source if _is_copy(origin, entry) else TensorDigest(entry.dtype, entry.shape)
     at, crcs = 0, [0] * len(job.places)
     for read, written in checkpoint.stream(component, name):
         ranks.check()
@@ -200,8 +200,13 @@ def _write_small(
     crcs = [0] * len(job.places)
     _put(job, memoryview(written), 0, crcs, descriptors)
     source = of_small_tensor(origin.dtype, origin.shape, read)
-    target = source if origin.dtype is entry.dtype else of_small_tensor(entry.dtype, entry.shape, written)
+    target = source if _is_copy(origin, entry) else of_small_tensor(entry.dtype, entry.shape, written)
     return Written(source, target, tuple(crcs))
+
+
+def _is_copy(origin: TensorEntry, entry: TensorEntry) -> bool:
+    """Whether what is written is what was read: neither cast nor rearranged, which changes the shape."""
+    return origin.dtype is entry.dtype and origin.shape == entry.shape
 
 
 def _put(job: Job, data: memoryview, at: int, crcs: list[int], descriptors: Mapping[str, int]) -> None:
