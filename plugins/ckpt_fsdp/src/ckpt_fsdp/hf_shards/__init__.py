@@ -1,0 +1,4 @@
+"""The layout that DCP writes as safetensors: a file of boxes a rank, which no index describes.
+
+Source: torch `torch/distributed/checkpoint/hf_storage.py`, `_hf_utils.py`, `filesystem.py` (_write_files_from_queue).
+"""

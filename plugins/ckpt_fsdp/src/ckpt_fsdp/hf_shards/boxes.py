@@ -1,0 +1,146 @@
+"""The boxes of every tensor, out of the headers of all shards: their sizes are shapes, their offsets are metadata."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from ckpt_core import (
+    ByteRange,
+    Chunk,
+    CorruptError,
+    DType,
+    Files,
+    Finding,
+    FormatError,
+    Outline,
+    TensorEntry,
+    TensorTable,
+    printable,
+)
+from ckpt_core.codecs.safetensors_files import SafetensorsFile, read_safetensors
+from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
+from ckpt_fsdp.hf_shards.detection import SHARDING
+from ckpt_fsdp.hf_shards.names import ShardName
+
+_LARGEST = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBox:
+    """A box of a tensor in a shard: where it starts and its size, in elements; its bytes; its rank, from 1."""
+
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+    path: str
+    offset: int
+    rank: int
+
+
+@dataclass(slots=True)
+class Sharded:
+    """A tensor as its boxes have it. `shape` reaches as far as they do, or as something else proves that it does."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+    boxes: list[StoredBox]
+
+
+@dataclass(slots=True)
+class Shards:
+    """What the headers say.
+
+    Attributes:
+        names: Every shard that is there.
+        tensors: By name, in the order of the first shard that has them.
+        metadata: What the headers say besides.
+        errors: Shards that could not be read, or contradict another.
+    """
+
+    names: Sequence[ShardName]
+    tensors: dict[str, Sharded] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    errors: list[FormatError] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def table(self) -> TensorTable:
+        """The tensors, each an entry of its boxes when it is asked for."""
+        return TensorTable(self.tensors, entry=_entry, outline=_outline)
+
+
+def read_shards(files: Files, names: Sequence[ShardName]) -> Shards:
+    """Read the header of every shard; what is wrong with one is in `errors`.
+
+    Raises:
+        UnreachableError: A file could not be read at all.
+    """
+    found = Shards(names)
+    for name in names:
+        try:
+            file = read_safetensors(files, name.path)
+            _add(found, name, file, _saved_offsets(file))
+        except FormatError as error:
+            found.errors.append(error)
+    return found
+
+
+def _saved_offsets(file: SafetensorsFile) -> Mapping[str, tuple[int, ...]]:
+    """Where each tensor of a shard starts in its whole."""
+    try:
+        content = parse_object(file.metadata.get(SHARDING, "").encode())
+    except DuplicateKeyError as error:
+        raise _corrupt("DC050", file.path, f"{SHARDING} has {printable(error.key)!r} twice") from None
+    except NotAnObjectError as error:
+        raise _corrupt("DC050", file.path, f"{SHARDING} in the header is {error}") from None
+    return {name: _offsets(file, name, outline, content.get(name)) for name, outline in file.tensors.outlines()}
+
+
+def _offsets(file: SafetensorsFile, name: str, outline: Outline, info: object) -> tuple[int, ...]:
+    saved = info.get("saved_offsets") if isinstance(info, dict) else None
+    if type(saved) is not list or not all(type(offset) is int and 0 <= offset < _LARGEST for offset in saved):
+        raise _corrupt("DC050", file.path, f"tensor {printable(name)}: no saved_offsets in the header", name)
+    if len(saved) != len(outline.shape):
+        text = f"tensor {printable(name)}: {len(saved)} saved_offsets for {len(outline.shape)} dimensions"
+        raise _corrupt("DC050", file.path, text, name)
+    return tuple(saved)
+
+
+def _add(found: Shards, shard: ShardName, file: SafetensorsFile, offsets: Mapping[str, tuple[int, ...]]) -> None:
+    for key, value in file.metadata.items():
+        if key != SHARDING:
+            found.metadata.setdefault(key, value)
+    for name, outline in file.tensors.outlines():
+        assert outline.path is not None
+        box = StoredBox(offsets[name], outline.shape, outline.path, outline.offset, shard.rank)
+        reach = tuple(start + size for start, size in zip(box.offsets, box.sizes, strict=True))
+        known = found.tensors.get(name)
+        if known is None:
+            found.tensors[name] = Sharded(outline.dtype, reach, [box])
+            continue
+        if known.dtype is not outline.dtype or len(known.shape) != len(reach):
+            was = f"{known.dtype.code} of {len(known.shape)} dimensions"
+            text = f"{outline.dtype.code} of {len(reach)} dimensions, in {printable(known.boxes[0].path)} {was}"
+            raise _corrupt("DC051", shard.path, f"tensor {printable(name)}: is {text}", name)
+        known.shape = tuple(map(max, known.shape, reach))
+        known.boxes.append(box)
+
+
+def _entry(row: Sharded) -> TensorEntry:
+    return TensorEntry(row.dtype, row.shape, tuple(_chunks(row)))
+
+
+def _chunks(row: Sharded) -> Iterable[Chunk]:
+    for box in row.boxes:
+        if prod(box.sizes) or 0 in row.shape:
+            stored = ByteRange(box.path, box.offset, row.dtype.nbytes(prod(box.sizes)))
+            yield Chunk(box.offsets, box.sizes, stored, owner=box.rank - 1)
+
+
+def _outline(row: Sharded) -> Outline:
+    box = row.boxes[0]
+    if len(row.boxes) == 1 and box.sizes == row.shape:
+        return Outline(row.dtype, row.shape, box.path, box.offset)
+    return Outline(row.dtype, row.shape, None, 0)
+
+
+def _corrupt(code: str, path: str, reason: str, tensor: str | None = None) -> CorruptError:
+    return CorruptError(f"{printable(path)}: {reason}", code=code, path=path, tensor=tensor)

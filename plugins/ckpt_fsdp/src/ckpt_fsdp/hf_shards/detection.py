@@ -1,0 +1,45 @@
+"""Which directories of a listing hold shards of DCP's safetensors layout, told from names and the first header."""
+
+from collections.abc import Iterator
+
+from ckpt_core import Confidence, Files, FormatMatch, Kind
+from ckpt_core.codecs.steps import step_of_name
+from ckpt_fsdp.hf_shards.names import FOLDER, INDEX, ShardName, is_whole, parse
+
+SHARDING = "DCP_SHARDING_INFO"
+"""Key of `__metadata__` under which each shard has where its boxes start."""
+
+
+def find(files: Files) -> Iterator[FormatMatch]:
+    """A match for each directory with shards, or for the one above their `sharded/` where nothing was joined there."""
+    if files.location.kind is Kind.FILE:
+        return
+    joined = {path.rpartition("/")[0] for path in files.entries if is_whole(path) or _name(path) == INDEX}
+    for folder, shards in sorted(_by_folder(files).items()):
+        parent, _, last = folder.rpartition("/")
+        root = parent if last == FOLDER and parent not in joined else folder
+        yield _match(files, root, folder, shards)
+
+
+def _by_folder(files: Files) -> dict[str, list[ShardName]]:
+    found: dict[str, list[ShardName]] = {}
+    for path in files.entries:
+        name = parse(path) if _name(path).startswith("shard-") else None
+        if name is not None:
+            found.setdefault(path.rpartition("/")[0], []).append(name)
+    return found
+
+
+def _match(files: Files, root: str, folder: str, shards: list[ShardName]) -> FormatMatch:
+    marked = SHARDING.encode() in files.head(shards[0].path)
+    ranks = len({shard.rank for shard in shards})
+    seen = f"{len(shards)} shards of {ranks} ranks" + (f" in {FOLDER}/" if root != folder else "")
+    evidence = f"{seen}, {SHARDING} in the header" if marked else seen
+    named = root.removesuffix(FOLDER).rstrip("/") if root else files.location.name
+    step = step_of_name(named) if named else None
+    confidence = Confidence.CERTAIN if marked else Confidence.LIKELY
+    return FormatMatch("dcp-safetensors", confidence, evidence, root, step)
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
