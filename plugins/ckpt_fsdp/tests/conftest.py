@@ -1,6 +1,8 @@
 """Checkpoints that the tools themselves write: each made once a run by a script of makers/, for all workers."""
 
 import fcntl
+import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -53,3 +55,33 @@ def copy_of(tmp_path):
         return Path(shutil.copytree(folder, tmp_path / name))
 
     return copy
+
+
+@pytest.fixture
+def torchrun():
+    """`torchrun(script, ranks, *arguments)`: run a script of makers/ on something that a test has made."""
+    return run_ranks
+
+
+@pytest.fixture(scope="session")
+def tiny_bagel():
+    """The module makers/tiny_bagel.py, which the scripts beside it import too."""
+    spec = importlib.util.spec_from_file_location("tiny_bagel", MAKERS / "tiny_bagel.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def base_model(tiny_bagel, tmp_path):
+    """A tiny base model as BAGEL publishes its own, and the digests of its files, which no test may change."""
+    folder = tiny_bagel.publish(tmp_path / "base")
+    before = digests(folder)
+    yield folder
+    assert digests(folder) == before
+
+
+def digests(folder):
+    """sha256 of every file below a folder, by its path."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
