@@ -61,11 +61,18 @@ def components_of(root: State, tensors: TensorTable) -> tuple[Component, ...]:
         root: The object as plain state; its tensor leaves name rows of `tensors`.
         tensors: Every tensor, under its dotted path from the root.
     """
+    return tuple(component for _, component in keyed_components(root, tensors))
+
+
+def keyed_components(root: State, tensors: TensorTable) -> list[tuple[tuple[str, ...], Component]]:
+    """As `components_of`, each with the keys that lead to it from the root; none where it is at the root itself."""
     if not isinstance(root, dict) or _is_state_dict(root):
-        return (_component("model", "", tensors, root, ""),)
+        return [((), _component("model", "", tensors, root, ""))]
     if root.keys() == _OPTIMIZER_KEYS:
-        return (_component("optimizer", "", tensors, root, ""),)
-    return in_order(_from_keys(tensors, root))
+        return [((), _component("optimizer", "", tensors, root, ""))]
+    found = _from_keys(tensors, root)
+    keys = {component.label: path for path, component in found}
+    return [(keys[component.label], component) for component in in_order([component for _, component in found])]
 
 
 def _is_state_dict(root: Mapping[Any, State]) -> bool:
@@ -77,8 +84,8 @@ def _is_state_dict(root: Mapping[Any, State]) -> bool:
     )
 
 
-def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[Component]:
-    found: list[Component] = []
+def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[tuple[tuple[str, ...], Component]]:
+    found: list[tuple[tuple[str, ...], Component]] = []
     rest: dict[Any, State] = {}
     taken: set[str] = set()
     for key, value in root.items():
@@ -91,15 +98,15 @@ def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[Component]:
         taken.add(kind)
         inner = _inner(value) if kind in ("model", "ema") else None
         if inner is None:
-            found.append(_component(kind, name, tensors, value, str(key)))
+            found.append(((str(key),), _component(kind, name, tensors, value, str(key))))
             continue
         assert isinstance(value, dict)
-        found.append(_component(kind, name, tensors, value[inner], f"{key}.{inner}"))
+        found.append(((str(key), inner), _component(kind, name, tensors, value[inner], f"{key}.{inner}")))
         beside = {k: v for k, v in value.items() if k != inner}
         if beside:
-            found.append(_component("config", str(key), tensors, beside, str(key)))
+            found.append(((str(key),), _component("config", str(key), tensors, beside, str(key))))
     if rest:
-        found.append(_component("progress", "rest" if "progress" in taken else "", tensors, rest, ""))
+        found.append(((), _component("progress", "rest" if "progress" in taken else "", tensors, rest, "")))
     return found
 
 

@@ -6,6 +6,7 @@ tensors: torch's safe reader knows no numpy.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 from ckpt_core.codecs.pickle_writer import StoredTensor, write_pickle
@@ -13,7 +14,7 @@ from ckpt_core.codecs.zip_writer import Record, plan_zip
 from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.plans import FilePlan, Literal, TensorBytes
+from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, Section, TensorBytes
 from ckpt_core.schema.state import Array, Opaque, State, TensorRef
 from ckpt_core.schema.tensors import Outline, row_major_strides
 from ckpt_core.schema.text import printable
@@ -66,14 +67,33 @@ def plan_torch(
     trees: dict[Any, State] = {component.label: storages.tree_of(component) for component in components}
     flat = len(components) == 1 and components[0].state is None
     root: State = arrange(trees) if arrange is not None else trees[components[0].label] if flat else trees
-    pickle = write_pickle(root, tensor=lambda ref: storages.stored[ref.name])
-    records = [
-        Record(f"{_ROOT}/data.pkl", Literal(pickle)),
-        Record(f"{_ROOT}/byteorder", Literal(b"little")),
-        *(Record(f"{_ROOT}/data/{key}", content) for key, content in storages.contents.items()),
-        Record(f"{_ROOT}/version", Literal(b"3\n")),
-    ]
-    return FilePlan(path, plan_zip(records), checksums=True)
+    return FilePlan(path, storages.archive(root), checksums=True)
+
+
+def plan_object(value: State, component: Component) -> tuple[Section, ...]:
+    """A torch file that holds a part of a component's plain state, and the tensors in it.
+
+    Raises:
+        UnsupportedFormatError: As for `plan_torch`.
+    """
+    storages = _Storages()
+    sections = storages.archive(storages.tree(value, component))
+    known = [s.make({}) if isinstance(s, LateBytes) else s.data for s in sections if isinstance(s, LateBytes | Literal)]
+    return (Literal(b"".join(known)),) if len(known) == len(sections) else sections
+
+
+def stored_tensor(shown: str, dtype: DType, shape: tuple[int, ...], key: str) -> StoredTensor:
+    """What a pickle of torch says of a row-major tensor whose elements are the record `key`.
+
+    Raises:
+        UnsupportedFormatError: Torch has no such element type; `shown` is the tensor's name.
+    """
+    numel = prod(shape)
+    if dtype in _STORAGE_CLASS:
+        return StoredTensor(_STORAGE_CLASS[dtype], "", key, numel, shape, row_major_strides(shape))
+    if dtype in _DTYPE_NAME:
+        return StoredTensor("", _DTYPE_NAME[dtype], key, dtype.nbytes(numel), shape, row_major_strides(shape))
+    raise UnsupportedFormatError(f"{shown}: torch has no type {dtype.code}")
 
 
 class _Storages:
@@ -96,6 +116,22 @@ class _Storages:
             )
         return self._keyed(component.state, keys)
 
+    def tree(self, value: State, component: Component) -> State:
+        """A part of the component's state, its tensors under keys that are unique in the file."""
+        keys = {name: self._add(component, name, component.tensors.outline(name)) for name in _ref_names(value)}
+        return self._keyed(value, keys)
+
+    def archive(self, root: State) -> tuple[Section, ...]:
+        """The file whose saved object this is."""
+        pickle = write_pickle(root, tensor=lambda ref: self.stored[ref.name])
+        records = [
+            Record(f"{_ROOT}/data.pkl", Literal(pickle)),
+            Record(f"{_ROOT}/byteorder", Literal(b"little")),
+            *(Record(f"{_ROOT}/data/{key}", content) for key, content in self.contents.items()),
+            Record(f"{_ROOT}/version", Literal(b"3\n")),
+        ]
+        return plan_zip(records)
+
     def _add(self, component: Component, name: str, outline: Outline) -> str:
         key = f"{component.label}/{name}"
         twin = f"{component.label}/{outline.alias_of}" if outline.alias_of is not None else ""
@@ -109,18 +145,9 @@ class _Storages:
     def _store(
         self, key: str, shown: str, dtype: DType, shape: tuple[int, ...], content: Literal | TensorBytes
     ) -> None:
-        if dtype not in _STORAGE_CLASS and dtype not in _DTYPE_NAME:
-            raise UnsupportedFormatError(f"{shown}: torch has no type {dtype.code}")
         number = str(len(self.contents))
+        self.stored[key] = stored_tensor(shown, dtype, shape, number)
         self.contents[number] = content
-        self.stored[key] = StoredTensor(
-            storage_class=_STORAGE_CLASS.get(dtype, ""),
-            dtype=_DTYPE_NAME.get(dtype, ""),
-            key=number,
-            numel=content.length // dtype.itemsize if dtype in _STORAGE_CLASS else content.length,
-            shape=shape,
-            strides=row_major_strides(shape),
-        )
 
     def _keyed(self, state: State, keys: dict[str, str]) -> State:
         match state:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core import Format, Kind, hookimpl
+from ckpt_core import Format, FormatOption, Kind, hookimpl
 
 if TYPE_CHECKING:
     from ckpt_core import (
@@ -21,14 +21,44 @@ if TYPE_CHECKING:
 
 _LAYOUTS: dict[str, str] = {
     "dcp": "ckpt_fsdp.dcp",
+    "dcp-safetensors": "ckpt_fsdp.hf_shards.layout",
+    "deepspeed": "ckpt_fsdp.deepspeed.layout",
+    "fsdp": "ckpt_fsdp.accelerate.layout",
+    "fsdp-ranks": "ckpt_fsdp.ranks",
+    "lightning-fsdp": "ckpt_fsdp.lightning.layout",
 }
 """The module of each format: `find(files)`, `read(files, match, request)`, `check(files, checkpoint, request)`, and
 `write(checkpoint, target)` where the format can be written."""
 
+_WORLD_SIZE = "how many ranks wrote the shards: no file says it, and it proves that none is missing at the end"
+
 
 @hookimpl
 def formats() -> tuple[Format, ...]:
-    return (Format("dcp", "a directory that torch.distributed.checkpoint wrote: .metadata and .distcp files"),)
+    return (
+        Format(
+            "dcp",
+            "a directory that torch.distributed.checkpoint wrote: .metadata and .distcp files",
+            options=(
+                FormatOption("ranks", "over the files of how many ranks tensors are spread (1)", int, reads=False),
+                FormatOption("flat", "keys of a model without `model.` before them", bool, reads=False),
+            ),
+            writes=Kind.DIRECTORY,
+        ),
+        Format(
+            "dcp-safetensors",
+            "shards that DCP's HuggingFaceStorageWriter wrote: shard-00001-model-00001-of-00001.safetensors, …",
+            options=(FormatOption("world_size", _WORLD_SIZE, int, writes=False),),
+        ),
+        Format("deepspeed", "a DeepSpeed checkpoint: a tag directory of ZeRO stage 0 to 3, or a universal one"),
+        Format(
+            "fsdp",
+            "what Accelerate saves under FSDP: pytorch_model_fsdp_0/, optimizer_0/, and files beside",
+            base="accelerate",
+        ),
+        Format("fsdp-ranks", "a torch file a rank with DTensors, as verl writes: model_world_size_4_rank_0.pt, …"),
+        Format("lightning-fsdp", "a directory that Lightning's sharding strategies wrote: DCP and meta.pt", base="dcp"),
+    )
 
 
 @hookimpl

@@ -4,7 +4,17 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ckpt_core import Checkpoint, Files, Finding, FormatMatch, LoadRequest, StoredCheckpoint, VerifyRequest
+    from ckpt_core import (
+        Checkpoint,
+        Files,
+        Finding,
+        FormatMatch,
+        LoadRequest,
+        Manifest,
+        StoredCheckpoint,
+        Target,
+        VerifyRequest,
+    )
 
 
 def find(files: "Files") -> "Iterable[FormatMatch]":
@@ -26,3 +36,10 @@ def check(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyReque
     from ckpt_fsdp.dcp.checks import check_checkpoint
 
     return check_checkpoint(files, checkpoint, request)
+
+
+def write(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
+    """Write a checkpoint as such a directory."""
+    from ckpt_fsdp.dcp.writing import write_checkpoint
+
+    return write_checkpoint(checkpoint, target)

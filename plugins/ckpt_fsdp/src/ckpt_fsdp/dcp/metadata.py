@@ -62,6 +62,8 @@ class DcpMetadata:
         planner_data: The path of keys and indexes of each flat key; None where a planner kept none.
         facts: Version and save id, where they are there.
         files: Relative paths of the files that it names.
+        numbered: Ways to dicts whose keys were numbers before torch's flattening; only our own writer notes them.
+        empty: Ways to empty dicts, which torch's flattening drops; only our own writer notes them.
     """
 
     path: str
@@ -70,6 +72,8 @@ class DcpMetadata:
     planner_data: Mapping[str, tuple[str | int, ...]] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    numbered: tuple[tuple[str | int, ...], ...] = ()
+    empty: tuple[tuple[str | int, ...], ...] = ()
 
 
 def parse_metadata(data: bytes, *, path: str) -> DcpMetadata:
@@ -130,6 +134,8 @@ class _Reader:
             else:
                 found.tensors[name] = self._tensor(described, rows.get(name))
         found.planner_data = self._planner_data(fields.get("planner_data"))
+        notes = self._dict(fields.get("ckpt") or {})
+        found.numbered, found.empty = (self._ways(notes.get(name)) for name in ("numbered", "empty"))
         self._check_paths()
         found.files = tuple(self._table.files)
         return found
@@ -232,11 +238,13 @@ class _Reader:
         if type(data) is not dict or not data:
             return None
         for key, path in data.items():
-            if type(key) is not str or type(path) is not tuple or not path:
-                return None
-            if not all(type(part) is str or (type(part) is int and 0 <= part < _LARGEST) for part in path):
+            if type(key) is not str or not _is_way(path):
                 return None
         return data
+
+    @staticmethod
+    def _ways(data: Any) -> tuple[tuple[str | int, ...], ...]:
+        return tuple(path for path in data if _is_way(path)) if type(data) is list else ()
 
     def _check_paths(self) -> None:
         for path in self._table.files:
@@ -279,6 +287,13 @@ def leads_away(path: str) -> bool:
     parts = path.split("/")
     odd = "\\" in path or "\0" in path or "://" in path or path[1:2] == ":"
     return odd or not path or "" in parts or ".." in parts or "." in parts
+
+
+def _is_way(path: Any) -> bool:
+    """Whether it is keys and indexes that lead to a leaf."""
+    if type(path) is not tuple or not path:
+        return False
+    return all(type(part) is str or (type(part) is int and 0 <= part < _LARGEST) for part in path)
 
 
 def _is_sizes(value: Any) -> bool:

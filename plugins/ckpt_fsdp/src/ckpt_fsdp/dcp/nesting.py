@@ -37,13 +37,45 @@ def paths_of(names: Iterable[str], planner_data: Mapping[str, Path] | None) -> t
     return paths, wrapper
 
 
-def nest(leaves: Mapping[str, State], paths: Mapping[str, Path]) -> State:
-    """The tree of leaves. Where two ways cross (a leaf on the way to another), the later leaf keeps its flat key."""
+def nest(
+    leaves: Mapping[str, State],
+    paths: Mapping[str, Path],
+    *,
+    numbered: Iterable[Path] = (),
+    empty: Iterable[Path] = (),
+) -> State:
+    """The tree of leaves. Where two ways cross (a leaf on the way to another), the later leaf keeps its flat key.
+
+    Args:
+        leaves: By flat key.
+        paths: The way to each.
+        numbered: Ways to the dicts whose keys are numbers.
+        empty: Ways to dicts that are empty.
+    """
     root = _Node(False)
     for name, value in leaves.items():
         if not _put(root, paths[name], value):
             root[name] = value
+    for path in empty:
+        _put(root, path, {})
+    for path in sorted(numbered, key=len, reverse=True):
+        _number(root, path)
     return _settled(root)
+
+
+def _number(root: _Node, path: Path) -> None:
+    """Make numbers of the keys of the dict at the end of a way, where all of them are spelled as numbers."""
+    node: Any = root
+    for part in path:
+        node = node.get(part) if type(node) is _Node else None
+    if type(node) is _Node and not node.listed and all(_is_number(key) for key in node):
+        content = [(int(key), value) for key, value in node.items()]
+        node.clear()
+        node.update(content)
+
+
+def _is_number(key: str) -> bool:
+    return key.removeprefix("-").isdecimal() and str(int(key)) == key
 
 
 def _put(root: _Node, path: Path, value: State) -> bool:

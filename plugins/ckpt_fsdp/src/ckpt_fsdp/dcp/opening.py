@@ -22,7 +22,7 @@ from ckpt_core import (
     knobs,
     printable,
 )
-from ckpt_core.codecs.torch_components import components_of
+from ckpt_core.codecs.torch_components import keyed_components
 from ckpt_core.codecs.torch_items import settler
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX, Found, survey
 from ckpt_fsdp.dcp.items import Items, read_items, with_names
@@ -30,6 +30,9 @@ from ckpt_fsdp.dcp.joining import Joined, join
 from ckpt_fsdp.dcp.metadata import DcpMetadata, StoredItem, parse_metadata
 from ckpt_fsdp.dcp.nesting import nest, paths_of
 from ckpt_fsdp.dcp.tables import DcpTable
+
+KEYS = "dcp_keys"
+"""In a manifest's provenance: the keys that lead to each component, by label."""
 
 _ROOM = 4
 """A `.metadata` may be so many times as large as another pickle: nearly all of it is read without making objects."""
@@ -48,6 +51,7 @@ class Opened:
         metadata: What the metadata says of itself: `dcp_version`, `save_id`.
         root: Its directory in the listing; "" is the listing itself.
         files: The `.distcp` files that it names, relative to the listing.
+        keys: What leads to each component in the saved object, by label, where that is not the label alone.
     """
 
     components: tuple[Component, ...]
@@ -55,6 +59,7 @@ class Opened:
     metadata: Mapping[str, Any]
     root: str
     files: tuple[str, ...]
+    keys: Mapping[str, tuple[str, ...]]
 
 
 class DcpCheckpoint(StoredCheckpoint):
@@ -72,6 +77,7 @@ def open_checkpoint(files: Files, match: FormatMatch, request: LoadRequest) -> D
         opened.components,
         assets=tuple(Asset(path, entry.size) for path, entry in files.entries.items() if _is_asset(path)),
         metadata=opened.metadata,
+        provenance={KEYS: dict(opened.keys)} if opened.keys else {},
         findings=opened.findings,
     )
     return DcpCheckpoint(files, match, manifest, opened)
@@ -93,7 +99,8 @@ def open_at(files: Files, root: str) -> Opened:
     items = read_items(files, stored)
     findings = (*_left_out(found), *items.findings, *_nowhere(whole), *_differing(files, prefix, joined, stored))
     named = tuple(prefix + path for path in whole.files)
-    return Opened(_components(root, whole, items), findings, whole.facts, root, named)
+    components, keys = _components(root, whole, items)
+    return Opened(components, findings, whole.facts, root, named, keys)
 
 
 def _metadata_files(files: Files, root: str, found: Found) -> list[str]:
@@ -122,7 +129,10 @@ def _parsed(files: Files, path: str) -> DcpMetadata:
     return parse_metadata(files.read(path), path=path)
 
 
-def _components(root: str, whole: DcpMetadata, items: Items) -> tuple[Component, ...]:
+def _components(
+    root: str, whole: DcpMetadata, items: Items
+) -> tuple[tuple[Component, ...], dict[str, tuple[str, ...]]]:
+    """The components, and what leads to each that does not stand under its label."""
     table = DcpTable(root).of(whole.tensors, items.tensors)
     leaves: dict[str, State] = {name: TensorRef(name) for name in whole.tensors}
     leaves.update(items.values)
@@ -131,7 +141,11 @@ def _components(root: str, whole: DcpMetadata, items: Items) -> tuple[Component,
         names = {name: name.removeprefix(wrapper) for name in table}
         table = table.renamed(names)
         leaves = {name: with_names(value, names) for name, value in leaves.items()}
-    return components_of(nest(leaves, paths), table)
+    tree = nest(leaves, paths, numbered=whole.numbered, empty=whole.empty)
+    above = tuple(wrapper.split(".")[:-1])
+    found = [((*above, *keys), component) for keys, component in keyed_components(tree, table)]
+    apart = {component.label: keys for keys, component in found if keys != (component.label,)}
+    return tuple(component for _, component in found), apart
 
 
 def _left_out(found: Found) -> Iterator[Finding]:

@@ -84,13 +84,11 @@ class Shapes:
     """Sizes as the stream spells them, each decoded once, with the number of values that it memoizes."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[tuple[int, ...], int]] = {}
+        self.known: dict[bytes, tuple[tuple[int, ...], int]] = {}
 
     def __call__(self, spelled: bytes) -> tuple[tuple[int, ...], int]:
-        found = self._known.get(spelled)
-        if found is None:
-            numbers = tuple(integer(number) for number in _INTEGERS.findall(spelled))
-            found = self._known[spelled] = (numbers, 3 if numbers else 2)
+        numbers = tuple(integer(number) for number in _INTEGERS.findall(spelled))
+        found = self.known[spelled] = (numbers, 3 if numbers else 2)
         return found
 
 
@@ -113,11 +111,12 @@ class BoxHook:
             return at
         match = self._pattern.of(indexes, _box_pattern)
         start = position = at - len(_get(indexes[2]))
-        boxes, memoized, shapes = Boxes(), 0, self._shapes
+        boxes, memoized, known = Boxes(), 0, self._shapes.known
         add = boxes.flat.append
         while (found := match(machine.data, position)) is not None:
-            offsets, first = shapes(found[1])
-            sizes, second = shapes(found[2])
+            spelled, other = found.groups()
+            offsets, first = known.get(spelled) or self._shapes(spelled)
+            sizes, second = known.get(other) or self._shapes(other)
             add(offsets)
             add(sizes)
             memoized += 2 + first + second
@@ -139,48 +138,68 @@ class StorageHook:
         self._pattern = _Pattern()
         self._known: dict[bytes, str] = {}
         self._recent: dict[int, str] = {}
+        self._files: dict[bytes, int] = {}
 
     def __call__(self, machine: Machine, at: int) -> int:
         indexes = _indexes(machine, ("fqn", "index", "offset", "relative_path", "length"), self._names)
         if indexes is None:
             return at
         match = self._pattern.of(indexes, _storage_pattern)
-        first = len(self._table)
-        start = position = at - len(_get(indexes[5]))
-        memoized = 0
-        while (found := match(machine.data, position)) is not None:
-            added = self._row(machine, found, machine.count + memoized)
-            if added is None:
-                break
-            memoized += added
-            position = found.end()
+        first, start = len(self._table), at - len(_get(indexes[5]))
+        if len(self._recent) > _MOST_RECENT:
+            self._recent = {}
+        position, memoized = self._rows(machine, match, start)
         if position == start:
             return at
         machine.stack[-1:] = [Rows(first, len(self._table)), None]
         machine.swallowed(start, position, memoized)
         return position
 
-    def _row(self, machine: Machine, found: "re.Match[bytes]", count: int) -> int | None:
-        """Add a row; the number of values it memoizes, or None where it refers to something that is not at hand."""
-        got, length, spelled, dims, path, offset, size = found.groups()
-        place, memoized = (None, 0) if dims is None else self._shapes(dims)
-        memoized += 4
-        if got is None:
-            if len(spelled) != length[0]:
-                return None
-            name: Any = self._known.get(spelled) or self._known.setdefault(spelled, spelled.decode())
-            memoized += 1
-            if len(self._recent) >= _MOST_RECENT:
-                self._recent.clear()
-            self._recent[count + 2] = name
-        else:
-            at = int.from_bytes(got[1:], "little")
-            name = machine.memo.get(at) or self._recent.get(at)
-        file = machine.memo.get(int.from_bytes(path[1:], "little"))
-        if type(name) is not str or type(file) is not str:
+    def _rows(self, machine: Machine, match: Any, position: int) -> tuple[int, int]:
+        """Add rows as far as they match; where that ends, and how many values they memoize.
+
+        A million rows come through here, so nothing is called that need not be.
+        """
+        data, count, start, number_of = machine.data, machine.count, machine.count, int.from_bytes
+        known, recent, files, shapes, table = self._known, self._recent, self._files, self._shapes.known, self._table
+        while (found := match(data, position)) is not None:
+            got, spelled, dims, path, offset, length = found.groups()
+            file = files.get(path)
+            shape = (None, 0) if dims is None else shapes.get(dims) or self._shapes(dims)
+            name = known.get(spelled) if got is None else self._referred(machine, got)
+            if file is None or name is None:
+                file, name = self._file(machine, path), name or self._new_name(spelled)
+                if file is None or name is None:
+                    break
+            table.names.append(name)
+            table.places.append(shape[0])
+            table.paths.append(file)
+            table.offsets.append(number_of(offset[1:] if offset[0] != 0x8A else offset[2:], "little"))
+            table.lengths.append(number_of(length[1:] if length[0] != 0x8A else length[2:], "little"))
+            if got is None:
+                recent[count + 2] = name
+                count += 1
+            count += 4 + shape[1]
+            position = found.end()
+        return position, count - start
+
+    def _file(self, machine: Machine, path: bytes) -> int | None:
+        """The number of the file that a GET refers to; None where that is not at hand."""
+        text = machine.memo.get(int.from_bytes(path[1:], "little"))
+        if type(text) is not str:
             return None
-        self._table.add(name, place, file, integer(offset), integer(size))
-        return memoized
+        return self._files.setdefault(path, self._table.number(text))
+
+    def _referred(self, machine: Machine, got: bytes) -> str | None:
+        at = int.from_bytes(got[1:], "little")
+        name = machine.memo.get(at) or self._recent.get(at)
+        return name if type(name) is str else None
+
+    def _new_name(self, spelled: bytes | None) -> str | None:
+        """The text of a string, which its first byte has the length of; None where it is another's."""
+        if spelled is None or spelled[0] != len(spelled) - 1:
+            return None
+        return self._known.setdefault(spelled, spelled[1:].decode("ascii"))
 
 
 class _Pattern:
@@ -216,7 +235,7 @@ def _storage_pattern(
     fqn: bytes, index: bytes, offset: bytes, path: bytes, length: bytes, key: bytes, info: bytes, size: bytes
 ) -> bytes:
     place = rb"(?:" + offset + size + _DIMENSIONS + rb"\x85\x94R\x94)?"
-    name = fqn + rb"(?:" + _GET + rb"|\x8c(.)([\x00-\x7f]*)\x94)"
+    name = fqn + rb"(?:" + _GET + rb"|\x8c(.[\x00-\x7f]*)\x94)"
     head = key + _OBJECT + name + index + rb"(?:N|" + _INTEGER + rb")" + place + b"ub"
     where = path + _GET + offset + rb"(" + _INTEGER + rb")" + length + rb"(" + _INTEGER + rb")"
     return head + info + _OBJECT + where + b"ub"

@@ -1,0 +1,176 @@
+"""Objects of classes that are named and never imported, written as CPython's own pickler writes them (protocol 4).
+
+For files that another library unpickles into its own classes. Equal texts and names are written once, and referred to
+where they come again, as the pickler does with one object; so is a `Called` that says so.
+
+Source: CPython, `Lib/pickle.py` (save_reduce, save_dict, save_list, save_tuple) and `Modules/_pickle.c`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from struct import pack
+from typing import Any
+
+_BATCH = 1000
+_SHORT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A class or function: the module that it is in, and its name there."""
+
+    module: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a function or class gives when it is called; with `shared`, equal ones are one object."""
+
+    function: Global
+    args: tuple[Any, ...]
+    shared: bool = False
+
+
+@dataclass(slots=True)
+class Instance:
+    """An object of a class with a state to be set: a dict of attributes, a tuple for `__setstate__`, or nothing."""
+
+    cls: Global
+    state: Any = None
+
+
+@dataclass(slots=True)
+class Pairs:
+    """A dict whose keys and values are made while it is written, one after the other."""
+
+    items: Iterable[tuple[Any, Any]]
+
+
+def write_objects(root: Any) -> bytes:
+    """The pickle of a tree of `Instance`, `Called`, `Global`, `Pairs`, None, bool, int, str, tuple, list and dict."""
+    writer = _Writer()
+    writer.value(root)
+    return bytes(writer.out) + b"."
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.out = bytearray(b"\x80\x04")
+        self._memo: dict[Any, int] = {}
+        self._memoized = 0
+
+    def value(self, value: Any) -> None:
+        kind = type(value)
+        if kind is str:
+            self._text(value)
+        elif kind is int:
+            self.out += _integer(value)
+        elif kind is tuple:
+            self._tuple(value)
+        elif kind is Instance:
+            self._instance(value)
+        elif kind is Called:
+            self._called(value)
+        elif kind is Global:
+            self._global(value)
+        elif kind is dict:
+            self._dict(value.items())
+        elif kind is Pairs:
+            self._dict(value.items)
+        elif kind is list:
+            self._list(value)
+        elif value is None or kind is bool:
+            self.out += b"N" if value is None else b"\x88" if value else b"\x89"
+        else:
+            raise TypeError(kind)
+
+    def _memoize(self, key: Any = None) -> None:
+        if key is not None:
+            self._memo[key] = self._memoized
+        self._memoized += 1
+        self.out += b"\x94"
+
+    def _known(self, key: Any) -> bool:
+        index = self._memo.get(key)
+        if index is None:
+            return False
+        self.out += b"h%c" % index if index < _SHORT else b"j" + pack("<I", index)
+        return True
+
+    def _text(self, value: str) -> None:
+        if not self._known(value):
+            raw = value.encode("utf-8", "surrogatepass")
+            head = b"\x8c%c" % len(raw) if len(raw) < _SHORT else b"X" + pack("<I", len(raw))
+            self.out += head + raw
+            self._memoize(value)
+
+    def _tuple(self, value: tuple[Any, ...]) -> None:
+        if not value:
+            self.out += b")"
+            return
+        if len(value) > 3:
+            self.out += b"("
+        for item in value:
+            self.value(item)
+        self.out += (b"\x85", b"\x86", b"\x87")[len(value) - 1] if len(value) <= 3 else b"t"
+        self._memoize()
+
+    def _global(self, value: Global) -> None:
+        if not self._known(value):
+            self._text(value.module)
+            self._text(value.name)
+            self.out += b"\x93"
+            self._memoize(value)
+
+    def _called(self, value: Called) -> None:
+        if not (value.shared and self._known(value)):
+            self._global(value.function)
+            self._tuple(value.args)
+            self.out += b"R"
+            self._memoize(value if value.shared else None)
+
+    def _instance(self, value: Instance) -> None:
+        self._global(value.cls)
+        self.out += b")\x81"
+        self._memoize()
+        if value.state is not None:
+            self.value(value.state)
+            self.out += b"b"
+
+    def _dict(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        self.out += b"}"
+        self._memoize()
+        for batch in _batches(pairs):
+            self.out += b"(" if len(batch) > 1 else b""
+            for key, item in batch:
+                self.value(key)
+                self.value(item)
+            self.out += b"u" if len(batch) > 1 else b"s"
+
+    def _list(self, value: list[Any]) -> None:
+        self.out += b"]"
+        self._memoize()
+        for batch in _batches(value):
+            self.out += b"(" if len(batch) > 1 else b""
+            for item in batch:
+                self.value(item)
+            self.out += b"e" if len(batch) > 1 else b"a"
+
+
+def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
+
+
+def _integer(value: int) -> bytes:
+    if 0 <= value < 1 << 8:
+        return b"K%c" % value
+    if 0 <= value < 1 << 16:
+        return b"M" + pack("<H", value)
+    if -(1 << 31) <= value < 1 << 31:
+        return b"J" + pack("<i", value)
+    raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a%c" % len(raw) + raw

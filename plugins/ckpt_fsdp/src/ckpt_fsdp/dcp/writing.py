@@ -1,0 +1,149 @@
+"""A distributed checkpoint planned: each tensor cut along its rows as FSDP2 shards it, its parts in a file a rank.
+
+Rows are dealt out as torch.chunk does: as many to each rank as the first one gets, fewer or none to the last ones.
+Values that are no tensors, and tensors without rows, are in the file of rank 0. `.metadata` comes last.
+
+Source: torch, `torch/distributed/checkpoint/filesystem.py` (_write_item), `torch/distributed/tensor/placement_types.py`
+(Shard).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from ckpt_core import (
+    AssetBytes,
+    Checkpoint,
+    Component,
+    FilePlan,
+    Literal,
+    Manifest,
+    Target,
+    TensorBytes,
+    UnsupportedFormatError,
+    UsageError,
+    WritePlan,
+)
+from ckpt_core.codecs.torch_item_writer import plan_tensor_item
+from ckpt_core.codecs.torch_writer import plan_object
+from ckpt_fsdp.dcp.detection import METADATA, SUFFIX
+from ckpt_fsdp.dcp.flattening import flatten
+from ckpt_fsdp.dcp.metadata_writer import Item, WrittenTensor, write_metadata
+from ckpt_fsdp.dcp.nesting import Path
+from ckpt_fsdp.dcp.opening import KEYS
+
+_BARE = ("model", "optimizer")
+"""Components that are told from their content alone, without a key above them."""
+
+
+def write_checkpoint(checkpoint: Checkpoint, target: Target) -> Manifest:
+    """Write a checkpoint as `dcp.save` lays it out.
+
+    Raises:
+        UnsupportedFormatError: Torch has no such element type, or plain state is of a class that is not known here.
+        UsageError: An option has a value that it cannot have.
+    """
+    ranks = target.options.get("ranks", 1)
+    if ranks < 1:
+        raise UsageError(f"--ranks {ranks}: tensors are spread over at least one file")
+    components = checkpoint.manifest.components
+    flat = flatten(components, _keys(checkpoint, target.options))
+    files = _Files(ranks)
+    for key, (component, value) in flat.values.items():
+        files.add_value(key, component, value)
+    tensors = {key: files.add_tensor(key, component, name) for key, (component, name) in flat.tensors.items()}
+    metadata = write_metadata(flat, tensors, files.items)
+    plan = (*files.plans(), *_assets(checkpoint), FilePlan(METADATA, (Literal(metadata),)))
+    return target.write(WritePlan(plan), checkpoint)
+
+
+def rows_of_ranks(shape: Sequence[int], ranks: int) -> Iterator[tuple[int, int, int]]:
+    """Rank, first row and number of rows of each part of a tensor; a tensor without rows is one part of rank 0."""
+    if not shape or not shape[0]:
+        yield 0, 0, shape[0] if shape else 1
+        return
+    share = -(-shape[0] // ranks)
+    for rank, start in enumerate(range(0, shape[0], share)):
+        yield rank, start, min(share, shape[0] - start)
+
+
+def _keys(checkpoint: Checkpoint, options: Mapping[str, Any]) -> Mapping[str, Path]:
+    """What each component is to stand below, where that is not its label: what it stood below, where that was dcp."""
+    components = checkpoint.manifest.components
+    if not options.get("flat", False):
+        kept: Mapping[str, Path] = checkpoint.manifest.provenance.get(KEYS, {})
+        return kept if checkpoint.match.format == "dcp" else {}
+    labels = [component.label for component in components]
+    if len(labels) != 1 or labels[0] not in _BARE:
+        raise UsageError(
+            f"--flat: of several components nobody could tell whose keys are whose, and this has {', '.join(labels)}; "
+            "choose one with --component model"
+        )
+    return {labels[0]: ()}
+
+
+@dataclass(slots=True)
+class _File:
+    sections: list[Any] = field(default_factory=list)
+    size: int = 0
+
+
+class _Files:
+    """The files of the ranks as they fill, and where each item is.
+
+    Attributes:
+        items: In the order in which they were added.
+    """
+
+    def __init__(self, ranks: int) -> None:
+        self.items: list[Item] = []
+        self._ranks = ranks
+        self._files: dict[int, _File] = {}
+        self._twins: dict[tuple[str, str], list[Item]] = {}
+
+    def add_value(self, key: str, component: Component, value: Any) -> None:
+        """Add a value that is no tensor."""
+        self.items.append(self._put(key, None, 0, plan_object(value, component)))
+
+    def add_tensor(self, key: str, component: Component, name: str) -> WrittenTensor:
+        """Add a tensor in its parts. One that shares its storage with another gets no items but that one's."""
+        outline = component.tensors.outline(name)
+        written = WrittenTensor(outline.dtype, outline.shape)
+        first = (component.label, outline.alias_of or name)
+        if first not in self._twins:
+            self._twins[first] = list(self._parts(key, component, name, written))
+        for item in self._twins[first]:
+            self.items.append(item._replace(key=key))
+            written.boxes.append(item.box)
+        return written
+
+    def plans(self) -> Iterator[FilePlan]:
+        for rank, file in sorted(self._files.items()):
+            yield FilePlan(f"__{rank}_0{SUFFIX}", tuple(file.sections), checksums=True)
+
+    def _parts(self, key: str, component: Component, name: str, tensor: WrittenTensor) -> Iterator[Item]:
+        ndim, inner = len(tensor.shape), tensor.shape[1:]
+        for rank, start, count in rows_of_ranks(tensor.shape, self._ranks):
+            box = ((start, *(0 for _ in inner)), (count, *inner)) if ndim else ((), ())
+            whole = box[1] == tensor.shape
+            content = TensorBytes(component.label, name, tensor.dtype.nbytes(prod(box[1])), None if whole else box)
+            try:
+                sections = plan_tensor_item(content, tensor.dtype, box[1])
+            except UnsupportedFormatError as error:
+                raise UnsupportedFormatError(f"{key}: {error.message}", tensor=name) from None
+            yield self._put(key, box, rank, sections)
+
+    def _put(self, key: str, box: Any, rank: int, sections: Sequence[Any]) -> Item:
+        file = self._files.setdefault(rank, _File())
+        start = file.size
+        file.sections += sections
+        file.size += sum(section.length for section in sections)
+        return Item(key, box, f"__{rank}_0{SUFFIX}", start, file.size - start)
+
+
+def _assets(checkpoint: Checkpoint) -> Iterator[FilePlan]:
+    """What lay beside the shards still does; what other formats carry along has no meaning here."""
+    if checkpoint.match.format == "dcp":
+        for asset in checkpoint.manifest.assets:
+            yield FilePlan(asset.path, (AssetBytes(asset.path, asset.size),))
