@@ -21,6 +21,7 @@ _WHERE = {
     "CkptPluginManager": "ckpt_core.manager.plugin_manager",
     "Component": "ckpt_core.schema.manifests",
     "Confidence": "ckpt_core.schema.formats",
+    "Conversion": "ckpt_core.verbs.convert",
     "CorruptError": "ckpt_core.errors",
     "DType": "ckpt_core.schema.dtypes",
     "Depth": "ckpt_core.schema.findings",
@@ -49,12 +50,15 @@ _WHERE = {
     "OverwriteError": "ckpt_core.errors",
     "Part": "ckpt_core.schema.formats",
     "PluginError": "ckpt_core.errors",
+    "Presence": "ckpt_core.schema.profiles",
+    "Profile": "ckpt_core.schema.profiles",
     "Query": "ckpt_core.schema.locations",
     "Rank": "ckpt_core.schema.locations",
     "RepairAction": "ckpt_core.schema.repairs",
     "RepairPlan": "ckpt_core.schema.repairs",
     "RepairRequest": "ckpt_core.schema.repairs",
     "Resolution": "ckpt_core.schema.locations",
+    "Role": "ckpt_core.schema.profiles",
     "SaveReport": "ckpt_core.verbs.save",
     "Severity": "ckpt_core.schema.findings",
     "State": "ckpt_core.schema.state",
@@ -71,6 +75,7 @@ _WHERE = {
     "VerifyReport": "ckpt_core.schema.findings",
     "VerifyRequest": "ckpt_core.schema.findings",
     "WritePlan": "ckpt_core.schema.plans",
+    "convert": "ckpt_core.verbs.convert",
     "diff": "ckpt_core.verbs.diff",
     "get_plugin_manager": "ckpt_core.manager.plugin_manager",
     "hookimpl": "ckpt_core.hookspecs",
@@ -140,6 +145,9 @@ if TYPE_CHECKING:
     from ckpt_core.schema.plans import Literal as Literal
     from ckpt_core.schema.plans import TensorBytes as TensorBytes
     from ckpt_core.schema.plans import WritePlan as WritePlan
+    from ckpt_core.schema.profiles import Presence as Presence
+    from ckpt_core.schema.profiles import Profile as Profile
+    from ckpt_core.schema.profiles import Role as Role
     from ckpt_core.schema.repairs import RepairAction as RepairAction
     from ckpt_core.schema.repairs import RepairPlan as RepairPlan
     from ckpt_core.schema.repairs import RepairRequest as RepairRequest
@@ -156,6 +164,8 @@ if TYPE_CHECKING:
     from ckpt_core.schema.text import printable as printable
     from ckpt_core.storage.listing import list_files as list_files
     from ckpt_core.storage.sealing import read_seal as read_seal
+    from ckpt_core.verbs.convert import Conversion as Conversion
+    from ckpt_core.verbs.convert import convert as convert
     from ckpt_core.verbs.diff import diff as diff
     from ckpt_core.verbs.inspect import inspect as inspect
     from ckpt_core.verbs.load import load as load
