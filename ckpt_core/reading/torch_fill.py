@@ -116,7 +116,7 @@ def _convert_all(checkpoint: StoredCheckpoint, fills: Sequence[Fill], done: Call
 
 
 def _convert(checkpoint: StoredCheckpoint, item: Fill) -> None:
-    """Copy a tensor through slabs: to another type, device, or memory layout; of several chunks straight to its memory."""
+    """Copy a tensor of several chunks, or through slabs to another type, device or memory layout."""
     import torch
 
     entry = checkpoint.component(item.component).tensors[item.name]
