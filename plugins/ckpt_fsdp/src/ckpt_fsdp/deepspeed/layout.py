@@ -1,0 +1,177 @@
+"""The format `deepspeed`: a root with one tag directory, or a tag directory, opened as one checkpoint and checked."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ckpt_core import (
+    Asset,
+    BudgetError,
+    Checkpoint,
+    Component,
+    Depth,
+    Files,
+    Finding,
+    FormatError,
+    FormatMatch,
+    LoadRequest,
+    Manifest,
+    Severity,
+    StoredCheckpoint,
+    TensorTable,
+    VerifyRequest,
+    printable,
+)
+from ckpt_fsdp.deepspeed.detection import find as find  # what the plugin asks this module for
+from ckpt_fsdp.deepspeed.detection import lost, tag_of
+from ckpt_fsdp.deepspeed.names import POINTERS, SCRIPTS, pointed, survey
+
+if TYPE_CHECKING:
+    from ckpt_core.codecs.torch_files import TorchFile
+    from ckpt_fsdp.deepspeed.opening import TagContent
+
+_NOT_CARRIED = (".pt", ".pth", ".bin", ".safetensors", ".index.json", ".ckpt", ".pkl", ".distcp")
+"""Suffixes of weights and of training state: other checkpoints of the same step, never files to carry along."""
+
+_ORDER = ("model", "optimizer", "scheduler", "scaler", "rng", "sampler", "progress", "config")
+"""Kinds of components, as a manifest lists them."""
+
+_CONFIG = "config.json"
+_LONGEST_CONFIG = 16 << 20
+_SEALS = ("ckpt.manifest.json", "ckpt.blocks")
+
+
+class DeepSpeedCheckpoint(StoredCheckpoint):
+    """A tag that is open, with the rank files that it was opened from."""
+
+    def __init__(self, files: Files, match: FormatMatch, manifest: Manifest, torches: "Sequence[TorchFile]") -> None:
+        super().__init__(files, match, manifest, settle=self._settle_files)
+        self.torches = torches
+
+    def _settle_files(self) -> None:
+        for file in self.torches:
+            file.settle()
+
+
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> DeepSpeedCheckpoint:
+    """Open a checkpoint: the pickles of its rank files are read as data, no tensor is.
+
+    Raises:
+        CorruptError: ZE002 to ZE004, ZE014: what names the parameters is missing or no DeepSpeed file.
+        UnsupportedFormatError: ZE010, parallelism of a kind that is not read here.
+        UnsafeContentError: A file would run code.
+        UsageError: There are several tags.
+    """
+    from ckpt_core.codecs.collection import without_collection
+
+    folder = tag_of(files)
+    with without_collection():
+        tag = survey(files)[folder]
+        if tag.universal:
+            from ckpt_fsdp.deepspeed.universal import open_universal
+
+            components, findings, torches, step = open_universal(files, folder, tag)
+        else:
+            from ckpt_fsdp.deepspeed.opening import open_tag
+
+            content = open_tag(files, folder, tag)
+            components, findings = _components(files, content)
+            torches, step = list(content.torches), content.model.values.number("global_steps")
+    config, complaints = _model_config(files)
+    components += [config] if config is not None and folder else []
+    findings = [*findings, *complaints, *_noticed(torches), *_pointers(files, folder)]
+    manifest = Manifest(
+        _in_order(components), assets=tuple(_assets(files, folder)), findings=tuple(findings), step=step
+    )
+    return DeepSpeedCheckpoint(files, match, manifest, torches)
+
+
+def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+    """The archives' own headers, and from the bytes depth their checksums. The rest is in the manifest already."""
+    if not isinstance(checkpoint, DeepSpeedCheckpoint):
+        return
+    for file in checkpoint.torches:
+        try:
+            file.settle()
+            if request.depth >= Depth.BYTES:
+                yield from file.check_bytes()
+        except (FormatError, BudgetError) as error:
+            yield Finding.of_error(error)
+
+
+def _components(files: Files, content: "TagContent") -> tuple[list[Component], list[Finding]]:
+    from ckpt_fsdp.deepspeed.optimizer_state import optimizer
+    from ckpt_fsdp.deepspeed.spaces import spaces_of
+    from ckpt_fsdp.deepspeed.steps import check_steps
+    from ckpt_fsdp.deepspeed.training_state import scaling_of, training_components, unpartitioned_optimizer
+    from ckpt_fsdp.deepspeed.weights import trained_rows, weights
+
+    findings = list(content.findings)
+    name = _tag_name(files, content.folder)
+    first = content.first
+    if first is None:
+        components, wrong = weights(content, {})
+        whole, noted = unpartitioned_optimizer(content.model)
+        components += [whole] if whole is not None else []
+        findings += [*wrong, *noted]
+    else:
+        spaces, wrong = spaces_of(content)
+        findings += wrong
+        components, wrong = weights(content, trained_rows(spaces))
+        findings += wrong
+        moments, wrong = optimizer(content, spaces)
+        components.append(moments)
+        findings += [*wrong, *check_steps(files, content, name)]
+    scaling = scaling_of(content.model) if first is None else first.values
+    components += training_components(content.model, scaling, name, content.stage)
+    return components, findings
+
+
+def _model_config(files: Files) -> tuple[Component | None, list[Finding]]:
+    """The model's own config, which a Trainer writes beside the tag: ZE015 where it cannot be read."""
+    from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
+
+    if _CONFIG not in files.entries or files.size(_CONFIG) > _LONGEST_CONFIG:
+        return None, []
+    try:
+        return Component("config", TensorTable.of({}), parse_object(files.read(_CONFIG))), []
+    except (DuplicateKeyError, NotAnObjectError) as error:
+        message = f"{_CONFIG}: no JSON object ({type(error).__name__}); the weights can be read without it"
+        hint = "copy it again from where the model came from"
+        return None, [Finding("ZE015", Severity.WARNING, message, _CONFIG, hint=hint)]
+
+
+def _noticed(torches: "Iterable[TorchFile]") -> Iterator[Finding]:
+    """What the reader of torch files noticed, but for the attributes that stage 3 sets on flat weights: they number the
+    tensors of the process that wrote them."""
+    for file in torches:
+        yield from (finding for finding in file.findings if finding.code != "TF005")
+
+
+def _tag_name(files: Files, folder: str) -> str:
+    return (folder or files.location.member or files.location.name).rpartition("/")[2]
+
+
+def _pointers(files: Files, folder: str) -> Iterator[Finding]:
+    """ZE001 and ZE002: what DeepSpeed itself goes by to find the tag."""
+    if not folder:
+        return
+    said = pointed(files, "")
+    for pointer, name in said.items():
+        if name != folder:
+            yield Finding("ZE002", Severity.ERROR, lost(pointer, name, [folder]), pointer)
+    if not said:
+        message = f"latest: missing, so that DeepSpeed would load nothing; it should name {printable(folder)}"
+        hint = "write the name into it, or give the tag to load_checkpoint"
+        yield Finding("ZE001", Severity.WARNING, message, "latest", hint=hint)
+
+
+def _assets(files: Files, folder: str) -> Iterator[Asset]:
+    """The files of a root beside its tag, as a Trainer writes them: config and tokenizer."""
+    for path, entry in files.entries.items() if folder else ():
+        own = path in (*POINTERS, *SCRIPTS, *_SEALS) or path.startswith(f"{folder}/")
+        if not own and not path.lower().endswith(_NOT_CARRIED):
+            yield Asset(path, entry.size)
+
+
+def _in_order(components: Iterable[Component]) -> tuple[Component, ...]:
+    return tuple(sorted(components, key=lambda component: (_ORDER.index(component.kind), component.name)))

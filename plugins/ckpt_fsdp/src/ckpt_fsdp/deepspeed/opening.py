@@ -1,0 +1,288 @@
+"""The rank files of one tag, opened and held against each other: which belong together, and which ranks are lacking."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ckpt_core import (
+    BudgetError,
+    CorruptError,
+    Files,
+    Finding,
+    FormatError,
+    Severity,
+    UnsafeContentError,
+    UnsupportedFormatError,
+    printable,
+)
+from ckpt_fsdp.deepspeed.names import RankFile, Tag, parse
+from ckpt_fsdp.deepspeed.rank_files import ModelStates, OptimStates, read_model_states, read_optim_states, unsupported
+
+if TYPE_CHECKING:
+    from ckpt_core.codecs.torch_files import TorchFile
+
+_REASONS = {
+    "experts": "it is of a mixture of experts, whose experts are split among the ranks",
+    "pipeline stages": "its layers are split among pipeline stages",
+    "offloaded tensors": "its optimizer was offloaded to a disk, and what lies there has no table",
+}
+_MOST_NAMED = 8
+
+
+@dataclass(slots=True)
+class TagContent:
+    """What the files of a tag hold.
+
+    Attributes:
+        folder: The tag directory; "" for the listing itself.
+        model: The model_states of the first rank.
+        others: Those of the other ranks, where they were needed.
+        optims: The optim_states by rank, without those that do not belong here.
+        world: How many ranks there were.
+        findings: What is wrong with them.
+    """
+
+    folder: str
+    model: ModelStates
+    others: dict[int, ModelStates] = field(default_factory=dict)
+    optims: dict[int, OptimStates] = field(default_factory=dict)
+    world: int = 1
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def first(self) -> OptimStates | None:
+        """The optim_states of the lowest rank that is there."""
+        return self.optims[min(self.optims)] if self.optims else None
+
+    @property
+    def stage(self) -> int:
+        return self.first.stage if self.first is not None else 0
+
+    @property
+    def torches(self) -> "Iterator[TorchFile]":
+        """Every file that was opened."""
+        yield self.model.torch
+        yield from (model.torch for model in self.others.values())
+        yield from (optim.torch for optim in self.optims.values())
+
+    def path(self, name: str) -> str:
+        return f"{self.folder}/{name}" if self.folder else name
+
+
+def open_tag(files: Files, folder: str, tag: Tag) -> TagContent:
+    """Open the files of a tag.
+
+    Raises:
+        UnsupportedFormatError: ZE010, parallelism of a kind that is not read here.
+        CorruptError: ZE003 or ZE004, without what is missing nothing can be read, or files of two saves lie mixed.
+        UnsafeContentError: A file would run code.
+    """
+    content = open_models(files, folder, tag)
+    optims = _chosen(content, tag)
+    if content.model.groups is None:
+        content.findings += [_left_over(content, file, "these weights were saved without ZeRO") for file in optims]
+        return content
+    if not optims:
+        raise CorruptError(
+            f"{printable(folder or str(files.location))}: no optim_states file, and they hold the fp32 weights; copy "
+            f"them too, or open {printable(content.model.file.name)} by itself for its weights of fewer bits",
+            code="ZE003",
+        )
+    _read_optims(files, content, optims)
+    return content
+
+
+def open_models(files: Files, folder: str, tag: Tag) -> TagContent:
+    """Open the model_states of a tag, and say which are lacking; raises as `open_tag`."""
+    _refuse_foreign(folder, tag)
+    content = TagContent(folder, read_model_states(files, folder, _first_model(folder, tag)))
+    content.findings += _renamed(files, content.path(content.model.file.name), content.model.file)
+    _refuse_parallel(content)
+    content.world = max(content.model.values.number("dp_world_size") or 1, 1)
+    if content.model.file.rank is not None:
+        _note_models(files, content, tag)
+    return content
+
+
+def _refuse_foreign(folder: str, tag: Tag) -> None:
+    """UnsupportedFormatError for files whose layout is known and not read."""
+    for what in sorted(tag.foreign):
+        raise unsupported(folder or "this directory", _REASONS[what])
+    for file in tag.files:
+        if file.slice:
+            raise unsupported(f"{folder}/{file.name}", "its tensors are split among tensor-parallel ranks")
+
+
+def _renamed(files: Files, path: str, file: RankFile) -> list[Finding]:
+    """ZE006 where the archive's own folder, which torch.save calls as the file was called, is of another rank."""
+    head = files.head(path)
+    own = head[30 : 30 + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace").partition("/")[0]
+    saved = parse(f"{own}.pt") if head[:4] == b"PK\x03\x04" else None
+    if saved is None or saved == file:
+        return []
+    message = f"{printable(path)}: it was saved as {printable(saved.name)}; what it holds is of that rank"
+    hint = "give each file the name it was saved under, or copy them again"
+    return [Finding("ZE006", Severity.ERROR, message, path, hint=hint)]
+
+
+def _first_model(folder: str, tag: Tag) -> RankFile:
+    models = tag.of("model")
+    whole = [file for file in models if file.rank is None]
+    if whole and len(whole) < len(models):
+        raise CorruptError(
+            f"{printable(whole[0].name)}: beside it lie model_states of single ranks, as ZeRO stage 3 alone writes; "
+            "move away what is left over from another save",
+            code="ZE004",
+            path=f"{folder}/{whole[0].name}" if folder else whole[0].name,
+        )
+    if not models or models[0].rank:
+        name = "zero_pp_rank_0_mp_rank_00_model_states.pt" if models else "mp_rank_00_model_states.pt"
+        raise CorruptError(
+            f"{printable(name)}: missing, and names and shapes of the parameters are in it; copy it too",
+            code="ZE003",
+            path=f"{folder}/{name}" if folder else name,
+        )
+    return models[0]
+
+
+def _refuse_parallel(content: TagContent) -> None:
+    values, config = content.model.values, content.model.config
+    if (values.number("mp_world_size") or 1) > 1:
+        raise unsupported(values.path, "its tensors are split among tensor-parallel ranks")
+    zero = config.get("zero_optimization")
+    if isinstance(zero, dict) and isinstance(zero.get("mics_shard_size"), int) and zero["mics_shard_size"] > 0:
+        raise unsupported(values.path, "its partitions are repeated within groups of ranks (MiCS)")
+
+
+def _chosen(content: TagContent, tag: Tag) -> list[RankFile]:
+    """The optim_states files of this save: of two sets with different prefixes, the one that the config asks for."""
+    optims = tag.of("optim")
+    prefixes = {file.prefix for file in optims}
+    if len(prefixes) < 2:
+        return optims
+    section = content.model.config.get("bf16") or content.model.config.get("bfloat16")
+    wanted = "bf16_" if isinstance(section, dict) and section.get("enabled") is True else ""
+    for file in optims:
+        if file.prefix != wanted:
+            why = f"the config of this save asks for files that begin {wanted or 'without a prefix'}"
+            content.findings.append(_left_over(content, file, why))
+    return [file for file in optims if file.prefix == wanted]
+
+
+def _read_optims(files: Files, content: TagContent, optims: list[RankFile]) -> None:
+    by_rank = {file.rank or 0: file for file in optims}
+    for rank in range(content.world):
+        if rank not in by_rank:
+            name = optims[0].name.replace(f"_rank_{optims[0].rank}_mp", f"_rank_{rank}_mp")
+            content.findings.append(_missing(content, name))
+            continue
+        found = _read_optim(files, content, by_rank[rank])
+        if found is not None:
+            content.optims[rank] = found
+    for rank, file in by_rank.items():
+        if rank >= content.world:
+            content.findings.append(_left_over(content, file, f"this save was by {content.world} ranks"))
+    _drop_strangers(content)
+    if not content.optims:
+        first = next(f for f in content.findings if f.severity is Severity.ERROR)
+        raise CorruptError(first.message, code=first.code, path=first.path)
+
+
+def _read_optim(files: Files, content: TagContent, file: RankFile) -> OptimStates | None:
+    """An optim_states file; None, with a finding, where it cannot be used."""
+    path = content.path(file.name)
+    try:
+        misnamed = _renamed(files, path, file)
+        content.findings += misnamed
+        found = read_optim_states(files, content.folder, file)
+    except (UnsafeContentError, UnsupportedFormatError):
+        raise
+    except (FormatError, BudgetError) as error:
+        error.path = error.path or path
+        content.findings.append(Finding.of_error(error))
+        return None
+    return None if misnamed else found
+
+
+def _drop_strangers(content: TagContent) -> None:
+    """ZE004: a file of a save by other ranks, at another stage, or by another DeepSpeed is no part of this one."""
+    expected = _expected(content)
+    for rank, optim in list(content.optims.items()):
+        for what, value in _said(optim, content.world).items():
+            if value is not None and expected[what] is not None and value != expected[what]:
+                path = content.path(optim.file.name)
+                message = f"{printable(path)}: its {what} is {value}, that of this save {expected[what]}"
+                hint = "it is of another save; copy the file of this one, or remove what is mixed in"
+                content.findings.append(Finding("ZE004", Severity.ERROR, message, path, hint=hint))
+                content.optims.pop(rank, None)
+
+
+def _said(optim: OptimStates, world: int) -> dict[str, object]:
+    return {
+        "number of ranks": max(optim.partitions, default=world),
+        "ZeRO stage": optim.stage,
+        "version of DeepSpeed": optim.version,
+        "number of parameter groups": len(optim.flat),
+    }
+
+
+def _expected(content: TagContent) -> dict[str, object]:
+    """What the model_states say; where they do not, the lowest rank with the right number of ranks."""
+    right = [o for o in content.optims.values() if max(o.partitions, default=content.world) == content.world]
+    groups = content.model.groups or []
+    return {
+        "number of ranks": content.world,
+        "ZeRO stage": right[0].stage if right else None,
+        "version of DeepSpeed": content.model.values.text("ds_version"),
+        "number of parameter groups": len(right[0].flat) if right and right[0].stage == 3 else len(groups),
+    }
+
+
+def _note_models(files: Files, content: TagContent, tag: Tag) -> None:
+    """At stage 3 each rank has model_states; what is not trained is in all of them, else they are only counted."""
+    by_rank = {file.rank or 0: file for file in tag.of("model")}
+    for rank in range(1, content.world):
+        if rank not in by_rank:
+            name = content.model.file.name.replace("_rank_0_mp", f"_rank_{rank}_mp")
+            content.findings.append(_missing(content, name))
+        elif content.model.fragments:
+            _read_other(files, content, by_rank[rank])
+    for rank, file in by_rank.items():
+        if rank >= content.world:
+            content.findings.append(_left_over(content, file, f"this save was by {content.world} ranks"))
+
+
+def _read_other(files: Files, content: TagContent, file: RankFile) -> None:
+    path = content.path(file.name)
+    try:
+        misnamed = _renamed(files, path, file)
+        content.findings += misnamed
+        other = read_model_states(files, content.folder, file)
+    except (UnsafeContentError, UnsupportedFormatError):
+        raise
+    except (FormatError, BudgetError) as error:
+        error.path = error.path or path
+        content.findings.append(Finding.of_error(error))
+        return
+    mine, its = content.model.values, other.values
+    for key in ("global_steps", "dp_world_size", "ds_version"):
+        if mine.values.get(key) != its.values.get(key):
+            said, expected = its.values.get(key), mine.values.get(key)
+            message = f"{printable(path)}: its {key} is {printable(str(said), 40)}, that of rank 0 {expected}"
+            hint = "it is of another save; copy the file of this one"
+            content.findings.append(Finding("ZE004", Severity.ERROR, message, path, hint=hint))
+            misnamed = misnamed or content.findings[-1:]
+    if not misnamed:
+        content.others[file.rank or 0] = other
+
+
+def _missing(content: TagContent, name: str) -> Finding:
+    path = content.path(name)
+    message = f"{printable(path)}: missing, and this save was by {content.world} ranks; what that rank had is lost"
+    return Finding("ZE003", Severity.ERROR, message, path, hint="copy it from where the checkpoint was written")
+
+
+def _left_over(content: TagContent, file: RankFile, why: str) -> Finding:
+    path = content.path(file.name)
+    message = f"{printable(path)}: left over from another save, and not read: {why}"
+    return Finding("ZE005", Severity.WARNING, message, path, hint="remove it: DeepSpeed's own tools read every file")

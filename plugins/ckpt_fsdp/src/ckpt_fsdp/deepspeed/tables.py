@@ -1,0 +1,52 @@
+"""Tables of tensors in flat spaces, whose entries are made when they are looked at, and of tensors of rank files."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ckpt_core import Outline, TensorEntry, TensorTable
+from ckpt_fsdp.deepspeed.partitions import Place, Space
+
+
+class Row(NamedTuple):
+    """A parameter in a space, or a tensor of a file's own table; `alias_of` names the row that it is tied to."""
+
+    space: Space | None
+    place: Place | None
+    table: TensorTable | None = None
+    name: str = ""
+    alias_of: str | None = None
+
+
+def in_space(space: Space, place: Place) -> Row:
+    return Row(space, place)
+
+
+def in_file(table: TensorTable, name: str, alias_of: str | None = None) -> Row:
+    return Row(None, None, table, name, alias_of)
+
+
+def tied(rows: Mapping[str, Row], name: str) -> Row:
+    """A row for another name of a row."""
+    return rows[name]._replace(alias_of=rows[name].alias_of or name)
+
+
+def table_of(rows: Mapping[str, Row]) -> TensorTable:
+    return TensorTable(rows, entry=_entry, outline=_outline)
+
+
+def _entry(row: Row) -> TensorEntry:
+    if row.space is not None and row.place is not None:
+        found = row.space.entry(row.place)
+    else:
+        assert row.table is not None
+        found = row.table[row.name]
+    return TensorEntry(found.dtype, found.shape, found.chunks, row.alias_of)
+
+
+def _outline(row: Row) -> Outline:
+    if row.space is not None and row.place is not None:
+        found = row.space.outline(row.place)
+    else:
+        assert row.table is not None
+        found = row.table.outline(row.name)
+    return found._replace(alias_of=row.alias_of)
