@@ -1,12 +1,19 @@
 """Model directories made by transformers, once a session, and copied for whoever wants to break one."""
 
+import fcntl
 import json
+import os
 import shutil
 import struct
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import ckpt_core
+from ckpt_core import Profile
 
 
 def _llama(**more):
@@ -141,3 +148,65 @@ def hook_findings():
         return by_code
 
     return found
+
+
+MAKERS = Path(__file__).parent / "makers"
+
+
+def run_maker(script, *arguments, timeout=240):
+    """Run a script of makers/ in a process of its own; its output. AssertionError with it where it fails."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, str(MAKERS / script), *map(str, arguments)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, f"{script} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def maker():
+    return run_maker
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """`made(script, job)`: the folder that a maker filled, once for all workers of a run. Read only."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "made-hf"
+    shared.mkdir(exist_ok=True)
+
+    def make(script, job="train"):
+        name = f"{Path(script).stem}-{job}"
+        with open(shared / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            folder = shared / name
+            if not (shared / f"{name}.done").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                run_maker(script, job, folder)
+                (shared / f"{name}.done").touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def copy_of(tmp_path):
+    """A copy of a folder, to be broken."""
+
+    def copy(folder, name=None):
+        return Path(shutil.copytree(folder, tmp_path / (name or Path(folder).name)))
+
+    return copy
+
+
+def lines_of(folder, profile="exact-resume"):
+    """The verdict on a checkpoint, and what became of each component that it needs."""
+    found = ckpt_core.verify(str(folder), profile=Profile(profile)).report.assessment
+    return found.verdict.value, {line.role.label: line.role.presence.value for line in found.lines if line.needed}
+
+
+@pytest.fixture
+def assessed():
+    return lines_of

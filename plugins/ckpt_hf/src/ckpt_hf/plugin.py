@@ -1,7 +1,8 @@
 """The hooks: Hugging Face model directories found, read, written, checked. Heavy modules are imported when needed."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ckpt_core import Format, FormatOption, Kind, hookimpl
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
         Target,
         VerifyRequest,
     )
+
+_LAYOUTS = {"hf-trainer": "ckpt_hf.trainer"}
+"""The module of each training layout: `find(files)`, and `read(files, match, request)`."""
 
 
 @hookimpl
@@ -34,20 +38,31 @@ def formats() -> tuple[Format, ...]:
             ),
             writes=Kind.DIRECTORY,
         ),
+        Format(
+            "hf-trainer",
+            "a checkpoint of transformers' Trainer: weights or an adapter, and the state to train on",
+            base="hf",
+            options=(FormatOption("variant", "read this variant's weights: fp16 for model.fp16.safetensors"),),
+        ),
     )
 
 
 @hookimpl
-def detect_format(files: "Files") -> "Iterable[FormatMatch]":
+def detect_format(files: "Files") -> "Iterator[FormatMatch]":
     if files.location.kind is Kind.FILE:
-        return ()
+        return
     from ckpt_hf.detection import find_models
 
-    return find_models(files)
+    yield from find_models(files)
+    for name in _LAYOUTS:
+        yield from _layout(name).find(files)
 
 
 @hookimpl
 def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "StoredCheckpoint":
+    if match.format in _LAYOUTS:
+        checkpoint: StoredCheckpoint = _layout(match.format).read(files, match, request)
+        return checkpoint
     from ckpt_hf.opening import open_model
 
     return open_model(files, match, request)
@@ -61,7 +76,13 @@ def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
 
 
 @hookimpl
-def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterable[Finding] | None":
+def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
+    if checkpoint is not None and checkpoint.match.format in _LAYOUTS:
+        return
     from ckpt_hf.checks import check_model
 
-    return check_model(files, checkpoint, request)
+    yield from check_model(files, checkpoint, request)
+
+
+def _layout(name: str) -> Any:
+    return import_module(_LAYOUTS[name])

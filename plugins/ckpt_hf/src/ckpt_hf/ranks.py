@@ -1,0 +1,45 @@
+"""The random states of every rank: one file for one process, one a rank for several, and the ranks that are missing."""
+
+import re
+
+from ckpt_core import Files, Presence
+from ckpt_core.codecs.pieces import Pieces
+
+_EVIDENCE = (
+    re.compile(r"(?:.*/)?__(\d+)_\d+\.distcp"),
+    re.compile(r"(?:.*/)?(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_\d+_.*\.pt"),
+)
+"""Files of which each rank writes its own, by DCP and by DeepSpeed: with them the number of ranks is known."""
+
+
+def add_ranks(pieces: Pieces, own: re.Pattern[str], *, alone: str, pattern: str) -> None:
+    """Add the random state of each rank, and a line for each that is missing.
+
+    Args:
+        pieces: What the directory has so far.
+        own: Matches the name of a rank's file; its first group is the rank, None for the only process.
+        alone: The name of the file where there is one process.
+        pattern: The name of a rank's file, with `{}` for the rank.
+    """
+    names = {path: found for path in pieces.files.entries if (found := own.fullmatch(path))}
+    numbered = {int(found[1]): path for path, found in names.items() if found[1] is not None}
+    if alone in names:
+        pieces.torch_component("rng", alone)
+    world = max(ranks_seen(pieces.files), max(numbered, default=-1) + 1)
+    if not numbered and world <= 1:
+        if alone not in names:
+            pieces.role("rng", Presence.ABSENT, alone)
+        return
+    if alone in names and not numbered:
+        return
+    # The state of one process is saved under another name, so a file with a number means that there are two at least.
+    for rank in range(max(world, 2 if alone != pattern.format(0) else 1)):
+        pieces.torch_component("rng", numbered.get(rank, pattern.format(rank)), name=str(rank))
+
+
+def ranks_seen(files: Files) -> int:
+    """How many ranks have left files of their own in the shards below; 0 where none tell."""
+    ranks = [
+        int(found[1]) for path in files.entries for expression in _EVIDENCE if (found := expression.fullmatch(path))
+    ]
+    return max(ranks, default=-1) + 1

@@ -1,0 +1,106 @@
+"""The model's own files in a directory that holds a training state, too: weights or an adapter, config, tokenizer."""
+
+from ckpt_core import (
+    Asset,
+    CkptError,
+    Component,
+    Files,
+    Finding,
+    Presence,
+    Profile,
+    UnreachableError,
+    UnsafeContentError,
+)
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_hf.component_weights import ComponentWeights, read_all
+from ckpt_hf.opening import CONFIG, assets_of
+from ckpt_hf.shards import open_shard
+
+ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
+ADAPTER_CONFIG = "adapter_config.json"
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+
+
+_STATES = (".pt", ".pth", ".bin", ".pkl", "trainer_state.json")
+"""Ends of the names of files that hold a training state."""
+
+
+def add_weights(pieces: Pieces, variant: str | None = None) -> None:
+    """The model's weights, or the adapter's; a line that says so where there are neither, or they are broken.
+
+    Raises:
+        UnsafeContentError: They ask to run code, or an index leads out of the directory.
+    """
+    if any(name in pieces.files.entries for name in ADAPTERS):
+        add_adapter(pieces)
+        return
+    try:
+        found = read_all(pieces.files, variant)
+    except (UnsafeContentError, UnreachableError):
+        raise
+    except CkptError as error:
+        if error.code != "HF014":
+            raise
+        pieces.role("model", Presence.ABSENT, "model.safetensors", needed_for=Profile.INFERENCE)
+        return
+    for one in found:
+        _add(pieces, one)
+
+
+def _add(pieces: Pieces, one: ComponentWeights) -> None:
+    kind, where = one.selection.weights.component, one.selection.weights.shown
+    pieces.findings.extend(one.findings)
+    for error in one.weights.errors:
+        if isinstance(error, UnsafeContentError):
+            raise error
+        pieces.findings.append(Finding.of_error(error))
+    if one.weights.errors:
+        pieces.role(kind, Presence.UNREADABLE, where, one.weights.errors[0].message, needed_for=Profile.INFERENCE)
+        return
+    pieces.add(Component(kind, one.weights.table(), one.weights.state()), where)
+    pieces.torch_files += [shard.torch for shard in one.weights.shards if shard.torch is not None]
+
+
+def add_adapter(pieces: Pieces, folder: str = "", name: str = "") -> None:
+    """An adapter's weights, and its config, in a folder of the directory."""
+    path = next((f"{folder}{file}" for file in ADAPTERS if f"{folder}{file}" in pieces.files.entries), None)
+    if path is None:
+        pieces.role("adapter", Presence.ABSENT, f"{folder}{ADAPTERS[0]}", name=name, needed_for=Profile.INFERENCE)
+        return
+    where = path
+
+    def read() -> None:
+        shard = open_shard(pieces.files, where)
+        if shard.torch is not None:
+            pieces.torch_files.append(shard.torch)
+        pieces.add(Component("adapter", shard.tensors, None, name), where)
+
+    pieces.tried("adapter", where, read, name=name, needed_for=Profile.INFERENCE)
+    inner = f"adapter:{name}" if name else "adapter"
+    pieces.json_component("config", f"{folder}{ADAPTER_CONFIG}", name=inner)
+
+
+def add_config(pieces: Pieces) -> None:
+    """config.json where there is one; an adapter needs none, a model does."""
+    kinds = {component.kind for component in pieces.components}
+    if CONFIG in pieces.files.entries:
+        pieces.json_component("config", CONFIG)
+    elif "adapter" not in kinds:
+        pieces.role("config", Presence.ABSENT, CONFIG)
+
+
+def add_tokenizer(pieces: Pieces) -> None:
+    """The tokenizer's files, which are carried along; none is no lack, for not every trainer is given one."""
+    found = [name for name in _TOKENIZERS if name in pieces.files.entries]
+    if found:
+        pieces.role("tokenizer", Presence.PRESENT, ", ".join(found))
+    else:
+        pieces.role("tokenizer", Presence.ABSENT)
+
+
+def assets_beside(files: Files) -> list[Asset]:
+    """What a conversion of the model carries along: the files of a model directory, not the training state."""
+    state = (".pt", ".pth", ".bin", ".pkl")
+    return [
+        asset for asset in assets_of(files) if not asset.path.endswith(state) and asset.path != "trainer_state.json"
+    ]
