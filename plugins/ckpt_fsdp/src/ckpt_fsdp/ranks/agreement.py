@@ -1,0 +1,73 @@
+"""Whether the files of several ranks are of one save: how many they are, whose each is, what each says of tensors."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
+
+from ckpt_core import Finding, Severity, printable
+from ckpt_fsdp.ranks.joining import RankPart, Row
+
+_HINT = "copy the directory again, all files of one save"
+
+
+def world_of(named: int | None, parts: Sequence[RankPart]) -> int:
+    """How many ranks there were: by the names, else by the meshes that the files tell of."""
+    meshes = (prod(sharding.mesh) for part in parts for sharding in part.file.sharded.values())
+    highest = max((part.rank for part in parts), default=0) + 1
+    return named or max(highest, *meshes, 1)
+
+
+def missing_ranks(what: str, names: Iterable[str], *, needed: bool) -> Iterator[Finding]:
+    """RK001, for each file of a rank that is not there."""
+    for name in names:
+        message = f"{printable(name)}: this rank's file is missing; its part of {printable(what)} is not there"
+        yield Finding("RK001", Severity.ERROR if needed else Severity.WARNING, message, name, hint=_HINT)
+
+
+def contradictions(world: int, parts: Sequence[RankPart]) -> Iterator[Finding]:
+    """RK002 and RK003: what a file says of the ranks, and what its name does."""
+    for part in parts:
+        path = part.file.path
+        for name, sharding in part.file.sharded.items():
+            ranks = prod(sharding.mesh)
+            if ranks > world or part.rank >= world:
+                message = f"{printable(path)}: {printable(name)} is spread over {ranks} ranks, and there are {world}"
+                yield Finding("RK002", Severity.WARNING, message, path, name, "its name was changed, or others' were")
+                break
+            if sharding.rank is not None and sharding.rank != part.rank:
+                message = f"{printable(path)}: rank {sharding.rank} wrote this, by its content"
+                hint = "rename it: programs that read it by its name take the wrong part"
+                yield Finding("RK003", Severity.WARNING, message, path, name, hint)
+                break
+
+
+def differing_shapes(rows: Mapping[str, Row]) -> Iterator[Finding]:
+    """RK005, for each tensor that ranks have with different shapes or types."""
+    for name, row in rows.items():
+        if row.others:
+            path = row.parts[0].file.path
+            ranks = ", ".join(map(str, row.others[:8]))
+            what = f"{row.dtype.code} of shape {row.shape}"
+            message = f"{printable(name)}: {what} in {printable(path)}, and something else in the file of rank {ranks}"
+            yield Finding("RK005", Severity.ERROR, message, path, name, _HINT)
+
+
+def unplaced(what: str, parts: Sequence[RankPart], rows: Mapping[str, Row]) -> Iterator[Finding]:
+    """RK006, where several files have tensors and none says whether they are pieces or copies."""
+    spread = any(part.file.sharded for part in parts)
+    if len(parts) > 1 and not spread and any(prod(row.shape) > 1 for row in rows.values()):
+        path = parts[0].file.path
+        message = (
+            f"{printable(path)}: {printable(what)} in {len(parts)} files, and none says whether its tensors are pieces "
+            "or copies (flat parameters of FSDP1?)"
+        )
+        yield Finding("RK006", Severity.ERROR, message, path, hint="save it again as DTensors, or as a full state dict")
+
+
+def differing_states(what: str, states: Mapping[int, object]) -> Iterator[Finding]:
+    """RK008, where ranks kept different plain state of what they share."""
+    ranks = list(states)
+    different = [rank for rank in ranks if states[rank] != states[ranks[0]]]
+    if different:
+        shown = ", ".join(map(str, different[:8]))
+        message = f"{printable(what)}: rank {shown} kept another state than rank {ranks[0]}, whose is shown"
+        yield Finding("RK008", Severity.WARNING, message, hint="the files may be of two saves")

@@ -1,0 +1,76 @@
+"""The names of rank files: which part of which rank each holds.
+
+Sources: verl `verl/utils/checkpoint/fsdp_checkpoint_manager.py` (save_checkpoint); accelerate `utils/fsdp_utils.py`
+(save_fsdp_model and save_fsdp_optimizer without DCP).
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+_WITH_WORLD = re.compile(r"(model|optim|extra_state)_world_size_(\d{1,7})_rank_(\d{1,7})\.pt")
+_ACCELERATE = re.compile(r"(pytorch_model_fsdp|optimizer)_(\d{1,4})_rank(\d{1,7})\.bin")
+_RANK = re.compile(r"(.*rank_?)(\d+)(.*?)")
+_PARTS = {"model": "model", "pytorch_model_fsdp": "model", "optim": "optimizer", "optimizer": "optimizer"}
+
+EXTRA = "extra"
+"""The part that holds what is neither weights nor optimizer: schedulers, the rank's random numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankName:
+    """What the name of a rank file says.
+
+    Attributes:
+        part: `model`, `optimizer`, or EXTRA.
+        number: Which of several models or optimizers; "" for the first.
+        rank: The rank that wrote it.
+        world: How many ranks there were; None where the name does not say.
+    """
+
+    part: str
+    number: str
+    rank: int
+    world: int | None
+
+
+@dataclass(slots=True)
+class RankSet:
+    """The files of one part, by rank."""
+
+    part: str
+    number: str = ""
+    world: int | None = None
+    paths: dict[int, str] = field(default_factory=dict)
+
+    def name_of(self, rank: int) -> str:
+        """The name that another rank's file would have, after that of one that is there."""
+        head, digits, tail = _RANK.fullmatch(next(iter(self.paths.values()))).groups()  # type: ignore[union-attr]
+        width = len(digits) if digits.startswith("0") else 1
+        return f"{head}{rank:0{width}}{tail}"
+
+
+def parse(name: str) -> RankName | None:
+    """What the name of a rank file says; None for any other name."""
+    found = _WITH_WORLD.fullmatch(name)
+    if found:
+        return RankName(_PARTS.get(found[1], EXTRA), "", int(found[3]), int(found[2]))
+    found = _ACCELERATE.fullmatch(name)
+    if found:
+        number = "" if int(found[2]) == 0 else found[2]
+        return RankName(_PARTS[found[1]], number, int(found[3]), None)
+    return None
+
+
+def group(paths: Iterable[str]) -> list[RankSet]:
+    """The sets of rank files among the paths, by part, then by rank."""
+    sets: dict[tuple[str, str, int | None], RankSet] = {}
+    for path in paths:
+        name = parse(path.rpartition("/")[2])
+        if name is not None:
+            key = (name.part, name.number, name.world)
+            sets.setdefault(key, RankSet(*key)).paths[name.rank] = path
+    for found in sets.values():
+        found.paths = dict(sorted(found.paths.items()))
+    order = ("model", "optimizer", EXTRA)
+    return sorted(sets.values(), key=lambda found: (order.index(found.part), found.number, found.world or 0))

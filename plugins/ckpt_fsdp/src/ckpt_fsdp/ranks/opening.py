@@ -1,0 +1,101 @@
+"""Rank files opened and joined into one checkpoint."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from ckpt_core import Asset, Component, CorruptError, Files, FormatMatch, StoredCheckpoint
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.codecs.torch_components import components_of
+from ckpt_fsdp.ranks import agreement
+from ckpt_fsdp.ranks.joining import RankPart, component_of, rows_of, without_refs
+from ckpt_fsdp.ranks.names import EXTRA, RankSet, group, parse
+
+SEALS = ("ckpt.manifest.json", "ckpt.blocks")
+"""Written about a directory, not part of what it holds."""
+
+
+def open_ranks(files: Files, match: FormatMatch) -> StoredCheckpoint:
+    """Read the pickles of all rank files; no tensor is read.
+
+    Raises:
+        CorruptError: RK004, there are no rank files, or those of saves by different numbers of ranks.
+        UnsafeContentError: PK003, a file would run code.
+        UnsupportedFormatError: RK007, they are flat parameters of FSDP1.
+    """
+    sets = group(path for path in files.entries if "/" not in path)
+    _check_one_save(files, sets)
+    pieces = Pieces(files)
+    for found in sets:
+        if found.part == EXTRA:
+            add_extra(pieces, found)
+        else:
+            add_set(pieces, found, found.part, found.number)
+    assets = [Asset(path, entry.size) for path, entry in files.entries.items() if _is_asset(path)]
+    return pieces.checkpoint(match, assets=assets)
+
+
+def add_set(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> None:
+    """The files of a part as one component, with what is wrong with them."""
+    parts = read_parts(pieces, found, kind, name)
+    if not parts:
+        return
+    world = agreement.world_of(found.world, parts)
+    label = f"{kind}:{name}" if name else kind
+    rows = rows_of(parts)
+    gone = [found.name_of(rank) for rank in range(world) if rank not in found.paths]
+    pieces.findings += agreement.missing_ranks(label, gone, needed=True)
+    pieces.findings += agreement.contradictions(world, parts)
+    pieces.findings += agreement.differing_shapes(rows)
+    pieces.findings += agreement.unplaced(label, parts, rows)
+    states: dict[int, object] = {part.rank: without_refs(part.file.root) for part in parts}
+    pieces.findings += agreement.differing_states(label, states)
+    pieces.add(component_of(kind, name, parts, rows), next(iter(found.paths.values())))
+
+
+def add_extra(pieces: Pieces, found: RankSet) -> None:
+    """What ranks keep besides weights and optimizer: each its random numbers, all the same scheduler."""
+    parts = read_parts(pieces, found, "progress")
+    shared: dict[str, dict[int, Component]] = {}
+    for part in parts:
+        for component in components_of(part.file.root, part.file.tensors):
+            if component.kind == "rng":
+                pieces.add(replace(component, name=str(part.rank)), part.file.path)
+            else:
+                shared.setdefault(component.label, {})[part.rank] = component
+    for label, by_rank in shared.items():
+        states: dict[int, object] = {rank: component.state for rank, component in by_rank.items()}
+        pieces.findings += agreement.differing_states(label, states)
+        rank, component = next(iter(by_rank.items()))
+        pieces.add(component, found.paths[rank])
+    world = agreement.world_of(found.world, parts)
+    gone = [found.name_of(rank) for rank in range(world) if rank not in found.paths]
+    pieces.findings += agreement.missing_ranks("the random state", gone, needed=False)
+
+
+def read_parts(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> list[RankPart]:
+    """The files of a part that can be read; what is wrong with the others is among the findings."""
+    parts = []
+    for rank, path in found.paths.items():
+        file = pieces.tried(kind, path, partial(pieces.torch, path), name=name)
+        if file is not None:
+            parts.append(RankPart(rank, file))
+    # What a file says of itself, that it has a part only, is what is wanted here.
+    pieces.findings = [finding for finding in pieces.findings if finding.code != "TF009"]
+    return parts
+
+
+def _check_one_save(files: Files, sets: Sequence[RankSet]) -> None:
+    worlds = sorted({found.world for found in sets if found.world is not None})
+    if not sets:
+        raise CorruptError(f"{files.location}: no rank files are here; name the directory that has them", code="RK004")
+    if len(worlds) > 1:
+        sizes = " and ".join(map(str, worlds))
+        raise CorruptError(
+            f"{files.location}: rank files of saves by {sizes} ranks lie together; move those of one save away",
+            code="RK004",
+        )
+
+
+def _is_asset(path: str) -> bool:
+    return path not in SEALS and ("/" in path or parse(path) is None)
