@@ -1,11 +1,12 @@
 """Listings and ranged reads of every place that is not a local disk, through fsspec.
 
-HTTP requests have a deadline; the clients of the object stores have their own. What comes back is measured: an answer
-of another length than was asked is an error. An object that is replaced by one of the same length while it is read is
-noticed over HTTP, by its ETag; elsewhere it is not.
+Requests have a deadline, of HTTP each and of an object store's client all that it tries together. What a client has
+noted of a place before is not trusted: a file that came since is found, one that went is not. What comes back is
+measured: an answer of another length than was asked is an error. An object that is replaced by one of the same length
+while it is read is noticed over HTTP, by its ETag; elsewhere it is not.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +32,9 @@ _TOGETHER = 32
 
 _TOGETHER_BYTES = 64 << 20
 """Bytes asked for at once, since all of them are held in memory; one range may be longer."""
+
+_SLOWEST = 256 << 10
+"""Bytes a second below which a connection to an object store counts as stuck, once the deadline has passed."""
 
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 _PLUGINS = {"hf": "ckpt-hf", "wandb": "ckpt-wandb", "openbayes": "ckpt-minillm"}
@@ -120,11 +124,11 @@ class RemoteFiles(Files):
         if self.location.kind is Kind.FILE:
             folder = folder.rpartition("/")[0]
         place = f"{folder.rstrip('/')}/{name}"
-        filesystem, full = _open(place)
         try:
-            size = filesystem.info(full)["size"]
-            check_budget(size or 0, name)
-            return bytes(filesystem.cat_file(full))
+            filesystem, full, found = _look(place)
+            size = found["size"] or 0
+            check_budget(size, name)
+            return bytes(_ask(filesystem, filesystem.cat_file, full, nbytes=size))
         except Exception as error:
             known = as_ckpt_error(error, place)
             if isinstance(known, CheckpointNotFoundError):
@@ -135,10 +139,13 @@ class RemoteFiles(Files):
         # Object stores take an empty range for an error.
         asked = [wanted for wanted in ranges if wanted.length]
         try:
-            answers = self._filesystem.cat_ranges(
+            answers = _ask(
+                self._filesystem,
+                self._filesystem.cat_ranges,
                 [self._names[wanted.path] for wanted in asked],
                 [wanted.offset for wanted in asked],
                 [wanted.end for wanted in asked],
+                nbytes=sum(wanted.length for wanted in asked),
                 on_error="raise",
                 **self._expected,
             )
@@ -193,7 +200,7 @@ def list_remote(url: str) -> RemoteFiles:
         expected = {"size": entry.size, "version": found["version"]} if "version" in found else None
         return RemoteFiles(location, filesystem, {entry.path: name}, {entry.path: entry}, expected=expected)
     try:
-        below = filesystem.find(name, detail=True)
+        below = _ask(filesystem, filesystem.find, name, detail=True)
     except Exception as error:
         raise as_ckpt_error(error, url) from None
     if len(below) > knobs.listing_limit():
@@ -218,6 +225,8 @@ def as_ckpt_error(error: Exception, place: str) -> CkptError:
         return CheckpointNotFoundError(f"{shown}: nothing there; check the name")
     if isinstance(error, PermissionError) or status in (401, 403) or kind == "NoCredentialsError":
         return UnreachableError(f"{shown}: access denied ({kind}); check the credentials")
+    if kind == "ParamValidationError":
+        return UsageError(f"{shown}: not a name that its store could have; check the bucket and what follows")
     if isinstance(error, TimeoutError):
         limit = knobs.remote_timeout()
         return UnreachableError(f"{shown}: no answer within {limit} s; try again, or set CKPT_REMOTE_TIMEOUT")
@@ -229,9 +238,17 @@ def _look(url: str) -> tuple[Any, str, Mapping[str, Any]]:
     """The filesystem of a URL, what it calls it, and what it knows of it."""
     filesystem, name = _open(url)
     try:
-        return filesystem, name, filesystem.info(name)
+        filesystem.invalidate_cache()
+        return filesystem, name, _ask(filesystem, filesystem.info, name)
     except Exception as error:
         raise as_ckpt_error(error, url) from None
+
+
+def _ask(filesystem: Any, function: Callable[..., Any], /, *arguments: Any, nbytes: int = 0, **named: Any) -> Any:
+    """Call a filesystem; one that works in a loop of its own within the deadline, which `nbytes` to come prolong."""
+    if getattr(filesystem, "async_impl", False):
+        named["timeout"] = knobs.remote_timeout() + nbytes / _SLOWEST
+    return function(*arguments, **named)
 
 
 def _open(url: str) -> tuple[Any, str]:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from ckpt_core import knobs
@@ -143,13 +146,14 @@ def test_other_schemes_and_chains_are_unsafe(url):
     assert caught.value.exit_code == 7
 
 
-@pytest.mark.parametrize(("url", "package"), [("s3://b/k", "ckpt-core[s3]"), ("gs://b/k", "ckpt-core[gcs]")])
-def test_a_missing_package_is_exit_6_and_named(url, package):
-    pytest.importorskip("fsspec")
-    with pytest.raises(UnsupportedFormatError) as caught:
-        list_files(url)
-    assert caught.value.exit_code == 6
-    assert f"pip install '{package}'" in str(caught.value)
+@pytest.mark.parametrize(
+    ("url", "module", "package"), [("s3://b/k", "s3fs", "ckpt-core[s3]"), ("gs://b/k", "gcsfs", "ckpt-core[gcs]")]
+)
+def test_a_missing_package_is_exit_6_and_named(url, module, package):
+    without = f"import sys; sys.modules[{module!r}] = None; from ckpt_core.cli.main import main; sys.exit(main())"
+    run = subprocess.run([sys.executable, "-c", without, "inspect", url], capture_output=True, text=True)
+    assert run.returncode == 6
+    assert f"pip install '{package}'" in run.stderr
 
 
 class HubError(OSError):
