@@ -1,0 +1,133 @@
+"""The command of BAGEL's conversion guide: a sharded training checkpoint made a complete model directory.
+
+    python -m ckpt_fsdp.convert_to_hf_format --checkpoint_dir DIR --output_dir NEW --base_model_path BASE
+
+in one process, or under torchrun with any number of them; neither a GPU nor NCCL is used. It is `ckpt convert` with the
+guide's names and defaults, and ends with its exit codes.
+"""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ckpt_core import CkptError, convert, printable
+
+if TYPE_CHECKING:
+    from ckpt_core import Conversion
+
+_INTERRUPTED = 130
+_TABLES = ("latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed")
+"""Frozen tables that BAGEL's code makes by itself; its loader leaves them out (`train/fsdp_utils.py`)."""
+
+_KEEP = "keep"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Convert as the arguments say; the exit code is that of `ckpt convert`."""
+    arguments = _parser().parse_args(argv)
+    speaks = os.environ.get("RANK", "0") == "0"
+    if speaks:
+        for note in _notes(os.environ):
+            print(f"note: {note}", file=sys.stderr)
+    try:
+        done = _convert(arguments)
+    except CkptError as error:
+        code = f" {error.code}" if error.code else ""
+        print(f"error{code}: {printable(error.message, 4000)}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {printable(error.hint, 1000)}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("error: interrupted; the same command goes on from here", file=sys.stderr)
+        return _INTERRUPTED
+    if speaks:
+        for line in _lines(done, arguments):
+            print(line)
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        "ckpt_fsdp.convert_to_hf_format",
+        description="Make a sharded checkpoint a complete model directory. The base model is never written to.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--checkpoint_dir", required=True, metavar="REF", help="the sharded checkpoint")
+    parser.add_argument("--output_dir", required=True, metavar="DIR", help="a new directory for the result")
+    parser.add_argument("--base_model_path", required=True, metavar="REF", help="the model it was trained from")
+    parser.add_argument(
+        "--models", choices=("main", "ema", "both"), default="both", help="what to convert (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("bf16", "f16", "f32", _KEEP),
+        default="bf16",
+        help=f"type of the weights, {_KEEP!r} for that of the checkpoint (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--optional",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="tensors that the model can do without, besides its position tables; may be repeated",
+    )
+    parser.add_argument("--max_shard_size", metavar="SIZE", help="write shards of at most this, such as 5GB")
+    parser.add_argument("--force", action="store_true", help="replace what is at the output directory")
+    return parser
+
+
+def _convert(arguments: Namespace) -> "Conversion":
+    size = arguments.max_shard_size
+    return convert(
+        arguments.checkpoint_dir,
+        arguments.output_dir,
+        to="hf",
+        base=arguments.base_model_path,
+        models=arguments.models,
+        optional=(*_TABLES, *arguments.optional),
+        dtypes=() if arguments.dtype == _KEEP else (arguments.dtype,),
+        options={"max_shard_size": size} if size else {},
+        force=arguments.force,
+    )
+
+
+def _notes(environment: Mapping[str, str]) -> Iterator[str]:
+    """What people are used to watch for, and need not here."""
+    devices, processes = environment.get("CUDA_VISIBLE_DEVICES"), environment.get("WORLD_SIZE", "1")
+    count = len([name for name in devices.split(",") if name.strip()]) if devices is not None else None
+    if count and str(count) != processes:
+        yield f"CUDA_VISIBLE_DEVICES has {count} entries for {processes} processes; no GPU is used, nothing changes"
+
+
+def _lines(done: "Conversion", arguments: Namespace) -> Iterator[str]:
+    """What was done: structure, NaViT conversion, files, verification."""
+    assert done.report is not None
+    yield f"checkpoint: {printable(done.source, 1000)}"
+    yield f"base model: {printable(done.base or '', 1000)} (read only)"
+    for fit in done.fits:
+        yield f"{fit.component}: {len(fit.matched)} tensors match the structure of the base's {fit.base}"
+        for name, how in fit.rearranged.items():
+            yield f"  NaViT: {printable(name)} {how.operation}, {list(how.source)} -> {list(how.target)}"
+        if fit.taken:
+            yield f"  taken from the base, for the checkpoint lacks them: {_names(fit.taken)}"
+        if fit.left_out:
+            yield f"  left out, for the base lacks them: {_names(fit.left_out)}"
+        for part, count in fit.stripped.items():
+            yield f"  {printable(part)}. taken off {count} names"
+    for path, size in done.forecast.files.items():
+        yield f"  {printable(path)}  {size:,} bytes"
+    how = "as they are stored" if arguments.dtype == _KEEP else f"as {arguments.dtype}"
+    yield f"verified: {done.report.tensors} tensors read back and equal to the checkpoint's, {how}"
+    for label, digest in done.report.components.items():
+        yield f"  fingerprint of {label}: {digest}"
+    yield f"written: {printable(done.report.location, 1000)}"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(map(printable, names))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
