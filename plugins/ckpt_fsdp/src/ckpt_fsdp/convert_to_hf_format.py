@@ -118,8 +118,8 @@ def _lines(done: "Conversion", arguments: Namespace) -> Iterator[str]:
             yield f"  {printable(part)}. taken off {count} names"
     for path, size in done.forecast.files.items():
         yield f"  {printable(path)}  {size:,} bytes"
-    how = "as they are stored" if arguments.dtype == _KEEP else f"as {arguments.dtype}"
-    yield f"verified: {done.report.tensors} tensors read back and equal to the checkpoint's, {how}"
+    types = "as they are stored" if arguments.dtype == _KEEP else f"as {arguments.dtype}"
+    yield f"verified: {done.report.tensors} tensors read back and equal to the checkpoint's, {types}"
     for label, digest in done.report.components.items():
         yield f"  fingerprint of {label}: {digest}"
     yield f"written: {printable(done.report.location, 1000)}"
