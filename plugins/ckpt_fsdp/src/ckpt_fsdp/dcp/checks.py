@@ -7,6 +7,7 @@ from ckpt_core.codecs.torch_item_checks import check_items
 from ckpt_core.codecs.torch_items import TORCH_ZIP
 from ckpt_fsdp.dcp.detection import SUFFIX
 from ckpt_fsdp.dcp.opening import DcpCheckpoint, Opened
+from ckpt_fsdp.dcp.replicas import check_replicas
 
 
 def check_checkpoint(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
@@ -20,6 +21,8 @@ def check_opened(files: Files, opened: Opened, request: VerifyRequest) -> Iterat
     yield from _unnamed(files, opened)
     if request.depth >= Depth.BYTES:
         yield from check_items(files, list(_items(files, opened)))
+        if opened.replicated:
+            yield from check_replicas(files, opened.components)
 
 
 def _unnamed(files: Files, opened: Opened) -> Iterator[Finding]:

@@ -52,6 +52,7 @@ class Opened:
         root: Its directory in the listing; "" is the listing itself.
         files: The `.distcp` files that it names, relative to the listing.
         keys: What leads to each component in the saved object, by label, where that is not the label alone.
+        replicated: Whether several ranks may have stored the same elements: each wrote a metadata file of its own.
     """
 
     components: tuple[Component, ...]
@@ -60,6 +61,7 @@ class Opened:
     root: str
     files: tuple[str, ...]
     keys: Mapping[str, tuple[str, ...]]
+    replicated: bool = False
 
 
 class DcpCheckpoint(StoredCheckpoint):
@@ -100,7 +102,7 @@ def open_at(files: Files, root: str) -> Opened:
     findings = (*_left_out(found), *items.findings, *_nowhere(whole), *_differing(files, prefix, joined, stored))
     named = tuple(prefix + path for path in whole.files)
     components, keys = _components(root, whole, items)
-    return Opened(components, findings, whole.facts, root, named, keys)
+    return Opened(components, findings, whole.facts, root, named, keys, len(found.metadata) > 1)
 
 
 def _metadata_files(files: Files, root: str, found: Found) -> list[str]:
