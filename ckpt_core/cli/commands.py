@@ -39,7 +39,8 @@ class LazyGroup(click.Group):
 
 
 class VerbCommand(click.Command):
-    """A command that notes its name for error messages, and sets options of formats aside where it `opens` a ref."""
+    """A command that notes its name for error messages, takes hints as flags where it has `--hint`, and sets options of
+    formats aside where it `opens` a ref."""
 
     opens = False
 
@@ -47,22 +48,29 @@ class VerbCommand(click.Command):
         session = ctx.find_object(Session)
         if session is not None and not ctx.resilient_parsing:
             session.verb = self.name
-            if self.opens:
-                args, session.options = take_format_flags(args, self.get_params(ctx))
+            if self.opens or self._searches(ctx):
+                args, session.options = take_format_flags(args, self.get_params(ctx), opens=self.opens)
         return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        sections = {
+            "Options of formats": describe_flags() if self.opens else [],
+            "Hints, each for --hint too": describe_flags(hints=True) if self._searches(ctx) else [],
+        }
+        for title, flags in sections.items():
+            if flags:
+                with formatter.section(title):
+                    formatter.write_dl(flags)
+
+    def _searches(self, ctx: click.Context) -> bool:
+        return any("--hint" in parameter.opts for parameter in self.get_params(ctx))
 
 
 class OpeningCommand(VerbCommand):
     """A command whose formats' own options are options of its too."""
 
     opens = True
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_options(ctx, formatter)
-        flags = describe_flags()
-        if flags:
-            with formatter.section("Options of formats"):
-                formatter.write_dl(flags)
 
 
 def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:

@@ -20,7 +20,8 @@ from ckpt_core import StoredCheckpoint, hookimpl
 @hookimpl
 def formats():
     options = (FormatOption("which", "which toy to take"), FormatOption("fast", "take it fast", bool))
-    return (Format("toy", "a toy", options=options), Format("other-toy", "another toy"))
+    hints = (FormatOption("shelf", "where toys lie"), FormatOption("top_shelf", "the upper one", bool))
+    return (Format("toy", "a toy", options=options, hints=hints), Format("other-toy", "another toy"))
 
 @hookimpl
 def locate(query):

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_each_format_is_shown_with_who_reads_it_and_its_options(ckpt, plugins):
     done = ckpt("formats", PYTHONPATH=plugins)
@@ -70,3 +72,20 @@ def test_format_overrules_what_was_detected(ckpt, files, plugins):
     unknown = ckpt("verify", files / "weights.pth", "--format", "nonsense")
     assert unknown.code == 6
     assert "nonsense: no installed plugin owns this format" in unknown.err
+
+
+@pytest.mark.parametrize("typed", [("--hint", "shelf={}"), ("--shelf", "{}"), ("--shelf={}",)])
+def test_a_hint_that_a_format_declares_is_a_flag_of_every_command_that_searches(ckpt, files, plugins, typed):
+    toy = files / "one.toy"
+    words = [word.format(toy) for word in typed]
+    located = ckpt("locate", *words, "-q", PYTHONPATH=plugins)
+    assert (located.code, located.out) == (0, f"{toy}\n")
+    assert _metadata(ckpt, plugins, *words) == {"format": "toy"}
+
+
+def test_hints_are_in_the_help_and_options_of_formats_are_no_flags_of_locate(ckpt, plugins):
+    shown = ckpt("locate", "--help", PYTHONPATH=plugins).out
+    assert ["--top_shelf", "the", "upper", "one", "(toy)"] in [line.split() for line in shown.splitlines()]
+    refused = ckpt("locate", "x", "--which", "red", PYTHONPATH=plugins)
+    assert refused.code == 2
+    assert "No such option: --which" in refused.err
