@@ -24,6 +24,7 @@ Source: torch, `caffe2/serialize/inline_container.cc` (getPadding).
 
 _DESCRIPTOR = Struct("<4s3I")
 _CENTRAL = 46
+"""Bytes of a record of the directory without its name."""
 
 
 def check_items(files: Files, items: Sequence[NamedItem]) -> Iterator[Finding]:
@@ -52,9 +53,7 @@ def _check_item(files: Files, name: str, stored: ByteRange) -> Iterator[Finding]
     try:
         members = list(read_archive(item, stored.path).values())
         check_local_headers(item, stored.path, members)
-        places = directory_places(item, stored.path)
-        for member in members:
-            _check_frame(item, stored.path, member, places[member.name])
+        _check_frames(item, stored.path, members)
         found = list(check_crcs(item, stored.path, members, stored_in=lambda member: []))
     except CkptError as error:
         found = [Finding.of_error(error)]
@@ -64,23 +63,33 @@ def _check_item(files: Files, name: str, stored: ByteRange) -> Iterator[Finding]
         yield Finding(finding.code, finding.severity, message, stored.path, name, finding.hint)
 
 
-def _check_frame(item: ItemFiles, path: str, member: Member, place: int) -> None:
-    """What no checksum covers of a record as torch writes it: padding, times, attributes, and its second header."""
-    header = item.read(path, member.header_offset, member.data_offset - member.header_offset)
-    extra = header[LOCAL.size + len(member.name.encode()) :]
-    if extra[:2] != _PADDING:
+def _check_frames(item: ItemFiles, path: str, members: Sequence[Member]) -> None:
+    """What no checksum covers of an archive as torch writes it: padding, versions, times, and each second header."""
+    headers = [item.read(path, m.header_offset, m.data_offset - m.header_offset) for m in members]
+    padding = [header[LOCAL.size + len(m.name.encode()) :] for m, header in zip(members, headers, strict=True)]
+    if not any(extra[:2] == _PADDING for extra in padding):
         return
-    sound = not extra[4:].strip(b"Z") and not any(header[4:6] + header[10:14])
-    central = item.read(path, place, _CENTRAL)
-    sound = sound and not any(central[12:16] + central[32:42])
-    if member.flags & HAS_DESCRIPTOR and member.header_offset < MAX32 and member.size < MAX32:
-        sound = sound and item.read(path, member.end, _DESCRIPTOR.size) == _DESCRIPTOR.pack(
-            b"PK\x07\x08", member.crc, member.size, member.size
-        )
-    if not sound:
-        raise CorruptError(
-            f"{printable(path)}: {printable(member.name)}: the bytes around it are not what torch writes there; "
-            "get the file again",
-            code="DC022",
-            path=path,
-        )
+    places = directory_places(item, path)
+    for member, header, extra in zip(members, headers, padding, strict=True):
+        central = item.read(path, places[member.name], _CENTRAL)
+        plain = not any(header[4:6] + header[10:14] + central[4:8] + central[12:16] + central[32:42])
+        if not (plain and _is_padding(extra) and _is_described(item, path, member)):
+            raise CorruptError(
+                f"{printable(path)}: {printable(member.name)}: the bytes around it are not what torch writes there; "
+                "get the file again",
+                code="DC022",
+                path=path,
+            )
+
+
+def _is_padding(extra: bytes) -> bool:
+    length = int.from_bytes(extra[2:4], "little")
+    return extra[:2] == _PADDING and length == len(extra) - 4 and not extra[4:].strip(b"Z")
+
+
+def _is_described(item: ItemFiles, path: str, member: Member) -> bool:
+    """Whether the descriptor behind a record says what the directory does; those of 64 bits are not looked at."""
+    if not member.flags & HAS_DESCRIPTOR or member.header_offset >= MAX32 or member.size >= MAX32:
+        return True
+    said = item.read(path, member.end, _DESCRIPTOR.size)
+    return said == _DESCRIPTOR.pack(b"PK\x07\x08", member.crc, member.size, member.size)

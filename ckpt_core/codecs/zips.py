@@ -114,13 +114,15 @@ def _directory(files: Files, path: str) -> tuple[bytes, int, int]:
     if at < 0 or tail[at : at + 4] != b"PK\x05\x06":
         raise corrupt(path, "it does not end with the end of an archive (truncated?)")
     _, disk, first_disk, here, count, length, start, comment = _END.unpack_from(tail, at)
-    end = tail_start + at
+    end, narrow_disk = tail_start + at, disk
     if tail[at - 20 : at - 16] == b"PK\x06\x07" and at >= 20:
         _, disk, offset, disks = _LOCATOR64.unpack_from(tail, at - 20)
         end = tail_start + at - 20 - _END64.size
         if offset != end or at < 20 + _END64.size or disk != 0 or disks != 1:
             raise corrupt(path, "the 64-bit end of the archive is not where it is said to be")
         wide = _END64.unpack_from(tail, at - 20 - _END64.size)
+        if first_disk not in (0, _MAX16) or narrow_disk not in (0, _MAX16):
+            raise corrupt(path, "its two ends contradict each other")
         _check_narrow(path, (here, count, length, start), wide[6:])
         signature, record, _, _, disk, first_disk, here, count, length, start = wide
         if signature != b"PK\x06\x06" or record != _END64.size - 12:
