@@ -19,7 +19,10 @@ if TYPE_CHECKING:
         VerifyRequest,
     )
 
-_LAYOUTS = {"hf-trainer": "ckpt_hf.trainer"}
+_LAYOUTS = {
+    "hf-trainer": "ckpt_hf.trainer",
+    "training-state": "ckpt_hf.training_state",
+}
 """The module of each training layout: `find(files)`, and `read(files, match, request)`."""
 
 
@@ -41,6 +44,12 @@ def formats() -> tuple[Format, ...]:
         Format(
             "hf-trainer",
             "a checkpoint of transformers' Trainer: weights or an adapter, and the state to train on",
+            base="hf",
+            options=(FormatOption("variant", "read this variant's weights: fp16 for model.fp16.safetensors"),),
+        ),
+        Format(
+            "training-state",
+            "a checkpoint of ModularTrainer: a model directory with training_state.pt",
             base="hf",
             options=(FormatOption("variant", "read this variant's weights: fp16 for model.fp16.safetensors"),),
         ),

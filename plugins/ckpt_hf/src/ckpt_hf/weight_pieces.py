@@ -80,13 +80,13 @@ def add_adapter(pieces: Pieces, folder: str = "", name: str = "") -> None:
     pieces.json_component("config", f"{folder}{ADAPTER_CONFIG}", name=inner)
 
 
-def add_config(pieces: Pieces) -> None:
-    """config.json where there is one; an adapter needs none, a model does."""
+def add_config(pieces: Pieces, *, needed: bool = False) -> None:
+    """config.json where there is one. An adapter needs none; a model that a script builds does not either."""
     kinds = {component.kind for component in pieces.components}
     if CONFIG in pieces.files.entries:
         pieces.json_component("config", CONFIG)
     elif "adapter" not in kinds:
-        pieces.role("config", Presence.ABSENT, CONFIG)
+        pieces.role("config", Presence.ABSENT, CONFIG, needed_for=Profile.INFERENCE if needed else None)
 
 
 def add_tokenizer(pieces: Pieces) -> None:

@@ -1,0 +1,103 @@
+"""Checkpoints of ModularTrainer: a model directory with everything else in one `training_state.pt`.
+
+Source: chef-genius-ai `cli/training/checkpoint_utils.py` (save_checkpoint), and its `cli/fix_checkpoint.py` and
+`cli/fix_all_checkpoints.py`, which write a state where there was none.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ckpt_core import (
+    Component,
+    Confidence,
+    Files,
+    Finding,
+    FormatMatch,
+    LoadRequest,
+    Presence,
+    Profile,
+    Severity,
+    State,
+    StoredCheckpoint,
+)
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.codecs.torch_components import components_of
+from ckpt_hf.folders import folders
+from ckpt_hf.names import step_of
+from ckpt_hf.trainer import STATE as TRAINER_STATE
+from ckpt_hf.weight_pieces import add_config, add_tokenizer, add_weights, assets_beside
+
+NAME = "training-state"
+
+STATE = "training_state.pt"
+_KEYS = {"optimizer": "optimizer_state_dict", "scheduler": "scheduler_state_dict", "rng": "rng_states"}
+_STEPS_AN_EPOCH = 3000
+"""What fix_all_checkpoints.py divides a step by to have an epoch, whatever the data."""
+
+_NO_ORDER = "its data loader is shuffled without a seed, so the order cannot be had again"
+_FIXERS = "the trainer saves it with the optimizer: it is that of the process that wrote the state anew"
+
+
+def find(files: Files) -> Iterator[FormatMatch]:
+    """A match for each folder with a training_state.pt that is not the Trainer's of transformers."""
+    for folder in folders(files):
+        if STATE in folder.files and TRAINER_STATE not in folder.files:
+            yield FormatMatch(NAME, Confidence.CERTAIN, f"{STATE} of ModularTrainer", folder.root, step_of(folder.name))
+
+
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
+    """The model, and each part of the training state as a component of its own."""
+    pieces = Pieces(files)
+    add_weights(pieces, request.options.get("variant"))
+    add_config(pieces, needed=True)
+    add_tokenizer(pieces)
+    state = pieces.tried("progress", STATE, lambda: _read_state(pieces))
+    if state is None:
+        for kind in _KEYS:
+            pieces.role(kind, Presence.UNREADABLE, STATE, needed_for=Profile.RESUME)
+    step = state.get("global_step") if isinstance(state, dict) else None
+    step = step if type(step) is int else None
+    pieces.role("sampler", Presence.ABSENT, note=_NO_ORDER)
+    pieces.findings += _disagreements(match, step)
+    return pieces.checkpoint(match, step=step, assets=assets_beside(files))
+
+
+def _read_state(pieces: Pieces) -> State:
+    file = pieces.torch(STATE)
+    assert file is not None
+    found = {component.kind: component for component in components_of(file.root, file.tensors)}
+    held = {kind for kind, component in found.items() if component.state or len(component.tensors)}
+    invented = "rng" in held and not held & {"optimizer", "scheduler"}
+    for kind, key in _KEYS.items():
+        where = f"{STATE}: {key}"
+        if kind not in held:
+            note = "" if kind not in found else f"{found[kind].state!r} in its place"
+            pieces.role(kind, Presence.ABSENT, where, note, needed_for=Profile.RESUME)
+        elif kind == "rng" and invented:
+            pieces.role(kind, Presence.SYNTHESIZED, where, _FIXERS, needed_for=Profile.EXACT_RESUME)
+        else:
+            pieces.role(kind, Presence.PRESENT, where, needed_for=Profile.RESUME)
+    _add_progress(pieces, file.root, found.get("progress"), invented)
+    pieces.components += [component for kind, component in found.items() if kind != "progress"]
+    return file.root
+
+
+def _add_progress(pieces: Pieces, root: Any, progress: Component | None, invented: bool) -> None:
+    if progress is None:
+        pieces.role("progress", Presence.ABSENT, STATE)
+        return
+    pieces.components.append(progress)
+    step, epoch = root.get("global_step"), root.get("epoch")
+    guessed = invented and type(step) is int and epoch == step // _STEPS_AN_EPOCH
+    if guessed:
+        note = f"step {step} and epoch {epoch} were guessed when the state was written anew"
+        pieces.role("progress", Presence.SYNTHESIZED, STATE, note)
+    else:
+        pieces.role("progress", Presence.PRESENT, STATE)
+
+
+def _disagreements(match: FormatMatch, step: int | None) -> Iterator[Finding]:
+    if step is not None and match.step is not None and step != match.step:
+        message = f"{STATE}: says step {step}, the folder's name says {match.step}; the content counts"
+        hint = "it was renamed, or its state was written anew by a repair"
+        yield Finding("HT001", Severity.WARNING, message, STATE, hint=hint)
