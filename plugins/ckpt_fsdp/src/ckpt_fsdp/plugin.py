@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
 
 _LAYOUTS: dict[str, str] = {
+    "bagel": "ckpt_fsdp.bagel",
     "dcp": "ckpt_fsdp.dcp",
     "dcp-safetensors": "ckpt_fsdp.hf_shards.layout",
     "deepspeed": "ckpt_fsdp.deepspeed.layout",
@@ -36,6 +37,7 @@ _WORLD_SIZE = "how many ranks wrote the shards: no file says it, and it proves t
 @hookimpl
 def formats() -> tuple[Format, ...]:
     return (
+        Format("bagel", "a step of BAGEL's training: sharded with metadata.json, a file a rank, or whole", base="hf"),
         Format(
             "dcp",
             "a directory that torch.distributed.checkpoint wrote: .metadata and .distcp files",

@@ -16,11 +16,11 @@ def world_of(named: int | None, parts: Sequence[RankPart]) -> int:
     return named or max(highest, *meshes, 1)
 
 
-def missing_ranks(what: str, names: Iterable[str], *, needed: bool) -> Iterator[Finding]:
-    """RK001, for each file of a rank that is not there."""
+def missing_ranks(what: str, names: Iterable[str]) -> Iterator[Finding]:
+    """RK001, for each file of a rank that is not there; which elements are lost, coverage says."""
     for name in names:
         message = f"{printable(name)}: this rank's file is missing; its part of {printable(what)} is not there"
-        yield Finding("RK001", Severity.ERROR if needed else Severity.WARNING, message, name, hint=_HINT)
+        yield Finding("RK001", Severity.WARNING, message, name, hint=_HINT)
 
 
 def contradictions(world: int, parts: Sequence[RankPart]) -> Iterator[Finding]:

@@ -116,8 +116,13 @@ def _aliases(name: str, row: Row) -> Iterator[str | None]:
             yield alias
 
 
+def is_flat_parameter(name: str) -> bool:
+    """Whether a tensor is a flat parameter of FSDP1, or the optimizer's state of one, by its name."""
+    return _FLAT.fullmatch(name) is not None
+
+
 def _refuse_flat(path: str, name: str) -> None:
-    if _FLAT.fullmatch(name):
+    if is_flat_parameter(name):
         raise UnsupportedFormatError(
             f"{printable(path)}: {printable(name)} is a flat parameter of FSDP1: where each weight starts in it is "
             "known only to the program that wrapped the model; load it there, and save a full or SHARDED_STATE_DICT",

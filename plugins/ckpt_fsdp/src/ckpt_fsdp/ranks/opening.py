@@ -37,18 +37,22 @@ def open_ranks(files: Files, match: FormatMatch) -> StoredCheckpoint:
 
 def add_set(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> None:
     """The files of a part as one component, with what is wrong with them."""
-    parts = read_parts(pieces, found, kind, name)
+    add_parts(pieces, found, read_parts(pieces, found, kind, name), kind, name)
+
+
+def add_parts(pieces: Pieces, found: RankSet, parts: Sequence[RankPart], kind: str, name: str = "") -> None:
+    """What was read of the files of a part as one component; raises as `open_ranks`."""
     if not parts:
         return
     world = agreement.world_of(found.world, parts)
     label = f"{kind}:{name}" if name else kind
     rows = rows_of(parts)
     gone = [found.name_of(rank) for rank in range(world) if rank not in found.paths]
-    pieces.findings += agreement.missing_ranks(label, gone, needed=True)
+    states: dict[int, object] = {part.rank: without_refs(part.file.root) for part in parts}
+    pieces.findings += agreement.missing_ranks(label, gone)
     pieces.findings += agreement.contradictions(world, parts)
     pieces.findings += agreement.differing_shapes(rows)
     pieces.findings += agreement.unplaced(label, parts, rows)
-    states: dict[int, object] = {part.rank: without_refs(part.file.root) for part in parts}
     pieces.findings += agreement.differing_states(label, states)
     pieces.add(component_of(kind, name, parts, rows), next(iter(found.paths.values())))
 
@@ -70,7 +74,7 @@ def add_extra(pieces: Pieces, found: RankSet) -> None:
         pieces.add(component, found.paths[rank])
     world = agreement.world_of(found.world, parts)
     gone = [found.name_of(rank) for rank in range(world) if rank not in found.paths]
-    pieces.findings += agreement.missing_ranks("the random state", gone, needed=False)
+    pieces.findings += agreement.missing_ranks("the random state", gone)
 
 
 def read_parts(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> list[RankPart]:

@@ -1,0 +1,136 @@
+"""What metadata.json and the names of files promise of a training directory, held against what is there.
+
+metadata.json is written before the shards: that it is there proves nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckpt_core import (
+    Checkpoint,
+    CkptError,
+    Component,
+    Depth,
+    Files,
+    Finding,
+    Severity,
+    StoredCheckpoint,
+    VerifyRequest,
+    printable,
+)
+from ckpt_core.codecs.safetensors_files import read_safetensors
+from ckpt_fsdp.bagel.detection import find_training, sharded_metadata
+from ckpt_fsdp.bagel.names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
+from ckpt_fsdp.ranks.replicas import check_replicas
+
+_HINT = "the save may not have ended, or the copy: use an earlier step, or copy it again"
+
+
+def check_training(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+    """What is wrong with a training directory beyond its tables."""
+    if checkpoint is None and not any(match.root == "" for match in find_training(files)):
+        return
+    found = survey(files.entries).get("", Found())
+    facts = sharded_metadata(files, "", found)
+    if facts is not None:
+        yield from _broken_promises(found, facts)
+        yield from _wrong_ranks(found, facts)
+        yield from _other_step(files, facts)
+    yield from _missing_shards(found)
+    if isinstance(checkpoint, StoredCheckpoint):
+        yield from _short_data_status(checkpoint, found, facts or {})
+        yield from _second_weights(files, checkpoint, found)
+        if request.depth >= Depth.BYTES:
+            yield from check_replicas(checkpoint, request)
+
+
+def _broken_promises(found: Found, facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """BG001, for what metadata.json says is there."""
+    there = {
+        "checkpoint_type": ("the model's shards", "model" in found.sharded or "model" in found.ranks),
+        "has_ema": ("the EMA's shards", "ema" in found.sharded or "ema" in found.ranks),
+        "has_scheduler": (SCHEDULER, SCHEDULER in found.others),
+        "has_data_status": (DATA, DATA in found.others),
+    }
+    for key, (what, is_there) in there.items():
+        if facts.get(key) and not is_there:
+            message = f"{METADATA}: {key} says that {what} must be here, and that is not so"
+            yield Finding("BG001", Severity.ERROR, message, METADATA, hint=_HINT)
+    if "optimizer" not in found.ranks:
+        message = f"{METADATA}: no optimizer_rank00000.pt is here, and every such save writes one"
+        yield Finding("BG001", Severity.ERROR, message, METADATA, hint=_HINT)
+
+
+def _wrong_ranks(found: Found, facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """BG004 for files of ranks that cannot have been, or were and are not here."""
+    world = facts.get("world_size")
+    if type(world) is not int or world < 1:
+        message = f"{METADATA}: world_size is {printable(repr(world), 40)}, not a number of ranks"
+        yield Finding(
+            "BG005", Severity.WARNING, message, METADATA, hint="it was changed by hand, or written by another tool"
+        )
+        return
+    for ranks in found.ranks.values():
+        for rank, path in ranks.paths.items():
+            if rank >= world:
+                message = (
+                    f"{printable(path)}: {METADATA} says that there were {world} ranks; left over from another save?"
+                )
+                yield Finding("BG005", Severity.WARNING, message, path, hint="remove it once you know what it is")
+
+
+def _other_step(files: Files, facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """BG006, where the directory is named for another step than the one that was saved."""
+    named, kept = step_of(files.location.name), facts.get("train_steps")
+    if named is not None and type(kept) is int and named != kept:
+        message = f"{METADATA}: saved at step {kept}, in a directory that is named for step {named}"
+        yield Finding(
+            "BG006", Severity.WARNING, message, METADATA, hint="name it for its step: trainers go by the name"
+        )
+
+
+def _missing_shards(found: Found) -> Iterator[Finding]:
+    """BG004, for each part of a flat optimizer that is not there."""
+    for number in range(found.flat_count):
+        if number not in found.flat:
+            path = f"optimizer.{number:05d}-of-{found.flat_count:05d}.pt"
+            yield Finding("BG004", Severity.ERROR, f"{path}: this part of the optimizer is missing", path, hint=_HINT)
+
+
+def _short_data_status(checkpoint: StoredCheckpoint, found: Found, facts: Mapping[str, Any]) -> Iterator[Finding]:
+    """BG008, where data_status.pt has not one entry a rank: BAGEL starts the data of the other ranks from the front."""
+    states = [component.state for component in checkpoint.manifest.components if component.kind == "sampler"]
+    world = facts.get("world_size") or found.flat_count
+    optimizer = found.ranks.get("optimizer")
+    if not world and optimizer is not None:
+        world = optimizer.world
+    for state in states:
+        if isinstance(state, list | tuple) and type(world) is int and 0 < world != len(state):
+            message = f"{DATA}: the positions of {len(state)} ranks, and there were {world}"
+            hint = "ranks without an entry begin their data again; BAGEL does not say so"
+            yield Finding("BG008", Severity.WARNING, message, DATA, hint=hint)
+
+
+def _second_weights(files: Files, checkpoint: StoredCheckpoint, found: Found) -> Iterator[Finding]:
+    """BG007, for other weights of the model beside those that were read."""
+    model = next((component for component in checkpoint.manifest.components if component.label == "model"), None)
+    if SINGLE in found.others and "model" in found.full:
+        message = f"{SINGLE}: not read, model.safetensors is; they may be of two saves"
+        yield Finding("BG007", Severity.WARNING, message, SINGLE, hint="compare them with ckpt diff")
+    if COPY in found.others and model is not None and ("model" in found.sharded or "model" in found.ranks):
+        yield from _stale_copy(files, model)
+
+
+def _stale_copy(files: Files, model: Component) -> Iterator[Finding]:
+    try:
+        copied = {name: outline.shape for name, outline in read_safetensors(files, COPY).tensors.outlines()}
+    except CkptError as error:
+        yield Finding.of_error(error)
+        return
+    sharded = {name: outline.shape for name, outline in model.tensors.outlines()}
+    differing = sorted(name for name in {*copied, *sharded} if copied.get(name) != sharded.get(name))
+    if differing:
+        message = f"{COPY}: {len(differing)} tensors are not those of the shards, {printable(differing[0])} first"
+        yield Finding(
+            "BG007", Severity.WARNING, message, COPY, differing[0], "the shards are read; compare with ckpt diff"
+        )

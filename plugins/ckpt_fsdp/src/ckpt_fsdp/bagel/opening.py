@@ -1,0 +1,153 @@
+"""A training directory of BAGEL opened: what its trainers keep of each component, whichever of four ways they chose."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from ckpt_core import Asset, Component, CorruptError, Files, Finding, FormatMatch, Presence, Severity, StoredCheckpoint
+from ckpt_core.codecs.pieces import NO_TENSORS, Pieces, read_json
+from ckpt_core.codecs.safetensors_files import read_safetensors
+from ckpt_fsdp.bagel.detection import sharded_metadata
+from ckpt_fsdp.bagel.names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
+from ckpt_fsdp.ranks.joining import RankPart, is_flat_parameter
+from ckpt_fsdp.ranks.names import RankSet
+from ckpt_fsdp.ranks.opening import SEALS, add_parts, add_set, read_parts
+
+_NO_EMA = "BAGEL would go on with the weights of the model in its place, and not say so; here they are never put there"
+
+
+def open_training(files: Files, match: FormatMatch) -> StoredCheckpoint:
+    """Read what lies beside the directories of DCP; core opens those as parts of the match.
+
+    Raises:
+        CorruptError: BG009, nothing here has the names of BAGEL's files.
+        UnsafeContentError: PK003, a file would run code.
+    """
+    found = survey(files.entries).get("", Found())
+    if not found.files and not found.sharded:
+        raise CorruptError(
+            f"{files.location}: none of BAGEL's files are here; name the directory of a step", code="BG009"
+        )
+    pieces = Pieces(files)
+    facts = _add_progress(pieces, found)
+    world = facts.get("world_size")
+    for kind in ("model", "ema"):
+        _add_weights(pieces, found, kind, world if type(world) is int else None)
+    _note_missing_ema(pieces, found, facts)
+    _add_optimizer(pieces, found, world if type(world) is int else None)
+    pieces.torch_component("scheduler", SCHEDULER, optional=facts.get("has_scheduler") is False)
+    pieces.torch_component("sampler", DATA, optional=facts.get("has_data_status") is False)
+    _say_not_used(pieces, facts)
+    assets = [Asset(path, entry.size) for path, entry in files.entries.items() if _is_asset(path, found, pieces)]
+    step = facts.get("train_steps")
+    return pieces.checkpoint(match, step=step if type(step) is int else None, assets=assets)
+
+
+def _add_progress(pieces: Pieces, found: Found) -> Mapping[str, Any]:
+    """metadata.json, or what the directory's name says in its place."""
+    files = pieces.files
+    if sharded_metadata(files, "", found) is not None or (METADATA in found.others and found.sharded):
+        facts = pieces.tried("progress", METADATA, partial(read_json, files, METADATA)) or {}
+        if facts:
+            pieces.add(Component("progress", NO_TENSORS, dict(facts)), METADATA)
+        return facts
+    step = step_of(files.location.name)
+    if step is None:
+        pieces.role("progress", Presence.ABSENT, METADATA, "the directory is not named for its step")
+    else:
+        pieces.role("progress", Presence.DERIVED, "", "the step that the directory is named for")
+        pieces.components.append(Component("progress", NO_TENSORS, {"train_steps": step}))
+    return {}
+
+
+def _add_weights(pieces: Pieces, found: Found, kind: str, world: int | None) -> None:
+    """The weights that are kept in files; those in a directory of DCP are a part."""
+    if kind in found.sharded:
+        return
+    if kind in found.ranks:
+        ranks = found.ranks[kind]
+        add_set(pieces, RankSet(kind, world=ranks.world or world, paths=dict(sorted(ranks.paths.items()))), kind)
+    elif kind in found.full:
+        _add_safetensors(pieces, kind, found.full[kind])
+    elif kind == "model" and SINGLE in found.others:
+        pieces.torch_component(kind, SINGLE)
+    elif kind == "model" and COPY in found.others:
+        _add_safetensors(pieces, kind, COPY)
+        pieces.findings.append(_only_copy())
+    else:
+        pieces.role(
+            kind, Presence.ABSENT, f"{kind}.safetensors" if not found.others & {METADATA} else f"{kind}_sharded"
+        )
+
+
+def _add_safetensors(pieces: Pieces, kind: str, path: str) -> None:
+    file = pieces.tried(kind, path, partial(read_safetensors, pieces.files, path))
+    if file is not None:
+        pieces.add(Component(kind, file.tensors), path)
+
+
+def _add_optimizer(pieces: Pieces, found: Found, world: int | None) -> None:
+    if found.flat:
+        for number, path in sorted(found.flat.items()):
+            pieces.torch_component("optimizer", path, name=f"{number:05d}-of-{found.flat_count:05d}")
+        pieces.findings.append(_not_joined(next(iter(found.flat.values())), len(found.flat)))
+        return
+    ranks = found.ranks.get("optimizer")
+    if ranks is None:
+        pieces.role("optimizer", Presence.ABSENT, "optimizer_rank00000.pt")
+        return
+    kept = RankSet("optimizer", world=ranks.world or world, paths=dict(sorted(ranks.paths.items())))
+    parts = read_parts(pieces, kept, "optimizer")
+    if len(kept.paths) > 1 and parts and _are_flat(parts):
+        for part in parts:
+            name = f"{part.rank:05d}"
+            pieces.add(Component("optimizer", part.file.tensors, part.file.root, name), part.file.path)
+        pieces.findings.append(_not_joined(parts[0].file.path, len(parts)))
+    else:
+        add_parts(pieces, kept, parts, "optimizer")
+
+
+def _are_flat(parts: list[RankPart]) -> bool:
+    """Whether they are an optimizer's state over flat parameters: none says how it is spread, or the names say it."""
+    names = {name for part in parts for name in part.file.tensors}
+    if any(map(is_flat_parameter, names)):
+        return True
+    return bool(names) and not any(part.file.sharded for part in parts)
+
+
+def _note_missing_ema(pieces: Pieces, found: Found, facts: Mapping[str, Any]) -> None:
+    there = "ema" in found.sharded or "ema" in found.ranks or "ema" in found.full
+    if not there and facts.get("has_ema") is None:
+        message = f"no weights of the EMA are here; {_NO_EMA}"
+        hint = "copy ema.safetensors or its shards too, if the run kept an EMA"
+        pieces.findings.append(Finding("BG002", Severity.WARNING, message, hint=hint))
+
+
+def _say_not_used(pieces: Pieces, facts: Mapping[str, Any]) -> None:
+    """What metadata.json says that the run did not have."""
+    named = {"has_ema": "ema", "has_scheduler": "scheduler", "has_data_status": "sampler"}
+    present = {component.kind for component in pieces.components}
+    for key, kind in named.items():
+        if facts.get(key) is False and kind not in present:
+            pieces.roles = [role for role in pieces.roles if role.kind != kind]
+            pieces.role(kind, Presence.NOT_NEEDED, METADATA, f"{key} is false")
+
+
+def _not_joined(path: str, count: int) -> Finding:
+    message = (
+        f"the optimizer's state is over flat parameters of FSDP1, in {count} parts: each is kept as it is, and none is "
+        "put together or cut for another number of ranks: where each weight starts in them, no file says"
+    )
+    hint = "to train on, use as many ranks; to change their number, save it with FSDP.optim_state_dict"
+    return Finding("BG003", Severity.INFO, message, path, hint=hint)
+
+
+def _only_copy() -> Finding:
+    message = f"{COPY} is read as the model: the shards that it is a copy of are not here"
+    return Finding("BG007", Severity.WARNING, message, COPY, hint="copy model_sharded/ too, to train on")
+
+
+def _is_asset(path: str, found: Found, pieces: Pieces) -> bool:
+    """Whether a file is carried along: what lies at the top and was not read."""
+    read = {role.where for role in pieces.roles}
+    return "/" not in path and path not in SEALS and (path not in found.files or (path == COPY and path not in read))
