@@ -55,6 +55,11 @@ def remote_timeout() -> int:
     return _integer("CKPT_REMOTE_TIMEOUT", 60)
 
 
+def rank_timeout() -> int:
+    """Seconds without a sign of life after which another rank counts as gone: `CKPT_RANK_TIMEOUT`, 120."""
+    return _integer("CKPT_RANK_TIMEOUT", 120)
+
+
 @contextmanager
 def override(**values: int) -> Iterator[None]:
     """Set knobs for a block, by the lower-case end of their name: `override(slab_bytes=4096)`."""

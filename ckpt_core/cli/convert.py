@@ -1,5 +1,6 @@
 """`ckpt convert`: a checkpoint in another format, streamed, proved equal, committed whole or not at all."""
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -78,17 +79,28 @@ def _parse_size(_: click.Context, __: click.Parameter, value: str | None) -> int
 def command(session: Session, /, source: str, destination: str, **how: Any) -> Answer:
     """Write SOURCE in another format to DESTINATION.
 
-    Stopped, it goes on where it was when it is run again.
+    Stopped, it goes on where it was when it is run again. Under torchrun each process writes its share.
     """
     from ckpt_core.verbs.base_model import BaseMismatchError
     from ckpt_core.verbs.convert import convert
 
     try:
-        with session.progress() as progress:
-            done = convert(source, destination, **how, options=session.options, progress=progress)
+        with session.ranks() as ranks, session.progress() as progress:
+            if ranks.leads and ranks.world > 1:
+                _say_that_devices_do_not_matter(os.environ.get("CUDA_VISIBLE_DEVICES"), ranks.world)
+            done = convert(source, destination, **how, options=session.options, progress=progress, ranks=ranks)
     except BaseMismatchError as error:
         return refused(session, error)
     return Answer(lambda: _result(done, destination), lambda: _page(done, destination), lambda: [destination])
+
+
+def _say_that_devices_do_not_matter(devices: str | None, processes: int) -> None:
+    """People are used to watch that there are as many processes as GPUs."""
+    count = len([name for name in (devices or "").split(",") if name.strip()])
+    if count not in (0, processes):
+        from ckpt_core.cli.failures import tell
+
+        tell(f"note: CUDA_VISIBLE_DEVICES names {count} for {processes} processes; no GPU is used, it does not matter")
 
 
 def _result(done: "Conversion", destination: str) -> dict[str, Any]:

@@ -66,12 +66,18 @@ def _end(session: Session, answer: Answer | None, error: BaseException | None, c
         code = failure.exit_code
     elif answer is not None:
         code = answer.final_code
+    if not session.speaks:
+        # Rank 0 says it; where that one is gone or stuck, somebody must.
+        if not session.part() and failure is not None:
+            complain(failure)
+        return code
     code = _guarded_output(session, answer, failure, code)
     if error is not None and session.debug:
         show_traceback(error)
     if failure is not None and not session.json:
         complain(failure)
     tell_plugin_failures()
+    session.part()
     return code
 
 

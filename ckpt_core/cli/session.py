@@ -1,7 +1,8 @@
 """What one run of the command line was told besides the question itself, and the options that tell it."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ckpt_core.schema.progress import Progress
+    from ckpt_core.storage.ranks import Ranks
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -25,6 +27,7 @@ class Session:
         verb: The command; None until it is known.
         ref: What it was asked about, without secrets; a list for a command that takes two.
         options: Options of formats, as typed.
+        speaks: Whether to print anything: of several ranks one does.
     """
 
     def __init__(self, *, json: bool = False) -> None:
@@ -35,10 +38,25 @@ class Session:
         self.verb: str | None = None
         self.ref: str | list[str] | None = None
         self.options: dict[str, str] = {}
+        self.speaks = True
+        self._ranks: Ranks | None = None
+
+    @contextmanager
+    def ranks(self) -> "Iterator[Ranks]":
+        """The processes that torchrun has started for this command; for one alone, nothing is imported for it."""
+        from ckpt_core.storage.rank_store import together
+
+        with together() as ranks:
+            self._ranks, self.speaks = ranks, ranks.leads
+            yield ranks
+
+    def part(self) -> bool:
+        """End together with the other ranks; False where rank 0 has not said by now what there is to say."""
+        return self._ranks is None or self._ranks.part()
 
     def progress(self) -> "AbstractContextManager[Progress | None]":
         """A bar on stderr for long work; nothing where nobody would look at it."""
-        if self.json or self.quiet or not sys.stderr.isatty():
+        if self.json or self.quiet or not self.speaks or not sys.stderr.isatty():
             from contextlib import nullcontext
 
             return nullcontext()

@@ -39,6 +39,13 @@ class Ranks:
     def check(self) -> None:
         """Raise what another rank failed with, where one did. Cheap: for between two reads; any thread may call it."""
 
+    def part(self) -> bool:
+        """End together: rank 0 once it has said what there is to say, then the others; whether they were waited for.
+
+        What has started them ends all as soon as one ends with an error.
+        """
+        return True
+
     def from_leader(self, value: Any) -> Any:
         """What rank 0 came with; the value of any other is not looked at."""
         return self.exchange(value if self.leads else None)[0]

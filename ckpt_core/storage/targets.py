@@ -20,6 +20,7 @@ from ckpt_core.storage import syscalls
 from ckpt_core.storage.commit import name_directory, name_file, settle
 from ckpt_core.storage.execution import execute
 from ckpt_core.storage.journal import begin, belongs, forget
+from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.stages import Stage, hold
 from ckpt_core.storage.urls import local_path, scheme_of
 
@@ -34,7 +35,15 @@ class LocalTarget(Target):
     """
 
     def __init__(
-        self, location: Location, stage: Stage, *, format: str, options: Mapping[str, Any], replace: bool, resume: bool
+        self,
+        location: Location,
+        stage: Stage,
+        *,
+        format: str,
+        options: Mapping[str, Any],
+        replace: bool = False,
+        resume: bool = False,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.location = location
         self.format = format
@@ -44,6 +53,7 @@ class LocalTarget(Target):
         self._stage = stage
         self._replace = replace
         self._resume = resume
+        self._ranks = ranks
         self._named = False
         self._progress: Progress | None = None
 
@@ -58,17 +68,35 @@ class LocalTarget(Target):
 
     def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
         before = _identity(checkpoint)
-        if self._resume:
-            self._begin_or_go_on(digest_of_plan(plan, checkpoint), known=bool(before))
+        digest = digest_of_plan(plan, checkpoint) if self._resume or self._ranks.world > 1 else ""
+        self._agree(digest)
+        if self._resume and self._ranks.leads:
+            self._begin_or_go_on(digest, known=bool(before))
         journal = self._stage.journal if self._resume else None
-        self.written = execute(plan, checkpoint, self._stage.data, journal=journal, progress=self._progress)
+        self.written = execute(
+            plan, checkpoint, self._stage.data, journal=journal, progress=self._progress, ranks=self._ranks
+        )
         if _identity(checkpoint) != before:
             raise CorruptError(f"{checkpoint.location}: changed while it was read; nothing was committed, try again")
         self.planned = plan
         return checkpoint.manifest
 
+    def _agree(self, digest: str) -> None:
+        """CorruptError where another rank would write something else: then it reads something else too."""
+        for rank, other in enumerate(self._ranks.exchange(digest)):
+            if other != digest:
+                raise CorruptError(
+                    f"{self.location}: rank {rank} and rank {self._ranks.rank} have different sources or plans; "
+                    "give every rank the same command, files and version of ckpt; nothing was committed"
+                )
+
     def commit(self, seal: Seal) -> None:
-        """Write the seal and give what is staged its name."""
+        """Write the seal and give what is staged its name; of several ranks the first does, and the others wait."""
+        if self._ranks.leads:
+            self._commit(seal)
+        self._ranks.exchange(None)
+
+    def _commit(self, seal: Seal) -> None:
         one_file = self.location.kind is Kind.FILE
         text, blocks = pack(seal, apart=not one_file)
         if one_file:
@@ -85,7 +113,7 @@ class LocalTarget(Target):
 
     def drop(self, *, entirely: bool = False) -> None:
         """Remove the stage; not where work can go on from it, unless `entirely`, and not once it was given its name."""
-        if not self._named and (entirely or not os.path.lexists(self._stage.journal)):
+        if self._ranks.leads and not self._named and (entirely or not os.path.lexists(self._stage.journal)):
             self._stage.clear()
 
     def _begin_or_go_on(self, digest: str, *, known: bool) -> None:
@@ -108,6 +136,7 @@ def open_target(
     options: Mapping[str, Any] | None = None,
     replace: bool = False,
     resume: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Iterator[LocalTarget]:
     """A staged destination, locked for the block; what was not committed by its end is removed.
 
@@ -118,6 +147,7 @@ def open_target(
         options: The format's options.
         replace: Whether what is there now may be replaced.
         resume: Keep a journal, so that the same work can go on after a stop.
+        ranks: The processes that write it together, all of which call this; rank 0 holds the lock and the stage.
 
     Raises:
         OverwriteError: Something is there, and `replace` is not set.
@@ -126,27 +156,54 @@ def open_target(
     """
     path = local_path(ref)
     if path is None:
-        if scheme_of(ref) != "memory":
+        if scheme_of(ref) != "memory" or ranks.world > 1:
             raise UnsupportedFormatError(f"{redact(ref)}: writing there is not supported yet; write to a local path")
         from ckpt_core.storage.memory import open_memory_target
 
         with open_memory_target(ref, format=format, kind=kind, options=options, replace=replace) as target:
             yield target
         return
+    if not ranks.leads:
+        yield _joined_target(kind, ranks, format=format, options=options or {}, resume=resume)
+        return
     parent, name = _settled(path)
     path = os.path.join(parent, name)
     _refuse_existing(path, kind, replace)
     with hold(parent, name, "convert" if resume else f"save-{os.getpid()}") as stage:
         location = Location(path, kind)
-        target = LocalTarget(location, stage, format=format, options=options or {}, replace=replace, resume=resume)
+        target = LocalTarget(
+            location, stage, format=format, options=options or {}, replace=replace, resume=resume, ranks=ranks
+        )
         try:
             _refuse_existing(path, kind, replace)  # again, with the lock: another writer may just have ended
+            ranks.exchange([parent, name, stage.id, _number_of(stage.root)])
             yield target
         except CorruptError:
             target.drop(entirely=True)  # going on from it would end here again
             raise
         finally:
             target.drop()
+
+
+def _joined_target(kind: Kind, ranks: Ranks, *, format: str, options: Mapping[str, Any], resume: bool) -> LocalTarget:
+    """The stage that rank 0 has made, for another rank."""
+    parent, name, id, number = ranks.from_leader(None)
+    stage = Stage(parent, name, id)
+    if _number_of(stage.root) != number:
+        raise UsageError(
+            f"{printable(stage.destination)}: rank {ranks.rank} does not see what rank 0 has made there; "
+            "give a place on a filesystem that all ranks share"
+        )
+    location = Location(stage.destination, kind)
+    return LocalTarget(location, stage, format=format, options=options, resume=resume, ranks=ranks)
+
+
+def _number_of(folder: str) -> int | None:
+    """The number by which a filesystem knows a folder; None where there is none."""
+    try:
+        return os.stat(folder).st_ino
+    except OSError:
+        return None
 
 
 def refuse_overlap(ref: str, inputs: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from ckpt_core.reading.structure import Fit
 from ckpt_core.reading.views import ViewCheckpoint, select
 from ckpt_core.schema.dtypes import BY_CODE, DType
 from ckpt_core.schema.findings import Severity
+from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.targets import refuse_overlap
 from ckpt_core.verbs.base_model import components_of, lay_onto
 from ckpt_core.verbs.forecast import Forecast, draw_plan, forecast, limited
@@ -67,6 +68,7 @@ def convert(
     force: bool = False,
     dry_run: bool = False,
     progress: "Progress | None" = None,
+    ranks: Ranks = ALONE,
     manager: CkptPluginManager | None = None,
 ) -> Conversion:
     """Convert a checkpoint.
@@ -94,6 +96,7 @@ def convert(
         force: Replace what is at the destination.
         dry_run: Plan only, and write nothing.
         progress: Told of the bytes written.
+        ranks: The processes that convert it together, each its share; `max_memory` is of each.
         manager: The plugin manager; None for the process's own.
 
     Raises:
@@ -126,6 +129,7 @@ def convert(
             resume=True,
             provenance=_provenance(opened, reading, against),
             progress=progress,
+            ranks=ranks,
             manager=manager,
         )
     kept = {file.path for file in plan.files}

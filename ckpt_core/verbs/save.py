@@ -23,6 +23,7 @@ from ckpt_core.schema.seals import COPY, Certificate, Seal
 from ckpt_core.schema.state import differing_paths, without_arrays
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.listing import list_files
+from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.targets import LocalTarget, open_target
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def save(
     resume: bool = False,
     provenance: Mapping[str, Any] | None = None,
     progress: "Progress | None" = None,
+    ranks: Ranks = ALONE,
     manager: CkptPluginManager | None = None,
 ) -> SaveReport:
     """Write a checkpoint, whole or not at all.
@@ -78,6 +80,7 @@ def save(
         resume: Keep a journal, so that the same call goes on after a stop where it was.
         provenance: Plain values to record in the seal.
         progress: Told of the bytes written.
+        ranks: The processes that write it together, each with the whole of `state` and its share of the work.
         manager: The plugin manager; None for the process's own.
 
     Raises:
@@ -96,7 +99,7 @@ def save(
     checked = checked_options(manager, name, options or {}, writing=True)
     with (
         without_collection(),
-        open_target(ref, format=name, kind=kind, options=checked, replace=force, resume=resume) as target,
+        open_target(ref, format=name, kind=kind, options=checked, replace=force, resume=resume, ranks=ranks) as target,
     ):
         checkpoint = state if isinstance(state, Checkpoint) else _live(state)
         if progress is not None:
@@ -104,7 +107,7 @@ def save(
         if manager.hooks.save(checkpoint=checkpoint, target=target) is None or target.planned is None:
             raise PluginError(f"{name}: the format's owner did not write; see ckpt plugins")
         staged = _reopen(manager, target)
-        found = read_back(staged)
+        found = read_back(staged, ranks=ranks)
         prove(checkpoint, target.written, staged, found)
         seal = _seal(checkpoint, target, found, provenance or {})
         target.commit(seal)
