@@ -1,11 +1,13 @@
 """Which directories of a listing are DeepSpeed's, told from names and pointers: roots with one tag, and tags."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ckpt_core import Confidence, CorruptError, Files, FormatMatch, Kind, UsageError, printable
 from ckpt_fsdp.deepspeed.names import POINTERS, SCRIPTS, Tag, pointed, step_of, survey
 
 FORMAT = "deepspeed"
+_TRAINER = "trainer_state.json"
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
@@ -64,7 +66,9 @@ def _of_root(files: Files, root: str, tags: Mapping[str, Tag]) -> Iterator[Forma
     single = is_root and len(tags) == 1
     if single:
         name, tag = next(iter(tags.items()))
-        yield _claim(root, tag, name, f"{printable(name)}: ", _pointing(pointers, name))
+        claim = _claim(root, tag, name, f"{printable(name)}: ", _pointing(pointers, name))
+        # A Trainer's checkpoint holds more than the tag; its own format opens the tag as a part of it.
+        yield replace(claim, confidence=Confidence.LIKELY) if prefix + _TRAINER in files.entries else claim
     elif is_root and _astray(pointers, tags) is not None:
         pointer, name = _astray(pointers, tags) or ("", "")
         yield FormatMatch(FORMAT, Confidence.CERTAIN, f"{pointer} names {printable(name)}, which is not there", root)

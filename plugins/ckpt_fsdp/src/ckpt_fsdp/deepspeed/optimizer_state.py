@@ -63,14 +63,17 @@ def _add(
     content: TagContent, group: GroupSpace, key: str, rows: dict[str, Row], state: dict[str, dict[str, State]]
 ) -> list[Finding]:
     """Give each parameter of a group what the group has under a key; ZE012 where that has no known layout."""
-    values = {rank: [_state(o, n).get(key) for n in group.groups] for rank, o in content.optims.items()}
+    sound = {rank: optim for rank, optim in content.optims.items() if group.space.chains[rank] is not None}
+    values = {rank: [_state(optim, n).get(key) for n in group.groups] for rank, optim in sound.items()}
+    if not values:
+        return []
     first = next(iter(values.values()))[0]
     if not any(isinstance(value, TensorRef) for parts in values.values() for value in parts):
         for name in group.places:
             state[name][key] = without_objects(first)
         return []
     if _is_scalar(content, values):
-        rank = min(content.optims)
+        rank = min(values)
         for name in group.places:
             rows[f"state.{name}.{key}"] = in_file(content.optims[rank].torch.tensors, _ref(first))
             state[name][key] = TensorRef(f"state.{name}.{key}")

@@ -66,7 +66,6 @@ class ModelStates:
     torch: "TorchFile"
     module: Mapping[str, State]
     groups: list[dict[str, Shape]] | None
-    buffers: tuple[str, ...]
     shared: Mapping[str, str]
     frozen: Mapping[str, Shape] | None
     fragments: Mapping[str, State]
@@ -137,17 +136,13 @@ def read_model_states(files: Files, folder: str, file: RankFile) -> ModelStates:
         raise unsupported(fields.path, "its weights are in files of pipeline stages")
     if not isinstance(module, dict) or not all(isinstance(name, str) for name in module):
         raise broken(fields.path, "it has no module")
-    buffers = fields.values.get("buffer_names") or []
-    shared = fields.values.get("shared_params") or {}
-    pairs = shared.items() if isinstance(shared, dict) else shared
     frozen = fields.values.get("frozen_param_shapes")
     return ModelStates(
         file=file,
         torch=torch,
         module=module,
         groups=fields.shapes("param_shapes"),
-        buffers=tuple(name for name in buffers if isinstance(name, str)),
-        shared={str(name): str(stored) for name, stored in pairs},
+        shared={name: str(stored) for name, stored in fields.mapping("shared_params").items()},
         frozen=None if frozen is None else shapes_of(frozen, "frozen_param_shapes", fields.path),
         fragments=fields.mapping("frozen_param_fragments"),
         values=fields,

@@ -14,8 +14,9 @@ from ckpt_fsdp.hf_shards.boxes import Sharded
 
 
 def unproved(tensors: Mapping[str, Sharded]) -> list[str]:
-    """Names of the tensors that may go on behind their last box, as far as their own boxes show."""
-    return [name for name, tensor in tensors.items() if not _ends(tensor)]
+    """Names of the tensors that may go on behind their last box, as far as boxes show; those that are cut first."""
+    found = [name for name, tensor in tensors.items() if not _ends(tensor)]
+    return sorted(found, key=lambda name: not _cut(tensors[name]))
 
 
 def number_of_ranks(tensors: Mapping[str, Sharded]) -> int | None:

@@ -25,10 +25,9 @@ def missing(shards: Shards, *, ranks: int | None, whole: Collection[str]) -> Ite
     holed = {name: tensor for name, tensor in shards.tensors.items() if _has_hole(tensor)}
     yield from _missing_numbers(shards)
     yield from _missing_ranks(shards, here, max(told or 0, *here), holed)
-    complete = told is not None and here == set(range(1, told + 1))
-    open_ended = [] if complete else [name for name in unproved(shards.tensors) if name not in {*whole, *holed}]
-    if open_ended and (told is None or not holed):
-        yield _open_ended(shards, open_ended, len(here))
+    open_ended = [name for name in unproved(shards.tensors) if name not in {*whole, *holed}]
+    if open_ended and told is None:
+        yield _open_ended(shards, open_ended, max(here))
 
 
 def _has_hole(tensor: Sharded) -> bool:
@@ -82,7 +81,7 @@ def _goes_on(shards: Shards, number: int) -> str:
         return "and it may hold tensors of its own"
     axis, tensor = cut_along(shards.tensors[short[0]]), shards.tensors[short[0]]
     more = f", and {len(short) - 1} more tensors" if len(short) > 1 else ""
-    return f"and {printable(short[0])} goes on behind index {tensor.shape[axis]} of dimension {axis}{more}"
+    return f"and {printable(short[0])} may go on behind index {tensor.shape[axis]} of dimension {axis}{more}"
 
 
 def _number(tensor: Sharded) -> int:

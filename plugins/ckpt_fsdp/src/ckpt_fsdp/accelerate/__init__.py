@@ -1,0 +1,5 @@
+"""Directories that Accelerate's `save_state` writes of models under FSDP.
+
+Source: accelerate `utils/fsdp_utils.py` (save_fsdp_model, save_fsdp_optimizer), `checkpointing.py` and
+`utils/constants.py`. The Trainer of transformers saves models in the same way, among files of its own.
+"""

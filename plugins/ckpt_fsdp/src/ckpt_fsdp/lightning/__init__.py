@@ -1,0 +1,4 @@
+"""Directories that Lightning's FSDP and model-parallel strategies write: a checkpoint of DCP, and `meta.pt` beside it.
+
+Source: lightning `pytorch/strategies/fsdp.py` and `model_parallel.py` (save_checkpoint), `fabric/utilities/load.py`.
+"""
