@@ -1,0 +1,32 @@
+"""Pretraining: the next byte of running text. Continues what it finds, or starts from nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from minillm.data import Row, text_batch
+from minillm.loop import Figures, Training, new_model, parser_of
+from minillm.losses import next_token_loss
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    args = parser_of(
+        __doc__,
+        stage="pretrain",
+        load_stage="pretrain",
+        data="pretrain_hq.jsonl",
+        learning_rate=5e-4,
+        epochs=2,
+        random_start=True,
+    ).parse_args(argv)
+    model = new_model(args)
+    training = Training(args, model)
+
+    def step(rows: list[Row]) -> Figures:
+        tokens, mask = text_batch(rows, args.max_seq_len)
+        return {"loss": training.descend(next_token_loss(model, tokens, mask))}
+
+    return training.run(step)
+
+
+if __name__ == "__main__":
+    main()
