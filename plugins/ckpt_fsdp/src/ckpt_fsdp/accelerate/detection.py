@@ -19,8 +19,13 @@ def find(files: Files) -> Iterator[FormatMatch]:
     for root, found in sorted(survey(files.entries).items()):
         step = step_of_name(root or files.location.name)
         problem = f"{printable(found.flat[0])}: {FLAT}" if found.flat else None
-        confidence = Confidence.LIKELY if found.of_trainer else Confidence.CERTAIN
-        yield FormatMatch("fsdp", confidence, _evidence(found), root, step, tuple(_parts(found)), problem)
+        yield FormatMatch("fsdp", _confidence(found), _evidence(found), root, step, tuple(_parts(found)), problem)
+
+
+def _confidence(found: Found) -> Confidence:
+    """A model alone may lie in the directory of another model; the Trainer's own format knows more of its files."""
+    whole = bool(found.optimizers or found.full_optimizers or found.beside)
+    return Confidence.CERTAIN if whole and not found.of_trainer else Confidence.LIKELY
 
 
 def _parts(found: Found) -> Iterator[Part]:
