@@ -44,7 +44,7 @@ def nest(
     numbered: Iterable[Path] = (),
     empty: Iterable[Path] = (),
 ) -> State:
-    """The tree of leaves. Where two ways cross (a leaf on the way to another), the later leaf keeps its flat key.
+    """The tree of leaves. Where two ways cross, as torch's never do, the later leaf gets a key of its own at the top.
 
     Args:
         leaves: By flat key.
@@ -55,12 +55,18 @@ def nest(
     root = _Node(False)
     for name, value in leaves.items():
         if not _put(root, paths[name], value):
-            root[name] = value
+            root[_free(root, name)] = value
     for path in empty:
         _put(root, path, {})
     for path in sorted(numbered, key=len, reverse=True):
         _number(root, path)
     return _settled(root)
+
+
+def _free(root: _Node, name: str) -> str:
+    while name in root:
+        name += "#"
+    return name
 
 
 def _number(root: _Node, path: Path) -> None:
