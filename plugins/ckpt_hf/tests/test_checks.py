@@ -392,6 +392,16 @@ def test_a_directory_taken_for_a_model_without_weights_says_so(tmp_path):
     assert caught.value.code == "HF014"
 
 
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_a_config_that_says_another_type_than_the_weights_have_is_remarked(single, codes, key):
+    config = json.loads((single / "config.json").read_text())
+    config.pop("dtype", None)
+    for said, expected in (("float32", []), ("bfloat16", ["HF015"]), ("auto", []), (7, [])):
+        (single / "config.json").write_text(json.dumps({**config, key: said}))
+        assert codes(single) == expected, said
+    assert ckpt_core.verify(str(single)).report.ok
+
+
 def test_each_finding_this_plugin_makes_is_tested_here():
     from pathlib import Path
 
@@ -400,4 +410,4 @@ def test_each_finding_this_plugin_makes_is_tested_here():
     code = re.compile(r"\bHF\d{3}\b")
     made = {c for path in Path(ckpt_hf.__file__).parent.glob("*.py") for c in code.findall(path.read_text())}
     tested = {c for path in Path(__file__).parent.glob("*.py") for c in code.findall(path.read_text())}
-    assert made == tested == {f"HF{number:03}" for number in range(1, 15)}
+    assert made == tested == {f"HF{number:03}" for number in range(1, 16)}
