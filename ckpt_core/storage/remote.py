@@ -37,7 +37,7 @@ _SLOWEST = 256 << 10
 """Bytes a second below which a connection to an object store counts as stuck, once the deadline has passed."""
 
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
-_PLUGINS = {"hf": "ckpt-hf", "wandb": "ckpt-wandb", "openbayes": "ckpt-minillm"}
+_PLUGINS = {"hf": "ckpt-hf", "wandb": "ckpt-wandb"}
 
 
 class RemoteFiles(Files):

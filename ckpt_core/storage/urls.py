@@ -9,6 +9,9 @@ from ckpt_core.schema.text import redact
 SCHEMES = ("file", "memory", "http", "https", "s3", "gs", "gcs", "hf", "wandb", "openbayes")
 """Schemes that a checkpoint may be read from. Others, and fsspec's `a::b` chains, can reach places unasked."""
 
+MOUNTS = {"openbayes": "/openbayes"}
+"""Schemes of places that are folders of this machine: `openbayes://home/out` is `/openbayes/home/out`."""
+
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -36,6 +39,8 @@ def local_path(ref: str) -> str | None:
     scheme = scheme_of(ref)
     if scheme is None:
         return os.path.expanduser(ref)
+    if scheme in MOUNTS:
+        return os.path.join(MOUNTS[scheme], ref.partition("://")[2].lstrip("/"))
     return _path_of_file_url(ref) if scheme == "file" else None
 
 

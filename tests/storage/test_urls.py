@@ -3,7 +3,9 @@ import os
 import pytest
 
 from ckpt_core.errors import UnsafeContentError, UsageError
-from ckpt_core.storage.listing import list_files
+from ckpt_core.schema.locations import Kind
+from ckpt_core.storage import urls
+from ckpt_core.storage.listing import list_files, probe
 from ckpt_core.storage.urls import local_path, scheme_of
 
 
@@ -57,3 +59,14 @@ def test_a_file_url_of_another_host_is_a_usage_error(url):
 def test_a_chain_is_unsafe(ref):
     with pytest.raises(UnsafeContentError, match="chained"):
         scheme_of(ref)
+
+
+@pytest.mark.parametrize("url", ["openbayes://home/out/x.pth", "OpenBayes:///home/out/x.pth"])
+def test_the_scheme_of_a_mount_is_its_folder(url, tmp_path, monkeypatch):
+    assert local_path(url) == "/openbayes/home/out/x.pth"
+    monkeypatch.setitem(urls.MOUNTS, "openbayes", str(tmp_path))
+    assert probe(url) is None
+    (tmp_path / "home" / "out").mkdir(parents=True)
+    (tmp_path / "home" / "out" / "x.pth").write_bytes(b"here")
+    assert probe(url) is Kind.FILE
+    assert list_files(url).read("x.pth") == b"here"
