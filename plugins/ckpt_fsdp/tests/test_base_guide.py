@@ -61,7 +61,7 @@ def test_dtype_keep_keeps_the_types(sharded, guide):
 def test_the_number_of_visible_devices_is_remarked_and_changes_nothing(sharded, guide):
     _, done = guide(sharded, "--models", "ema", CUDA_VISIBLE_DEVICES="1,2,3,4")
     assert done.returncode == 0
-    assert "note: CUDA_VISIBLE_DEVICES has 4 entries for 1 processes" in done.stderr
+    assert "note: CUDA_VISIBLE_DEVICES names 4 for 1 processes" in done.stderr
 
 
 def test_the_base_is_never_the_output(sharded, guide, base_model, tmp_path):
