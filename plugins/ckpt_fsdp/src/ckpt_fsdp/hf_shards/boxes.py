@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from operator import add
+from typing import NamedTuple
 
 from ckpt_core import (
     ByteRange,
@@ -17,6 +19,7 @@ from ckpt_core import (
     TensorTable,
     printable,
 )
+from ckpt_core.codecs.collection import without_collection
 from ckpt_core.codecs.safetensors_files import SafetensorsFile, read_safetensors
 from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
 from ckpt_fsdp.hf_shards.detection import SHARDING
@@ -25,9 +28,11 @@ from ckpt_fsdp.hf_shards.names import ShardName
 _LARGEST = 1 << 63
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBox:
-    """A box of a tensor in a shard: where it starts and its size, in elements; its bytes; its rank, from 1."""
+class StoredBox(NamedTuple):
+    """A box of a tensor in a shard: where it starts and its size, in elements; its bytes; its rank, from 1.
+
+    A tuple, since there are as many as tensors times ranks.
+    """
 
     offsets: tuple[int, ...]
     sizes: tuple[int, ...]
@@ -74,12 +79,13 @@ def read_shards(files: Files, names: Sequence[ShardName]) -> Shards:
         UnreachableError: A file could not be read at all.
     """
     found = Shards(names)
-    for name in names:
-        try:
-            file = read_safetensors(files, name.path)
-            _add(found, name, file, _saved_offsets(file))
-        except FormatError as error:
-            found.errors.append(error)
+    with without_collection():
+        for name in names:
+            try:
+                file = read_safetensors(files, name.path)
+                _add(found, name, file, _saved_offsets(file))
+            except FormatError as error:
+                found.errors.append(error)
     return found
 
 
@@ -95,7 +101,7 @@ def _saved_offsets(file: SafetensorsFile) -> Mapping[str, tuple[int, ...]]:
 
 
 def _offsets(file: SafetensorsFile, name: str, outline: Outline, info: object) -> tuple[int, ...]:
-    saved = info.get("saved_offsets") if isinstance(info, dict) else None
+    saved = info.get("saved_offsets") if type(info) is dict else None
     if type(saved) is not list or not all(type(offset) is int and 0 <= offset < _LARGEST for offset in saved):
         raise _corrupt("DC050", file.path, f"tensor {printable(name)}: no saved_offsets in the header", name)
     if len(saved) != len(outline.shape):
@@ -111,7 +117,7 @@ def _add(found: Shards, shard: ShardName, file: SafetensorsFile, offsets: Mappin
     for name, outline in file.tensors.outlines():
         assert outline.path is not None
         box = StoredBox(offsets[name], outline.shape, outline.path, outline.offset, shard.rank)
-        reach = tuple(start + size for start, size in zip(box.offsets, box.sizes, strict=True))
+        reach = tuple(map(add, box.offsets, box.sizes))
         known = found.tensors.get(name)
         if known is None:
             found.tensors[name] = Sharded(outline.dtype, reach, [box])
