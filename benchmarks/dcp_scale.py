@@ -51,9 +51,9 @@ def _measure(place: Path, ranks: int) -> None:
     }
     metadata = (place / ".metadata").stat().st_size
     for job, argv in jobs.items():
-        seconds, memory, said = _run(argv)
+        seconds, processor, memory, said = _run(argv)
         row = {"job": job, "ranks": ranks, "chunks": ranks * TENSORS, "metadata_bytes": metadata}
-        row |= {"seconds": round(seconds, 2), "peak_bytes": memory}
+        row |= {"seconds": round(seconds, 2), "processor_seconds": round(processor, 2), "peak_bytes": memory}
         if job.startswith("torch"):
             row["without_import"] = round(float(said), 2)
         else:
@@ -61,8 +61,8 @@ def _measure(place: Path, ranks: int) -> None:
         print(json.dumps(row), flush=True)
 
 
-def _run(argv: list[str]) -> tuple[float, int, str]:
-    """Seconds, greatest resident bytes and output of a command."""
+def _run(argv: list[str]) -> tuple[float, float, int, str]:
+    """Seconds, those of the processor, greatest resident bytes and output of a command."""
     start = time.perf_counter()
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -71,7 +71,7 @@ def _run(argv: list[str]) -> tuple[float, int, str]:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise RuntimeError(f"{' '.join(argv)}\n{process.stderr.read()}")
-    return time.perf_counter() - start, _bytes(usage), said
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, _bytes(usage), said
 
 
 def _bytes(usage: resource.struct_rusage) -> int:

@@ -71,14 +71,15 @@ def _which(entry: TensorEntry, boxes: Iterable[Box]) -> str:
 
 
 def _overlap(chunks: list[Chunk]) -> tuple[Chunk, Chunk] | None:
-    """Two chunks that share elements, or None. A sweep along the first dimension: near-linear for row shards."""
-    if not chunks or not chunks[0].sizes:
+    """Two chunks that share elements, or None. A sweep along the dimension that is cut most: near-linear for shards."""
+    if len(chunks) < 2 or not chunks[0].sizes:
         return None
-    chunks.sort(key=lambda chunk: chunk.offsets)
+    axis = max(range(len(chunks[0].sizes)), key=lambda axis: len({chunk.offsets[axis] for chunk in chunks}))
+    chunks.sort(key=lambda chunk: chunk.offsets[axis])
     active: list[Chunk] = []
     for chunk in chunks:
-        start = chunk.offsets[0]
-        active = [other for other in active if other.offsets[0] + other.sizes[0] > start]
+        start = chunk.offsets[axis]
+        active = [other for other in active if other.offsets[axis] + other.sizes[axis] > start]
         for other in active:
             if _intersects(other, chunk):
                 return other, chunk

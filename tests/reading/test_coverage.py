@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import ckpt_core
 from ckpt_core import ByteRange, Chunk, Component, DType, TensorEntry, TensorTable
+from ckpt_core.reading import coverage
 from ckpt_core.reading.coverage import check_component
 
 
@@ -103,3 +104,26 @@ def test_removing_or_shifting_any_chunk_of_a_tiling_is_found(tmp_path_factory, d
     (row, _), sizes = boxes[index]
     moved = boxes[:index] + [((row + 1, 0), sizes)] + boxes[index + 1 :]
     assert findings(tmp, (8, columns), moved)
+
+
+@given(
+    boxes=st.lists(
+        st.tuples(st.tuples(*[st.integers(0, 6)] * 2), st.tuples(*[st.integers(1, 3)] * 2)), max_size=8, unique=True
+    )
+)
+def test_an_overlap_is_found_wherever_two_boxes_share_an_element(tmp_path_factory, boxes):
+    shared = any(
+        all(a < b + m and b < a + n for a, n, b, m in zip(*first, *second, strict=True))
+        for first, second in itertools.combinations(boxes, 2)
+    )
+    found = codes(findings(tmp_path_factory.mktemp("c"), (9, 9), boxes))
+    assert ("CV004" in found) == shared
+
+
+def test_many_columns_are_compared_with_their_neighbours_only(tmp_path, monkeypatch):
+    compared = []
+    intersects = coverage._intersects
+    monkeypatch.setattr(coverage, "_intersects", lambda *pair: compared.append(pair) or intersects(*pair))
+    assert not findings(tmp_path, (2, 2000), [((0, at), (2, 2)) for at in range(0, 2000, 2)])
+    assert not findings(tmp_path, (2000, 2), [((at, 0), (2, 2)) for at in range(0, 2000, 2)])
+    assert len(compared) < 2000

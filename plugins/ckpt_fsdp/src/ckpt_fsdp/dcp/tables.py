@@ -10,6 +10,9 @@ from ckpt_fsdp.dcp.metadata import Part, StoredTensor
 
 _RANK = re.compile(r"__(\d+)_\d+\.distcp")
 
+_MOST_KEPT = 16
+"""Entries that are kept: who reads a tensor in slabs asks for its entry each time, several workers at once."""
+
 _Row = StoredTensor | TensorEntry
 """A tensor of the metadata; or an entry, for one that lies within an item that is no tensor."""
 
@@ -25,6 +28,7 @@ class DcpTable:
     def __init__(self, root: str) -> None:
         self._prefix = f"{root}/" if root else ""
         self._files: dict[str, _File] = {}
+        self._made: dict[int, tuple[StoredTensor, TensorEntry]] = {}
         self._encodings = {dtype: Encoding(TORCH_ZIP, dtype=dtype) for dtype in DType}
 
     def of(self, tensors: Mapping[str, StoredTensor], inside: Mapping[str, TensorEntry]) -> TensorTable:
@@ -36,6 +40,16 @@ class DcpTable:
         """The entry of a row. A box without an item is left out: a hole, as for torch."""
         if isinstance(row, TensorEntry):
             return row
+        known = self._made.get(id(row))
+        if known is not None and known[0] is row:
+            return known[1]
+        made = self._make(row)
+        if len(self._made) >= _MOST_KEPT:
+            self._made = {}
+        self._made[id(row)] = row, made
+        return made
+
+    def _make(self, row: StoredTensor) -> TensorEntry:
         encoding = self._encodings[row.dtype]
         chunks = [
             Chunk(_wide(row, offsets), _wide(row, sizes), stored, encoding=encoding, owner=rank)
