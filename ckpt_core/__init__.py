@@ -54,6 +54,7 @@ _WHERE = {
     "Profile": "ckpt_core.schema.profiles",
     "Query": "ckpt_core.schema.locations",
     "Rank": "ckpt_core.schema.locations",
+    "Ranks": "ckpt_core.storage.ranks",
     "RepairAction": "ckpt_core.schema.repairs",
     "RepairPlan": "ckpt_core.schema.repairs",
     "RepairRequest": "ckpt_core.schema.repairs",
@@ -87,6 +88,7 @@ _WHERE = {
     "printable": "ckpt_core.schema.text",
     "read_seal": "ckpt_core.storage.sealing",
     "save": "ckpt_core.verbs.save",
+    "together": "ckpt_core.storage.rank_store",
     "verify": "ckpt_core.verbs.verify",
 }
 
@@ -163,6 +165,8 @@ if TYPE_CHECKING:
     from ckpt_core.schema.tensors import TensorTable as TensorTable
     from ckpt_core.schema.text import printable as printable
     from ckpt_core.storage.listing import list_files as list_files
+    from ckpt_core.storage.rank_store import together as together
+    from ckpt_core.storage.ranks import Ranks as Ranks
     from ckpt_core.storage.sealing import read_seal as read_seal
     from ckpt_core.verbs.convert import Conversion as Conversion
     from ckpt_core.verbs.convert import convert as convert

@@ -56,6 +56,7 @@ PUBLIC = [
     "Profile",
     "Query",
     "Rank",
+    "Ranks",
     "RepairAction",
     "RepairPlan",
     "RepairRequest",
@@ -90,6 +91,7 @@ PUBLIC = [
     "printable",
     "read_seal",
     "save",
+    "together",
     "verify",
 ]
 

@@ -55,7 +55,7 @@ def fit_as_dict(one: "Fit") -> dict[str, Any]:
 
 def refused(session: "Session", error: "BaseMismatchError") -> Answer:
     """The answer where nothing was written: the table on stderr, all of it in `--json`."""
-    if not session.json and not session.quiet:
+    if session.speaks and not session.json and not session.quiet:
         from ckpt_core.cli.printing import print_blocks
 
         print_blocks((block for one in error.fits for block in _what_is_wrong(one)), sys.stderr)

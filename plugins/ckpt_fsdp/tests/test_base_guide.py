@@ -98,3 +98,33 @@ def test_optional_lets_more_tensors_go(sharded, guide, base_model, tmp_path):
     assert guide(sharded, base=bare)[1].returncode == 4
     _, done = guide(sharded, "--optional", "time_embedder.*", base=bare)
     assert done.returncode == 0 and "left out, for the base lacks them: time_embedder.mlp.0" in done.stdout
+
+
+def torchrun(processes, checkpoint, output, base, *arguments):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--standalone"]
+    command += ["-m", "ckpt_fsdp.convert_to_hf_format", "--checkpoint_dir", str(checkpoint)]
+    command += ["--output_dir", str(output), "--base_model_path", str(base), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "0"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("processes", [2, *(pytest.param(count, marks=pytest.mark.long) for count in (1, 3))])
+def test_under_torchrun_the_bytes_are_the_same_and_one_process_speaks(sharded, guide, base_model, tmp_path, processes):
+    alone, _ = guide(sharded)
+    done = torchrun(processes, sharded, tmp_path / "together", base_model)
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "together") == contents(alone)
+    assert done.stdout.count("verified: 170 tensors") == 1
+    assert done.stderr.count("note: CUDA_VISIBLE_DEVICES names 1") == (processes > 1)
+
+
+@pytest.mark.long
+def test_under_torchrun_a_base_that_does_not_fit_is_told_once(sharded, tiny_bagel, tmp_path):
+    deeper = tiny_bagel.publish(tmp_path / "deeper", layers=3)
+    done = torchrun(2, sharded, tmp_path / "together", deeper)
+    assert done.returncode != 0 and not (tmp_path / "together").exists()
+    assert done.stderr.count("error CA006") == 1 and done.stdout == ""

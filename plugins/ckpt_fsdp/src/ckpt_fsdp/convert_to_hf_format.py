@@ -9,13 +9,13 @@ guide's names and defaults, and ends with its exit codes.
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
 
-from ckpt_core import CkptError, convert, printable
+from ckpt_core import CkptError, convert, printable, together
 
 if TYPE_CHECKING:
-    from ckpt_core import Conversion
+    from ckpt_core import Conversion, Ranks
 
 _INTERRUPTED = 130
 _TABLES = ("latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed")
@@ -27,25 +27,39 @@ _KEEP = "keep"
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert as the arguments say; the exit code is that of `ckpt convert`."""
     arguments = _parser().parse_args(argv)
-    speaks = os.environ.get("RANK", "0") == "0"
-    if speaks:
-        for note in _notes(os.environ):
-            print(f"note: {note}", file=sys.stderr)
+    ranks = None
     try:
-        done = _convert(arguments)
+        with together() as ranks:
+            if ranks.leads:
+                _say([f"note: {note}" for note in _notes(os.environ, ranks.world)], sys.stderr)
+            done = _convert(arguments, ranks)
     except CkptError as error:
-        code = f" {error.code}" if error.code else ""
-        print(f"error{code}: {printable(error.message, 4000)}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {printable(error.hint, 1000)}", file=sys.stderr)
-        return error.exit_code
+        return _end(ranks, _error_lines(error), error.exit_code)
     except KeyboardInterrupt:
-        print("error: interrupted; the same command goes on from here", file=sys.stderr)
-        return _INTERRUPTED
-    if speaks:
-        for line in _lines(done, arguments):
-            print(line)
-    return 0
+        return _end(ranks, ["error: interrupted; the same command goes on from here"], _INTERRUPTED)
+    return _end(ranks, _lines(done, arguments), 0)
+
+
+def _end(ranks: "Ranks | None", lines: Iterable[str], code: int) -> int:
+    """Let the first rank say it, and end together with it; another speaks only where that one does not."""
+    stream = sys.stderr if code else sys.stdout
+    if ranks is None or ranks.leads:
+        _say(lines, stream)
+    if ranks is not None and not ranks.part() and not ranks.leads and code:
+        _say(lines, stream)
+    return code
+
+
+def _say(lines: Iterable[str], stream: TextIO) -> None:
+    for line in lines:
+        print(line, file=stream)
+    stream.flush()
+
+
+def _error_lines(error: CkptError) -> list[str]:
+    code = f" {error.code}" if error.code else ""
+    hint = [f"hint: {printable(error.hint, 1000)}"] if error.hint else []
+    return [f"error{code}: {printable(error.message, 4000)}", *hint]
 
 
 def _parser() -> ArgumentParser:
@@ -78,7 +92,7 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _convert(arguments: Namespace) -> "Conversion":
+def _convert(arguments: Namespace, ranks: "Ranks") -> "Conversion":
     size = arguments.max_shard_size
     return convert(
         arguments.checkpoint_dir,
@@ -90,15 +104,15 @@ def _convert(arguments: Namespace) -> "Conversion":
         dtypes=() if arguments.dtype == _KEEP else (arguments.dtype,),
         options={"max_shard_size": size} if size else {},
         force=arguments.force,
+        ranks=ranks,
     )
 
 
-def _notes(environment: Mapping[str, str]) -> Iterator[str]:
-    """What people are used to watch for, and need not here."""
-    devices, processes = environment.get("CUDA_VISIBLE_DEVICES"), environment.get("WORLD_SIZE", "1")
-    count = len([name for name in devices.split(",") if name.strip()]) if devices is not None else None
-    if count and str(count) != processes:
-        yield f"CUDA_VISIBLE_DEVICES has {count} entries for {processes} processes; no GPU is used, nothing changes"
+def _notes(environment: Mapping[str, str], processes: int) -> Iterator[str]:
+    """What people are used to watch for, and need not here: that there are as many processes as GPUs."""
+    count = len([name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()])
+    if count not in (0, processes):
+        yield f"CUDA_VISIBLE_DEVICES names {count} for {processes} processes; no GPU is used, it does not matter"
 
 
 def _lines(done: "Conversion", arguments: Namespace) -> Iterator[str]:
