@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import sys
 from math import prod
 
 import pytest
@@ -19,11 +20,13 @@ def rank_of(rank, world):
     import torch.distributed as dist
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
+    hook = sys.excepthook
     dist.init_process_group("fake", rank=rank, world_size=world, store=FakeStore())
     try:
         yield
     finally:
         dist.destroy_process_group()
+        sys.excepthook = hook
 
 
 def save_ranks(folder, mesh_shape, make):
@@ -249,3 +252,44 @@ def test_a_description_of_another_shape_is_said_and_kept_opaque(tmp_path, old, n
     file = opened(forged(tmp_path, lambda data: data.replace(old, new)))
     assert [finding.code for finding in file.findings] == ["TF010"]
     assert list(file.tensors) == []
+
+
+def old_mesh_state(mesh):
+    """A DeviceMesh as torch 2.4 to 2.8 pickle it: its ranks are a tensor."""
+    return {
+        "device_type": mesh.device_type,
+        "mesh": mesh.mesh,
+        "mesh_dim_names": mesh.mesh_dim_names,
+        "_coordinate_on_dim": list(mesh.get_coordinate()),
+        "_thread_id": 1,
+    }
+
+
+def layout_mesh_state(mesh):
+    """A DeviceMesh as torch 2.9 pickles it: a layout of sizes and strides, one number where there is one dimension."""
+    sizes = tuple(mesh.shape)
+    layout = LayoutOfNumbers(sizes if len(sizes) > 1 else sizes[0])
+    return {"_layout": layout, "_coordinate_on_dim": tuple(mesh.get_coordinate()), "_rank": mesh.get_rank()}
+
+
+class LayoutOfNumbers:
+    def __init__(self, sizes):
+        self.shape = sizes
+
+
+@pytest.mark.parametrize("state", [old_mesh_state, layout_mesh_state])
+@pytest.mark.parametrize("mesh_shape", [(3,), (2, 2)])
+def test_meshes_are_read_as_older_torch_describes_them(tmp_path, monkeypatch, state, mesh_shape):
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+    monkeypatch.setattr(DeviceMesh, "__getstate__", state, raising=False)
+    placements = [Replicate(), Shard(0)][-len(mesh_shape) :]
+    whole = torch.arange(7.0)
+    paths = save_ranks(
+        tmp_path, mesh_shape, lambda mesh: {"w": distribute_tensor(whole, mesh, placements, src_data_rank=None)}
+    )
+    found, times = assembled(paths, "w", (7,))
+    assert torch.equal(found, whole)
+    assert torch.equal(times, torch.full((7,), float(len(mesh_shape))))  # one replica more on the second dimension
+    assert opened(paths[1]).sharded["w"].mesh == mesh_shape

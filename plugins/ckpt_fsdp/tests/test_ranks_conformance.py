@@ -1,6 +1,7 @@
 """The kit that every format must pass, on rank files and BAGEL's directories of two ranks that torch wrote."""
 
 import json
+import sys
 from pathlib import Path
 
 from ckpt_core.testing import FormatTests, Sample, as_torch
@@ -16,6 +17,7 @@ def save_ranks(sample: Sample, name_of_rank) -> None:
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
+    hook = sys.excepthook
     for rank in range(RANKS):
         dist.init_process_group("fake", rank=rank, world_size=RANKS, store=FakeStore())
         mesh = init_device_mesh("cpu", (RANKS,))
@@ -25,6 +27,7 @@ def save_ranks(sample: Sample, name_of_rank) -> None:
         }
         torch.save(spread, name_of_rank(rank))
         dist.destroy_process_group()
+        sys.excepthook = hook
 
 
 class TestRankFiles(FormatTests):
