@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -29,9 +30,6 @@ _OFF = (
 )
 _PATIENCE = 60.0
 """Seconds until the first object must have been written; two are usual."""
-
-_KEEPERS: "list[subprocess.Popen[bytes]]" = []
-"""Held, since they run on when the fixture that started them is done: one that is dropped is complained of."""
 
 _GRPC = 10_000
 """Each server opens a second port, this far above its own."""
@@ -63,26 +61,34 @@ def _start(folder: Path, watched: int) -> None:
     """Start a server and wait until it takes an object. A port that somebody else took meanwhile costs an attempt."""
     for _ in range(3):
         (folder / "ports.json").unlink(missing_ok=True)
-        with (folder / "log").open("w") as log:
-            keeper = subprocess.Popen(
-                [sys.executable, __file__, str(folder), str(watched)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        keeper = _spawn([sys.executable, __file__, str(folder), str(watched)], folder / "log")
         if _answers(folder, keeper):
-            _KEEPERS.append(keeper)
             return
-        keeper.terminate()
-        keeper.wait()
+        if not _ended(keeper):
+            os.kill(keeper, signal.SIGTERM)
+            os.waitpid(keeper, 0)
     raise RuntimeError(f"SeaweedFS did not start:\n{(folder / 'log').read_text()[-2000:]}")
 
 
-def _answers(folder: Path, keeper: "subprocess.Popen[bytes]") -> bool:
+def _spawn(argv: list[str], log: Path) -> int:
+    """The id of a process of its own session, which is meant to outlive whoever started it."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    actions = [(os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)]
+    return os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setsid=True)
+
+
+def _ended(process: int) -> bool:
+    try:
+        return os.waitpid(process, os.WNOHANG)[0] == process
+    except ChildProcessError:
+        return True
+
+
+def _answers(folder: Path, keeper: int) -> bool:
     import s3fs
 
     end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end and keeper.poll() is None:
+    while time.monotonic() < end and not _ended(keeper):
         try:
             env = environment(folder)
             client = s3fs.S3FileSystem(
@@ -157,7 +163,5 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    import signal
-
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _keep(Path(sys.argv[1]), int(sys.argv[2]))
