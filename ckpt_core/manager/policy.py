@@ -122,7 +122,7 @@ def _each_place_once(ordered: Sequence[Candidate]) -> list[Candidate]:
 
 def _probe(candidate: Candidate, member: str | None) -> tuple[Attempt, Location | None]:
     try:
-        kind = probe(candidate.url)
+        kind = probe(candidate.url, wanted=candidate.kind)
     except LocateError as error:
         # What is around the reason, the place and the next step, is said by whoever shows the attempt.
         reason = error.message.removeprefix(f"{candidate}: ").partition("; ")[0]

@@ -5,8 +5,8 @@ from ckpt_core.schema.locations import Kind
 from ckpt_core.storage.urls import local_path
 
 
-def probe(ref: str) -> Kind | None:
-    """What a path or URL leads to; None for nothing.
+def probe(ref: str, *, wanted: Kind | None = None) -> Kind | None:
+    """What a path or URL leads to; None for nothing. `wanted` is what should be there, where that is known.
 
     Raises:
         UnreachableError: The place does not answer, or may not be read.
@@ -15,7 +15,7 @@ def probe(ref: str) -> Kind | None:
     if path is not None:
         from ckpt_core.storage import local
 
-        return local.probe(path)
+        return local.probe(path, wanted=wanted)
     from ckpt_core.storage import remote
 
     return remote.probe_remote(ref)

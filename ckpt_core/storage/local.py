@@ -188,14 +188,20 @@ class LocalFiles(Files):
         )
 
 
-def probe(path: str) -> Kind | None:
+def probe(path: str, *, wanted: Kind | None = None) -> Kind | None:
     """What is at a path: a file, a directory, or None for nothing.
+
+    Args:
+        path: The path.
+        wanted: What should be there; a file is looked for once, a directory also where it waits to be replaced.
 
     Raises:
         UnreachableError: It cannot be told: no permission, a mount that fails.
         CorruptError: It is neither a regular file nor a directory.
     """
-    found = _stat(path) or _stat(_left_between(path))
+    found = _stat(path)
+    if found is None and wanted is not Kind.FILE:
+        found = _stat(_left_between(path))
     return None if found is None else _kind(path, found.st_mode)
 
 
