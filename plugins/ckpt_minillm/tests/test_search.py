@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 from ckpt_minillm.search import candidates
 
@@ -265,3 +267,70 @@ def test_a_remote_folder_below_a_file_is_missing_not_unreachable(tmp_path):
     (tmp_path / "out" / "full_sft_512.pth").write_bytes(b"x")
     resolution = ckpt_core.locate("sft", hints={"remote_dir": tmp_path / "file" / "out"})
     assert [outcome for _, outcome in trace(resolution)] == ["missing", "missing", "found"]
+
+
+def test_a_hint_that_is_nearly_one_of_ours_is_not_passed_over():
+    for name, meant in (("hiden_size", "hidden_size"), ("use-moe", "use_moe"), ("fallback_stage", "fallback_stages")):
+        with pytest.raises(UsageError, match=f"hint {name}: not known; is {meant} meant"):
+            ckpt_core.locate("sft", hints={name: "x"}, env={})
+    assert not ckpt_core.locate("sft", hints={"revision": "main"}, env={}).found
+
+
+def test_stages_stand_in_after_both_places_of_the_own_and_only_when_asked():
+    asked = {"fallback_stages": "rlhf, pretrain,full_sft", "remote_dir": "r", "local_dir": "l"}
+    assert [url for _, url in proposed("sft", **{**asked, "fallback_stages": None})] == [
+        "r/full_sft_512.pth",
+        "l/full_sft_512.pth",
+    ]
+    found = sorted(candidates(Query("sft", asked, {})), key=lambda c: (c.rank, c.order))
+    assert [c.url for c in found] == [
+        f"{folder}/{stage}_512.pth" for stage in ("full_sft", "rlhf", "pretrain") for folder in "rl"
+    ]
+    assert found[2].reason == "fallback stage rlhf; remote folder, hint remote_dir"
+    assert found[2].warning == "is a rlhf file, in place of full_sft"
+    local = sorted(candidates(Query("sft", {**asked, "prefer": "local"}, {})), key=lambda c: (c.rank, c.order))
+    assert [c.url for c in local] == [
+        f"{folder}/{stage}_512.pth" for stage in ("full_sft", "rlhf", "pretrain") for folder in "lr"
+    ]
+    remote = list(candidates(Query("sft", {**asked, "remote_only": True}, {})))
+    assert [(c.url, c.required) for c in remote] == [
+        (f"r/{s}_512.pth", False) for s in ("full_sft", "rlhf", "pretrain")
+    ]
+
+
+def test_what_a_training_goes_on_from_is_asked_for_by_a_hint():
+    assert proposed("sft", resume="yes", use_moe=1)[1] == (Rank.LOCAL, "out/full_sft_512_moe_resume.pth")
+
+
+def test_every_hint_that_is_shown_is_understood():
+    from ckpt_minillm.hints import HINTS
+
+    values = {"hidden_size": "x", "num_hidden_layers": None, "prefer": "x", "fallback_stages": 5}
+    for hint in HINTS:
+        wrong = values.get(hint.name, [] if hint.type is str else "x")
+        if wrong is not None:
+            with pytest.raises(UsageError, match=hint.name):
+                ckpt_core.locate("sft", hints={hint.name: wrong}, env={})
+
+
+@pytest.mark.parametrize("count", [0, 100])
+def test_locating_looks_once_at_each_place_however_many_files_are_there(count, tmp_path):
+    for folder in ("remote", "out"):
+        (tmp_path / folder).mkdir()
+        for number in range(1, count + 1):
+            (tmp_path / folder / f"stage_{number}.pth").write_bytes(b"x")
+    looked = []
+
+    def note(_frame, event, function):
+        if event == "c_call" and function.__name__ in ("stat", "lstat", "listdir", "scandir", "open"):
+            looked.append(function.__name__)
+
+    hints = {"stage": "sft", "hidden_size": 16, "remote_dir": "remote", "local_dir": "out"}
+    ckpt_core.locate(hints=hints, env={})  # what is imported on first use is not counted
+    sys.setprofile(note)
+    try:
+        resolution = ckpt_core.locate(hints=hints, env={})
+    finally:
+        sys.setprofile(None)
+    assert [outcome for _, outcome in trace(resolution)] == ["missing", "missing"]
+    assert looked == ["stat", "stat"]

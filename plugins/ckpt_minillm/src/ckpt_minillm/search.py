@@ -33,6 +33,7 @@ def candidates(query: Query) -> Iterator[Candidate]:
         if asked_path(query) is not None:
             raise UsageError(f"path={printable(str(query.hints['path']))}: the ref is a path too; give one of them")
         return
+    _refuse_misspelt(query)
     path, stage = asked_path(query), asked_stage(query)
     ask = asked(query, stage) if stage is not None else None
     if path is not None:
@@ -44,6 +45,19 @@ def candidates(query: Query) -> Iterator[Candidate]:
         yield Candidate(pretrained, Rank.ENVIRONMENT, PRETRAINED_PATH, required=True, warning=warning)
     if ask is not None:
         yield from _of_stage(ask, settled=path is not None or bool(pretrained))
+
+
+def _refuse_misspelt(query: Query) -> None:
+    """UsageError for a hint that is nearly one of ours: passed over, `hiden_size=768` would look for 512."""
+    from ckpt_minillm.hints import HINTS
+
+    known = [hint.name for hint in HINTS]
+    for name in query.hints:
+        if name not in known:
+            from difflib import get_close_matches
+
+            for meant in get_close_matches(name.replace("-", "_"), known, 1, 0.8):
+                raise UsageError(f"hint {printable(name)}: not known; is {meant} meant?")
 
 
 def _of_stage(ask: Ask, *, settled: bool) -> Iterator[Candidate]:
