@@ -145,8 +145,8 @@ def _dense(tensors: TensorTable) -> dict[str, Any]:
 def _experts(tensors: TensorTable, known: Mapping[str, Any]) -> dict[str, Any]:
     if any(".mlp.shared_experts." in name for name in tensors):
         raise UnsupportedFormatError(
-            "shared experts: transformers' models that have them weigh them by a gate, which these have not; minimind's "
-            "own convert_model.py writes one that brings its code along"
+            "shared experts: transformers' models that have them weigh them by a gate, which these have not; "
+            "minimind's own convert_model.py writes one that brings its code along"
         )
     _require(known, _ASKED_OF_EXPERTS)
     size = _rows(tensors, f"{_MLP}.experts.0.gate_proj.weight")
