@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ckpt_core.reading.checkpoints import read_slabs
 from ckpt_core.schema.access import Checkpoint
+from ckpt_core.schema.state import Array
 from ckpt_core.schema.tensors import TensorEntry
 from ckpt_core.storage.digests import TensorDigest, of_tensors
 
@@ -26,6 +27,13 @@ def digest_tensor(checkpoint: Checkpoint, component: str, name: str, entry: Tens
     digest = TensorDigest(entry.dtype, entry.shape)
     for data in read_slabs(checkpoint, component, name, entry):
         digest.update(data)
+    return digest.hexdigest()
+
+
+def digest_of_array(array: Array) -> str:
+    """The digest of a small array, as that of the tensor that it is elsewhere."""
+    digest = TensorDigest(array.dtype, array.shape)
+    digest.update(array.data)
     return digest.hexdigest()
 
 

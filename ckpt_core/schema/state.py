@@ -6,6 +6,7 @@ is a value whose class we do not know: named, never imported.
 """
 
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -140,6 +141,15 @@ def _equal(first: State, second: State) -> bool:
     if isinstance(first, float) and isinstance(second, float) and first != first and second != second:
         return True
     return type(first) is type(second) and first == second
+
+
+def arrays_of(state: State, path: str = "") -> Iterator[tuple[str, Array]]:
+    """Every array of a tree with its dotted path: the name it has where a format keeps it as a tensor."""
+    if isinstance(state, Array):
+        yield path, state
+    elif isinstance(state, dict | list | tuple):
+        for key, item in state.items() if isinstance(state, dict) else enumerate(state):
+            yield from arrays_of(item, f"{path}.{key}" if path else str(key))
 
 
 def without_arrays(state: State) -> State:

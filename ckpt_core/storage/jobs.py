@@ -44,10 +44,12 @@ def jobs_of(plan: WritePlan, checkpoint: Checkpoint, root: str) -> list[Job]:
     """
     places: dict[TensorKey, list[Place]] = {}
     for file in plan.files:
-        offset = 0
+        offset, path = 0, os.path.join(root, file.path)
         for section in file.sections:
             if isinstance(section, TensorBytes):
-                places.setdefault(section.key, []).append(_place(file, section, offset, checkpoint, root))
+                start, stop = (0, section.length) if section.box is None else _stretch(file, section, checkpoint)
+                place = Place(path, offset, start, stop, section, file.checksums)
+                places.setdefault((section.component, section.name), []).append(place)
             offset += section.length
     return [_job(key, found, checkpoint) for key, found in places.items()]
 
@@ -62,10 +64,9 @@ def checksums(jobs: list[Job], done: Mapping[TensorKey, Written]) -> dict[str, d
     return found
 
 
-def _place(file: FilePlan, section: TensorBytes, offset: int, checkpoint: Checkpoint, root: str) -> Place:
-    path = os.path.join(root, file.path)
-    if section.box is None:
-        return Place(path, offset, 0, section.length, section, file.checksums)
+def _stretch(file: FilePlan, section: TensorBytes, checkpoint: Checkpoint) -> tuple[int, int]:
+    """The bytes of its tensor that a box is."""
+    assert section.box is not None
     outline = checkpoint.manifest.component(section.component).tensors.outline(section.name)
     leaves = any(o < 0 or o + n > size for o, n, size in zip(*section.box, outline.shape, strict=True))
     stretch = None if leaves else stretch_of(section.box, outline.shape)
@@ -74,7 +75,7 @@ def _place(file: FilePlan, section: TensorBytes, offset: int, checkpoint: Checkp
     start, length = outline.dtype.nbytes(stretch[0]), outline.dtype.nbytes(stretch[1])
     if length != section.length:
         raise CorruptError(f"{printable(section.name)}: a box of it has {length} bytes, {section.length} were planned")
-    return Place(path, offset, start, start + length, section, file.checksums)
+    return start, start + length
 
 
 def _job(key: TensorKey, places: list[Place], checkpoint: Checkpoint) -> Job:

@@ -14,13 +14,14 @@ from ckpt_core.errors import CorruptError, PluginError, UnsupportedFormatError, 
 from ckpt_core.manager.opening import checked_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.digests import digest_of_array
 from ckpt_core.reading.proof import ReadBack, read_back
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.formats import Confidence, FormatMatch, LoadRequest
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import TensorKey, Written
 from ckpt_core.schema.seals import COPY, Certificate, Seal
-from ckpt_core.schema.state import differing_paths, without_arrays
+from ckpt_core.schema.state import Array, arrays_of, differing_paths, without_arrays
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.ranks import ALONE, Ranks
@@ -141,6 +142,10 @@ def prove(
             if seen is None:
                 raise _unproved(name, "was not written")
             wanted[component.label, name] = seen.target
+        kept = _arrays_kept(component.label, staged)
+        for path, array in arrays_of(component.state):
+            if kept.get(path) != array:
+                wanted[component.label, path] = digest_of_array(array)
     for key, digest in wanted.items():
         if key not in found.tensors:
             raise _unproved(key[1], "is not in what was written")
@@ -149,8 +154,14 @@ def prove(
     for component in checkpoint.manifest.components:
         _prove_state(component, staged)
     for key in found.tensors:
-        if key not in wanted and not key[1].startswith("array/") and not _second_name(staged, key, wanted):
+        if key not in wanted and not _second_name(staged, key, wanted):
             raise _unproved(key[1], "is in what was written and was not asked for")
+
+
+def _arrays_kept(label: str, staged: StoredCheckpoint) -> dict[str, Array]:
+    """The arrays of a component that the format keeps as arrays; others keep them as tensors."""
+    found = [component.state for component in staged.manifest.components if component.label == label]
+    return {path: array for state in found for path, array in arrays_of(state)}
 
 
 def _second_name(staged: StoredCheckpoint, key: TensorKey, wanted: Mapping[TensorKey, str]) -> bool:

@@ -14,6 +14,7 @@ from ckpt_core.codecs.zips import read_archive
 from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.plans import Literal, TensorBytes
 from ckpt_core.storage.listing import list_files
+from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.save import save
 
 NAMED = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]
@@ -160,6 +161,18 @@ def sparse_archive(path, records):
             at += section.length
         file.truncate(at)
     return holes
+
+
+@pytest.mark.parametrize("place", ["m.pth", "d"])
+def test_numpy_state_of_a_pickle_becomes_tensors_and_is_proved(place, tmp_path):
+    state = np.random.RandomState(0).get_state()
+    torch.save({"model": {"w": torch.ones(2)}, "rng": {"numpy": state, "seed": np.arange(3)}}, tmp_path / "source.pt")
+    done = convert(str(tmp_path / "source.pt"), str(tmp_path / place), to="dcp" if place == "d" else None)
+    assert done.report.tensors == 3
+    found = ckpt_core.load(str(tmp_path / place))
+    assert bytes(found.read("rng", "numpy.1")) == state[1].tobytes()
+    assert bytes(found.read("rng", "seed")) == np.arange(3).tobytes()
+    assert found.component("rng").state["numpy"][2:] == state[2:]
 
 
 GIB = 1 << 30
