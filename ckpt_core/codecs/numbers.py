@@ -43,7 +43,7 @@ def narrow_bytes(numbers: "np.ndarray[Any, np.dtype[np.floating[Any]]]", dtype: 
     from ckpt_core.reading.casts import cast
 
     _check(dtype)
-    flat = np.ascontiguousarray(numbers).reshape(-1)
+    flat: Any = np.ascontiguousarray(numbers).reshape(-1)
     data = memoryview(flat).cast("B") if flat.size else memoryview(b"")
     return cast(data, DType.F64 if flat.dtype == np.float64 else DType.F32, dtype)
 
