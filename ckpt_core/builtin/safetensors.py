@@ -10,10 +10,13 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Checkpoint, Files, Target
 from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
 from ckpt_core.schema.locations import Kind
-from ckpt_core.schema.manifests import Component, Manifest
+from ckpt_core.schema.manifests import KINDS, Component, Manifest
 
 if TYPE_CHECKING:
     from ckpt_core.schema.findings import Finding, VerifyRequest
+
+COMPONENT = "ckpt.component"
+"""Key of the metadata that names what the tensors are, where they are not the model; other readers ignore it."""
 
 
 @hookimpl
@@ -35,8 +38,10 @@ def detect_format(files: Files) -> Iterator[FormatMatch]:
 @hookimpl
 def load(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
     file = safetensors_files.read_safetensors(files, only_path(files))
-    component = Component("model", file.tensors)
-    return StoredCheckpoint(files, match, Manifest((component,), metadata=dict(file.metadata)))
+    metadata = dict(file.metadata)
+    kind, _, name = metadata.pop(COMPONENT, "model").partition(":")
+    component = Component(kind if kind in KINDS else "model", file.tensors, name=name)
+    return StoredCheckpoint(files, match, Manifest((component,), metadata=metadata))
 
 
 @hookimpl
@@ -63,6 +68,8 @@ def save(checkpoint: Checkpoint, target: Target) -> Manifest:
 
     component = only_tensors(checkpoint, "safetensors")
     metadata = {key: value for key, value in checkpoint.manifest.metadata.items() if isinstance(value, str)}
+    if component.label != "model":
+        metadata[COMPONENT] = component.label
     names = dict(component.tensors.outlines())
     plan = plan_safetensors(target.name, component, names, metadata={"format": "pt", **metadata})
     return target.write(WritePlan((plan,)), checkpoint)

@@ -65,7 +65,8 @@ def plan_torch(
     """
     storages = _Storages()
     trees: dict[Any, State] = {component.label: storages.tree_of(component) for component in components}
-    flat = len(components) == 1 and components[0].state is None
+    # An average that was written flat would be read as the model.
+    flat = len(components) == 1 and components[0].state is None and components[0].label == "model"
     root: State = arrange(trees) if arrange is not None else trees[components[0].label] if flat else trees
     return FilePlan(path, storages.archive(root), checksums=True)
 

@@ -156,3 +156,12 @@ def test_an_option_goes_to_the_end_that_has_it(ckpt, tmp_path):
     assert wrong.code == 2 and "--variant: an option for reading hf, not for writing it" in wrong.err
     wrong = ckpt("inspect", folder, "--weights", "bin")
     assert wrong.code == 2 and "--weights: an option for writing hf, not for reading it" in wrong.err
+
+
+@pytest.mark.parametrize("name", ["average.safetensors", "average.pt"])
+def test_an_average_by_itself_stays_an_average(convert, ckpt, files, tmp_path, name):
+    torch.save({"model": {"w": torch.ones(3)}, "ema": {"w": torch.zeros(3)}}, tmp_path / "both.pt")
+    place, done = convert(tmp_path / "both.pt", name, "--component", "ema")
+    assert done.code == 0, done.err
+    assert json.loads(ckpt("inspect", place, "--json").out)["result"]["components"][0]["component"] == "ema"
+    assert ckpt("verify", place, "--certificate").code == 0
