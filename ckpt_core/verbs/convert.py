@@ -208,6 +208,8 @@ def _provenance(opened: StoredCheckpoint, reading: Mapping[str, Any], base: Stor
 def _refuse_holes(checkpoint: StoredCheckpoint, labels: Sequence[str], *, findings: bool = True) -> None:
     """Coverage is proved before anything is planned: a hole would become somebody's weights.
 
+    Of several errors the first that names a tensor is raised.
+
     Args:
         checkpoint: What is read.
         labels: The components that are; none for all.
@@ -217,7 +219,7 @@ def _refuse_holes(checkpoint: StoredCheckpoint, labels: Sequence[str], *, findin
     for component in checkpoint.manifest.components:
         if not labels or component.label in labels:
             problems += check_component(checkpoint.files, component)
-    for finding in problems:
+    for finding in sorted(problems, key=lambda finding: finding.tensor is None):
         if finding.severity is Severity.ERROR:
             raise CorruptError(finding.message, code=finding.code, path=finding.path, tensor=finding.tensor)
 

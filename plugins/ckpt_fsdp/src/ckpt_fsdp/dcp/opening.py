@@ -27,6 +27,7 @@ from ckpt_core.codecs.torch_items import settler
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX, Found, survey
 from ckpt_fsdp.dcp.items import Items, read_items, with_names
 from ckpt_fsdp.dcp.joining import Joined, join
+from ckpt_fsdp.dcp.lost import findings_of, is_there
 from ckpt_fsdp.dcp.metadata import DcpMetadata, StoredItem, parse_metadata
 from ckpt_fsdp.dcp.nesting import nest, paths_of
 from ckpt_fsdp.dcp.tables import DcpTable
@@ -97,9 +98,12 @@ def open_at(files: Files, root: str) -> Opened:
     found = survey(files).get(root, Found())
     joined = join([_parsed(files, path) for path in _metadata_files(files, root, found)])
     whole, prefix = joined.whole, f"{root}/" if root else ""
-    stored = {name: _place(prefix, item) for name, item in whole.items.items() if item is not None}
+    named_at = {name: _place(prefix, item) for name, item in whole.items.items() if item is not None}
+    stored = {name: place for name, place in named_at.items() if is_there(files, place)}
+    lost = {name: place for name, place in named_at.items() if name not in stored}
     items = read_items(files, stored)
-    findings = (*_left_out(found), *items.findings, *_nowhere(whole), *_differing(files, prefix, joined, stored))
+    noticed = (*_left_out(found), *items.findings, *_nowhere(whole), *_differing(files, prefix, joined, stored))
+    findings = (*noticed, *findings_of(files, lost))
     named = tuple(prefix + path for path in whole.files)
     components, keys = _components(root, whole, items)
     return Opened(components, findings, whole.facts, root, named, keys, len(found.metadata) > 1)
@@ -185,7 +189,7 @@ def _differing(files: Files, prefix: str, joined: Joined, stored: Mapping[str, B
 
 
 def _same(files: Files, first: ByteRange, second: ByteRange) -> bool:
-    if first.length != second.length or first.length > _MOST_COMPARED:
+    if first.length != second.length or first.length > _MOST_COMPARED or not is_there(files, second):
         return False
     one, other = files.read_many([first, second])
     return one == other
