@@ -167,6 +167,31 @@ def test_a_missing_shard_is_named_from_the_top_with_tensor_and_rows(fsdp2, copy_
         convert(str(folder), str(tmp_path / "out.safetensors"), components=["model"])
 
 
+def test_values_that_a_lost_shard_held_are_an_error_and_the_rest_can_be_looked_at(fsdp2, copy_of, tmp_path):
+    folder = copy_of(last(fsdp2))
+    (folder / "optimizer_0" / "__1_0.distcp").unlink()
+    found = {f.code: f for f in ckpt_core.verify(str(folder)).report.findings}
+    assert found["DC013"].path == "optimizer_0/__1_0.distcp" and "param_groups.0.lr" in found["DC013"].message
+    assert labels(ckpt_core.load(str(folder))) == ["model", "optimizer", *BESIDE]
+    with pytest.raises(CorruptError, match=r"__1_0\.distcp: tensor state\..*\[3:5"):
+        ckpt_core.convert(str(folder), str(tmp_path / "out.safetensors"), components=["optimizer"])
+
+
+def test_a_model_directory_is_made_of_it_equal_to_the_merged_weights(fsdp2, tmp_path):
+    ckpt_core.convert(str(last(fsdp2)), str(tmp_path / "hf"), to="hf", components=["model"])
+    expected = torch.load(fsdp2 / "whole.pt", weights_only=True)[0]
+    assert_equal(load_file(tmp_path / "hf" / "model.safetensors"), expected)
+
+
+def test_the_newest_whole_checkpoint_of_a_run_is_found(fsdp2, tmp_path):
+    run = shutil.copytree(fsdp2 / "checkpoints", tmp_path / "run")
+    newest = ckpt_core.locate(str(run), profile="resume").require()
+    assert newest.name == "checkpoint_1"
+    (run / "checkpoint_1" / "optimizer_0" / ".metadata").unlink()
+    found = ckpt_core.locate(str(run), profile="resume")
+    assert found.require().name == "checkpoint_0" and "optimizer_0" in found.explain()
+
+
 def test_a_dot_file_that_a_copy_left_behind_is_said_and_the_checkpoint_stays_listed(fsdp2, tmp_path):
     run = shutil.copytree(fsdp2 / "checkpoints", tmp_path / "run")
     (run / "checkpoint_1" / "pytorch_model_fsdp_0" / ".metadata").unlink()

@@ -51,7 +51,7 @@ class Model(LightningModule):
 def with_the_trainer():
     saving = ModelCheckpoint(dirpath=OUT / "runs", save_top_k=-1, every_n_epochs=1)
     trainer = Trainer(
-        accelerator="cpu", devices=2, strategy=ModelParallelStrategy(), max_epochs=2, limit_train_batches=2,
+        accelerator="cpu", devices=2, strategy=ModelParallelStrategy(2, 1), max_epochs=2, limit_train_batches=2,
         callbacks=[saving], logger=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     model = Model()
