@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import ckpt_core
+
 CKPT = Path(sys.executable).with_name("ckpt")
 EXAMPLE = Path(__file__).parents[3] / "examples" / "locate_in_a_trainer.py"
 HERE = ("--hint", "hidden_size=16", "--hint", "remote_dir=remote")
@@ -104,3 +106,104 @@ def test_the_example_finds_loads_and_trains_on():
     assert any("3 tensors matched (100.0%)" in line for line in lines)
     losses = dict(re.findall(r"(full_sft|dpo): loss ([0-9.]+) ->", run.stdout))
     assert float(losses["dpo"]) < float(losses["full_sft"]) / 2
+
+
+TRACES = {
+    "explicit": (
+        0,
+        [
+            "-> explicit found given/mine.pth [hint path]",
+            "explicit not probed sft [a file or directory of that name here]",
+            "environment not probed env/full_sft_512.pth [MINILLM_PRETRAINED_PATH]",
+            "remote not probed remote/full_sft_512.pth [remote folder, MINILLM_REMOTE_DIR]",
+            "local not probed out/full_sft_512.pth [local folder, the default]",
+        ],
+    ),
+    "env": (
+        0,
+        [
+            "explicit missing sft [a file or directory of that name here]",
+            "-> environment found env/full_sft_512.pth [MINILLM_PRETRAINED_PATH]",
+            "remote not probed remote/full_sft_512.pth [remote folder, MINILLM_REMOTE_DIR]",
+            "local not probed out/full_sft_512.pth [local folder, the default]",
+        ],
+    ),
+    "remote": (
+        0,
+        [
+            "explicit missing sft [a file or directory of that name here]",
+            "-> remote found remote/full_sft_512.pth [remote folder, MINILLM_REMOTE_DIR]",
+            "local not probed out/full_sft_512.pth [local folder, the default]",
+        ],
+    ),
+    "local": (
+        0,
+        [
+            "explicit missing sft [a file or directory of that name here]",
+            "remote missing remote/full_sft_512.pth [remote folder, MINILLM_REMOTE_DIR]",
+            "-> local found out/full_sft_512.pth [local folder, the default]",
+        ],
+    ),
+    "nothing": (
+        3,
+        [
+            "explicit missing sft [a file or directory of that name here]",
+            "remote missing remote/full_sft_512.pth [remote folder, MINILLM_REMOTE_DIR]",
+            "local missing out/full_sft_512.pth [local folder, the default]",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TRACES)
+def test_the_trace_of_a_search(case):
+    """Of all the places only those after the one that wins are there: what comes before it is not needed to win."""
+    code, expected = TRACES[case]
+    order = list(TRACES)
+    places = ("given/mine.pth", "env/full_sft_512.pth", "remote/full_sft_512.pth", "out/full_sft_512.pth")
+    for place in places[order.index(case) :]:
+        Path(place).parent.mkdir()
+        Path(place).write_bytes(b"x")
+    variables = {"MINILLM_REMOTE_DIR": "remote"}
+    if case in ("explicit", "env"):
+        variables["MINILLM_PRETRAINED_PATH"] = "env/full_sft_512.pth"
+    more = ("--hint", "path=given/mine.pth") if case == "explicit" else ()
+    run = ckpt("locate", "sft", "--hint", "hidden_size=512", *more, "--explain", **variables)
+    assert run.returncode == code
+    assert squeezed(run.stdout) == expected
+
+
+def test_a_shell_takes_the_path_and_its_exit_code(minimind):
+    minimind.save("out/full_sft_16.pth")
+    script = f'set -e; CKPT=$({CKPT} locate sft --hint hidden_size=16 -q); test -f "$CKPT"; echo "took $CKPT"'
+    found = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, "took out/full_sft_16.pth\n")
+    missing = subprocess.run(["bash", "-c", script.replace("sft", "dpo")], capture_output=True, text=True)
+    assert (missing.returncode, missing.stdout) == (3, "")
+
+
+def test_a_contradiction_of_a_hint_and_the_tensors_is_an_error(minimind):
+    minimind.save("out/full_sft_16.pth")
+    minimind.save("out/full_sft_24.pth")
+    flags = ("--remote-dir", "remote")
+    assert ckpt("verify", "sft", *flags, "--hidden-size", "16", "--num-hidden-layers", "2").returncode == 0
+    for hints, message in (
+        (("--hidden-size", "16", "--num-hidden-layers", "8"), "2 layers, not 8"),
+        (("--hidden-size", "24"), "hidden size 16, not 24"),
+    ):
+        run = ckpt("inspect", "sft", *flags, *hints)
+        assert run.returncode == 2
+        assert message in run.stderr
+    given = ckpt("inspect", "out/full_sft_16.pth", "--use-moe", "true")
+    assert given.returncode == 2
+    assert "a dense model, not experts" in given.stderr
+
+
+def test_the_world_size_of_a_resume_file_is_converted_on_the_way(minimind):
+    minimind.save_resume("out/dpo_16_resume.pth", step=10, world_size=2)
+    run = ckpt(
+        "convert", "out/dpo_16_resume.pth", "copy/dpo_16_resume.pth", "--to", "minillm-resume", "--world-size", "4"
+    )
+    assert run.returncode == 0, run.stderr
+    state = ckpt_core.load(copy).component("progress").state
+    assert (state["step"], state["world_size"]) == (5, 4)
