@@ -64,6 +64,16 @@ def test_a_root_within_a_run_is_one_member(root):
     assert [match.root for match in detect(run).members] == ["checkpoint-2", "checkpoint-4"]
 
 
+def test_a_directory_of_lightning_has_its_step_in_its_own_name(root, tmp_path):
+    folder = tmp_path / "epoch=1-step=8.ckpt"
+    folder.mkdir()
+    shutil.move(root / "global_step2", folder / "checkpoint")
+    (folder / "latest").write_text("checkpoint")
+    best = detect(folder).best
+    assert (best.format, best.step) == ("deepspeed", 8)
+    assert codes(folder) == []
+
+
 def test_a_missing_pointer_is_a_warning(root):
     shutil.rmtree(root / "global_step1")
     (root / "latest").unlink()

@@ -17,7 +17,7 @@ def find(files: Files) -> Iterator[FormatMatch]:
         return
     tags = survey(files)
     if "" in tags:
-        yield _claim("", tags[""], files.location.name, "")
+        yield _claim("", tags[""], (files.location.name,), "")
     by_root: dict[str, dict[str, Tag]] = {}
     for path, tag in tags.items():
         if path:
@@ -66,7 +66,8 @@ def _of_root(files: Files, root: str, tags: Mapping[str, Tag]) -> Iterator[Forma
     single = is_root and len(tags) == 1
     if single:
         name, tag = next(iter(tags.items()))
-        claim = _claim(root, tag, name, f"{printable(name)}: ", _pointing(pointers, name))
+        above = (root or files.location.name).rpartition("/")[2]
+        claim = _claim(root, tag, (name, above), f"{printable(name)}: ", _pointing(pointers, name))
         # A Trainer's checkpoint holds more than the tag; its own format opens the tag as a part of it.
         yield replace(claim, confidence=Confidence.LIKELY) if prefix + _TRAINER in files.entries else claim
     elif is_root and _astray(pointers, tags) is not None:
@@ -74,13 +75,12 @@ def _of_root(files: Files, root: str, tags: Mapping[str, Tag]) -> Iterator[Forma
         yield FormatMatch(FORMAT, Confidence.CERTAIN, f"{pointer} names {printable(name)}, which is not there", root)
     if not single or not root:
         for name, tag in tags.items():
-            yield _claim(prefix + name, tag, name, "", _pointing(pointers, name))
+            yield _claim(prefix + name, tag, (name,), "", _pointing(pointers, name))
 
 
-def _claim(root: str, tag: Tag, name: str, where: str, pointing: str = "") -> FormatMatch:
-    step = step_of(name)
-    if step is None and root:
-        step = step_of(root.rpartition("/")[2])
+def _claim(root: str, tag: Tag, names: tuple[str, ...], where: str, pointing: str = "") -> FormatMatch:
+    """A claim; the step is in the first of the names that has one."""
+    step = next((step for step in map(step_of, names) if step is not None), None)
     return FormatMatch(FORMAT, Confidence.CERTAIN, f"{where}{tag.shown}{pointing}", root, step)
 
 

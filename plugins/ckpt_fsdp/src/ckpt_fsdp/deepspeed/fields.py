@@ -7,6 +7,9 @@ from ckpt_core import CorruptError, Opaque, State, TensorRef, printable
 
 Shape = tuple[int, ...]
 
+_MOST_DIMENSIONS = 64
+_LARGEST = 1 << 63
+
 
 class Fields:
     """A dict of a file, whose values are asked for by key and type; `path` is the file, for errors."""
@@ -52,8 +55,10 @@ class Fields:
         value = self.values.get(key)
         if value is None:
             return None
-        groups = value if isinstance(value, list) else [value]
-        return [shapes_of(group, key, self.path) for group in groups]
+        groups = [shapes_of(group, key, self.path) for group in (value if isinstance(value, list) else [value])]
+        if len({name for group in groups for name in group}) < sum(map(len, groups)):
+            raise broken(self.path, f"{key} has a parameter twice")
+        return groups
 
     def refs(self, key: str) -> list[str] | None:
         """Names of the tensors of a list; None where the key is not there."""
@@ -82,7 +87,8 @@ def shapes_of(value: Any, key: str, path: str) -> dict[str, Shape]:
         raise broken(path, f"{key} is no dict of shapes")
     for name, shape in value.items():
         sizes = shape if isinstance(shape, tuple | list) else (None,)
-        if not isinstance(name, str) or not all(type(size) is int and size >= 0 for size in sizes):
+        sound = len(sizes) <= _MOST_DIMENSIONS and all(type(size) is int and 0 <= size < _LARGEST for size in sizes)
+        if not isinstance(name, str) or not sound:
             raise broken(path, f"{key} has no shape for {printable(str(name), 80)}")
     return {name: tuple(shape) for name, shape in value.items()}
 

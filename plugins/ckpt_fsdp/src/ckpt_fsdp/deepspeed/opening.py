@@ -15,6 +15,7 @@ from ckpt_core import (
     UnsupportedFormatError,
     printable,
 )
+from ckpt_fsdp.deepspeed.fields import broken
 from ckpt_fsdp.deepspeed.names import RankFile, Tag, parse
 from ckpt_fsdp.deepspeed.rank_files import ModelStates, OptimStates, read_model_states, read_optim_states, unsupported
 
@@ -26,6 +27,9 @@ _REASONS = {
     "pipeline stages": "its layers are split among pipeline stages",
     "offloaded tensors": "its optimizer was offloaded to a disk, and what lies there has no table",
 }
+_MOST_RANKS = 1 << 17
+"""Several times as many as the largest runs there have been: a number beyond it was not written by DeepSpeed."""
+
 _MOST_NAMED = 8
 
 
@@ -99,6 +103,8 @@ def open_models(files: Files, folder: str, tag: Tag) -> TagContent:
     content.findings += _renamed(files, content.path(content.model.file.name), content.model.file)
     _refuse_parallel(content)
     content.world = max(content.model.values.number("dp_world_size") or 1, 1)
+    if content.world > _MOST_RANKS:
+        raise broken(content.model.values.path, f"dp_world_size is {content.world}")
     if content.model.file.rank is not None:
         _note_models(files, content, tag)
     return content
@@ -171,12 +177,9 @@ def _chosen(content: TagContent, tag: Tag) -> list[RankFile]:
 
 def _read_optims(files: Files, content: TagContent, optims: list[RankFile]) -> None:
     by_rank = {file.rank or 0: file for file in optims}
-    for rank in range(content.world):
-        if rank not in by_rank:
-            name = optims[0].name.replace(f"_rank_{optims[0].rank}_mp", f"_rank_{rank}_mp")
-            content.findings.append(_missing(content, name))
-            continue
-        found = _read_optim(files, content, by_rank[rank])
+    content.findings += _missing(content, optims[0], set(range(content.world)) - by_rank.keys())
+    for rank, file in sorted(by_rank.items()):
+        found = _read_optim(files, content, file) if rank < content.world else None
         if found is not None:
             content.optims[rank] = found
     for rank, file in by_rank.items():
@@ -241,12 +244,10 @@ def _expected(content: TagContent) -> dict[str, object]:
 def _note_models(files: Files, content: TagContent, tag: Tag) -> None:
     """At stage 3 each rank has model_states; what is not trained is in all of them, else they are only counted."""
     by_rank = {file.rank or 0: file for file in tag.of("model")}
-    for rank in range(1, content.world):
-        if rank not in by_rank:
-            name = content.model.file.name.replace("_rank_0_mp", f"_rank_{rank}_mp")
-            content.findings.append(_missing(content, name))
-        elif content.model.fragments:
-            _read_other(files, content, by_rank[rank])
+    content.findings += _missing(content, content.model.file, set(range(content.world)) - by_rank.keys())
+    for rank, file in sorted(by_rank.items()):
+        if 0 < rank < content.world and content.model.fragments:
+            _read_other(files, content, file)
     for rank, file in by_rank.items():
         if rank >= content.world:
             content.findings.append(_left_over(content, file, f"this save was by {content.world} ranks"))
@@ -276,10 +277,14 @@ def _read_other(files: Files, content: TagContent, file: RankFile) -> None:
         content.others[file.rank or 0] = other
 
 
-def _missing(content: TagContent, name: str) -> Finding:
-    path = content.path(name)
-    message = f"{printable(path)}: missing, and this save was by {content.world} ranks; what that rank had is lost"
-    return Finding("ZE003", Severity.ERROR, message, path, hint="copy it from where the checkpoint was written")
+def _missing(content: TagContent, like: RankFile, ranks: set[int]) -> Iterator[Finding]:
+    """ZE003 for the files of ranks, named as `like` is; the last one speaks for those that there is no room for."""
+    for number, rank in enumerate(sorted(ranks)[:_MOST_NAMED]):
+        path = content.path(like.name.replace(f"_rank_{like.rank}_mp", f"_rank_{rank}_mp"))
+        more = len(ranks) - _MOST_NAMED if number == _MOST_NAMED - 1 else 0
+        rest = f", and so are those of {more} more ranks" if more > 0 else ""
+        message = f"{printable(path)}: missing{rest}; this save was by {content.world} ranks, and what it had is lost"
+        yield Finding("ZE003", Severity.ERROR, message, path, hint="copy it from where the checkpoint was written")
 
 
 def _left_over(content: TagContent, file: RankFile, why: str) -> Finding:
