@@ -63,3 +63,13 @@ def test_opened_again_each_gives_the_outputs_it_gave_before(saved, tiny_bagel, b
             assert torch.allclose(wanted, given, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(found["model"][0], found["ema"][0], atol=1e-2)
     assert {t.dtype for t in load_file(tmp_path / "out" / "ema.safetensors").values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("layout", ["bagel-sharded", "bagel-ranks", "bagel-fsdp2"])
+def test_each_layout_of_bagels_trainers_becomes_the_same_directory(made, saved, base_model, tmp_path, layout):
+    how = {"to": "hf", "base": str(base_model), "dtypes": ["BF16"]}
+    convert(str(saved[0]), str(tmp_path / "known"), **how)
+    convert(str(made("bagel_dcp_save.py", 4) / layout), str(tmp_path / "out"), **how)
+    for path in (tmp_path / "known").iterdir():
+        if path.name != "ckpt.manifest.json":  # it says where from
+            assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
