@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import ClassVar
 
 from ckpt_core.testing import FormatTests, Sample, as_torch
 from ckpt_core.testing.samples import BYTE_DTYPES
@@ -30,3 +31,15 @@ class TestNested(TestDcp):
 
     def state(self, sample: Sample) -> dict[str, object]:
         return {"model": as_torch(sample)}
+
+
+class TestSpread(TestDcp):
+    """Written over the files of three ranks."""
+
+    save_options: ClassVar = {"ranks": 3}
+
+
+class TestFlat(TestDcp):
+    """Written without `model.` before the keys."""
+
+    save_options: ClassVar = {"flat": True, "ranks": 2}

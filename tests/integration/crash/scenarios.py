@@ -78,6 +78,7 @@ def _convert(**how: Any) -> Callable[[Path, str, bool], Any]:
 
 
 SHARDS = {"max_shard_size": "2KB"}
+RANKS = {"ranks": "2"}
 FILE = frozenset({"m.safetensors", "m.safetensors.ckpt.json"})
 TORCH = frozenset({"m.pth", "m.pth.ckpt.json"})
 
@@ -95,6 +96,7 @@ SCENARIOS = (
     ),
     Scenario("conversion to a file", "m.pth", None, _convert(to="torch", dtypes=("bf16",)), TORCH),
     Scenario("conversion to a directory", "d", None, _convert(to="hf", options=SHARDS), frozenset({"d"})),
+    Scenario("conversion to dcp", "d", None, _convert(to="dcp", options=RANKS, dtypes=("bf16",)), frozenset({"d"})),
 )
 
 

@@ -117,6 +117,29 @@ def test_a_directory_is_replaced_where_names_cannot_be_exchanged(which, tmp_path
         shutil.rmtree(tmp_path / "struck")
 
 
+def spread(items, count):
+    """So many of them, evenly from the first to the last."""
+    return [items[round(number * (len(items) - 1) / (count - 1))] for number in range(count)]
+
+
+def test_a_conversion_killed_at_twenty_points_is_the_same_after_a_rerun(tmp_path):
+    """Byte for byte, the seal and its certificates included."""
+    scenario = next(s for s in SCENARIOS if s.title == "conversion to dcp")
+    known = Undisturbed(scenario, tmp_path / "known")
+    whole = everything(tmp_path / "known" / "undisturbed" / "out")
+    for fault in spread([f for f in faults_of(known.calls) if f.how in ("before", "after", "torn")], 20):
+        place = fresh_copy(known.before, tmp_path / "struck")
+        assert stopped(scenario, place, fault).killed
+        if not os.path.lexists(place[1] / "d"):
+            scenario.run(*place)
+        assert everything(place[1]) == whole
+        shutil.rmtree(tmp_path / "struck")
+
+
+def everything(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 class Meter:
     """Bytes read of one file, counted where a killed child's count can still be read."""
 
