@@ -201,9 +201,8 @@ def test_a_contradiction_of_a_hint_and_the_tensors_is_an_error(minimind):
 
 def test_the_world_size_of_a_resume_file_is_converted_on_the_way(minimind):
     minimind.save_resume("out/dpo_16_resume.pth", step=10, world_size=2)
-    run = ckpt(
-        "convert", "out/dpo_16_resume.pth", "copy/dpo_16_resume.pth", "--to", "minillm-resume", "--world-size", "4"
-    )
+    copy = "copy/dpo_16_resume.pth"
+    run = ckpt("convert", "out/dpo_16_resume.pth", copy, "--to", "minillm-resume", "--world-size", "4")
     assert run.returncode == 0, run.stderr
     state = ckpt_core.load(copy).component("progress").state
     assert (state["step"], state["world_size"]) == (5, 4)
