@@ -120,9 +120,9 @@ def test_experts_are_asked_for_found_and_written_under_their_names(run):
 
 @pytest.mark.long
 def test_the_environment_variable_is_where_the_first_stage_starts(run):
-    stale("named.pth")
-    run("--smoke-test", "--skip-dpo", MINILLM_PRETRAINED_PATH="named.pth")
-    assert [figures(stage)["source"] for stage in ("pretrain", "sft")] == ["named.pth", "out/pretrain_32.pth"]
+    stale("mine/named.pth")
+    run("--smoke-test", "--skip-dpo", MINILLM_PRETRAINED_PATH="mine/named.pth")
+    assert [figures(stage)["source"] for stage in ("pretrain", "sft")] == ["mine/named.pth", "out/pretrain_32.pth"]
     said = run("--smoke-test", "--force-pretrain", MINILLM_PRETRAINED_PATH="gone.pth", code=1)
     assert "gone.pth" in said and "pretraining cannot start" in said
 
