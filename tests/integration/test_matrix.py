@@ -85,11 +85,12 @@ def fingerprint(place):
 
 
 def assert_same(source, place):
+    """Equal, but for the second name that minimind's readers look for in a tied model."""
     report = ckpt_core.diff(str(source), str(place), component="model")
     assert report.identical
-    assert report.tied == {}
+    assert report.tied in ({}, {"model/lm_head.weight": "model.embed_tokens.weight"} if place.suffix == ".pth" else {})
     assert report.compared > 10
-    assert fingerprint(source) == fingerprint(place)
+    assert fingerprint(source) == fingerprint(place) or report.tied
 
 
 def opened(place, sink):
