@@ -36,7 +36,9 @@ def save_weights(checkpoint: Checkpoint, target: Target) -> Manifest:
             f"the tensors of this {component.kind} would be read back as the other; write them as torch"
         )
     component = with_tied_head(checkpoint, component)
-    return target.write(WritePlan((plan_torch(target.name, [component]),)), checkpoint)
+    # Flat whatever it is: a LoRA's tensors are told by their names, here and in minimind.
+    plan = plan_torch(target.name, [component], arrange=lambda trees: trees[component.label])
+    return target.write(WritePlan((plan,)), checkpoint)
 
 
 def _name(text: str) -> WeightsName:
