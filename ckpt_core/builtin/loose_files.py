@@ -1,13 +1,16 @@
 """Which files of a listing a one-file format should look at: the file that was named, or those at a directory's top."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ckpt_core.errors import CkptError
-from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind
 
+if TYPE_CHECKING:
+    from ckpt_core.schema.access import Files
 
-def candidates(files: Files, suffixes: tuple[str, ...]) -> Iterator[tuple[str, str, bytes]]:
+
+def candidates(files: "Files", suffixes: tuple[str, ...]) -> Iterator[tuple[str, str, bytes]]:
     """Root for a match, path and head of each file that a one-file format may claim.
 
     A file that was named is looked at whatever its name; in a directory, those at its top with a usual suffix.
@@ -25,6 +28,6 @@ def candidates(files: Files, suffixes: tuple[str, ...]) -> Iterator[tuple[str, s
             continue
 
 
-def only_path(files: Files) -> str:
+def only_path(files: "Files") -> str:
     """The one file of a listing of a file."""
     return next(iter(files.entries))

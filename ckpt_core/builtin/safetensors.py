@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ckpt_core.builtin.loose_files import candidates, only_path
-from ckpt_core.codecs import safetensors_files
 from ckpt_core.hookspecs import hookimpl
-from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.schema.access import Checkpoint, Files, Target
 from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
 from ckpt_core.schema.locations import Kind
-from ckpt_core.schema.manifests import KINDS, Component, Manifest
 
 if TYPE_CHECKING:
+    from ckpt_core.reading.checkpoints import StoredCheckpoint
+    from ckpt_core.schema.access import Checkpoint, Files, Target
     from ckpt_core.schema.findings import Finding, VerifyRequest
+    from ckpt_core.schema.manifests import Manifest
 
 COMPONENT = "ckpt.component"
 """Key of the metadata that names what the tensors are, where they are not the model; other readers ignore it."""
@@ -27,17 +26,24 @@ def formats() -> tuple[Format, ...]:
 
 
 @hookimpl
-def detect_format(files: Files) -> Iterator[FormatMatch]:
+def detect_format(files: "Files") -> Iterator[FormatMatch]:
+    from ckpt_core.codecs.safetensors_files import sniff
+
     for root, path, head in candidates(files, (".safetensors",)):
-        if safetensors_files.sniff(head):
+        if sniff(head):
             yield FormatMatch("safetensors", Confidence.CERTAIN, "a header length and a JSON header", root)
         elif path.lower().endswith(".safetensors") and head[:1] not in (b"v", b"<", b""):
             yield FormatMatch("safetensors", Confidence.POSSIBLE, "the name ends in .safetensors", root)
 
 
 @hookimpl
-def load(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    file = safetensors_files.read_safetensors(files, only_path(files))
+def load(files: "Files", match: FormatMatch, request: LoadRequest) -> "StoredCheckpoint":
+    from ckpt_core.codecs.safetensors_files import read_safetensors
+    from ckpt_core.reading.checkpoints import StoredCheckpoint
+    from ckpt_core.schema.kinds import KINDS
+    from ckpt_core.schema.manifests import Component, Manifest
+
+    file = read_safetensors(files, only_path(files))
     metadata = dict(file.metadata)
     kind, _, name = metadata.pop(COMPONENT, "model").partition(":")
     component = Component(kind if kind in KINDS else "model", file.tensors, name=name)
@@ -45,7 +51,7 @@ def load(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 @hookimpl
-def verify(files: Files, checkpoint: Checkpoint | None, request: "VerifyRequest") -> "Iterator[Finding]":
+def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
     """The format has no checksum: from the bytes depth on, that is said where there is no seal either."""
     from ckpt_core.schema.findings import Depth, Finding, Severity
     from ckpt_core.storage.sealing import read_seal
@@ -60,7 +66,7 @@ def verify(files: Files, checkpoint: Checkpoint | None, request: "VerifyRequest"
 
 
 @hookimpl
-def save(checkpoint: Checkpoint, target: Target) -> Manifest:
+def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
     """One component of tensors and nothing else fits into a file."""
     from ckpt_core.codecs.safetensors_writer import plan_safetensors
     from ckpt_core.reading.fitting import only_tensors

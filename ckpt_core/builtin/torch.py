@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from ckpt_core.builtin.loose_files import candidates, only_path
 from ckpt_core.hookspecs import hookimpl
-from ckpt_core.schema.access import Checkpoint, Files, Target
 from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
 from ckpt_core.schema.locations import Kind
 
 if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
+    from ckpt_core.schema.access import Checkpoint, Files, Target
     from ckpt_core.schema.manifests import Manifest
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pkl", ".t7", ".tar")
@@ -24,7 +24,7 @@ def formats() -> tuple[Format, ...]:
 
 
 @hookimpl
-def detect_format(files: Files) -> Iterator[FormatMatch]:
+def detect_format(files: "Files") -> Iterator[FormatMatch]:
     from ckpt_core.codecs.steps import step_of_name
     from ckpt_core.codecs.torch_kinds import sniff
 
@@ -39,7 +39,7 @@ def detect_format(files: Files) -> Iterator[FormatMatch]:
 
 
 @hookimpl
-def load(files: Files, match: FormatMatch, request: LoadRequest) -> "StoredCheckpoint":
+def load(files: "Files", match: FormatMatch, request: LoadRequest) -> "StoredCheckpoint":
     from ckpt_core.codecs.steps import step_of_state
     from ckpt_core.codecs.torch_components import components_of
     from ckpt_core.codecs.torch_files import read_torch_file
@@ -59,7 +59,7 @@ def load(files: Files, match: FormatMatch, request: LoadRequest) -> "StoredCheck
 
 
 @hookimpl
-def save(checkpoint: Checkpoint, target: Target) -> "Manifest":
+def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
     from ckpt_core.codecs.torch_writer import plan_torch
     from ckpt_core.schema.plans import WritePlan
 

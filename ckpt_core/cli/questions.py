@@ -44,7 +44,7 @@ def format_option(function: _Command) -> _Command:
 
 def profile_options(function: _Command) -> _Command:
     """`--for PROFILE` and `--without KIND`; the command gets them as `profile` and `without`."""
-    from ckpt_core.schema.manifests import KINDS
+    from ckpt_core.schema.kinds import KINDS
 
     for_option = click.option(
         "--for",

@@ -6,7 +6,8 @@ The names are those that trainers use; a key that is not known stays visible und
 from collections.abc import Mapping
 from typing import Any
 
-from ckpt_core.schema.manifests import KINDS, Component, in_order
+from ckpt_core.schema.kinds import KINDS
+from ckpt_core.schema.manifests import Component, in_order
 from ckpt_core.schema.state import Array, Opaque, State, TensorRef
 from ckpt_core.schema.tensors import TensorTable
 
@@ -67,9 +68,9 @@ def components_of(root: State, tensors: TensorTable) -> tuple[Component, ...]:
 def keyed_components(root: State, tensors: TensorTable) -> list[tuple[tuple[str, ...], Component]]:
     """As `components_of`, each with the keys that lead to it from the root; none where it is at the root itself."""
     if not isinstance(root, dict) or _is_state_dict(root):
-        return [((), _component("model", "", tensors, root, ""))]
+        return [((), component_at("model", "", tensors, root, ""))]
     if root.keys() == _OPTIMIZER_KEYS:
-        return [((), _component("optimizer", "", tensors, root, ""))]
+        return [((), component_at("optimizer", "", tensors, root, ""))]
     found = _from_keys(tensors, root)
     keys = {component.label: path for path, component in found}
     return [(keys[component.label], component) for component in in_order([component for _, component in found])]
@@ -98,15 +99,15 @@ def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[tuple[tuple
         taken.add(kind)
         inner = _inner(value) if kind in ("model", "ema") else None
         if inner is None:
-            found.append(((str(key),), _component(kind, name, tensors, value, str(key))))
+            found.append(((str(key),), component_at(kind, name, tensors, value, str(key))))
             continue
         assert isinstance(value, dict)
-        found.append(((str(key), inner), _component(kind, name, tensors, value[inner], f"{key}.{inner}")))
+        found.append(((str(key), inner), component_at(kind, name, tensors, value[inner], f"{key}.{inner}")))
         beside = {k: v for k, v in value.items() if k != inner}
         if beside:
-            found.append(((str(key),), _component("config", str(key), tensors, beside, str(key))))
+            found.append(((str(key),), component_at("config", str(key), tensors, beside, str(key))))
     if rest:
-        found.append(((), _component("progress", "rest" if "progress" in taken else "", tensors, rest, "")))
+        found.append(((), component_at("progress", "rest" if "progress" in taken else "", tensors, rest, "")))
     return found
 
 
@@ -133,8 +134,18 @@ def _inner(value: State) -> str | None:
     return with_tensors[0] if len(with_tensors) == 1 and with_tensors[0] in _INNER else None
 
 
-def _component(kind: str, name: str, tensors: TensorTable, value: State, prefix: str) -> Component:
-    """A component whose tensor names start below `prefix`; plain state that is nothing but its tensors is left out."""
+def component_at(kind: str, name: str, tensors: TensorTable, value: State, prefix: str) -> Component:
+    """A component out of a part of a saved object.
+
+    Plain state that is nothing but its tensors is left out.
+
+    Args:
+        kind: Kind of the component.
+        name: Name of the component.
+        tensors: Every tensor, under its dotted path from the root.
+        value: The part.
+        prefix: The dotted path to the part, which is taken off the names of its tensors.
+    """
     names: dict[str, str] = {}
     start = f"{prefix}." if prefix else ""
     for ref in _refs(value):

@@ -12,7 +12,6 @@ from ckpt_core.errors import LocateError
 from ckpt_core.hookspecs import hookimpl
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
 from ckpt_core.schema.locations import Attempt, Candidate, Location, Outcome, Query, Resolution
-from ckpt_core.schema.tensors import under
 from ckpt_core.storage.listing import probe
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from ckpt_core.schema.access import Checkpoint
     from ckpt_core.schema.findings import Finding, VerifyRequest
     from ckpt_core.schema.profiles import Assessment
+    from ckpt_core.schema.repairs import RepairRequest
 
 _log = logging.getLogger(__name__)
 
@@ -65,11 +65,11 @@ class Policy:
         return VerifyReport(findings, request.depth, assessment=_assessment(checkpoint, request, findings))
 
     @hookimpl(wrapper=True, tryfirst=True)
-    def repair(self) -> _Wrapper:
-        from ckpt_core.schema.repairs import RepairPlan
+    def repair(self, request: "RepairRequest") -> _Wrapper:
+        from ckpt_core.manager.repairs import planned
 
         answers = yield
-        return RepairPlan(tuple(sorted(_flat(answers), key=lambda action: (action.path, action.operation))))
+        return planned(_flat(answers), request)
 
 
 def _assessment(
@@ -148,6 +148,8 @@ def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detectio
 
     A root that another claim has as its part is no checkpoint of its own.
     """
+    from ckpt_core.schema.tensors import under
+
     bases = {format.name: format.base for format in formats}
     nested = {under(match.root, part.root) for match in matches for part in match.parts if part.root}
     matches = [match for match in matches if match.root not in nested]

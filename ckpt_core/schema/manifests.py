@@ -4,26 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.schema.kinds import KINDS
 from ckpt_core.schema.tensors import TensorTable
 
 if TYPE_CHECKING:
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.profiles import Role
     from ckpt_core.schema.state import State
-
-KINDS = (
-    "model",
-    "ema",
-    "optimizer",
-    "scheduler",
-    "scaler",
-    "rng",
-    "sampler",
-    "progress",
-    "adapter",
-    "tokenizer",
-    "config",
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.manifests import KINDS, Component, Manifest
+from ckpt_core.schema.kinds import KINDS
+from ckpt_core.schema.manifests import Component, Manifest
 
 
 class Profile(Enum):

@@ -1,8 +1,12 @@
 """The two questions that core asks of a place: is something there, and what."""
 
-from ckpt_core.schema.access import Files
+from typing import TYPE_CHECKING
+
 from ckpt_core.schema.locations import Kind
 from ckpt_core.storage.urls import local_path
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.access import Files
 
 
 def probe(ref: str, *, wanted: Kind | None = None) -> Kind | None:
@@ -13,15 +17,15 @@ def probe(ref: str, *, wanted: Kind | None = None) -> Kind | None:
     """
     path = local_path(ref)
     if path is not None:
-        from ckpt_core.storage import local
+        from ckpt_core.storage import probing
 
-        return local.probe(path, wanted=wanted)
+        return probing.probe(path, wanted=wanted)
     from ckpt_core.storage import remote
 
     return remote.probe_remote(ref)
 
 
-def list_files(ref: str) -> Files:
+def list_files(ref: str) -> "Files":
     """The listing of a path or URL, taken once.
 
     Raises:

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from threading import Lock
 
 from ckpt_core import knobs
-from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CkptError, CorruptError, UnreachableError
+from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CorruptError, UnreachableError
 from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
 from ckpt_core.schema.locations import Kind, Location
-from ckpt_core.schema.own_names import MARK, is_ours
+from ckpt_core.schema.own_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.probing import kind_of, left_between, reason_of, stat_of, unreachable
 from ckpt_core.storage.ranges import check_budget, check_range, ends_early, gone, not_listed
 from ckpt_core.storage.workers import check_stop
 
@@ -28,8 +29,6 @@ _KEPT_OPEN = 64
 
 _READ_AT_ONCE = 64 << 20
 """Bytes of one read: a worker that is told to stop does so between two."""
-
-_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 class _Descriptors:
@@ -68,11 +67,11 @@ class _Folder:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise _unreachable(path, error) from error
+            raise unreachable(path, error) from error
 
     def check(self) -> None:
         """UnreachableError where another has its name now: files of both must not be taken for one checkpoint."""
-        found = _stat(self._path)
+        found = stat_of(self._path)
         if found is None or not os.path.samestat(found, os.fstat(self._descriptor)):
             raise UnreachableError(f"{printable(self._path)}: was replaced while it was read; open it again")
 
@@ -188,60 +187,16 @@ class LocalFiles(Files):
         )
 
 
-def probe(path: str, *, wanted: Kind | None = None) -> Kind | None:
-    """What is at a path: a file, a directory, or None for nothing.
-
-    Args:
-        path: The path.
-        wanted: What should be there; a file is looked for once, a directory also where it waits to be replaced.
-
-    Raises:
-        UnreachableError: It cannot be told: no permission, a mount that fails.
-        CorruptError: It is neither a regular file nor a directory.
-    """
-    found = _stat(path)
-    if found is None and wanted is not Kind.FILE:
-        found = _stat(_left_between(path))
-    return None if found is None else _kind(path, found.st_mode)
-
-
-def _left_between(path: str) -> str:
-    """Where the old content of a directory is while it is replaced on a mount that cannot exchange two names."""
-    folder, name = os.path.split(path.rstrip("/"))
-    return os.path.join(folder, f".{name}{MARK}old")
-
-
-def _stat(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except ValueError:
-        return None  # a name that no file can have, such as one with a NUL in it
-    except OSError as error:
-        if error.errno in _ABSENT:
-            return None
-        if error.errno == errno.ELOOP:
-            raise CorruptError(f"{printable(path)}: a link that leads back to itself", code="CK002") from error
-        raise _unreachable(path, error) from error
-
-
-def _kind(path: str, mode: int) -> Kind:
-    if stat.S_ISDIR(mode):
-        return Kind.DIRECTORY
-    if stat.S_ISREG(mode):
-        return Kind.FILE
-    raise CorruptError(f"{printable(path)}: not a regular file (a device, a pipe or a socket)", code="CK002")
-
-
 def list_local(path: str) -> LocalFiles:
     """The listing of a directory, or of one file. The link a person typed is followed; those below are judged."""
-    found = _stat(path)
+    found = stat_of(path)
     asked = path
     if found is None:
-        path = _left_between(path)
-        found = _stat(path)
+        path = left_between(path)
+        found = stat_of(path)
     if found is None:
         raise CheckpointNotFoundError(f"{printable(asked)}: no such file or directory; check the name")
-    if _kind(path, found.st_mode) is Kind.DIRECTORY:
+    if kind_of(path, found.st_mode) is Kind.DIRECTORY:
         return _list_directory(path)
     # A link may be named anything; the name that was typed is what formats see, the file it ends at is what is read.
     folder, name = os.path.split(path)
@@ -263,8 +218,8 @@ def _list_directory(root: str) -> LocalFiles:
             scan = os.scandir(os.path.join(root, folder))
         except OSError as error:
             if not folder:
-                raise _unreachable(root, error) from error
-            skipped[folder] = _reason(error)
+                raise unreachable(root, error) from error
+            skipped[folder] = reason_of(error)
             continue
         with scan:
             for item in scan:
@@ -309,7 +264,7 @@ def _add(
         else:
             skipped[path] = "not a regular file (a device, a pipe or a socket)"
     except OSError as error:
-        skipped[path] = _reason(error)
+        skipped[path] = reason_of(error)
 
 
 def _homes(root: str) -> tuple[str, ...]:
@@ -336,7 +291,7 @@ def open_regular(path: str, shown: str) -> int:
             raise gone(shown) from error
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket has taken the file's place
             raise CorruptError(f"{printable(shown)}: not a regular file", code="CK002", path=shown) from error
-        raise _unreachable(shown, error) from error
+        raise unreachable(shown, error) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise CorruptError(f"{printable(shown)}: not a regular file", code="CK002", path=shown)
@@ -351,17 +306,7 @@ def fill(descriptor: int, shown: str, offset: int, out: memoryview) -> None:
         try:
             count = os.preadv(descriptor, [out[done : done + _READ_AT_ONCE]], offset + done)
         except OSError as error:
-            raise _unreachable(shown, error) from error
+            raise unreachable(shown, error) from error
         if not count:
             raise ends_early(shown, offset + len(out), offset + done)
         done += count
-
-
-def _unreachable(path: str, error: OSError) -> CkptError:
-    denied = error.errno in (errno.EACCES, errno.EPERM)
-    cure = "ask its owner for the right to read it" if denied else "check the disk or mount and try again"
-    return UnreachableError(f"{printable(path)}: {_reason(error)}; {cure}", path=path)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

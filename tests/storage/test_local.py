@@ -13,7 +13,8 @@ from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CorruptError,
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage import local
-from ckpt_core.storage.local import list_local, probe
+from ckpt_core.storage.local import list_local
+from ckpt_core.storage.probing import probe
 
 pytestmark = pytest.mark.timeout(20)  # what is guarded against here is a hang
 

@@ -1,0 +1,15 @@
+"""The kinds of components, in the order in which a manifest lists them."""
+
+KINDS = (
+    "model",
+    "ema",
+    "optimizer",
+    "scheduler",
+    "scaler",
+    "rng",
+    "sampler",
+    "progress",
+    "adapter",
+    "tokenizer",
+    "config",
+)
