@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from ckpt_core.codecs.lookalikes import impostor
 from ckpt_core.codecs.torch_files import TorchFile, read_torch_file
 from ckpt_core.errors import CkptError, CorruptError, UnreachableError, UnsafeContentError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
@@ -137,9 +138,15 @@ class Pieces:
             raise
         except CkptError as error:
             error.path = error.path or path
-            self.findings.append(Finding.of_error(error))
+            self.findings.append(Finding.of_error(self._impostor(path) or error))
             self.role(kind, Presence.UNREADABLE, path, name=name, needed_for=needed_for)
             return None
+
+    def _impostor(self, path: str) -> CkptError | None:
+        """What a file really is that could not be read; None where that is not known, or it is no file."""
+        if path not in self.files.entries:
+            return None
+        return impostor(path, self.files.head(path), self.files.size(path))
 
     def settle(self) -> None:
         """Prove where the tensors of torch files lie."""
