@@ -6,26 +6,25 @@ where they come again, as the pickler does with one object; so is a `Called` tha
 Source: CPython, `Lib/pickle.py` (save_reduce, save_dict, save_list, save_tuple) and `Modules/_pickle.c`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from struct import pack
-from typing import Any
+from typing import Any, NamedTuple
 
 _BATCH = 1000
 _SHORT = 256
+_SMALL = [b"K%c" % value for value in range(256)]
 
 
-@dataclass(frozen=True, slots=True)
-class Global:
+class Global(NamedTuple):
     """A class or function: the module that it is in, and its name there."""
 
     module: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Called:
+class Called(NamedTuple):
     """What a function or class gives when it is called; with `shared`, equal ones are one object."""
 
     function: Global
@@ -33,8 +32,7 @@ class Called:
     shared: bool = False
 
 
-@dataclass(slots=True)
-class Instance:
+class Instance(NamedTuple):
     """An object of a class with a state to be set: a dict of attributes, a tuple for `__setstate__`, or nothing."""
 
     cls: Global
@@ -66,7 +64,7 @@ class _Writer:
         if kind is str:
             self._text(value)
         elif kind is int:
-            self.out += _integer(value)
+            self.out += _SMALL[value] if 0 <= value < len(_SMALL) else _integer(value)
         elif kind is tuple:
             self._tuple(value)
         elif kind is Instance:
@@ -76,11 +74,11 @@ class _Writer:
         elif kind is Global:
             self._global(value)
         elif kind is dict:
-            self._dict(value.items())
+            self._dict([value.items()] if len(value) <= _BATCH else _batches(value.items()))
         elif kind is Pairs:
-            self._dict(value.items)
+            self._dict(_batches(value.items))
         elif kind is list:
-            self._list(value)
+            self._list([value] if len(value) <= _BATCH else _batches(value))
         elif value is None or kind is bool:
             self.out += b"N" if value is None else b"\x88" if value else b"\x89"
         else:
@@ -139,24 +137,24 @@ class _Writer:
             self.value(value.state)
             self.out += b"b"
 
-    def _dict(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+    def _dict(self, batches: Iterable[Collection[tuple[Any, Any]]]) -> None:
         self.out += b"}"
         self._memoize()
-        for batch in _batches(pairs):
+        for batch in batches:
             self.out += b"(" if len(batch) > 1 else b""
             for key, item in batch:
                 self.value(key)
                 self.value(item)
-            self.out += b"u" if len(batch) > 1 else b"s"
+            self.out += (b"", b"s", b"u")[min(len(batch), 2)]
 
-    def _list(self, value: list[Any]) -> None:
+    def _list(self, batches: Iterable[list[Any]]) -> None:
         self.out += b"]"
         self._memoize()
-        for batch in _batches(value):
+        for batch in batches:
             self.out += b"(" if len(batch) > 1 else b""
             for item in batch:
                 self.value(item)
-            self.out += b"e" if len(batch) > 1 else b"a"
+            self.out += (b"", b"a", b"e")[min(len(batch), 2)]
 
 
 def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
@@ -166,8 +164,6 @@ def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 def _integer(value: int) -> bytes:
-    if 0 <= value < 1 << 8:
-        return b"K%c" % value
     if 0 <= value < 1 << 16:
         return b"M" + pack("<H", value)
     if -(1 << 31) <= value < 1 << 31:

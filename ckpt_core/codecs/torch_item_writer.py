@@ -37,14 +37,14 @@ def plan_tensor_item(content: TensorBytes, dtype: DType, shape: tuple[int, ...])
     """
     frame = _frame(dtype, shape)
     if not content.length:
-        return Literal(frame.before), content, Literal(frame.behind)
-    return Literal(frame.before), content, LateBytes(len(frame.behind), partial(_behind, frame, content))
+        return frame.before, content, Literal(frame.behind)
+    return frame.before, content, LateBytes(len(frame.behind), partial(_behind, frame, content))
 
 
 class _Frame(NamedTuple):
     """A file but for its elements: what precedes them and what follows, and where in that their checksum stands."""
 
-    before: bytes
+    before: Literal
     behind: bytes
     checksums: tuple[int, ...]
 
@@ -57,7 +57,7 @@ def _frame(dtype: DType, shape: tuple[int, ...]) -> _Frame:
     archive.add("archive/data.pkl", write_pickle(TensorRef(""), tensor=lambda _: tensor))
     archive.add("archive/byteorder", b"little")
     archive.begin(_ELEMENTS, nbytes)
-    before = bytes(archive.content)
+    before = Literal(bytes(archive.content))
     archive.skip(nbytes)
     start = len(archive.content)
     archive.close(0)
