@@ -36,6 +36,7 @@ _WHERE = {
     "FormatMatch": "ckpt_core.schema.formats",
     "FormatOption": "ckpt_core.schema.formats",
     "Hooks": "ckpt_core.hookspecs",
+    "Irreparable": "ckpt_core.schema.repairs",
     "Kind": "ckpt_core.schema.locations",
     "LateBytes": "ckpt_core.schema.plans",
     "Literal": "ckpt_core.schema.plans",
@@ -46,6 +47,7 @@ _WHERE = {
     "Location": "ckpt_core.schema.locations",
     "Manifest": "ckpt_core.schema.manifests",
     "Opaque": "ckpt_core.schema.state",
+    "Operation": "ckpt_core.schema.repairs",
     "Outline": "ckpt_core.schema.tensors",
     "OverwriteError": "ckpt_core.errors",
     "Part": "ckpt_core.schema.formats",
@@ -55,6 +57,7 @@ _WHERE = {
     "Query": "ckpt_core.schema.locations",
     "Rank": "ckpt_core.schema.locations",
     "Ranks": "ckpt_core.storage.ranks",
+    "Repair": "ckpt_core.verbs.repair",
     "RepairAction": "ckpt_core.schema.repairs",
     "RepairPlan": "ckpt_core.schema.repairs",
     "RepairRequest": "ckpt_core.schema.repairs",
@@ -87,8 +90,10 @@ _WHERE = {
     "locate": "ckpt_core.verbs.locate",
     "printable": "ckpt_core.schema.text",
     "read_seal": "ckpt_core.storage.sealing",
+    "repair": "ckpt_core.verbs.repair",
     "save": "ckpt_core.verbs.save",
     "together": "ckpt_core.storage.rank_store",
+    "undo_repair": "ckpt_core.verbs.repair",
     "verify": "ckpt_core.verbs.verify",
 }
 
@@ -150,6 +155,8 @@ if TYPE_CHECKING:
     from ckpt_core.schema.profiles import Presence as Presence
     from ckpt_core.schema.profiles import Profile as Profile
     from ckpt_core.schema.profiles import Role as Role
+    from ckpt_core.schema.repairs import Irreparable as Irreparable
+    from ckpt_core.schema.repairs import Operation as Operation
     from ckpt_core.schema.repairs import RepairAction as RepairAction
     from ckpt_core.schema.repairs import RepairPlan as RepairPlan
     from ckpt_core.schema.repairs import RepairRequest as RepairRequest
@@ -176,6 +183,9 @@ if TYPE_CHECKING:
     from ckpt_core.verbs.load_into import LoadReport as LoadReport
     from ckpt_core.verbs.load_into import load_into as load_into
     from ckpt_core.verbs.locate import locate as locate
+    from ckpt_core.verbs.repair import Repair as Repair
+    from ckpt_core.verbs.repair import repair as repair
+    from ckpt_core.verbs.repair import undo_repair as undo_repair
     from ckpt_core.verbs.save import SaveReport as SaveReport
     from ckpt_core.verbs.save import save as save
     from ckpt_core.verbs.verify import verify as verify

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ckpt_core.schema.formats import Detection, Format, FormatMatch, LoadRequest
     from ckpt_core.schema.locations import Candidate, Query, Resolution
     from ckpt_core.schema.manifests import Manifest
-    from ckpt_core.schema.repairs import RepairAction, RepairPlan, RepairRequest
+    from ckpt_core.schema.repairs import Irreparable, RepairAction, RepairPlan, RepairRequest
 
 PROJECT = "ckpt_core"
 ENTRY_POINT_GROUP = "ckpt_core.plugins"
@@ -55,8 +55,8 @@ class Specs:
     @hookspec
     def repair(
         self, files: "Files", report: "VerifyReport", request: "RepairRequest"
-    ) -> "Iterable[RepairAction] | None":
-        """Propose operations that mend what the report names. Write nothing."""
+    ) -> "Iterable[RepairAction | Irreparable] | None":
+        """Propose operations that mend what the report names, or say why nothing can. Write nothing."""
 
 
 class Hooks(Protocol):

@@ -7,7 +7,8 @@ from ckpt_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Files
-    from ckpt_core.schema.findings import Finding
+    from ckpt_core.schema.findings import Finding, VerifyReport
+    from ckpt_core.schema.repairs import Irreparable, RepairAction
 
 
 @hookimpl
@@ -15,3 +16,10 @@ def verify(files: "Files") -> "Iterator[Finding]":
     from ckpt_core.builtin.seal_checks import check_seal
 
     return check_seal(files)
+
+
+@hookimpl
+def repair(files: "Files", report: "VerifyReport") -> "Iterator[RepairAction | Irreparable]":
+    from ckpt_core.builtin.seal_mending import mend_seal
+
+    return mend_seal(files, report)

@@ -14,6 +14,7 @@ COMMANDS = {
     "diff": "Compare two checkpoints.",
     "convert": "Write a checkpoint in another format, proved equal.",
     "seal": "Write digests beside a checkpoint, so that damage shows.",
+    "repair": "Show what can be mended in a checkpoint, and mend it.",
     "formats": "List the formats that can be read.",
     "plugins": "List the plugins, and what is wrong with them.",
     "completion": "Print a script that completes commands in a shell.",

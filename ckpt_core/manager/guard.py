@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _OWNED = ("load", "save")
 _ANSWERS = {
-    "formats": "Format",
-    "locate": "Candidate",
-    "detect_format": "FormatMatch",
-    "load": "Checkpoint",
-    "save": "Manifest",
-    "verify": "Finding",
-    "repair": "RepairAction",
+    "formats": ("Format",),
+    "locate": ("Candidate",),
+    "detect_format": ("FormatMatch",),
+    "load": ("Checkpoint",),
+    "save": ("Manifest",),
+    "verify": ("Finding",),
+    "repair": ("RepairAction", "Irreparable"),
 }
 """Public names of what each hook answers with; imported when one answers, since few commands meet all of them."""
 
@@ -146,8 +146,8 @@ def guarded_wrapper(
 
 
 def _check_type(hook: str, answer: Any) -> None:
-    if not isinstance(answer, getattr(ckpt_core, _ANSWERS[hook])):
-        raise TypeError(f"answered with {type(answer).__name__} where {_ANSWERS[hook]} belongs")
+    if not isinstance(answer, tuple(getattr(ckpt_core, name) for name in _ANSWERS[hook])):
+        raise TypeError(f"answered with {type(answer).__name__} where {' or '.join(_ANSWERS[hook])} belongs")
     if isinstance(answer, Candidate) and not isinstance(answer.url, str):
         raise TypeError(f"the url of a Candidate is {type(answer.url).__name__}, not str")
 

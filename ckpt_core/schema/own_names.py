@@ -6,7 +6,7 @@ DIRECTORY_SEAL = "ckpt.manifest.json"
 BLOCKS = "ckpt.blocks"
 FILE_SUFFIX = ".ckpt.json"
 MARK = ".ckpt-"
-"""In the name of every stage and lock: `.NAME.ckpt-stage-ID`, `.NAME.ckpt-lock`, `.NAME.ckpt-old`."""
+"""In the name of every stage, lock and backup: `.NAME.ckpt-stage-ID`, `.NAME.ckpt-lock`, `.ckpt-backup-1`."""
 
 
 def is_ours(path: str, listed: Container[str]) -> bool:
@@ -14,6 +14,9 @@ def is_ours(path: str, listed: Container[str]) -> bool:
     if path.endswith(FILE_SUFFIX):
         return path.removesuffix(FILE_SUFFIX) in listed
     parts = path.split("/")
-    if parts[-1] in (DIRECTORY_SEAL, BLOCKS):
-        return True
-    return any(part.startswith(".") and MARK in part for part in parts)
+    return parts[-1] in (DIRECTORY_SEAL, BLOCKS) or any(map(is_under_way, parts))
+
+
+def is_under_way(name: str) -> bool:
+    """Whether a single name is that of a stage, a lock or a backup."""
+    return name.startswith(".") and MARK in name

@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
+
+
+class Operation(Enum):
+    """What is done to a file: written anew, given another name, or taken away."""
+
+    WRITE = "write"
+    RENAME = "rename"
+    REMOVE = "remove"
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,29 +20,50 @@ class RepairAction:
 
     Attributes:
         summary: What it does, in one line.
-        operation: Its kind: `write`, `rename`, `remove`, `fetch`.
-        path: The file it makes or changes, relative to the root.
-        arguments: What the operation needs besides, by name.
+        operation: What is done to the file.
+        path: The file it makes, changes or removes, relative to the root.
+        data: Its new content, for a write.
+        source: The file that gets this name, for a rename.
         lossless: Whether nothing is invented and nothing is lost by it.
+        invents: Labels of components whose content is made up by it, each with how; they stay marked as synthesized.
     """
 
     summary: str
-    operation: str
+    operation: Operation
     path: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    data: bytes = b""
+    source: str = ""
     lossless: bool = True
+    invents: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Irreparable:
+    """What nothing here can mend: the finding it is about, by code and file, and why; what would be needed."""
+
+    reason: str
+    code: str | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RepairPlan:
-    """All proposed operations, by file."""
+    """All proposed operations, by file.
+
+    Attributes:
+        actions: What may be done.
+        withheld: What would invent or lose something, and was not allowed to.
+        beyond: What the plugins say that nothing can mend.
+    """
 
     actions: tuple[RepairAction, ...] = ()
+    withheld: tuple[RepairAction, ...] = ()
+    beyond: tuple[Irreparable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RepairRequest:
-    """What may be proposed. `accept_loss` allows operations that invent or lose something."""
+    """What may be done. `accept_loss` allows operations that invent or lose something; propose them in any case."""
 
     accept_loss: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)

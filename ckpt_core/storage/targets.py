@@ -90,26 +90,30 @@ class LocalTarget(Target):
                     "give every rank the same command, files and version of ckpt; nothing was committed"
                 )
 
-    def commit(self, seal: Seal) -> None:
-        """Write the seal and give what is staged its name; of several ranks the first does, and the others wait."""
+    def commit(self, seal: Seal | None) -> None:
+        """Write the seal, if any, and name what is staged; of several ranks the first does, and the others wait."""
         if self._ranks.leads:
             self._commit(seal)
         self._ranks.exchange(None)
 
-    def _commit(self, seal: Seal) -> None:
+    def _commit(self, seal: Seal | None) -> None:
         one_file = self.location.kind is Kind.FILE
-        text, blocks = pack(seal, apart=not one_file)
-        if one_file:
-            _write_anew(self.staged + FILE_SUFFIX, text)
-        else:
-            _write_anew(os.path.join(self._stage.data, BLOCKS), blocks)
-            _write_anew(os.path.join(self._stage.data, DIRECTORY_SEAL), text)
+        if seal is not None:
+            self._write_seal(seal, one_file)
         # What has its name is no stage to go on with: killed after the rename, the next run begins anew.
         syscalls.remove(self._stage.journal)
         name = name_file if one_file else name_directory
         name(self._stage, replace=self._replace)
         self._named = True
-        settle(self._stage, seal=one_file)
+        settle(self._stage, seal=one_file and seal is not None)
+
+    def _write_seal(self, seal: Seal, one_file: bool) -> None:
+        text, blocks = pack(seal, apart=not one_file)
+        if one_file:
+            _write_anew(self.staged + FILE_SUFFIX, text)
+            return
+        _write_anew(os.path.join(self._stage.data, BLOCKS), blocks)
+        _write_anew(os.path.join(self._stage.data, DIRECTORY_SEAL), text)
 
     def drop(self, *, entirely: bool = False) -> None:
         """Remove the stage; not where work can go on from it, unless `entirely`, and not once it was given its name."""

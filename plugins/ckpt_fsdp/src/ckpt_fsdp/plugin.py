@@ -12,10 +12,13 @@ if TYPE_CHECKING:
         Files,
         Finding,
         FormatMatch,
+        Irreparable,
         LoadRequest,
         Manifest,
+        RepairAction,
         StoredCheckpoint,
         Target,
+        VerifyReport,
         VerifyRequest,
     )
 
@@ -32,6 +35,9 @@ _LAYOUTS: dict[str, str] = {
 `write(checkpoint, target)` where the format can be written."""
 
 _WORLD_SIZE = "how many ranks wrote the shards: no file says it, and it proves that none is missing at the end"
+
+_MENDED = ("ckpt_fsdp.dcp.mending", "ckpt_fsdp.deepspeed.mending")
+"""Modules that know what can be made again: `mend(files, report)`."""
 
 
 @hookimpl
@@ -56,7 +62,6 @@ def formats() -> tuple[Format, ...]:
         Format(
             "fsdp",
             "what Accelerate saves under FSDP: pytorch_model_fsdp_0/, optimizer_0/, and files beside",
-            base="accelerate",
         ),
         Format("fsdp-ranks", "a torch file a rank with DTensors, as verl writes: model_world_size_4_rank_0.pt, …"),
         Format("lightning-fsdp", "a directory that Lightning's sharding strategies wrote: DCP and meta.pt", base="dcp"),
@@ -90,6 +95,12 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
     for name in names:
         if name in _LAYOUTS:
             yield from _layout(name).check(files, checkpoint, request)
+
+
+@hookimpl
+def repair(files: "Files", report: "VerifyReport") -> "Iterator[RepairAction | Irreparable]":
+    for name in _MENDED:
+        yield from import_module(name).mend(files, report)
 
 
 def _layout(name: str) -> Any:

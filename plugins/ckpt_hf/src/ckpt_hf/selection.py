@@ -30,7 +30,7 @@ def select(files: Files, variant: str | None = None) -> list[Selection]:
         CorruptError: The directory holds no weights.
         UsageError: The asked variant is not there, or none was asked for and several are.
     """
-    sets = _with_indexes(files, group(top_names(files)))
+    sets = weight_sets(files)
     if not sets:
         raise CorruptError(
             f"{files.location}: no weights in it (model.safetensors, pytorch_model.bin or shards with an index)",
@@ -45,6 +45,11 @@ def select(files: Files, variant: str | None = None) -> list[Selection]:
         Selection(mine[0], (*findings.get(component, ()), *([_passed_over(mine)] if len(mine) > 1 else [])))
         for component, mine in by_component.items()
     ]
+
+
+def weight_sets(files: Files) -> list[WeightSet]:
+    """The weights at the top of the directory, those that belong together as one set, the preferred first."""
+    return _with_indexes(files, group(top_names(files)))
 
 
 def _with_indexes(files: Files, sets: list[WeightSet]) -> list[WeightSet]:

@@ -71,9 +71,14 @@ class DcpTable:
     def _file(self, relative: str) -> _File:
         found = self._files.get(relative)
         if found is None:
-            rank = _RANK.fullmatch(relative)
-            found = self._files[relative] = _File(self._prefix + relative, int(rank[1]) if rank else None)
+            found = self._files[relative] = _File(self._prefix + relative, rank_of_shard(relative))
         return found
+
+
+def rank_of_shard(path: str) -> int | None:
+    """The rank that wrote a `.distcp` file, as its name says; None where it does not."""
+    rank = _RANK.fullmatch(path.rpartition("/")[2])
+    return int(rank[1]) if rank else None
 
 
 def _outline(row: _Row) -> Outline:
