@@ -1,6 +1,7 @@
 """The random states of every rank: one file for one process, one a rank for several, and the ranks that are missing."""
 
 import re
+from itertools import count, islice
 
 from ckpt_core import Files, Presence
 from ckpt_core.codecs.pieces import Pieces
@@ -10,6 +11,9 @@ _EVIDENCE = (
     re.compile(r"(?:.*/)?(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_\d+_.*\.pt"),
 )
 """Files of which each rank writes its own, by DCP and by DeepSpeed: with them the number of ranks is known."""
+
+_SHOWN = 64
+"""Missing ranks that have a line each; a name may claim a rank of any number, and the rest are counted."""
 
 
 def add_ranks(pieces: Pieces, own: re.Pattern[str], *, alone: str, pattern: str) -> None:
@@ -23,18 +27,28 @@ def add_ranks(pieces: Pieces, own: re.Pattern[str], *, alone: str, pattern: str)
     """
     names = {path: found for path in pieces.files.entries if (found := own.fullmatch(path))}
     numbered = {int(found[1]): path for path, found in names.items() if found[1] is not None}
-    if alone in names:
+    unnumbered = alone in names and names[alone][1] is None
+    if unnumbered:
         pieces.torch_component("rng", alone)
     world = max(ranks_seen(pieces.files), max(numbered, default=-1) + 1)
     if not numbered and world <= 1:
-        if alone not in names:
+        if not unnumbered:
             pieces.role("rng", Presence.ABSENT, alone)
         return
-    if alone in names and not numbered:
+    if unnumbered and not numbered:
         return
-    # The state of one process is saved under another name, so a file with a number means that there are two at least.
-    for rank in range(max(world, 2 if alone != pattern.format(0) else 1)):
-        pieces.torch_component("rng", numbered.get(rank, pattern.format(rank)), name=str(rank))
+    for rank, path in sorted(numbered.items()):
+        pieces.torch_component("rng", path, name=str(rank))
+    # Where one process has a name of its own, a file with a number means that there are two at least.
+    _say_missing(pieces, numbered, max(world, 2 if alone != pattern.format(0) else 1), pattern)
+
+
+def _say_missing(pieces: Pieces, numbered: dict[int, str], world: int, pattern: str) -> None:
+    missing = world - len(numbered)
+    for rank in islice((rank for rank in count() if rank not in numbered), min(missing, _SHOWN)):
+        pieces.role("rng", Presence.ABSENT, pattern.format(rank), name=str(rank))
+    if missing > _SHOWN:
+        pieces.role("rng", Presence.ABSENT, note=f"{missing - _SHOWN} more ranks of {world}", name="others")
 
 
 def ranks_seen(files: Files) -> int:
