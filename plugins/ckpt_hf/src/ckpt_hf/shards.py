@@ -52,6 +52,11 @@ class Shard:
             return self.tensors
         return [name for name, outline in self.tensors.outlines() if outline.alias_of is None]
 
+    @property
+    def state(self) -> State:
+        """What the file holds besides tensors; None where that is nothing."""
+        return (_beside_tensors(self.torch.root) if self.torch is not None else None) or None
+
 
 @dataclass(slots=True)
 class Weights:

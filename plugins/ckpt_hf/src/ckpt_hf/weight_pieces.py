@@ -19,9 +19,7 @@ from ckpt_hf.shards import open_shard
 ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 ADAPTER_CONFIG = "adapter_config.json"
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
-
-
-_STATES = (".pt", ".pth", ".bin", ".pkl", "trainer_state.json")
+_STATE = (".pt", ".pth", ".bin", ".pkl")
 """Ends of the names of files that hold a training state."""
 
 
@@ -61,23 +59,31 @@ def _add(pieces: Pieces, one: ComponentWeights) -> None:
     pieces.torch_files += [shard.torch for shard in one.weights.shards if shard.torch is not None]
 
 
+def add_file(pieces: Pieces, kind: str, path: str, name: str = "") -> None:
+    """The weights of one file, .safetensors or .bin, as a component; unreadable where they are broken."""
+
+    def read() -> None:
+        shard = open_shard(pieces.files, path)
+        if shard.torch is not None:
+            pieces.torch_files.append(shard.torch)
+            pieces.findings.extend(shard.torch.findings)
+        pieces.add(Component(kind, shard.tensors, shard.state, name), path)
+
+    pieces.tried(kind, path, read, name=name, needed_for=Profile.INFERENCE)
+
+
 def add_adapter(pieces: Pieces, folder: str = "", name: str = "") -> None:
     """An adapter's weights, and its config, in a folder of the directory."""
     path = next((f"{folder}{file}" for file in ADAPTERS if f"{folder}{file}" in pieces.files.entries), None)
     if path is None:
         pieces.role("adapter", Presence.ABSENT, f"{folder}{ADAPTERS[0]}", name=name, needed_for=Profile.INFERENCE)
-        return
-    where = path
-
-    def read() -> None:
-        shard = open_shard(pieces.files, where)
-        if shard.torch is not None:
-            pieces.torch_files.append(shard.torch)
-        pieces.add(Component("adapter", shard.tensors, None, name), where)
-
-    pieces.tried("adapter", where, read, name=name, needed_for=Profile.INFERENCE)
-    inner = f"adapter:{name}" if name else "adapter"
-    pieces.json_component("config", f"{folder}{ADAPTER_CONFIG}", name=inner)
+    else:
+        add_file(pieces, "adapter", path, name)
+    inner, where = f"adapter:{name}" if name else "adapter", f"{folder}{ADAPTER_CONFIG}"
+    if where in pieces.files.entries:
+        pieces.json_component("config", where, name=inner)
+    else:
+        pieces.role("config", Presence.ABSENT, where, name=inner, needed_for=Profile.INFERENCE)
 
 
 def add_config(pieces: Pieces, *, needed: bool = False) -> None:
@@ -100,7 +106,6 @@ def add_tokenizer(pieces: Pieces) -> None:
 
 def assets_beside(files: Files) -> list[Asset]:
     """What a conversion of the model carries along: the files of a model directory, not the training state."""
-    state = (".pt", ".pth", ".bin", ".pkl")
     return [
-        asset for asset in assets_of(files) if not asset.path.endswith(state) and asset.path != "trainer_state.json"
+        asset for asset in assets_of(files) if not asset.path.endswith(_STATE) and asset.path != "trainer_state.json"
     ]

@@ -1,0 +1,167 @@
+"""What Accelerate's `save_state` writes: each model, optimizer and scheduler a file, and a random state a rank.
+
+Source: accelerate `checkpointing.py` (save_accelerator_state, load_accelerator_state), `accelerator.py` (save_state)
+and `utils/constants.py`. What it writes under FSDP and DeepSpeed is of other formats.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from ckpt_core import Asset, Component, Confidence, Files, FormatMatch, LoadRequest, Presence, Profile, StoredCheckpoint
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.codecs.steps import step_of_name
+from ckpt_hf.folders import Folder, folders
+from ckpt_hf.names import group
+from ckpt_hf.nested_models import has_pieces_of_diffusers, models_below
+from ckpt_hf.ranks import add_ranks
+from ckpt_hf.weight_pieces import add_config, add_file, add_tokenizer, assets_beside
+
+NAME = "accelerate"
+
+_RNG = re.compile(r"random_states_(\d{1,18})\.pkl")
+_MODEL = re.compile(r"(?:model(?:_(\d{1,3}))?\.safetensors|pytorch_model(?:_(\d{1,3}))?\.bin)")
+_CUSTOM = re.compile(r"custom_checkpoint_(\d{1,3})\.pkl")
+_OF_OTHERS = re.compile(r"trainer_state\.json|training_args\.bin|training_state\.pt|pytorch_model_fsdp.*")
+_SHARDED = re.compile(r"pytorch_model_fsdp_\d+|optimizer_\d+")
+_LORA = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
+
+_NO_STEP = "Accelerate saves no step and no epoch: the program takes them from the folder's name, or counts itself"
+_NO_ORDER = "the position; the order is had again from the seed of use_seedable_sampler, or where nothing is shuffled"
+_NO_POSITION = "without use_stateful_dataloader the position in the data is not saved: the program skips the batches"
+
+
+def find(files: Files) -> Iterator[FormatMatch]:
+    """A match for each folder that `save_state` has written to, also for one whose saving was stopped."""
+    every = {folder.root: folder for folder in folders(files)}
+    for folder in every.values():
+        found = claim(folder, every)
+        if found is not None and not has_pieces_of_diffusers(folder, every) and not folder.files & set(_LORA):
+            parts = () if _models(folder.files) else tuple(models_below(files, folder, every))
+            yield FormatMatch(NAME, *found, folder.root, step_of_name(folder.name), parts)
+
+
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
+    """The models, and every file of the training state as a component of its own."""
+    pieces = Pieces(files)
+    if not match.parts:
+        _add_models(pieces)
+    add_state(pieces)
+    add_config(pieces)
+    add_tokenizer(pieces)
+    return pieces.checkpoint(match, assets=_assets(pieces))
+
+
+def claim(folder: Folder, every: Mapping[str, Folder]) -> tuple[Confidence, str] | None:
+    """How sure it is that a folder holds a training state of Accelerate's, and why; None where it does not."""
+    if _is_of_others(folder, every):
+        return None
+    rng = next((name for name in sorted(folder.files) if _RNG.fullmatch(name)), None)
+    if rng is not None:
+        return Confidence.CERTAIN, f"{rng} of Accelerate"
+    beside = folder.files & {"scheduler.bin", "sampler.bin", "dl_state_dict.bin", "custom_checkpoint_0.pkl"}
+    if "optimizer.bin" in folder.files and (beside or group(folder.files)):
+        seen = sorted(beside or {found.shown for found in group(folder.files)})[0]
+        return Confidence.LIKELY, f"optimizer.bin beside {seen}, without random_states_0.pkl, which comes last"
+    return None
+
+
+def add_state(pieces: Pieces) -> None:
+    """All but the models."""
+    schedulers = _numbers(pieces.files, "scheduler")
+    _add_numbered(pieces, "optimizer", max(1, len(schedulers)))
+    _add_numbered(pieces, "scheduler", 1)
+    pieces.torch_component("scaler", "scaler.pt", optional=True)
+    add_ranks(pieces, _RNG, alone="random_states_0.pkl", pattern="random_states_{}.pkl")
+    _add_sampler(pieces)
+    _add_custom(pieces)
+
+
+def _is_of_others(folder: Folder, every: Mapping[str, Folder]) -> bool:
+    """Whether the Trainer, FSDP or DeepSpeed wrote it, whose own formats know more of it."""
+    if any(map(_OF_OTHERS.fullmatch, folder.files)) or any(map(_SHARDED.fullmatch, folder.folders)):
+        return True
+    below = (every[f"{folder.root}/{name}".lstrip("/")] for name in folder.folders)
+    return any(name.endswith("_states.pt") for one in (folder, *below) for name in one.files)
+
+
+def _models(names: set[str]) -> dict[int, str]:
+    """The file of each model, by number; of two of a number safetensors, as Accelerate loads them."""
+    found: dict[int, str] = {}
+    for name in sorted(names, key=lambda name: name.endswith(".safetensors")):
+        known = _MODEL.fullmatch(name)
+        if known is not None:
+            found[int(known[1] or known[2] or 0)] = name
+    return found
+
+
+def _add_models(pieces: Pieces) -> None:
+    found = _models(set(pieces.files.entries))
+    for number in range(max(found, default=0) + 1):
+        label, path = _label(number), f"model{_ending(number)}.safetensors"
+        if number in found:
+            add_file(pieces, "model", found[number], label)
+        else:
+            pieces.role("model", Presence.ABSENT, path, name=label, needed_for=Profile.INFERENCE)
+
+
+def _numbers(files: Files, stem: str) -> list[int]:
+    """The numbers of the files of a kind: `optimizer.bin` is 0, `optimizer_1.bin` 1."""
+    pattern = re.compile(rf"{stem}(?:_(\d{{1,3}}))?\.bin")
+    return [int(found[1] or 0) for path in files.entries if (found := pattern.fullmatch(path))]
+
+
+def _add_numbered(pieces: Pieces, kind: str, least: int) -> None:
+    """Every one of a kind up to the last there is; a gap, or fewer than `least`, are absent."""
+    last = max(_numbers(pieces.files, kind), default=-1)
+    for number in range(max(last + 1, least)):
+        pieces.torch_component(kind, f"{kind}{_ending(number)}.bin", name=_label(number))
+
+
+def _add_sampler(pieces: Pieces) -> None:
+    stateful = _numbers(pieces.files, "dl_state_dict")
+    for number in sorted(stateful):
+        _add_position(pieces, f"dl_state_dict{_ending(number)}.bin", _label(number))
+    for number in sorted(_numbers(pieces.files, "sampler")):
+        name = f"order_{number}" if number else "order"
+        pieces.torch_component("sampler", f"sampler{_ending(number)}.bin", name=name)
+    if 0 not in stateful:
+        pieces.role("sampler", Presence.ABSENT, "dl_state_dict.bin", _NO_POSITION)
+
+
+def _add_position(pieces: Pieces, path: str, name: str) -> None:
+    """How far a loader was, and whether the order of its data was saved with it."""
+
+    def read() -> None:
+        file = pieces.torch(path)
+        assert file is not None
+        pieces.components.append(Component("sampler", file.tensors, file.root, name))
+        ordered = isinstance(file.root, dict) and file.root.get("_sampler_iter_state") is not None
+        if ordered:
+            pieces.role("sampler", Presence.PRESENT, path, name=name)
+        else:
+            pieces.role("sampler", Presence.DERIVED, path, _NO_ORDER, name=name)
+
+    pieces.tried("sampler", path, read, name=name)
+
+
+def _add_custom(pieces: Pieces) -> None:
+    """What the program registered; its own count of steps is there, where it keeps one."""
+    found = [int(known[1]) for path in pieces.files.entries if (known := _CUSTOM.fullmatch(path))]
+    for number in range(max(found, default=-1) + 1):
+        name = f"custom_checkpoint_{number}"
+        pieces.torch_component("progress", f"{name}.pkl", name=name)
+    if not found:
+        pieces.role("progress", Presence.DERIVED, note=_NO_STEP)
+
+
+def _label(number: int) -> str:
+    return str(number) if number else ""
+
+
+def _ending(number: int) -> str:
+    return f"_{number}" if number else ""
+
+
+def _assets(pieces: Pieces) -> list[Asset]:
+    taken = {role.where for role in pieces.roles}
+    return [asset for asset in assets_beside(pieces.files) if asset.path not in taken]

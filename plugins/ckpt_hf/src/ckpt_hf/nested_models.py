@@ -1,0 +1,54 @@
+"""Models in folders of their own below a checkpoint: which they are, and whether each is an average."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckpt_core import CkptError, Files, Part
+from ckpt_hf.folders import Folder
+from ckpt_hf.names import group, step_of
+from ckpt_hf.opening import CONFIG
+
+_AVERAGE = {"decay", "optimization_step"}
+"""What `EMAModel.save_pretrained` adds to a model's config. Source: diffusers `training_utils.py`."""
+
+_STATE_FILES = ("trainer_state.json", "optimizer.bin", "optimizer.pt", "random_states_0.pkl", "training_state.pt")
+
+
+def models_below(files: Files, folder: Folder, every: Mapping[str, Folder]) -> Iterator[Part]:
+    """A part for each folder directly below one that holds weights, and is no training checkpoint of its own."""
+    for name in sorted(folder.folders):
+        root = f"{folder.root}/{name}".lstrip("/")
+        below = every[root]
+        if group(below.files) and step_of(name) is None and not below.files & set(_STATE_FILES):
+            kind = "ema" if is_average(files, root) else "model"
+            label = name.removesuffix("_ema") if kind == "ema" else name
+            yield Part(name, f"{kind}:{label or name}", "hf")
+
+
+def has_pieces_of_diffusers(folder: Folder, every: Mapping[str, Folder]) -> bool:
+    """Whether models of diffusers lie in folders directly below."""
+    return any(
+        name.startswith("diffusion_pytorch_model")
+        for child in folder.folders
+        for name in every[f"{folder.root}/{child}".lstrip("/")].files
+    )
+
+
+def is_average(files: Files, root: str) -> bool:
+    """Whether a folder's config says that its weights are averaged; where it says nothing, the folder's name does."""
+    config = head_json(files, f"{root}/{CONFIG}".lstrip("/"))
+    if config is None:
+        return root.rpartition("/")[2].endswith("_ema")
+    return config.keys() >= _AVERAGE
+
+
+def head_json(files: Files, path: str) -> dict[str, Any] | None:
+    """A JSON object that fits into a file's first bytes; None where it does not, or is not one."""
+    if path not in files.entries:
+        return None
+    try:
+        content = json.loads(files.head(path))
+    except (ValueError, RecursionError, CkptError):
+        return None
+    return content if isinstance(content, dict) else None
