@@ -17,6 +17,7 @@ from ckpt_core.schema.synthesized import marks
 from ckpt_core.storage.backups import Place as Disk
 from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.overlay import MendedFiles, mended
+from ckpt_core.verbs.locate import locate
 from ckpt_core.verbs.opening import Place, find
 from ckpt_core.verbs.verify import Verification, verify_place
 
@@ -130,8 +131,10 @@ def undo_repair(ref: str, *, manager: CkptPluginManager | None = None) -> list[s
         OverwriteError: A file was changed after the repair.
         LockedError: Another process is writing there.
     """
-    place = find(ref, manager=manager)
-    disk = Disk(place.files)
+    location = locate(ref, manager=manager).require()
+    # What a stopped repair has left need not be of any format: only a member's name is for the formats to say.
+    files = find(ref, manager=manager).files if location.member else list_files(location.url)
+    disk = Disk(files)
     with disk.held():
         return disk.undo()
 
@@ -212,9 +215,9 @@ def _remaining(now: Verification, plan: RepairPlan) -> list[Irreparable]:
 
 
 def _reason(finding: Finding, plan: RepairPlan) -> Irreparable:
-    for one in plan.beyond:
-        if one.path == finding.path and one.code in (None, finding.code):
-            return replace(one, code=finding.code, path=finding.path)
+    said = [one for one in plan.beyond if one.path == finding.path and one.code in (None, finding.code)]
+    if said:  # of that very finding before what is of any about the file
+        return replace(max(said, key=lambda one: one.code is not None), code=finding.code)
     withheld = any(action.path == finding.path for action in plan.withheld)
     why = "what could be done needs --accept-loss" if withheld else "nothing in this checkpoint can make it again"
     return Irreparable(f"{why}; {finding.hint}" if finding.hint else why, finding.code, finding.path)

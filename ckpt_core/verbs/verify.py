@@ -68,7 +68,7 @@ def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | 
         checkpoint.progress = progress
     report = place.manager.hooks.verify(files=place.files, checkpoint=checkpoint, request=request)
     findings = list(report.findings)
-    if failure is not None and not any(f.severity is Severity.ERROR and f.path == failure.path for f in findings):
+    if failure is not None and not any(_says_more(finding, failure) for finding in findings):
         findings.append(failure)
     if checkpoint is not None and not tensors and not _has_state(checkpoint):
         findings.append(Finding("CK007", Severity.ERROR, f"{place.files.location}: holds no tensor and no state"))
@@ -80,6 +80,12 @@ def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | 
         assessment=_assess(checkpoint, request, findings),
     )
     return Verification(place, full, checkpoint)
+
+
+def _says_more(finding: Finding, failure: Finding) -> bool:
+    """Whether a finding says why it did not open. That a file is not as it was sealed does not say what that means."""
+    sealed = finding.code.startswith("SL")
+    return finding.severity is Severity.ERROR and finding.path == failure.path and not sealed
 
 
 def verify_members(

@@ -10,7 +10,6 @@ from typing import Any
 
 from ckpt_core import CkptError, Files, FormatError, Irreparable, Operation, RepairAction, VerifyReport, printable
 from ckpt_core.codecs.collection import without_collection
-from ckpt_hf.agreement import wrong_count
 from ckpt_hf.index import Index, read_index
 from ckpt_hf.layouts import as_json
 from ckpt_hf.names import WeightSet
@@ -35,14 +34,17 @@ def mend_models(files: Files, report: VerifyReport) -> Iterator[RepairAction | I
         if codes & _OF_THE_INDEX:
             for answer in _mend_indexes(files.below(folder), report, prefix):
                 yield replace(answer, path=prefix + answer.path) if answer.path else answer
-    yield from _stale_files(report)
+        else:
+            yield from _stale_files(report, folder)
 
 
-def _stale_files(report: VerifyReport) -> Iterator[RepairAction]:
+def _stale_files(report: VerifyReport, folder: str) -> Iterator[RepairAction]:
+    """Files that an index leaves out which nothing is wrong with: while something is, they may be what it lacks."""
     for finding in report.findings:
-        if finding.code == _STALE and finding.path is not None:
+        path = finding.path or ""
+        if finding.code == _STALE and path.rpartition("/")[0] == folder:
             summary = "remove a weight file that nothing names; what it holds is lost with it"
-            yield RepairAction(summary, Operation.REMOVE, finding.path, lossless=False)
+            yield RepairAction(summary, Operation.REMOVE, path, lossless=False)
 
 
 def _mend_indexes(files: Files, report: VerifyReport, prefix: str) -> Iterator[RepairAction | Irreparable]:
@@ -67,7 +69,7 @@ def _missing_of(files: Files, weights: WeightSet) -> list[str]:
 def _mend(files: Files, weights: WeightSet, about: Sequence[str]) -> Iterator[RepairAction | Irreparable]:
     """The index written anew, or the reason why not."""
     old = _old_index(files, weights)
-    reason, shards = _all_shards(files, weights)
+    reason, shards = _all_shards(files, weights, old)
     held = {name: shard.path for shard in shards for name in shard.stored}
     if not reason and sum(len(list(shard.stored)) for shard in shards) > len(held):
         reason = "two files hold the same tensor, and only one can be meant; copy the files of one save"
@@ -76,7 +78,9 @@ def _mend(files: Files, weights: WeightSet, about: Sequence[str]) -> Iterator[Re
         reason = f"no file holds {printable(lost[0])}, which the index promises; copy the files of one save"
     if reason:
         for path in about:
-            yield Irreparable(f"the index cannot be made again: {reason}", None, path)
+            lacks = "what it held is in no other file here; copy it from where the model came from"
+            there = path in files.entries
+            yield Irreparable(f"the index cannot be made again: {reason}" if there else lacks, None, path)
         return
     name = weights.indexes[0] if weights.indexes else _index_name(weights)
     summary = f"make the index again from the headers of {len(shards)} files: {len(held)} tensors"
@@ -85,21 +89,34 @@ def _mend(files: Files, weights: WeightSet, about: Sequence[str]) -> Iterator[Re
         yield RepairAction(summary, Operation.WRITE, name, data)
 
 
-def _all_shards(files: Files, weights: WeightSet) -> tuple[str, list[Shard]]:
+def _all_shards(files: Files, weights: WeightSet, old: Index | None) -> tuple[str, list[Shard]]:
     """Every file of the set, opened; a reason in words where that cannot be told or done."""
-    if not weights.shards:
-        reason = "no names of files here say how many there are; copy it from where the model came from"
-        return ("", [open_shard(files, weights.single)]) if weights.single else (reason, [])
-    problem = wrong_count(list(weights.shards.items()))
-    if problem is not None:
-        return f"not all shards are here ({problem.message.partition(': ')[2]}); copy those that are missing", []
+    paths = _complete(weights, old)
+    if not paths:
+        return "the names of the files here do not say that they are all there were; copy those that are missing", []
     shards = []
-    for path in weights.shards:
+    for path in paths:
         try:
             shards.append(open_shard(files, path))
         except CkptError as error:
             return f"{printable(path)} does not open ({error.message.partition(': ')[2] or error.message})", []
     return "", shards
+
+
+def _complete(weights: WeightSet, old: Index | None) -> list[str]:
+    """The only files whose names say that none is missing; of two such saves, the one that the index means.
+
+    An index none of whose files is here was copied from elsewhere, and means none.
+    """
+    if not weights.shards:
+        return [weights.single] if weights.single else []
+    saves: dict[int, dict[int, str]] = {}
+    for path, name in weights.shards.items():
+        saves.setdefault(name.count, {})[name.number] = path
+    whole = [list(paths.values()) for count, paths in saves.items() if set(paths) == set(range(1, count + 1))]
+    named = set(old.shards) & set(weights.shards) if old is not None else set()
+    meant = [paths for paths in whole if not named or named & set(paths)]
+    return meant[0] if len(meant) == 1 else []
 
 
 def _old_index(files: Files, weights: WeightSet) -> Index | None:
