@@ -15,7 +15,7 @@ _WHERE = {
     "Candidate": "ckpt_core.schema.locations",
     "Checkpoint": "ckpt_core.schema.access",
     "CheckpointNotFoundError": "ckpt_core.errors",
-    "Checksum": "ckpt_core.reading.walk",
+    "Checksum": "ckpt_core.schema.watches",
     "Chunk": "ckpt_core.schema.tensors",
     "CkptError": "ckpt_core.errors",
     "CkptPluginManager": "ckpt_core.manager.plugin_manager",
@@ -63,6 +63,7 @@ _WHERE = {
     "RepairRequest": "ckpt_core.schema.repairs",
     "Resolution": "ckpt_core.schema.locations",
     "Role": "ckpt_core.schema.profiles",
+    "Sampling": "ckpt_core.schema.findings",
     "SaveReport": "ckpt_core.verbs.save",
     "Severity": "ckpt_core.schema.findings",
     "State": "ckpt_core.schema.state",
@@ -119,7 +120,6 @@ if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager as CkptPluginManager
     from ckpt_core.manager.plugin_manager import get_plugin_manager as get_plugin_manager
     from ckpt_core.reading.checkpoints import StoredCheckpoint as StoredCheckpoint
-    from ckpt_core.reading.walk import Checksum as Checksum
     from ckpt_core.schema.access import Checkpoint as Checkpoint
     from ckpt_core.schema.access import FileEntry as FileEntry
     from ckpt_core.schema.access import Files as Files
@@ -127,6 +127,7 @@ if TYPE_CHECKING:
     from ckpt_core.schema.dtypes import DType as DType
     from ckpt_core.schema.findings import Depth as Depth
     from ckpt_core.schema.findings import Finding as Finding
+    from ckpt_core.schema.findings import Sampling as Sampling
     from ckpt_core.schema.findings import Severity as Severity
     from ckpt_core.schema.findings import VerifyReport as VerifyReport
     from ckpt_core.schema.findings import VerifyRequest as VerifyRequest
@@ -171,6 +172,7 @@ if TYPE_CHECKING:
     from ckpt_core.schema.tensors import TensorEntry as TensorEntry
     from ckpt_core.schema.tensors import TensorTable as TensorTable
     from ckpt_core.schema.text import printable as printable
+    from ckpt_core.schema.watches import Checksum as Checksum
     from ckpt_core.storage.listing import list_files as list_files
     from ckpt_core.storage.rank_store import together as together
     from ckpt_core.storage.ranks import Ranks as Ranks

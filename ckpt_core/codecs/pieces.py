@@ -11,7 +11,6 @@ from ckpt_core.codecs.lookalikes import impostor
 from ckpt_core.codecs.torch_files import TorchFile, read_torch_file
 from ckpt_core.errors import CkptError, CorruptError, UnreachableError, UnsafeContentError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.walk import Checksum
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.formats import FormatMatch
@@ -20,6 +19,7 @@ from ckpt_core.schema.profiles import Presence, Profile, Role
 from ckpt_core.schema.state import State
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable
+from ckpt_core.schema.watches import Checksum
 
 T = TypeVar("T")
 

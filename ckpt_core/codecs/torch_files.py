@@ -16,9 +16,9 @@ from ckpt_core.schema.text import printable
 if TYPE_CHECKING:
     from ckpt_core.codecs.pickle_scan import Head
     from ckpt_core.codecs.torch_sharded import Sharding
-    from ckpt_core.reading.walk import Checksum
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.state import State
+    from ckpt_core.schema.watches import Checksum
 
 
 @dataclass(slots=True)

@@ -19,11 +19,11 @@ from ckpt_core.codecs.torch_files import TorchFile
 from ckpt_core.codecs.torch_kinds import LEGACY_MAGIC, TorchKind
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
 from ckpt_core.errors import BudgetError, CorruptError
-from ckpt_core.reading.walk import Checksum, Noted
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
+from ckpt_core.schema.watches import Checksum, Noted
 
 _PROTOCOL = 1001
 _COUNT = 8

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ckpt_core import knobs
 from ckpt_core.codecs.zips import HAS_DESCRIPTOR, LOCAL, MAX32, MOST_INFLATED, Member, corrupt, wide_sizes
 from ckpt_core.errors import BudgetError, CkptError, CorruptError
-from ckpt_core.reading.walk import Checksum, Noted, walk
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
+from ckpt_core.schema.watches import Checksum, Noted
 
 # Below this, one read of everything is cheaper than one for each header.
 _CHEAP_READ = 1 << 20
@@ -108,6 +108,8 @@ def check_crcs(
     files: Files, path: str, members: Iterable[Member], *, stored_in: Callable[[Member], Sequence[str]]
 ) -> Iterator[Finding]:
     """Read every record once and compare its checksum; arguments and findings as of `checksums_of`."""
+    from ckpt_core.reading.walk import walk  # with its digests, which a listing has no need of
+
     found = checksums_of(path, members, stored_in=stored_in)
     yield from map(Finding.of_error, walk(files, found))
     for checksum in found:

@@ -11,13 +11,13 @@ from typing import TypeVar
 from ckpt_core.errors import CkptError
 from ckpt_core.reading.boxes import SettleChunk
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.walk import Checksum
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.formats import Part
 from ckpt_core.schema.manifests import Asset, Component, Manifest, in_order
 from ckpt_core.schema.profiles import Presence, Role
 from ckpt_core.schema.tensors import Chunk, under
 from ckpt_core.schema.text import printable
+from ckpt_core.schema.watches import Checksum
 
 Stored = TypeVar("Stored", bound=StoredCheckpoint)
 Error = TypeVar("Error", bound=CkptError)

@@ -4,69 +4,17 @@ Several workers read, each one contiguous run of blocks. Memory: one block a wor
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from ckpt_core.errors import CkptError
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.findings import Finding
+from ckpt_core.schema.watches import OnBlock, Watch
 from ckpt_core.storage.digests import BLOCK
 from ckpt_core.storage.workers import run, stretches
 
 UNIT = 32 * BLOCK
 """Bytes that are given to a worker together at least: contiguous reads are what a disk is fast at."""
-
-
-class Watch(Protocol):
-    """Something that wants to see a stretch of a file: all of it, in order, in pieces of any length.
-
-    Attributes:
-        path: The file.
-        start: The first byte it wants.
-        end: The byte after the last.
-    """
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-
-    def see(self, data: memoryview) -> None:
-        """The next piece; valid during the call only."""
-
-    def fail(self, error: CkptError) -> None:
-        """A read failed in the stretch: it will see no more."""
-
-
-class Checksum(Watch, Protocol):
-    """A watch that compares what it saw with a checksum that the file has."""
-
-    def findings(self) -> Iterable[Finding]:
-        """What is wrong, or cannot be told, once all was seen."""
-
-
-class Noted:
-    """A finding that needs no byte of the file, among those that do."""
-
-    def __init__(self, finding: Finding) -> None:
-        self._finding = finding
-        self.path, self.start, self.end = finding.path or "", 0, 0
-
-    def see(self, data: memoryview) -> None:
-        """Nothing is asked for."""
-
-    def fail(self, error: CkptError) -> None:
-        """Nothing is read."""
-
-    def findings(self) -> Iterable[Finding]:
-        return (self._finding,)
-
-
-OnBlock = Callable[[str, int, memoryview], None]
-"""Told of each whole block of 1 MiB: path, number, bytes. Several workers call it."""
 
 
 @dataclass(frozen=True, slots=True)
