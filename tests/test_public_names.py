@@ -65,6 +65,7 @@ PUBLIC = [
     "RepairRequest",
     "Resolution",
     "Role",
+    "Sampling",
     "SaveReport",
     "Severity",
     "State",

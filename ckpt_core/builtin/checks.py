@@ -8,7 +8,7 @@ from ckpt_core.hookspecs import hookimpl
 if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.access import Checkpoint, Files
-    from ckpt_core.schema.findings import Finding, VerifyRequest
+    from ckpt_core.schema.findings import Finding, Sampling, VerifyRequest
 
 
 @hookimpl
@@ -28,7 +28,11 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
         if not (yield from _held(stored.settle)):
             stored = None
     if request.depth >= Depth.BYTES:
-        yield from _bytes(files, stored, broken, values=request.depth >= Depth.VALUES)
+        values = request.depth >= Depth.VALUES
+        if request.sampling is None:
+            yield from _bytes(files, stored, broken, values=values)
+        else:
+            yield from _sample(files, stored, broken, request.sampling, values=values)
 
 
 def _coverage(files: "Files", stored: "StoredCheckpoint", broken: set[str | None]) -> "Iterator[Finding]":
@@ -56,6 +60,32 @@ def _bytes(
             yield from _held(stored.check_bytes)
         yield from sweep(stored, values=values, leave_out=broken, whole=sealed.paths, on_block=sealed.see)
     yield from sealed.findings(stored)
+
+
+def _sample(
+    files: "Files",
+    stored: "StoredCheckpoint | None",
+    broken: set[str | None],
+    sampling: "Sampling",
+    *,
+    values: bool,
+) -> "Iterator[Finding]":
+    """The same of a part of the bytes; checks that need a reading of their own are not made."""
+    from ckpt_core.builtin.seal_checks import SealedBlocks
+    from ckpt_core.reading.sampled_sweep import extent, sampled_sweep
+    from ckpt_core.reading.sampled_walk import sampled_walk
+    from ckpt_core.schema.findings import Finding
+
+    sealed = SealedBlocks(files)
+    if stored is None:
+        tally = sampled_walk(files, (), (), sampling, whole=sealed.paths, on_block=sealed.see)
+        yield from map(Finding.of_error, tally.errors)
+        yield from extent(tally, sampling)
+    else:
+        tally = yield from sampled_sweep(
+            stored, sampling, values=values, leave_out=broken, whole=sealed.paths, on_block=sealed.see
+        )
+    yield from sealed.findings(None if sampling.seconds else stored, tried=tally.blocks)
 
 
 def _held(check: "Callable[[], Iterator[Finding] | None]") -> "Generator[Finding, None, bool]":

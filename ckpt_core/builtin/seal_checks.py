@@ -1,6 +1,6 @@
 """Checks a checkpoint against its seal: the files at every depth, their bytes from the bytes depth on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 from ckpt_core.errors import CorruptError
@@ -53,11 +53,19 @@ class SealedBlocks:
         if block_digest(data) == sealed:
             self._unlike[path].discard(number)
 
-    def findings(self, checkpoint: Checkpoint | None) -> Iterator[Finding]:
-        """SL002 for the blocks that are not what was sealed, with the tensors in them that are not."""
+    def findings(
+        self, checkpoint: Checkpoint | None, *, tried: Mapping[str, set[int]] | None = None
+    ) -> Iterator[Finding]:
+        """SL002 for the blocks that are not what was sealed, with the tensors in them that are not.
+
+        Args:
+            checkpoint: Where the tensors are looked for: each is read whole. None names blocks only.
+            tried: The blocks that were to be read, where it was not all of them.
+        """
         for path in self.paths:
             assert self._seal is not None
-            yield from _damage(checkpoint, path, self._seal, sorted(self._unlike[path]))
+            unlike = self._unlike[path] if tried is None else self._unlike[path] & tried.get(path, set())
+            yield from _damage(checkpoint, path, self._seal, sorted(unlike))
 
 
 def _count(blocks: bytes) -> int:

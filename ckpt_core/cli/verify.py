@@ -9,12 +9,13 @@ import click
 from ckpt_core.cli.answers import Answer, Block, Table
 from ckpt_core.cli.commands import OpeningCommand
 from ckpt_core.cli.questions import hint_option, profile_options, ref_argument, require_ref
+from ckpt_core.cli.sampling import sampling_options
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.words import counted, finding_lines, human_bytes, severity_word, shown_place
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.findings import VerifyReport
+    from ckpt_core.schema.findings import Sampling, VerifyReport
     from ckpt_core.schema.progress import Progress
     from ckpt_core.verbs.verify import Verification
 
@@ -42,6 +43,7 @@ _FAILED, _WARNED = 4, 1
     show_default=True,
     help="Read headers and sizes; or every byte, against the checksums there are; or look for NaN and infinities too.",
 )
+@sampling_options
 @click.option(
     "--fail-on",
     type=click.Choice(_LIMITS),
@@ -62,6 +64,7 @@ def command(
     profile: str | None,
     without: tuple[str, ...],
     depth: str,
+    sampling: "Sampling | None",
     fail_on: str,
     certificate: bool,
     source: str | None,
@@ -74,6 +77,8 @@ def command(
             raise click.UsageError(f"--{name} goes with --certificate.")
     if without and profile is None:
         raise click.UsageError("--without goes with --for.")
+    if sampling is not None and depth == "layout":
+        raise click.UsageError("--sample and --time-budget go with --depth bytes or values.")
     form, format = _split(formats)
     session.json = session.json or form == "json"
     from ckpt_core.schema.findings import Depth, VerifyRequest
@@ -82,7 +87,7 @@ def command(
     from ckpt_core.verbs.verify import verify_members, verify_place
 
     purpose = None if profile is None else Profile(profile)
-    request = VerifyRequest(Depth[depth.upper()], session.options, purpose, without)
+    request = VerifyRequest(Depth[depth.upper()], session.options, purpose, without, sampling)
     with session.progress() as progress:
         place = find(ref, hints=hints, format=format)
         if place.match is None and not certificate:
@@ -198,6 +203,7 @@ def _result(found: "Verification", report: "VerifyReport") -> dict[str, Any]:
         "worst": _worst(report),
         "checked_tensors": report.checked_tensors,
         "checked_bytes": report.checked_bytes,
+        "total_bytes": report.total_bytes,
         "assessment": _assessment(report),
     }
 
@@ -225,10 +231,17 @@ def _page(report: "VerifyReport") -> Iterator[Block]:
         yield _components(report)
     for finding in report.findings:
         yield from finding_lines(finding)
-    read = f"{human_bytes(report.checked_bytes)} read" if report.checked_bytes else "headers and sizes only"
-    yield f"{_worst(report)}: {_found(report)}; {counted(report.checked_tensors, 'tensor')}, {read}"
+    yield f"{_worst(report)}: {_found(report)}; {counted(report.checked_tensors, 'tensor')}, {_read(report)}"
     if report.assessment is not None:
         yield report.assessment.summary
+
+
+def _read(report: "VerifyReport") -> str:
+    """`8 MiB read`, `1 MiB of 8 MiB read`."""
+    if not report.checked_bytes:
+        return "headers and sizes only"
+    of = f" of {human_bytes(report.total_bytes)}" if report.checked_bytes < report.total_bytes else ""
+    return f"{human_bytes(report.checked_bytes)}{of} read"
 
 
 def _components(report: "VerifyReport") -> Table:

@@ -19,7 +19,7 @@ _WEIGHTS = ("model", "ema", "adapter")
 
 
 def findings_of_values(
-    kind: str, name: str, entry: TensorEntry, path: str | None, seen: NonFinite
+    kind: str, name: str, entry: TensorEntry, path: str | None, seen: NonFinite, *, looked_at: int | None = None
 ) -> Iterator[Finding]:
     """VL001 to VL005 of one tensor.
 
@@ -29,26 +29,28 @@ def findings_of_values(
         entry: Its type and shape.
         path: The file that it begins in.
         seen: What was counted over all of its values.
+        looked_at: How many values that were, where it was not all of them.
     """
+    of = f"{entry.numel} values" if looked_at is None else f"the {looked_at} values that were read"
     if seen.nan:
-        message = f"{printable(name)}: {seen.nan} of {entry.numel} values are NaN"
+        message = f"{printable(name)}: {seen.nan} of {of} are NaN"
         yield Finding("VL001", Severity.ERROR, message, path, name)
     if seen.inf:
         hint = "mask buffers may hold them on purpose"
         if entry.dtype is DType.F16:
             hint = "values beyond 65504 become infinite in F16; save from a wider type"
-        message = f"{printable(name)}: {seen.inf} of {entry.numel} values are infinite"
+        message = f"{printable(name)}: {seen.inf} of {of} are infinite"
         yield Finding("VL002", Severity.WARNING, message, path, name, hint)
     if kind in _WEIGHTS and entry.dtype.is_float and entry.numel > 1 and not seen.nan and not seen.inf:
-        yield from _of_magnitude(name, entry, path, seen.largest)
+        yield from _of_magnitude(name, entry, path, seen.largest, whole=looked_at is None)
 
 
-def _of_magnitude(name: str, entry: TensorEntry, path: str | None, largest: int) -> Iterator[Finding]:
+def _of_magnitude(name: str, entry: TensorEntry, path: str | None, largest: int, *, whole: bool) -> Iterator[Finding]:
     limit = _BEYOND_F16.get(entry.dtype)
     if limit is not None and largest >= limit:
         message = f"{printable(name)}: has values beyond 65504, which F16 cannot hold"
         yield Finding("VL004", Severity.INFO, message, path, name, "cast to BF16 instead of F16")
-    if largest or entry.dtype not in _IEEE_CHECKED:
+    if largest or not whole or entry.dtype not in _IEEE_CHECKED:
         return
     if _LORA.search(name):
         message = f"{printable(name)}: this factor of the adapter is all zeros, so that it changes nothing"

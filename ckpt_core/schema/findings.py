@@ -56,6 +56,30 @@ class Depth(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """To read a part of the bytes only.
+
+    Attributes:
+        share: How much of each file, more than 0 and at most 1; at least one block of each.
+        seed: Which blocks: the same number chooses the same ones of the same files.
+        seconds: Begin no further block after this time; None for no limit. One block is read in any case.
+
+    Raises:
+        ValueError: Nothing would be read.
+    """
+
+    share: float = 1.0
+    seed: int = 0
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"a share of {self.share}: more than 0 and at most 1 is needed")
+        if self.seconds is not None and not self.seconds > 0:
+            raise ValueError(f"a limit of {self.seconds} seconds: more than 0 is needed")
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyRequest:
     """What to verify.
 
@@ -64,12 +88,19 @@ class VerifyRequest:
         options: The format's own.
         profile: The purpose that the checkpoint must be complete for; None to look for damage only.
         without: Kinds of components that the training is known to have had none of.
+        sampling: From the BYTES depth on: which part of the bytes is read; None for all of them.
     """
 
     depth: Depth = Depth.LAYOUT
     options: Mapping[str, Any] = field(default_factory=dict)
     profile: "Profile | None" = None
     without: tuple[str, ...] = ()
+    sampling: Sampling | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether every byte is read: what needs whole files is checked only then, and else said to be unchecked."""
+        return self.depth >= Depth.BYTES and self.sampling is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +110,7 @@ class VerifyReport:
     Attributes:
         checked_tensors: Tensors whose place, bytes or values were checked.
         checked_bytes: Bytes of them that were read; 0 at the layout depth.
+        total_bytes: Bytes that they have.
         assessment: The verdict for the profile that was asked for; None where none was.
     """
 
@@ -86,6 +118,7 @@ class VerifyReport:
     depth: Depth = Depth.LAYOUT
     checked_tensors: int = 0
     checked_bytes: int = 0
+    total_bytes: int = 0
     assessment: "Assessment | None" = None
 
     @property

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import CorruptError, LoadError
+from ckpt_core.errors import CorruptError, LoadError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyReport, VerifyRequest, sorted_findings
+from ckpt_core.schema.findings import Depth, Finding, Sampling, Severity, VerifyReport, VerifyRequest, sorted_findings
 from ckpt_core.verbs.opening import Place, find, member_place
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def verify(
     depth: Depth = Depth.LAYOUT,
     profile: "Profile | None" = None,
     without: Sequence[str] = (),
+    sampling: Sampling | None = None,
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -43,6 +46,8 @@ def verify(
         depth: LAYOUT reads headers; BYTES every byte, against the checksums there are; VALUES looks for NaN too.
         profile: Say also whether it is complete for this purpose; the report's `assessment`.
         without: With a profile: kinds of components that the training is known to have had none of.
+        sampling: Read a part of the bytes only, by share or for a time; from the BYTES depth on. The report says how
+            much it was.
         hints: See `load`.
         format: See `load`.
         options: See `load`.
@@ -54,8 +59,11 @@ def verify(
 
     Raises:
         CkptError: Nothing could be checked: not there, not reachable, of no known format, or unsafe.
+        UsageError: A sample of the LAYOUT depth, which reads no bytes of tensors.
     """
-    request = VerifyRequest(depth, dict(options or {}), profile, tuple(without))
+    if sampling is not None and depth is Depth.LAYOUT:
+        raise UsageError("a sample of the layout depth: it reads headers only; ask for bytes or values")
+    request = VerifyRequest(depth, dict(options or {}), profile, tuple(without), sampling)
     return verify_place(find(ref, hints=hints, format=format, manager=manager), request, progress=progress)
 
 
@@ -63,9 +71,10 @@ def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | 
     """Check the checkpoint of a place that was found already; see `verify`."""
     checkpoint, failure = _open(place, request.options)
     tensors, nbytes = _measure(checkpoint)
-    if progress is not None and checkpoint is not None and request.depth > Depth.LAYOUT:
-        progress.begin(nbytes)
-        checkpoint.progress = progress
+    meter = _Meter(progress)
+    if checkpoint is not None and request.depth > Depth.LAYOUT:
+        meter.begin(nbytes if request.sampling is None else int(nbytes * request.sampling.share))
+        checkpoint.progress = meter
     report = place.manager.hooks.verify(files=place.files, checkpoint=checkpoint, request=request)
     findings = list(report.findings)
     if failure is not None and not any(_says_more(finding, failure) for finding in findings):
@@ -76,7 +85,8 @@ def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | 
         report,
         findings=sorted_findings(findings),
         checked_tensors=tensors,
-        checked_bytes=nbytes if request.depth > Depth.LAYOUT else 0,
+        checked_bytes=_checked(request, nbytes, meter.seen),
+        total_bytes=nbytes,
         assessment=_assess(checkpoint, request, findings),
     )
     return Verification(place, full, checkpoint)
@@ -91,9 +101,49 @@ def _says_more(finding: Finding, failure: Finding) -> bool:
 def verify_members(
     place: Place, request: VerifyRequest, *, progress: "Progress | None" = None
 ) -> Iterator[Verification]:
-    """Check every checkpoint of a container, in the order of their steps, then of their roots."""
-    for match in sorted(place.detection.members, key=lambda match: (match.step is None, match.step or 0, match.root)):
-        yield verify_place(member_place(place, match), request, progress=progress)
+    """Check every checkpoint of a container, in the order of their steps, then of their roots.
+
+    A time for reading is for all of them: each gets an equal part of what is left.
+    """
+    matches = sorted(place.detection.members, key=lambda match: (match.step is None, match.step or 0, match.root))
+    begun = monotonic()
+    for number, match in enumerate(matches):
+        share = _timed(request, monotonic() - begun, len(matches) - number)
+        yield verify_place(member_place(place, match), share, progress=progress)
+
+
+def _timed(request: VerifyRequest, spent: float, left: int) -> VerifyRequest:
+    """The request for one of so many that are left."""
+    sampling = request.sampling
+    if sampling is None or sampling.seconds is None:
+        return request
+    seconds = max((sampling.seconds - spent) / left, 1e-6)
+    return replace(request, sampling=replace(sampling, seconds=seconds))
+
+
+class _Meter:
+    """Counts what is read of tensors, and passes it on."""
+
+    def __init__(self, progress: "Progress | None") -> None:
+        self._progress, self._lock = progress, Lock()
+        self.seen = 0
+
+    def begin(self, total: int) -> None:
+        if self._progress is not None:
+            self._progress.begin(total)
+
+    def advance(self, nbytes: int) -> None:
+        with self._lock:
+            self.seen += nbytes
+        if self._progress is not None:
+            self._progress.advance(nbytes)
+
+
+def _checked(request: VerifyRequest, nbytes: int, seen: int) -> int:
+    """Bytes of tensors that were read; damage is read twice, to name it, and counts once."""
+    if request.depth is Depth.LAYOUT:
+        return 0
+    return nbytes if request.sampling is None else min(seen, nbytes)
 
 
 def _assess(

@@ -85,7 +85,6 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
     """What core's torch format checks of its own files, for these: the zip's headers, and its checksums on demand."""
     if checkpoint is None or checkpoint.match.format not in ("minillm", "minillm-resume"):
         return
-    from ckpt_core import Depth
     from ckpt_core.codecs.torch_files import check_torch_file
 
-    yield from check_torch_file(files, next(iter(files.entries)), crcs=request.depth >= Depth.BYTES)
+    yield from check_torch_file(files, next(iter(files.entries)), crcs=request.whole)

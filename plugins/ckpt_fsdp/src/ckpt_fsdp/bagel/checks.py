@@ -10,7 +10,6 @@ from ckpt_core import (
     Checkpoint,
     CkptError,
     Component,
-    Depth,
     Files,
     Finding,
     Severity,
@@ -40,8 +39,7 @@ def check_training(files: Files, checkpoint: Checkpoint | None, request: VerifyR
     if isinstance(checkpoint, StoredCheckpoint):
         yield from _short_data_status(checkpoint, found, facts or {})
         yield from _second_weights(files, checkpoint, found)
-        if request.depth >= Depth.BYTES:
-            yield from check_replicas(checkpoint, request)
+        yield from check_replicas(checkpoint, request)
 
 
 def _broken_promises(found: Found, facts: Mapping[str, Any]) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ckpt_core import ByteRange, Checkpoint, Depth, Files, Finding, Severity, VerifyRequest, printable
+from ckpt_core import ByteRange, Checkpoint, Files, Finding, Severity, VerifyRequest, printable
 from ckpt_core.codecs.torch_item_checks import check_items
 from ckpt_core.codecs.torch_items import TORCH_ZIP
 from ckpt_fsdp.dcp.detection import SUFFIX
@@ -19,10 +19,13 @@ def check_checkpoint(files: Files, checkpoint: Checkpoint | None, request: Verif
 def check_opened(files: Files, opened: Opened, request: VerifyRequest) -> Iterator[Finding]:
     """What is wrong with the checkpoint at `opened.root`: from the bytes depth on, every item is read whole."""
     yield from _unnamed(files, opened)
-    if request.depth >= Depth.BYTES:
+    if request.whole:
         yield from check_items(files, list(_items(files, opened)))
         if opened.replicated:
             yield from check_replicas(files, opened.components)
+    elif request.sampling is not None:
+        message = f"{opened.root or '.'}: checksums of items, and copies, were not compared: that needs all bytes"
+        yield Finding("CK022", Severity.INFO, printable(message))
 
 
 def _unnamed(files: Files, opened: Opened) -> Iterator[Finding]:

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 
-from ckpt_core import Checkpoint, Depth, Finding, Severity, StoredCheckpoint, VerifyRequest, printable
+from ckpt_core import Checkpoint, Finding, Severity, StoredCheckpoint, VerifyRequest, printable
 from ckpt_fsdp.copies import differing_copies
 
 
 def check_replicas(checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
     """RK009 for each tensor of which two ranks stored different elements; from the bytes depth on."""
-    if not isinstance(checkpoint, StoredCheckpoint) or request.depth < Depth.BYTES:
+    if not isinstance(checkpoint, StoredCheckpoint):
+        return
+    if request.sampling is not None:
+        message = "what several ranks stored alike was not compared: that needs all bytes"
+        yield Finding("CK022", Severity.INFO, message)
+    if not request.whole:
         return
     for name, one, other in differing_copies(checkpoint.files, checkpoint.manifest.components):
         path = other.stored.path if other.stored is not None else None
