@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LAYOUTS = {
     "accelerate": "ckpt_hf.accelerate",
     "hf-trainer": "ckpt_hf.trainer",
+    "lightning": "ckpt_hf.lightning",
     "training-state": "ckpt_hf.training_state",
 }
 """The module of each training layout: `find(files)`, and `read(files, match, request)`."""
@@ -56,6 +57,7 @@ def formats() -> tuple[Format, ...]:
             "what Accelerate's save_state writes: models, optimizers, schedulers and random states, a file each",
             base="hf",
         ),
+        Format("lightning", "a .ckpt file of Lightning's Trainer: weights, and the state to train on", base="torch"),
         Format(
             "training-state",
             "a checkpoint of ModularTrainer: a model directory with training_state.pt",
@@ -67,12 +69,11 @@ def formats() -> tuple[Format, ...]:
 
 @hookimpl
 def detect_format(files: "Files") -> "Iterator[FormatMatch]":
-    if files.location.kind is Kind.FILE:
-        return
-    from ckpt_hf.detection import find_models
+    if files.location.kind is not Kind.FILE:
+        from ckpt_hf.detection import find_models
 
-    yield from find_models(files)
-    for name in _LAYOUTS:
+        yield from find_models(files)
+    for name in _LAYOUTS if files.location.kind is not Kind.FILE else ("lightning",):
         yield from _layout(name).find(files)
 
 

@@ -1,0 +1,69 @@
+"""The files that Lightning's Trainer saves: told from the first bytes, never by the name alone.
+
+Source: lightning `pytorch/trainer/connectors/checkpoint_connector.py` (dump_checkpoint) and
+`pytorch/callbacks/model_checkpoint.py` for names. The directories of its sharding strategies are of other formats.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind, printable
+from ckpt_core.codecs.steps import step_of_name
+from ckpt_core.codecs.torch_kinds import sniff
+
+if TYPE_CHECKING:
+    from ckpt_core import LoadRequest, StoredCheckpoint
+
+NAME = "lightning"
+
+VERSION = "pytorch-lightning_version"
+"""The key that every version of Lightning writes, before the weights."""
+
+_GIVEN = re.compile(r"(?:.*epoch=\d+.*|last(?:-v\d+)?|hpc_ckpt_\d+)\.ckpt")
+"""Names that ModelCheckpoint and the SLURM handler give."""
+
+_DIFFUSION = "model.diffusion_model."
+"""Start of the names in the files of Stable Diffusion 1 and 2, which keep Lightning's keys and are weights."""
+
+
+def find(files: Files) -> Iterator[FormatMatch]:
+    """A match for a file of Lightning's, and for each `*.ckpt` of a directory that is one."""
+    for path in files.entries:
+        alone = files.location.kind is Kind.FILE
+        if alone or path.endswith(".ckpt"):
+            found = _claim(path, _head(files, path))
+            if found is not None:
+                yield FormatMatch(NAME, *found, "" if alone else path, step_of_name(path))
+
+
+def read(files: Files, match: FormatMatch, request: "LoadRequest") -> "StoredCheckpoint":
+    """See `lightning_reading`, which is only imported to open a file."""
+    from ckpt_hf.lightning_reading import read_file
+
+    return read_file(files, match)
+
+
+def _head(files: Files, path: str) -> bytes:
+    """The first bytes of a file; none where they cannot be had, which is said when it is opened."""
+    try:
+        return files.head(path)
+    except CkptError:
+        return b""
+
+
+def _claim(path: str, head: bytes) -> tuple[Confidence, str] | None:
+    if sniff(head) is None:
+        return None
+    from ckpt_core.codecs.torch_files import sniff_pickle
+
+    seen = sniff_pickle(head)
+    strings = seen.strings if seen is not None else ()
+    if VERSION in strings:
+        if any(text.startswith(_DIFFUSION) for text in strings):
+            return None
+        return Confidence.CERTAIN, f"{VERSION} among its first keys"
+    name = path.rpartition("/")[2]
+    if not strings and _GIVEN.fullmatch(name):
+        return Confidence.LIKELY, f"{printable(name)}: a name that Lightning gives, and a head that does not tell"
+    return None
