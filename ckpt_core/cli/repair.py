@@ -132,6 +132,7 @@ def _result(done: "Repair") -> dict[str, Any]:
         "withheld": [_as_dict(action) for action in done.plan.withheld],
         "remaining": [{"code": one.code, "path": one.path, "reason": one.reason} for one in done.remaining],
         "applied": done.applied,
+        "interrupted": done.interrupted,
         "before": _worst(done.before),
         "after": _worst(done.after),
         "written": None if done.written is None else shown_place(done.written),
@@ -181,10 +182,14 @@ def _verdict(done: "Repair") -> str:
         return f"{place}: repaired, {change}{left}"
     if actions:
         return f"{place}: {counted(len(actions), 'file')} to mend; then it {change}{left}"
-    return f"{place}: nothing that can be repaired{left}" if left else f"{place}: nothing to repair"
+    nothing = "nothing that can be repaired" if left else "nothing to repair"
+    loss = " without --accept-loss" if done.plan.withheld else ""
+    return f"{place}: {nothing}{loss}{left}"
 
 
 def _next_step(done: "Repair") -> Iterator[Block]:
+    if done.interrupted:
+        yield "an earlier repair in place was stopped: --undo takes it back, and --apply --in-place begins with that"
     if done.backup is not None:
         yield f"{shown_place(done.backup)}: what was replaced; ckpt repair REF --undo brings it back"
     elif done.plan.actions and not done.applied:

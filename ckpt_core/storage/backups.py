@@ -54,7 +54,7 @@ class _Step:
     had: bool = False
 
 
-class Place:
+class InPlace:
     """Where a checkpoint lies, as the folder that its files' paths are relative to."""
 
     def __init__(self, files: Files) -> None:
@@ -143,10 +143,13 @@ class Place:
         found = map(pattern.fullmatch, syscalls.list_names(self.root))
         return sorted(int(match[1]) for match in found if match)
 
-    def _last(self) -> str | None:
+    def backups(self) -> list[str]:
+        """The backups that undo works from, the oldest first."""
         folders = [self.backup(number) for number in self._numbers()]
-        noted = [folder for folder in folders if os.path.lexists(os.path.join(folder, _STEPS))]
-        return noted[-1] if noted else None
+        return [folder for folder in folders if os.path.lexists(os.path.join(folder, _STEPS))]
+
+    def _last(self) -> str | None:
+        return next(reversed(self.backups()), None)
 
     def _path(self, path: str) -> str:
         return os.path.join(self.root, path)
@@ -207,6 +210,12 @@ class Place:
         touched = {os.path.dirname(self._path(path)) for step in steps for path in (step.path, step.source) if path}
         for folder in sorted(touched | {self.root}):
             syscalls.sync_directory(folder)
+
+
+def is_interrupted(files: Files) -> bool:
+    """Whether a repair of what was listed was stopped in the middle; never so of what is not on a local disk."""
+    local = all(files.local_path(path) is not None for path in list(files.entries)[:1])
+    return bool(files.entries) and local and InPlace(files).interrupted()
 
 
 def _new(folder: str, index: int) -> str:

@@ -14,7 +14,7 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyReport, VerifyRequest
 from ckpt_core.schema.repairs import Irreparable, RepairAction, RepairPlan, RepairRequest
 from ckpt_core.schema.synthesized import marks
-from ckpt_core.storage.backups import Place as Disk
+from ckpt_core.storage.backups import InPlace, is_interrupted
 from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.overlay import MendedFiles, mended
 from ckpt_core.verbs.locate import locate
@@ -41,6 +41,7 @@ class Repair:
         remaining: What is wrong afterwards and cannot be mended, each with the reason.
         written: Where the repaired copy is; None where none was written.
         backup: The folder with what was replaced; None where nothing was changed in place.
+        interrupted: Whether an earlier repair in place was stopped, so that what is there now is between two states.
     """
 
     place: Place
@@ -50,6 +51,7 @@ class Repair:
     remaining: tuple[Irreparable, ...] = ()
     written: str | None = None
     backup: str | None = None
+    interrupted: bool = False
 
     @property
     def applied(self) -> bool:
@@ -115,7 +117,7 @@ def repair(
         from ckpt_core.verbs.repaired_copy import write_copy
 
         return write_copy(planned, files, output, request, force=force, progress=progress)
-    disk = Disk(found().files)
+    disk = _on_disk(ref, hints, manager)
     with disk.held():
         if disk.interrupted():
             disk.undo()
@@ -131,10 +133,7 @@ def undo_repair(ref: str, *, manager: CkptPluginManager | None = None) -> list[s
         OverwriteError: A file was changed after the repair.
         LockedError: Another process is writing there.
     """
-    location = locate(ref, manager=manager).require()
-    # What a stopped repair has left need not be of any format: only a member's name is for the formats to say.
-    files = find(ref, manager=manager).files if location.member else list_files(location.url)
-    disk = Disk(files)
+    disk = _on_disk(ref, None, manager)
     with disk.held():
         return disk.undo()
 
@@ -160,7 +159,14 @@ def propose(
     files, done, now = _sealed(place, files, done, now, request)
     beyond = (*plan.beyond, useless) if isinstance(useless, Irreparable) else plan.beyond
     full = RepairPlan(tuple(done), plan.withheld, beyond)
-    return Repair(place, first.report, now.report, full, tuple(_remaining(now, full))), files
+    stopped = is_interrupted(place.files)
+    return Repair(place, first.report, now.report, full, tuple(_remaining(now, full)), interrupted=stopped), files
+
+
+def _on_disk(ref: str, hints: Mapping[str, object] | None, manager: CkptPluginManager | None) -> InPlace:
+    """Where a ref lies. What a stopped repair has left need not be of any format: formats only say a member's name."""
+    location = locate(ref, hints=hints, manager=manager).require()
+    return InPlace(find(ref, hints=hints, manager=manager).files if location.member else list_files(location.url))
 
 
 def as_place(place: Place, files: Any) -> Place:
@@ -236,8 +242,9 @@ def _never_saved(now: Verification) -> list[Irreparable]:
     ]
 
 
-def _change(planned: Repair, files: MendedFiles, disk: Disk, request: VerifyRequest) -> Repair:
+def _change(planned: Repair, files: MendedFiles, disk: InPlace, request: VerifyRequest) -> Repair:
     """Carry a plan out where the checkpoint is, verify that, and take it back where it is not as planned."""
+    kept = disk.backups()
     try:
         backup = disk.apply(files)
         place = as_place(planned.place, list_files(planned.place.files.location.url))
@@ -246,7 +253,7 @@ def _change(planned: Repair, files: MendedFiles, disk: Disk, request: VerifyRequ
             raise CorruptError(f"{place.files.location}: does not verify as planned; everything was taken back")
         disk.confirm(backup)
     except CkptError:
-        if disk.interrupted():
+        if disk.backups() != kept:
             disk.undo()
         raise
     return replace(planned, after=after.report, backup=backup)

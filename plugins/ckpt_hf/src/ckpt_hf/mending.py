@@ -8,11 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ckpt_core import CkptError, Files, FormatError, Irreparable, Operation, RepairAction, VerifyReport, printable
+from ckpt_core import (
+    CkptError,
+    Files,
+    Finding,
+    FormatError,
+    Irreparable,
+    Operation,
+    RepairAction,
+    Severity,
+    VerifyReport,
+    printable,
+)
 from ckpt_core.codecs.collection import without_collection
 from ckpt_hf.index import Index, read_index
 from ckpt_hf.layouts import as_json
-from ckpt_hf.names import WeightSet
+from ckpt_hf.names import WeightSet, parse
 from ckpt_hf.selection import weight_sets
 from ckpt_hf.sharding import is_tied
 from ckpt_hf.shards import Shard, open_shard
@@ -27,15 +38,22 @@ def mend_models(files: Files, report: VerifyReport) -> Iterator[RepairAction | I
     """What to do about the weights in each folder that the report names."""
     by_folder: dict[str, set[str]] = {}
     for finding in report.findings:
-        if finding.path is not None and (finding.code in _OF_THE_INDEX or finding.code == _STALE):
+        if finding.path is not None and (_is_of_an_index(finding) or finding.code == _STALE):
             by_folder.setdefault(finding.path.rpartition("/")[0], set()).add(finding.code)
     for folder, codes in sorted(by_folder.items()):
         prefix = f"{folder}/" if folder else ""
-        if codes & _OF_THE_INDEX:
+        if codes - {_STALE}:
             for answer in _mend_indexes(files.below(folder), report, prefix):
                 yield replace(answer, path=prefix + answer.path) if answer.path else answer
         else:
             yield from _stale_files(report, folder)
+
+
+def _is_of_an_index(finding: Finding) -> bool:
+    """Whether an index is what is wrong: one that disagrees with its files, or that is no index at all."""
+    name = parse((finding.path or "").rpartition("/")[2])
+    unreadable = finding.severity is Severity.ERROR and name is not None and name.is_index
+    return finding.code in _OF_THE_INDEX or (unreadable and not finding.code.startswith("SL"))
 
 
 def _stale_files(report: VerifyReport, folder: str) -> Iterator[RepairAction]:
@@ -48,7 +66,7 @@ def _stale_files(report: VerifyReport, folder: str) -> Iterator[RepairAction]:
 
 
 def _mend_indexes(files: Files, report: VerifyReport, prefix: str) -> Iterator[RepairAction | Irreparable]:
-    named = {finding.path for finding in report.findings if finding.code in _OF_THE_INDEX}
+    named = {finding.path for finding in report.findings if _is_of_an_index(finding)}
     for weights in weight_sets(files):
         touched = [path for path in weights.paths if prefix + path in named]
         lost = [path for path in _missing_of(files, weights) if prefix + path in named]
