@@ -6,12 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import UnsupportedFormatError, UsageError
-from ckpt_core.manager.parts import with_parts
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.formats import FormatMatch, LoadRequest
-from ckpt_core.schema.locations import Kind
-from ckpt_core.schema.synthesized import synthesized_roles
+from ckpt_core.schema.own_names import SYNTHESIZED
 
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager
@@ -49,11 +47,16 @@ def open_match(
     checkpoint = manager.hooks.load(files=files, match=match, request=LoadRequest(checked, hints or {}))
     if not isinstance(checkpoint, StoredCheckpoint):
         raise UnsupportedFormatError(f"{files.location}: format {match.format} cannot be read yet")
-    whole = with_parts(manager, checkpoint, match.parts, lenient=lenient)
-    made_up = tuple(synthesized_roles(files)) if files.location.kind is Kind.DIRECTORY else ()
-    if made_up:
-        whole.manifest = replace(whole.manifest, roles=(*made_up, *whole.manifest.roles))
-    return whole
+    if match.parts:
+        from ckpt_core.manager.parts import with_parts
+
+        checkpoint = with_parts(manager, checkpoint, match.parts, lenient=lenient)
+    if SYNTHESIZED in files.entries:
+        from ckpt_core.schema.synthesized import synthesized_roles
+
+        roles = (*synthesized_roles(files), *checkpoint.manifest.roles)
+        checkpoint.manifest = replace(checkpoint.manifest, roles=roles)
+    return checkpoint
 
 
 def checked_options(

@@ -3,6 +3,9 @@
 from collections.abc import Container
 
 DIRECTORY_SEAL = "ckpt.manifest.json"
+SYNTHESIZED = "ckpt.synthesized.json"
+"""What a repair made up in a directory; part of it."""
+
 BLOCKS = "ckpt.blocks"
 FILE_SUFFIX = ".ckpt.json"
 MARK = ".ckpt-"

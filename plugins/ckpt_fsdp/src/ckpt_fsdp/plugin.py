@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 _LAYOUTS: dict[str, str] = {
     "bagel": "ckpt_fsdp.bagel",
     "dcp": "ckpt_fsdp.dcp",
-    "dcp-safetensors": "ckpt_fsdp.hf_shards.layout",
-    "deepspeed": "ckpt_fsdp.deepspeed.layout",
-    "fsdp": "ckpt_fsdp.accelerate.layout",
+    "dcp-safetensors": "ckpt_fsdp.hf_shards",
+    "deepspeed": "ckpt_fsdp.deepspeed",
+    "fsdp": "ckpt_fsdp.accelerate",
     "fsdp-ranks": "ckpt_fsdp.ranks",
-    "lightning-fsdp": "ckpt_fsdp.lightning.layout",
+    "lightning-fsdp": "ckpt_fsdp.lightning",
 }
 """The module of each format: `find(files)`, `read(files, match, request)`, `check(files, checkpoint, request)`, and
 `write(checkpoint, target)` where the format can be written."""

@@ -17,7 +17,6 @@ from ckpt_core import (
 )
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_fsdp.accelerate.detection import FLAT
-from ckpt_fsdp.accelerate.detection import find as find
 from ckpt_fsdp.accelerate.names import MODEL, OPTIMIZER, Found, survey
 
 

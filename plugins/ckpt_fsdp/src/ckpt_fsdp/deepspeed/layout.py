@@ -21,7 +21,6 @@ from ckpt_core import (
     VerifyRequest,
     printable,
 )
-from ckpt_fsdp.deepspeed.detection import find as find  # what the plugin asks this module for
 from ckpt_fsdp.deepspeed.detection import lost, tag_of
 from ckpt_fsdp.deepspeed.names import POINTERS, SCRIPTS, pointed, survey
 

@@ -15,7 +15,7 @@ from ckpt_core import (
     VerifyRequest,
 )
 from ckpt_fsdp.hf_shards.boxes import Shards, read_shards
-from ckpt_fsdp.hf_shards.detection import find as find
+from ckpt_fsdp.hf_shards.detection import find
 from ckpt_fsdp.hf_shards.joined import Joined, agreed, extend
 from ckpt_fsdp.hf_shards.missing import missing
 from ckpt_fsdp.hf_shards.names import FOLDER, shards_of

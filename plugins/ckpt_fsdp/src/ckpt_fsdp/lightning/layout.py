@@ -25,7 +25,6 @@ from ckpt_core.codecs.torch_items import settler
 from ckpt_fsdp.dcp.checks import check_opened
 from ckpt_fsdp.dcp.opening import Opened, open_at
 from ckpt_fsdp.lightning.detection import META
-from ckpt_fsdp.lightning.detection import find as find
 
 _OPTIMIZER = re.compile(r"optimizer_(\d+)")
 _WRAPPER = "_forward_module."
