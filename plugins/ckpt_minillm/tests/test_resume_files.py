@@ -234,3 +234,30 @@ def test_a_cast_may_reach_the_weights_and_never_the_moments(minimind):
     copy = ckpt_core.load("copy/dpo_16_resume.pth")
     assert {outline.dtype for _, outline in copy.component("model").tensors.outlines()} == {DType.F16}
     assert {outline.dtype for _, outline in copy.component("optimizer").tensors.outlines()} == {DType.F32}
+
+
+def test_what_a_trainer_makes_again_is_no_lack_and_what_is_lost_is(minimind):
+    from ckpt_core.schema.findings import VerifyRequest
+    from ckpt_core.schema.profiles import Profile
+    from ckpt_core.verbs.opening import find
+    from ckpt_core.verbs.verify import verify_place
+
+    model, optimizer = trained(minimind)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    minimind.lm_checkpoint(16, "full_sft", model, optimizer, 0, 5, scaler=torch.amp.GradScaler("cpu", enabled=False))
+    minimind.lm_checkpoint(16, "grpo", model, optimizer, 0, 5, scheduler=schedule)
+    minimind.lm_checkpoint(16, "own", model, optimizer, 0, 5)
+    summaries = {}
+    for stage in ("full_sft", "grpo", "own"):
+        for profile in (Profile.RESUME, Profile.EXACT_RESUME):
+            place = find(f"checkpoints/{stage}_16_resume.pth")
+            assessment = verify_place(place, VerifyRequest(profile=profile)).report.assessment
+            summaries[stage, profile.value] = assessment.summary
+    assert summaries == {
+        ("full_sft", "resume"): "COMPLETE for resume",
+        ("full_sft", "exact-resume"): "PARTIAL for exact-resume: rng absent",
+        ("grpo", "resume"): "COMPLETE for resume",
+        ("grpo", "exact-resume"): "PARTIAL for exact-resume: rng absent",
+        ("own", "resume"): "PARTIAL for resume: scheduler absent",
+        ("own", "exact-resume"): "PARTIAL for exact-resume: scheduler absent, rng absent",
+    }

@@ -14,6 +14,8 @@ from ckpt_core import (
     FormatMatch,
     LoadRequest,
     Manifest,
+    Presence,
+    Role,
     Severity,
     State,
     StoredCheckpoint,
@@ -56,8 +58,18 @@ def read_resume(files: Files, match: FormatMatch, request: LoadRequest) -> Store
         components, note = _of_ranks(components, wanted)
         findings += [Finding("MM006", Severity.INFO, f"{path}: {note}", path)] if note else []
     metadata = {**file.metadata, "stage": name.stage, **facts.as_metadata()}
-    manifest = Manifest(components, metadata=metadata, findings=tuple(findings))
+    roles = tuple(_roles(by_label))
+    manifest = Manifest(components, metadata=metadata, findings=tuple(findings), roles=roles)
     return StoredCheckpoint(files, match, manifest, settle=file.settle)
+
+
+def _roles(components: dict[str, Component]) -> Iterator[Role]:
+    """What a trainer makes again: the order of the data and, where it saves a scaler and no scheduler, the rate."""
+    if "progress" not in components:
+        return
+    yield Role("sampler", Presence.DERIVED, note="made again from epoch and step")
+    if "scaler" in components and "scheduler" not in components:
+        yield Role("scheduler", Presence.DERIVED, note="the rate is computed from the step")
 
 
 def converted_step(step: int, saved: int, wanted: int) -> int:
