@@ -14,7 +14,8 @@ from ckpt_hf.folders import Folder, folders
 from ckpt_hf.names import group
 from ckpt_hf.nested_models import has_pieces_of_diffusers, models_below
 from ckpt_hf.ranks import add_ranks
-from ckpt_hf.weight_pieces import add_config, add_file, add_tokenizer, assets_beside
+from ckpt_hf.weight_file import add_file
+from ckpt_hf.weight_pieces import add_config, add_tokenizer, assets_beside
 
 NAME = "accelerate"
 

@@ -12,6 +12,7 @@ from ckpt_core import (
     VerifyRequest,
     printable,
 )
+from ckpt_hf.adapters import adapter_in_place_of_model
 from ckpt_hf.component_weights import read_all
 from ckpt_hf.detection import is_model
 from ckpt_hf.names import WeightSet
@@ -40,6 +41,7 @@ def check_model(files: Files, checkpoint: Checkpoint | None, request: VerifyRequ
     for one in every:
         if not one.weights.errors:
             yield from _check_totals(one.weights)
+            yield from adapter_in_place_of_model(one.weights.table(), one.selection.weights.shown)
         yield from _check_stale(one.selection.weights, one.weights)
     if isinstance(checkpoint, ModelCheckpoint):
         yield from _check_type(checkpoint)

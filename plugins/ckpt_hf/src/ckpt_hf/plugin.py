@@ -26,6 +26,7 @@ _LAYOUTS = {
     "accelerate": "ckpt_hf.accelerate",
     "hf-trainer": "ckpt_hf.trainer",
     "lightning": "ckpt_hf.lightning",
+    "peft": "ckpt_hf.peft",
     "training-state": "ckpt_hf.training_state",
 }
 """The module of each training layout: `find(files)`, and `read(files, match, request)`."""
@@ -58,6 +59,7 @@ def formats() -> tuple[Format, ...]:
             base="hf",
         ),
         Format("lightning", "a .ckpt file of Lightning's Trainer: weights, and the state to train on", base="torch"),
+        Format("peft", "adapters that PEFT saves: adapter_model.safetensors or .bin and adapter_config.json"),
         Format(
             "training-state",
             "a checkpoint of ModularTrainer: a model directory with training_state.pt",

@@ -71,6 +71,11 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     return pieces.checkpoint(match, step=step, assets=assets_beside(files))
 
 
+def is_trainers(folder: Folder) -> bool:
+    """Whether the Trainer has saved to a folder."""
+    return bool(_evidence(folder))
+
+
 def _evidence(folder: Folder) -> str:
     if STATE in folder.files:
         return f"{STATE} of transformers' Trainer"

@@ -12,12 +12,10 @@ from ckpt_core import (
     UnsafeContentError,
 )
 from ckpt_core.codecs.pieces import Pieces
+from ckpt_hf.adapters import ADAPTERS, adapter_in_place_of_model, add_adapters, has_adapters
 from ckpt_hf.component_weights import ComponentWeights, read_all
 from ckpt_hf.opening import CONFIG, assets_of
-from ckpt_hf.shards import open_shard
 
-ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
-ADAPTER_CONFIG = "adapter_config.json"
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 _STATE = (".pt", ".pth", ".bin", ".pkl")
 """Ends of the names of files that hold a training state."""
@@ -29,8 +27,8 @@ def add_weights(pieces: Pieces, variant: str | None = None) -> None:
     Raises:
         UnsafeContentError: They ask to run code, or an index leads out of the directory.
     """
-    if any(name in pieces.files.entries for name in ADAPTERS):
-        add_adapter(pieces)
+    if has_adapters(pieces.files):
+        add_adapters(pieces)
         return
     try:
         found = read_all(pieces.files, variant)
@@ -55,35 +53,10 @@ def _add(pieces: Pieces, one: ComponentWeights) -> None:
     if one.weights.errors:
         pieces.role(kind, Presence.UNREADABLE, where, one.weights.errors[0].message, needed_for=Profile.INFERENCE)
         return
-    pieces.add(Component(kind, one.weights.table(), one.weights.state()), where)
+    table = one.weights.table()
+    pieces.findings += adapter_in_place_of_model(table, where)
+    pieces.add(Component(kind, table, one.weights.state()), where)
     pieces.torch_files += [shard.torch for shard in one.weights.shards if shard.torch is not None]
-
-
-def add_file(pieces: Pieces, kind: str, path: str, name: str = "") -> None:
-    """The weights of one file, .safetensors or .bin, as a component; unreadable where they are broken."""
-
-    def read() -> None:
-        shard = open_shard(pieces.files, path)
-        if shard.torch is not None:
-            pieces.torch_files.append(shard.torch)
-            pieces.findings.extend(shard.torch.findings)
-        pieces.add(Component(kind, shard.tensors, shard.state, name), path)
-
-    pieces.tried(kind, path, read, name=name, needed_for=Profile.INFERENCE)
-
-
-def add_adapter(pieces: Pieces, folder: str = "", name: str = "") -> None:
-    """An adapter's weights, and its config, in a folder of the directory."""
-    path = next((f"{folder}{file}" for file in ADAPTERS if f"{folder}{file}" in pieces.files.entries), None)
-    if path is None:
-        pieces.role("adapter", Presence.ABSENT, f"{folder}{ADAPTERS[0]}", name=name, needed_for=Profile.INFERENCE)
-    else:
-        add_file(pieces, "adapter", path, name)
-    inner, where = f"adapter:{name}" if name else "adapter", f"{folder}{ADAPTER_CONFIG}"
-    if where in pieces.files.entries:
-        pieces.json_component("config", where, name=inner)
-    else:
-        pieces.role("config", Presence.ABSENT, where, name=inner, needed_for=Profile.INFERENCE)
 
 
 def add_config(pieces: Pieces, *, needed: bool = False) -> None:
@@ -106,6 +79,9 @@ def add_tokenizer(pieces: Pieces) -> None:
 
 def assets_beside(files: Files) -> list[Asset]:
     """What a conversion of the model carries along: the files of a model directory, not the training state."""
+    left_out = ("trainer_state.json", *ADAPTERS)
     return [
-        asset for asset in assets_of(files) if not asset.path.endswith(_STATE) and asset.path != "trainer_state.json"
+        asset
+        for asset in assets_of(files)
+        if not asset.path.endswith(_STATE) and asset.path.rpartition("/")[2] not in left_out
     ]
