@@ -16,7 +16,7 @@ from ckpt_core.schema.findings import Depth, Severity, VerifyReport
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.repairs import Irreparable, Operation, RepairAction
-from ckpt_core.schema.seals import SCHEMA, Certificate, FileSeal, Seal, pack
+from ckpt_core.schema.seals import DIGEST_BYTES, SCHEMA, Certificate, FileSeal, Seal, pack
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.copies import digests_of
 from ckpt_core.storage.sealing import read_seal
@@ -58,6 +58,8 @@ def _again(files: Files, path: str | None, depth: Depth) -> Iterator[RepairActio
         yield Irreparable(f"its text says that {shown} had other content: damage; {_HINT}", "SL005", path)
         return
     blocks = None if one or sealed else files.beside(BLOCKS)
+    if blocks and len(blocks) % DIGEST_BYTES:
+        blocks = None  # not digests any more: it says nothing
     if blocks and blocks != b"".join(file.blocks for _, file in sorted(found.items())):
         yield Irreparable(f"its digests are of other content than lies here: damage; {_HINT}", "SL005", path)
         return

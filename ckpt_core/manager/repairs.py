@@ -37,7 +37,7 @@ def _is_allowed(action: RepairAction, request: RepairRequest) -> bool:
 def _check(actions: Sequence[RepairAction]) -> None:
     touched: set[str] = set()
     for action in actions:
-        for path in filter(None, (action.path, action.source)):
+        for path in (action.path, action.source) if action.source else (action.path,):
             if path in touched:
                 raise PluginError(f"{printable(path)}: two repairs want this file; see ckpt plugins; nothing was done")
             if leads_away(path):

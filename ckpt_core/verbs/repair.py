@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ckpt_core.builtin.seal_mending import entered
 from ckpt_core.errors import CkptError, CorruptError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyReport, VerifyRequest
 from ckpt_core.schema.repairs import Irreparable, RepairAction, RepairPlan, RepairRequest
 from ckpt_core.schema.synthesized import marks
@@ -151,7 +152,7 @@ def propose(
     for _ in range(_ROUNDS):
         plan = place.manager.hooks.repair(files=files, report=now.report, request=wish)
         trial = mended(files, _with_marks(files, plan.actions))
-        then = _verified(place, trial, request) if plan.actions else now
+        then = verified(place, trial, request) if plan.actions else now
         if not plan.actions or not _is_cleaner(then.report, now.report):
             break
         files, now, done = trial, then, [*done, *plan.actions]
@@ -169,19 +170,20 @@ def _on_disk(ref: str, hints: Mapping[str, object] | None, manager: CkptPluginMa
     return InPlace(find(ref, hints=hints, manager=manager).files if location.member else list_files(location.url))
 
 
-def as_place(place: Place, files: Any) -> Place:
-    """The same question about another listing, detected anew; the claim stays where nothing claims it any more."""
+def verified(place: Place, files: Files, request: VerifyRequest) -> Verification:
+    """The same question about another listing, detected anew.
+
+    What has become a folder of checkpoints, as by a pointer that is right again, has nothing wrong itself.
+    """
     detection = place.manager.hooks.detect_format(files=files)
     asked = next((m for m in detection.matches if place.match and m.format == place.match.format and not m.root), None)
-    return replace(place, files=files, detection=detection, match=asked or detection.best or place.match)
+    match = asked or detection.best or (None if detection.members else place.match)
+    found = replace(place, files=files, detection=detection, match=match)
+    return Verification(found, VerifyReport(depth=request.depth)) if match is None else verify_place(found, request)
 
 
 def errors_of(report: VerifyReport) -> int:
     return sum(finding.severity is Severity.ERROR for finding in report.findings)
-
-
-def _verified(place: Place, files: MendedFiles, request: VerifyRequest) -> Verification:
-    return verify_place(as_place(place, files), request)
 
 
 def _is_cleaner(then: VerifyReport, now: VerifyReport) -> bool:
@@ -208,7 +210,7 @@ def _sealed(
     if not more:
         return files, done, now
     sealed = mended(files, more)
-    return sealed, [*done, *more], _verified(place, sealed, request)
+    return sealed, [*done, *more], verified(place, sealed, request)
 
 
 def _remaining(now: Verification, plan: RepairPlan) -> list[Irreparable]:
@@ -247,10 +249,9 @@ def _change(planned: Repair, files: MendedFiles, disk: InPlace, request: VerifyR
     kept = disk.backups()
     try:
         backup = disk.apply(files)
-        place = as_place(planned.place, list_files(planned.place.files.location.url))
-        after = verify_place(place, request)
+        after = verified(planned.place, list_files(planned.place.files.location.url), request)
         if errors_of(after.report) > errors_of(planned.after):
-            raise CorruptError(f"{place.files.location}: does not verify as planned; everything was taken back")
+            raise CorruptError(f"{planned.place.files.location}: does not verify as planned; everything was taken back")
         disk.confirm(backup)
     except CkptError:
         if disk.backups() != kept:

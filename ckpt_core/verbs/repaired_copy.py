@@ -20,8 +20,8 @@ from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.overlay import MendedFiles
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.targets import LocalTarget, open_target, refuse_overlap
-from ckpt_core.verbs.repair import Repair, as_place, errors_of
-from ckpt_core.verbs.verify import Verification, verify_place
+from ckpt_core.verbs.repair import Repair, errors_of, verified
+from ckpt_core.verbs.verify import Verification
 
 if TYPE_CHECKING:
     from ckpt_core.schema.progress import Progress
@@ -48,7 +48,7 @@ def write_copy(
     format = place.match.format if place.match is not None else ""
     with open_target(ref, format=format, kind=place.files.location.kind, replace=force) as target:
         copied = copy_files(files, _folder(target), progress=progress)
-        staged = verify_place(as_place(place, list_files(target.staged)), request)
+        staged = verified(place, list_files(target.staged), request)
         if errors_of(staged.report) > errors_of(planned.after):
             raise CorruptError(f"{target.location}: does not verify as planned; nothing was committed")
         damage = _contradicted(planned, files, copied)
