@@ -78,6 +78,11 @@ class InPlace:
                     syscalls.remove_tree(self.backup(number))
             yield
 
+    def require(self, files: Files) -> None:
+        """CorruptError where a listing is of another place: with the lock, something else is there than before it."""
+        if InPlace(files).root != self.root:
+            raise CorruptError(f"{self.shown}: changed while it was opened; nothing was repaired, try again")
+
     def backup(self, number: int) -> str:
         return os.path.join(self.root, f"{self._prefix}{number}")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.builtin.seal_mending import entered
-from ckpt_core.errors import CkptError, CorruptError, UsageError
+from ckpt_core.errors import CkptError, CorruptError, FormatError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyReport, VerifyRequest
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _ROUNDS = 8
 """What is mended may show what else is wrong. No checkpoint has so many things wrong behind each other."""
+
+_USELESS = Irreparable("what was proposed would not make it verify cleaner, and is not done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,9 @@ def repair(
     with disk.held():
         if disk.interrupted():
             disk.undo()
-        planned, files = propose(found(), request, wish, progress=progress)
+        place = found()
+        disk.require(place.files)
+        planned, files = propose(place, request, wish, progress=progress)
         return _change(planned, files, disk, request) if planned.plan.actions else planned
 
 
@@ -151,23 +155,26 @@ def propose(
     files = mended(place.files, ())
     for _ in range(_ROUNDS):
         plan = place.manager.hooks.repair(files=files, report=now.report, request=wish)
+        if not plan.actions:
+            break
         trial = mended(files, _with_marks(files, plan.actions))
-        then = verified(place, trial, request) if plan.actions else now
-        if not plan.actions or not _is_cleaner(then.report, now.report):
+        then = verified(place, trial, request)
+        if not _is_cleaner(then.report, now.report):
+            plan = replace(plan, beyond=(*plan.beyond, _USELESS))
             break
         files, now, done = trial, then, [*done, *plan.actions]
-    useless = plan.actions and Irreparable("what was proposed would not make it verify cleaner, and is not done")
     files, done, now = _sealed(place, files, done, now, request)
-    beyond = (*plan.beyond, useless) if isinstance(useless, Irreparable) else plan.beyond
-    full = RepairPlan(tuple(done), plan.withheld, beyond)
+    full = replace(plan, actions=tuple(done))
     stopped = is_interrupted(place.files)
     return Repair(place, first.report, now.report, full, tuple(_remaining(now, full)), interrupted=stopped), files
 
 
 def _on_disk(ref: str, hints: Mapping[str, object] | None, manager: CkptPluginManager | None) -> InPlace:
-    """Where a ref lies. What a stopped repair has left need not be of any format: formats only say a member's name."""
-    location = locate(ref, hints=hints, manager=manager).require()
-    return InPlace(find(ref, hints=hints, manager=manager).files if location.member else list_files(location.url))
+    """Where a ref lies. What a stopped repair has left need not be of any format any more."""
+    try:
+        return InPlace(find(ref, hints=hints, manager=manager).files)
+    except FormatError:
+        return InPlace(list_files(locate(ref, hints=hints, manager=manager).require().url))
 
 
 def verified(place: Place, files: Files, request: VerifyRequest) -> Verification:

@@ -387,3 +387,8 @@ def test_a_listing_with_repairs_done_reads_as_if_they_were(toy):
     assert mended(files, [RepairAction("", Operation.REMOVE, "sub/new")]).removed == ["sub/old"]
     with pytest.raises(CorruptError):
         files.read("sub/old")
+
+
+def test_the_only_checkpoint_of_a_folder_is_changed_where_it_lies(broken):
+    assert repair(str(broken.parent), in_place=True).backup == str(broken / ".ckpt-backup-1")
+    assert undo_repair(str(broken.parent)) == ["model.safetensors.index.json"]
