@@ -24,7 +24,8 @@ _MODEL = re.compile(r"(?:model(?:_(\d{1,3}))?\.safetensors|pytorch_model(?:_(\d{
 _CUSTOM = re.compile(r"custom_checkpoint_(\d{1,3})\.pkl")
 _OF_OTHERS = re.compile(r"trainer_state\.json|training_args\.bin|training_state\.pt|pytorch_model_fsdp.*")
 _SHARDED = re.compile(r"pytorch_model_fsdp_\d+|optimizer_\d+")
-_LORA = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
+LORA = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
+"""Weights of a LoRA that diffusers saves; its own format reads them, and the training state beside them."""
 
 _NO_STEP = "Accelerate saves no step and no epoch: the program takes them from the folder's name, or counts itself"
 _NO_ORDER = "the position; the order is had again from the seed of use_seedable_sampler, or where nothing is shuffled"
@@ -36,7 +37,7 @@ def find(files: Files) -> Iterator[FormatMatch]:
     every = {folder.root: folder for folder in folders(files)}
     for folder in every.values():
         found = claim(folder, every)
-        if found is not None and not has_pieces_of_diffusers(folder, every) and not folder.files & set(_LORA):
+        if found is not None and not has_pieces_of_diffusers(folder, every) and not folder.files & set(LORA):
             parts = () if _models(folder.files) else tuple(models_below(files, folder, every))
             yield FormatMatch(NAME, *found, folder.root, step_of_name(folder.name), parts)
 

@@ -9,6 +9,9 @@ from ckpt_hf.folders import Folder
 from ckpt_hf.names import group, step_of
 from ckpt_hf.opening import CONFIG
 
+COMPONENT = "diffusion_pytorch_model"
+"""The stem of the weights of a component of diffusers."""
+
 _AVERAGE = {"decay", "optimization_step"}
 """What `EMAModel.save_pretrained` adds to a model's config. Source: diffusers `training_utils.py`."""
 
@@ -21,15 +24,19 @@ def models_below(files: Files, folder: Folder, every: Mapping[str, Folder]) -> I
         root = f"{folder.root}/{name}".lstrip("/")
         below = every[root]
         if group(below.files) and step_of(name) is None and not below.files & set(_STATE_FILES):
-            kind = "ema" if is_average(files, root) else "model"
-            label = name.removesuffix("_ema") if kind == "ema" else name
-            yield Part(name, f"{kind}:{label or name}", "hf")
+            yield Part(name, label_below(files, root), "hf")
+
+
+def label_below(files: Files, root: str) -> str:
+    """The label of the model in a folder: `model:unet`, and `ema:unet` for `unet_ema`."""
+    name = root.rpartition("/")[2]
+    return f"ema:{name.removesuffix('_ema') or name}" if is_average(files, root) else f"model:{name}"
 
 
 def has_pieces_of_diffusers(folder: Folder, every: Mapping[str, Folder]) -> bool:
     """Whether models of diffusers lie in folders directly below."""
     return any(
-        name.startswith("diffusion_pytorch_model")
+        name.startswith(COMPONENT)
         for child in folder.folders
         for name in every[f"{folder.root}/{child}".lstrip("/")].files
     )

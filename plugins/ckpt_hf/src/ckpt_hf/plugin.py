@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _LAYOUTS = {
     "accelerate": "ckpt_hf.accelerate",
+    "diffusers": "ckpt_hf.diffusers",
     "hf-trainer": "ckpt_hf.trainer",
     "lightning": "ckpt_hf.lightning",
     "peft": "ckpt_hf.peft",
@@ -57,6 +58,12 @@ def formats() -> tuple[Format, ...]:
             "accelerate",
             "what Accelerate's save_state writes: models, optimizers, schedulers and random states, a file each",
             base="hf",
+        ),
+        Format(
+            "diffusers",
+            "a pipeline of diffusers, one component of it, a LoRA, or the checkpoint of a training",
+            base="hf",
+            options=(FormatOption("variant", "read this variant's weights of a component: fp16", writes=False),),
         ),
         Format("lightning", "a .ckpt file of Lightning's Trainer: weights, and the state to train on", base="torch"),
         Format("peft", "adapters that PEFT saves: adapter_model.safetensors or .bin and adapter_config.json"),
