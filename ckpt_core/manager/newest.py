@@ -133,6 +133,6 @@ def _disagreements(files: Files, chosen: _Trial) -> Iterator[str]:
         if pointer not in files.entries or files.size(pointer) > _MAX_POINTER:
             continue
         text = files.read(pointer).decode("utf-8", "replace").strip()
-        if text not in (chosen.root, chosen.root.rpartition("/")[2], str(chosen.step)):
-            name = printable(chosen.root.rpartition("/")[2] or ".")
+        if text not in (chosen.root, *chosen.root.split("/"), str(chosen.step)):
+            name = printable(chosen.root or ".")
             yield f"{pointer} names {printable(text, 80)}; the newest complete checkpoint is {name}"

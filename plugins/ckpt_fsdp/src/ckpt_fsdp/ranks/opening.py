@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from ckpt_core import Asset, Component, CorruptError, Files, FormatMatch, StoredCheckpoint
+from ckpt_core import Asset, Component, CorruptError, Files, FormatMatch, Presence, StoredCheckpoint
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.torch_components import components_of
 from ckpt_fsdp.ranks import agreement
@@ -13,6 +13,9 @@ from ckpt_fsdp.ranks.names import EXTRA, RankSet, group, parse
 
 SEALS = ("ckpt.manifest.json", "ckpt.blocks")
 """Written about a directory, not part of what it holds."""
+
+_NAMED = "the directory's name"
+"""Source: verl `verl/trainer/ppo/ray_trainer.py` (_load_checkpoint), which goes on from the number in it."""
 
 
 def open_ranks(files: Files, match: FormatMatch) -> StoredCheckpoint:
@@ -31,6 +34,8 @@ def open_ranks(files: Files, match: FormatMatch) -> StoredCheckpoint:
             add_extra(pieces, found)
         else:
             add_set(pieces, found, found.part, found.number)
+    if match.step is not None and any(found.world is not None for found in sets):
+        pieces.role("progress", Presence.DERIVED, _NAMED, f"step {match.step}; verl keeps it nowhere else")
     assets = [Asset(path, entry.size) for path, entry in files.entries.items() if _is_asset(path)]
     return pieces.checkpoint(match, assets=assets)
 
