@@ -1,6 +1,7 @@
 """Where may be written, what becomes of what is there, and with which rights."""
 
 import errno
+import gc
 import os
 import stat
 import subprocess
@@ -185,6 +186,7 @@ def mounted(tmp_path):
         return place
 
     yield mount
+    gc.collect()  # a checkpoint that refers to itself keeps its folder open until then
     for place in places:
         subprocess.run(["umount", str(place)], check=True)
 
