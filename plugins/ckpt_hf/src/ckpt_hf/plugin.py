@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LAYOUTS = {
     "accelerate": "ckpt_hf.accelerate",
     "diffusers": "ckpt_hf.diffusers",
+    "dylora": "ckpt_hf.dylora",
     "hf-trainer": "ckpt_hf.trainer",
     "lightning": "ckpt_hf.lightning",
     "peft": "ckpt_hf.peft",
@@ -65,6 +66,7 @@ def formats() -> tuple[Format, ...]:
             base="hf",
             options=(FormatOption("variant", "read this variant's weights of a component: fp16", writes=False),),
         ),
+        Format("dylora", "a checkpoint of DyLoRA-MoE: experts as adapters, and their router", base="hf-trainer"),
         Format("lightning", "a .ckpt file of Lightning's Trainer: weights, and the state to train on", base="torch"),
         Format("peft", "adapters that PEFT saves: adapter_model.safetensors or .bin and adapter_config.json"),
         Format(

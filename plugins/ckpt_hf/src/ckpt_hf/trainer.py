@@ -5,7 +5,7 @@ Source: transformers `trainer.py` (_save_checkpoint, _save_rng_state, _load_rng_
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ckpt_core import (
@@ -23,8 +23,9 @@ from ckpt_core import (
     StoredCheckpoint,
 )
 from ckpt_core.codecs.pieces import Pieces
+from ckpt_hf.adapters import ADAPTER_CONFIG, ADAPTERS
 from ckpt_hf.folders import Folder, folders
-from ckpt_hf.names import step_of
+from ckpt_hf.names import group, step_of
 from ckpt_hf.ranks import add_ranks
 from ckpt_hf.weight_pieces import add_config, add_tokenizer, add_weights, assets_beside
 
@@ -54,9 +55,19 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     sharded = {part.component for part in match.parts}
     if "model" not in sharded:
         add_weights(pieces, request.options.get("variant"))
-    if "optimizer" not in sharded:
+    state = add_training(pieces, match.parts)
+    add_config(pieces)
+    add_tokenizer(pieces)
+    step = step_in(state)
+    pieces.findings += disagreements(match, step)
+    return pieces.checkpoint(match, step=step, assets=assets_beside(files))
+
+
+def add_training(pieces: Pieces, parts: Sequence[Part] = ()) -> dict[str, Any] | None:
+    """All of the Trainer's own state but what lies in parts; the content of trainer_state.json."""
+    if not any(part.component == "optimizer" for part in parts):
         pieces.torch_component("optimizer", "optimizer.pt")
-    zero = any(part.format == "deepspeed" for part in match.parts)
+    zero = any(part.format == "deepspeed" for part in parts)
     pieces.torch_component("scheduler", "scheduler.pt", optional=zero)
     arguments = _arguments(pieces.torch_component("config", "training_args.bin", name="training_args", optional=True))
     half = arguments.get("fp16") is True and not zero
@@ -64,11 +75,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     add_ranks(pieces, _RNG, alone="rng_state.pth", pattern="rng_state_{}.pth")
     state = pieces.json_component("progress", STATE)
     pieces.role("sampler", Presence.DERIVED, STATE, _DATA)
-    add_config(pieces)
-    add_tokenizer(pieces)
-    step = _step(state)
-    pieces.findings += _disagreements(match, step)
-    return pieces.checkpoint(match, step=step, assets=assets_beside(files))
+    return state
 
 
 def is_trainers(folder: Folder) -> bool:
@@ -76,7 +83,17 @@ def is_trainers(folder: Folder) -> bool:
     return bool(_evidence(folder))
 
 
+def _is_container(folder: Folder) -> bool:
+    """Whether it is the folder of a run, where `Trainer.save_state` leaves the last state and nothing to go with it."""
+    own = (*_OWN, *ADAPTERS, ADAPTER_CONFIG)
+    if any(name in folder.files for name in own) or group(folder.files):
+        return False
+    return any(step_of(name) is not None for name in folder.folders)
+
+
 def _evidence(folder: Folder) -> str:
+    if _is_container(folder):
+        return ""
     if STATE in folder.files:
         return f"{STATE} of transformers' Trainer"
     rng = next((name for name in sorted(folder.files) if _RNG.fullmatch(name)), None)
@@ -104,12 +121,14 @@ def _arguments(state: State) -> dict[Any, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _step(state: dict[str, Any] | None) -> int | None:
+def step_in(state: dict[str, Any] | None) -> int | None:
+    """The step that trainer_state.json records."""
     step = None if state is None else state.get("global_step")
     return step if type(step) is int else None
 
 
-def _disagreements(match: FormatMatch, step: int | None) -> Iterator[Finding]:
+def disagreements(match: FormatMatch, step: int | None) -> Iterator[Finding]:
+    """HT001: the step that is recorded is not that of the folder's name."""
     if step is not None and match.step is not None and step != match.step:
         message = f"{STATE}: says step {step}, the folder's name says {match.step}; the content counts"
         hint = "it was renamed, or files of two checkpoints were mixed"

@@ -1,6 +1,6 @@
 """PEFT on a tiny model: saves adapters, or loads a directory onto the same base and prints what the model gives.
 
-python peft_runs.py train OUT        OUT/{one,bin,named,selected}, and OUT/outputs.json
+python peft_runs.py train OUT        OUT/{one,bin,named,selected,experts}, and OUT/outputs.json
 python peft_runs.py load FOLDER [NAME]
 """
 
@@ -43,6 +43,9 @@ def main(job, folder, name="default"):
     outputs["style"] = output(model)
     model.save_pretrained(f"{folder}/named")
     model.save_pretrained(f"{folder}/selected", selected_adapters=["style"])
+    for name in ("expert_0", "expert_1"):
+        model.add_adapter(name, config())
+        model.save_pretrained(f"{folder}/experts/{name}", selected_adapters=[name])
     (Path(folder) / "outputs.json").write_text(json.dumps(outputs))
 
 

@@ -1,0 +1,172 @@
+"""Checkpoints of DyLoRA-MoE: an adapter for each expert, their router, and what the Trainer keeps beside them.
+
+Source: DyLoRA-MoE `train.py` (PeftCheckpointCallback), `dylo_moe/utils.py` (save_dylo_moe_state, save_lora_experts) and
+`dylo_moe/router.py` (save). The callback deletes the model's weights that the Trainer wrote.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import count, islice
+
+from ckpt_core import (
+    Confidence,
+    Files,
+    Finding,
+    FormatMatch,
+    LoadRequest,
+    Presence,
+    Profile,
+    Severity,
+    StoredCheckpoint,
+)
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.codecs.torch_components import component_at
+from ckpt_hf.adapters import add_adapter
+from ckpt_hf.folders import Folder, folders
+from ckpt_hf.names import group, step_of
+from ckpt_hf.nested_models import head_json
+from ckpt_hf.opening import CONFIG
+from ckpt_hf.trainer import STATE, add_training, disagreements, step_in
+from ckpt_hf.weight_file import add_file
+from ckpt_hf.weight_pieces import add_tokenizer, add_weights, assets_beside
+
+NAME = "dylora"
+
+EXPERTS = "peft_adapters"
+_STATE = "dylo_moe_state"
+_ROUTERS = ("router.safetensors", "router.pt", f"{_STATE}/router.pt")
+_SKILLS = ("skill_library.pt", f"{_STATE}/skill_library.pt")
+_EXPERT = re.compile(rf"{EXPERTS}/expert_(\d{{1,6}})(?:\.pt|/(?:expert_\1/)?adapter_(?:config\.json|model\..+))")
+
+_SHOWN = 64
+"""Missing experts that have a line each; a config may claim any number, and the rest are counted."""
+
+_DELETED = "the run deletes the model's weights after each save, and the Trainer resumes from nothing else"
+_ELSEWHERE = "this is the router of the experts beside it, in best_model or checkpoint-N"
+
+
+def find(files: Files) -> Iterator[FormatMatch]:
+    """A match for each folder with experts, and for a state of the router that lies apart from them."""
+    every = {folder.root: folder for folder in folders(files)}
+    experts = {root for root, folder in every.items() if _evidence(files, folder)}
+    for root, folder in every.items():
+        if root in experts:
+            yield FormatMatch(NAME, Confidence.CERTAIN, _evidence(files, folder), root, step_of(folder.name))
+        elif _is_state(folder) and root.rpartition("/")[0] not in experts - {root}:
+            yield FormatMatch(NAME, Confidence.CERTAIN, "router.pt in dylo_moe_state", root)
+
+
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
+    """Experts, router and the Trainer's state; what the Trainer would need to resume is said."""
+    pieces = Pieces(files)
+    top = next(iter(folders(files)))
+    config = pieces.json_component("config", CONFIG) or {}
+    rows = _add_router(pieces)
+    skills = next((path for path in _SKILLS if path in files.entries), None)
+    if skills is not None:
+        pieces.torch_component("model", skills, name="skill_library")
+    if _is_state(top):
+        pieces.role("model", Presence.ABSENT, note=_ELSEWHERE, needed_for=Profile.INFERENCE)
+        return pieces.checkpoint(match)
+    _add_experts(pieces, _said(config), rows)
+    if group(top.files):
+        add_weights(pieces)
+    else:
+        pieces.role("model", Presence.ABSENT, "model.safetensors", _DELETED, needed_for=Profile.RESUME)
+    step = step_in(add_training(pieces))
+    if step is None:
+        step = step_in({"global_step": config.get("_dylora_checkpoint_step")})
+    pieces.findings += disagreements(match, step)
+    add_tokenizer(pieces)
+    base = config.get("base_model_name_or_path")
+    taken = {role.where for role in pieces.roles}
+    assets = [asset for asset in assets_beside(files) if asset.path not in taken]
+    return pieces.checkpoint(match, step=step, assets=assets, metadata={"base_model": base} if base else {})
+
+
+def _evidence(files: Files, folder: Folder) -> str:
+    routers = {"router.safetensors", "router.pt"} & folder.files
+    stripped = STATE in folder.files and not group(folder.files)
+    if EXPERTS not in folder.folders and not routers and not stripped:
+        return ""  # so that the config of any other model is not read for it
+    config = head_json(files, f"{folder.root}/{CONFIG}".lstrip("/")) or {}
+    if config.get("model_type") == "dylora-moe" or any(key.startswith("_dylora_") for key in config):
+        return f"{CONFIG} of DyLoRA-MoE"
+    return f"{EXPERTS}/ of DyLoRA-MoE" if EXPERTS in folder.folders else ""
+
+
+def _is_state(folder: Folder) -> bool:
+    """Whether it is the folder to which the first version saved its router, with nothing else beside."""
+    return folder.name == _STATE and "router.pt" in folder.files
+
+
+def _said(config: dict[str, object]) -> int | None:
+    """How many experts the config says there are."""
+    for key in ("num_experts", "_dylora_num_experts"):
+        value = config.get(key)
+        if type(value) is int and value >= 0:
+            return value
+    return None
+
+
+def _add_router(pieces: Pieces) -> int | None:
+    """Add the router; the number of experts that it chooses among, where that can be told."""
+    path = next((path for path in _ROUTERS if path in pieces.files.entries), None)
+    if path is None:
+        pieces.role("model", Presence.ABSENT, _ROUTERS[0], name="router", needed_for=Profile.INFERENCE)
+        return None
+    if path == _ROUTERS[0]:
+        add_file(pieces, "model", path, "router")
+    else:
+        pieces.tried("model", path, lambda: _read_router(pieces, path), name="router", needed_for=Profile.INFERENCE)
+    router = next((component for component in pieces.components if component.label == "model:router"), None)
+    shapes = [] if router is None else [o.shape for name, o in router.tensors.outlines() if name.endswith("weight")]
+    return shapes[0][0] if len(shapes) == 1 and shapes[0] else None
+
+
+def _read_router(pieces: Pieces, path: str) -> None:
+    """The weights of the gate; what else its `save` keeps is no weight: sizes, and which experts are mature."""
+    file = pieces.torch(path)
+    assert file is not None
+    root, key = file.root, "gate_state_dict"
+    if not isinstance(root, dict) or key not in root:
+        pieces.add(component_at("model", "router", file.tensors, root, ""), path)
+        return
+    pieces.add(component_at("model", "router", file.tensors, root[key], key), path)
+    rest = {name: value for name, value in root.items() if name != key}
+    pieces.components.append(component_at("progress", "router", file.tensors, rest, ""))
+
+
+def _add_experts(pieces: Pieces, said: int | None, rows: int | None) -> None:
+    found = {int(known[1]) for path in pieces.files.entries if (known := _EXPERT.fullmatch(path))}
+    expected = next((number for number in (said, rows) if number is not None), max(found, default=-1) + 1)
+    for number in sorted(found):
+        _add_expert(pieces, number)
+    missing = expected - len([number for number in found if number < expected])
+    for number in islice((number for number in count() if number not in found), min(missing, _SHOWN)):
+        path = f"{EXPERTS}/expert_{number}"
+        pieces.role("adapter", Presence.ABSENT, path, name=f"expert_{number}", needed_for=Profile.INFERENCE)
+    if missing > _SHOWN:
+        note = f"{missing - _SHOWN} more experts of {expected}"
+        pieces.role("adapter", Presence.ABSENT, note=note, name="others", needed_for=Profile.INFERENCE)
+    pieces.findings += _counts(found, said, rows)
+
+
+def _add_expert(pieces: Pieces, number: int) -> None:
+    name = f"expert_{number}"
+    path = f"{EXPERTS}/{name}"
+    if f"{path}.pt" in pieces.files.entries:
+        add_file(pieces, "adapter", f"{path}.pt", name)
+        return
+    # PEFT adds a folder of the adapter's name to the one that it is told to save to.
+    doubled = any(entry.startswith(f"{path}/{name}/") for entry in pieces.files.entries)
+    add_adapter(pieces, f"{path}/{name}/" if doubled else f"{path}/", name)
+
+
+def _counts(found: set[int], said: int | None, rows: int | None) -> Iterator[Finding]:
+    if said is not None and max(found, default=-1) >= said:
+        message = f"{EXPERTS}: expert_{max(found)}, where {CONFIG} says that there are {said} experts"
+        yield Finding("HT013", Severity.WARNING, message, CONFIG, hint="files of two saves were mixed")
+    if said is not None and rows is not None and rows != said:
+        message = f"{CONFIG}: says {said} experts, the router chooses among {rows}"
+        yield Finding("HT013", Severity.WARNING, message, CONFIG, hint="files of two saves were mixed")
