@@ -35,10 +35,8 @@ def find(files: Files) -> Iterator[FormatMatch]:
     """A match for each folder of adapters that is no part of another checkpoint."""
     every = {folder.root: folder for folder in folders(files)}
     for folder in every.values():
-        if _is_part(folder, every) or _of_training(folder, every):
-            continue
         found = _claim(files, folder, every)
-        if found is not None:
+        if found is not None and not _is_part(folder, every) and not _of_training(folder, every):
             yield FormatMatch(NAME, *found, folder.root, step_of_name(folder.name))
 
 
@@ -58,20 +56,20 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 def _claim(files: Files, folder: Folder, every: Mapping[str, Folder]) -> tuple[Confidence, str] | None:
     held = next((name for name in ADAPTERS if name in folder.files), None)
-    weights = group(folder.files)
     if ADAPTER_CONFIG in folder.files and held is not None:
         return Confidence.CERTAIN, f"{ADAPTER_CONFIG} beside {held}"
-    if ADAPTER_CONFIG in folder.files and weights:
-        factors = _mentions_factors(files, folder, weights[0])
-        return (Confidence.CERTAIN, f"{ADAPTER_CONFIG} beside factors in {weights[0].shown}") if factors else None
-    if weights:
+    named = [name for name in sorted(folder.folders) if _is_named(every[f"{folder.root}/{name}".lstrip("/")])]
+    if not named and not is_adapter_folder(folder.files):
         return None
+    weights = group(folder.files)
+    if weights:
+        factors = ADAPTER_CONFIG in folder.files and _mentions_factors(files, folder, weights[0])
+        return (Confidence.CERTAIN, f"{ADAPTER_CONFIG} beside factors in {weights[0].shown}") if factors else None
     if held is not None:
         return Confidence.CERTAIN, f"{held} without {ADAPTER_CONFIG}"
-    named = [name for name in sorted(folder.folders) if _is_named(every[f"{folder.root}/{name}".lstrip("/")])]
     if named:
         return Confidence.CERTAIN, f"adapters in the folders {', '.join(named[:4])}"
-    return (Confidence.LIKELY, f"{ADAPTER_CONFIG} without weights") if ADAPTER_CONFIG in folder.files else None
+    return Confidence.LIKELY, f"{ADAPTER_CONFIG} without weights"
 
 
 def _is_named(folder: Folder) -> bool:

@@ -92,10 +92,8 @@ def _is_container(folder: Folder) -> bool:
 
 
 def _evidence(folder: Folder) -> str:
-    if _is_container(folder):
-        return ""
     if STATE in folder.files:
-        return f"{STATE} of transformers' Trainer"
+        return "" if _is_container(folder) else f"{STATE} of transformers' Trainer"
     rng = next((name for name in sorted(folder.files) if _RNG.fullmatch(name)), None)
     saved = next((name for name in _OWN if name in folder.files), None)
     if step_of(folder.name) is not None and "training_args.bin" in folder.files:
