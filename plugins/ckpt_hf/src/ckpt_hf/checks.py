@@ -13,7 +13,7 @@ from ckpt_core import (
     printable,
 )
 from ckpt_hf.adapters import adapter_in_place_of_model
-from ckpt_hf.component_weights import read_all
+from ckpt_hf.component_weights import ComponentWeights, read_all
 from ckpt_hf.detection import is_model
 from ckpt_hf.names import WeightSet
 from ckpt_hf.opening import CONFIG, ModelCheckpoint, read_config
@@ -39,12 +39,17 @@ def check_model(files: Files, checkpoint: Checkpoint | None, request: VerifyRequ
     else:
         return
     for one in every:
-        if not one.weights.errors:
-            yield from _check_totals(one.weights)
-            yield from adapter_in_place_of_model(one.weights.table(), one.selection.weights.shown)
-        yield from _check_stale(one.selection.weights, one.weights)
+        yield from check_weights(one)
     if isinstance(checkpoint, ModelCheckpoint):
         yield from _check_type(checkpoint)
+
+
+def check_weights(one: ComponentWeights) -> Iterator[Finding]:
+    """What the files of a model and their index say of each other, in whatever directory they are."""
+    if not one.weights.errors:
+        yield from _check_totals(one.weights)
+        yield from adapter_in_place_of_model(one.weights.table(), one.selection.weights.shown)
+    yield from _check_stale(one.selection.weights, one.weights)
 
 
 def _check_totals(weights: Weights) -> Iterator[Finding]:

@@ -12,7 +12,8 @@ from ckpt_core import (
     UnsafeContentError,
 )
 from ckpt_core.codecs.pieces import Pieces
-from ckpt_hf.adapters import ADAPTERS, adapter_in_place_of_model, add_adapters, has_adapters
+from ckpt_hf.adapters import ADAPTERS, add_adapters, has_adapters
+from ckpt_hf.checks import check_weights
 from ckpt_hf.component_weights import ComponentWeights, read_all
 from ckpt_hf.opening import CONFIG, assets_of
 
@@ -45,7 +46,7 @@ def add_weights(pieces: Pieces, variant: str | None = None) -> None:
 
 def _add(pieces: Pieces, one: ComponentWeights) -> None:
     kind, where = one.selection.weights.component, one.selection.weights.shown
-    pieces.findings.extend(one.findings)
+    pieces.findings += [*one.findings, *check_weights(one)]
     for error in one.weights.errors:
         if isinstance(error, UnsafeContentError):
             raise error
@@ -53,9 +54,7 @@ def _add(pieces: Pieces, one: ComponentWeights) -> None:
     if one.weights.errors:
         pieces.role(kind, Presence.UNREADABLE, where, one.weights.errors[0].message, needed_for=Profile.INFERENCE)
         return
-    table = one.weights.table()
-    pieces.findings += adapter_in_place_of_model(table, where)
-    pieces.add(Component(kind, table, one.weights.state()), where)
+    pieces.add(Component(kind, one.weights.table(), one.weights.state()), where)
     pieces.torch_files += [shard.torch for shard in one.weights.shards if shard.torch is not None]
 
 
