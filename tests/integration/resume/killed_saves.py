@@ -109,9 +109,40 @@ def dcp_save(points):
     saved()
 
 
+def llama():
+    """A model of transformers with one small layer."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "vocab_size": 64, "num_hidden_layers": 1}
+    return LlamaForCausalLM(LlamaConfig(num_attention_heads=2, num_key_value_heads=1, **sizes))
+
+
+class Samples(torch.utils.data.Dataset):
+    """Eight short texts of tokens."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        ids = torch.arange(8) + index
+        return {"input_ids": ids, "labels": ids}
+
+
+def trainer_of(folder, callbacks=()):
+    """A Trainer that saves each of its four steps to a folder."""
+    from transformers import Trainer, TrainingArguments
+
+    arguments = TrainingArguments(
+        str(folder), max_steps=4, save_steps=1, save_total_limit=1, per_device_train_batch_size=2,
+        report_to=[], use_cpu=True, disable_tqdm=True,
+    )  # fmt: skip
+    return Trainer(llama(), arguments, train_dataset=Samples(), callbacks=list(callbacks))
+
+
 def trainer(points):
     """transformers' Trainer, which removes the checkpoint of step 1 once it has that of step 2."""
-    from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
+    from transformers import TrainerCallback
 
     class BeforeTheSecondSave(TrainerCallback):
         def on_step_end(self, args, state, control, **more):
@@ -122,22 +153,7 @@ def trainer(points):
             if state.global_step == 2:
                 saved()
 
-    class Samples(torch.utils.data.Dataset):
-        def __len__(self):
-            return 8
-
-        def __getitem__(self, index):
-            ids = torch.arange(8) + index
-            return {"input_ids": ids, "labels": ids}
-
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "vocab_size": 64, "num_hidden_layers": 1}
-    model = LlamaForCausalLM(LlamaConfig(num_attention_heads=2, num_key_value_heads=1, **sizes))
-    arguments = TrainingArguments(
-        str(points.run), max_steps=4, save_steps=1, save_total_limit=1, per_device_train_batch_size=2,
-        report_to=[], use_cpu=True, disable_tqdm=True,
-    )  # fmt: skip
-    Trainer(model, arguments, train_dataset=Samples(), callbacks=[BeforeTheSecondSave()]).train()
+    trainer_of(points.run, [BeforeTheSecondSave()]).train()
 
 
 def lightning(points):
