@@ -1,9 +1,9 @@
-"""Wheels of ckpt-core and ckpt-hf in clean environments without torch, one for each interpreter that is named.
+"""Wheels of ckpt-core and its plugins in clean environments without torch, one for each interpreter that is named.
 
     python -m tests.wheels python3.11 python3.12 python3.13
 
 Builds the wheels, installs them with what they depend on, and uses them as a person would: inspect, verify, diff,
-convert safetensors to a Hugging Face directory and back. A missing interpreter is a failure.
+convert safetensors to a Hugging Face directory, to DCP, and back. A missing interpreter is a failure.
 """
 
 import json
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PROJECTS = (ROOT, ROOT / "plugins" / "ckpt_hf")
+PROJECTS = (ROOT, *sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml")))
 
 
 def main(interpreters: list[str]) -> None:
@@ -47,6 +47,7 @@ def _check(interpreter: str, wheels: list[str], place: Path) -> None:
     if _run([python, "-c", absent]).strip() != "[]":
         raise SystemExit("the environment is not clean")
     source, model, back = place / "a.safetensors", place / "model", place / "back.safetensors"
+    sharded = place / "sharded"
     _write_sample(source)
     for arguments in (
         ["inspect", source],
@@ -55,7 +56,10 @@ def _check(interpreter: str, wheels: list[str], place: Path) -> None:
         ["inspect", model],
         ["verify", model, "--depth", "values"],
         ["diff", source, model, "--component", "model"],
-        ["convert", model, back, "--component", "model"],
+        ["convert", source, sharded, "--to", "dcp", "--ranks", "3"],
+        ["verify", sharded, "--depth", "bytes"],
+        ["diff", source, sharded],
+        ["convert", sharded, back, "--component", "model"],
         ["diff", source, back],
         ["verify", back, "--certificate", "--depth", "bytes"],
         ["plugins"],
