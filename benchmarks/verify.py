@@ -1,10 +1,11 @@
-"""Verify: digest and finite check of a file, against a raw read, sha256 and torch.isfinite; memory."""
+"""Verify: every byte and value against a raw read, sha256 and torch.isfinite; headers against parsing them; memory."""
 
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
-from benchmarks.timing import measure, report
+from benchmarks.timing import ROUNDS, command, measure, report
 
 _MAKE = """
 import torch
@@ -27,8 +28,36 @@ def raw():
 """
 
 
-def main(layers: int = 16) -> None:
-    """Measure on a model of `layers` times 64 MiB."""
+_MANY_TENSORS = """
+import torch
+from safetensors.torch import save_file
+save_file({{f"model.layers.{{i}}.weight": torch.ones(8) for i in range({count})}}, {path!r} + "/x.safetensors")
+"""
+
+_MANY_FILES = """
+import json, torch
+from safetensors.torch import save_file
+names = [f"model-{{i + 1:05}}-of-{count:05}.safetensors" for i in range({count})]
+for i, name in enumerate(names):
+    save_file({{f"layers.{{i}}.weight": torch.ones(8)}}, {path!r} + "/" + name)
+index = {{"metadata": {{}}, "weight_map": {{f"layers.{{i}}.weight": name for i, name in enumerate(names)}}}}
+open({path!r} + "/model.safetensors.index.json", "w").write(json.dumps(index))
+open({path!r} + "/config.json", "w").write("{{}}")
+"""
+
+_HEADERS = """
+import glob, json, struct
+for path in glob.glob({path!r} + "/*.safetensors"):
+    with open(path, "rb") as file:
+        json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+"""
+"""The least that can be done: each file opened, its header parsed."""
+
+
+def main(layers: int = 16, tensors: int = 20_000, files: int = 1_000) -> None:
+    """Measure on a model of `layers` times 64 MiB, a file of so many tensors, and a directory of so many files."""
+    _layout(_MANY_TENSORS, tensors, f"{tensors:,} tensors in a file")
+    _layout(_MANY_FILES, files, f"{files:,} files")
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/x.safetensors"
         subprocess.run([sys.executable, "-c", _MAKE.format(layers=layers, path=path)], check=True)
@@ -36,6 +65,21 @@ def main(layers: int = 16) -> None:
         _whole(path, cold=True)
         _finite(f"{path}.bf16.safetensors")
         _memory(path, layers)
+
+
+def _layout(make: str, count: int, title: str) -> None:
+    """The command at the layout depth: at most 8 bare Pythons and twice what parsing the headers takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-c", make.format(count=count, path=folder)], check=True)
+        place = folder if count == len(list(Path(folder).glob("*.safetensors"))) else f"{folder}/x.safetensors"
+        ours = command([str(Path(sys.executable).with_name("ckpt")), "verify", "-q", place], rounds=ROUNDS)
+        python = command([sys.executable, "-c", "pass"], rounds=ROUNDS)
+        parsing = measure("", {"headers": _HEADERS.format(path=folder)})["headers"].seconds
+        setup = "import ckpt_core\nckpt_core.get_plugin_manager()"
+        grown = measure(setup, {"ours": f"assert ckpt_core.verify({place!r}).report.ok"}, rounds=1)["ours"].anonymous
+    limit = 8 * python + 2 * parsing
+    peers = {"8 bare Pythons and parsing the headers twice": limit}
+    report(f"verify, layout of {title}", ours, peers, dict.fromkeys(peers, 1.0), anonymous_bytes=grown)
 
 
 def _whole(path: str, *, cold: bool) -> None:

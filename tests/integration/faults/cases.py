@@ -22,11 +22,13 @@ class Fault:
     Attributes:
         title: For people.
         breaks: By kind: trainer, sharded, torch, dcp.
+        within: What it is in: a file of `weights`, the `model` that its files make up, or the `state` beside it.
         harmless: Kinds whose loaders get the right tensors all the same: to be silent is no harm there.
     """
 
     title: str
     breaks: Mapping[str, Break]
+    within: str = "weights"
     harmless: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -227,21 +229,23 @@ FAULTS = (
     Fault("weights cut at a boundary", _each(_cut, "trainer", "torch", "dcp")),
     Fault("a flipped bit in the weights", _each(_flip, "torch", "dcp") | {"trainer": _seal_then(_flip)}),
     Fault("weights of zero bytes", _each(_empty, "trainer", "torch", "dcp")),
-    Fault("two shards swapped", _each(_swap, "sharded"), frozenset({"sharded"})),
+    Fault("two shards swapped", _each(_swap, "sharded"), harmless=frozenset({"sharded"})),
     Fault("a shard of another save", {"sharded": _seal_then(_other_save)}),
-    Fault("a shard missing", {"sharded": _lose("*.safetensors"), "dcp": _lose("*.distcp")}),
-    Fault("a stale index", _each(_stale_index, "trainer")),
+    Fault("a shard missing", {"sharded": _lose("*.safetensors"), "dcp": _lose("*.distcp")}, "model"),
+    Fault("a stale index", _each(_stale_index, "trainer"), "model", frozenset({"trainer"})),
     Fault(
         "the optimizer missing",
         {"trainer": _lose("optimizer.pt"), "torch": _without_optimizer, "dcp": _without_optimizer_dcp},
+        "state",
     ),
-    Fault("the random state of a rank missing", _each(_ranks_with_a_gap, "trainer")),
-    Fault("a directory half written", {"trainer": _half_written, "dcp": _lose(".metadata")}),
+    Fault("the random state of a rank missing", _each(_ranks_with_a_gap, "trainer"), "state"),
+    Fault("a directory half written", {"trainer": _half_written, "dcp": _lose(".metadata")}, "state"),
     Fault("NaN in the weights", _each(_nan, "trainer", "torch") | {"dcp": _nan_dcp}),
     Fault(
         "a pickle that runs code",
         {"trainer": _hostile("optimizer.pt"), "torch": _hostile(""), "dcp": _hostile(".metadata")},
+        "state",
     ),
     Fault("a git-lfs pointer for weights", _each(_lfs, "trainer", "torch", "dcp")),
-    Fault("a wrong step in the name", {"trainer": _rename("checkpoint-20")}),
+    Fault("a wrong step in the name", {"trainer": _rename("checkpoint-20")}, "state"),
 )

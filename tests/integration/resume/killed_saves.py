@@ -11,7 +11,9 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -74,7 +76,7 @@ def parts(steps):
     return model, optimizer, scheduler
 
 
-def state(steps):
+def state(steps: int) -> dict[str, Any]:
     model, optimizer, scheduler = (part.state_dict() for part in parts(steps))
     return {"model": model, "optimizer": optimizer, "scheduler": scheduler, "step": steps}
 
@@ -129,7 +131,7 @@ class Samples(torch.utils.data.Dataset):
         return {"input_ids": ids, "labels": ids}
 
 
-def trainer_of(folder, callbacks=()):
+def trainer_of(folder: Path, callbacks: Sequence[Any] = ()) -> Any:
     """A Trainer that saves each of its four steps to a folder."""
     from transformers import Trainer, TrainingArguments
 
