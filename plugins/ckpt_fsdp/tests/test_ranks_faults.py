@@ -169,7 +169,9 @@ def test_names_are_told_apart(name, expected):
     assert (found.part, found.number, found.rank, found.world) == expected
 
 
-@pytest.mark.parametrize("name", ["model_rank_0.pt", "pytorch_model_fsdp_0", "optimizer.bin", "pytorch_model_fsdp_rank3.bin"])
+@pytest.mark.parametrize(
+    "name", ["model_rank_0.pt", "pytorch_model_fsdp_0", "optimizer.bin", "pytorch_model_fsdp_rank3.bin"]
+)
 def test_other_names_are_none_of_them(name):
     assert parse(name) is None
 
