@@ -89,7 +89,7 @@ def test_what_only_has_the_name_of_a_checkpoint_is_told(tmp_path, content, code)
 
 def test_an_unknown_option_names_the_formats_that_have_it(tmp_path):
     save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors")
-    with pytest.raises(ckpt_core.UsageError, match="formats that have it: .*hf"):
+    with pytest.raises(ckpt_core.UsageError, match=r"formats that have it: .*hf"):
         ckpt_core.load(str(tmp_path / "x.safetensors"), options={"variant": "fp16"})
 
 
