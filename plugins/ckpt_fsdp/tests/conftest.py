@@ -36,15 +36,25 @@ def made(tmp_path_factory):
         name = "-".join([Path(script).stem, str(ranks), *map(str, arguments)]).replace("/", "_")
         with open(shared / f"{name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            folder = shared / name
+            failed = shared / f"{name}.failed"
+            if failed.exists():  # what failed once is not waited for again by each test that needs it
+                pytest.fail(failed.read_text())
             if not (shared / f"{name}.done").exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir()
-                run_ranks(script, ranks, folder, *arguments)
+                shutil.rmtree(shared / name, ignore_errors=True)
+                _make(shared / name, failed, script, ranks, *arguments)
                 (shared / f"{name}.done").touch()
-        return folder
+        return shared / name
 
     return make
+
+
+def _make(folder, failed, script, ranks, *arguments):
+    folder.mkdir()
+    try:
+        run_ranks(script, ranks, folder, *arguments)
+    except BaseException as error:  # a test's time limit is one too
+        failed.write_text(str(error))
+        raise
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import deepspeed
+import no_compiler  # noqa: F401
 import torch
 import torch.distributed as dist
 from deepspeed.checkpoint.ds_to_universal import main as to_universal

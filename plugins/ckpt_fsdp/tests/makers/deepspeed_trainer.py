@@ -6,6 +6,7 @@
 import sys
 from pathlib import Path
 
+import no_compiler  # noqa: F401
 import torch
 import torch.distributed as dist
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
