@@ -93,9 +93,11 @@ _WHERE = {
     "read_seal": "ckpt_core.storage.sealing",
     "repair": "ckpt_core.verbs.repair",
     "save": "ckpt_core.verbs.save",
+    "tensor_names": "ckpt_core.schema.state",
     "together": "ckpt_core.storage.rank_store",
     "undo_repair": "ckpt_core.verbs.repair",
     "verify": "ckpt_core.verbs.verify",
+    "with_names": "ckpt_core.schema.state",
 }
 
 __all__ = sorted([*_WHERE, "__version__"])  # noqa: PLE0605 - tests/test_public_names.py pins it
@@ -165,6 +167,8 @@ if TYPE_CHECKING:
     from ckpt_core.schema.state import Opaque as Opaque
     from ckpt_core.schema.state import State as State
     from ckpt_core.schema.state import TensorRef as TensorRef
+    from ckpt_core.schema.state import tensor_names as tensor_names
+    from ckpt_core.schema.state import with_names as with_names
     from ckpt_core.schema.tensors import ByteRange as ByteRange
     from ckpt_core.schema.tensors import Chunk as Chunk
     from ckpt_core.schema.tensors import Encoding as Encoding

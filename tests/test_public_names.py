@@ -96,9 +96,11 @@ PUBLIC = [
     "read_seal",
     "repair",
     "save",
+    "tensor_names",
     "together",
     "undo_repair",
     "verify",
+    "with_names",
 ]
 
 

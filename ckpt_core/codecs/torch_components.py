@@ -8,7 +8,7 @@ from typing import Any
 
 from ckpt_core.schema.kinds import KINDS
 from ckpt_core.schema.manifests import Component, in_order
-from ckpt_core.schema.state import Array, Opaque, State, TensorRef
+from ckpt_core.schema.state import State, TensorRef, tensor_names, with_names
 from ckpt_core.schema.tensors import TensorTable
 
 _KIND_OF_KEY = {
@@ -91,7 +91,7 @@ def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[tuple[tuple
     taken: set[str] = set()
     for key, value in root.items():
         kind = _kind(str(key))
-        has_tensors = next(iter(_refs(value)), None) is not None
+        has_tensors = next(iter(tensor_names(value)), None) is not None
         if kind is None and not has_tensors:
             rest[key] = value
             continue
@@ -130,7 +130,7 @@ def _inner(value: State) -> str | None:
     """The key under which a dict keeps its only tensors, where it is one that trainers nest a state dict under."""
     if not isinstance(value, dict):
         return None
-    with_tensors = [key for key, item in value.items() if next(iter(_refs(item)), None) is not None]
+    with_tensors = [key for key, item in value.items() if next(iter(tensor_names(item)), None) is not None]
     return with_tensors[0] if len(with_tensors) == 1 and with_tensors[0] in _INNER else None
 
 
@@ -148,43 +148,10 @@ def component_at(kind: str, name: str, tensors: TensorTable, value: State, prefi
     """
     names: dict[str, str] = {}
     start = f"{prefix}." if prefix else ""
-    for ref in _refs(value):
-        names[ref.name] = ref.name.removeprefix(start)
+    for old in tensor_names(value):
+        names[old] = old.removeprefix(start)
     table: TensorTable = tensors.renamed(names)
-    state = _renamed(value, names)
+    state = with_names(value, names)
     if isinstance(value, dict) and value and all(isinstance(item, TensorRef) for item in value.values()):
         state = None
     return Component(kind, table, state, name)
-
-
-def _refs(value: State) -> Any:
-    """The tensor references of a tree, in order."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, TensorRef):
-            yield item
-        elif isinstance(item, dict):
-            pending.extend(reversed(list(item.values())))
-        elif isinstance(item, list | tuple):
-            pending.extend(reversed(item))
-        elif isinstance(item, Opaque):
-            pending.extend((item.state, *reversed(item.args)))
-
-
-def _renamed(value: State, names: Mapping[str, str]) -> State:
-    match value:
-        case TensorRef():
-            return TensorRef(names[value.name])
-        case dict():
-            return {key: _renamed(item, names) for key, item in value.items()}
-        case list():
-            return [_renamed(item, names) for item in value]
-        case tuple():
-            return tuple(_renamed(item, names) for item in value)
-        case Opaque():
-            args = tuple(_renamed(item, names) for item in value.args)
-            return Opaque(value.class_name, args, _renamed(value.state, names))
-        case Array():
-            return value
-    return value

@@ -5,7 +5,7 @@ each component stands under its label. Tied tensors share a storage. Arrays in p
 tensors: torch's safe reader knows no numpy.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -15,7 +15,7 @@ from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, Section, TensorBytes
-from ckpt_core.schema.state import Array, Opaque, State, TensorRef
+from ckpt_core.schema.state import Array, State, TensorRef, tensor_names
 from ckpt_core.schema.tensors import Outline, row_major_strides
 from ckpt_core.schema.text import printable
 
@@ -109,7 +109,7 @@ class _Storages:
         keys = {name: self._add(component, name, outline) for name, outline in component.tensors.outlines()}
         if component.state is None:
             return {name: TensorRef(key) for name, key in keys.items()}
-        lost = set(keys) - set(_ref_names(component.state))
+        lost = set(keys) - set(tensor_names(component.state))
         if lost:
             raise UnsupportedFormatError(
                 f"{component.label}: its plain state has no place for tensor {printable(min(lost))}; "
@@ -119,7 +119,7 @@ class _Storages:
 
     def tree(self, value: State, component: Component) -> State:
         """A part of the component's state, its tensors under keys that are unique in the file."""
-        keys = {name: self._add(component, name, component.tensors.outline(name)) for name in _ref_names(value)}
+        keys = {name: self._add(component, name, component.tensors.outline(name)) for name in tensor_names(value)}
         return self._keyed(value, keys)
 
     def archive(self, root: State) -> tuple[Section, ...]:
@@ -165,18 +165,3 @@ class _Storages:
             case tuple():
                 return tuple(self._keyed(item, keys) for item in state)
         return state
-
-
-def _ref_names(state: State) -> Iterator[str]:
-    pending: list[State] = [state]
-    while pending:
-        item = pending.pop()
-        match item:
-            case TensorRef():
-                yield item.name
-            case dict():
-                pending.extend(item.values())
-            case list() | tuple():
-                pending.extend(item)
-            case Opaque():
-                pending.extend((item.state, *item.args))

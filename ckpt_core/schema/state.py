@@ -6,7 +6,7 @@ is a value whose class we do not know: named, never imported.
 """
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -150,6 +150,38 @@ def arrays_of(state: State, path: str = "") -> Iterator[tuple[str, Array]]:
     elif isinstance(state, dict | list | tuple):
         for key, item in state.items() if isinstance(state, dict) else enumerate(state):
             yield from arrays_of(item, f"{path}.{key}" if path else str(key))
+
+
+def tensor_names(state: State) -> Iterator[str]:
+    """The names of the tensors that a tree points to, in its order; one that it points to twice comes twice."""
+    pending = [state]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, TensorRef):
+            yield item.name
+        elif isinstance(item, dict):
+            pending.extend(reversed(list(item.values())))
+        elif isinstance(item, list | tuple):
+            pending.extend(reversed(item))
+        elif isinstance(item, Opaque):
+            pending.extend((item.state, *reversed(item.args)))
+
+
+def with_names(state: State, names: Mapping[str, str]) -> State:
+    """The tree with its tensors under other names. KeyError where `names` lacks one."""
+    match state:
+        case TensorRef():
+            return TensorRef(names[state.name])
+        case dict():
+            return {key: with_names(value, names) for key, value in state.items()}
+        case list():
+            return [with_names(item, names) for item in state]
+        case tuple():
+            return tuple(with_names(item, names) for item in state)
+        case Opaque():
+            args = tuple(with_names(item, names) for item in state.args)
+            return Opaque(state.class_name, args, with_names(state.state, names))
+    return state
 
 
 def without_arrays(state: State) -> State:

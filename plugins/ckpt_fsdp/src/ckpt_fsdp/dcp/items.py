@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ckpt_core import ByteRange, Chunk, Files, Finding, Opaque, State, TensorEntry, TensorRef
+from ckpt_core import ByteRange, Chunk, Files, Finding, State, TensorEntry, TensorRef, with_names
 from ckpt_core.codecs.torch_items import read_object
 
 if TYPE_CHECKING:
@@ -96,20 +96,3 @@ def _value(tensors: dict[str, TensorEntry], name: str, file: "TorchFile", stored
 def _moved(chunk: Chunk, stored: ByteRange) -> Chunk:
     assert chunk.stored is not None
     return replace(chunk, stored=replace(chunk.stored, offset=chunk.stored.offset + stored.offset))
-
-
-def with_names(state: State, names: Mapping[str, str]) -> State:
-    """A state whose tensors have other names."""
-    match state:
-        case TensorRef():
-            return TensorRef(names[state.name])
-        case dict():
-            return {key: with_names(value, names) for key, value in state.items()}
-        case list():
-            return [with_names(value, names) for value in state]
-        case tuple():
-            return tuple(with_names(value, names) for value in state)
-        case Opaque():
-            args = tuple(with_names(value, names) for value in state.args)
-            return Opaque(state.class_name, args, with_names(state.state, names))
-    return state

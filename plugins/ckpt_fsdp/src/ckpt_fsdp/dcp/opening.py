@@ -21,11 +21,12 @@ from ckpt_core import (
     TensorRef,
     knobs,
     printable,
+    with_names,
 )
 from ckpt_core.codecs.torch_components import keyed_components
 from ckpt_core.codecs.torch_items import settler
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX, Found, survey
-from ckpt_fsdp.dcp.items import Items, read_items, with_names
+from ckpt_fsdp.dcp.items import Items, read_items
 from ckpt_fsdp.dcp.joining import Joined, join
 from ckpt_fsdp.dcp.lost import findings_of, is_there
 from ckpt_fsdp.dcp.metadata import DcpMetadata, StoredItem, parse_metadata

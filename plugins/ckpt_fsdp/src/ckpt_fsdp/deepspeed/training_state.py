@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ckpt_core import Component, Finding, Severity, State, TensorTable, printable
+from ckpt_core import Component, Finding, Severity, State, TensorTable, printable, tensor_names
 from ckpt_fsdp.deepspeed.fields import Fields
 from ckpt_fsdp.deepspeed.rank_files import ModelStates
-from ckpt_fsdp.deepspeed.state_trees import component_of, references
+from ckpt_fsdp.deepspeed.state_trees import component_of
 
 _COUNTS = ("global_steps", "global_samples", "skipped_steps", "dp_world_size", "mp_world_size", "ds_version")
 _SCALER = ("loss_scaler", "dynamic_loss_scale", "cur_scale", "cur_iter", "overflow", "clip_grad", "last_overflow_iter")
@@ -64,7 +64,7 @@ def scaling_of(model: ModelStates) -> Fields | None:
 
 def _scaler(fields: Fields, table: TensorTable) -> Iterator[Component]:
     kept = {key: fields.values[key] for key in _SCALER if key in fields.values}
-    kept = {key: value for key, value in kept.items() if all(name in table for name in references(value))}
+    kept = {key: value for key, value in kept.items() if all(name in table for name in tensor_names(value))}
     if kept.keys() - {"clip_grad", "overflow"}:
         yield component_of("scaler", table, kept, under="optimizer")
 
