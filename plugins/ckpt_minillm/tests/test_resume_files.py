@@ -1,10 +1,12 @@
 """Resume files: read as minimind writes them, of every trainer and time, and written so that its code loads them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 import ckpt_core
-from ckpt_core import Confidence, Depth, Severity, UnsupportedFormatError, UsageError
+from ckpt_core import Confidence, Depth, Sampling, Severity, UnsupportedFormatError, UsageError
 
 
 def trained(minimind, seed=0, *, steps=2, **how):
@@ -183,6 +185,18 @@ def test_mm005_what_no_training_goes_on_from(state, lacking, tmp_path):
     report = ckpt_core.verify(str(tmp_path / "pretrain_512_resume.pth")).report
     assert codes(report) == [("MM005", Severity.ERROR)]
     assert f"has no {lacking}" in report.findings[0].message
+
+
+@pytest.mark.parametrize("sampling", [None, Sampling(1.0)])
+def test_checksums_of_moments_are_compared_in_the_one_pass_over_the_bytes(sampling, minimind):
+    model, optimizer = trained(minimind)
+    minimind.lm_checkpoint(16, "dpo", model, optimizer, 1, 10)
+    path = Path("checkpoints/dpo_16_resume.pth")
+    data = bytearray(path.read_bytes())
+    data[data.index(optimizer.state_dict()["state"][1]["exp_avg"].numpy().tobytes())] ^= 1
+    path.write_bytes(data)
+    found = ckpt_core.verify(str(path), depth=Depth.BYTES, sampling=sampling).report.findings
+    assert [(finding.code, finding.tensor) for finding in found] == [("ZP004", "optimizer.state.1.exp_avg")]
 
 
 def test_names_are_held_against_the_model(minimind):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import ckpt_core
-from ckpt_core import Confidence, Depth, Severity
+from ckpt_core import Confidence, Depth, Sampling, Severity
 
 
 def codes(verification):
@@ -206,6 +206,25 @@ def test_damage_is_found(at, depth, minimind, tmp_path):
         data[place] ^= 1
         path.write_bytes(data)
     assert not ckpt_core.verify(str(path), depth=depth).report.ok
+
+
+def flipped(path, tensor):
+    """The file with one bit of a tensor changed."""
+    data = bytearray(path.read_bytes())
+    data[data.index(tensor.numpy().tobytes())] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"release": "minimind-3", "num_attention_heads": 2}])
+@pytest.mark.parametrize("sampling", [None, Sampling(1.0)])
+def test_checksums_are_compared_in_the_one_pass_over_the_bytes(options, sampling, minimind, tmp_path):
+    changed = minimind.tensors()["model.layers.1.mlp.up_proj.weight"].half()
+    path = flipped(minimind.save(tmp_path / "pretrain_16.pth"), changed)
+    found = ckpt_core.verify(str(path), depth=Depth.BYTES, sampling=sampling, options=options).report.findings
+    assert [(finding.code, finding.tensor) for finding in found if finding.severity is Severity.ERROR] == [
+        ("ZP004", "model.layers.1.mlp.up_proj.weight")
+    ]
 
 
 def test_a_hostile_file_under_a_good_name_is_refused(tmp_path):

@@ -71,6 +71,7 @@ class MergedCheckpoint(StoredCheckpoint):
 
     def __init__(self, base: StoredCheckpoint, lora: StoredCheckpoint, label: str, pairs: Mapping[str, Pair]) -> None:
         super().__init__(base.files, base.match, _merged_manifest(base, lora, label, pairs))
+        self.checksums = base.checksums
         self._base, self._lora, self._label, self._pairs = base, lora, label, pairs
         self._factors = lru_cache(_KEPT)(self._read_factors)
 

@@ -1,6 +1,6 @@
 """The hooks of this plugin."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ckpt_core import Format, FormatOption, Kind, hookimpl
@@ -10,14 +10,12 @@ if TYPE_CHECKING:
         Candidate,
         Checkpoint,
         Files,
-        Finding,
         FormatMatch,
         LoadRequest,
         Manifest,
         Query,
         StoredCheckpoint,
         Target,
-        VerifyRequest,
     )
 
 
@@ -78,13 +76,3 @@ def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
     from ckpt_minillm.writing import save_weights
 
     return save_weights(checkpoint, target)
-
-
-@hookimpl
-def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
-    """What core's torch format checks of its own files, for these: the zip's headers, and its checksums on demand."""
-    if checkpoint is None or checkpoint.match.format not in ("minillm", "minillm-resume"):
-        return
-    from ckpt_core.codecs.torch_files import check_torch_file
-
-    yield from check_torch_file(files, next(iter(files.entries)), crcs=request.whole)

@@ -60,7 +60,9 @@ def read_resume(files: Files, match: FormatMatch, request: LoadRequest) -> Store
     metadata = {**file.metadata, "stage": name.stage, **facts.as_metadata()}
     roles = tuple(_roles(by_label))
     manifest = Manifest(components, metadata=metadata, findings=tuple(findings), roles=roles)
-    return StoredCheckpoint(files, match, manifest, settle=file.settle)
+    checkpoint = StoredCheckpoint(files, match, manifest, settle=file.settle)
+    checkpoint.checksums = file.checksums
+    return checkpoint
 
 
 def _roles(components: dict[str, Component]) -> Iterator[Role]:

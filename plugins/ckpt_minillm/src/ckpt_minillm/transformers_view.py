@@ -51,6 +51,7 @@ class ModelDirectory(StoredCheckpoint):
         components = (*base.manifest.components, *([config] if config else []))
         assets = tuple(Asset(path, carried.size(path)) for path in _tokenizer_files(carried)) if carried else ()
         super().__init__(base.files, base.match, replace(base.manifest, components=components, assets=assets))
+        self.checksums = base.checksums
         self._base, self._carried = base, carried
 
     def settle(self) -> None:

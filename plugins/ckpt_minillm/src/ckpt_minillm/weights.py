@@ -47,7 +47,9 @@ def read_weights(files: Files, match: FormatMatch, request: LoadRequest) -> Stor
     findings = (*file.findings, *_findings(path, name, facts, flat))
     metadata = {**file.metadata, "stage": name.stage, **facts.as_metadata()}
     manifest = Manifest(components, metadata=metadata, findings=findings)
-    return StoredCheckpoint(files, match, manifest, settle=file.settle)
+    checkpoint = StoredCheckpoint(files, match, manifest, settle=file.settle)
+    checkpoint.checksums = file.checksums
+    return checkpoint
 
 
 def _findings(path: str, name: WeightsName, facts: Facts, flat: bool) -> Iterator[Finding]:
