@@ -1,6 +1,6 @@
 """The generic checks, made from any manifest: coverage at every depth, then one walk over all bytes for the rest."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from ckpt_core.hookspecs import hookimpl
@@ -25,7 +25,7 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
     if stored is not None:
         yield from stored.manifest.findings
         yield from _coverage(files, stored, broken)
-        if not (yield from _held(stored.settle)):
+        if not (yield from _settles(stored)):
             stored = None
     if request.depth >= Depth.BYTES:
         values = request.depth >= Depth.VALUES
@@ -56,8 +56,6 @@ def _bytes(
     if stored is None:
         yield from read_all(files, (), whole=sealed.paths, on_block=sealed.see)
     else:
-        if stored.check_bytes is not None:
-            yield from _held(stored.check_bytes)
         yield from sweep(stored, values=values, leave_out=broken, whole=sealed.paths, on_block=sealed.see)
     yield from sealed.findings(stored)
 
@@ -70,7 +68,7 @@ def _sample(
     *,
     values: bool,
 ) -> "Iterator[Finding]":
-    """The same of a part of the bytes; checks that need a reading of their own are not made."""
+    """The same of a part of the bytes."""
     from ckpt_core.builtin.seal_checks import SealedBlocks
     from ckpt_core.reading.sampled_sweep import extent, sampled_sweep
     from ckpt_core.reading.sampled_walk import sampled_walk
@@ -88,13 +86,13 @@ def _sample(
     yield from sealed.findings(None if sampling.seconds else stored, tried=tally.blocks)
 
 
-def _held(check: "Callable[[], Iterator[Finding] | None]") -> "Generator[Finding, None, bool]":
-    """What a check finds, the error that ends it included; returns whether it came to its end."""
+def _settles(stored: "StoredCheckpoint") -> "Generator[Finding, None, bool]":
+    """The error of what opening took on trust and does not hold; returns whether it holds."""
     from ckpt_core.errors import CkptError
     from ckpt_core.schema.findings import Finding
 
     try:
-        yield from check() or ()
+        stored.settle()
     except CkptError as error:
         yield Finding.of_error(error)
         return False

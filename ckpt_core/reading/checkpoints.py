@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import torch
 
     from ckpt_core.reading.joining import OpenPart
-    from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.progress import Progress
     from ckpt_core.schema.watches import Checksum
 
@@ -38,13 +37,11 @@ class StoredCheckpoint(Checkpoint):
     Attributes:
         progress: Told of every byte that `read` gives; None by default.
         checksums: What compares the bytes of its files with the checksums that they have, in the walk over all bytes.
-        check_bytes: Checks of bytes that need a reading of their own; not made where a sample is read.
         parts: The nested checkpoints that were joined with it; see `joining`.
     """
 
     progress: "Progress | None" = None
     checksums: "Callable[[], Iterable[Checksum]] | None" = None
-    check_bytes: "Callable[[], Iterator[Finding]] | None" = None
     parts: "tuple[OpenPart, ...]" = ()
 
     def __init__(

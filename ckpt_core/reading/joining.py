@@ -55,7 +55,6 @@ def joined(own: Stored, parts: Sequence[OpenPart], unopened: Sequence[UnopenedPa
     whole.parts = tuple(parts)
     whole.manifest = _manifest(own.manifest, parts, unopened)
     whole.replace_settling(_settle_each(own, parts), _settle_where_stored(own, parts))
-    whole.check_bytes = lambda: _check_bytes_of_each(own, parts)
     whole.checksums = lambda: _checksums_of_each(own, parts)
     return whole
 
@@ -151,14 +150,6 @@ def _settle_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Callable[[
                 raise relocate(error, opened.base) from error
 
     return settle
-
-
-def _check_bytes_of_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Iterator[Finding]:
-    if own.check_bytes is not None:
-        yield from own.check_bytes()
-    for opened in parts:
-        if opened.checkpoint.check_bytes is not None:
-            yield from (relocated(finding, opened.base) for finding in opened.checkpoint.check_bytes())
 
 
 def _checksums_of_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Iterator[Checksum]:

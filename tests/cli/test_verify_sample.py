@@ -69,6 +69,24 @@ def test_checksums_that_need_more_than_was_read_are_said_to_be_unchecked(ckpt, l
     assert ckpt("verify", path, "--depth", "bytes").code == 4
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # of torch: one process, no group
+def test_what_needs_all_bytes_of_a_part_is_said_to_be_unchecked(ckpt, tmp_path):
+    from torch.distributed import checkpoint as dcp
+
+    step = tmp_path / "step-4"
+    dcp.save({"w": torch.ones(64)}, checkpoint_id=step / "pytorch_model_fsdp_0", no_dist=True)
+    dcp.save({"state.w.exp_avg": torch.ones(64)}, checkpoint_id=step / "optimizer_0", no_dist=True)
+    unchecked = "checksums of items, and copies, were not compared: that needs all bytes"
+    for path, folders in ((step / "optimizer_0", ["-"]), (step, ["optimizer_0", "pytorch_model_fsdp_0"])):
+        lines = ckpt("verify", path, "--depth", "bytes", "--sample", "50%").out.splitlines()
+        assert [line for line in lines if "CK022" in line] == [f"CK022 info     {at}  {unchecked}" for at in folders]
+        answer = json.loads(ckpt("verify", path, "--depth", "bytes", "--time-budget", "60s", "--json").out)
+        found = [finding for finding in answer["findings"] if finding["code"] == "CK022"]
+        assert [finding["path"] or "-" for finding in found] == folders
+        assert all(finding["message"].endswith(unchecked) for finding in found)
+    assert "CK022" not in ckpt("verify", step, "--depth", "bytes").out
+
+
 def test_a_seal_is_held_against_the_blocks_that_were_read(ckpt, large, tmp_path):
     whole = tmp_path / "w.safetensors"
     whole.write_bytes((large / "w.safetensors").read_bytes())

@@ -24,6 +24,7 @@ from ckpt_core import (
     UnsafeContentError,
     hookimpl,
 )
+from ckpt_core.schema.watches import Noted
 
 
 class Inner:
@@ -60,7 +61,8 @@ class Inner:
             return Chunk(chunk.offsets, chunk.sizes, ByteRange("inner.bin", 8, 8))
 
         made = StoredCheckpoint(files, match, manifest, settle_chunk=settle_chunk)
-        made.check_bytes = lambda: iter([Finding("IN004", Severity.WARNING, "inner.bin: no checksum", "inner.bin")])
+        bare = Finding("IN004", Severity.WARNING, "inner.bin: no checksum", "inner.bin")
+        made.checksums = lambda: iter([Noted(bare)])
         return made
 
     @hookimpl
@@ -168,9 +170,10 @@ def test_parts_are_no_members_of_their_own(nested, plugins, manager):
     assert [match.root for match in detection.members] == ["run"]
 
 
-def test_verify_asks_the_owner_of_each_part_and_says_where(nested, plugins, manager):
+@pytest.mark.parametrize("sampling", [None, ckpt_core.Sampling(0.5)])
+def test_verify_asks_the_owner_of_each_part_and_says_where(sampling, nested, plugins, manager):
     inner = plugins()
-    report = ckpt_core.verify(str(nested), depth=ckpt_core.Depth.BYTES, manager=manager).report
+    report = ckpt_core.verify(str(nested), depth=ckpt_core.Depth.BYTES, sampling=sampling, manager=manager).report
     messages = {(finding.code, finding.path): finding.message for finding in report.findings}
     assert sorted(inner.asked) == ["optim", "weights"]
     assert messages["IN002", "optim/inner.bin"] == "optim/inner.bin: worn"

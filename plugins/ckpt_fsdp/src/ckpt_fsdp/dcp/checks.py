@@ -24,8 +24,9 @@ def check_opened(files: Files, opened: Opened, request: VerifyRequest) -> Iterat
         if opened.replicated:
             yield from check_replicas(files, opened.components)
     elif request.sampling is not None:
-        message = f"{opened.root or '.'}: checksums of items, and copies, were not compared: that needs all bytes"
-        yield Finding("CK022", Severity.INFO, printable(message))
+        message = "checksums of items, and copies, were not compared: that needs all bytes"
+        where = f"{printable(opened.root)}: " if opened.root else ""
+        yield Finding("CK022", Severity.INFO, f"{where}{message}", opened.root or None)
 
 
 def _unnamed(files: Files, opened: Opened) -> Iterator[Finding]:
