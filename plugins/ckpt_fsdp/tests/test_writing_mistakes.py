@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ckpt_fsdp import dcp
+from ckpt_fsdp.dcp import opening, writing
 
 import ckpt_core
 from ckpt_core import Kind, Literal, Target, TensorBytes, WritePlan, hookimpl
@@ -34,11 +34,11 @@ class Faulty:
 
     @hookimpl
     def load(self, files, match, request):
-        return dcp.read(files, match, request)
+        return opening.read(files, match, request)
 
     @hookimpl
     def save(self, checkpoint, target):
-        return dcp.write(checkpoint, Changed(target, self._mistake))
+        return writing.write(checkpoint, Changed(target, self._mistake))
 
 
 def changed(files, change):

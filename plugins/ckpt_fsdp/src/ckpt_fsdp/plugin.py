@@ -1,4 +1,4 @@
-"""The hooks: sharded layouts found, read, written, checked. Each layout is a module, imported when it is needed."""
+"""The hooks: sharded layouts found, read, written, checked. Each layout is a package; its modules are imported late."""
 
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -22,22 +22,25 @@ if TYPE_CHECKING:
         VerifyRequest,
     )
 
-_LAYOUTS: dict[str, str] = {
-    "bagel": "ckpt_fsdp.bagel",
-    "dcp": "ckpt_fsdp.dcp",
-    "dcp-safetensors": "ckpt_fsdp.hf_shards",
-    "deepspeed": "ckpt_fsdp.deepspeed",
-    "fsdp": "ckpt_fsdp.accelerate",
-    "fsdp-ranks": "ckpt_fsdp.ranks",
-    "lightning-fsdp": "ckpt_fsdp.lightning",
+_LAYOUTS = {
+    "bagel": "bagel",
+    "dcp": "dcp",
+    "dcp-safetensors": "hf_shards",
+    "deepspeed": "deepspeed",
+    "fsdp": "accelerate",
+    "fsdp-ranks": "ranks",
+    "lightning-fsdp": "lightning",
 }
-"""The module of each format: `find(files)`, `read(files, match, request)`, `check(files, checkpoint, request)`, and
-`write(checkpoint, target)` where the format can be written."""
+"""The package of each format. A hook calls one function of one module in it, which is imported then:
+`detection.find(files)`, `opening.read(files, match, request)`, `checks.check(files, checkpoint, request)`; where the
+format can be written `writing.write(checkpoint, target)`, and where it can be mended `mending.mend(files, report)`."""
+
+_CHECKED = [name for name in _LAYOUTS if name != "fsdp"]
+"""Formats with `checks`; of Accelerate's every part is checked as what it is, and nothing is left to check."""
+
+_MENDED = ("dcp", "deepspeed")
 
 _WORLD_SIZE = "how many ranks wrote the shards: no file says it, and it proves that none is missing at the end"
-
-_MENDED = ("ckpt_fsdp.dcp.mending", "ckpt_fsdp.deepspeed.mending")
-"""Modules that know what can be made again: `mend(files, report)`."""
 
 
 @hookimpl
@@ -73,35 +76,34 @@ def detect_format(files: "Files") -> "Iterator[FormatMatch]":
     if files.location.kind is Kind.FILE:
         return
     for name in _LAYOUTS:
-        yield from _layout(name).find(files)
+        yield from _module(name, "detection").find(files)
 
 
 @hookimpl
 def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "StoredCheckpoint":
-    checkpoint: StoredCheckpoint = _layout(match.format).read(files, match, request)
+    checkpoint: StoredCheckpoint = _module(match.format, "opening").read(files, match, request)
     return checkpoint
 
 
 @hookimpl
 def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
-    manifest: Manifest = _layout(target.format).write(checkpoint, target)
+    manifest: Manifest = _module(target.format, "writing").write(checkpoint, target)
     return manifest
 
 
 @hookimpl
 def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterable[Finding]":
     """What the layout itself checks. A checkpoint that did not open is asked of every layout that claims it."""
-    names = [checkpoint.match.format] if checkpoint is not None else list(_LAYOUTS)
-    for name in names:
-        if name in _LAYOUTS:
-            yield from _layout(name).check(files, checkpoint, request)
+    for name in _CHECKED:
+        if checkpoint is None or checkpoint.match.format == name:
+            yield from _module(name, "checks").check(files, checkpoint, request)
 
 
 @hookimpl
 def repair(files: "Files", report: "VerifyReport") -> "Iterator[RepairAction | Irreparable]":
     for name in _MENDED:
-        yield from import_module(name).mend(files, report)
+        yield from _module(name, "mending").mend(files, report)
 
 
-def _layout(name: str) -> Any:
-    return import_module(_LAYOUTS[name])
+def _module(format: str, name: str) -> Any:
+    return import_module(f"ckpt_fsdp.{_LAYOUTS[format]}.{name}")

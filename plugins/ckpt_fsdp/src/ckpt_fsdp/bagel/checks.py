@@ -18,16 +18,16 @@ from ckpt_core import (
     printable,
 )
 from ckpt_core.codecs.safetensors_files import read_safetensors
-from ckpt_fsdp.bagel.detection import find_training, sharded_metadata
+from ckpt_fsdp.bagel.detection import find, sharded_metadata
 from ckpt_fsdp.bagel.names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
-from ckpt_fsdp.ranks.replicas import check_replicas
+from ckpt_fsdp.ranks.checks import check as check_ranks
 
 _HINT = "the save may not have ended, or the copy: use an earlier step, or copy it again"
 
 
-def check_training(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
     """What is wrong with a training directory beyond its tables."""
-    if checkpoint is None and not any(match.root == "" for match in find_training(files)):
+    if checkpoint is None and not any(match.root == "" for match in find(files)):
         return
     found = survey(files.entries).get("", Found())
     facts = sharded_metadata(files, "", found)
@@ -39,7 +39,7 @@ def check_training(files: Files, checkpoint: Checkpoint | None, request: VerifyR
     if isinstance(checkpoint, StoredCheckpoint):
         yield from _short_data_status(checkpoint, found, facts or {})
         yield from _second_weights(files, checkpoint, found)
-        yield from check_replicas(checkpoint, request)
+        yield from check_ranks(files, checkpoint, request)
 
 
 def _broken_promises(found: Found, facts: Mapping[str, Any]) -> Iterator[Finding]:

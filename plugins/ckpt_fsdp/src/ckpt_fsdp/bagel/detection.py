@@ -10,7 +10,7 @@ from ckpt_fsdp.bagel.names import DATA, METADATA, Found, step_of, survey
 _SHARDED = "sharded"
 
 
-def find_training(files: Files) -> Iterator[FormatMatch]:
+def find(files: Files) -> Iterator[FormatMatch]:
     """A match for the listed directory itself and for each directory below it that BAGEL's trainers wrote."""
     if files.location.kind is Kind.FILE:
         return

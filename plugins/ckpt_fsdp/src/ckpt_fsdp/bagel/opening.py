@@ -4,7 +4,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from ckpt_core import Asset, Component, CorruptError, Files, Finding, FormatMatch, Presence, Severity, StoredCheckpoint
+from ckpt_core import (
+    Asset,
+    Component,
+    CorruptError,
+    Files,
+    Finding,
+    FormatMatch,
+    LoadRequest,
+    Presence,
+    Severity,
+    StoredCheckpoint,
+)
 from ckpt_core.codecs.pieces import NO_TENSORS, Pieces, read_json
 from ckpt_core.codecs.safetensors_files import read_safetensors
 from ckpt_fsdp.bagel.detection import sharded_metadata
@@ -16,7 +27,7 @@ from ckpt_fsdp.ranks.opening import SEALS, add_parts, add_set, read_parts
 _NO_EMA = "BAGEL would go on with the weights of the model in its place, and not say so; here they are never put there"
 
 
-def open_training(files: Files, match: FormatMatch) -> StoredCheckpoint:
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
     """Read what lies beside the directories of DCP; core opens those as parts of the match.
 
     Raises:

@@ -10,7 +10,7 @@ from ckpt_fsdp.dcp.opening import DcpCheckpoint, Opened
 from ckpt_fsdp.dcp.replicas import check_replicas
 
 
-def check_checkpoint(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
     """What is wrong with a checkpoint of this format; nothing of one that is of another, or did not open."""
     if isinstance(checkpoint, DcpCheckpoint):
         yield from check_opened(files, checkpoint.opened, request)

@@ -34,7 +34,7 @@ class Found:
     shards: list[str] = field(default_factory=list)
 
 
-def find_checkpoints(files: Files) -> Iterator[FormatMatch]:
+def find(files: Files) -> Iterator[FormatMatch]:
     """A match for the listed directory itself and for each directory below it that holds files of DCP."""
     if files.location.kind is Kind.FILE:
         return

@@ -74,7 +74,7 @@ class DcpCheckpoint(StoredCheckpoint):
         self.opened = opened
 
 
-def open_checkpoint(files: Files, match: FormatMatch, request: LoadRequest) -> DcpCheckpoint:
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> DcpCheckpoint:
     """Open the listed directory itself; raises as `open_at`."""
     opened = open_at(files, "")
     manifest = Manifest(

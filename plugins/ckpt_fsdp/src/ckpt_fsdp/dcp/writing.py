@@ -37,7 +37,7 @@ _BARE = ("model", "optimizer")
 """Components that are told from their content alone, without a key above them."""
 
 
-def write_checkpoint(checkpoint: Checkpoint, target: Target) -> Manifest:
+def write(checkpoint: Checkpoint, target: Target) -> Manifest:
     """Write a checkpoint as `dcp.save` lays it out.
 
     Raises:

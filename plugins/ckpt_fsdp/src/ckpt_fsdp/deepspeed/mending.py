@@ -49,7 +49,7 @@ def _pointed(files: Files, folder: str, pointer: str, code: str) -> RepairAction
 
 def _is_whole(tag: Files, name: str) -> bool:
     """Whether a tag opens without an error; no tensor of it is read."""
-    from ckpt_fsdp.deepspeed.layout import read
+    from ckpt_fsdp.deepspeed.opening import read
 
     try:
         checkpoint = read(tag, FormatMatch(FORMAT, Confidence.CERTAIN, "a tag", step=step_of(name)), LoadRequest())

@@ -1,293 +1,159 @@
-"""The rank files of one tag, opened and held against each other: which belong together, and which ranks are lacking."""
+"""The format `deepspeed`: a root with one tag directory, or a tag directory, opened as one checkpoint."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ckpt_core import (
-    BudgetError,
-    CorruptError,
+    Asset,
+    Checksum,
+    Component,
     Files,
     Finding,
-    FormatError,
+    FormatMatch,
+    LoadRequest,
+    Manifest,
     Severity,
-    UnsafeContentError,
-    UnsupportedFormatError,
+    StoredCheckpoint,
+    TensorTable,
     printable,
 )
-from ckpt_fsdp.deepspeed.fields import broken
-from ckpt_fsdp.deepspeed.names import RankFile, Tag, parse
-from ckpt_fsdp.deepspeed.rank_files import ModelStates, OptimStates, read_model_states, read_optim_states, unsupported
+from ckpt_core.codecs.collection import without_collection
+from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
+from ckpt_fsdp.deepspeed.detection import lost, tag_of
+from ckpt_fsdp.deepspeed.names import POINTERS, SCRIPTS, pointed, survey
+from ckpt_fsdp.deepspeed.optimizer_state import optimizer
+from ckpt_fsdp.deepspeed.spaces import spaces_of
+from ckpt_fsdp.deepspeed.steps import check_steps
+from ckpt_fsdp.deepspeed.tag_content import TagContent
+from ckpt_fsdp.deepspeed.tag_opening import open_tag
+from ckpt_fsdp.deepspeed.training_state import scaling_of, training_components, unpartitioned_optimizer
+from ckpt_fsdp.deepspeed.universal import open_universal
+from ckpt_fsdp.deepspeed.weights import trained_rows, weights
 
 if TYPE_CHECKING:
     from ckpt_core.codecs.torch_files import TorchFile
 
-_REASONS = {
-    "experts": "it is of a mixture of experts, whose experts are split among the ranks",
-    "pipeline stages": "its layers are split among pipeline stages",
-    "offloaded tensors": "its optimizer was offloaded to a disk, and what lies there has no table",
-}
-_MOST_RANKS = 1 << 17
-"""Several times as many as the largest runs there have been: a number beyond it was not written by DeepSpeed."""
+_NOT_CARRIED = (".pt", ".pth", ".bin", ".safetensors", ".index.json", ".ckpt", ".pkl", ".distcp")
+"""Suffixes of weights and of training state: other checkpoints of the same step, never files to carry along."""
 
-_MOST_NAMED = 8
+_ORDER = ("model", "optimizer", "scheduler", "scaler", "rng", "sampler", "progress", "config")
+"""Kinds of components, as a manifest lists them."""
 
-
-@dataclass(slots=True)
-class TagContent:
-    """What the files of a tag hold.
-
-    Attributes:
-        folder: The tag directory; "" for the listing itself.
-        model: The model_states of the first rank.
-        others: Those of the other ranks, where they were needed.
-        optims: The optim_states by rank, without those that do not belong here.
-        world: How many ranks there were.
-        findings: What is wrong with them.
-    """
-
-    folder: str
-    model: ModelStates
-    others: dict[int, ModelStates] = field(default_factory=dict)
-    optims: dict[int, OptimStates] = field(default_factory=dict)
-    world: int = 1
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def first(self) -> OptimStates | None:
-        """The optim_states of the lowest rank that is there."""
-        return self.optims[min(self.optims)] if self.optims else None
-
-    @property
-    def stage(self) -> int:
-        return self.first.stage if self.first is not None else 0
-
-    @property
-    def torches(self) -> "Iterator[TorchFile]":
-        """Every file that was opened."""
-        yield self.model.torch
-        yield from (model.torch for model in self.others.values())
-        yield from (optim.torch for optim in self.optims.values())
-
-    def path(self, name: str) -> str:
-        return f"{self.folder}/{name}" if self.folder else name
+_CONFIG = "config.json"
+_LONGEST_CONFIG = 16 << 20
+_SEALS = ("ckpt.manifest.json", "ckpt.blocks")
 
 
-def open_tag(files: Files, folder: str, tag: Tag) -> TagContent:
-    """Open the files of a tag.
+class DeepSpeedCheckpoint(StoredCheckpoint):
+    """A tag that is open, with the rank files that it was opened from."""
+
+    def __init__(self, files: Files, match: FormatMatch, manifest: Manifest, torches: "Sequence[TorchFile]") -> None:
+        super().__init__(files, match, manifest, settle=self._settle_files)
+        self.torches = torches
+        self.checksums = self._all_checksums
+
+    def _all_checksums(self) -> Iterator[Checksum]:
+        for file in self.torches:
+            yield from file.checksums()
+
+    def _settle_files(self) -> None:
+        for file in self.torches:
+            file.settle()
+
+
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> DeepSpeedCheckpoint:
+    """Open a checkpoint: the pickles of its rank files are read as data, no tensor is.
 
     Raises:
+        CorruptError: ZE002 to ZE004, ZE014: what names the parameters is missing or no DeepSpeed file.
         UnsupportedFormatError: ZE010, parallelism of a kind that is not read here.
-        CorruptError: ZE003 or ZE004, without what is missing nothing can be read, or files of two saves lie mixed.
         UnsafeContentError: A file would run code.
+        UsageError: There are several tags.
     """
-    content = open_models(files, folder, tag)
-    optims = _chosen(content, tag)
-    if content.model.groups is None:
-        content.findings += [_left_over(content, file, "these weights were saved without ZeRO") for file in optims]
-        return content
-    if not optims:
-        raise CorruptError(
-            f"{printable(folder or str(files.location))}: no optim_states file, and they hold the fp32 weights; copy "
-            f"them too, or open {printable(content.model.file.name)} by itself for its weights of fewer bits",
-            code="ZE003",
-        )
-    _read_optims(files, content, optims)
-    return content
+    folder = tag_of(files)
+    with without_collection():
+        tag = survey(files)[folder]
+        if tag.universal:
+            components, findings, torches, step = open_universal(files, folder, tag)
+        else:
+            content = open_tag(files, folder, tag)
+            components, findings = _components(files, content)
+            torches, step = list(content.torches), content.model.values.number("global_steps")
+    config, complaints = _model_config(files)
+    components += [config] if config is not None and folder else []
+    findings = [*findings, *complaints, *_noticed(torches), *_pointers(files, folder)]
+    manifest = Manifest(
+        _in_order(components), assets=tuple(_assets(files, folder)), findings=tuple(findings), step=step
+    )
+    return DeepSpeedCheckpoint(files, match, manifest, torches)
 
 
-def open_models(files: Files, folder: str, tag: Tag) -> TagContent:
-    """Open the model_states of a tag, and say which are lacking; raises as `open_tag`."""
-    _refuse_foreign(folder, tag)
-    content = TagContent(folder, read_model_states(files, folder, _first_model(folder, tag)))
-    content.findings += _renamed(files, content.path(content.model.file.name), content.model.file)
-    _refuse_parallel(content)
-    content.world = max(content.model.values.number("dp_world_size") or 1, 1)
-    if content.world > _MOST_RANKS:
-        raise broken(content.model.values.path, f"dp_world_size is {content.world}")
-    if content.model.file.rank is not None:
-        _note_models(files, content, tag)
-    return content
+def _components(files: Files, content: TagContent) -> tuple[list[Component], list[Finding]]:
+    findings = list(content.findings)
+    name = _tag_name(files, content.folder)
+    first = content.first
+    if first is None:
+        components, wrong = weights(content, {})
+        whole, noted = unpartitioned_optimizer(content.model)
+        components += [whole] if whole is not None else []
+        findings += [*wrong, *noted]
+    else:
+        spaces, wrong = spaces_of(content)
+        findings += wrong
+        components, wrong = weights(content, trained_rows(spaces))
+        findings += wrong
+        moments, wrong = optimizer(content, spaces)
+        components.append(moments)
+        findings += [*wrong, *check_steps(files, content, name)]
+    scaling = scaling_of(content.model) if first is None else first.values
+    components += training_components(content.model, scaling, name, content.stage)
+    return components, findings
 
 
-def _refuse_foreign(folder: str, tag: Tag) -> None:
-    """UnsupportedFormatError for files whose layout is known and not read."""
-    for what in sorted(tag.foreign):
-        raise unsupported(folder or "this directory", _REASONS[what])
-    for file in tag.files:
-        if file.slice:
-            raise unsupported(f"{folder}/{file.name}", "its tensors are split among tensor-parallel ranks")
-
-
-def _renamed(files: Files, path: str, file: RankFile) -> list[Finding]:
-    """ZE006 where the archive's own folder, which torch.save calls as the file was called, is of another rank."""
-    head = files.head(path)
-    own = head[30 : 30 + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace").partition("/")[0]
-    saved = parse(f"{own}.pt") if head[:4] == b"PK\x03\x04" else None
-    if saved is None or saved == file:
-        return []
-    message = f"{printable(path)}: it was saved as {printable(saved.name)}; what it holds is of that rank"
-    hint = "give each file the name it was saved under, or copy them again"
-    return [Finding("ZE006", Severity.ERROR, message, path, hint=hint)]
-
-
-def _first_model(folder: str, tag: Tag) -> RankFile:
-    models = tag.of("model")
-    whole = [file for file in models if file.rank is None]
-    if whole and len(whole) < len(models):
-        raise CorruptError(
-            f"{printable(whole[0].name)}: beside it lie model_states of single ranks, as ZeRO stage 3 alone writes; "
-            "move away what is left over from another save",
-            code="ZE004",
-            path=f"{folder}/{whole[0].name}" if folder else whole[0].name,
-        )
-    if not models or models[0].rank:
-        name = "zero_pp_rank_0_mp_rank_00_model_states.pt" if models else "mp_rank_00_model_states.pt"
-        raise CorruptError(
-            f"{printable(name)}: missing, and names and shapes of the parameters are in it; copy it too",
-            code="ZE003",
-            path=f"{folder}/{name}" if folder else name,
-        )
-    return models[0]
-
-
-def _refuse_parallel(content: TagContent) -> None:
-    values, config = content.model.values, content.model.config
-    if (values.number("mp_world_size") or 1) > 1:
-        raise unsupported(values.path, "its tensors are split among tensor-parallel ranks")
-    zero = config.get("zero_optimization")
-    if isinstance(zero, dict) and isinstance(zero.get("mics_shard_size"), int) and zero["mics_shard_size"] > 0:
-        raise unsupported(values.path, "its partitions are repeated within groups of ranks (MiCS)")
-
-
-def _chosen(content: TagContent, tag: Tag) -> list[RankFile]:
-    """The optim_states files of this save: of two sets with different prefixes, the one that the config asks for."""
-    optims = tag.of("optim")
-    prefixes = {file.prefix for file in optims}
-    if len(prefixes) < 2:
-        return optims
-    section = content.model.config.get("bf16") or content.model.config.get("bfloat16")
-    wanted = "bf16_" if isinstance(section, dict) and section.get("enabled") is True else ""
-    for file in optims:
-        if file.prefix != wanted:
-            why = f"the config of this save asks for files that begin {wanted or 'without a prefix'}"
-            content.findings.append(_left_over(content, file, why))
-    return [file for file in optims if file.prefix == wanted]
-
-
-def _read_optims(files: Files, content: TagContent, optims: list[RankFile]) -> None:
-    by_rank = {file.rank or 0: file for file in optims}
-    content.findings += _missing(content, optims[0], set(range(content.world)) - by_rank.keys())
-    for rank, file in sorted(by_rank.items()):
-        found = _read_optim(files, content, file) if rank < content.world else None
-        if found is not None:
-            content.optims[rank] = found
-    for rank, file in by_rank.items():
-        if rank >= content.world:
-            content.findings.append(_left_over(content, file, f"this save was by {content.world} ranks"))
-    _drop_strangers(content)
-    if not content.optims:
-        first = next(f for f in content.findings if f.severity is Severity.ERROR)
-        raise CorruptError(first.message, code=first.code, path=first.path)
-
-
-def _read_optim(files: Files, content: TagContent, file: RankFile) -> OptimStates | None:
-    """An optim_states file; None, with a finding, where it cannot be used."""
-    path = content.path(file.name)
+def _model_config(files: Files) -> tuple[Component | None, list[Finding]]:
+    """The model's own config, which a Trainer writes beside the tag: ZE015 where it cannot be read."""
+    if _CONFIG not in files.entries or files.size(_CONFIG) > _LONGEST_CONFIG:
+        return None, []
     try:
-        misnamed = _renamed(files, path, file)
-        content.findings += misnamed
-        found = read_optim_states(files, content.folder, file)
-    except (UnsafeContentError, UnsupportedFormatError):
-        raise
-    except (FormatError, BudgetError) as error:
-        error.path = error.path or path
-        content.findings.append(Finding.of_error(error))
-        return None
-    return None if misnamed else found
+        return Component("config", TensorTable.of({}), parse_object(files.read(_CONFIG))), []
+    except (DuplicateKeyError, NotAnObjectError) as error:
+        message = f"{_CONFIG}: no JSON object ({type(error).__name__}); the weights can be read without it"
+        hint = "copy it again from where the model came from"
+        return None, [Finding("ZE015", Severity.WARNING, message, _CONFIG, hint=hint)]
 
 
-def _drop_strangers(content: TagContent) -> None:
-    """ZE004: a file of a save by other ranks, at another stage, or by another DeepSpeed is no part of this one."""
-    expected = _expected(content)
-    for rank, optim in list(content.optims.items()):
-        for what, value in _said(optim, content.world).items():
-            if value is not None and expected[what] is not None and value != expected[what]:
-                path = content.path(optim.file.name)
-                message = f"{printable(path)}: its {what} is {value}, that of this save {expected[what]}"
-                hint = "it is of another save; copy the file of this one, or remove what is mixed in"
-                content.findings.append(Finding("ZE004", Severity.ERROR, message, path, hint=hint))
-                content.optims.pop(rank, None)
+def _noticed(torches: "Iterable[TorchFile]") -> Iterator[Finding]:
+    """What the reader of torch files noticed, but for the attributes that stage 3 sets on flat weights: they number the
+    tensors of the process that wrote them."""
+    for file in torches:
+        yield from (finding for finding in file.findings if finding.code != "TF005")
 
 
-def _said(optim: OptimStates, world: int) -> dict[str, object]:
-    return {
-        "number of ranks": max(optim.partitions, default=world),
-        "ZeRO stage": optim.stage,
-        "version of DeepSpeed": optim.version,
-        "number of parameter groups": len(optim.flat),
-    }
+def _tag_name(files: Files, folder: str) -> str:
+    return (folder or files.location.member or files.location.name).rpartition("/")[2]
 
 
-def _expected(content: TagContent) -> dict[str, object]:
-    """What the model_states say; where they do not, the lowest rank with the right number of ranks."""
-    right = [o for o in content.optims.values() if max(o.partitions, default=content.world) == content.world]
-    groups = content.model.groups or []
-    return {
-        "number of ranks": content.world,
-        "ZeRO stage": right[0].stage if right else None,
-        "version of DeepSpeed": content.model.values.text("ds_version"),
-        "number of parameter groups": len(right[0].flat) if right and right[0].stage == 3 else len(groups),
-    }
-
-
-def _note_models(files: Files, content: TagContent, tag: Tag) -> None:
-    """At stage 3 each rank has model_states; what is not trained is in all of them, else they are only counted."""
-    by_rank = {file.rank or 0: file for file in tag.of("model")}
-    content.findings += _missing(content, content.model.file, set(range(content.world)) - by_rank.keys())
-    for rank, file in sorted(by_rank.items()):
-        if 0 < rank < content.world and content.model.fragments:
-            _read_other(files, content, file)
-    for rank, file in by_rank.items():
-        if rank >= content.world:
-            content.findings.append(_left_over(content, file, f"this save was by {content.world} ranks"))
-
-
-def _read_other(files: Files, content: TagContent, file: RankFile) -> None:
-    path = content.path(file.name)
-    try:
-        misnamed = _renamed(files, path, file)
-        content.findings += misnamed
-        other = read_model_states(files, content.folder, file)
-    except (UnsafeContentError, UnsupportedFormatError):
-        raise
-    except (FormatError, BudgetError) as error:
-        error.path = error.path or path
-        content.findings.append(Finding.of_error(error))
+def _pointers(files: Files, folder: str) -> Iterator[Finding]:
+    """ZE001 and ZE002: what DeepSpeed itself goes by to find the tag."""
+    if not folder:
         return
-    mine, its = content.model.values, other.values
-    for key in ("global_steps", "dp_world_size", "ds_version"):
-        if mine.values.get(key) != its.values.get(key):
-            said, expected = its.values.get(key), mine.values.get(key)
-            message = f"{printable(path)}: its {key} is {printable(str(said), 40)}, that of rank 0 {expected}"
-            hint = "it is of another save; copy the file of this one"
-            content.findings.append(Finding("ZE004", Severity.ERROR, message, path, hint=hint))
-            misnamed = misnamed or content.findings[-1:]
-    if not misnamed:
-        content.others[file.rank or 0] = other
+    said = pointed(files, "")
+    for pointer, name in said.items():
+        if name != folder:
+            yield Finding("ZE002", Severity.ERROR, lost(pointer, name, [folder]), pointer)
+    if not said:
+        message = f"latest: missing, so that DeepSpeed would load nothing; it should name {printable(folder)}"
+        hint = "write the name into it, or give the tag to load_checkpoint"
+        yield Finding("ZE001", Severity.WARNING, message, "latest", hint=hint)
 
 
-def _missing(content: TagContent, like: RankFile, ranks: set[int]) -> Iterator[Finding]:
-    """ZE003 for the files of ranks, named as `like` is; the last one speaks for those that there is no room for."""
-    for number, rank in enumerate(sorted(ranks)[:_MOST_NAMED]):
-        path = content.path(like.name.replace(f"_rank_{like.rank}_mp", f"_rank_{rank}_mp"))
-        more = len(ranks) - _MOST_NAMED if number == _MOST_NAMED - 1 else 0
-        rest = f", and so are those of {more} more ranks" if more > 0 else ""
-        message = f"{printable(path)}: missing{rest}; this save was by {content.world} ranks, and what it had is lost"
-        yield Finding("ZE003", Severity.ERROR, message, path, hint="copy it from where the checkpoint was written")
+def _assets(files: Files, folder: str) -> Iterator[Asset]:
+    """The files of a root beside its tag, as a Trainer writes them: config and tokenizer."""
+    for path, entry in files.entries.items() if folder else ():
+        own = path in (*POINTERS, *SCRIPTS, *_SEALS) or path.startswith(f"{folder}/")
+        if not own and not path.lower().endswith(_NOT_CARRIED):
+            yield Asset(path, entry.size)
 
 
-def _left_over(content: TagContent, file: RankFile, why: str) -> Finding:
-    path = content.path(file.name)
-    message = f"{printable(path)}: left over from another save, and not read: {why}"
-    return Finding("ZE005", Severity.WARNING, message, path, hint="remove it: DeepSpeed's own tools read every file")
+def _in_order(components: Iterable[Component]) -> tuple[Component, ...]:
+    return tuple(sorted(components, key=lambda component: (_ORDER.index(component.kind), component.name)))

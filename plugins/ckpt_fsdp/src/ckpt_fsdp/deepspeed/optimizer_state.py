@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ckpt_core import Component, Finding, Severity, State, TensorRef, printable
-from ckpt_fsdp.deepspeed.opening import TagContent
 from ckpt_fsdp.deepspeed.partitions import Space
 from ckpt_fsdp.deepspeed.rank_files import OptimStates
 from ckpt_fsdp.deepspeed.spaces import GroupSpace, chains
 from ckpt_fsdp.deepspeed.state_trees import without_objects
 from ckpt_fsdp.deepspeed.tables import Row, in_file, in_space, table_of
+from ckpt_fsdp.deepspeed.tag_content import TagContent
 
 
 def optimizer(content: TagContent, spaces: Iterable[GroupSpace]) -> tuple[Component, list[Finding]]:

@@ -7,9 +7,9 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ckpt_core import DType, Finding, Severity, TensorTable, UnsupportedFormatError, printable
-from ckpt_fsdp.deepspeed.opening import TagContent
 from ckpt_fsdp.deepspeed.partitions import Chain, Place, Space, Vector, partitioned_places, whole_places
 from ckpt_fsdp.deepspeed.rank_files import OptimStates
+from ckpt_fsdp.deepspeed.tag_content import TagContent
 
 if TYPE_CHECKING:
     from ckpt_fsdp.deepspeed.fields import Shape

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from ckpt_core import Files, Finding, Severity, State, TensorRef, printable
 from ckpt_fsdp.deepspeed.names import step_of
-from ckpt_fsdp.deepspeed.opening import TagContent
 from ckpt_fsdp.deepspeed.rank_files import OptimStates
+from ckpt_fsdp.deepspeed.tag_content import TagContent
 
 _UNPACK = {"F64": "<d", "F32": "<f", "I64": "<q", "I32": "<i"}
 

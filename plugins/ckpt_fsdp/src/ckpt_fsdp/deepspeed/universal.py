@@ -12,12 +12,13 @@ from ckpt_core import Component, DType, Files, Finding, Severity, State, TensorR
 from ckpt_core.codecs.torch_files import read_torch_file
 from ckpt_fsdp.deepspeed.fields import Fields, Shape, broken
 from ckpt_fsdp.deepspeed.names import Tag
-from ckpt_fsdp.deepspeed.opening import TagContent, open_models
 from ckpt_fsdp.deepspeed.optimizer_state import named_groups
 from ckpt_fsdp.deepspeed.partitions import Chain, Place, Space
 from ckpt_fsdp.deepspeed.spaces import vector
 from ckpt_fsdp.deepspeed.state_trees import without_objects
 from ckpt_fsdp.deepspeed.tables import Row, in_file, in_space, table_of
+from ckpt_fsdp.deepspeed.tag_content import TagContent
+from ckpt_fsdp.deepspeed.tag_opening import open_models
 from ckpt_fsdp.deepspeed.training_state import training_components
 from ckpt_fsdp.deepspeed.weights import weights
 

@@ -7,7 +7,7 @@ from ckpt_core.codecs.steps import step_of_name
 from ckpt_fsdp.ranks.names import RankSet, group, parse
 
 
-def find_rank_files(files: Files) -> Iterator[FormatMatch]:
+def find(files: Files) -> Iterator[FormatMatch]:
     """A match for the listed directory itself and for each directory below it with the rank files of a model."""
     if files.location.kind is Kind.FILE:
         return

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from ckpt_core import Asset, Component, CorruptError, Files, FormatMatch, Presence, StoredCheckpoint
+from ckpt_core import Asset, Component, CorruptError, Files, FormatMatch, LoadRequest, Presence, StoredCheckpoint
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.torch_components import components_of
 from ckpt_fsdp.ranks import agreement
@@ -18,7 +18,7 @@ _NAMED = "the directory's name"
 """Source: verl `verl/trainer/ppo/ray_trainer.py` (_load_checkpoint), which goes on from the number in it."""
 
 
-def open_ranks(files: Files, match: FormatMatch) -> StoredCheckpoint:
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
     """Read the pickles of all rank files; no tensor is read.
 
     Raises:
@@ -46,7 +46,7 @@ def add_set(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> None:
 
 
 def add_parts(pieces: Pieces, found: RankSet, parts: Sequence[RankPart], kind: str, name: str = "") -> None:
-    """What was read of the files of a part as one component; raises as `open_ranks`."""
+    """What was read of the files of a part as one component; raises as `read`."""
     if not parts:
         return
     world = agreement.world_of(found.world, parts)

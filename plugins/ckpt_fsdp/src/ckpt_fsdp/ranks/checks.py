@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from ckpt_core import Checkpoint, Finding, Severity, StoredCheckpoint, VerifyRequest, printable
+from ckpt_core import Checkpoint, Files, Finding, Severity, StoredCheckpoint, VerifyRequest, printable
 from ckpt_fsdp.copies import differing_copies
 
 
-def check_replicas(checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
     """RK009 for each tensor of which two ranks stored different elements; from the bytes depth on."""
     if not isinstance(checkpoint, StoredCheckpoint):
         return

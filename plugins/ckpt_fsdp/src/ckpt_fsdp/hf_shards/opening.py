@@ -1,21 +1,15 @@
 """The `dcp-safetensors` format: the shards of all ranks as one table, or every reason why that cannot be."""
 
-from collections.abc import Iterator
-
 from ckpt_core import (
-    Checkpoint,
     Component,
     Files,
-    Finding,
     FormatMatch,
     LoadRequest,
     Manifest,
     StoredCheckpoint,
     UnsupportedFormatError,
-    VerifyRequest,
 )
 from ckpt_fsdp.hf_shards.boxes import Shards, read_shards
-from ckpt_fsdp.hf_shards.detection import find
 from ckpt_fsdp.hf_shards.joined import Joined, agreed, extend
 from ckpt_fsdp.hf_shards.missing import missing
 from ckpt_fsdp.hf_shards.names import FOLDER, shards_of
@@ -27,7 +21,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     Raises:
         CorruptError: A shard breaks a rule, or contradicts another; the message names it. `verify` lists all of them.
     """
-    shards = _opened(files)
+    shards = open_shards(files)
     if shards.errors:
         raise shards.errors[0]
     joined = Joined(files)
@@ -37,13 +31,12 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     return StoredCheckpoint(files, match, Manifest((model,), metadata=shards.metadata, findings=tuple(findings)))
 
 
-def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """Every shard that is broken, where the checkpoint did not open for one of them."""
-    if checkpoint is None and any(match.root == "" for match in find(files)):
-        yield from map(Finding.of_error, _opened(files).errors)
+def open_shards(files: Files) -> Shards:
+    """The headers of all shards of a listing, and what is wrong with any.
 
-
-def _opened(files: Files) -> Shards:
+    Raises:
+        UnsupportedFormatError: Nothing here has the name of a shard.
+    """
     names = shards_of(files.entries)
     if not names:
         text = f"{files.location}: no shard-…-model-…-of-….safetensors here, nor in {FOLDER}/; check the name"

@@ -1,18 +1,13 @@
 """The `fsdp` format: what Accelerate keeps in files of its own; the directories of DCP in it are joined by core."""
 
-from collections.abc import Iterator
-
 from ckpt_core import (
     Asset,
-    Checkpoint,
     Files,
-    Finding,
     FormatMatch,
     LoadRequest,
     Presence,
     StoredCheckpoint,
     UnsupportedFormatError,
-    VerifyRequest,
     printable,
 )
 from ckpt_core.codecs.pieces import Pieces
@@ -39,11 +34,6 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
         pieces.torch_component(kind, path, name=name)
     _say_absent(pieces, found)
     return pieces.checkpoint(match, assets=_assets(files, pieces))
-
-
-def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """Nothing of its own: the pieces were read, and each part is checked as what it is."""
-    return iter(())
 
 
 def _add_full(pieces: Pieces, found: Found) -> None:

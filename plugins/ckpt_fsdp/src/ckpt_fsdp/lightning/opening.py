@@ -1,11 +1,10 @@
 """The `lightning-fsdp` format: model and optimizers out of DCP's files, everything else out of `meta.pt`."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ckpt_core import (
-    Checkpoint,
     Component,
     Files,
     Finding,
@@ -16,13 +15,11 @@ from ckpt_core import (
     Severity,
     StoredCheckpoint,
     TensorTable,
-    VerifyRequest,
 )
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.steps import step_of_state
 from ckpt_core.codecs.torch_components import components_of
 from ckpt_core.codecs.torch_items import settler
-from ckpt_fsdp.dcp.checks import check_opened
 from ckpt_fsdp.dcp.opening import Opened, open_at
 from ckpt_fsdp.lightning.detection import META
 
@@ -60,12 +57,6 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> LightningChe
         match, step=step_of_state(states[0]) if states else None, metadata=dict(opened.metadata)
     ).manifest
     return LightningCheckpoint(files, match, manifest, pieces, opened)
-
-
-def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """What is wrong with DCP's part of it."""
-    if isinstance(checkpoint, LightningCheckpoint):
-        yield from check_opened(files, checkpoint.opened, request)
 
 
 def _named(component: Component) -> Component:

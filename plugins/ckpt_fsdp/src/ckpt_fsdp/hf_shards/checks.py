@@ -1,0 +1,13 @@
+"""What is wrong with the shards of DCP's safetensors layout where that kept them from being opened."""
+
+from collections.abc import Iterator
+
+from ckpt_core import Checkpoint, Files, Finding, VerifyRequest
+from ckpt_fsdp.hf_shards.detection import find
+from ckpt_fsdp.hf_shards.opening import open_shards
+
+
+def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+    """Every shard that is broken, where the checkpoint did not open for one of them."""
+    if checkpoint is None and any(match.root == "" for match in find(files)):
+        yield from map(Finding.of_error, open_shards(files).errors)
