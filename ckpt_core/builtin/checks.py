@@ -37,12 +37,14 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
 
 def _coverage(files: "Files", stored: "StoredCheckpoint", broken: set[str | None]) -> "Iterator[Finding]":
     """What the tables say; names of tensors that cannot be read are added to `broken`."""
+    from dataclasses import replace
+
     from ckpt_core.reading.coverage import check_component
 
     for component in stored.manifest.components:
         for finding in check_component(files, component):
             broken.add(finding.tensor)
-            yield finding
+            yield replace(finding, component=component.label)
 
 
 def _bytes(

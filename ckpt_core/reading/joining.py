@@ -3,10 +3,10 @@
 Every path that a part names starts at the part's own root; here it starts at the root of the whole.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from ckpt_core.errors import CkptError
 from ckpt_core.reading.boxes import SettleChunk
@@ -25,11 +25,16 @@ Error = TypeVar("Error", bound=CkptError)
 
 @dataclass(frozen=True, slots=True)
 class OpenPart:
-    """A part that its owner opened. Its paths start at `base`: its root, or the folder of a part that is one file."""
+    """A part that its owner opened. Its paths start at `base`: its root, or the folder of a part that is one file.
+
+    Attributes:
+        options: The options that it was opened with.
+    """
 
     part: Part
     base: str
     checkpoint: StoredCheckpoint
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,8 @@ def _manifest(own: Manifest, parts: Sequence[OpenPart], unopened: Sequence[Unope
         root, base, found = opened.part.root, opened.base, opened.checkpoint.manifest
         components += _relabelled(opened, {component.label for component in components})
         assets += [Asset(under(base, asset.path), asset.size) for asset in found.assets]
-        findings += [relocated(finding, base) for finding in found.findings]
-        roles += [replace(role, where=under(base, role.where)) for role in found.roles]
+        findings += [in_whole(finding, opened) for finding in found.findings]
+        roles += [_role_in_whole(role, opened) for role in found.roles]
         metadata.update({root: found.metadata} if found.metadata else {})
         provenance.update({root: found.provenance} if found.provenance else {})
         steps.append(found.step)
@@ -104,6 +109,28 @@ def _main(components: Sequence[Component], kind: str) -> Component | None:
     with_tensors = [component for component in components if len(component.tensors)]
     choices = (same_kind[:1], list(components), with_tensors)
     return next((choice[0] for choice in choices if len(choice) == 1), None)
+
+
+def in_whole(finding: Finding, opened: OpenPart) -> Finding:
+    """A finding of a part as the whole has it: where it is, and the component that it names."""
+    if finding.component is None:
+        return relocated(finding, opened.base)
+    return replace(relocated(finding, opened.base), component=_label_in_whole(finding.component, opened))
+
+
+def _role_in_whole(role: Role, opened: OpenPart) -> Role:
+    kind, _, name = _label_in_whole(role.label, opened).partition(":")
+    return replace(role, kind=kind, name=name, where=under(opened.base, role.where))
+
+
+def _label_in_whole(label: str, opened: OpenPart) -> str:
+    """What a component of a part is called in the whole, also one of which nothing is left."""
+    kind, _, name = opened.part.component.partition(":")
+    main = _main(opened.checkpoint.manifest.components, kind) if kind else None
+    if label == (main.label if main is not None else kind):
+        return opened.part.component
+    own_kind, _, own = label.partition(":")
+    return ":".join(filter(None, (own_kind, name, own)))
 
 
 def relocated(finding: Finding, base: str) -> Finding:

@@ -21,7 +21,12 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing wrong, or one thing not known. `code` keeps its meaning for ever; docs/findings.md explains each."""
+    """One thing wrong, or one thing not known. `code` keeps its meaning for ever; docs/findings.md explains each.
+
+    Attributes:
+        component: The label of the component that cannot be read whole for it; None where that is not so, or where
+            the format's own role says it.
+    """
 
     code: str
     severity: Severity
@@ -29,6 +34,7 @@ class Finding:
     path: str | None = None
     tensor: str | None = None
     hint: str | None = None
+    component: str | None = None
 
     @classmethod
     def of_error(cls, error: CkptError) -> "Finding":
@@ -44,6 +50,7 @@ class Finding:
             "path": self.path,
             "tensor": self.tensor,
             "hint": self.hint,
+            "component": self.component,
         }
 
 

@@ -1,7 +1,7 @@
 """What a checkpoint must hold to be complete for a purpose, and the verdict that says whether it does."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ckpt_core.schema.findings import Finding, Severity
@@ -115,10 +115,11 @@ def assess(
     Args:
         manifest: All that is known of it; None where it did not open.
         profile: The purpose.
-        findings: What its verification found; an ERROR makes it CORRUPT.
+        findings: What its verification found; an ERROR makes it CORRUPT, and the component that it names unreadable.
         without: Kinds that the training is known to have had none of: a run without a scheduler.
     """
-    roles = sorted(_roles(manifest, profile, without), key=_order)
+    findings = tuple(findings)
+    roles = sorted(_roles(manifest, profile, findings, without), key=_order)
     weighty = any(role.kind in WEIGHTS and role.presence is Presence.PRESENT for role in roles)
     lines = tuple(_line(role, profile, weighty) for role in roles)
     unreadable = any(line.role.presence is Presence.UNREADABLE for line in lines)
@@ -129,7 +130,9 @@ def assess(
     return Assessment(profile, verdict, lines)
 
 
-def _roles(manifest: Manifest | None, profile: Profile, without: Sequence[str]) -> list[Role]:
+def _roles(
+    manifest: Manifest | None, profile: Profile, findings: Sequence[Finding], without: Sequence[str]
+) -> list[Role]:
     """What the caller says, then what the format says, then what the components say, then what nothing speaks of."""
     roles: dict[str, Role] = {kind: Role(kind, Presence.NOT_NEEDED, note="said to be unused") for kind in without}
     if manifest is not None:
@@ -137,6 +140,9 @@ def _roles(manifest: Manifest | None, profile: Profile, without: Sequence[str]) 
         for role in (*manifest.roles, *stored):
             if role.kind not in without:
                 roles.setdefault(role.label, role)
+    for role in _unreadable(findings):
+        if role.kind not in without:
+            roles[role.label] = _worse(roles.get(role.label, role), role)
     kinds = {role.kind for role in roles.values()}
     if not kinds & set(WEIGHTS):
         roles["model"] = Role("model", Presence.ABSENT)
@@ -144,6 +150,21 @@ def _roles(manifest: Manifest | None, profile: Profile, without: Sequence[str]) 
         if kind not in kinds and _RANK[least] <= _RANK[profile]:
             roles[kind] = Role(kind, Presence.ABSENT)
     return list(roles.values())
+
+
+def _unreadable(findings: Iterable[Finding]) -> Iterator[Role]:
+    """The components that errors say cannot be read whole; a part of one is as good as none."""
+    for finding in findings:
+        if finding.component is not None and finding.severity is Severity.ERROR:
+            kind, _, name = finding.component.partition(":")
+            yield Role(kind, Presence.UNREADABLE, finding.path or "", name=name)
+
+
+def _worse(known: Role, broken: Role) -> Role:
+    """A role whose component turns out to be broken: the first file that is says where."""
+    if known.presence is Presence.UNREADABLE:
+        return known
+    return replace(known, presence=Presence.UNREADABLE, where=broken.where or known.where)
 
 
 def _presence(component: Component) -> Presence:

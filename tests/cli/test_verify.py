@@ -48,7 +48,7 @@ def test_json_has_the_findings(ckpt, files):
     assert (content["schema"], content["ok"], content["exit"], done.code) == ("ckpt/verify@1", False, 4, 4)
     assert content["result"]["worst"] == "error"
     finding = content["findings"][0]
-    assert set(finding) == {"code", "severity", "message", "path", "tensor", "hint"}
+    assert set(finding) == {"code", "severity", "message", "path", "tensor", "hint", "component"}
     assert (finding["code"], finding["severity"], finding["tensor"]) == ("ST007", "error", "norm.weight")
 
 

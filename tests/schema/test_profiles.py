@@ -80,3 +80,29 @@ def test_an_empty_ema_beside_a_model_is_no_lack_and_no_weights_are():
     held = Manifest((Component("model", WEIGHTS), Component("ema", NOTHING, None)))
     assert assess(held, Profile.INFERENCE).verdict is Verdict.COMPLETE
     assert assess(Manifest((Component("config", NOTHING, {"a": 1}),)), Profile.INFERENCE).verdict is Verdict.PARTIAL
+
+
+def test_a_component_that_an_error_names_is_unreadable_and_no_other_line_flips():
+    before = assess(manifest(STATES), Profile.RESUME)
+    found = assess(
+        manifest(STATES), Profile.RESUME, [Finding("XX001", Severity.ERROR, "…", "a.bin", component="model")]
+    )
+    assert found.verdict is Verdict.CORRUPT
+    changed = [new for old, new in zip(before.lines, found.lines, strict=True) if old != new]
+    assert [(line.role.label, line.role.presence, line.role.where, line.met) for line in changed] == [
+        ("model", Presence.UNREADABLE, "a.bin", False)
+    ]
+
+
+def test_a_component_of_which_an_error_leaves_nothing_is_unreadable_and_not_absent():
+    states = {kind: state for kind, state in STATES.items() if kind != "scheduler"}
+    lost = Finding("XX001", Severity.ERROR, "…", "a.bin", component="scheduler")
+    found = assess(manifest(states), Profile.RESUME, [lost])
+    assert [(line.role.label, line.role.presence) for line in found.lacking] == [("scheduler", Presence.UNREADABLE)]
+    unused = assess(manifest(states), Profile.RESUME, [lost], without=["scheduler"])
+    assert unused.lacking == ()
+
+
+def test_a_warning_about_a_component_leaves_its_line():
+    doubt = Finding("XX001", Severity.WARNING, "…", "a.bin", component="model")
+    assert assess(manifest(STATES), Profile.RESUME, [doubt]).verdict is Verdict.COMPLETE
