@@ -32,31 +32,44 @@ def open_match(
         manager: The plugin manager, which knows the format's owner.
         files: The listing whose root the claim is about.
         match: The claim.
-        options: Options of the format, as typed.
+        options: Options of the format or of its parts, as typed; each goes to all that read with it.
         hints: What the search was narrowed with.
         lenient: Go on without a part of a nested layout that cannot be opened; the manifest says which as an ERROR.
 
     Raises:
-        UsageError: An option is not one of the format's.
+        UsageError: An option is not one of the format's, nor of any of its parts.
         UnsupportedFormatError: The format is recognised and cannot be read.
     """
     if match.problem is not None:
         raise UnsupportedFormatError(f"{files.location}: {match.problem}", code="CK016")
     _log.info("%s: opened as %s (%s)", files.location, match.format, match.evidence)
-    checked = checked_options(manager, match.format, options or {})
+    checked = checked_options(manager, match.format, _own(manager, files, match, options or {}))
     checkpoint = manager.hooks.load(files=files, match=match, request=LoadRequest(checked, hints or {}))
     if not isinstance(checkpoint, StoredCheckpoint):
         raise UnsupportedFormatError(f"{files.location}: format {match.format} cannot be read yet")
     if match.parts:
         from ckpt_core.manager.parts import with_parts
 
-        checkpoint = with_parts(manager, checkpoint, match.parts, lenient=lenient)
+        checkpoint = with_parts(manager, checkpoint, match.parts, options=options, lenient=lenient)
     if SYNTHESIZED in files.entries:
         from ckpt_core.schema.synthesized import synthesized_roles
 
         roles = (*synthesized_roles(files), *checkpoint.manifest.roles)
         checkpoint.manifest = replace(checkpoint.manifest, roles=roles)
     return checkpoint
+
+
+def _own(
+    manager: "CkptPluginManager", files: Files, match: FormatMatch, options: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The options for the format itself: those that it has, and those that none of its parts has either."""
+    if not options or not match.parts:
+        return options
+    from ckpt_core.manager.parts import readable_options
+
+    having = {option.name for option in manager.format(match.format).options if option.reads}
+    others = readable_options(manager, files, match) - having
+    return {name: value for name, value in options.items() if name not in others}
 
 
 def checked_options(

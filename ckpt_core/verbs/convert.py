@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import CorruptError, UsageError
+from ckpt_core.manager.parts import readable_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
@@ -149,7 +150,7 @@ def _opened(
     if isinstance(source, StoredCheckpoint):
         return source, {}, options
     place = find(source, hints=hints, format=format, manager=manager)
-    has = {option.name for option in manager.format(place.match.format).options if option.reads} if place.match else {}
+    has = readable_options(manager, place.files, place.match) if place.match else set()
     takes = {option.name for option in manager.format(to).options if option.writes}
     reading = {name: value for name, value in options.items() if name in has}
     writing = {name: value for name, value in options.items() if name in takes or name not in has}

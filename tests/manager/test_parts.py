@@ -15,6 +15,7 @@ from ckpt_core import (
     Finding,
     Format,
     FormatMatch,
+    FormatOption,
     Manifest,
     Part,
     Severity,
@@ -22,6 +23,7 @@ from ckpt_core import (
     TensorEntry,
     TensorTable,
     UnsafeContentError,
+    UsageError,
     hookimpl,
 )
 from ckpt_core.schema.watches import Noted
@@ -70,6 +72,32 @@ class Inner:
         if checkpoint is not None and checkpoint.match.format == "inner":
             self.asked.append(files.location.name)
             yield Finding("IN002", Severity.WARNING, "inner.bin: worn", "inner.bin")
+
+
+class Choosing(Inner):
+    """Of which each has a `which`; `blue` is in the folder `weights` alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.verified = [], []
+
+    @hookimpl
+    def formats(self):
+        return (Format("inner", "a directory with inner.bin", options=(FormatOption("which", "a colour"),)),)
+
+    @hookimpl
+    def load(self, files, match, request):
+        which = request.options.get("which")
+        if which == "green" or (which == "blue" and files.location.name != "weights"):
+            raise UsageError(f"{files.location.name}: no {which}")
+        self.read.append((files.location.name, which))
+        return super().load(files, match)
+
+    @hookimpl
+    def verify(self, files, checkpoint, request):
+        if checkpoint is not None and checkpoint.match.format == "inner":
+            self.verified.append((files.location.name, request.options.get("which")))
+        return ()
 
 
 class Outer:
@@ -181,6 +209,40 @@ def test_verify_asks_the_owner_of_each_part_and_says_where(sampling, nested, plu
     assert messages["OU001", None] == "saw 5 components"
     assert messages["IN004", "weights/inner.bin"] == "weights/inner.bin: no checksum"
     assert report.ok and len(report.findings) == 7 and report.checked_bytes == 16
+
+
+def test_an_option_is_passed_to_every_part_that_has_it(nested, manager):
+    choosing = Choosing()
+    manager.register(choosing, "inner")
+    manager.register(Outer(PARTS), "outer")
+    report = ckpt_core.verify(str(nested), options={"which": "red"}, manager=manager).report
+    assert choosing.read == choosing.verified == [("weights", "red"), ("optim", "red")]
+    assert "CK023" not in [finding.code for finding in report.findings]
+    with pytest.raises(UsageError, match=r"--other: format outer has no such option; no format has it"):
+        ckpt_core.load(str(nested), options={"other": "red"}, manager=manager)
+
+
+def test_a_value_that_a_part_has_not_is_said_and_one_that_none_has_is_refused(nested, manager):
+    choosing = Choosing()
+    manager.register(choosing, "inner")
+    manager.register(Outer(PARTS), "outer")
+    found = ckpt_core.load(str(nested), options={"which": "blue"}, manager=manager).manifest.findings
+    assert choosing.read == [("weights", "blue"), ("optim", None)]
+    assert [(finding.severity, finding.path, finding.message) for finding in found if finding.code == "CK023"] == [
+        (Severity.WARNING, "optim", "optim: opened without --which blue, which other parts have: optim: no blue")
+    ]
+    with pytest.raises(UsageError, match="weights: no green"):
+        ckpt_core.load(str(nested), options={"which": "green"}, manager=manager)
+
+
+def test_an_option_of_parts_is_for_reading_in_a_conversion_too(nested, manager, tmp_path):
+    choosing = Choosing()
+    manager.register(choosing, "inner")
+    manager.register(Outer(PARTS), "outer")
+    made = tmp_path / "made.pth"
+    ckpt_core.convert(str(nested), str(made), components=["config"], options={"which": "red"}, manager=manager)
+    assert ("weights", "red") in choosing.read
+    assert '"source_options":{"which":"red"}' in (tmp_path / "made.pth.ckpt.json").read_text()
 
 
 def test_a_short_file_of_a_part_is_named_from_the_top(nested, plugins, manager):

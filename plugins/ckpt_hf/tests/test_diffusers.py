@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ckpt_core
+from ckpt_core import UsageError
 
 MAKER = "diffusers_runs.py"
 UNET = "diffusion_pytorch_model.safetensors"
@@ -81,6 +82,35 @@ def test_a_variant_of_a_component_is_chosen(saves, tmp_path):
     shutil.copy(saves / "fp16" / "unet" / "diffusion_pytorch_model.fp16.safetensors", folder)
     [role] = [r for r in ckpt_core.load(str(folder), options={"variant": "fp16"}).manifest.roles if r.kind == "model"]
     assert role.where == "diffusion_pytorch_model.fp16.safetensors"
+
+
+@pytest.fixture
+def variants(saves, tmp_path):
+    """A pipeline whose UNet has plain weights and a variant, and whose second model has plain weights alone."""
+    folder = shutil.copytree(saves / "pipe", tmp_path / "pipe")
+    shutil.copytree(saves / "pipe" / "unet", folder / "prior")
+    halves = {name: tensor.half() for name, tensor in load_file(folder / "unet" / UNET).items()}
+    save_file(halves, folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"prior": index["unet"]}))
+    return folder
+
+
+def test_a_variant_is_read_of_each_model_of_a_pipeline_that_has_it_as_diffusers_does(variants):
+    checkpoint = ckpt_core.load(str(variants), options={"variant": "fp16"})
+    types = {c.label: {o.dtype.code for _, o in c.tensors.outlines()} for c in checkpoint.manifest.components}
+    assert (types["model:unet"], types["model:prior"]) == ({"F16"}, {"F32"})
+    [said] = [finding for finding in checkpoint.manifest.findings if finding.code == "CK023"]
+    assert said.path == "prior" and "opened without --variant fp16" in said.message
+    with pytest.raises(UsageError, match="no weights of variant int8"):
+        ckpt_core.load(str(variants), options={"variant": "int8"})
+
+
+def test_a_variant_of_a_pipeline_is_converted(variants, tmp_path):
+    made = tmp_path / "unet.safetensors"
+    ckpt_core.convert(str(variants), str(made), components=["model:unet"], options={"variant": "fp16"})
+    expected = load_file(variants / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+    assert {name: tensor.dtype for name, tensor in load_file(made).items()} == dict.fromkeys(expected, torch.float16)
 
 
 @pytest.mark.parametrize(
