@@ -28,7 +28,7 @@ from ckpt_core.codecs.torch_items import settler
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX, Found, survey
 from ckpt_fsdp.dcp.items import Items, read_items
 from ckpt_fsdp.dcp.joining import Joined, join
-from ckpt_fsdp.dcp.lost import findings_of, is_there
+from ckpt_fsdp.dcp.lost import Lost, findings_of, is_there, owners, without_lost
 from ckpt_fsdp.dcp.metadata import DcpMetadata, StoredItem, parse_metadata
 from ckpt_fsdp.dcp.nesting import nest, paths_of
 from ckpt_fsdp.dcp.tables import DcpTable
@@ -104,9 +104,12 @@ def open_at(files: Files, root: str) -> Opened:
     lost = {name: place for name, place in named_at.items() if name not in stored}
     items = read_items(files, stored)
     noticed = (*_left_out(found), *items.findings, *_nowhere(whole), *_differing(files, prefix, joined, stored))
-    findings = (*noticed, *findings_of(files, lost))
+    items.values |= {name: Lost(name) for name in lost}
     named = tuple(prefix + path for path in whole.files)
     components, keys = _components(root, whole, items)
+    findings = (*noticed, *findings_of(files, lost, owners(components)))
+    if lost:
+        components = tuple(filter(_has_content, map(without_lost, components)))
     return Opened(components, findings, whole.facts, root, named, keys, len(found.metadata) > 1)
 
 
@@ -153,6 +156,10 @@ def _components(
     found = [((*above, *keys), component) for keys, component in keyed_components(tree, table)]
     apart = {component.label: keys for keys, component in found if keys != (component.label,)}
     return tuple(component for _, component in found), apart
+
+
+def _has_content(component: Component) -> bool:
+    return bool(len(component.tensors)) or component.state is not None
 
 
 def _left_out(found: Found) -> Iterator[Finding]:
