@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from minillm.data import Row, chat_batch
-from minillm.loop import Figures, Training, new_model, parser_of
+from minillm.loop import Figures, Training, new_model, parser_of, run_command
 from minillm.losses import log_probs, masked_mean, next_token_loss
 from minillm.tokens import ANSWER, ANSWER_END, THINK, THINK_END
 from torch import Tensor
@@ -44,4 +44,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

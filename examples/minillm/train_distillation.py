@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from ckpt_minillm import init_from_args
 from minillm.data import Row, chat_batch
-from minillm.loop import Figures, Training, new_model, parser_of
+from minillm.loop import Figures, Training, new_model, parser_of, run_command
 from minillm.losses import divergence, next_token_loss
 from minillm.model import MiniLLM
 
@@ -63,4 +63,4 @@ def new_teacher(args: argparse.Namespace) -> MiniLLM:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

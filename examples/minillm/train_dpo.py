@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from minillm.data import Row, chat_batch
-from minillm.loop import Figures, Training, new_model, parser_of, starting_point
+from minillm.loop import Figures, Training, new_model, parser_of, run_command, starting_point
 from minillm.losses import log_probs
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,4 +48,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

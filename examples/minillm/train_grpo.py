@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minillm.data import Row
-from minillm.loop import Figures, Training, new_model, parser_of, starting_point
+from minillm.loop import Figures, Training, new_model, parser_of, run_command, starting_point
 from minillm.losses import clipped_loss, log_probs, reference_penalty
 from minillm.rollouts import sample
 from torch import Tensor
@@ -49,4 +49,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

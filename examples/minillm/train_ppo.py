@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from ckpt_minillm import init_from_args, save_checkpoint
 from minillm.data import Row
-from minillm.loop import Figures, Training, config_of, new_model, parser_of, starting_point
+from minillm.loop import Figures, Training, config_of, new_model, parser_of, run_command, starting_point
 from minillm.losses import clipped_loss, log_probs, masked_mean
 from minillm.model import Critic
 from minillm.rollouts import sample
@@ -102,4 +102,4 @@ class PPOTraining(Training):
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minillm.data import Row, text_batch
-from minillm.loop import Figures, Training, new_model, parser_of
+from minillm.loop import Figures, Training, new_model, parser_of, run_command
 from minillm.losses import next_token_loss
 
 
@@ -29,4 +29,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from minillm.data import Row, read_rows
-from minillm.loop import Figures, Training, new_model, parser_of
+from minillm.loop import Figures, Training, new_model, parser_of, run_command
 from minillm.losses import clipped_loss, log_probs, masked_mean
 from minillm.rollouts import sample
 from torch import Tensor, nn
@@ -76,4 +76,4 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

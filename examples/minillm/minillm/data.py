@@ -11,18 +11,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ckpt_core import UsageError
 from minillm.tokens import EOS, PAD, chat_tokens, encode
 
 Row = Mapping[str, Any]
 
 
 def read_rows(path: str | Path, limit: int | None = None) -> list[Row]:
-    """The rows of a file, at most `limit`."""
-    with open(path, encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines if line.strip()]
+    """The rows of a file, at most `limit`.
+
+    Raises:
+        UsageError: There is no such file, it cannot be read, or a line of it is no JSON object; or it has no lines.
+    """
+    rows: list[Row] = []
+    try:
+        with open(path, encoding="utf-8") as lines:
+            rows += [_row(f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text in UTF-8"
+        raise UsageError(f"{path}: {reason}; name a file of JSON lines with --data_path") from error
     if not rows:
-        raise SystemExit(f"{path}: holds no rows")
+        raise UsageError(f"{path}: holds no rows; name a file of JSON lines with --data_path")
     return rows[:limit]
+
+
+def _row(where: str, line: str) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        raise UsageError(f"{where}: not a JSON object; mend the line, or name another file with --data_path")
+    return row
 
 
 def batches_of(rows: Sequence[Row], size: int, seed: int, epoch: int, skip: int = 0) -> Iterator[list[Row]]:

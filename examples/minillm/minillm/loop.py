@@ -8,6 +8,7 @@ that number, and so a run that goes on from a resume file takes the same steps a
 import argparse
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from ckpt_minillm import add_checkpoint_arguments, init_from_args, save_checkpoint
 from torch import Tensor, nn
 
+from ckpt_core import CkptError
 from minillm.data import Row, batches_of, read_rows
 from minillm.model import Config, MiniLLM
 
@@ -68,6 +70,15 @@ def starting_point(args: argparse.Namespace) -> MiniLLM:
     model = new_model(args)
     init_from_args(model, argparse.Namespace(**{**vars(args), "from_resume": "0"}))
     return model.eval().requires_grad_(False)
+
+
+def run_command(main: Callable[[], object]) -> None:
+    """Run the `main` of a script: what ckpt refuses ends it with one line, and the exit code that `ckpt` would have."""
+    try:
+        main()
+    except CkptError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 class Training:

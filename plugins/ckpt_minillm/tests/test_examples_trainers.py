@@ -1,6 +1,7 @@
 """The nine trainers of examples/minillm: where each starts, what it learns, and that it goes on as if never stopped."""
 
 import importlib
+import runpy
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,40 @@ def test_nothing_to_start_from_is_an_error_and_nothing_is_written(name):
     with pytest.raises(ckpt_core.CheckpointNotFoundError, match=r"--allow_random_init"):
         train(name, "--max_steps", "1")
     assert not Path("out").exists()
+
+
+def run_script(name, monkeypatch, *flags):
+    """Run a trainer's script as a command; its exit code."""
+    script = str(Path(importlib.import_module(f"train_{name}").__file__))
+    more = ["--teacher_path", f"out/{STAGES[name][0]}_32.pth"] if name == "distillation" else []
+    monkeypatch.setattr("sys.argv", [script, *SHORT, *more, *flags])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(script, run_name="__main__")
+    return ended.value.code
+
+
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "none/rows.jsonl: No such file or directory; name a file of JSON lines with --data_path"),
+        ("\n", "rows.jsonl: holds no rows; name a file of JSON lines with --data_path"),
+        ('{"text": "a"}\n[1]\n', "rows.jsonl, line 2: not a JSON object; mend the line, or name another file with"),
+    ],
+)
+def test_data_that_cannot_be_read_ends_a_script_with_one_line(name, content, message, monkeypatch, capsys):
+    save(f"out/{STAGES[name][0]}_32.pth")
+    if content is not None:
+        Path("rows.jsonl").write_text(content)
+    path = "none/rows.jsonl" if content is None else "rows.jsonl"
+    assert run_script(name, monkeypatch, "--data_path", path) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"train_{name}.py: {message}")
+
+
+def test_nothing_to_start_from_ends_a_script_with_the_exit_code_of_ckpt(monkeypatch, capsys):
+    assert run_script("full_sft", monkeypatch) == 3
+    assert capsys.readouterr().err.startswith("train_full_sft.py: ")
 
 
 @pytest.mark.parametrize("name", STAGES)
