@@ -133,7 +133,11 @@ def assess(
 def _roles(
     manifest: Manifest | None, profile: Profile, findings: Sequence[Finding], without: Sequence[str]
 ) -> list[Role]:
-    """What the caller says, then what the format says, then what the components say, then what nothing speaks of."""
+    """What the caller says, then what the format says, then what the components say, then what nothing speaks of.
+
+    Of a checkpoint that did not open nothing is known to be absent.
+    """
+    unsaid = Presence.ABSENT if manifest is not None else Presence.UNREADABLE
     roles: dict[str, Role] = {kind: Role(kind, Presence.NOT_NEEDED, note="said to be unused") for kind in without}
     if manifest is not None:
         stored = [Role(c.kind, _presence(c), note=_emptiness(c), name=c.name) for c in manifest.components]
@@ -145,10 +149,10 @@ def _roles(
             roles[role.label] = _worse(roles.get(role.label, role), role)
     kinds = {role.kind for role in roles.values()}
     if not kinds & set(WEIGHTS):
-        roles["model"] = Role("model", Presence.ABSENT)
+        roles["model"] = Role("model", unsaid)
     for kind, least in NEEDS.items():
         if kind not in kinds and _RANK[least] <= _RANK[profile]:
-            roles[kind] = Role(kind, Presence.ABSENT)
+            roles[kind] = Role(kind, unsaid)
     return list(roles.values())
 
 
@@ -180,7 +184,7 @@ def _emptiness(component: Component) -> str:
 
 def _line(role: Role, profile: Profile, weighty: bool) -> Line:
     """A line; `weighty` is whether some weights are there, so that empty ones beside them are no lack."""
-    beside = weighty and role.presence is not Presence.PRESENT
+    beside = weighty and role.presence not in (Presence.PRESENT, Presence.UNREADABLE)
     by_kind = Profile.INFERENCE if role.kind in WEIGHTS and not beside else NEEDS.get(role.kind)
     least = role.needed_for or by_kind
     needed = least is not None and _RANK[least] <= _RANK[profile]

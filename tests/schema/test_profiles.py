@@ -73,7 +73,16 @@ def test_each_rank_has_a_line_of_its_own():
 def test_an_error_is_corrupt_whatever_is_there():
     error = Finding("CV005", Severity.ERROR, "a hole")
     assert set(verdicts(manifest(EXACT), findings=[error]).values()) == {"CORRUPT"}
-    assert assess(None, Profile.INFERENCE).verdict is Verdict.CORRUPT
+    found = assess(None, Profile.RESUME)
+    assert found.verdict is Verdict.CORRUPT
+    assert {line.role.presence for line in found.lines} == {Presence.UNREADABLE}
+
+
+def test_weights_that_cannot_be_read_are_missed_beside_others_that_can():
+    lost = Finding("XX001", Severity.ERROR, "a part is gone", "b.bin", component="model:fp32")
+    held = Manifest((Component("model", WEIGHTS, name="fp32"), Component("model", WEIGHTS)))
+    found = assess(held, Profile.INFERENCE, [lost])
+    assert found.summary == "CORRUPT for inference: model:fp32 unreadable (b.bin)"
 
 
 def test_an_empty_ema_beside_a_model_is_no_lack_and_no_weights_are():
