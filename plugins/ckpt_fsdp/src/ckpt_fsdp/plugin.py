@@ -35,6 +35,17 @@ _LAYOUTS = {
 `detection.find(files)`, `opening.read(files, match, request)`, `checks.check(files, checkpoint, request)`; where the
 format can be written `writing.write(checkpoint, target)`, and where it can be mended `mending.mend(files, report)`."""
 
+_SIGNS = {
+    "bagel": ("metadata.json", "data_status.pt", "optimizer.", "_rank"),
+    "dcp": (".metadata", ".distcp"),
+    "dcp-safetensors": ("shard-",),
+    "deepspeed": ("_states.pt", "fp32.pt", "latest"),
+    "fsdp": ("pytorch_model_fsdp", "optimizer_"),
+    "fsdp-ranks": ("_rank",),
+    "lightning-fsdp": (".metadata", ".distcp"),
+}
+"""Of each format: every such directory has a path with one of these in it. Its rules are only imported where one is."""
+
 _CHECKED = [name for name in _LAYOUTS if name != "fsdp"]
 """Formats with `checks`; of Accelerate's every part is checked as what it is, and nothing is left to check."""
 
@@ -75,8 +86,10 @@ def formats() -> tuple[Format, ...]:
 def detect_format(files: "Files") -> "Iterator[FormatMatch]":
     if files.location.kind is Kind.FILE:
         return
-    for name in _LAYOUTS:
-        yield from _module(name, "detection").find(files)
+    paths = "\n".join(files.entries)
+    for name, signs in _SIGNS.items():
+        if any(sign in paths for sign in signs):
+            yield from _module(name, "detection").find(files)
 
 
 @hookimpl

@@ -12,18 +12,18 @@ from ckpt_core import (
     VerifyRequest,
     printable,
 )
-from ckpt_hf.adapters import adapter_in_place_of_model
 from ckpt_hf.component_weights import ComponentWeights, read_all
 from ckpt_hf.detection import is_model
-from ckpt_hf.names import WeightSet
-from ckpt_hf.opening import CONFIG, ModelCheckpoint, read_config
+from ckpt_hf.names import CONFIG, WeightSet
+from ckpt_hf.opening import ModelCheckpoint, read_config
+from ckpt_hf.peft.adapters import adapter_in_place_of_model
 from ckpt_hf.shards import Weights
 
 _TYPES = {"float64": DType.F64, "float32": DType.F32, "float16": DType.F16, "bfloat16": DType.BF16}
 """What a config calls the types that weights are computed in."""
 
 
-def check_model(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
+def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
     """What is wrong with a model; nothing where the checkpoint is of another format.
 
     What the reader noticed on the way is in the manifest, which core reports; of one that did not open it is said here.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase, translate
 
 from ckpt_core import Confidence, Files, FormatMatch, Kind, printable
-from ckpt_hf.names import WeightSet, group, parse, step_of
+from ckpt_hf.names import CONFIG, WeightSet, group, parse, step_of
 
 _OTHERS = {
     "trainer_state.json": "a Trainer's checkpoint",
@@ -30,7 +30,7 @@ _OTHER = re.compile("|".join(map(translate, _OTHERS)))
 
 _NO_WEIGHTS = "config.json and no weights; copy the weight files too, or name the directory that has them"
 _WEIGHT_LIKE = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp", ".gguf", ".h5", ".msgpack", ".onnx", ".pkl")
-_INTERESTING = ("model", "pytorch_model", "diffusion_pytorch_model", "ema", "config.json")
+_INTERESTING = ("model", "pytorch_model", "diffusion_pytorch_model", "ema", CONFIG)
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class _Directory:
     other: str | None = None
 
 
-def find_models(files: Files) -> Iterator[FormatMatch]:
+def find(files: Files) -> Iterator[FormatMatch]:
     """A match for the listed directory itself and for each directory below it that holds weights under HF names."""
     if files.location.kind is Kind.FILE:
         return
@@ -63,7 +63,7 @@ def _survey(files: Files) -> dict[str, _Directory]:
     found: dict[str, _Directory] = {}
     for path in files.entries:
         root, _, name = path.rpartition("/")
-        if name == "config.json":
+        if name == CONFIG:
             found.setdefault(root, _Directory()).has_config = True
         elif name.startswith(_INTERESTING) and parse(name) is not None:
             found.setdefault(root, _Directory()).weights.append(name)

@@ -34,7 +34,7 @@ _OF_THE_INDEX = frozenset({"HF001", "HF002", "HF003", "HF004", "HF006", "HF008",
 _STALE = "HF009"
 
 
-def mend_models(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
+def mend(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
     """What to do about the weights in each folder that the report names."""
     by_folder: dict[str, set[str]] = {}
     for finding in report.findings:

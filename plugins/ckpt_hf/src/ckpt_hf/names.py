@@ -8,6 +8,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+CONFIG = "config.json"
+"""What says how the model is built; by itself it is no model."""
+
 EMA = "ema"
 """The stem of averaged weights, which BAGEL keeps beside the model's own, or in place of them."""
 

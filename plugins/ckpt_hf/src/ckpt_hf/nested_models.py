@@ -6,8 +6,7 @@ from typing import Any
 
 from ckpt_core import CkptError, Files, Part
 from ckpt_hf.folders import Folder
-from ckpt_hf.names import group, step_of
-from ckpt_hf.opening import CONFIG
+from ckpt_hf.names import CONFIG, group, step_of
 
 COMPONENT = "diffusion_pytorch_model"
 """The stem of the weights of a component of diffusers."""

@@ -20,9 +20,8 @@ from ckpt_core import (
 )
 from ckpt_hf.bagel import optional_tensors
 from ckpt_hf.component_weights import ComponentWeights, components_of, first_error, metadata_of, read_all
-from ckpt_hf.names import parse, step_of
+from ckpt_hf.names import CONFIG, parse, step_of
 
-CONFIG = "config.json"
 MAX_CONFIG = 16 << 20
 """Bytes of a config that are read: the largest there are (label maps of 20,000 classes) have less than two million."""
 
@@ -54,7 +53,7 @@ class ModelCheckpoint(StoredCheckpoint):
             one.weights.settle()
 
 
-def open_model(files: Files, match: FormatMatch, request: LoadRequest) -> ModelCheckpoint:
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> ModelCheckpoint:
     """Read the headers of a model directory; strict: what is named must be there.
 
     Raises:

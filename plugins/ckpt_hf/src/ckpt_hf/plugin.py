@@ -1,4 +1,4 @@
-"""The hooks: Hugging Face model directories found, read, written, checked. Heavy modules are imported when needed."""
+"""The hooks: Hugging Face's layouts found, read, written, checked. Each is a package; its modules are imported late."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
 
 _LAYOUTS = {
+    "hf": "ckpt_hf",
     "accelerate": "ckpt_hf.accelerate",
     "diffusers": "ckpt_hf.diffusers",
     "dylora": "ckpt_hf.dylora",
@@ -31,7 +32,22 @@ _LAYOUTS = {
     "peft": "ckpt_hf.peft",
     "training-state": "ckpt_hf.training_state",
 }
-"""The module of each training layout: `find(files)`, and `read(files, match, request)`."""
+"""The package of each format. A hook calls one function of one module in it, which is imported then:
+`detection.find(files)` and `opening.read(files, match, request)`; of the model directory itself there are also
+`checks.check(files, checkpoint, request)`, `writing.write(checkpoint, target)` and `mending.mend(files, report)`. What
+training leaves beside a model is checked when it is read."""
+
+_SIGNS = {
+    "hf": (".safetensors", ".bin", "config.json"),
+    "accelerate": ("random_states_", "optimizer.bin"),
+    "diffusers": ("model_index.json", "diffusion_pytorch_model", "pytorch_lora_weights"),
+    "dylora": ("peft_adapters", "router.", "trainer_state.json"),
+    "hf-trainer": ("trainer_state.json", "training_args.bin", "rng_state"),
+    "lightning": (".ckpt",),
+    "peft": ("adapter_config.json", "adapter_model."),
+    "training-state": ("training_state.pt",),
+}
+"""Of each format: every such directory has a path with one of these in it. Its rules are only imported where one is."""
 
 
 @hookimpl
@@ -80,46 +96,39 @@ def formats() -> tuple[Format, ...]:
 
 @hookimpl
 def detect_format(files: "Files") -> "Iterator[FormatMatch]":
-    if files.location.kind is not Kind.FILE:
-        from ckpt_hf.detection import find_models
-
-        yield from find_models(files)
-    for name in _LAYOUTS if files.location.kind is not Kind.FILE else ("lightning",):
-        yield from _layout(name).find(files)
+    if files.location.kind is Kind.FILE:
+        yield from _module("lightning", "detection").find(files)
+        return
+    paths = "\n".join(files.entries)
+    for name, signs in _SIGNS.items():
+        if any(sign in paths for sign in signs):
+            yield from _module(name, "detection").find(files)
 
 
 @hookimpl
 def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "StoredCheckpoint":
-    if match.format in _LAYOUTS:
-        checkpoint: StoredCheckpoint = _layout(match.format).read(files, match, request)
-        return checkpoint
-    from ckpt_hf.opening import open_model
-
-    return open_model(files, match, request)
+    checkpoint: StoredCheckpoint = _module(match.format, "opening").read(files, match, request)
+    return checkpoint
 
 
 @hookimpl
 def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
-    from ckpt_hf.writing import save_model
-
-    return save_model(checkpoint, target)
+    manifest: Manifest = _module(target.format, "writing").write(checkpoint, target)
+    return manifest
 
 
 @hookimpl
 def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
-    if checkpoint is not None and checkpoint.match.format in _LAYOUTS:
-        return
-    from ckpt_hf.checks import check_model
-
-    yield from check_model(files, checkpoint, request)
+    """What a model directory checks, also of one that did not open."""
+    if checkpoint is None or checkpoint.match.format == "hf":
+        yield from _module("hf", "checks").check(files, checkpoint, request)
 
 
 @hookimpl
 def repair(files: "Files", report: "VerifyReport") -> "Iterator[RepairAction | Irreparable]":
-    from ckpt_hf.mending import mend_models
+    mended: Iterator[RepairAction | Irreparable] = _module("hf", "mending").mend(files, report)
+    return mended
 
-    return mend_models(files, report)
 
-
-def _layout(name: str) -> Any:
-    return import_module(_LAYOUTS[name])
+def _module(format: str, name: str) -> Any:
+    return import_module(f"{_LAYOUTS[format]}.{name}")

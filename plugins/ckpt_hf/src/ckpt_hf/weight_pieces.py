@@ -12,10 +12,12 @@ from ckpt_core import (
     UnsafeContentError,
 )
 from ckpt_core.codecs.pieces import Pieces
-from ckpt_hf.adapters import ADAPTERS, add_adapters, has_adapters
 from ckpt_hf.checks import check_weights
 from ckpt_hf.component_weights import ComponentWeights, read_all
-from ckpt_hf.opening import CONFIG, assets_of
+from ckpt_hf.names import CONFIG
+from ckpt_hf.opening import assets_of
+from ckpt_hf.peft.adapters import add_adapters
+from ckpt_hf.peft.names import ADAPTERS, has_adapters
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 _STATE = (".pt", ".pth", ".bin", ".pkl")

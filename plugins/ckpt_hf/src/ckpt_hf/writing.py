@@ -21,7 +21,8 @@ from ckpt_core import (
 )
 from ckpt_hf.bagel import COMPANIONS
 from ckpt_hf.layouts import Layout, as_json, layout_of, plan_index
-from ckpt_hf.opening import CONFIG, SEALS, is_weight
+from ckpt_hf.names import CONFIG
+from ckpt_hf.opening import SEALS, is_weight
 from ckpt_hf.sharding import DEFAULT_LIMIT, parse_size, plan_shards
 
 _STALE = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp", ".gguf", ".h5", ".msgpack", ".onnx", ".pkl")
@@ -31,7 +32,7 @@ _WEIGHTS = ("model", "ema")
 _CONFIG = "config"
 
 
-def save_model(checkpoint: Checkpoint, target: Target) -> Manifest:
+def write(checkpoint: Checkpoint, target: Target) -> Manifest:
     """Write a model, its average or both, and the config, as save_pretrained of transformers lays them out.
 
     Raises:

@@ -1,45 +1,18 @@
-"""What Accelerate's `save_state` writes: each model, optimizer and scheduler a file, and a random state a rank.
-
-Source: accelerate `checkpointing.py` (save_accelerator_state, load_accelerator_state), `accelerator.py` (save_state)
-and `utils/constants.py`. What it writes under FSDP and DeepSpeed is of other formats.
-"""
+"""A training state of Accelerate's opened: the models, and each file of the state as a component of its own."""
 
 import re
-from collections.abc import Iterator, Mapping
 
-from ckpt_core import Asset, Component, Confidence, Files, FormatMatch, LoadRequest, Presence, Profile, StoredCheckpoint
+from ckpt_core import Asset, Component, Files, FormatMatch, LoadRequest, Presence, Profile, StoredCheckpoint
 from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.steps import step_of_name
-from ckpt_hf.folders import Folder, folders
-from ckpt_hf.names import group
-from ckpt_hf.nested_models import has_pieces_of_diffusers, models_below
+from ckpt_hf.accelerate.detection import RNG, numbered_models
 from ckpt_hf.ranks import add_ranks
 from ckpt_hf.weight_file import add_file
 from ckpt_hf.weight_pieces import add_config, add_tokenizer, assets_beside
 
-NAME = "accelerate"
-
-_RNG = re.compile(r"random_states_(\d{1,18})\.pkl")
-_MODEL = re.compile(r"(?:model(?:_(\d{1,3}))?\.safetensors|pytorch_model(?:_(\d{1,3}))?\.bin)")
 _CUSTOM = re.compile(r"custom_checkpoint_(\d{1,3})\.pkl")
-_OF_OTHERS = re.compile(r"trainer_state\.json|training_args\.bin|training_state\.pt|pytorch_model_fsdp.*")
-_SHARDED = re.compile(r"pytorch_model_fsdp_\d+|optimizer_\d+")
-LORA = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
-"""Weights of a LoRA that diffusers saves; its own format reads them, and the training state beside them."""
-
 _NO_STEP = "Accelerate saves no step and no epoch: the program takes them from the folder's name, or counts itself"
 _NO_ORDER = "the position; the order is had again from the seed of use_seedable_sampler, or where nothing is shuffled"
 _NO_POSITION = "without use_stateful_dataloader the position in the data is not saved: the program skips the batches"
-
-
-def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder that `save_state` has written to, also for one whose saving was stopped."""
-    every = {folder.root: folder for folder in folders(files)}
-    for folder in every.values():
-        found = claim(folder, every)
-        if found is not None and not has_pieces_of_diffusers(folder, every) and not folder.files & set(LORA):
-            parts = () if _models(folder.files) else tuple(models_below(files, folder, every))
-            yield FormatMatch(NAME, *found, folder.root, step_of_name(folder.name), parts)
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
@@ -53,51 +26,19 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     return pieces.checkpoint(match, assets=_assets(pieces))
 
 
-def claim(folder: Folder, every: Mapping[str, Folder]) -> tuple[Confidence, str] | None:
-    """How sure it is that a folder holds a training state of Accelerate's, and why; None where it does not."""
-    if _is_of_others(folder, every):
-        return None
-    rng = next((name for name in sorted(folder.files) if _RNG.fullmatch(name)), None)
-    if rng is not None:
-        return Confidence.CERTAIN, f"{rng} of Accelerate"
-    beside = folder.files & {"scheduler.bin", "sampler.bin", "dl_state_dict.bin", "custom_checkpoint_0.pkl"}
-    if "optimizer.bin" in folder.files and (beside or group(folder.files)):
-        seen = sorted(beside or {found.shown for found in group(folder.files)})[0]
-        return Confidence.LIKELY, f"optimizer.bin beside {seen}, without random_states_0.pkl, which comes last"
-    return None
-
-
 def add_state(pieces: Pieces) -> None:
     """All but the models."""
     schedulers = _numbers(pieces.files, "scheduler")
     _add_numbered(pieces, "optimizer", max(1, len(schedulers)))
     _add_numbered(pieces, "scheduler", 1)
     pieces.torch_component("scaler", "scaler.pt", optional=True)
-    add_ranks(pieces, _RNG, alone="random_states_0.pkl", pattern="random_states_{}.pkl")
+    add_ranks(pieces, RNG, alone="random_states_0.pkl", pattern="random_states_{}.pkl")
     _add_sampler(pieces)
     _add_custom(pieces)
 
 
-def _is_of_others(folder: Folder, every: Mapping[str, Folder]) -> bool:
-    """Whether the Trainer, FSDP or DeepSpeed wrote it, whose own formats know more of it."""
-    if any(map(_OF_OTHERS.fullmatch, folder.files)) or any(map(_SHARDED.fullmatch, folder.folders)):
-        return True
-    below = (every[f"{folder.root}/{name}".lstrip("/")] for name in folder.folders)
-    return any(name.endswith("_states.pt") for one in (folder, *below) for name in one.files)
-
-
-def _models(names: set[str]) -> dict[int, str]:
-    """The file of each model, by number; of two of a number safetensors, as Accelerate loads them."""
-    found: dict[int, str] = {}
-    for name in sorted(names, key=lambda name: name.endswith(".safetensors")):
-        known = _MODEL.fullmatch(name)
-        if known is not None:
-            found[int(known[1] or known[2] or 0)] = name
-    return found
-
-
 def _add_models(pieces: Pieces) -> None:
-    found = _models(set(pieces.files.entries))
+    found = numbered_models(pieces.files.entries)
     for number in range(max(found, default=0) + 1):
         label, path = _label(number), f"model{_ending(number)}.safetensors"
         if number in found:

@@ -1,41 +1,22 @@
-"""Checkpoints of DyLoRA-MoE: an adapter for each expert, their router, and what the Trainer keeps beside them.
-
-Source: DyLoRA-MoE `train.py` (PeftCheckpointCallback), `dylo_moe/utils.py` (save_dylo_moe_state, save_lora_experts) and
-`dylo_moe/router.py` (save). The callback deletes the model's weights that the Trainer wrote.
-"""
+"""A checkpoint of DyLoRA-MoE opened: experts, router and the Trainer's state; what a resume would lack is said."""
 
 import re
 from collections.abc import Iterator
 from itertools import count, islice
 
-from ckpt_core import (
-    Confidence,
-    Files,
-    Finding,
-    FormatMatch,
-    LoadRequest,
-    Presence,
-    Profile,
-    Severity,
-    StoredCheckpoint,
-)
+from ckpt_core import Files, Finding, FormatMatch, LoadRequest, Presence, Profile, Severity, StoredCheckpoint
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.torch_components import component_at
-from ckpt_hf.adapters import add_adapter
-from ckpt_hf.folders import Folder, folders
-from ckpt_hf.names import group, step_of
-from ckpt_hf.nested_models import head_json
-from ckpt_hf.opening import CONFIG
-from ckpt_hf.trainer import STATE, add_training, disagreements, step_in
+from ckpt_hf.dylora.detection import EXPERTS, ROUTER_STATE, is_state
+from ckpt_hf.folders import folders
+from ckpt_hf.names import CONFIG, group
+from ckpt_hf.peft.adapters import add_adapter
+from ckpt_hf.trainer.opening import add_training, disagreements, step_in
 from ckpt_hf.weight_file import add_file
 from ckpt_hf.weight_pieces import add_tokenizer, add_weights, assets_beside
 
-NAME = "dylora"
-
-EXPERTS = "peft_adapters"
-_STATE = "dylo_moe_state"
-_ROUTERS = ("router.safetensors", "router.pt", f"{_STATE}/router.pt")
-_SKILLS = ("skill_library.pt", f"{_STATE}/skill_library.pt")
+_ROUTERS = ("router.safetensors", "router.pt", f"{ROUTER_STATE}/router.pt")
+_SKILLS = ("skill_library.pt", f"{ROUTER_STATE}/skill_library.pt")
 _EXPERT = re.compile(rf"{EXPERTS}/expert_(\d{{1,6}})(?:\.pt|/(?:expert_\1/)?adapter_(?:config\.json|model\..+))")
 
 _SHOWN = 64
@@ -43,17 +24,6 @@ _SHOWN = 64
 
 _DELETED = "the run deletes the model's weights after each save, and the Trainer resumes from nothing else"
 _ELSEWHERE = "this is the router of the experts beside it, in best_model or checkpoint-N"
-
-
-def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder with experts, and for a state of the router that lies apart from them."""
-    every = {folder.root: folder for folder in folders(files)}
-    experts = {root for root, folder in every.items() if _evidence(files, folder)}
-    for root, folder in every.items():
-        if root in experts:
-            yield FormatMatch(NAME, Confidence.CERTAIN, _evidence(files, folder), root, step_of(folder.name))
-        elif _is_state(folder) and root.rpartition("/")[0] not in experts - {root}:
-            yield FormatMatch(NAME, Confidence.CERTAIN, "router.pt in dylo_moe_state", root)
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
@@ -65,7 +35,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     skills = next((path for path in _SKILLS if path in files.entries), None)
     if skills is not None:
         pieces.torch_component("model", skills, name="skill_library")
-    if _is_state(top):
+    if is_state(top):
         pieces.role("model", Presence.ABSENT, note=_ELSEWHERE, needed_for=Profile.INFERENCE)
         return pieces.checkpoint(match)
     _add_experts(pieces, _said(config), rows)
@@ -82,22 +52,6 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     taken = {role.where for role in pieces.roles}
     assets = [asset for asset in assets_beside(files) if asset.path not in taken]
     return pieces.checkpoint(match, step=step, assets=assets, metadata={"base_model": base} if base else {})
-
-
-def _evidence(files: Files, folder: Folder) -> str:
-    routers = {"router.safetensors", "router.pt"} & folder.files
-    stripped = STATE in folder.files and not group(folder.files)
-    if EXPERTS not in folder.folders and not routers and not stripped:
-        return ""  # so that the config of any other model is not read for it
-    config = head_json(files, f"{folder.root}/{CONFIG}".lstrip("/")) or {}
-    if config.get("model_type") == "dylora-moe" or any(key.startswith("_dylora_") for key in config):
-        return f"{CONFIG} of DyLoRA-MoE"
-    return f"{EXPERTS}/ of DyLoRA-MoE" if EXPERTS in folder.folders else ""
-
-
-def _is_state(folder: Folder) -> bool:
-    """Whether it is the folder to which the first version saved its router, with nothing else beside."""
-    return folder.name == _STATE and "router.pt" in folder.files
 
 
 def _said(config: dict[str, object]) -> int | None:

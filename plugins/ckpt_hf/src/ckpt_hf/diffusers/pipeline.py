@@ -9,12 +9,10 @@ from typing import Any
 from ckpt_core import Presence, Profile
 from ckpt_core.codecs.lookalikes import impostor
 from ckpt_core.codecs.pieces import Pieces
+from ckpt_hf.diffusers.detection import INDEX
 from ckpt_hf.folders import Folder
-from ckpt_hf.names import group
+from ckpt_hf.names import CONFIG, group
 from ckpt_hf.nested_models import COMPONENT
-from ckpt_hf.opening import CONFIG
-
-INDEX = "model_index.json"
 
 _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 _SETTINGS = {

@@ -1,19 +1,11 @@
-"""The files that Lightning's Trainer saves: told from the first bytes, never by the name alone.
-
-Source: lightning `pytorch/trainer/connectors/checkpoint_connector.py` (dump_checkpoint) and
-`pytorch/callbacks/model_checkpoint.py` for names. The directories of its sharding strategies are of other formats.
-"""
+"""Which files are Lightning's: told from the first bytes, never by the name alone."""
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind, printable
 from ckpt_core.codecs.steps import step_of_name
 from ckpt_core.codecs.torch_kinds import sniff
-
-if TYPE_CHECKING:
-    from ckpt_core import LoadRequest, StoredCheckpoint
 
 NAME = "lightning"
 
@@ -35,13 +27,6 @@ def find(files: Files) -> Iterator[FormatMatch]:
             found = _claim(path, _head(files, path))
             if found is not None:
                 yield FormatMatch(NAME, *found, "" if alone else path, step_of_name(path))
-
-
-def read(files: Files, match: FormatMatch, request: "LoadRequest") -> "StoredCheckpoint":
-    """See `lightning_reading`, which is only imported to open a file."""
-    from ckpt_hf.lightning_reading import read_file
-
-    return read_file(files, match)
 
 
 def _head(files: Files, path: str) -> bytes:

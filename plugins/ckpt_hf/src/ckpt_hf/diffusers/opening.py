@@ -1,53 +1,20 @@
-"""What diffusers saves: pipelines, single components and their averages, LoRAs, and the checkpoints of its trainings.
+"""A folder of diffusers opened: all but the models in folders below, which core opens as parts."""
 
-Source: diffusers `pipelines/pipeline_utils.py` (save_pretrained, model_index.json), `models/modeling_utils.py`,
-`training_utils.py` (EMAModel), `loaders/lora_base.py`, and `examples/` for the folders that its trainings save.
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from ckpt_core import (
-    Confidence,
-    Files,
-    FormatMatch,
-    LoadRequest,
-    Part,
-    Presence,
-    Profile,
-    StoredCheckpoint,
-)
+from ckpt_core import Files, FormatMatch, LoadRequest, Part, Presence, Profile, StoredCheckpoint
 from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.steps import step_of_name
-from ckpt_hf.accelerate import LORA, add_state
-from ckpt_hf.accelerate import claim as claim_of_accelerate
+from ckpt_hf.accelerate.detection import LORA
+from ckpt_hf.accelerate.detection import claim as claim_of_accelerate
+from ckpt_hf.accelerate.opening import add_state
+from ckpt_hf.diffusers.detection import INDEX
+from ckpt_hf.diffusers.pipeline import add_pipeline
 from ckpt_hf.folders import Folder, folders
-from ckpt_hf.nested_models import (
-    COMPONENT,
-    has_pieces_of_diffusers,
-    head_json,
-    is_average,
-    label_below,
-    models_below,
-)
-from ckpt_hf.opening import CONFIG
-from ckpt_hf.pipeline import INDEX, add_pipeline
+from ckpt_hf.names import CONFIG
+from ckpt_hf.nested_models import COMPONENT, head_json, is_average, label_below
 from ckpt_hf.weight_file import add_file
 from ckpt_hf.weight_pieces import add_config, add_weights, assets_beside
-
-NAME = "diffusers"
-
-
-def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each pipeline, component, LoRA and training checkpoint."""
-    every = {folder.root: folder for folder in folders(files)}
-    for folder in every.values():
-        found = _claim(folder, every)
-        if found is None:
-            continue
-        confidence, evidence, nested = found
-        parts = tuple(models_below(files, folder, every)) if nested else ()
-        yield FormatMatch(NAME, confidence, evidence, folder.root, step_of_name(folder.name), parts)
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
@@ -66,24 +33,6 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     _say_configs(pieces, match.parts)
     taken = {role.where for role in pieces.roles}
     return pieces.checkpoint(match, assets=[asset for asset in assets_beside(files) if asset.path not in taken])
-
-
-def _claim(folder: Folder, every: Mapping[str, Folder]) -> tuple[Confidence, str, bool] | None:
-    """How sure, why, and whether models lie in folders below."""
-    if INDEX in folder.files:
-        return Confidence.CERTAIN, f"{INDEX} of a pipeline", True
-    lora = next((name for name in LORA if name in folder.files), None)
-    training = claim_of_accelerate(folder, every)
-    if training is not None and (lora or has_pieces_of_diffusers(folder, every)):
-        confidence, evidence = training
-        return confidence, f"{evidence}, beside {lora or 'models of diffusers'}", True
-    weights = next((name for name in sorted(folder.files) if name.startswith(COMPONENT)), None)
-    if weights is not None:
-        sure = Confidence.CERTAIN if CONFIG in folder.files else Confidence.LIKELY
-        return sure, f"{weights} {'beside' if CONFIG in folder.files else 'without'} {CONFIG}", False
-    if lora is not None:
-        return Confidence.CERTAIN, f"{lora} of a LoRA", False
-    return None
 
 
 def _add_component(pieces: Pieces, variant: str | None) -> None:

@@ -1,28 +1,24 @@
-"""A file of Lightning's opened: each optimizer, each schedule, the loops and the callbacks a component of its own.
-
-Source: lightning `pytorch/trainer/connectors/checkpoint_connector.py` (dump_checkpoint, restore).
-"""
+"""A file of Lightning's opened: each optimizer, each schedule, the loops and the callbacks a component of its own."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ckpt_core import Files, Finding, FormatMatch, Presence, Severity, State, StoredCheckpoint, printable
+from ckpt_core import Files, Finding, FormatMatch, LoadRequest, Presence, Severity, State, StoredCheckpoint, printable
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.steps import step_of_state
 from ckpt_core.codecs.torch_components import component_at, components_of, keyed_components
 from ckpt_core.codecs.torch_files import TorchFile
-from ckpt_hf.lightning import VERSION
+from ckpt_hf.lightning.detection import VERSION
 
 _SCALERS = ("MixedPrecision", "MixedPrecisionPlugin", "NativeMixedPrecisionPlugin", "native_amp_scaling_state")
 _PROGRESS = ("epoch", "global_step", VERSION, "loops", "hparams_name", "hparams_type")
-
 _WEIGHTS_ONLY = "saved with save_weights_only=True"
 _NO_RNG = "Lightning saves no random states"
 _NO_POSITION = "the loader of the data has no state of its own, and begins anew"
 
 
-def read_file(files: Files, match: FormatMatch) -> StoredCheckpoint:
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
     """Every part of the file as a component of its own.
 
     Raises:

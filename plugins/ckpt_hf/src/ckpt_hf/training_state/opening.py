@@ -1,15 +1,10 @@
-"""Checkpoints of ModularTrainer: a model directory with everything else in one `training_state.pt`.
-
-Source: chef-genius-ai `cli/training/checkpoint_utils.py` (save_checkpoint), and its `cli/fix_checkpoint.py` and
-`cli/fix_all_checkpoints.py`, which write a state where there was none.
-"""
+"""A checkpoint of ModularTrainer opened: the model, and each part of the training state as a component of its own."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from ckpt_core import (
     Component,
-    Confidence,
     Files,
     Finding,
     FormatMatch,
@@ -22,27 +17,16 @@ from ckpt_core import (
 )
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.torch_components import components_of
-from ckpt_hf.folders import folders
-from ckpt_hf.names import step_of
-from ckpt_hf.trainer import STATE as TRAINER_STATE
+from ckpt_hf.training_state.detection import STATE
 from ckpt_hf.weight_pieces import add_config, add_tokenizer, add_weights, assets_beside
 
-NAME = "training-state"
-
-STATE = "training_state.pt"
 _KEYS = {"optimizer": "optimizer_state_dict", "scheduler": "scheduler_state_dict", "rng": "rng_states"}
+
 _STEPS_AN_EPOCH = 3000
 """What fix_all_checkpoints.py divides a step by to have an epoch, whatever the data."""
 
 _NO_ORDER = "its data loader is shuffled without a seed, so the order cannot be had again"
 _FIXERS = "the trainer saves it with the optimizer: it is that of the process that wrote the state anew"
-
-
-def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder with a training_state.pt that is not the Trainer's of transformers."""
-    for folder in folders(files):
-        if STATE in folder.files and TRAINER_STATE not in folder.files:
-            yield FormatMatch(NAME, Confidence.CERTAIN, f"{STATE} of ModularTrainer", folder.root, step_of(folder.name))
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:

@@ -1,34 +1,20 @@
-"""Adapters that PEFT saves: `adapter_model.safetensors` and its config, one at the top or several in folders.
-
-Source: peft `peft_model.py` (save_pretrained). The model that they change is named in their config, and not there.
-"""
+"""Which folders of a listing hold adapters that are no part of another checkpoint."""
 
 from collections.abc import Iterator, Mapping
 
-from ckpt_core import Asset, Confidence, Files, FormatMatch, LoadRequest, Presence, StoredCheckpoint
-from ckpt_core.codecs.pieces import Pieces
+from ckpt_core import Confidence, Files, FormatMatch
 from ckpt_core.codecs.steps import step_of_name
-from ckpt_hf.accelerate import claim as claim_of_accelerate
-from ckpt_hf.adapters import (
-    ADAPTER_CONFIG,
-    ADAPTERS,
-    add_adapters,
-    has_adapters,
-    is_adapter_folder,
-    is_named_adapter,
-)
+from ckpt_hf.accelerate.detection import claim as claim_of_accelerate
 from ckpt_hf.folders import Folder, folders
 from ckpt_hf.names import WeightSet, group
-from ckpt_hf.trainer import is_trainers
-from ckpt_hf.weight_pieces import add_tokenizer, add_weights, assets_beside
+from ckpt_hf.peft.names import ADAPTER_CONFIG, ADAPTERS, is_adapter_folder, is_named_adapter
+from ckpt_hf.trainer.detection import is_trainers
 
 NAME = "peft"
-
 _TRAINING = "training_state.pt"
+
 _SEPARATED = "peft_adapters"
 """The folder in which DyLoRA-MoE keeps its experts, whose own format reads them."""
-
-_BASE = "the base model, which the adapter changes and does not hold"
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
@@ -38,20 +24,6 @@ def find(files: Files) -> Iterator[FormatMatch]:
         found = _claim(files, folder, every)
         if found is not None and not _is_part(folder, every) and not _of_training(folder, every):
             yield FormatMatch(NAME, *found, folder.root, step_of_name(folder.name))
-
-
-def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """The adapters and their configs; the base model is named, and not asked for."""
-    pieces = Pieces(files)
-    if has_adapters(files) or not group(path for path in files.entries if "/" not in path):
-        add_adapters(pieces)
-    else:
-        add_weights(pieces)
-    base = _base_of(pieces)
-    if not any(component.kind == "model" for component in pieces.components):
-        pieces.role("model", Presence.NOT_NEEDED, base, _BASE)
-    add_tokenizer(pieces)
-    return pieces.checkpoint(match, assets=_assets(pieces), metadata={"base_model": base} if base else {})
 
 
 def _claim(files: Files, folder: Folder, every: Mapping[str, Folder]) -> tuple[Confidence, str] | None:
@@ -94,18 +66,3 @@ def _mentions_factors(files: Files, folder: Folder, weights: WeightSet) -> bool:
     path = f"{folder.root}/{weights.single or weights.paths[0]}".lstrip("/")
     head = files.head(path)
     return b"lora_A" in head or b"lora_B" in head
-
-
-def _base_of(pieces: Pieces) -> str:
-    for component in pieces.components:
-        state = component.state
-        if component.kind == "config" and isinstance(state, dict):
-            base = state.get("base_model_name_or_path")
-            if isinstance(base, str) and base:
-                return base
-    return ""
-
-
-def _assets(pieces: Pieces) -> list[Asset]:
-    taken = {role.where for role in pieces.roles}
-    return [asset for asset in assets_beside(pieces.files) if asset.path not in taken]

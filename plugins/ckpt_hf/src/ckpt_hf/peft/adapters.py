@@ -1,50 +1,21 @@
-"""Adapters of PEFT in a directory: the default one at its top, those with names of their own in folders below.
+"""Adapters of a directory added to a checkpoint: the default one at its top, those with names in folders below.
 
-Source: peft `peft_model.py` (save_pretrained) and `utils/save_and_load.py`. A save writes one README.md, at its top: a
-folder with its own is a save of its own.
+Source: peft `peft_model.py` (save_pretrained) and `utils/save_and_load.py`.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ckpt_core import Files, Finding, Presence, Profile, Severity, printable
+from ckpt_core import Finding, Presence, Profile, Severity, printable
 from ckpt_core.codecs.pieces import Pieces
-from ckpt_hf.names import step_of
+from ckpt_hf.peft.names import ADAPTER_CONFIG, ADAPTERS, is_adapter_folder, named_adapters
 from ckpt_hf.weight_file import add_file
 
-ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
-ADAPTER_CONFIG = "adapter_config.json"
-
-_CARD = "README.md"
 _PREFIX = "base_model.model."
 _LORA = "lora_"
+
 _WRAPPED = ".base_layer."
 """In the names of a whole model that LoRA wraps, beside its factors: that is no adapter."""
-
-
-def is_adapter_folder(names: Collection[str]) -> bool:
-    """Whether the files of a folder are, or were, an adapter's."""
-    return ADAPTER_CONFIG in names or any(name in names for name in ADAPTERS)
-
-
-def is_named_adapter(folder: str, names: Collection[str]) -> bool:
-    """Whether a folder holds an adapter of the save in the folder above, named as the folder is."""
-    return is_adapter_folder(names) and _CARD not in names and step_of(folder) is None
-
-
-def named_adapters(files: Files) -> list[str]:
-    """The names of the adapters in folders directly below, sorted."""
-    below: dict[str, set[str]] = {}
-    for path in files.entries:
-        folder, mark, name = path.partition("/")
-        if mark and "/" not in name:
-            below.setdefault(folder, set()).add(name)
-    return sorted(folder for folder, names in below.items() if is_named_adapter(folder, names))
-
-
-def has_adapters(files: Files) -> bool:
-    """Whether adapters, and not a whole model, are what a directory keeps."""
-    return any(name in files.entries for name in ADAPTERS) or bool(named_adapters(files))
 
 
 def add_adapters(pieces: Pieces) -> None:

@@ -1,0 +1,60 @@
+"""Which folders of a listing transformers' Trainer has saved to, told from names alone."""
+
+import re
+from collections.abc import Iterator
+
+from ckpt_core import Confidence, Files, FormatMatch, Part
+from ckpt_hf.folders import Folder, folders
+from ckpt_hf.names import group, step_of
+from ckpt_hf.peft.names import ADAPTER_CONFIG, ADAPTERS
+
+NAME = "hf-trainer"
+STATE = "trainer_state.json"
+_OWN = ("optimizer.pt", "optimizer.bin", "pytorch_model_fsdp.bin", "scheduler.pt", "scaler.pt")
+RNG = re.compile(r"rng_state(?:_(\d+))?\.pth")
+_FSDP = re.compile(r"(pytorch_model_fsdp|optimizer)_\d+")
+_ZERO = re.compile(r"global_step\d+")
+
+
+def find(files: Files) -> Iterator[FormatMatch]:
+    """A match for each folder that the Trainer has saved to, also for one whose saving was stopped."""
+    for folder in folders(files):
+        evidence = _evidence(folder)
+        if evidence:
+            step = step_of(folder.name)
+            yield FormatMatch(NAME, Confidence.CERTAIN, evidence, folder.root, step, tuple(_parts(folder)))
+
+
+def is_trainers(folder: Folder) -> bool:
+    """Whether the Trainer has saved to a folder."""
+    return bool(_evidence(folder))
+
+
+def _is_container(folder: Folder) -> bool:
+    """Whether it is the folder of a run, where `Trainer.save_state` leaves the last state and nothing to go with it."""
+    own = (*_OWN, *ADAPTERS, ADAPTER_CONFIG)
+    if any(name in folder.files for name in own) or group(folder.files):
+        return False
+    return any(step_of(name) is not None for name in folder.folders)
+
+
+def _evidence(folder: Folder) -> str:
+    if STATE in folder.files:
+        return "" if _is_container(folder) else f"{STATE} of transformers' Trainer"
+    rng = next((name for name in sorted(folder.files) if RNG.fullmatch(name)), None)
+    saved = next((name for name in _OWN if name in folder.files), None)
+    if step_of(folder.name) is not None and "training_args.bin" in folder.files:
+        return f"training_args.bin in {folder.name}, without {STATE}, which the Trainer writes last"
+    if step_of(folder.name) is not None and rng and saved:
+        return f"{saved} and {rng} in {folder.name}, without {STATE}, which the Trainer writes last"
+    return ""
+
+
+def _parts(folder: Folder) -> Iterator[Part]:
+    """Directories that other formats own: FSDP's shards, DeepSpeed's tag."""
+    for name in sorted(folder.folders):
+        if _FSDP.fullmatch(name):
+            yield Part(name, "model" if name.startswith("pytorch_model") else "optimizer", "dcp")
+    if any(_ZERO.fullmatch(name) for name in folder.folders):
+        name = max(filter(_ZERO.fullmatch, folder.folders), key=lambda name: int(name.removeprefix("global_step")))
+        yield Part(name, "", "deepspeed")

@@ -1,0 +1,73 @@
+"""A checkpoint of the Trainer opened: the weights, and every file of the training state as a component of its own."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ckpt_core import (
+    Files,
+    Finding,
+    FormatMatch,
+    LoadRequest,
+    Opaque,
+    Part,
+    Presence,
+    Profile,
+    Severity,
+    State,
+    StoredCheckpoint,
+)
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_hf.ranks import add_ranks
+from ckpt_hf.trainer.detection import RNG, STATE
+from ckpt_hf.weight_pieces import add_config, add_tokenizer, add_weights, assets_beside
+
+_DATA = "the Trainer skips the batches of global_step; needs the same data and seed"
+
+
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
+    """The weights, and every file of the training state as a component of its own."""
+    pieces = Pieces(files)
+    sharded = {part.component for part in match.parts}
+    if "model" not in sharded:
+        add_weights(pieces, request.options.get("variant"))
+    state = add_training(pieces, match.parts)
+    add_config(pieces)
+    add_tokenizer(pieces)
+    step = step_in(state)
+    pieces.findings += disagreements(match, step)
+    return pieces.checkpoint(match, step=step, assets=assets_beside(files))
+
+
+def add_training(pieces: Pieces, parts: Sequence[Part] = ()) -> dict[str, Any] | None:
+    """All of the Trainer's own state but what lies in parts; the content of trainer_state.json."""
+    if not any(part.component == "optimizer" for part in parts):
+        pieces.torch_component("optimizer", "optimizer.pt")
+    zero = any(part.format == "deepspeed" for part in parts)
+    pieces.torch_component("scheduler", "scheduler.pt", optional=zero)
+    arguments = _arguments(pieces.torch_component("config", "training_args.bin", name="training_args", optional=True))
+    half = arguments.get("fp16") is True and not zero
+    pieces.torch_component("scaler", "scaler.pt", optional=not half, needed_for=Profile.RESUME if half else None)
+    add_ranks(pieces, RNG, alone="rng_state.pth", pattern="rng_state_{}.pth")
+    state = pieces.json_component("progress", STATE)
+    pieces.role("sampler", Presence.DERIVED, STATE, _DATA)
+    return state
+
+
+def _arguments(state: State) -> dict[Any, Any]:
+    """The fields of TrainingArguments, as far as they are plain."""
+    inner = state.state if isinstance(state, Opaque) else state
+    return inner if isinstance(inner, dict) else {}
+
+
+def step_in(state: dict[str, Any] | None) -> int | None:
+    """The step that trainer_state.json records."""
+    step = None if state is None else state.get("global_step")
+    return step if type(step) is int else None
+
+
+def disagreements(match: FormatMatch, step: int | None) -> Iterator[Finding]:
+    """HT001: the step that is recorded is not that of the folder's name."""
+    if step is not None and match.step is not None and step != match.step:
+        message = f"{STATE}: says step {step}, the folder's name says {match.step}; the content counts"
+        hint = "it was renamed, or files of two checkpoints were mixed"
+        yield Finding("HT001", Severity.WARNING, message, STATE, hint=hint)
