@@ -1,0 +1,73 @@
+"""What the Trainer adds under FSDP: weights and optimizer once more, as its own resume looks for them.
+
+Source: transformers `trainer.py` (_save_optimizer_and_scheduler, _load_from_checkpoint) and accelerate
+`utils/fsdp_utils.py`. With FULL_STATE_DICT they are files, beside the weights that `save_pretrained` writes; with
+SHARDED_STATE_DICT directories of DCP, which are parts of the match, and there are no other weights.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ckpt_core import Component, Files, Part, Presence, Profile
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_hf.names import group
+from ckpt_hf.peft.adapters import is_adapter
+from ckpt_hf.peft.names import has_adapters
+
+_NAME = "fsdp"
+"""Names the second copy of the weights, which FSDP's resume reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the Trainer's resume looks for weights and optimizer: two files, or two directories."""
+
+    model: str
+    optimizer: str
+
+
+_FULL = Places("pytorch_model_fsdp.bin", "optimizer.bin")
+_SHARDED = Places("pytorch_model_fsdp_0", "optimizer_0")
+
+
+def places(files: Files, parts: Sequence[Part], arguments: Mapping[Any, Any]) -> Places | None:
+    """Where a resume looks under FSDP, as what is there says, or else the arguments; None for a run without it."""
+    if any(part.format == "dcp" for part in parts):
+        return _SHARDED
+    if _FULL.model in files.entries or (_FULL.optimizer in files.entries and "optimizer.pt" not in files.entries):
+        return _FULL
+    if not arguments.get("fsdp"):
+        return None
+    config = arguments.get("fsdp_config")
+    kind = config.get("state_dict_type", "") if isinstance(config, Mapping) else ""
+    return _SHARDED if str(kind).startswith("SHARDED") else _FULL
+
+
+def holds_all_weights(files: Files, parts: Sequence[Part]) -> bool:
+    """Whether there are no weights but FSDP's own."""
+    found = places(files, parts, {})
+    top = {path for path in files.entries if "/" not in path}
+    return found is not None and not has_adapters(files) and not group(top)
+
+
+def add(pieces: Pieces, parts: Sequence[Part], where: Places) -> None:
+    """The optimizer, and the copy of the weights that a resume reads, where they are not parts."""
+    components = {part.component for part in parts}
+    if "optimizer" not in components:
+        pieces.torch_component("optimizer", where.optimizer)
+    if "model" not in components:
+        alone = holds_all_weights(pieces.files, parts)
+        _add_weights(pieces, where.model, "" if alone else _NAME, Profile.INFERENCE if alone else Profile.RESUME)
+
+
+def _add_weights(pieces: Pieces, path: str, name: str, needed_for: Profile) -> None:
+    def read() -> None:
+        file = pieces.torch(path)
+        if file is None:
+            pieces.role("model", Presence.ABSENT, path, name=name, needed_for=needed_for)
+        else:
+            kind = "adapter" if is_adapter(file.tensors) else "model"
+            pieces.add(Component(kind, file.tensors, file.root, name), path)
+
+    pieces.tried("model", path, read, name=name, needed_for=needed_for)
