@@ -11,8 +11,12 @@ _MIB = 1 << 20
 _overrides: dict[str, str] = {}
 
 
+def _text(name: str) -> str:
+    return _overrides.get(name, os.environ.get(name, ""))
+
+
 def _integer(name: str, default: int) -> int:
-    text = _overrides.get(name, os.environ.get(name, ""))
+    text = _text(name)
     if not text:
         return default
     try:
@@ -24,6 +28,16 @@ def _integer(name: str, default: int) -> int:
 
         raise UsageError(f"{name}={text!r}: not a positive whole number; unset it or give one")
     return value
+
+
+def plugins() -> bool:
+    """Whether installed plugins are loaded: `CKPT_PLUGINS`, of which `none` leaves them out; they are by default."""
+    text = _text("CKPT_PLUGINS")
+    if text not in ("", "none"):
+        from ckpt_core.errors import UsageError
+
+        raise UsageError(f"CKPT_PLUGINS={text!r}: can be none only; unset it to load all that are installed")
+    return not text
 
 
 def workers() -> int:
@@ -61,7 +75,7 @@ def rank_timeout() -> int:
 
 
 @contextmanager
-def override(**values: int) -> Iterator[None]:
+def override(**values: int | str) -> Iterator[None]:
     """Set knobs for a block, by the lower-case end of their name: `override(slab_bytes=4096)`."""
     names = {f"CKPT_{name.upper()}": str(value) for name, value in values.items()}
     before = dict(_overrides)

@@ -9,7 +9,10 @@ from ckpt_core.errors import UsageError
 GETTERS = {
     f"CKPT_{name.upper()}": getter
     for name, getter in inspect.getmembers(knobs, inspect.isfunction)
-    if getter.__module__ == knobs.__name__ and not name.startswith("_") and name != "override"
+    if getter.__module__ == knobs.__name__
+    and not name.startswith("_")
+    and name != "override"
+    and getter.__annotations__["return"] is int
 }
 
 
@@ -37,6 +40,18 @@ def test_what_is_no_positive_whole_number_is_a_usage_error_that_names_the_variab
     monkeypatch.setenv(name, text)
     with pytest.raises(UsageError, match=name) as caught:
         GETTERS[name]()
+    assert caught.value.exit_code == 2
+
+
+def test_plugins_are_left_out_by_one_word_and_no_other_is_taken_for_it(monkeypatch):
+    for text, loaded in (("", True), ("none", False)):
+        monkeypatch.setenv("CKPT_PLUGINS", text)
+        assert knobs.plugins() is loaded
+    with knobs.override(plugins=""):
+        assert knobs.plugins()
+    monkeypatch.setenv("CKPT_PLUGINS", "hf")
+    with pytest.raises(UsageError, match="CKPT_PLUGINS='hf': can be none only") as caught:
+        knobs.plugins()
     assert caught.value.exit_code == 2
 
 

@@ -5,7 +5,6 @@ answers; `plugins` tells which and why.
 """
 
 import importlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any, cast
 import pluggy
 
 import ckpt_core
+from ckpt_core import knobs
 from ckpt_core.errors import PluginError, UnsupportedFormatError
 from ckpt_core.hookspecs import PROJECT, Hooks, Specs
 from ckpt_core.manager.discovery import EntryPoint, find_entry_points, unmet_requirement
@@ -233,6 +233,6 @@ def get_plugin_manager() -> CkptPluginManager:
     """
     manager = CkptPluginManager()
     manager.load_builtin()
-    if os.environ.get("CKPT_PLUGINS") != "none":
+    if knobs.plugins():
         manager.load_installed()
     return manager
