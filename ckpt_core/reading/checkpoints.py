@@ -109,7 +109,7 @@ class StoredCheckpoint(Checkpoint):
         parts = [self.match.format]
         for path, entry in self.files.entries.items():
             local = self.files.local_path(path)
-            parts.append(f"{path} {entry.size} {os.stat(local).st_mtime_ns if local else ''}")
+            parts.append(f"{path} {entry.size} {os.stat(local).st_mtime_ns if local else entry.version}")
         return "\n".join(parts)
 
     def to_torch(

@@ -20,10 +20,17 @@ HEAD_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A regular file of a listing: its path relative to the root, its size in bytes."""
+    """A regular file of a listing.
+
+    Attributes:
+        path: Relative to the root.
+        size: In bytes.
+        version: What its store says of this content and no other, such as an ETag; "" where it says nothing.
+    """
 
     path: str
     size: int
+    version: str = ""
 
 
 class Files(ABC):
@@ -134,7 +141,7 @@ class Checkpoint(ABC):
         raise LookupError("this checkpoint has no files")
 
     def identity(self) -> str:
-        """A text that changes when what is read changes: of files, their sizes and times."""
+        """A text that changes when what is read changes: of files, their sizes and their times or versions."""
         return ""
 
     def component(self, label: str | None = None) -> Component:

@@ -7,6 +7,7 @@ while it is read is noticed over HTTP, by its ETag; elsewhere it is not.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +36,22 @@ _TOGETHER_BYTES = 64 << 20
 
 _SLOWEST = 256 << 10
 """Bytes a second below which a connection to an object store counts as stuck, once the deadline has passed."""
+
+_VERSIONS = (
+    "version",
+    "ETag",
+    "etag",
+    "generation",
+    "blob_id",
+    "digest",
+    "LastModified",
+    "last_modified",
+    "mtime",
+    "modified",
+    "created",
+)
+"""Under which names filesystems of fsspec tell in `info` which content of an object they speak of: the checked HTTP of
+this package, s3fs, gcsfs, adlfs, huggingface_hub, W&B's artifacts, sftp, and memory."""
 
 _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
 _PLUGINS = {"hf": "ckpt-hf", "wandb": "ckpt-wandb"}
@@ -112,7 +129,7 @@ class RemoteFiles(Files):
             Location(f"{self.location.url.rstrip('/')}/{root}", Kind.FILE if is_file else Kind.DIRECTORY),
             self._filesystem,
             {path[cut:]: self._names[path] for path in kept},
-            {path[cut:]: FileEntry(path[cut:], self._entries[path].size) for path in kept},
+            {path[cut:]: replace(self._entries[path], path=path[cut:]) for path in kept},
             skipped={path[cut:]: why for path, why in self._skipped.items() if path.startswith(folder)},
             expected=self._expected,
         )
@@ -295,4 +312,5 @@ def _entry(path: str, found: Mapping[str, Any]) -> FileEntry:
     size = found.get("size")
     if not isinstance(size, int):
         raise UnreachableError(f"{printable(path)}: the server does not say how long it is; download it first")
-    return FileEntry(path, size)
+    said = {name: found[name] for name in _VERSIONS if found.get(name) is not None}
+    return FileEntry(path, size, " ".join(f"{name}={value}" for name, value in said.items()))
