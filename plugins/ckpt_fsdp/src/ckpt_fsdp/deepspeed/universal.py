@@ -4,7 +4,7 @@ Names and shapes are those of the model_states files beside them; so is what is 
 Source: DeepSpeed, `checkpoint/ds_to_universal.py`, `checkpoint/universal_checkpoint.py` (load_hp_checkpoint_state).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,7 @@ def open_universal(
     found = _Universal(files, content)
     groups = content.model.groups or []
     keys = _keys_by_parameter(files, content)
+    content.findings += _missing_moments(content, groups, keys)
     for shapes in groups:
         for name, shape in shapes.items():
             found.add(name, shape, keys.get(name, []))
@@ -113,6 +114,8 @@ def _common(files: Files, content: TagContent, found: _Universal) -> "TorchFile 
     """What all parameters share: groups, loss scale; None where the file is not there."""
     path = content.path(_COMMON)
     if path not in files.entries:
+        what = "the groups of the optimizer and the loss scale are in it; DeepSpeed refuses to load without it"
+        content.findings.append(_lost_state(path, what))
         return None
     file = read_torch_file(files, path)
     found.torches.append(file)
@@ -153,6 +156,24 @@ def _stage(content: TagContent) -> int:
     zero = content.model.config.get("zero_optimization")
     stage = zero.get("stage") if isinstance(zero, dict) else None
     return stage if type(stage) is int else 0
+
+
+def _missing_moments(
+    content: TagContent, groups: list[dict[str, Shape]], keys: Mapping[str, list[str]]
+) -> Iterator[Finding]:
+    """ZE003 for what other parameters have of the optimizer's state and one has not."""
+    names = [name for shapes in groups for name in shapes]
+    every = sorted({key for name in names for key in keys.get(name, []) if key != _WEIGHT})
+    for name in names:
+        for key in every:
+            if key not in keys.get(name, []):
+                yield _lost_state(content.path(f"zero/{name}/{key}.pt"), f"the {key} of {printable(name)} is in it")
+
+
+def _lost_state(path: str, what: str) -> Finding:
+    message = f"{printable(path)}: missing, and {what}"
+    hint = "copy it from where the checkpoint was written"
+    return Finding("ZE003", Severity.ERROR, message, path, None, hint, component="optimizer")
 
 
 def _missing(content: TagContent, name: str) -> Finding:
