@@ -110,6 +110,8 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
     for name in _CHECKED:
         if checkpoint is None or checkpoint.match.format == name:
             yield from _module(name, "checks").check(files, checkpoint, request)
+    if checkpoint is not None and checkpoint.match.parts:
+        yield from _module("deepspeed", "pointers").check_parts(files, checkpoint)
 
 
 @hookimpl

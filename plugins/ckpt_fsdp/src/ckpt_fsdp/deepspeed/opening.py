@@ -12,16 +12,18 @@ from ckpt_core import (
     FormatMatch,
     LoadRequest,
     Manifest,
+    Presence,
+    Role,
     Severity,
     StoredCheckpoint,
     TensorTable,
-    printable,
 )
 from ckpt_core.codecs.collection import without_collection
 from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
-from ckpt_fsdp.deepspeed.detection import lost, tag_of
-from ckpt_fsdp.deepspeed.names import POINTERS, SCRIPTS, pointed, survey
+from ckpt_fsdp.deepspeed.detection import tag_of
+from ckpt_fsdp.deepspeed.names import POINTERS, SCRIPTS, survey
 from ckpt_fsdp.deepspeed.optimizer_state import optimizer
+from ckpt_fsdp.deepspeed.pointers import check_pointers
 from ckpt_fsdp.deepspeed.spaces import spaces_of
 from ckpt_fsdp.deepspeed.steps import check_steps
 from ckpt_fsdp.deepspeed.tag_content import TagContent
@@ -81,9 +83,13 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> DeepSpeedChe
             torches, step = list(content.torches), content.model.values.number("global_steps")
     config, complaints = _model_config(files)
     components += [config] if config is not None and folder else []
-    findings = [*findings, *complaints, *_noticed(torches), *_pointers(files, folder)]
+    findings = [*findings, *complaints, *_noticed(torches), *check_pointers(files, folder)]
     manifest = Manifest(
-        _in_order(components), assets=tuple(_assets(files, folder)), findings=tuple(findings), step=step
+        _in_order(components),
+        assets=tuple(_assets(files, folder)),
+        findings=tuple(findings),
+        roles=tuple(_other_ranks(components)),
+        step=step,
     )
     return DeepSpeedCheckpoint(files, match, manifest, torches)
 
@@ -122,6 +128,17 @@ def _model_config(files: Files) -> tuple[Component | None, list[Finding]]:
         return None, [Finding("ZE015", Severity.WARNING, message, _CONFIG, hint=hint)]
 
 
+def _other_ranks(components: Iterable[Component]) -> Iterator[Role]:
+    """Below stage 3 the first rank alone writes what the caller hands over: the other ranks' random state is lost."""
+    by_label = {component.label: component.state for component in components}
+    counts = by_label.get("progress")
+    world, stage = (counts.get("dp_world_size"), counts.get("zero_stage")) if isinstance(counts, dict) else (None, None)
+    if "rng" in by_label and isinstance(world, int) and world > 1 and isinstance(stage, int) and stage < 3:
+        yield Role(
+            "rng", Presence.ABSENT, note="DeepSpeed saves what rank 0 hands over, and no other rank", name="others"
+        )
+
+
 def _noticed(torches: "Iterable[TorchFile]") -> Iterator[Finding]:
     """What the reader of torch files noticed, but for the attributes that stage 3 sets on flat weights: they number the
     tensors of the process that wrote them."""
@@ -131,20 +148,6 @@ def _noticed(torches: "Iterable[TorchFile]") -> Iterator[Finding]:
 
 def _tag_name(files: Files, folder: str) -> str:
     return (folder or files.location.member or files.location.name).rpartition("/")[2]
-
-
-def _pointers(files: Files, folder: str) -> Iterator[Finding]:
-    """ZE001 and ZE002: what DeepSpeed itself goes by to find the tag."""
-    if not folder:
-        return
-    said = pointed(files, "")
-    for pointer, name in said.items():
-        if name != folder:
-            yield Finding("ZE002", Severity.ERROR, lost(pointer, name, [folder]), pointer)
-    if not said:
-        message = f"latest: missing, so that DeepSpeed would load nothing; it should name {printable(folder)}"
-        hint = "write the name into it, or give the tag to load_checkpoint"
-        yield Finding("ZE001", Severity.WARNING, message, "latest", hint=hint)
 
 
 def _assets(files: Files, folder: str) -> Iterator[Asset]:

@@ -1,0 +1,42 @@
+"""Whether DeepSpeed would find a tag where it looks for it: what the pointer beside the tag names, and if there is one.
+
+transformers' Trainer goes by the same pointer to the tag in its `checkpoint-N`.
+Source: DeepSpeed `runtime/engine.py` (load_checkpoint); transformers `integrations/deepspeed.py`.
+"""
+
+from collections.abc import Iterator
+
+from ckpt_core import Checkpoint, Files, Finding, Severity, printable
+from ckpt_fsdp.deepspeed.detection import FORMAT, lost
+from ckpt_fsdp.deepspeed.names import pointed
+
+
+def check_pointers(files: Files, tag: str) -> Iterator[Finding]:
+    """ZE001 and ZE002: the pointer beside a tag is missing, or names another one. A tag that is listed itself has none.
+
+    Args:
+        files: The listing.
+        tag: The tag directory, by its path in the listing.
+    """
+    if not tag:
+        return
+    root, _, folder = tag.rpartition("/")
+    said = pointed(files, root)
+    for pointer, name in said.items():
+        if name != folder:
+            path = f"{root}/{pointer}".lstrip("/")
+            yield Finding("ZE002", Severity.ERROR, lost(path, name, [folder]), path)
+    if not said:
+        path = f"{root}/latest".lstrip("/")
+        message = (
+            f"{printable(path)}: missing, so that DeepSpeed would load nothing; it should name {printable(folder)}"
+        )
+        hint = "write the name into it, or give the tag to load_checkpoint"
+        yield Finding("ZE001", Severity.WARNING, message, path, hint=hint)
+
+
+def check_parts(files: Files, checkpoint: Checkpoint) -> Iterator[Finding]:
+    """The same for the tags that are parts of another format's checkpoint."""
+    for part in checkpoint.match.parts:
+        if part.format == FORMAT:
+            yield from check_pointers(files, part.root)
