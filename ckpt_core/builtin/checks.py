@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 
 @hookimpl
 def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
+    from ckpt_core.builtin.loose_checks import left_out, loose_files
     from ckpt_core.reading.checkpoints import StoredCheckpoint
-    from ckpt_core.schema.findings import Depth, Finding, Severity
-    from ckpt_core.schema.text import printable
+    from ckpt_core.schema.findings import Depth
 
-    for path, reason in files.skipped.items():
-        message = f"{printable(path)}: left out of the listing: {reason}"
-        yield Finding("CK006", Severity.WARNING, message, path, hint="what it holds was not checked")
     stored = checkpoint if isinstance(checkpoint, StoredCheckpoint) else None
+    yield from left_out(files, stored)
+    yield from loose_files(files, stored)
     broken: set[str | None] = set()
     if stored is not None:
         yield from stored.manifest.findings

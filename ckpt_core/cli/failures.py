@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import click
 
 from ckpt_core.cli.session import Session
-from ckpt_core.errors import CkptError
+from ckpt_core.errors import CkptError, CorruptError
 from ckpt_core.schema.text import printable
 
 USAGE = 2
@@ -37,7 +37,7 @@ def failure_of(error: BaseException, session: Session) -> Failure:
         case CkptError():
             from ckpt_core.schema.findings import Finding
 
-            hint = printable(error.hint, _LONG) if error.hint else None
+            hint = printable(error.hint, _LONG) if error.hint else _next_step(error, session)
             finding = Finding.of_error(error).as_dict() if error.code else None
             return Failure(type(error).__name__, printable(error.message, _LONG), hint, error.exit_code, finding)
         case click.ClickException():
@@ -50,6 +50,13 @@ def failure_of(error: BaseException, session: Session) -> Failure:
     kind = type(error).__name__
     message = f"this is a bug in ckpt: {kind}: {printable(str(error), 500)}"
     return Failure(kind, message, "run it again with --debug to see the traceback, and report it", INTERNAL)
+
+
+def _next_step(error: CkptError, session: Session) -> str | None:
+    """Where to go from damage that does not say so itself: other verbs stop at the first fault, verify does not."""
+    if not isinstance(error, CorruptError) or ";" in error.message or session.verb == "verify":
+        return None
+    return "run ckpt verify on it to see all that is wrong"
 
 
 def complain(failure: Failure) -> None:

@@ -26,6 +26,10 @@ def impostor(path: str, head: bytes, size: int) -> CkptError | None:
 def unknown(files: Files) -> CkptError:
     """The error for a place that no format claims."""
     place = str(files.location)
+    if not files.entries and files.skipped:
+        path, reason = next(iter(files.skipped.items()))
+        message = f"{place}: holds no file that can be read; {printable(path)} was left out: {reason}"
+        return CorruptError(message, code="CK006", path=path)
     if not files.entries:
         return CorruptError(f"{place}: the directory holds no file", code="CK014", hint="check the name")
     for path, entry in list(files.entries.items())[:64]:

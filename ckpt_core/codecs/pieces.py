@@ -69,7 +69,7 @@ class Pieces:
 
     def torch(self, path: str) -> TorchFile | None:
         """A torch file of the directory; None where it is missing. An error is raised, see `tried`."""
-        if path not in self.files.entries:
+        if not self._has(path):
             return None
         file = read_torch_file(self.files, path)
         self.torch_files.append(file)
@@ -107,7 +107,7 @@ class Pieces:
         """A component that is a JSON object in a file of its own; returns it, None where it could not be had."""
 
         def read() -> dict[str, Any] | None:
-            if path not in self.files.entries:
+            if not self._has(path):
                 if not optional:
                     self.role(kind, Presence.ABSENT, path, name=name)
                 return None
@@ -141,6 +141,12 @@ class Pieces:
             self.findings.append(Finding.of_error(self._impostor(path) or error))
             self.role(kind, Presence.UNREADABLE, path, name=name, needed_for=needed_for)
             return None
+
+    def _has(self, path: str) -> bool:
+        """Whether a file is there; CorruptError (CK005) where it is, and was left out of the listing: not absent."""
+        if path in self.files.skipped:
+            self.files.size(path)  # which says why
+        return path in self.files.entries
 
     def _impostor(self, path: str) -> CkptError | None:
         """What a file really is that could not be read; None where that is not known, or it is no file."""

@@ -19,7 +19,7 @@ from ckpt_core.schema.own_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.probing import kind_of, left_between, reason_of, stat_of, unreachable
-from ckpt_core.storage.ranges import check_budget, check_range, ends_early, gone, not_listed
+from ckpt_core.storage.ranges import DENIED, check_budget, check_range, ends_early, gone, not_listed
 from ckpt_core.storage.workers import check_stop
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
@@ -254,17 +254,26 @@ def _add(
                 skipped[path] = "a link to a directory, or to nothing"
             elif not any(end.startswith(home.rstrip(os.sep) + os.sep) for home in homes):
                 skipped[path] = "a link that leads out of the checkpoint"
+            elif not _may_read(end):
+                skipped[path] = DENIED
             else:
                 links[path] = end
                 entries[path] = FileEntry(path, os.stat(end).st_size)
         elif item.is_dir(follow_symlinks=False):
             pending.append(path)
+        elif item.is_file(follow_symlinks=False) and not _may_read(item.path):
+            skipped[path] = DENIED
         elif item.is_file(follow_symlinks=False):
             entries[path] = FileEntry(path, item.stat(follow_symlinks=False).st_size)
         else:
             skipped[path] = "not a regular file (a device, a pipe or a socket)"
     except OSError as error:
         skipped[path] = reason_of(error)
+
+
+def _may_read(path: str) -> bool:
+    """Whether this process may open a file: told when it is listed, so that no format stumbles over it later."""
+    return os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _homes(root: str) -> tuple[str, ...]:

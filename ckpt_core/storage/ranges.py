@@ -1,10 +1,15 @@
 """What is asked of a listing, checked against it before anything is read: the name, and where the range ends."""
 
+import errno
+import os
 from collections.abc import Mapping
 
 from ckpt_core import knobs
-from ckpt_core.errors import BudgetError, CorruptError
+from ckpt_core.errors import BudgetError, CkptError, CorruptError, UnreachableError
 from ckpt_core.schema.text import printable
+
+DENIED = os.strerror(errno.EACCES).lower()
+"""Why a file that may not be read is left out of a listing."""
 
 
 def check_range(path: str, offset: int, length: int, size: int) -> None:
@@ -31,9 +36,11 @@ def gone(path: str) -> CorruptError:
     return CorruptError(f"{printable(path)}: was there when listed and is gone now", code="CK003", path=path)
 
 
-def not_listed(path: str, skipped: Mapping[str, str]) -> CorruptError:
-    """The error for a path that is not in the listing. `skipped` may know why."""
+def not_listed(path: str, skipped: Mapping[str, str]) -> CkptError:
+    """The error for a path that is not listed; `skipped` may know why. UnreachableError for a lack of rights."""
     why = skipped.get(path, "no such file in the checkpoint")
+    if why == DENIED:
+        return UnreachableError(f"{printable(path)}: {why}; ask its owner for the right to read it", path=path)
     return CorruptError(f"{printable(path)}: {why}", code="CK005", path=path)
 
 

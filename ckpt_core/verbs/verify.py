@@ -10,6 +10,7 @@ from ckpt_core.errors import CorruptError, LoadError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.findings import Depth, Finding, Sampling, Severity, VerifyReport, VerifyRequest, sorted_findings
+from ckpt_core.schema.text import printable
 from ckpt_core.verbs.opening import Place, find, member_place
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | 
         findings.append(failure)
     if checkpoint is not None and not tensors and not _has_state(checkpoint):
         findings.append(Finding("CK007", Severity.ERROR, f"{place.files.location}: holds no tensor and no state"))
+    if request.profile is None:
+        findings += _without_weights(checkpoint)
     full = replace(
         report,
         findings=sorted_findings(findings),
@@ -176,4 +179,17 @@ def _measure(checkpoint: StoredCheckpoint | None) -> tuple[int, int]:
 
 
 def _has_state(checkpoint: StoredCheckpoint) -> bool:
-    return any(component.state not in (None, {}, []) for component in checkpoint.manifest.components)
+    kept = [component for component in checkpoint.manifest.components if component.kind not in ("config", "tokenizer")]
+    return any(component.state not in (None, {}, []) for component in kept)
+
+
+def _without_weights(checkpoint: StoredCheckpoint | None) -> Iterator[Finding]:
+    """CK024: what a format keeps weights in is not there; a verdict for a purpose would say so by itself."""
+    from ckpt_core.schema.profiles import WEIGHTS, Presence, Profile
+
+    for role in () if checkpoint is None else checkpoint.manifest.roles:
+        needed = role.needed_for in (None, Profile.INFERENCE)
+        if role.kind in WEIGHTS and role.presence is Presence.ABSENT and needed:
+            message = f"{printable(role.label)}: the weights are absent, and everything else that was found was checked"
+            hint = "ask what it is whole for: --for inference, resume or exact-resume"
+            yield Finding("CK024", Severity.WARNING, message, role.where or None, hint=hint, component=role.label)

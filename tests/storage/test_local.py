@@ -190,7 +190,7 @@ def test_what_may_not_be_read_is_exit_5_and_not_absent(anyones_folder):
                 list_local(str(anyones_folder / name))
             assert caught.value.exit_code == 5
         files = list_local(str(anyones_folder))
-        assert files.skipped == {"locked": "permission denied"}
+        assert files.skipped == {"closed": "permission denied", "locked": "permission denied"}
         with pytest.raises(UnreachableError, match="closed: permission denied"):
             files.head("closed")
 

@@ -1,0 +1,96 @@
+"""Files that are left out of the listing, and files that are carried along unread, are not passed over."""
+
+import json
+import os
+
+import pytest
+from safetensors.numpy import save
+
+import ckpt_core
+from ckpt_core import Profile
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model directory with a tokenizer."""
+    import numpy as np
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    (folder / "model.safetensors").write_bytes(save({"a": np.ones(2, "<f4")}))
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {"a": 0}}}))
+    return folder
+
+
+def found(folder, **asked):
+    """Code and severity of every finding, by path."""
+    report = ckpt_core.verify(str(folder), **asked).report
+    return {finding.path: (finding.code, finding.severity.name) for finding in report.findings}
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "model.safetensors.index.json", ".metadata", "last.ckpt"])
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: os.symlink("nowhere", path), lambda path: os.symlink("/", path)]
+)
+def test_what_has_a_checkpoints_name_and_cannot_be_read_is_an_error(model, name, make):
+    make(model / name)
+    assert found(model)[name] == ("CK006", "ERROR")
+
+
+@pytest.mark.parametrize("name", ["socket", "logs", "latest"])
+def test_what_may_lie_beside_a_checkpoint_is_a_warning(model, name):
+    os.mkfifo(model / name)
+    assert found(model)[name] == ("CK006", "WARNING")
+
+
+def test_weights_that_are_left_out_are_unreadable_and_not_absent(model):
+    (model / "trainer_state.json").write_text('{"global_step": 1}')
+    (model / "model.safetensors").unlink()
+    os.mkfifo(model / "model.safetensors")
+    report = ckpt_core.verify(str(model), profile=Profile.RESUME).report
+    lines = {line.role.label: line.role.presence.value for line in report.assessment.lines}
+    assert (lines["model"], lines["optimizer"]) == ("unreadable", "absent")
+    assert report.assessment.verdict.value == "CORRUPT"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "CK010"),
+        (LFS, "CK011"),
+        (b"<!DOCTYPE html><html>", "CK012"),
+        (bytes(50), "CK013"),
+        (b'{"model": {"vocab": {"a": 0}}', None),
+        (b'{"model": {"vocab": {"a": 0', "CK018"),
+        (b'["a", ', "CK018"),
+        (b"\x8f\x01junk", "CK018"),
+        (b"\xef\xbb\xbf {} \n", None),
+        (b'"text"', None),
+        (b'{"pad": "' + b"x" * (1 << 17) + b'"}', None),
+        (b'{"pad": "' + b"x" * (1 << 17), "CK018"),
+    ],
+)
+def test_a_tokenizer_that_is_something_else_is_an_error(model, content, code):
+    (model / "tokenizer.json").write_bytes(content)
+    assert found(model).get("tokenizer.json") == (code and (code, "ERROR"))
+
+
+def test_a_text_file_may_be_empty_and_is_no_pointer(model):
+    (model / "added.txt").write_bytes(b"")
+    (model / "merges.txt").write_bytes(LFS)
+    assert found(model) == {"merges.txt": ("CK011", "ERROR")}
+
+
+def test_a_trainers_folder_without_weights_is_not_called_fine(model):
+    (model / "trainer_state.json").write_text('{"global_step": 1}')
+    (model / "model.safetensors").unlink()
+    assert found(model) == {"model.safetensors": ("CK024", "WARNING")}
+    assert "CK024" not in {code for code, _ in found(model, profile=Profile.RESUME).values()}
+
+
+def test_an_adapters_config_alone_is_nothing_that_was_checked(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}')
+    assert found(tmp_path)[None] == ("CK007", "ERROR")
