@@ -1,13 +1,18 @@
 """What can be wrong with a distributed checkpoint beyond its table: shards nobody names, items whose bytes changed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 
-from ckpt_core import ByteRange, Checkpoint, Files, Finding, Severity, VerifyRequest, printable
+from ckpt_core import ByteRange, Checkpoint, Chunk, CkptError, Files, Finding, Severity, VerifyRequest, printable
 from ckpt_core.codecs.torch_item_checks import check_items
-from ckpt_core.codecs.torch_items import TORCH_ZIP
+from ckpt_core.codecs.torch_items import TORCH_ZIP, settler
 from ckpt_fsdp.dcp.detection import SUFFIX
 from ckpt_fsdp.dcp.opening import DcpCheckpoint, Opened
 from ckpt_fsdp.dcp.replicas import check_replicas
+
+_MOST_LOOKED_THROUGH = 1 << 16
+"""Chunks among which the first of each file is looked for; every rank has some of the first tensors."""
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
@@ -23,7 +28,9 @@ def check_opened(files: Files, opened: Opened, request: VerifyRequest) -> Iterat
         yield from check_items(files, list(_items(files, opened)))
         if opened.replicated:
             yield from check_replicas(files, opened.components)
-    elif request.sampling is not None:
+        return
+    yield from _first_items(files, opened)
+    if request.sampling is not None:
         message = "checksums of items, and copies, were not compared: that needs all bytes"
         where = f"{printable(opened.root)}: " if opened.root else ""
         yield Finding("CK022", Severity.INFO, f"{where}{message}", opened.root or None)
@@ -37,8 +44,29 @@ def _unnamed(files: Files, opened: Opened) -> Iterator[Finding]:
             yield Finding("DC011", Severity.WARNING, message, path, hint="remove it once you know what it is")
 
 
+def _first_items(files: Files, opened: Opened) -> Iterator[Finding]:
+    """What is wrong with one item of each file: that a file has its length does not say that it was written."""
+    settle, pending = settler(files), set(opened.files) & files.entries.keys()
+    for name, chunk in islice(_chunks(files, opened), _MOST_LOOKED_THROUGH):
+        path = chunk.stored.path if chunk.stored is not None else ""
+        if not pending:
+            return
+        if path in pending:
+            pending.remove(path)
+            try:
+                settle(chunk)
+            except CkptError as error:
+                yield replace(Finding.of_error(error), tensor=name)
+
+
 def _items(files: Files, opened: Opened) -> Iterator[tuple[str, ByteRange]]:
     """Every item that is a tensor and lies in a file that is there, with the tensor's name."""
+    for name, chunk in _chunks(files, opened):
+        if chunk.stored is not None:
+            yield name, chunk.stored
+
+
+def _chunks(files: Files, opened: Opened) -> Iterator[tuple[str, Chunk]]:
     for component in opened.components:
         for name, entry in component.tensors.items():
             for chunk in entry.chunks:
@@ -46,4 +74,4 @@ def _items(files: Files, opened: Opened) -> Iterator[tuple[str, ByteRange]]:
                 if held is None or chunk.encoding.name != TORCH_ZIP or held.path not in files.entries:
                     continue
                 if held.end <= files.size(held.path):
-                    yield name, held
+                    yield name, chunk

@@ -4,7 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from ckpt_core import Asset, Component, CorruptError, Files, FormatMatch, LoadRequest, Presence, StoredCheckpoint
+from ckpt_core import (
+    Asset,
+    Component,
+    CorruptError,
+    Files,
+    FormatMatch,
+    LoadRequest,
+    Presence,
+    Profile,
+    StoredCheckpoint,
+)
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.torch_components import components_of
 from ckpt_fsdp.ranks import agreement
@@ -16,6 +26,9 @@ SEALS = ("ckpt.manifest.json", "ckpt.blocks")
 
 _NAMED = "the directory's name"
 """Source: verl `verl/trainer/ppo/ray_trainer.py` (_load_checkpoint), which goes on from the number in it."""
+
+_EACH_ITS_OWN = "each rank loads its own file, and stops where there is none"
+"""Source: verl `verl/utils/checkpoint/fsdp_checkpoint_manager.py` (load_checkpoint)."""
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
@@ -78,8 +91,10 @@ def add_extra(pieces: Pieces, found: RankSet) -> None:
         rank, component = next(iter(by_rank.items()))
         pieces.add(component, found.paths[rank])
     world = agreement.world_of(found.world, parts)
-    gone = [found.name_of(rank) for rank in range(world) if rank not in found.paths]
-    pieces.findings += agreement.missing_ranks("the random state", gone)
+    gone = {rank: found.name_of(rank) for rank in range(world) if rank not in found.paths}
+    pieces.findings += agreement.missing_ranks("the random state", gone.values())
+    for rank, path in gone.items():
+        pieces.role("rng", Presence.ABSENT, path, _EACH_ITS_OWN, name=str(rank), needed_for=Profile.RESUME)
 
 
 def read_parts(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> list[RankPart]:
