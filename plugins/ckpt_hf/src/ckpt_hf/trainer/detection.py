@@ -7,13 +7,13 @@ from ckpt_core import Confidence, Files, FormatMatch, Part
 from ckpt_hf.folders import Folder, folders
 from ckpt_hf.names import group, step_of
 from ckpt_hf.peft.names import ADAPTER_CONFIG, ADAPTERS
+from ckpt_hf.trainer import under_deepspeed
 
 NAME = "hf-trainer"
 STATE = "trainer_state.json"
 _OWN = ("optimizer.pt", "optimizer.bin", "pytorch_model_fsdp.bin", "scheduler.pt", "scaler.pt")
 RNG = re.compile(r"rng_state(?:_(\d+))?\.pth")
 _FSDP = re.compile(r"(pytorch_model_fsdp|optimizer)_\d+")
-_ZERO = re.compile(r"global_step\d+")
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
@@ -22,7 +22,7 @@ def find(files: Files) -> Iterator[FormatMatch]:
         evidence = _evidence(folder)
         if evidence:
             step = step_of(folder.name)
-            yield FormatMatch(NAME, Confidence.CERTAIN, evidence, folder.root, step, tuple(_parts(folder)))
+            yield FormatMatch(NAME, Confidence.CERTAIN, evidence, folder.root, step, tuple(_parts(files, folder)))
 
 
 def is_trainers(folder: Folder) -> bool:
@@ -50,11 +50,11 @@ def _evidence(folder: Folder) -> str:
     return ""
 
 
-def _parts(folder: Folder) -> Iterator[Part]:
+def _parts(files: Files, folder: Folder) -> Iterator[Part]:
     """Directories that other formats own: FSDP's shards, DeepSpeed's tag."""
     for name in sorted(folder.folders):
         if _FSDP.fullmatch(name):
             yield Part(name, "model" if name.startswith("pytorch_model") else "optimizer", "dcp")
-    if any(_ZERO.fullmatch(name) for name in folder.folders):
-        name = max(filter(_ZERO.fullmatch, folder.folders), key=lambda name: int(name.removeprefix("global_step")))
-        yield Part(name, "", "deepspeed")
+    tag = under_deepspeed.part_of(files, folder.root, folder.folders)
+    if tag is not None:
+        yield tag

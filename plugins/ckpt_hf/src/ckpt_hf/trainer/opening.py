@@ -18,6 +18,7 @@ from ckpt_core import (
 )
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_hf.ranks import add_ranks
+from ckpt_hf.trainer import under_deepspeed, under_fsdp
 from ckpt_hf.trainer.detection import RNG, STATE
 from ckpt_hf.weight_pieces import add_config, add_tokenizer, add_weights, assets_beside
 
@@ -28,7 +29,8 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     """The weights, and every file of the training state as a component of its own."""
     pieces = Pieces(files)
     sharded = {part.component for part in match.parts}
-    if "model" not in sharded:
+    apart = any(way.holds_all_weights(files, match.parts) for way in (under_fsdp, under_deepspeed))
+    if "model" not in sharded and not apart:
         add_weights(pieces, request.options.get("variant"))
     state = add_training(pieces, match.parts)
     add_config(pieces)
@@ -40,11 +42,16 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 def add_training(pieces: Pieces, parts: Sequence[Part] = ()) -> dict[str, Any] | None:
     """All of the Trainer's own state but what lies in parts; the content of trainer_state.json."""
-    if not any(part.component == "optimizer" for part in parts):
-        pieces.torch_component("optimizer", "optimizer.pt")
-    zero = any(part.format == "deepspeed" for part in parts)
-    pieces.torch_component("scheduler", "scheduler.pt", optional=zero)
     arguments = _arguments(pieces.torch_component("config", "training_args.bin", name="training_args", optional=True))
+    fsdp = under_fsdp.places(pieces.files, parts, arguments)
+    zero = under_deepspeed.is_used(pieces.files, parts)
+    if zero:
+        under_deepspeed.add(pieces, parts)
+    elif fsdp is not None:
+        under_fsdp.add(pieces, parts, fsdp)
+    elif not any(part.component == "optimizer" for part in parts):
+        pieces.torch_component("optimizer", "optimizer.pt")
+    pieces.torch_component("scheduler", "scheduler.pt", optional=zero)
     half = arguments.get("fp16") is True and not zero
     pieces.torch_component("scaler", "scaler.pt", optional=not half, needed_for=Profile.RESUME if half else None)
     add_ranks(pieces, RNG, alone="rng_state.pth", pattern="rng_state_{}.pth")

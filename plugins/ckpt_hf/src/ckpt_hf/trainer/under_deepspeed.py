@@ -1,0 +1,57 @@
+"""What the Trainer adds under DeepSpeed: a tag directory, which is a part, and the pointer by which a resume finds it.
+
+Source: transformers `integrations/deepspeed.py` (deepspeed_load_checkpoint), which lets DeepSpeed look for the tag that
+`latest` names, and fails where there is none.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+
+from ckpt_core import Files, Part, Presence, Profile
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_hf.names import group
+
+_POINTER = "latest"
+_TAG = re.compile(r"global_step(\d+)")
+_LONGEST_NAME = 80
+"""Characters of what a pointer names that are shown."""
+
+_REFUSED = "the Trainer asks DeepSpeed for the tag that it names, and fails without it"
+
+
+def part_of(files: Files, root: str, folders: Collection[str]) -> Part | None:
+    """The tag that the Trainer would resume from: the one that is pointed to, else the newest; None without a tag."""
+    tags = {name: int(found[1]) for name in folders if (found := _TAG.fullmatch(name))}
+    if not tags:
+        return None
+    named = _named(files, root)
+    return Part(named if named in tags else max(tags, key=tags.__getitem__), "optimizer", "deepspeed")
+
+
+def is_used(files: Files, parts: Sequence[Part]) -> bool:
+    """Whether DeepSpeed saved here, also where its tag was lost."""
+    return has_tag(parts) or _POINTER in files.entries
+
+
+def has_tag(parts: Sequence[Part]) -> bool:
+    return any(part.format == "deepspeed" for part in parts)
+
+
+def holds_all_weights(files: Files, parts: Sequence[Part]) -> bool:
+    """Whether there are no weights but those in the tag: stage 3, unless it is told to gather them."""
+    return has_tag(parts) and not group({path for path in files.entries if "/" not in path})
+
+
+def add(pieces: Pieces, parts: Sequence[Part]) -> None:
+    """The pointer, and the optimizer where the tag that has it is not there."""
+    there = _POINTER in pieces.files.entries
+    presence, note = (Presence.PRESENT, "") if there else (Presence.ABSENT, _REFUSED)
+    pieces.role("progress", presence, _POINTER, note, name="latest", needed_for=Profile.RESUME)
+    if not has_tag(parts):
+        where = _named(pieces.files, "")[:_LONGEST_NAME] or _POINTER
+        pieces.role("optimizer", Presence.ABSENT, where, "the directory of DeepSpeed is not here")
+
+
+def _named(files: Files, root: str) -> str:
+    path = f"{root}/{_POINTER}".lstrip("/")
+    return files.head(path).decode("utf-8", "replace").strip() if path in files.entries else ""
