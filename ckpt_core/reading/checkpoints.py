@@ -13,6 +13,7 @@ from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.manifests import Manifest
 from ckpt_core.schema.tensors import Box, Chunk, TensorEntry
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.buffers import borrowed
 
 if TYPE_CHECKING:
     import torch
@@ -147,9 +148,9 @@ def read_slabs(
 ) -> Iterator[memoryview]:
     """A tensor's bytes in row-major order, in slabs of at most `limit`; each is valid until the next is asked for."""
     most = limit or knobs.slab_bytes()
-    buffer = memoryview(bytearray(min(most, entry.nbytes) if entry.dtype.itemsize else entry.nbytes))
-    for box in slabs(entry.shape, entry.dtype, limit=most):
-        out = buffer[: entry.dtype.nbytes(prod(box[1]))]
-        if len(out):
-            checkpoint.read(component, name, box=box, out=out)
-            yield out
+    with borrowed(min(most, entry.nbytes) if entry.dtype.itemsize else entry.nbytes) as buffer:
+        for box in slabs(entry.shape, entry.dtype, limit=most):
+            out = buffer[: entry.dtype.nbytes(prod(box[1]))]
+            if len(out):
+                checkpoint.read(component, name, box=box, out=out)
+                yield out

@@ -5,7 +5,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from ckpt_core.errors import CkptError, UsageError
-from ckpt_core.reading.casts import CASTABLE, cast, check_castable
+from ckpt_core.reading.casts import CASTABLE, Cast, check_castable
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
@@ -60,7 +60,7 @@ class ViewCheckpoint(Checkpoint):
         old, entry, own = self._places(component, name)
         if entry.dtype is own.dtype:
             return self._base.read(component, old, box=box, out=out)
-        result = self._converted(name, self._base.read(component, old, box=box), own.dtype, entry.dtype)
+        result = _converted(name, self._base.read(component, old, box=box), Cast(own.dtype, entry.dtype))
         if out is None:
             return result
         out[:] = result
@@ -68,9 +68,12 @@ class ViewCheckpoint(Checkpoint):
 
     def stream(self, component: str, name: str) -> Iterator[tuple[memoryview, memoryview]]:
         old, entry, own = self._places(component, name)
+        if entry.dtype is own.dtype:
+            yield from self._base.stream(component, old)
+            return
+        cast = Cast(own.dtype, entry.dtype)
         for read, data in self._base.stream(component, old):
-            same = entry.dtype is own.dtype
-            yield read, data if same else self._converted(name, data, own.dtype, entry.dtype)
+            yield read, _converted(name, data, cast)
 
     def origin(self, component: str, name: str) -> TensorEntry:
         return self._base.origin(component, self._old[component][name])
@@ -93,12 +96,12 @@ class ViewCheckpoint(Checkpoint):
         old = self._old[component][name]
         return old, self.component(component).tensors[name], self._base.component(component).tensors[old]
 
-    @staticmethod
-    def _converted(name: str, data: memoryview, source: DType, target: DType) -> memoryview:
-        try:
-            return cast(data, source, target)
-        except CkptError as error:
-            raise type(error)(f"{printable(name)}: {error.message}", code=error.code, tensor=name) from None
+
+def _converted(name: str, data: memoryview, cast: Cast) -> memoryview:
+    try:
+        return cast(data)
+    except CkptError as error:
+        raise type(error)(f"{printable(name)}: {error.message}", code=error.code, tensor=name) from None
 
 
 def select(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ckpt_core.errors import CkptError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
-from ckpt_core.reading.casts import cast
+from ckpt_core.reading.casts import Cast
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.digests import digest_tensor
 from ckpt_core.reading.onto_base import FROM_BASE
@@ -102,15 +102,16 @@ def _redo(origin: StoredCheckpoint, key: TensorKey, steps: list[str], shape: tup
     label, name = key
     entry = origin.component(label).tensors[name]
     how = rearrangement(entry, shape) if {TO_LINEAR, TO_CONV} & set(steps) else None
-    casts = [_cast(step) for step in steps if step not in (FROM_BASE, COPY, TO_LINEAR, TO_CONV)]
+    kinds = [_cast(step) for step in steps if step not in (FROM_BASE, COPY, TO_LINEAR, TO_CONV)]
     before = TensorDigest(entry.dtype, entry.shape)
-    after = TensorDigest(casts[-1][1] if casts else entry.dtype, how.target if how else entry.shape)
+    after = TensorDigest(kinds[-1][1] if kinds else entry.dtype, how.target if how else entry.shape)
+    casts = [Cast(was, becomes) for was, becomes in kinds]
     slabs = origin.stream(label, name) if how is None else stream_rearranged(origin, label, name, how)
     for read, moved in slabs:
         before.update(read)
         written = moved
-        for was, becomes in casts:
-            written = cast(written, was, becomes)
+        for cast in casts:
+            written = cast(written)
         after.update(written)
     return before.hexdigest(), after.hexdigest()
 
