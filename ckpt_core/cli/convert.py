@@ -123,6 +123,7 @@ def _result(done: "Conversion", destination: str) -> dict[str, Any]:
             "tensors": report.tensors,
             "cast": report.cast,
             "fingerprints": dict(report.components),
+            "restated": list(report.restated),
             "assets_left_out": list(done.assets_left),
         }
     return result
@@ -142,6 +143,8 @@ def _page(done: "Conversion", destination: str) -> Iterator[Block]:
         return
     if done.assets_left:
         yield f"not carried over, the format has no place for them: {', '.join(map(shown_place, done.assets_left))}"
+    if report.restated:
+        yield f"changed to say the type of the weights: {', '.join(map(shown_place, report.restated))}"
     proof = f"{counted(report.tensors, 'tensor')} read back and equal"
     if report.cast:
         proof = f"{proof}, {report.cast} of them as cast"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ckpt_core.schema.state import State
 from ckpt_core.schema.tensors import Box
 
 TensorKey = tuple[str, str]
@@ -82,10 +83,16 @@ class FilePlan:
 
 @dataclass(frozen=True, slots=True)
 class WritePlan:
-    """Every file of a checkpoint in a format. A format of one file plans one, under the name the target gives."""
+    """Every file of a checkpoint in a format. A format of one file plans one, under the name the target gives.
+
+    Attributes:
+        files: The files.
+        restated: The state that a config has in them where it is not that of the checkpoint, by label: one that names
+            the type of the weights, which were cast. Of other components all state must stay as it is.
+    """
 
     files: tuple[FilePlan, ...]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    restated: Mapping[str, State] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

@@ -4,8 +4,8 @@ What was written is opened through its format's own reader before it gets its na
 what was read, or to the stated cast of it. Until then the destination is what it was.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import ckpt_core
@@ -19,7 +19,7 @@ from ckpt_core.reading.proof import ReadBack, read_back
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.formats import Confidence, FormatMatch, LoadRequest
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.plans import TensorKey, Written
+from ckpt_core.schema.plans import TensorKey, WritePlan, Written
 from ckpt_core.schema.seals import COPY, Certificate, Seal
 from ckpt_core.schema.state import Array, arrays_of, differing_paths, without_arrays
 from ckpt_core.schema.text import printable
@@ -41,6 +41,7 @@ class SaveReport:
         files: Size in bytes of each file, by path.
         tensors: How many tensors were written and proved.
         cast: How many of them were cast.
+        restated: What of a config was changed to fit them: `config.dtype`.
         components: Digest of each component.
     """
 
@@ -49,6 +50,7 @@ class SaveReport:
     files: Mapping[str, int] = field(default_factory=dict)
     tensors: int = 0
     cast: int = 0
+    restated: tuple[str, ...] = ()
     components: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -109,8 +111,10 @@ def save(
             raise PluginError(f"{name}: the format's owner did not write; see ckpt plugins")
         staged = _reopen(manager, target)
         found = read_back(staged, ranks=ranks)
-        prove(checkpoint, target.written, staged, found)
-        seal = _seal(checkpoint, target, found, provenance or {})
+        wanted = [_restated(component, target.planned) for component in checkpoint.manifest.components]
+        prove(wanted, target.written, staged, found)
+        changed = _changed(checkpoint, wanted)
+        seal = _seal(checkpoint, target, found, {**(provenance or {}), **({"restated": changed} if changed else {})})
         target.commit(seal)
     return SaveReport(
         location=str(target.location),
@@ -118,6 +122,7 @@ def save(
         files={path: file.size for path, file in sorted(found.files.items())},
         tensors=len(found.tensors),
         cast=sum("cast " in certificate.operation for certificate in seal.certificates.values()),
+        restated=changed,
         components=seal.components,
     )
 
@@ -132,11 +137,14 @@ def format_of_path(ref: str) -> str:
 
 
 def prove(
-    checkpoint: Checkpoint, written: Mapping[TensorKey, Written], staged: StoredCheckpoint, found: ReadBack
+    components: Sequence[Component],
+    written: Mapping[TensorKey, Written],
+    staged: StoredCheckpoint,
+    found: ReadBack,
 ) -> None:
     """CorruptError where what was read back is not, name by name, what went in."""
     wanted: dict[TensorKey, str] = {}
-    for component in checkpoint.manifest.components:
+    for component in components:
         for name, outline in component.tensors.outlines():
             seen = written.get((component.label, name)) or written.get((component.label, str(outline.alias_of)))
             if seen is None:
@@ -151,7 +159,7 @@ def prove(
             raise _unproved(key[1], "is not in what was written")
         if found.tensors[key] != digest:
             raise _unproved(key[1], "was written with other content than was read")
-    for component in checkpoint.manifest.components:
+    for component in components:
         _prove_state(component, staged)
     for key in found.tensors:
         if key not in wanted and not _second_name(staged, key, wanted):
@@ -169,6 +177,18 @@ def _second_name(staged: StoredCheckpoint, key: TensorKey, wanted: Mapping[Tenso
     label, name = key
     alias = staged.component(label).tensors.outline(name).alias_of
     return alias is not None and (label, alias) in wanted
+
+
+def _restated(component: Component, plan: WritePlan) -> Component:
+    """A component with the state that its files are to have: another one is for configs alone."""
+    if component.kind != "config" or component.label not in plan.restated:
+        return component
+    return replace(component, state=plan.restated[component.label])
+
+
+def _changed(checkpoint: Checkpoint, wanted: Sequence[Component]) -> tuple[str, ...]:
+    pairs = [pair for pair in zip(checkpoint.manifest.components, wanted, strict=True) if pair[0] is not pair[1]]
+    return tuple(path for own, new in pairs for path in differing_paths(own.state, new.state, own.label))
 
 
 def _prove_state(component: Component, staged: StoredCheckpoint) -> None:

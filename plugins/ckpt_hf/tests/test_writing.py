@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import ckpt_core
 from ckpt_core import Depth, UnsupportedFormatError, UsageError
@@ -195,3 +197,38 @@ def test_options_that_mean_nothing_are_refused(tmp_path, llama, options, message
     with pytest.raises(UsageError, match=message):
         ckpt_core.save(llama.state_dict(), str(tmp_path / "x"), format="hf", options=options)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_a_cast_is_said_in_the_config_as_save_pretrained_says_it(llama, tmp_path, key):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    source, made = tmp_path / "llama", tmp_path / "made"
+    llama.save_pretrained(source)
+    text = (source / "config.json").read_text().replace('"dtype": "float32"', f'"{key}":  "float32"', 1)
+    (source / "config.json").write_text(text.replace("{", '{\n  "note": {"dtype": "float32"},', 1))
+    done = ckpt_core.convert(str(source), str(made), to="hf", dtypes=["BF16"])
+    assert done.report.restated == (f"config.{key}",)
+    assert (made / "config.json").read_bytes() == (source / "config.json").read_bytes().replace(
+        f'"{key}":  "float32"'.encode(), f'"{key}":  "bfloat16"'.encode()
+    )
+    assert json.loads((made / "ckpt.manifest.json").read_text())["provenance"]["restated"] == [f"config.{key}"]
+    assert AutoConfig.from_pretrained(made).dtype is torch.bfloat16
+    assert {tensor.dtype for tensor in load_file(made / "model.safetensors").values()} == {torch.bfloat16}
+    assert AutoModelForCausalLM.from_pretrained(made).dtype is torch.bfloat16
+    assert [finding.code for finding in ckpt_core.verify(str(made)).report.findings] == []
+
+
+def test_a_config_stays_as_it_is_where_nothing_was_cast_or_its_type_is_still_there(llama, tmp_path):
+    source = tmp_path / "llama"
+    llama.save_pretrained(source)
+    wrong = (source / "config.json").read_text().replace('"dtype": "float32"', '"dtype": "float16"')
+    for name, dtypes, text in (
+        ("plain", [], wrong),
+        ("some", ["*norm*=BF16"], wrong.replace("float16", "float32")),
+        ("as said", ["F16"], wrong),
+    ):
+        (source / "config.json").write_text(text)
+        done = ckpt_core.convert(str(source), str(tmp_path / name), to="hf", dtypes=dtypes)
+        assert done.report.restated == ()
+        assert (tmp_path / name / "config.json").read_text() == text

@@ -13,14 +13,12 @@ from ckpt_core import (
     printable,
 )
 from ckpt_hf.component_weights import ComponentWeights, read_all
+from ckpt_hf.config_types import TYPES, said_type
 from ckpt_hf.detection import is_model
 from ckpt_hf.names import CONFIG, WeightSet
 from ckpt_hf.opening import ModelCheckpoint, read_config
 from ckpt_hf.peft.adapters import adapter_in_place_of_model
 from ckpt_hf.shards import Weights
-
-_TYPES = {"float64": DType.F64, "float32": DType.F32, "float16": DType.F16, "bfloat16": DType.BF16}
-"""What a config calls the types that weights are computed in."""
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
@@ -109,15 +107,13 @@ def _check_stale(chosen: WeightSet, weights: Weights) -> Iterator[Finding]:
 def _check_type(checkpoint: ModelCheckpoint) -> Iterator[Finding]:
     """Whether the config says another type than the weights have: they were cast, and it was left as it was."""
     components = {component.label: component for component in checkpoint.manifest.components}
-    config = components["config"].state if "config" in components else None
-    said = config.get("dtype", config.get("torch_dtype")) if isinstance(config, dict) else None
-    wanted = _TYPES.get(said) if isinstance(said, str) else None
-    if wanted is None:
+    said = said_type(components["config"].state) if "config" in components else None
+    if said is None:
         return
     for label in ("model", "ema"):
         outlines = components[label].tensors.outlines() if label in components else ()
         found = sorted({outline.dtype.code for _, outline in outlines if not _may_be_packed(outline.dtype)})
-        if found and wanted.code not in found:
+        if found and TYPES[said].code not in found:
             message = f"{CONFIG}: says that the weights are {said}, those of the {label} are {' and '.join(found)}"
             hint = "transformers loads them as the config says, unless it is told another dtype"
             yield Finding("HF015", Severity.INFO, message, CONFIG, hint=hint)

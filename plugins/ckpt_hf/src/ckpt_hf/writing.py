@@ -6,6 +6,7 @@ config, and our reader finds them in the shard's metadata. An index names what i
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from ckpt_core import (
     AssetBytes,
@@ -14,12 +15,14 @@ from ckpt_core import (
     FilePlan,
     Literal,
     Manifest,
+    State,
     Target,
     UnsupportedFormatError,
     WritePlan,
     printable,
 )
 from ckpt_hf.bagel import COMPANIONS
+from ckpt_hf.config_types import TYPES, edited, said_type, type_of, with_type
 from ckpt_hf.layouts import Layout, as_json, layout_of, plan_index
 from ckpt_hf.names import CONFIG
 from ckpt_hf.opening import SEALS, is_weight
@@ -49,8 +52,9 @@ def write(checkpoint: Checkpoint, target: Target) -> Manifest:
         index = layout.index if not first or layout.stem != "ema" else f"model{layout.suffix}.index.json"
         keep = first and "index" in checkpoint.manifest.metadata
         files += _weights(checkpoint, component, config, layout, limit, index, keep)
-    files += [*_config(checkpoint, config), *_assets(checkpoint)]
-    return target.write(WritePlan(tuple(files)), checkpoint)
+    restated = _restated(checkpoint, weights[0], config)
+    files += [*_config(checkpoint, config, restated), *_assets(checkpoint)]
+    return target.write(WritePlan(tuple(files), {} if restated is None else {_CONFIG: restated}), checkpoint)
 
 
 def _parts(checkpoint: Checkpoint) -> tuple[list[Component], Component | None]:
@@ -103,17 +107,32 @@ def _unties(config: Component | None) -> bool:
     return isinstance(state, dict) and state.get("tie_word_embeddings") is False
 
 
-def _config(checkpoint: Checkpoint, config: Component | None) -> Iterator[FilePlan]:
-    """The config's own file where the source has one, so that not a byte of it changes; else one made of its state."""
+def _restated(checkpoint: Checkpoint, weights: Component, config: Component | None) -> dict[Any, State] | None:
+    """The config with the type that weights were cast to, where it says one that none of them has any more."""
+    state = config.state if config is not None else None
+    said = said_type(state)
+    if said is None or not isinstance(state, dict):
+        return None
+    outlines = dict(weights.tensors.outlines())
+    types = {outline.dtype for outline in outlines.values()}
+    cast = any(checkpoint.origin(weights.label, name).dtype is not o.dtype for name, o in outlines.items())
+    dtype = type_of(outlines.values())
+    return with_type(state, dtype) if cast and dtype is not None and TYPES[said] not in types else None
+
+
+def _config(checkpoint: Checkpoint, config: Component | None, restated: dict[Any, State] | None) -> Iterator[FilePlan]:
+    """The source's own file, changed in nothing but what is restated; where it has none, one made of the state."""
     if config is None:
         return
+    state = config.state if restated is None else restated
     for asset in checkpoint.manifest.assets:
         if asset.path == CONFIG:
-            yield FilePlan(CONFIG, (AssetBytes(CONFIG, asset.size),))
+            kept = AssetBytes(CONFIG, asset.size) if restated is None else _rewritten(checkpoint, restated)
+            yield FilePlan(CONFIG, (kept,))
             return
     try:
-        text = as_json(config.state)
-        same = isinstance(config.state, dict) and json.loads(text) == config.state
+        text = as_json(state)
+        same = isinstance(state, dict) and json.loads(text) == state
     except (TypeError, ValueError, RecursionError):
         same = False
     if not same:
@@ -121,6 +140,12 @@ def _config(checkpoint: Checkpoint, config: Component | None) -> Iterator[FilePl
             "hf keeps a config as a JSON object, and this one is more than that; leave it with --component model"
         )
     yield FilePlan(CONFIG, (Literal(text),))
+
+
+def _rewritten(checkpoint: Checkpoint, restated: dict[Any, State]) -> Literal:
+    """The source's own file with another type in it; written anew where it is not plain where that stands."""
+    text = edited(checkpoint.asset_files().read(CONFIG), restated)
+    return Literal(as_json(restated) if text is None else text)
 
 
 def _assets(checkpoint: Checkpoint) -> Iterator[FilePlan]:

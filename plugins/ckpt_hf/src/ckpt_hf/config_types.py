@@ -1,0 +1,60 @@
+"""The type that a config names for the weights: `dtype`, or `torch_dtype` before transformers 4.56.
+
+transformers loads weights in it, and its `save_pretrained` sets it to the type of the weights that it writes.
+Source: transformers `modeling_utils.py` (save_pretrained, _get_dtype) and `configuration_utils.py`.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from ckpt_core import DType, Outline, State
+
+TYPES = {"float64": DType.F64, "float32": DType.F32, "float16": DType.F16, "bfloat16": DType.BF16}
+"""What a config calls the types that weights are computed in."""
+
+_NAMES = {dtype: name for name, dtype in TYPES.items()}
+_KEYS = ("dtype", "torch_dtype")
+
+
+def said_type(config: State) -> str | None:
+    """The name of the type that a config's state says; None where it says none that we know."""
+    said = config.get("dtype", config.get("torch_dtype")) if isinstance(config, dict) else None
+    return said if isinstance(said, str) and said in TYPES else None
+
+
+def type_of(outlines: Iterable[Outline]) -> DType | None:
+    """The type of the most elements among those that a config can name; None where there is none."""
+    counts: Counter[DType] = Counter()
+    for outline in outlines:
+        if outline.dtype in _NAMES:
+            counts[outline.dtype] += outline.numel
+    return max(counts, key=lambda dtype: counts[dtype], default=None)
+
+
+def with_type(config: dict[Any, State], dtype: DType) -> dict[Any, State]:
+    """The config with each of its keys for the type set to this one."""
+    return {key: _NAMES[dtype] if key in _KEYS else value for key, value in config.items()}
+
+
+def edited(text: bytes, wanted: dict[Any, State]) -> bytes | None:
+    """The bytes of a config with nothing but its keys for the type changed; None where that is not all there is to it.
+
+    Args:
+        text: The file.
+        wanted: What it is to say.
+    """
+    for key in _KEYS:
+        if key in wanted:
+            value = json.dumps(wanted[key]).encode()
+            places = list(re.finditer(rb'"%s"\s*:\s*("[a-z0-9]*")' % key.encode(), text))
+            tried = (text[: place.start(1)] + value + text[place.end(1) :] for place in places)
+            text = next((one for one in tried if _says(one, key, wanted[key])), text)
+    return text if json.loads(text) == wanted else None
+
+
+def _says(text: bytes, key: str, value: State) -> bool:
+    """Whether the key of the whole has the value, and not one of the same name further in."""
+    return bool(json.loads(text).get(key) == value)
