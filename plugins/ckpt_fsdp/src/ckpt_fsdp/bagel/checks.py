@@ -21,6 +21,7 @@ from ckpt_core.codecs.safetensors_files import read_safetensors
 from ckpt_fsdp.bagel.detection import find, sharded_metadata
 from ckpt_fsdp.bagel.names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
 from ckpt_fsdp.ranks.checks import check as check_ranks
+from ckpt_fsdp.ranks.missing import missing_of
 
 _HINT = "the save may not have ended, or the copy: use an earlier step, or copy it again"
 
@@ -89,10 +90,11 @@ def _other_step(files: Files, facts: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _missing_shards(found: Found) -> Iterator[Finding]:
     """BG004, for each part of a flat optimizer that is not there."""
-    for number in range(found.flat_count):
-        if number not in found.flat:
-            path = f"optimizer.{number:05d}-of-{found.flat_count:05d}.pt"
-            yield Finding("BG004", Severity.ERROR, f"{path}: this part of the optimizer is missing", path, hint=_HINT)
+    missing = missing_of(found.flat_count, found.flat)
+    for number in missing.ranks:
+        path = f"optimizer.{number:05d}-of-{found.flat_count:05d}.pt"
+        rest = f", and so are {missing.more} more" if missing.more and number == missing.ranks[-1] else ""
+        yield Finding("BG004", Severity.ERROR, f"{path}: this part of the optimizer is missing{rest}", path, hint=_HINT)
 
 
 def _short_data_status(checkpoint: StoredCheckpoint, found: Found, facts: Mapping[str, Any]) -> Iterator[Finding]:

@@ -57,11 +57,13 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 def _add_progress(pieces: Pieces, found: Found) -> Mapping[str, Any]:
     """metadata.json, or what the directory's name says in its place."""
     files = pieces.files
-    if sharded_metadata(files, "", found) is not None or (METADATA in found.others and found.sharded):
-        facts = pieces.tried("progress", METADATA, partial(read_json, files, METADATA)) or {}
-        if facts:
+    if METADATA in found.others:
+        facts = pieces.tried("progress", METADATA, partial(read_json, files, METADATA))
+        if facts is None:
+            return {}
+        if facts and (found.sharded or sharded_metadata(files, "", found) is not None):
             pieces.add(Component("progress", NO_TENSORS, dict(facts)), METADATA)
-        return facts
+            return facts
     step = step_of(files.location.name)
     if step is None:
         pieces.role("progress", Presence.ABSENT, METADATA, "the directory is not named for its step")

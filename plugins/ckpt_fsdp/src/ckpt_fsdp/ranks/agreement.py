@@ -1,10 +1,12 @@
 """Whether the files of several ranks are of one save: how many they are, whose each is, what each says of tensors."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
 from ckpt_core import Finding, Severity, printable
 from ckpt_fsdp.ranks.joining import RankPart, Row
+from ckpt_fsdp.ranks.missing import Missing
+from ckpt_fsdp.ranks.names import RankSet
 
 _HINT = "copy the directory again, all files of one save"
 
@@ -16,10 +18,13 @@ def world_of(named: int | None, parts: Sequence[RankPart]) -> int:
     return named or max(highest, *meshes, 1)
 
 
-def missing_ranks(what: str, names: Iterable[str]) -> Iterator[Finding]:
+def missing_ranks(what: str, found: RankSet, missing: Missing) -> Iterator[Finding]:
     """RK001, for each file of a rank that is not there; which elements are lost, coverage says."""
-    for name in names:
-        message = f"{printable(name)}: this rank's file is missing; its part of {printable(what)} is not there"
+    for rank in missing.ranks:
+        name = found.name_of(rank)
+        more = missing.more if rank == missing.ranks[-1] else 0
+        rest = f", and so are those of {more} more ranks" if more else ""
+        message = f"{printable(name)}: this rank's file is missing{rest}; its part of {printable(what)} is not there"
         yield Finding("RK001", Severity.WARNING, message, name, hint=_HINT)
 
 

@@ -19,6 +19,7 @@ from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.torch_components import components_of
 from ckpt_fsdp.ranks import agreement
 from ckpt_fsdp.ranks.joining import RankPart, component_of, rows_of, without_refs
+from ckpt_fsdp.ranks.missing import missing_of
 from ckpt_fsdp.ranks.names import EXTRA, RankSet, group, parse
 
 SEALS = ("ckpt.manifest.json", "ckpt.blocks")
@@ -65,9 +66,8 @@ def add_parts(pieces: Pieces, found: RankSet, parts: Sequence[RankPart], kind: s
     world = agreement.world_of(found.world, parts)
     label = f"{kind}:{name}" if name else kind
     rows = rows_of(parts)
-    gone = [found.name_of(rank) for rank in range(world) if rank not in found.paths]
     states: dict[int, object] = {part.rank: without_refs(part.file.root) for part in parts}
-    pieces.findings += agreement.missing_ranks(label, gone)
+    pieces.findings += agreement.missing_ranks(label, found, missing_of(world, found.paths))
     pieces.findings += agreement.contradictions(world, parts)
     pieces.findings += agreement.differing_shapes(rows)
     pieces.findings += agreement.unplaced(label, parts, rows)
@@ -91,10 +91,11 @@ def add_extra(pieces: Pieces, found: RankSet) -> None:
         rank, component = next(iter(by_rank.items()))
         pieces.add(component, found.paths[rank])
     world = agreement.world_of(found.world, parts)
-    gone = {rank: found.name_of(rank) for rank in range(world) if rank not in found.paths}
-    pieces.findings += agreement.missing_ranks("the random state", gone.values())
-    for rank, path in gone.items():
-        pieces.role("rng", Presence.ABSENT, path, _EACH_ITS_OWN, name=str(rank), needed_for=Profile.RESUME)
+    missing = missing_of(world, found.paths)
+    pieces.findings += agreement.missing_ranks("the random state", found, missing)
+    for rank in missing.ranks:
+        where = found.name_of(rank)
+        pieces.role("rng", Presence.ABSENT, where, _EACH_ITS_OWN, name=str(rank), needed_for=Profile.RESUME)
 
 
 def read_parts(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> list[RankPart]:
