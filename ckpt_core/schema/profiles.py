@@ -7,6 +7,7 @@ from enum import Enum
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.kinds import KINDS
 from ckpt_core.schema.manifests import Component, Manifest
+from ckpt_core.schema.text import printable
 
 
 class Profile(Enum):
@@ -102,6 +103,9 @@ NEEDS: Mapping[str, Profile] = {
     "sampler": Profile.EXACT_RESUME,
 }
 """The least profile that needs each kind, where the format says nothing else. Weights are needed by all."""
+
+_LONG = 120
+"""Characters of a name or a note in a verdict's one line."""
 
 _RANK = {profile: rank for rank, profile in enumerate(Profile)}
 _GOOD = {Presence.PRESENT, Presence.NOT_NEEDED, Presence.DERIVED}
@@ -202,5 +206,5 @@ def _order(role: Role) -> tuple[int, str, int, str]:
 
 
 def _reason(role: Role) -> str:
-    where = f" ({role.where})" if role.where else f" ({role.note})" if role.note else ""
-    return f"{role.label} {role.presence.value}{where}"
+    where = f" ({printable(role.where or role.note, _LONG)})" if role.where or role.note else ""
+    return f"{printable(role.label, _LONG)} {role.presence.value}{where}"

@@ -115,3 +115,11 @@ def test_a_component_of_which_an_error_leaves_nothing_is_unreadable_and_not_abse
 def test_a_warning_about_a_component_leaves_its_line():
     doubt = Finding("XX001", Severity.WARNING, "…", "a.bin", component="model")
     assert assess(manifest(STATES), Profile.RESUME, [doubt]).verdict is Verdict.COMPLETE
+
+
+def test_a_verdict_is_one_line_whatever_names_are_in_it():
+    """Where a part is said to be comes from a file."""
+    role = Role("model", Presence.ABSENT, "\x1b[2J\nckpt: ok" + "x" * 10_000)
+    shown = assess(Manifest((), roles=(role,)), Profile.INFERENCE).summary
+    assert shown.isprintable()
+    assert len(shown) < 300
