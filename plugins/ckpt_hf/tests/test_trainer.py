@@ -1,6 +1,8 @@
 """Checkpoints of transformers' own Trainer: complete as it leaves them, and one line for each thing taken away."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -144,6 +146,51 @@ def test_the_newest_whole_one_is_found_and_the_trainer_resumes_from_it(runs, cop
     assert "STEPS [3, 4, 5, 6]" in out
     losses = [entry["loss"] for entry in _log(runs / "full" / "checkpoint-6") if entry["step"] > 2]
     assert f"LOSSES {[str(loss) for loss in losses]}" in out or f"LOSSES {losses}" in out
+
+
+def cut_short(path):
+    with open(path, "r+b") as file:
+        file.truncate(100)
+
+
+@pytest.fixture
+def adapters_run(runs, made, copy_of):
+    """A run of adapters of which every checkpoint but the first is broken, each in another way and of three formats."""
+    run = copy_of(runs / "lora")
+    cut_short(run / "checkpoint-4" / "adapter_model.safetensors")
+    (run / "checkpoint-6" / "adapter_model.safetensors").unlink()
+    experts = Path(shutil.copytree(run / "checkpoint-2", run / "checkpoint-8"))
+    (experts / "adapter_model.safetensors").unlink()
+    state = json.loads((experts / "trainer_state.json").read_text())
+    (experts / "trainer_state.json").write_text(json.dumps(state | {"global_step": 8}))
+    shutil.copytree(made("peft_runs.py") / "experts", experts / "peft_adapters")
+    cut_short(experts / "peft_adapters" / "expert_1" / "expert_1" / "adapter_model.safetensors")
+    shutil.copytree(made("peft_runs.py") / "named" / "style", run / "checkpoint-10")
+    cut_short(run / "checkpoint-10" / "adapter_model.safetensors")
+    return run
+
+
+def test_each_newer_one_with_a_broken_adapter_is_named_with_the_check_that_fails(adapters_run):
+    found = ckpt_core.locate(str(adapters_run), profile="resume")
+    assert found.require().url == str(adapters_run / "checkpoint-2")
+    rejected = [attempt for attempt in found.attempts if attempt.outcome.value == "rejected"]
+    assert [(Path(one.candidate.url).name, one.candidate.reason.partition(",")[0]) for one in rejected] == [
+        ("checkpoint-10", "peft"),
+        ("checkpoint-8", "dylora"),
+        ("checkpoint-6", "hf-trainer"),
+        ("checkpoint-4", "hf-trainer"),
+    ]
+    for one, words in zip(
+        rejected,
+        (
+            ("CORRUPT for resume", "adapter unreadable", "the header claims"),
+            ("CORRUPT for resume", "adapter:expert_1 unreadable", "expert_1/adapter_model.safetensors"),
+            ("PARTIAL for resume: adapter absent (adapter_model.safetensors)",),
+            ("CORRUPT for resume: adapter unreadable (adapter_model.safetensors)", "the file has 100"),
+        ),
+        strict=True,
+    ):
+        assert all(word in one.detail for word in words), one.detail
 
 
 def _log(folder):

@@ -17,7 +17,7 @@ from ckpt_hf.component_weights import ComponentWeights, read_all
 from ckpt_hf.names import CONFIG
 from ckpt_hf.opening import assets_of
 from ckpt_hf.peft.adapters import add_adapters
-from ckpt_hf.peft.names import ADAPTERS, has_adapters
+from ckpt_hf.peft.names import ADAPTER_CONFIG, ADAPTERS, has_adapters
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 _STATE = (".pt", ".pth", ".bin", ".pkl")
@@ -40,7 +40,9 @@ def add_weights(pieces: Pieces, variant: str | None = None) -> None:
     except CkptError as error:
         if error.code != "HF014":
             raise
-        pieces.role("model", Presence.ABSENT, "model.safetensors", needed_for=Profile.INFERENCE)
+        adapter = ADAPTER_CONFIG in pieces.files.entries
+        kind, where = ("adapter", ADAPTERS[0]) if adapter else ("model", "model.safetensors")
+        pieces.role(kind, Presence.ABSENT, where, needed_for=Profile.INFERENCE)
         return
     for one in found:
         _add(pieces, one)
