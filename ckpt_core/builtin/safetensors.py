@@ -27,9 +27,9 @@ def formats() -> tuple[Format, ...]:
 
 @hookimpl
 def detect_format(files: "Files") -> Iterator[FormatMatch]:
-    from ckpt_core.codecs.safetensors_files import sniff
-
     for root, path, head in candidates(files, (".safetensors",)):
+        from ckpt_core.codecs.safetensors_files import sniff
+
         if sniff(head):
             yield FormatMatch("safetensors", Confidence.CERTAIN, "a header length and a JSON header", root)
         elif path.lower().endswith(".safetensors") and head[:1] not in (b"v", b"<", b""):

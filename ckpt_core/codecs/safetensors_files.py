@@ -6,9 +6,8 @@ differ (a key that comes twice), the stricter reading holds here.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from ckpt_core.codecs.collection import without_collection
 from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
@@ -28,8 +27,7 @@ _LENGTH = 8
 _KEYS = {"dtype", "shape", "data_offsets"}
 
 
-@dataclass(frozen=True, slots=True)
-class SafetensorsFile:
+class SafetensorsFile(NamedTuple):
     """What a header says: the tensors in the order of their bytes, and the `__metadata__` strings."""
 
     path: str

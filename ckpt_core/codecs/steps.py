@@ -1,8 +1,10 @@
 """The training step of a checkpoint: what its own content records, and what its name claims."""
 
 import re
+from typing import TYPE_CHECKING
 
-from ckpt_core.schema.state import State
+if TYPE_CHECKING:
+    from ckpt_core.schema.state import State
 
 _KEYS = ("global_step", "global_steps", "step", "steps", "train_steps", "iteration", "iter", "current_iteration")
 """Keys under which trainers keep the number of steps done: Lightning, DeepSpeed, minimind, BAGEL, Megatron."""
@@ -13,7 +15,7 @@ _NAME = re.compile(
 _NUMBER = re.compile(r"\d{1,18}")
 
 
-def step_of_state(state: State) -> int | None:
+def step_of_state(state: "State") -> int | None:
     """The step that a dict of progress records under one of the usual keys; None where there is none."""
     if not isinstance(state, dict):
         return None

@@ -7,8 +7,7 @@ nothing but the elements, their checksum and torch's serialization id has them a
 Source: torch, `torch/distributed/checkpoint/filesystem.py` (_write_item) and `torch/serialization.py`.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ckpt_core.codecs.item_files import ItemFiles
 from ckpt_core.codecs.zips import HAS_DESCRIPTOR, Member, directory_places, read_archive
@@ -34,8 +33,7 @@ _MOST_LENGTHS = 1 << 12
 _CRC_IN_DIRECTORY, _CRC_IN_DESCRIPTOR = 16, 4
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A tensor in an item: where its elements start, in bytes from the item's start, and how they lie.
 
     `strides` are in elements, None for row-major without gaps; `nbytes` reach from the first element to the last.
@@ -49,8 +47,7 @@ class Item:
     encoding: Encoding
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
+class _Pattern(NamedTuple):
     """An item that was read, but for its elements: `fixed` are the stretches of `tail` that no content changes."""
 
     item: Item

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ckpt_core.hookspecs import ENTRY_POINT_GROUP
 
@@ -18,8 +18,7 @@ _REQUIREMENT = re.compile(
 _CLAUSE = re.compile(r"(>=|<=|==|!=|~=|>|<)\s*([0-9][0-9.]*)(\*?)")
 
 
-@dataclass(frozen=True, slots=True)
-class EntryPoint:
+class EntryPoint(NamedTuple):
     """A plugin by name: the module to import, and the distribution it came with.
 
     `origin` is the folder of its `dist-info`; `attribute` what to register, the module itself where it is empty.

@@ -6,10 +6,9 @@ answers; `plugins` tells which and why.
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pluggy
 
@@ -27,8 +26,7 @@ _HOOKS = tuple(name for name in vars(Specs) if not name.startswith("_"))
 _BUILTIN = ("paths", "safetensors", "torch", "checks", "seals")
 
 
-@dataclass(frozen=True, slots=True)
-class PluginStatus:
+class PluginStatus(NamedTuple):
     """One plugin as `ckpt plugins` shows it. `problem` is None where it works; `too_new` asks for a newer core."""
 
     name: str
@@ -111,7 +109,7 @@ class CkptPluginManager(pluggy.PluginManager):
             if plugin is not None and plugin is not self._policy and name not in listed
         ]
         return [
-            status if status.problem else replace(status, problem="; ".join(self.failures.of(status.name)) or None)
+            status if status.problem else status._replace(problem="; ".join(self.failures.of(status.name)) or None)
             for status in [*self.statuses, *by_hand]
         ]
 

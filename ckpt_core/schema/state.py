@@ -5,7 +5,7 @@ points into the component's tensor table, `Array` is a small array kept as data 
 is a value whose class we do not know: named, never imported.
 """
 
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -65,7 +65,7 @@ def to_json(state: State) -> Any:
         case float():
             return state if isfinite(state) else {"$float": repr(state)}
         case bytes():
-            return {"$bytes": b64encode(state).decode()}
+            return {"$bytes": b2a_base64(state, newline=False).decode()}
         case list():
             return [to_json(item) for item in state]
         case tuple():
@@ -77,7 +77,7 @@ def to_json(state: State) -> Any:
         case TensorRef():
             return {"$tensor": state.name}
         case Array():
-            return {"$array": [state.dtype.code, list(state.shape), b64encode(state.data).decode()]}
+            return {"$array": [state.dtype.code, list(state.shape), b2a_base64(state.data, newline=False).decode()]}
         case Opaque():
             return {"$opaque": [state.class_name, to_json(list(state.args)), to_json(state.state)]}
 
@@ -100,7 +100,7 @@ def _untagged(tag: str, content: Any) -> State:
         case "$float":
             return float(content)
         case "$bytes":
-            return b64decode(content)
+            return a2b_base64(content)
         case "$tuple":
             return tuple(from_json(item) for item in content)
         case "$dict":
@@ -109,7 +109,7 @@ def _untagged(tag: str, content: Any) -> State:
             return TensorRef(content)
         case "$array":
             code, shape, data = content
-            return Array(DType[code], tuple(shape), b64decode(data))
+            return Array(DType[code], tuple(shape), a2b_base64(data))
         case "$opaque":
             name, args, state = content
             return Opaque(name, tuple(from_json(item) for item in args), from_json(state))

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from ckpt_core import knobs
@@ -55,6 +54,8 @@ def run(work: Callable[[list[T]], R], shares: Sequence[list[T]]) -> list[R]:
     """
     if len(shares) <= 1:
         return [work(share) for share in shares]
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
     stop = threading.Event()
 
     def guarded(share: list[T]) -> R:

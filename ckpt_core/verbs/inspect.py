@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
@@ -45,8 +44,7 @@ class Totals:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(NamedTuple):
     """What there is at a place. `checkpoint` is None for a container; then `members` says what to choose from."""
 
     place: Place
@@ -86,6 +84,8 @@ def select_names(component: Component, patterns: tuple[str, ...]) -> list[str]:
     """Names of a component's tensors that match any of the globs, in file order; all of them without a glob."""
     if not patterns:
         return list(component.tensors)
+    from fnmatch import fnmatchcase
+
     return [name for name in component.tensors if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 

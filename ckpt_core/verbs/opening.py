@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from ckpt_core.codecs.lookalikes import unknown
 from ckpt_core.errors import AmbiguousFormatError, CkptError, UsageError
@@ -20,8 +20,7 @@ from ckpt_core.verbs.locate import locate
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A located and listed ref, and what the formats say of it.
 
     Attributes:

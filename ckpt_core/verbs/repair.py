@@ -185,7 +185,7 @@ def verified(place: Place, files: Files, request: VerifyRequest) -> Verification
     detection = place.manager.hooks.detect_format(files=files)
     asked = next((m for m in detection.matches if place.match and m.format == place.match.format and not m.root), None)
     match = asked or detection.best or (None if detection.members else place.match)
-    found = replace(place, files=files, detection=detection, match=match)
+    found = place._replace(files=files, detection=detection, match=match)
     return Verification(found, VerifyReport(depth=request.depth)) if match is None else verify_place(found, request)
 
 

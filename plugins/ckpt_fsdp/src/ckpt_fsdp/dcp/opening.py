@@ -1,8 +1,7 @@
 """A distributed checkpoint opened: its metadata as a table, its small items as state, split into components."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ckpt_core import (
     Asset,
@@ -43,8 +42,7 @@ _MOST_COMPARED = 1 << 20
 _MOST_SHOWN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A distributed checkpoint that is open.
 
     Attributes:
