@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from ckpt_core.cli.main import main
 
 MAKERS = Path(__file__).parent / "makers"
 
@@ -67,10 +70,74 @@ def copy_of(tmp_path):
     return copy
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def torchrun():
     """`torchrun(script, ranks, *arguments)`: run a script of makers/ on something that a test has made."""
     return run_ranks
+
+
+@pytest.fixture
+def judged(capsys):
+    """`judged(folder, profile)`: what `ckpt verify --for` says: exit code, verdict, what became of each component."""
+
+    def judge(folder, profile="exact-resume"):
+        capsys.readouterr()
+        code = main(["verify", str(folder), "--for", profile, "--json"])
+        found = json.loads(capsys.readouterr().out)["result"]["assessment"]
+        return code, found["verdict"], {line["component"]: line["presence"] for line in found["components"]}
+
+    return judge
+
+
+@pytest.fixture
+def without(judged, copy_of):
+    """`without(saved, name)`: exit code, verdict, and the lines that flip where a file or folder is gone or is cut."""
+
+    def lose(saved, name, profile="exact-resume", *, half=False):
+        folder = copy_of(saved, Path(saved).name)
+        before = judged(folder, profile)[2]
+        _cut_in_half(folder / name) if half else remove(folder / name)
+        code, verdict, after = judged(folder, profile)
+        flipped = {label: after.get(label) for label in before | after if before.get(label) != after.get(label)}
+        return code, verdict, flipped
+
+    return lose
+
+
+def _cut_in_half(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def remove(path):
+    """Remove a file, or a folder with all in it."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.fixture(scope="session")
+def resumed(tmp_path_factory, torchrun):
+    """`resumed(script, attempts)`: what fresh processes came to that resumed from each of these, by name."""
+
+    def resume(script, attempts):
+        out = tmp_path_factory.mktemp("resumed")
+        torchrun(script, 2, out, "resume", *attempts)
+        return json.loads((out / "outcomes.json").read_text())
+
+    return resume
+
+
+@pytest.fixture(scope="session")
+def copies(tmp_path_factory):
+    """`copies({name: (folder, what is removed or None)})`: copies of checkpoints under these names, by name."""
+
+    def copy(wanted):
+        root = tmp_path_factory.mktemp("copies")
+        for name, (folder, gone) in wanted.items():
+            shutil.copytree(folder, root / name)
+            if gone is not None:
+                remove(root / name / gone)
+        return {name: root / name for name in wanted}
+
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -143,7 +143,7 @@ def test_a_model_that_is_not_there_is_absent(fsdp2, copy_of):
     checkpoint = ckpt_core.load(str(folder))
     assert labels(checkpoint) == ["optimizer", *BESIDE]
     absent = [role.kind for role in checkpoint.manifest.roles if role.presence is Presence.ABSENT]
-    assert absent == ["model"]
+    assert absent == ["model", "sampler"]
 
 
 def test_the_state_of_a_rank_that_is_missing_is_absent(fsdp2, copy_of):
@@ -151,7 +151,8 @@ def test_the_state_of_a_rank_that_is_missing_is_absent(fsdp2, copy_of):
     (folder / "random_states_1.pkl").unlink()
     roles = ckpt_core.load(str(folder)).manifest.roles
     assert [(r.kind, r.name, r.where) for r in roles if r.presence is Presence.ABSENT] == [
-        ("rng", "1", "random_states_1.pkl")
+        ("rng", "1", "random_states_1.pkl"),
+        ("sampler", "", "dl_state_dict.bin"),
     ]
 
 

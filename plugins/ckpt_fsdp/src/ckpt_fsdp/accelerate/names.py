@@ -53,6 +53,26 @@ class Found:
         return bool(self.models or self.full_models or self.flat)
 
     @property
+    def is_full(self) -> bool:
+        """Whether whole state dicts were saved, a file each."""
+        return bool(self.full_models or self.full_optimizers) and not (self.models or self.optimizers)
+
+    @property
+    def schedulers(self) -> list[int]:
+        """The numbers of the schedules."""
+        return [int(name or 0) for kind, name, _ in self.beside if kind == "scheduler"]
+
+    @property
+    def least_optimizers(self) -> int:
+        """How many optimizers there must have been: one, and one for each schedule."""
+        return max(self.schedulers, default=0) + 1
+
+    @property
+    def least_models(self) -> int:
+        """How many models there must have been: Accelerate saves each optimizer with the model of its number."""
+        return max(self.least_optimizers, *(number + 1 for number in (*self.optimizers, *self.full_optimizers, 0)))
+
+    @property
     def is_claimed(self) -> bool:
         """Whether this is such a directory: a model, or an optimizer beside what only Accelerate writes."""
         return self.has_model or bool(self.optimizers and self.beside)

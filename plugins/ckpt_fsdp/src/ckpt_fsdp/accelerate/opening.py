@@ -1,16 +1,20 @@
 """The `fsdp` format: what Accelerate keeps in files of its own; the directories of DCP in it are joined by core."""
 
+from collections.abc import Mapping
+
 from ckpt_core import (
     Asset,
     Files,
     FormatMatch,
     LoadRequest,
     Presence,
+    Profile,
     StoredCheckpoint,
     UnsupportedFormatError,
     printable,
 )
 from ckpt_core.codecs.pieces import Pieces
+from ckpt_fsdp.accelerate.beside import add_beside
 from ckpt_fsdp.accelerate.detection import FLAT
 from ckpt_fsdp.accelerate.names import MODEL, OPTIMIZER, Found, survey
 
@@ -29,30 +33,33 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     if found.flat:
         raise UnsupportedFormatError(f"{printable(found.flat[0])}: {FLAT}", code="FS001", path=found.flat[0])
     pieces = Pieces(files)
-    _add_full(pieces, found)
-    for kind, name, path in sorted(found.beside):
-        pieces.torch_component(kind, path, name=name)
-    _say_absent(pieces, found)
+    _add_numbered(pieces, found, "model", found.models, found.full_models)
+    _add_numbered(pieces, found, "optimizer", found.optimizers, found.full_optimizers)
+    add_beside(pieces, found)
     return pieces.checkpoint(match, assets=_assets(files, pieces))
 
 
-def _add_full(pieces: Pieces, found: Found) -> None:
-    for kind, files in (("model", found.full_models), ("optimizer", found.full_optimizers)):
-        for number, path in sorted(files.items()):
-            pieces.torch_component(kind, path, name=str(number or ""))
+def _add_numbered(
+    pieces: Pieces, found: Found, kind: str, folders: Mapping[int, str], whole: Mapping[int, str]
+) -> None:
+    """The files with whole state dicts; a line for each number that neither a file nor a directory has.
 
-
-def _say_absent(pieces: Pieces, found: Found) -> None:
-    """What a save of Accelerate always has, and this one has not; a save of two ranks has two states of rng."""
-    if not found.has_model:
-        pieces.role("model", Presence.ABSENT, f"{MODEL}_0")
-    if not found.optimizers and not found.full_optimizers:
-        pieces.role("optimizer", Presence.ABSENT, f"{OPTIMIZER}_0")
-    kept = {name for kind, name, _ in found.beside if kind == "rng"}
-    ranks = max([found.ranks, *(int(name) + 1 for name in kept)])
-    for rank in range(ranks):
-        if str(rank) not in kept:
-            pieces.role("rng", Presence.ABSENT, f"random_states_{rank}.pkl", name=str(rank))
+    Args:
+        pieces: What the directory has so far.
+        found: What lies in it.
+        kind: Models or optimizers.
+        folders: Their directories of DCP, by number: core opens them.
+        whole: Their files, by number.
+    """
+    stem, least = (MODEL, found.least_models) if kind == "model" else (OPTIMIZER, found.least_optimizers)
+    needed_for = Profile.INFERENCE if kind == "model" else None
+    for number in range(max(least, *(known + 1 for known in (*folders, *whole, 0)))):
+        name = str(number or "")
+        if number in whole:
+            pieces.torch_component(kind, whole[number], name=name)
+        elif number not in folders:
+            path = f"{stem}{f'_{number}' if number else ''}.bin" if found.is_full else f"{stem}_{number}"
+            pieces.role(kind, Presence.ABSENT, path, name=name, needed_for=needed_for)
 
 
 def _assets(files: Files, pieces: Pieces) -> list[Asset]:

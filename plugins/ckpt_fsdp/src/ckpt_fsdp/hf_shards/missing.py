@@ -42,7 +42,7 @@ def _missing_numbers(shards: Shards) -> Iterator[Finding]:
         if number not in numbers:
             path = shard_file(1, number, most)
             message = f"{path}: of file {number} of {most} no rank has a shard"
-            yield Finding("DC052", Severity.ERROR, message, path, hint=_COPY)
+            yield Finding("DC052", Severity.ERROR, message, path, hint=_COPY, component="model")
 
 
 def _missing_ranks(
@@ -58,10 +58,10 @@ def _missing_ranks(
             path = shard_file(rank, number, most)
             if number in lacking:
                 message = f"{path}: missing, and {_some(lacking[number])} not whole without it"
-                yield Finding("DC052", Severity.ERROR, message, path, lacking[number][0], _COPY)
+                yield Finding("DC052", Severity.ERROR, message, path, lacking[number][0], _COPY, "model")
             elif rank > max(here):
                 message = f"{path}: missing: {ranks} ranks wrote this checkpoint, {_goes_on(shards, number)}"
-                yield Finding("DC052", Severity.ERROR, message, path, hint=_COPY)
+                yield Finding("DC052", Severity.ERROR, message, path, hint=_COPY, component="model")
             elif rank not in here:
                 message = f"{path}: missing, and no hole shows; a rank that had nothing to write leaves no file"
                 yield Finding("DC052", Severity.WARNING, message, path, hint=_COPY)

@@ -1,0 +1,66 @@
+"""What a run came to, noted by rank 0 as JSON: so that a resumed run is compared with one that was never stopped."""
+
+import hashlib
+import json
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
+
+_PATIENCE = timedelta(seconds=10)
+
+
+def digest_of(tensors):
+    """sha256 of named tensors, gathered where they are sharded: equal for equal bits."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+        found.update(name.encode() + str(tuple(whole.shape)).encode())
+        found.update(whole.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def described(error):
+    """One line for an error; of one that torch gathered of all ranks, the first rank's own."""
+    if isinstance(error, CheckpointException):
+        error, _ = next(iter(error.failures.values()))
+    return f"{type(error).__name__}: {error}"[:400]
+
+
+class Notes:
+    """The outcomes of several attempts, by name; written after each, for one may end the process."""
+
+    def __init__(self, path):
+        self.path, self.found = Path(path), {}
+
+    def attempt(self, name, run):
+        """Note what `run` gives, or how it fails.
+
+        A tool may fail on one rank while the others wait for it: then the process ends, and with it their waiting, so
+        that such an attempt must be the last.
+        """
+        try:
+            self.found[name] = run()
+        except (Exception, CheckpointException) as error:
+            self.found[name] = {"failed": described(error)}
+        if dist.get_rank() == 0:
+            self.path.write_text(json.dumps(self.found, indent=1))
+        if not self._all_are_here(name):
+            os._exit(0)
+
+    def close(self):
+        """End the process: at once, for the group may have lost a rank."""
+        self._all_are_here("the end")
+        os._exit(0)
+
+    def _all_are_here(self, name):
+        store = dist.distributed_c10d._get_default_store()
+        store.set(f"{name}/{dist.get_rank()}", "here")
+        try:
+            store.wait([f"{name}/{rank}" for rank in range(dist.get_world_size())], _PATIENCE)
+        except RuntimeError:
+            return False
+        return True
