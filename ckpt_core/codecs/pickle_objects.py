@@ -6,7 +6,7 @@ where they come again, as the pickler does with one object; so is a `Called` tha
 Source: CPython, `Lib/pickle.py` (save_reduce, save_dict, save_list, save_tuple) and `Modules/_pickle.c`.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from struct import pack
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 _BATCH = 1000
 _SHORT = 256
 _SMALL = [b"K%c" % value for value in range(256)]
+_MOST_KEPT = 4096
 
 
 class Global(NamedTuple):
@@ -39,6 +40,13 @@ class Instance(NamedTuple):
     state: Any = None
 
 
+class Same(NamedTuple):
+    """A value of which equal ones come often, each an object of its own: made once for each key, and its bytes too."""
+
+    key: Hashable
+    make: Callable[[], Any]
+
+
 @dataclass(slots=True)
 class Pairs:
     """A dict whose keys and values are made while it is written, one after the other."""
@@ -47,7 +55,7 @@ class Pairs:
 
 
 def write_objects(root: Any) -> bytes:
-    """The pickle of a tree of `Instance`, `Called`, `Global`, `Pairs`, None, bool, int, str, tuple, list and dict."""
+    """The pickle of a tree of the classes above, None, bool, int, str, tuple, list and dict."""
     writer = _Writer()
     writer.value(root)
     return bytes(writer.out) + b"."
@@ -58,6 +66,8 @@ class _Writer:
         self.out = bytearray(b"\x80\x04")
         self._memo: dict[Any, int] = {}
         self._memoized = 0
+        self._heads: dict[tuple[Any, ...], list[bytes]] = {}
+        self._made: dict[Hashable, tuple[bytes, int]] = {}
 
     def value(self, value: Any) -> None:
         kind = type(value)
@@ -69,6 +79,8 @@ class _Writer:
             self._tuple(value)
         elif kind is Instance:
             self._instance(value)
+        elif kind is Same:
+            self._same(value)
         elif kind is Called:
             self._called(value)
         elif kind is Global:
@@ -94,7 +106,7 @@ class _Writer:
         index = self._memo.get(key)
         if index is None:
             return False
-        self.out += b"h%c" % index if index < _SHORT else b"j" + pack("<I", index)
+        self.out += _get(index)
         return True
 
     def _text(self, value: str) -> None:
@@ -129,13 +141,43 @@ class _Writer:
             self.out += b"R"
             self._memoize(value if value.shared else None)
 
+    def _same(self, value: Same) -> None:
+        made = self._made.get(value.key)
+        if made is not None:
+            self.out += made[0]
+            self._memoized += made[1]
+            return
+        start, count, named = len(self.out), self._memoized, len(self._memo)
+        self.value(value.make())
+        # Where something was named for the first time, the next one refers to it instead.
+        if len(self._memo) == named and len(self._made) < _MOST_KEPT:
+            self._made[value.key] = bytes(self.out[start:]), self._memoized - count
+
     def _instance(self, value: Instance) -> None:
+        state = value.state
+        if type(state) is dict and 1 < len(state) <= _BATCH:
+            heads = self._heads.get((value.cls, *state)) or self._new_heads(value.cls, tuple(state))
+            if heads:
+                self._memoized += 2
+                for head, item in zip(heads, state.values(), strict=True):
+                    self.out += head
+                    self.value(item)
+                self.out += b"ub"
+                return
         self._global(value.cls)
         self.out += b")\x81"
         self._memoize()
         if value.state is not None:
             self.value(value.state)
             self.out += b"b"
+
+    def _new_heads(self, cls: Global, names: tuple[str, ...]) -> list[bytes]:
+        """What stands before each attribute of an object of a class; nothing where one is named for the first time."""
+        if any(key not in self._memo for key in (cls, *names)):
+            return []
+        heads = [_get(self._memo[name]) for name in names]
+        heads[0] = _get(self._memo[cls]) + b")\x81\x94}\x94(" + heads[0]
+        return self._heads.setdefault((cls, *names), heads)
 
     def _dict(self, batches: Iterable[Collection[tuple[Any, Any]]]) -> None:
         self.out += b"}"
@@ -161,6 +203,10 @@ def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
     iterator = iter(items)
     while batch := list(islice(iterator, _BATCH)):
         yield batch
+
+
+def _get(index: int) -> bytes:
+    return b"h%c" % index if index < _SHORT else b"j" + pack("<I", index)
 
 
 def _integer(value: int) -> bytes:

@@ -39,6 +39,9 @@ class DType(Enum):
         # Bytes an element; 0 where several share a byte. A plain attribute: it is asked once a tensor.
         self.itemsize = bits // 8 if bits % 8 == 0 else 0
 
+    # Members are compared by identity; an enum's own hash is a call in Python, and tables by type are asked often.
+    __hash__ = object.__hash__
+
     def __repr__(self) -> str:
         return self.code
 

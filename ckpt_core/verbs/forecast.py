@@ -62,15 +62,12 @@ def draw_plan(
 
 
 def forecast(opened: StoredCheckpoint, view: ViewCheckpoint, plan: WritePlan) -> Forecast:
-    read = sum(
-        view.origin(section.component, section.name).nbytes
-        for file in plan.files
-        for section in file.sections
-        if isinstance(section, TensorBytes)
-    )
+    keys = {section.key for file in plan.files for section in file.sections if isinstance(section, TensorBytes)}
+    read = sum(view.origin(*key).nbytes for key in keys)
+    files = {file.path: file.size for file in plan.files}
     shown = {component.label for component in view.manifest.components}
     left = [c.label for c in opened.manifest.components if c.label not in shown]
-    return Forecast(read, plan.size, {file.path: file.size for file in plan.files}, _memory(), tuple(left))
+    return Forecast(read, sum(files.values()), files, _memory(), tuple(left))
 
 
 def _memory() -> int:

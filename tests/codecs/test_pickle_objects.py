@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckpt_core.codecs.pickle_objects import Called, Global, Instance, Pairs, write_objects
+from ckpt_core.codecs.pickle_objects import Called, Global, Instance, Pairs, Same, write_objects
 
 PLAIN = Global("types", "SimpleNamespace")
 
@@ -52,6 +52,22 @@ def test_a_call_is_made_with_its_arguments_and_a_shared_one_once():
     assert found == [Fraction(1, 2), Fraction(1, 2), Decimal("1.5"), Decimal("1.5")]
     assert found[0] is found[1]
     assert found[2] is not found[3]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), values, max_size=3), max_size=12))
+def test_objects_of_a_class_that_came_before_are_written_as_the_first_one_is(states):
+    found = pickle.loads(write_objects([Instance(PLAIN, state) for state in states]))
+    assert [vars(one) for one in found] == states
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abc"))))
+def test_what_is_the_same_is_written_as_it_would_be_without_saying_so(pairs):
+    def made(pair):
+        return [Called(Global("fractions", "Fraction"), (1, 1 + pair[0])), Instance(PLAIN, {"x": pair, "y": pair[1]})]
+
+    assert write_objects([Same(pair, lambda pair=pair: made(pair)) for pair in pairs]) == write_objects(
+        [made(pair) for pair in pairs]
+    )
 
 
 def test_what_it_does_not_know_is_refused():

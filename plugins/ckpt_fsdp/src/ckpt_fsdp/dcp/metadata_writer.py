@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ckpt_core import DType
-from ckpt_core.codecs.pickle_objects import Called, Global, Instance, Pairs, write_objects
+from ckpt_core.codecs.pickle_objects import Called, Global, Instance, Pairs, Same, write_objects
 from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
 from ckpt_fsdp.dcp.flattening import Flat
 
-_Box = tuple[tuple[int, ...], tuple[int, ...]]
+Box = tuple[tuple[int, ...], tuple[int, ...]]
 
 _VERSION = "1.0.0"
 _HOME = "torch.distributed.checkpoint.metadata"
@@ -35,7 +35,7 @@ class Item(NamedTuple):
     """Where an item is stored: its flat key, its box (None for what is no tensor), file, offset and length in bytes."""
 
     key: str
-    box: _Box | None
+    box: Box | None
     path: str
     offset: int
     length: int
@@ -47,7 +47,7 @@ class WrittenTensor:
 
     dtype: DType
     shape: tuple[int, ...]
-    boxes: list[_Box | None] = field(default_factory=list)
+    boxes: list[Box | None] = field(default_factory=list)
 
 
 def write_metadata(flat: Flat, tensors: Mapping[str, WrittenTensor], items: Sequence[Item]) -> bytes:
@@ -73,7 +73,8 @@ def _described(flat: Flat, tensors: Mapping[str, WrittenTensor]) -> Iterator[tup
 def _tensor(tensor: WrittenTensor) -> Instance:
     dtype = _DTYPES[tensor.dtype]
     properties = Instance(Global(_HOME, "TensorProperties"), (dtype, _STRIDED, False, _CONTIGUOUS, False))
-    chunks = [_chunk(*box) for box in tensor.boxes if box is not None]
+    boxes = tuple(tensor.boxes)
+    chunks = Same((_CHUNK, boxes), lambda: [_chunk(*box) for box in boxes if box is not None])
     state = {"properties": properties, "size": _size(tensor.shape), "chunks": chunks}
     return Instance(Global(_HOME, "TensorStorageMetadata"), state)
 
@@ -95,5 +96,5 @@ def _stored(items: Sequence[Item]) -> Iterator[tuple[Instance, Instance]]:
         )
 
 
-def _size(numbers: tuple[int, ...]) -> Called:
-    return Called(_SIZE, (numbers,))
+def _size(numbers: tuple[int, ...]) -> Same:
+    return Same(numbers, lambda: Called(_SIZE, (numbers,)))

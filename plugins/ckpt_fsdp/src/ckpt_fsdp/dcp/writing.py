@@ -9,6 +9,7 @@ Source: torch, `torch/distributed/checkpoint/filesystem.py` (_write_item), `torc
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -29,7 +30,7 @@ from ckpt_core.codecs.torch_item_writer import plan_tensor_item
 from ckpt_core.codecs.torch_writer import plan_object
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX
 from ckpt_fsdp.dcp.flattening import flatten
-from ckpt_fsdp.dcp.metadata_writer import Item, WrittenTensor, write_metadata
+from ckpt_fsdp.dcp.metadata_writer import Box, Item, WrittenTensor, write_metadata
 from ckpt_fsdp.dcp.nesting import Path
 from ckpt_fsdp.dcp.opening import KEYS
 
@@ -66,6 +67,16 @@ def rows_of_ranks(shape: Sequence[int], ranks: int) -> Iterator[tuple[int, int, 
     share = -(-shape[0] // ranks)
     for rank, start in enumerate(range(0, shape[0], share)):
         yield rank, start, min(share, shape[0] - start)
+
+
+@lru_cache(maxsize=1024)
+def _boxes_of_ranks(shape: tuple[int, ...], ranks: int) -> list[tuple[int, Box]]:
+    """Rank and box of each part of a tensor: those of tensors of one shape are the same objects."""
+    ndim, inner = len(shape), shape[1:]
+    parts = rows_of_ranks(shape, ranks)
+    return [
+        (rank, ((start, *(0 for _ in inner)), (count, *inner)) if ndim else ((), ())) for rank, start, count in parts
+    ]
 
 
 def _keys(checkpoint: Checkpoint, options: Mapping[str, Any]) -> Mapping[str, Path]:
@@ -113,9 +124,9 @@ class _Files:
         first = (component.label, outline.alias_of or name)
         if first not in self._twins:
             self._twins[first] = list(self._parts(key, component, name, written))
-        for item in self._twins[first]:
-            self.items.append(item._replace(key=key))
-            written.boxes.append(item.box)
+        items = self._twins[first]
+        self.items += items if not items or items[0].key == key else [item._replace(key=key) for item in items]
+        written.boxes += [item.box for item in items]
         return written
 
     def plans(self) -> Iterator[FilePlan]:
@@ -123,9 +134,7 @@ class _Files:
             yield FilePlan(f"__{rank}_0{SUFFIX}", tuple(file.sections), checksums=True)
 
     def _parts(self, key: str, component: Component, name: str, tensor: WrittenTensor) -> Iterator[Item]:
-        ndim, inner = len(tensor.shape), tensor.shape[1:]
-        for rank, start, count in rows_of_ranks(tensor.shape, self._ranks):
-            box = ((start, *(0 for _ in inner)), (count, *inner)) if ndim else ((), ())
+        for rank, box in _boxes_of_ranks(tensor.shape, self._ranks):
             whole = box[1] == tensor.shape
             content = TensorBytes(component.label, name, tensor.dtype.nbytes(prod(box[1])), None if whole else box)
             try:
