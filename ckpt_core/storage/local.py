@@ -13,11 +13,12 @@ from threading import Lock
 
 from ckpt_core import knobs
 from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CorruptError, UnreachableError
-from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
+from ckpt_core.schema.access import FileEntry
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.own_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.listed import ListedFiles
 from ckpt_core.storage.probing import kind_of, left_between, reason_of, stat_of, unreachable
 from ckpt_core.storage.ranges import DENIED, check_budget, check_range, ends_early, gone, not_listed
 from ckpt_core.storage.workers import check_stop
@@ -80,7 +81,7 @@ class _Folder:
             os.close(self._descriptor)
 
 
-class LocalFiles(Files):
+class LocalFiles(ListedFiles):
     """A listing of a local directory, or of one file in it. `links` maps listed links to where they end."""
 
     def __init__(
@@ -93,32 +94,11 @@ class LocalFiles(Files):
         links: Mapping[str, str] | None = None,
         folder: _Folder | None = None,
     ) -> None:
-        self.location = location
+        super().__init__(location, entries, skipped)
         self._root = root
-        self._entries = entries
-        self._skipped = skipped or {}
         self._links = links or {}
         self._folder = folder
-        self._heads: dict[str, bytes] = {}
         self._descriptors = _Descriptors()
-
-    @property
-    def entries(self) -> Mapping[str, FileEntry]:
-        return self._entries
-
-    @property
-    def skipped(self) -> Mapping[str, str]:
-        return self._skipped
-
-    def head(self, path: str) -> bytes:
-        if path not in self._heads:
-            self._heads[path] = self.read(path, 0, min(self.size(path), HEAD_BYTES))
-        return self._heads[path]
-
-    def size(self, path: str) -> int:
-        if path not in self._entries:
-            raise not_listed(path, self._skipped)
-        return self._entries[path].size
 
     def local_path(self, path: str) -> str:
         if path not in self._entries:

@@ -20,12 +20,13 @@ from ckpt_core.errors import (
     UnsupportedFormatError,
     UsageError,
 )
-from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
+from ckpt_core.schema.access import FileEntry
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.own_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable, redact
-from ckpt_core.storage.ranges import check_budget, check_range, gone, not_listed
+from ckpt_core.storage.listed import ListedFiles
+from ckpt_core.storage.ranges import check_budget, check_range, gone
 from ckpt_core.storage.urls import scheme_of
 
 _TOGETHER = 32
@@ -57,7 +58,7 @@ _EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http
 _PLUGINS = {"hf": "ckpt-hf", "wandb": "ckpt-wandb"}
 
 
-class RemoteFiles(Files):
+class RemoteFiles(ListedFiles):
     """A listing of a URL.
 
     Args:
@@ -79,31 +80,10 @@ class RemoteFiles(Files):
         skipped: Mapping[str, str] | None = None,
         expected: Mapping[str, Any] | None = None,
     ) -> None:
-        self.location = location
+        super().__init__(location, entries, skipped)
         self._filesystem = filesystem
         self._names = names
-        self._entries = entries
-        self._skipped = skipped or {}
         self._expected = expected or {}
-        self._heads: dict[str, bytes] = {}
-
-    @property
-    def entries(self) -> Mapping[str, FileEntry]:
-        return self._entries
-
-    @property
-    def skipped(self) -> Mapping[str, str]:
-        return self._skipped
-
-    def size(self, path: str) -> int:
-        if path not in self._entries:
-            raise not_listed(path, self._skipped)
-        return self._entries[path].size
-
-    def head(self, path: str) -> bytes:
-        if path not in self._heads:
-            self._heads[path] = self.read(path, 0, min(self.size(path), HEAD_BYTES))
-        return self._heads[path]
 
     def read_into(self, path: str, offset: int, out: memoryview) -> None:
         check_range(path, offset, len(out), self.size(path))
