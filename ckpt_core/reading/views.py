@@ -10,7 +10,7 @@ from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import TensorKey
-from ckpt_core.schema.state import Opaque, State, TensorRef
+from ckpt_core.schema.state import State, TensorRef, mapped
 from ckpt_core.schema.tensors import Box, Outline, TensorEntry, TensorTable
 from ckpt_core.schema.text import printable
 
@@ -165,17 +165,10 @@ def _names(
 
 def _renamed_refs(state: State, names: Mapping[str, str]) -> State:
     """The state with its tensors under their new names; those left out are left out of dicts too."""
-    match state:
-        case TensorRef():
-            return TensorRef(names[state.name]) if state.name in names else None
-        case dict():
-            kept = {k: v for k, v in state.items() if not isinstance(v, TensorRef) or v.name in names}
-            return {key: _renamed_refs(value, names) for key, value in kept.items()}
-        case list():
-            return [_renamed_refs(item, names) for item in state]
-        case tuple():
-            return tuple(_renamed_refs(item, names) for item in state)
-        case Opaque():
-            args = tuple(_renamed_refs(item, names) for item in state.args)
-            return Opaque(state.class_name, args, _renamed_refs(state.state, names))
-    return state
+
+    def renamed(leaf: State) -> State:
+        if not isinstance(leaf, TensorRef):
+            return leaf
+        return TensorRef(names[leaf.name]) if leaf.name in names else None
+
+    return mapped(state, renamed, keep=lambda value: not isinstance(value, TensorRef) or value.name in names)

@@ -6,7 +6,7 @@ is a value whose class we do not know: named, never imported.
 """
 
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -169,19 +169,24 @@ def tensor_names(state: State) -> Iterator[str]:
 
 def with_names(state: State, names: Mapping[str, str]) -> State:
     """The tree with its tensors under other names. KeyError where `names` lacks one."""
+    return mapped(state, lambda leaf: TensorRef(names[leaf.name]) if isinstance(leaf, TensorRef) else leaf)
+
+
+def mapped(
+    state: State, change: Callable[[State], State], *, keep: Callable[[State], bool] = lambda value: True
+) -> State:
+    """The tree with each leaf changed, those of an Opaque too; of dicts only the values that are to be kept."""
     match state:
-        case TensorRef():
-            return TensorRef(names[state.name])
         case dict():
-            return {key: with_names(value, names) for key, value in state.items()}
+            return {key: mapped(value, change, keep=keep) for key, value in state.items() if keep(value)}
         case list():
-            return [with_names(item, names) for item in state]
+            return [mapped(item, change, keep=keep) for item in state]
         case tuple():
-            return tuple(with_names(item, names) for item in state)
+            return tuple(mapped(item, change, keep=keep) for item in state)
         case Opaque():
-            args = tuple(with_names(item, names) for item in state.args)
-            return Opaque(state.class_name, args, with_names(state.state, names))
-    return state
+            args = tuple(mapped(item, change, keep=keep) for item in state.args)
+            return Opaque(state.class_name, args, mapped(state.state, change, keep=keep))
+    return change(state)
 
 
 def without_arrays(state: State) -> State:
