@@ -15,8 +15,8 @@ from struct import unpack_from
 from typing import Any, NoReturn
 
 from ckpt_core import knobs
-from ckpt_core.codecs.pickle_policy import Verdict, canonical, judge
-from ckpt_core.errors import BudgetError, CkptError, CorruptError, UnsafeContentError, UnsupportedFormatError
+from ckpt_core.codecs.pickle_policy import Verdict, canonical, judge, refusal
+from ckpt_core.errors import BudgetError, CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.schema.text import printable
 
 # An opcode becomes an object of 50 to 100 bytes, as in `pickle_scan`.
@@ -325,12 +325,7 @@ class Machine:
     def _judge(self, full_name: str, name: str) -> None:
         verdict = judge(full_name, name)
         if verdict is Verdict.UNSAFE:
-            raise UnsafeContentError(
-                f"{printable(self.path)}: asks for {printable(full_name)}, which would run code when unpickled; "
-                "nothing was executed; get the file from a source you trust",
-                code="PK003",
-                path=self.path,
-            )
+            raise refusal(self.path, full_name)
         if verdict is Verdict.UNKNOWN:
             raise UnsupportedFormatError(
                 f"{printable(self.path)}: asks for {printable(full_name)}, a class that is not known here; "
