@@ -10,7 +10,7 @@ from typing import Any
 from minillm.data import Row
 from minillm.loop import Figures, Training, new_model, parser_of, run_command, starting_point
 from minillm.losses import clipped_loss, log_probs, reference_penalty
-from minillm.rollouts import sample
+from minillm.rollouts import add_sampling_arguments, sample
 from torch import Tensor
 
 
@@ -26,9 +26,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         __doc__, stage="grpo", load_stage="full_sft", data="rl_prompts.jsonl", learning_rate=3e-4, epochs=4
     )
     parser.add_argument("--num_generations", type=int, default=6, help="answers in a group")
-    parser.add_argument("--max_gen_len", type=int, default=12)
-    parser.add_argument("--updates", type=int, default=2, help="steps of the optimizer on each sample")
-    parser.add_argument("--clip", type=float, default=0.2)
+    add_sampling_arguments(parser)
     parser.add_argument("--beta", type=float, default=0.02, help="how much it costs to leave the start")
     args = parser.parse_args(argv)
     reference, model = starting_point(args), new_model(args)

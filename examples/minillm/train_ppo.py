@@ -14,7 +14,7 @@ from minillm.data import Row
 from minillm.loop import Figures, Training, config_of, new_model, parser_of, run_command, starting_point
 from minillm.losses import clipped_loss, log_probs, masked_mean
 from minillm.model import Critic
-from minillm.rollouts import sample
+from minillm.rollouts import add_sampling_arguments, sample
 from torch import Tensor
 
 
@@ -43,9 +43,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     parser.set_defaults(epochs=12)
     parser.add_argument("--critic_learning_rate", type=float, default=1e-3)
-    parser.add_argument("--max_gen_len", type=int, default=12)
-    parser.add_argument("--updates", type=int, default=2, help="steps of each optimizer on each sample")
-    parser.add_argument("--clip", type=float, default=0.2)
+    add_sampling_arguments(parser)
     parser.add_argument("--beta", type=float, default=0.02, help="how much it costs to leave the start")
     parser.add_argument("--discount", type=float, default=1.0)
     parser.add_argument("--decay", type=float, default=0.95, help="GAE's λ")

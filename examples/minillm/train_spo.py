@@ -12,7 +12,7 @@ import torch
 from minillm.data import Row, read_rows
 from minillm.loop import Figures, Training, new_model, parser_of, run_command
 from minillm.losses import clipped_loss, log_probs, masked_mean
-from minillm.rollouts import sample
+from minillm.rollouts import add_sampling_arguments, sample
 from torch import Tensor, nn
 
 
@@ -51,9 +51,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         batch_size=8,
         epochs=12,
     )
-    parser.add_argument("--max_gen_len", type=int, default=12)
-    parser.add_argument("--updates", type=int, default=2, help="steps of the optimizer on each sample")
-    parser.add_argument("--clip", type=float, default=0.2)
+    add_sampling_arguments(parser)
     args = parser.parse_args(argv)
     model = new_model(args)
     number = {row["prompt"]: index for index, row in enumerate(read_rows(args.data_path))}

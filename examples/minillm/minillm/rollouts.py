@@ -1,5 +1,6 @@
 """Answers sampled from a policy, and what they are worth: the part that PPO, GRPO and SPO have in common."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,13 @@ class Rollouts:
     mask: Tensor
     old: Tensor
     rewards: Tensor
+
+
+def add_sampling_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that those three trainers have besides the flags of all."""
+    parser.add_argument("--max_gen_len", type=int, default=12)
+    parser.add_argument("--updates", type=int, default=2, help="steps of each optimizer on each sample")
+    parser.add_argument("--clip", type=float, default=0.2)
 
 
 @torch.no_grad()
