@@ -107,9 +107,20 @@ def test_a_shape_that_one_rank_has_otherwise_is_an_error(fsdp2):
     assert "rank 1" in found["RK005"].message
 
 
-def test_files_that_say_nothing_of_ranks_are_not_taken_for_copies(saves):
-    report = findings(saves / "plain")
+def test_files_that_say_nothing_of_ranks_are_not_taken_for_copies(tmp_path):
+    for rank in range(2):
+        torch.save({"weight": torch.ones(3)}, tmp_path / f"model_world_size_2_rank_{rank}.pt")
+    report = findings(tmp_path)
     assert {f.code for f in report if f.severity is ckpt_core.Severity.ERROR} == {"RK006"}
+
+
+def test_an_optimizer_over_flat_parameters_is_kept_apart_by_rank(saves, copy_of):
+    folder = copy_of(saves / "plain")
+    assert codes(folder) == {"RK010"}
+    labels = [component.label for component in ckpt_core.load(str(folder)).manifest.components]
+    assert labels == [f"optimizer:{rank}" for rank in range(4)]
+    (folder / "optim_world_size_4_rank_2.pt").unlink()
+    assert codes(folder) == {"RK001", "RK010"}
 
 
 def test_flat_parameters_are_refused_with_the_reason(saves):

@@ -20,9 +20,8 @@ from ckpt_core.codecs.pieces import NO_TENSORS, Pieces, read_json
 from ckpt_core.codecs.safetensors_files import read_safetensors
 from ckpt_fsdp.bagel.detection import sharded_metadata
 from ckpt_fsdp.bagel.names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
-from ckpt_fsdp.ranks.joining import RankPart, is_flat_parameter
 from ckpt_fsdp.ranks.names import RankSet
-from ckpt_fsdp.ranks.opening import SEALS, add_parts, add_set, read_parts
+from ckpt_fsdp.ranks.opening import SEALS, add_apart, add_parts, add_set, are_flat, read_parts
 
 _NO_EMA = "BAGEL would go on with the weights of the model in its place, and not say so; here they are never put there"
 
@@ -111,21 +110,11 @@ def _add_optimizer(pieces: Pieces, found: Found, world: int | None) -> None:
         return
     kept = RankSet("optimizer", world=ranks.world or world, paths=dict(sorted(ranks.paths.items())))
     parts = read_parts(pieces, kept, "optimizer")
-    if len(kept.paths) > 1 and parts and _are_flat(parts):
-        for part in parts:
-            name = f"{part.rank:05d}"
-            pieces.add(Component("optimizer", part.file.tensors, part.file.root, name), part.file.path)
+    if (kept.world or len(kept.paths)) > 1 and are_flat(parts):
+        add_apart(pieces, kept, parts, "{:05d}")
         pieces.findings.append(_not_joined(parts[0].file.path, len(parts)))
     else:
         add_parts(pieces, kept, parts, "optimizer")
-
-
-def _are_flat(parts: list[RankPart]) -> bool:
-    """Whether they are an optimizer's state over flat parameters: none says how it is spread, or the names say it."""
-    names = {name for part in parts for name in part.file.tensors}
-    if any(map(is_flat_parameter, names)):
-        return True
-    return bool(names) and not any(part.file.sharded for part in parts)
 
 
 def _note_missing_ema(pieces: Pieces, found: Found, facts: Mapping[str, Any]) -> None:

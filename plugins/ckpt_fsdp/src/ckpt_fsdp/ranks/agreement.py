@@ -68,6 +68,16 @@ def unplaced(what: str, parts: Sequence[RankPart], rows: Mapping[str, Row]) -> I
         yield Finding("RK006", Severity.ERROR, message, path, hint="save it again as DTensors, or as a full state dict")
 
 
+def kept_apart(path: str, count: int) -> Finding:
+    """RK010, for an optimizer of which each rank keeps what it has of flat parameters."""
+    message = (
+        f"{printable(path)}: the optimizer's state is over flat parameters of FSDP1, in {count} files: each is kept as "
+        "it is, for where each weight starts in them no file says"
+    )
+    hint = "to train on, use as many ranks; to change their number, save it with FSDP.optim_state_dict"
+    return Finding("RK010", Severity.INFO, message, path, hint=hint)
+
+
 def differing_states(what: str, states: Mapping[int, object]) -> Iterator[Finding]:
     """RK008, where ranks kept different plain state of what they share."""
     ranks = list(states)

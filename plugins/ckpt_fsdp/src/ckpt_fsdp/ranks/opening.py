@@ -1,6 +1,6 @@
 """Rank files opened and joined into one checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from ckpt_core import (
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.torch_components import components_of
 from ckpt_fsdp.ranks import agreement
-from ckpt_fsdp.ranks.joining import RankPart, component_of, rows_of, without_refs
+from ckpt_fsdp.ranks.joining import RankPart, component_of, is_flat_parameter, rows_of, without_refs
 from ckpt_fsdp.ranks.missing import missing_of
 from ckpt_fsdp.ranks.names import EXTRA, RankSet, group, parse
 
@@ -46,6 +46,8 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     for found in sets:
         if found.part == EXTRA:
             add_extra(pieces, found)
+        elif found.part == "optimizer":
+            _add_optimizer(pieces, found)
         else:
             add_set(pieces, found, found.part, found.number)
     if match.step is not None and any(found.world is not None for found in sets):
@@ -75,34 +77,90 @@ def add_parts(pieces: Pieces, found: RankSet, parts: Sequence[RankPart], kind: s
     pieces.add(component_of(kind, name, parts, rows), next(iter(found.paths.values())))
 
 
+def are_flat(parts: Sequence[RankPart]) -> bool:
+    """Whether they are an optimizer's state over flat parameters: none says how it is spread, or the names say it."""
+    names = {name for part in parts for name in part.file.tensors}
+    if any(map(is_flat_parameter, names)):
+        return True
+    return bool(names) and not any(part.file.sharded for part in parts)
+
+
+def _add_optimizer(pieces: Pieces, found: RankSet) -> None:
+    """The parts of an optimizer joined; under FSDP1 verl saves it over flat parameters, and each rank's stays apart."""
+    parts = read_parts(pieces, found, "optimizer", found.number)
+    if (found.world or len(found.paths)) > 1 and are_flat(parts):
+        pieces.findings.append(agreement.kept_apart(parts[0].file.path, len(parts)))
+        add_apart(pieces, found, parts, ":".join(filter(None, (found.number, "{}"))))
+    else:
+        add_parts(pieces, found, parts, "optimizer", found.number)
+
+
+def add_apart(pieces: Pieces, found: RankSet, parts: Sequence[RankPart], name: str) -> None:
+    """An optimizer whose parts are kept apart: a component for each rank, and a line for each that has no file.
+
+    Args:
+        pieces: What the directory has so far.
+        found: The files.
+        parts: What could be read of them.
+        name: What to call a component, with `{}` for the rank.
+    """
+    missing = missing_of(found.world or len(found.paths), found.paths)
+    unread = {path: name.format(rank) for rank, path in found.paths.items()}
+    pieces.roles = [replace(role, name=unread[role.where]) if role.where in unread else role for role in pieces.roles]
+    pieces.findings += agreement.missing_ranks("the optimizer", found, missing)
+    for part in parts:
+        component = Component("optimizer", part.file.tensors, part.file.root, name.format(part.rank))
+        pieces.add(component, part.file.path)
+    for rank in missing.ranks:
+        pieces.role("optimizer", Presence.ABSENT, found.name_of(rank), _EACH_ITS_OWN, name=name.format(rank))
+
+
 def add_extra(pieces: Pieces, found: RankSet) -> None:
     """What ranks keep besides weights and optimizer: each its random numbers, all the same scheduler."""
-    parts = read_parts(pieces, found, "progress")
+    parts = read_parts(pieces, found, "rng", "{}")
+    kept = {part.rank: components_of(part.file.root, part.file.tensors) for part in parts}
     shared: dict[str, dict[int, Component]] = {}
-    for part in parts:
-        for component in components_of(part.file.root, part.file.tensors):
+    for rank, components in kept.items():
+        for component in components:
             if component.kind == "rng":
-                pieces.add(replace(component, name=str(part.rank)), part.file.path)
+                pieces.add(replace(component, name=str(rank)), found.paths[rank])
             else:
-                shared.setdefault(component.label, {})[part.rank] = component
+                shared.setdefault(component.label, {})[rank] = component
     for label, by_rank in shared.items():
         states: dict[int, object] = {rank: component.state for rank, component in by_rank.items()}
         pieces.findings += agreement.differing_states(label, states)
         rank, component = next(iter(by_rank.items()))
         pieces.add(component, found.paths[rank])
-    world = agreement.world_of(found.world, parts)
-    missing = missing_of(world, found.paths)
+    _say_lacking(pieces, found, {rank: [component.label for component in kept[rank]] for rank in kept})
+    missing = missing_of(agreement.world_of(found.world, parts), found.paths)
     pieces.findings += agreement.missing_ranks("the random state", found, missing)
     for rank in missing.ranks:
         where = found.name_of(rank)
         pieces.role("rng", Presence.ABSENT, where, _EACH_ITS_OWN, name=str(rank), needed_for=Profile.RESUME)
 
 
+def _say_lacking(pieces: Pieces, found: RankSet, kept: Mapping[int, Sequence[str]]) -> None:
+    """A line for what one rank has not kept and another has: each goes on from its own file alone."""
+    every = sorted({label for labels in kept.values() for label in labels})
+    for rank, labels in kept.items():
+        for label in every:
+            if label not in labels:
+                kind, _, name = label.partition(":")
+                pieces.role(kind, Presence.ABSENT, found.paths[rank], name=":".join(filter(None, (name, str(rank)))))
+
+
 def read_parts(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> list[RankPart]:
-    """The files of a part that can be read; what is wrong with the others is among the findings."""
+    """The files of a part that can be read; what is wrong with the others is among the findings and roles.
+
+    Args:
+        pieces: What the directory has so far.
+        found: The files.
+        kind: Kind of what is unreadable where a file is.
+        name: Its name, with `{}` for the rank where each has its own.
+    """
     parts = []
     for rank, path in found.paths.items():
-        file = pieces.tried(kind, path, partial(pieces.torch, path), name=name)
+        file = pieces.tried(kind, path, partial(pieces.torch, path), name=name.format(rank))
         if file is not None:
             parts.append(RankPart(rank, file))
     # What a file says of itself, that it has a part only, is what is wanted here.
