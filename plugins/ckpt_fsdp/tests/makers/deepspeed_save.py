@@ -3,7 +3,7 @@
 Each case gets a folder: `ds` as DeepSpeed wrote it, with two tags, and beside it, for the tests, of the last tag:
 `oracle.pt` (DeepSpeed's own consolidated weights), `moments.pt` (the optimizer's state as DeepSpeed's own calls gather
 it), `module.pt` (the weights that the module ran with, of stages that keep them whole), and `universal`, what its own
-converter makes of it.
+converter makes of it. `after.pt` is what the same run had one step later, which it did not save.
 """
 
 import sys
@@ -35,6 +35,9 @@ CASES = {
 
 NOT_CONSOLIDATED = "stage1-bf16"
 """BF16_Optimizer writes no zero_stage, without which DeepSpeed's own script refuses."""
+
+THIRD = 30
+"""What the data of the third step are made of."""
 
 UNIVERSAL = ("stage2-bf16", "stage3-bf16")
 
@@ -94,8 +97,22 @@ def moments(engine):
     return found
 
 
-def make(out, name, config):
-    torch.manual_seed(0)
+def everything(engine, name):
+    """What a step further the run and one that resumed must have in common; on every rank."""
+    stage = CASES[name].get("zero_optimization", {}).get("stage", 0)
+    found = {"schedule": engine.lr_scheduler.state_dict(), "step": engine.global_steps}
+    if stage:
+        found["moments"] = moments(engine)
+    else:
+        found["optimizer"] = engine.optimizer.state_dict()
+    if stage < 3:
+        found["module"] = {key: tensor.clone() for key, tensor in engine.module.state_dict().items()}
+    return found
+
+
+def start(name, config, seed):
+    """The engine and the model of a case, before the first step."""
+    torch.manual_seed(seed)
     model = Model()
     if name.endswith("fp32"):
         model = model.float()
@@ -109,6 +126,11 @@ def make(out, name, config):
         **config,
     }
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, lr_scheduler=schedule, config=full)
+    return engine, model
+
+
+def make(out, name, config):
+    engine, model = start(name, config, seed=0)
     folder = out / name
     state = {"epoch": 3, "note": "kept", "rng_state": torch.get_rng_state()}
     train(engine, model, 1, 10)
@@ -125,6 +147,10 @@ def make(out, name, config):
         if stage < 3:
             torch.save({key: t.clone() for key, t in engine.module.state_dict().items()}, folder / "module.pt")
     dist.barrier()
+    train(engine, model, 1, THIRD)
+    after = everything(engine, name)
+    if dist.get_rank() == 0:
+        torch.save(after, folder / "after.pt")
     engine.destroy()
     if dist.get_rank() == 0 and name in UNIVERSAL:
         make_universal(folder)
