@@ -1,7 +1,6 @@
 """The `lightning-fsdp` format: model and optimizers out of DCP's files, everything else out of `meta.pt`."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 
 from ckpt_core import (
@@ -11,24 +10,18 @@ from ckpt_core import (
     FormatMatch,
     LoadRequest,
     Manifest,
-    Presence,
-    Severity,
     StoredCheckpoint,
     TensorTable,
 )
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.steps import step_of_state
-from ckpt_core.codecs.torch_components import components_of
 from ckpt_core.codecs.torch_items import settler
 from ckpt_fsdp.dcp.opening import Opened, open_at
-from ckpt_fsdp.lightning.detection import META
+from ckpt_fsdp.lightning.meta import add_meta
 
 _OPTIMIZER = re.compile(r"optimizer_(\d+)")
 _WRAPPER = "_forward_module."
 """Before the names of a module that Lightning wrapped; its own state dict has them without."""
-
-_SCALER = "MixedPrecision"
-"""The key of the precision plugin, whose state is that of the gradient scaler."""
 
 
 class LightningCheckpoint(StoredCheckpoint):
@@ -50,8 +43,8 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> LightningChe
     opened = open_at(files, "")
     pieces = Pieces(files)
     pieces.components += map(_named, opened.components)
-    pieces.findings += opened.findings
-    pieces.tried("progress", META, lambda: _add_meta(pieces))
+    pieces.findings += map(_about, opened.findings)
+    add_meta(pieces)
     states = [component.state for component in pieces.components if component.label == "progress"]
     manifest = pieces.checkpoint(
         match, step=step_of_state(states[0]) if states else None, metadata=dict(opened.metadata)
@@ -60,42 +53,28 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> LightningChe
 
 
 def _named(component: Component) -> Component:
-    """A component under the label it has here: Lightning numbers optimizers, and its modules have no wrapper."""
-    number = _OPTIMIZER.fullmatch(component.name) if component.kind == "model" else None
-    if number is not None:
-        return replace(component, kind="optimizer", name=number[1] if int(number[1]) else "")
-    if component.kind == "model" and len(component.tensors):
+    """A component under the label it has here; its modules have no wrapper."""
+    kind, name = _label(component.kind, component.name)
+    if kind == "model" and len(component.tensors):
         return replace(component, tensors=_unwrapped(component.tensors))
-    return component
+    return replace(component, kind=kind, name=name)
+
+
+def _about(finding: Finding) -> Finding:
+    """A finding of DCP's reader, about the component under the label it has here."""
+    if finding.component is None:
+        return finding
+    kind, _, name = finding.component.partition(":")
+    return replace(finding, component=":".join(filter(None, _label(kind, name))))
+
+
+def _label(kind: str, name: str) -> tuple[str, str]:
+    """Kind and name of what DCP's reader takes for another model: Lightning numbers optimizers."""
+    number = _OPTIMIZER.fullmatch(name) if kind == "model" else None
+    return (kind, name) if number is None else ("optimizer", number[1] if int(number[1]) else "")
 
 
 def _unwrapped(tensors: TensorTable) -> TensorTable:
     if not all(name.startswith(_WRAPPER) for name in tensors):
         return tensors
     return tensors.renamed({name: name.removeprefix(_WRAPPER) for name in tensors})
-
-
-def _add_meta(pieces: Pieces) -> None:
-    file = pieces.torch(META)
-    if file is None:
-        message = f"{META}: missing: Lightning writes it last, and does not open this directory without it"
-        hint = "the save did not end, or a copy left it out; model and optimizer can be read all the same"
-        pieces.findings.append(Finding("FS002", Severity.WARNING, message, META, hint=hint))
-        _say_absent(pieces, ("scheduler", "progress"))
-        return
-    root = file.root
-    if isinstance(root, dict) and _SCALER in root:
-        pieces.add(Component("scaler", TensorTable.of({}), root[_SCALER]), META)
-        root = {key: value for key, value in root.items() if key != _SCALER}
-    for component in components_of(root, file.tensors):
-        pieces.add(_of_meta(component), META)
-
-
-def _of_meta(component: Component) -> Component:
-    """The state of callbacks may hold tensors; no model is kept here."""
-    return replace(component, kind="progress") if component.kind == "model" else component
-
-
-def _say_absent(pieces: Pieces, kinds: Iterable[str]) -> None:
-    for kind in kinds:
-        pieces.role(kind, Presence.ABSENT, META)
