@@ -64,7 +64,9 @@ class Pieces:
         name: str = "",
         needed_for: Profile | None = None,
     ) -> None:
-        """What became of a component, where that does not follow from its content."""
+        """What became of a component, where that does not follow from its content; what was left out is not absent."""
+        if presence is Presence.ABSENT and where in self.files.skipped:
+            presence, note = Presence.UNREADABLE, note or self.files.skipped[where]
         self.roles.append(Role(kind, presence, where, note, name, needed_for))
 
     def torch(self, path: str) -> TorchFile | None:

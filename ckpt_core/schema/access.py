@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import UsageError
+from ckpt_core.errors import CorruptError, UsageError
 from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.locations import Location
 from ckpt_core.schema.manifests import Component, Manifest
@@ -149,12 +149,17 @@ class Checkpoint(ABC):
 
         Raises:
             UsageError: There is none of that label, or none that goes without saying.
+            CorruptError: There should be one, and its file cannot be read.
         """
         components = self.manifest.components
         labels = [component.label for component in components]
         if label is None:
             label = "model" if "model" in labels else labels[0] if len(labels) == 1 else None
         if label is None or label not in labels:
+            for role in self.manifest.roles:
+                if role.label == label and role.presence.value == "unreadable":
+                    where = f" ({printable(role.where)})" if role.where else ""
+                    raise CorruptError(f"{self.location}: {printable(role.label)} is unreadable{where}")
             asked = "no component named" if label is None else f"no component {printable(label)}"
             raise UsageError(f"{self.location}: {asked}; it has {', '.join(map(printable, labels)) or 'none'}")
         return self.manifest.component(label)

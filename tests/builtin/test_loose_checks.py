@@ -54,6 +54,8 @@ def test_weights_that_are_left_out_are_unreadable_and_not_absent(model):
     lines = {line.role.label: line.role.presence.value for line in report.assessment.lines}
     assert (lines["model"], lines["optimizer"]) == ("unreadable", "absent")
     assert report.assessment.verdict.value == "CORRUPT"
+    with pytest.raises(ckpt_core.CorruptError, match="model is unreadable"):
+        ckpt_core.load(str(model)).component("model")
 
 
 @pytest.mark.parametrize(
