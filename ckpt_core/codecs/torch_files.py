@@ -3,7 +3,7 @@
 The two layouts are read by `torch_zip` and `torch_legacy`; here is what both come to.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,6 @@ class TorchFile:
     findings: "tuple[Finding, ...]"
     metadata: Mapping[str, Any]
     _prove: Callable[[], None]
-    _files: Files
     _checksums: "Callable[[TorchFile], list[Checksum]]"
     sharded: "Mapping[str, Sharding]" = field(default_factory=dict)
     _settled: bool = field(default=False, init=False)
@@ -65,17 +64,6 @@ class TorchFile:
     def checksums(self) -> "list[Checksum]":
         """What compares the checksums that the file has, in a walk over its bytes: ZP004, ZP005 or TF008."""
         return self._checksums(self)
-
-    def check_bytes(self) -> "Iterator[Finding]":
-        """Read every byte, once, and compare the checksums."""
-        from ckpt_core.reading.walk import walk
-        from ckpt_core.schema.findings import Finding
-
-        self.settle()
-        found = self.checksums()
-        yield from map(Finding.of_error, walk(self._files, found))
-        for checksum in found:
-            yield from checksum.findings()
 
 
 def sniff_pickle(head: bytes) -> "Head | None":
@@ -131,16 +119,3 @@ def read_torch_file(files: Files, path: str) -> TorchFile:
         code="TF001",
         path=path,
     )
-
-
-def check_torch_file(files: Files, path: str, *, crcs: bool) -> "Iterator[Finding]":
-    """Verify a torch file: its headers agree with each other and, if `crcs`, its bytes match its checksums."""
-    try:
-        file = read_torch_file(files, path)
-        file.settle()
-        if crcs:
-            yield from file.check_bytes()
-    except CkptError as error:
-        from ckpt_core.schema.findings import Finding
-
-        yield Finding.of_error(error)

@@ -55,7 +55,6 @@ def read_legacy(files: Files, path: str) -> TorchFile:
         metadata={"byte_order": "little", "attributes": pickle.tree.attributes},
         sharded=pickle.tree.sharded,
         _prove=lambda: _check_counts(files, path, [(places[key][0], pickle.storages[key]) for key in places]),
-        _files=files,
         _checksums=_no_checksums,
     )
 

@@ -49,7 +49,6 @@ def read_zip(files: Files, path: str) -> TorchFile:
         metadata=metadata,
         sharded=pickle.tree.sharded,
         _prove=lambda: check_local_headers(files, path, list(members.values())),
-        _files=files,
         _checksums=lambda file: checksums_of(
             path, members.values(), stored_in=lambda member: _names_in(file.tensors, member)
         ),

@@ -11,6 +11,8 @@ import torch
 import ckpt_core
 from ckpt_core.codecs.torch_files import read_torch_file
 from ckpt_core.codecs.torch_kinds import LEGACY_MAGIC
+from ckpt_core.reading.walk import walk
+from ckpt_core.schema.findings import Finding
 
 NUMPY = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "i2", "U16": "u2", "F16": "f2", "I32": "i4", "U32": "u4"} | {
     "F32": "f4", "I64": "i8", "U64": "u8", "F64": "f8", "C64": "c8", "C128": "c16", "BF16": "u2"
@@ -25,6 +27,13 @@ class Opened:
         place.write_bytes(content)
         self.files = ckpt_core.list_files(str(place))
         self.file = read_torch_file(self.files, name)
+
+    def check_bytes(self):
+        """What the walk over its bytes finds."""
+        self.file.settle()
+        sums = self.file.checksums()
+        errors = [Finding.of_error(error) for error in walk(self.files, sums)]
+        return [*errors, *(finding for found in sums for finding in found.findings())]
 
     def data(self, name):
         self.file.settle()

@@ -12,9 +12,9 @@ import torch
 import ckpt_core
 from ckpt_core import CorruptError, UnsupportedFormatError
 from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
-from ckpt_core.codecs.torch_files import check_torch_file, read_torch_file, sniff_pickle
+from ckpt_core.codecs.torch_files import read_torch_file, sniff_pickle
 from ckpt_core.codecs.torch_kinds import TorchKind, sniff
-from ckpt_core.schema.findings import Severity
+from ckpt_core.schema.findings import Depth, Severity
 from ckpt_core.schema.state import Array, Opaque, TensorRef
 from ckpt_core.schema.tensors import outline_of
 
@@ -275,12 +275,15 @@ for name in ("torch", "numpy"):
     sys.modules[name] = None
 from ckpt_core.storage.local import list_local
 from ckpt_core.codecs.torch_files import read_torch_file
+from ckpt_core.reading.walk import walk
 files = list_local({str(tmp_path)!r})
 for name in ("x.pth", "old.pth"):
     file = read_torch_file(files, name)
     file.settle()
     assert list(file.tensors)[0] == "w", list(file.tensors)
-    assert not [finding for finding in file.check_bytes() if finding.severity > 0]
+    sums = file.checksums()
+    assert not walk(files, sums)
+    assert not [finding for found in sums for finding in found.findings() if finding.severity > 0]
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -323,18 +326,19 @@ def test_verifying_reports_what_reading_raises_and_what_checksums_show(saved, tm
     content = bytearray(saved({"w": torch.arange(100)}))
     place = tmp_path / "x.pth"
 
-    def findings(**how):
+    def findings(depth):
         place.write_bytes(content)
-        return [(note.code, note.tensor) for note in check_torch_file(ckpt_core.list_files(str(place)), "x.pth", **how)]
+        report = ckpt_core.verify(str(place), depth=depth, format="torch").report
+        return [(note.code, note.tensor) for note in report.findings if note.severity is Severity.ERROR]
 
-    assert findings(crcs=True) == []
+    assert findings(Depth.BYTES) == []
     content[content.index(torch.arange(100).numpy().tobytes()) + 8] ^= 1
-    assert findings(crcs=False) == []
-    assert findings(crcs=True) == [("ZP004", "w")]
+    assert findings(Depth.LAYOUT) == []
+    assert findings(Depth.BYTES) == [("ZP004", "w")]
     content[content.index(b"archive/data/0") + 13] ^= 1
-    assert findings(crcs=False) == [("ZP003", None)]
+    assert findings(Depth.LAYOUT) == [("ZP003", None)]
     content[-1] = 1
-    assert findings(crcs=False) == [("ZP001", None)]
+    assert findings(Depth.LAYOUT) == [("ZP001", None)]
 
 
 def test_the_same_file_opens_in_a_directory(saved, tmp_path):

@@ -124,7 +124,7 @@ def test_bytes_behind_the_last_storage_are_a_warning(opened, saved):
 
 def test_changed_bytes_cannot_be_told(opened, saved):
     found = opened(saved({"w": torch.arange(4.0)}, legacy=True))
-    assert [note.code for note in found.file.check_bytes()] == ["TF008"]
+    assert [note.code for note in found.check_bytes()] == ["TF008"]
 
 
 PRELUDES = {
