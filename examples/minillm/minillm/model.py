@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from minillm.tokens import VOCAB_SIZE
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -18,7 +20,7 @@ class Config:
     hidden_size: int = 512
     num_hidden_layers: int = 8
     use_moe: bool = False
-    vocab_size: int = 264
+    vocab_size: int = VOCAB_SIZE
     num_attention_heads: int = 8
     num_key_value_heads: int = 4
     qk_norm: bool = True
