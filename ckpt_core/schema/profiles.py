@@ -87,7 +87,9 @@ class Assessment:
     @property
     def summary(self) -> str:
         """`PARTIAL for resume: optimizer absent (optimizer.pt)`."""
-        reasons = [_reason(line.role) for line in self.lacking]
+        lacking = self.lacking
+        reasons = [_reason(line.role) for line in lacking[:_SHOWN]]
+        reasons += [f"{len(lacking) - _SHOWN} more"] if len(lacking) > _SHOWN else []
         tail = f": {', '.join(reasons)}" if reasons else ""
         return f"{self.verdict.value} for {self.profile.value}{tail}"
 
@@ -104,7 +106,10 @@ NEEDS: Mapping[str, Profile] = {
 }
 """The least profile that needs each kind, where the format says nothing else. Weights are needed by all."""
 
-_LONG = 120
+_SHOWN = 6
+"""Components that a verdict's one line names; each has a line of its own besides."""
+
+_LONG = 80
 """Characters of a name or a note in a verdict's one line."""
 
 _RANK = {profile: rank for rank, profile in enumerate(Profile)}

@@ -123,3 +123,10 @@ def test_a_verdict_is_one_line_whatever_names_are_in_it():
     shown = assess(Manifest((), roles=(role,)), Profile.INFERENCE).summary
     assert shown.isprintable()
     assert len(shown) < 300
+
+
+def test_a_verdict_names_the_first_that_lack_and_counts_the_rest():
+    roles = tuple(Role("rng", Presence.ABSENT, name=str(rank)) for rank in range(64))
+    shown = assess(Manifest((), roles=roles), Profile.EXACT_RESUME).summary
+    assert shown.endswith(" more")
+    assert len(shown) < 300
