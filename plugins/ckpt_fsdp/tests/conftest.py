@@ -94,7 +94,7 @@ def without(judged, copy_of):
     """`without(saved, name)`: exit code, verdict, and the lines that flip where a file or folder is gone or is cut."""
 
     def lose(saved, name, profile="exact-resume", *, half=False):
-        folder = copy_of(saved, Path(saved).name)
+        folder = copy_of(saved, f"broken/{Path(saved).name}")
         before = judged(folder, profile)[2]
         _cut_in_half(folder / name) if half else remove(folder / name)
         code, verdict, after = judged(folder, profile)

@@ -154,6 +154,15 @@ def test_one_that_comes_before_another_of_its_kind_or_belongs_to_one_is_missed(r
     assert (code, verdict, absent) == (4, "PARTIAL", [name if name == "scheduler" else f"{name}:1"])
 
 
+@pytest.mark.parametrize(("folder", "label"), [("pytorch_model_fsdp_1", "model:1"), ("optimizer_1", "optimizer:1")])
+def test_a_lost_shard_of_the_second_model_flips_its_line_and_not_the_first_ones(runs, copy_of, without, folder, label):
+    two = copy_of(saved(runs), "two")
+    for stem in ("pytorch_model_fsdp", "optimizer"):
+        shutil.copytree(two / f"{stem}_0", two / f"{stem}_1")
+    shutil.copy(two / "scheduler.bin", two / "scheduler_1.bin")
+    assert without(two, f"{folder}/__1_0.distcp") == (4, "CORRUPT", {label: "unreadable"})
+
+
 def test_the_newest_whole_one_of_a_run_is_found(runs, copy_of):
     run = copy_of(runs / "sharded" / "checkpoints")
     (run / "checkpoint_1" / "random_states_1.pkl").unlink()

@@ -47,7 +47,7 @@ def final(runs):
 
 @pytest.fixture(scope="session")
 def outcomes(runs, copies, resumed):
-    wanted = {kind: (kind, None) for kind in ("sharded", "full", "lora")}
+    wanted = {kind: (kind, None) for kind in ("sharded", "full", "lora", "full-lora")}
     wanted |= {"full-no-weights": ("full", "model.safetensors"), **SILENT, **REFUSED}
     folders = copies({f"{name}-4": (runs / kind / NAME, gone) for name, (kind, gone) in wanted.items()})
     found = resumed(MAKER, [f"{kind}={folders[f'{name}-4']}" for name, (kind, _) in wanted.items()])
@@ -63,7 +63,7 @@ def test_what_the_trainer_saves_is_complete_for_every_purpose(runs, judged, kind
     assert {lines[label] for label in needed} == {"present"} and lines["sampler"] == "derived"
 
 
-@pytest.mark.parametrize("kind", ["sharded", "full", "lora"])
+@pytest.mark.parametrize("kind", ["sharded", "full", "lora", "full-lora"])
 def test_the_trainer_goes_on_from_it_as_if_nothing_had_happened(runs, outcomes, final, judged, kind):
     assert judged(runs / kind / NAME, "exact-resume")[1] == "COMPLETE"
     assert outcomes[kind] == final[kind]
@@ -81,6 +81,12 @@ def test_the_whole_state_dicts_are_read_as_torch_reads_them(runs):
     for name, moments in optimizer["state"].items():
         assert all(torch.equal(read[f"state.{name}.{key}"], moments[key]) for key in ("exp_avg", "exp_avg_sq", "step"))
     assert checkpoint.component("optimizer").state["param_groups"][0]["lr"] == optimizer["param_groups"][0]["lr"]
+
+
+def test_an_adapter_and_its_copy_for_a_resume_are_adapters(runs, without):
+    labels = {component.label for component in ckpt_core.load(str(runs / "full-lora" / NAME)).manifest.components}
+    assert {"adapter", "adapter:fsdp", "optimizer"} <= labels and "model" not in labels
+    assert without(runs / "full-lora" / NAME, "pytorch_model_fsdp.bin") == (4, "PARTIAL", {"adapter:fsdp": "absent"})
 
 
 @pytest.mark.parametrize(

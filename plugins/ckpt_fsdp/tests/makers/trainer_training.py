@@ -1,7 +1,8 @@
 """transformers' Trainer under FSDP2 on CPU ranks: trains and saves, or resumes and goes on.
 
-trainer_training.py OUT train                       OUT/sharded, OUT/full, OUT/lora: checkpoint-2 and -4, by the kind of
-                                                    state dict, the last with an adapter; OUT/final.json
+trainer_training.py OUT train                       OUT/sharded, OUT/full, OUT/lora, OUT/full-lora: checkpoint-2, -4 and
+                                                    -6, by the kind of state dict, the last two with an adapter;
+                                                    OUT/final.json
 trainer_training.py OUT resume KIND=CHECKPOINT…     OUT/outcomes.json: by name what the run came to, or how it failed
 """
 
@@ -54,7 +55,7 @@ def network(kind):
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 24, "vocab_size": 33, "num_hidden_layers": 2}
     model = LlamaForCausalLM(LlamaConfig(num_attention_heads=2, num_key_value_heads=1, attention_dropout=0.1, **sizes))
-    if kind != "lora":
+    if "lora" not in kind:
         return model
     from peft import LoraConfig, get_peft_model
 
@@ -75,7 +76,7 @@ def run(folder, kind, checkpoint=None):
         disable_tqdm=True,
         seed=3,
         fsdp=True,
-        fsdp_config={"version": 2, "state_dict_type": f"{'FULL' if kind == 'full' else 'SHARDED'}_STATE_DICT"},
+        fsdp_config={"version": 2, "state_dict_type": f"{'FULL' if kind.startswith('full') else 'SHARDED'}_STATE_DICT"},
     )
     losses = Losses()
     trainer = Trainer(network(kind), arguments, train_dataset=Samples(), callbacks=[losses])
@@ -88,7 +89,7 @@ def main(out, job, *attempts):
     out = Path(out)
     take_fsdp_on_cpu()
     if job == "train":
-        outcome = {kind: run(out / kind, kind) for kind in ("sharded", "full", "lora")}
+        outcome = {kind: run(out / kind, kind) for kind in ("sharded", "full", "lora", "full-lora")}
         if dist.get_rank() == 0:
             (out / "final.json").write_text(json.dumps(outcome))
     notes = Notes(out / "outcomes.json")

@@ -62,12 +62,14 @@ def add(pieces: Pieces, parts: Sequence[Part], where: Places) -> None:
 
 
 def _add_weights(pieces: Pieces, path: str, name: str, needed_for: Profile) -> None:
+    kind = "adapter" if has_adapters(pieces.files) else "model"
+
     def read() -> None:
         file = pieces.torch(path)
         if file is None:
-            pieces.role("model", Presence.ABSENT, path, name=name, needed_for=needed_for)
+            pieces.role(kind, Presence.ABSENT, path, name=name, needed_for=needed_for)
         else:
-            kind = "adapter" if is_adapter(file.tensors) else "model"
-            pieces.add(Component(kind, file.tensors, file.root, name), path)
+            found = "adapter" if is_adapter(file.tensors) else "model"
+            pieces.add(Component(found, file.tensors, file.root, name), path)
 
-    pieces.tried("model", path, read, name=name, needed_for=needed_for)
+    pieces.tried(kind, path, read, name=name, needed_for=needed_for)
