@@ -8,12 +8,16 @@ from ckpt_core import Files, Kind
 
 @dataclass(slots=True)
 class Folder:
-    """A folder: its path relative to the root, its own name, the names of files and of folders in it."""
+    """A folder: its path relative to the root, its own name, the names of files and of folders in it.
+
+    `closed` are names that are there too, and were left out of the listing: broken links, pipes, what may not be read.
+    """
 
     root: str
     name: str
     files: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
+    closed: set[str] = field(default_factory=set)
 
 
 def folders(files: Files) -> Iterator[Folder]:
@@ -24,6 +28,10 @@ def folders(files: Files) -> Iterator[Folder]:
     for path in files.entries:
         root, _, name = path.rpartition("/")
         _folder(found, root).files.add(name)
+    for path in files.skipped:
+        root, _, name = path.rpartition("/")
+        if root in found:
+            found[root].closed.add(name)
     yield from (found[root] for root in sorted(found))
 
 

@@ -28,7 +28,7 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 def _claim(folder: Folder, every: Mapping[str, Folder]) -> tuple[Confidence, str, bool] | None:
     """How sure, why, and whether models lie in folders below."""
-    if INDEX in folder.files:
+    if INDEX in folder.files | folder.closed:
         return Confidence.CERTAIN, f"{INDEX} of a pipeline", True
     lora = next((name for name in LORA if name in folder.files), None)
     training = claim_of_accelerate(folder, every)

@@ -22,7 +22,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     pieces = Pieces(files)
     every = {folder.root: folder for folder in folders(files)}
     top = every[""]
-    if INDEX in top.files:
+    if INDEX in top.files | top.closed:
         add_pipeline(pieces, top, every)
     elif any(name.startswith(COMPONENT) for name in top.files):
         _add_component(pieces, request.options.get("variant"))
