@@ -132,7 +132,11 @@ def test_fewer_ranks_in_metadata_than_files_is_told(broken):
 def test_more_ranks_in_metadata_than_files_is_told(broken):
     folder = broken("ranks")
     edit_metadata(folder, world_size=3)
-    assert {f.path for f in findings(folder) if f.code == "RK001"} == {"model_rank00002.pt", "ema_rank00002.pt"}
+    assert {f.path for f in findings(folder) if f.code == "RK001"} == {
+        "model_rank00002.pt",
+        "ema_rank00002.pt",
+        "optimizer_rank00002.pt",
+    }
 
 
 @pytest.mark.parametrize("world", [0, "2", None, True])

@@ -13,6 +13,7 @@ from ckpt_core import (
     FormatMatch,
     LoadRequest,
     Presence,
+    Profile,
     Severity,
     StoredCheckpoint,
 )
@@ -87,9 +88,11 @@ def _add_weights(pieces: Pieces, found: Found, kind: str, world: int | None) -> 
         _add_safetensors(pieces, kind, COPY)
         pieces.findings.append(_only_copy())
     else:
-        pieces.role(
-            kind, Presence.ABSENT, f"{kind}.safetensors" if not found.others & {METADATA} else f"{kind}_sharded"
-        )
+        where = f"{kind}.safetensors" if not found.others & {METADATA} else f"{kind}_sharded"
+        # BAGEL stops without the model, and takes the model for a missing average; to compute with, either is enough.
+        others = found.full or found.sharded or {"model", "ema"} & set(found.ranks)
+        needed_for = Profile.RESUME if others or kind == "ema" else None
+        pieces.role(kind, Presence.ABSENT, where, needed_for=needed_for)
 
 
 def _add_safetensors(pieces: Pieces, kind: str, path: str) -> None:
