@@ -7,7 +7,8 @@ from ckpt_core import Confidence, CorruptError, Files, FormatMatch, Kind, UsageE
 from ckpt_fsdp.deepspeed.names import POINTERS, SCRIPTS, Tag, pointed, step_of, survey
 
 FORMAT = "deepspeed"
-_TRAINER = "trainer_state.json"
+_TRAINERS = ("trainer_state.json", "training_args.bin")
+"""Files of transformers' Trainer; a save that was stopped lacks the first, which is written last."""
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
@@ -69,7 +70,8 @@ def _of_root(files: Files, root: str, tags: Mapping[str, Tag]) -> Iterator[Forma
         above = (root or files.location.name).rpartition("/")[2]
         claim = _claim(root, tag, (name, above), f"{printable(name)}: ", _pointing(pointers, name))
         # A Trainer's checkpoint holds more than the tag; its own format opens the tag as a part of it.
-        yield replace(claim, confidence=Confidence.LIKELY) if prefix + _TRAINER in files.entries else claim
+        nested = any(prefix + name in files.entries for name in _TRAINERS)
+        yield replace(claim, confidence=Confidence.LIKELY) if nested else claim
     elif is_root and _astray(pointers, tags) is not None:
         pointer, name = _astray(pointers, tags) or ("", "")
         yield FormatMatch(FORMAT, Confidence.CERTAIN, f"{pointer} names {printable(name)}, which is not there", root)
