@@ -130,7 +130,9 @@ def _bytes_of(piece: Any) -> memoryview:
     if hasattr(piece, "untyped_storage"):
         import torch
 
-        flat = piece.to("cpu").contiguous().reshape(-1)
+        # A call a tensor counts where there are thousands: most are whole, and in the memory of the processor.
+        plain = piece if piece.is_cpu and piece.is_contiguous() else piece.to("cpu").contiguous()
+        flat = plain if plain.ndim == 1 else plain.reshape(-1)
         return memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b"")
     import numpy as np
 

@@ -21,6 +21,7 @@ from ckpt_core.storage import syscalls
 from ckpt_core.storage.digests import BLOCK, TensorDigest, of_small_tensor
 from ckpt_core.storage.jobs import Job, checksums, jobs_of
 from ckpt_core.storage.journal import Journal, finished_by_all
+from ckpt_core.storage.neighbours import Neighbours, Told
 from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.workers import run, stretches
 
@@ -131,15 +132,19 @@ def _write_tensors(
     if progress is not None:
         progress.begin(sum(job.nbytes for job in jobs))
 
+    def told(job: Job, written: Written) -> None:
+        done[job.key] = written
+        if progress is not None:
+            progress.advance(job.nbytes)
+        if book is not None:
+            book.add(job.key, written, job.nbytes)
+
     def work(share: Sequence[Job]) -> None:
+        neighbours = Neighbours(descriptors, told)
         for job in share:
             ranks.check()
-            written = _write_tensor(job, checkpoint, descriptors, ranks)
-            done[job.key] = written
-            if progress is not None:
-                progress.advance(job.nbytes)
-            if book is not None:
-                book.add(job.key, written, job.nbytes)
+            _write_tensor(job, checkpoint, descriptors, ranks, neighbours, told)
+        neighbours.write()
 
     run(work, stretches(jobs, [job.nbytes for job in jobs]))
     if book is not None:
@@ -167,12 +172,20 @@ def _sync(descriptors: Mapping[str, int], jobs: Sequence[Job]) -> None:
         syscalls.sync(descriptors[path], path)
 
 
-def _write_tensor(job: Job, checkpoint: Checkpoint, descriptors: Mapping[str, int], ranks: Ranks) -> Written:
+def _write_tensor(
+    job: Job,
+    checkpoint: Checkpoint,
+    descriptors: Mapping[str, int],
+    ranks: Ranks,
+    neighbours: Neighbours,
+    told: Told,
+) -> None:
     component, name = job.key
     entry = checkpoint.manifest.component(component).tensors[name]
     origin = checkpoint.origin(component, name)
-    if max(origin.nbytes, entry.nbytes) <= BLOCK:
-        return _write_small(job, checkpoint, descriptors, origin, entry)
+    if job.nbytes <= BLOCK and origin.nbytes <= BLOCK and len(job.places) == 1 and job.places[0].section.box is None:
+        _write_small(job, checkpoint, origin, entry, neighbours)
+        return
     source = TensorDigest(origin.dtype, origin.shape)
     target = source if _is_copy(origin, entry) else TensorDigest(entry.dtype, entry.shape)
     at, crcs = 0, [0] * len(job.places)
@@ -186,28 +199,21 @@ def _write_tensor(job: Job, checkpoint: Checkpoint, descriptors: Mapping[str, in
     if at != job.nbytes:
         raise _wrong_length(job, at)
     digest = source.hexdigest()
-    return Written(digest, digest if target is source else target.hexdigest(), tuple(crcs))
+    told(job, Written(digest, digest if target is source else target.hexdigest(), tuple(crcs)))
 
 
 def _write_small(
-    job: Job, checkpoint: Checkpoint, descriptors: Mapping[str, int], origin: TensorEntry, entry: TensorEntry
-) -> Written:
-    """A tensor of at most one block, without what a longer one needs to be digested in pieces."""
+    job: Job, checkpoint: Checkpoint, origin: TensorEntry, entry: TensorEntry, neighbours: Neighbours
+) -> None:
+    """A tensor of at most one block at one place, without what a longer one needs to be digested in pieces."""
     pieces = [(bytes(read), bytes(written)) for read, written in checkpoint.stream(*job.key)]
-    read, written = (b"".join(side) for side in zip(*pieces, strict=True)) if pieces else (b"", b"")
+    read, written = b"".join(read for read, _ in pieces), b"".join(written for _, written in pieces)
     if len(written) != job.nbytes:
         raise _wrong_length(job, len(written))
-    crcs = [0] * len(job.places)
-    if len(crcs) == 1 and job.places[0].section.box is None:
-        path, offset, *_, checksum = job.places[0]
-        crcs[0] = zlib.crc32(written) if checksum else 0
-        if written:
-            syscalls.write_at(descriptors[path], written, offset, path)
-    else:
-        _put(job, memoryview(written), 0, crcs, descriptors)
+    crc = zlib.crc32(written) if job.places[0].checksum else 0
     source = of_small_tensor(origin.dtype, origin.shape, read)
     target = source if _is_copy(origin, entry) else of_small_tensor(entry.dtype, entry.shape, written)
-    return Written(source, target, tuple(crcs))
+    neighbours.add(job, written, Written(source, target, (crc,)))
 
 
 def _is_copy(origin: TensorEntry, entry: TensorEntry) -> bool:
