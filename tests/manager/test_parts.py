@@ -140,6 +140,7 @@ def nested(tmp_path):
     for name in ("weights", "optim"):
         (tmp_path / "run" / name).mkdir(parents=True)
         (tmp_path / "run" / name / "inner.bin").write_bytes(bytes(8) + name[:8].ljust(8).encode())
+        (tmp_path / "run" / name / "notes.txt").write_text("odd")
     (tmp_path / "run" / "outer.json").write_text("{}")
     return tmp_path / "run"
 
