@@ -45,16 +45,16 @@ def tag_of(files: Files) -> str:
         return next(iter(inside))
     astray = _astray(pointed(files, ""), inside)
     if astray is not None or not inside:
-        raise CorruptError(lost(*(astray or ("latest", "")), list(inside)), code="ZE002", path=astray and astray[0])
+        raise CorruptError(lost(*(astray or ("", "")), list(inside)), code="ZE002", path=astray and astray[0])
     shown = ", ".join(map(printable, inside))
     first = printable(next(iter(inside)))
     raise UsageError(f"{files.location}: holds {len(inside)} checkpoints ({shown}); name one as REF#{first}")
 
 
 def lost(pointer: str, name: str, tags: list[str]) -> str:
-    """ZE002 in words."""
+    """ZE002 in words; "" for the pointer where there is none."""
     there = f"the tags here are {', '.join(map(printable, tags))}" if tags else "there is no tag directory here"
-    said = f"{pointer}: it names {printable(name) or 'nothing'}, and " if name else ""
+    said = f"{pointer}: it names {printable(name) or 'nothing'}, and " if pointer else ""
     step = f"name one as REF#{printable(tags[-1])}" if tags else "copy the tag directory too"
     return f"{said}{there}; {step}"
 
