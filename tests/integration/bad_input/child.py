@@ -5,6 +5,7 @@ The seconds are the processor's, so that a busy machine changes no answer; what 
 Started as `python child.py [torch]`; jobs as JSON on stdin, one a line; one line of JSON for each on stdout.
 """
 
+import ctypes
 import gc
 import io
 import json
@@ -13,6 +14,7 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 import traceback
 
@@ -20,39 +22,26 @@ SECONDS = 10
 PATIENCE = 45
 MEMORY = 2 << 30
 
-_DEEDS = (
-    "os.system",
-    "os.exec",
-    "os.posix_spawn",
-    "os.spawn",
-    "os.fork",
-    "subprocess.",
-    "socket.",
-    "ctypes.",
-    "os.remove",
-)
-_DEEDS += (
-    "os.rename",
-    "os.mkdir",
-    "os.rmdir",
-    "os.link",
-    "os.symlink",
-    "os.truncate",
-    "os.chmod",
-    "os.utime",
-    "os.putenv",
-)
-_DEEDS += ("shutil.", "pickle.find_class", "urllib.", "webbrowser.", "code.__new__", "marshal.loads.from_file", "pty.")
+_CAPABILITIES_3 = 0x20080522
+"""_LINUX_CAPABILITY_VERSION_3 of linux/capability.h."""
+
+_RUNS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.", "socket.", "urllib.", "pty.")
+_RUNS += ("pickle.find_class", "code.__new__", "marshal.loads.from_file", "webbrowser.")
+_WRITES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
+_WRITES += ("os.utime", "os.putenv", "shutil.", "ctypes.", "open")
+
+SCRATCH = None
+"""Where conversions write to; in the parent's hands, who removes it."""
 
 
-def command_line(ref, *args):
+def command_line(ref, *args, to=None):
     """`ckpt … --json`: its exit code and everything it printed."""
     from ckpt_core.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     sys.stdout, sys.stderr = out, err
     try:
-        code = main([*args, "--json", "--", ref])
+        code = main([*args, "--json", "--", ref, *([to] if to else [])])
     finally:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     return {"exit": code, "out": out.getvalue(), "err": err.getvalue()}
@@ -95,11 +84,38 @@ def safe_open(ref):
     return {"exit": 0}
 
 
+def shown(ref):
+    """What a person sees of it: the lines that are no text for a terminal."""
+    from ckpt_core.cli.main import main
+
+    out = io.StringIO()
+    sys.stdout = sys.stderr = out
+    try:
+        code = main(["inspect", "--tensors", "--", ref])
+        main(["verify", "--for", "resume", "--", ref])
+    finally:
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    lines = out.getvalue().split("\n")
+    return {"exit": code, "wrong": [line[:200] for line in lines if not line.isprintable() or "Traceback" in line][:3]}
+
+
+def convert(ref, component):
+    """A conversion to safetensors in a folder of its own, and what a refused one leaves there."""
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
+        said = command_line(ref, "convert", "--component", component, to=os.path.join(folder, "x.safetensors"))
+        left = [name for name in os.listdir(folder) if not name.endswith(".ckpt-lock")]
+        return {**said, "left": left if said["exit"] else []}
+
+
 OPERATIONS = {
     "inspect": lambda ref: command_line(ref, "inspect", "--tensors"),
     "layout": lambda ref: command_line(ref, "verify", "--depth", "layout"),
     "bytes": lambda ref: command_line(ref, "verify", "--depth", "bytes"),
     "values": lambda ref: command_line(ref, "verify", "--depth", "values"),
+    "resume": lambda ref: command_line(ref, "verify", "--for", "resume"),
+    "locate": lambda _, place: command_line(place, "locate", "--for", "resume"),
+    "convert": convert,
+    "shown": shown,
     "load": load,
     "weights_only": lambda ref: torch_load(ref, True),
     "torch_load": lambda ref: torch_load(ref, False),
@@ -112,18 +128,29 @@ def perform(name, ref):
     """One operation: what came of it, or the exception that it ended with."""
     begun = time.monotonic()
     try:
-        result = OPERATIONS[name](ref)
+        operation, *argument = name.split("=", 1)
+        result = OPERATIONS[operation](ref, *argument)
     except Exception as error:
         kind = f"{type(error).__module__}.{type(error).__name__}"
         result = {"exit": None, "raised": kind, "message": str(error)[:500], "trace": traceback.format_exc()[-3000:]}
     return {"op": name, "seconds": time.monotonic() - begun, "torch": "torch" in sys.modules, **result}
 
 
+def forget_rights():
+    """Let root be held to the rights of files like anybody: the capabilities of Linux are given up."""
+    if os.getuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        header = (ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0)
+        if libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
+            raise OSError(ctypes.get_errno(), "capset")
+
+
 def watch(deeds):
     """Note every act that no reader of checkpoints needs."""
 
     def hook(event, args):
-        if event.startswith(_DEEDS) or (event == "open" and len(args) > 2 and _writes(args[2])):
+        opens = event == "open" and not (len(args) > 2 and _writes(args[2]))
+        if event.startswith((*_RUNS, *_WRITES)) and not opens:
             deeds.append(f"{event} {str(args)[:200]}")
 
     sys.addaudithook(hook)
@@ -136,12 +163,15 @@ def _writes(flags):
 def run_child(job, pipe):
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forget_rights()
     deeds = []
     watch(deeds)
     for name in job["ops"]:
         used = resource.getrusage(resource.RUSAGE_SELF)
         resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + SECONDS, resource.RLIM_INFINITY))
-        said = {**perform(name, job["ref"]), "deeds": deeds[:10]}
+        said = perform(name, job["ref"])
+        minded = [deed for deed in deeds if deed.startswith(_RUNS) or not name.startswith("convert")]
+        said["deeds"] = minded[:10]
         deeds.clear()
         _write(pipe, json.dumps(said).encode() + b"\n")
 
@@ -194,15 +224,21 @@ def warm_up(refs, with_torch):
     for ref in refs:
         for name in ("inspect", "values", *(["load"] if with_torch else [])):
             assert perform(name, ref)["exit"] == 0, perform(name, ref)
+        if os.path.isdir(ref):
+            label = json.loads(perform("inspect", ref)["out"])["result"]["components"][0]["component"]
+            for name in ("resume", "shown", f"locate={os.path.dirname(ref)}", f"convert={label}"):
+                perform(name, ref)
     gc.collect()
     gc.freeze()
 
 
 def main():
+    global SCRATCH
     first, *jobs = map(json.loads, sys.stdin)
-    warm_up(first, "torch" in sys.argv[1:])
-    for job in jobs:
-        print(json.dumps({"name": job["name"], "results": run(job)}), flush=True)
+    with tempfile.TemporaryDirectory() as SCRATCH:
+        warm_up(first, "torch" in sys.argv[1:])
+        for job in jobs:
+            print(json.dumps({"name": job["name"], "results": run(job)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -32,23 +32,23 @@ def _of_operation(case: Case, path: Path, operation: str, result: Results) -> It
     if operation == "load":
         messages = [result["message"]] if result["message"] else []
     else:
-        answer, wrong = _answer(result)
+        answer, wrong = answer_of(result)
         yield from wrong
         messages = [found["message"] for found in answer.get("findings", ()) if found["severity"] != "info"]
         messages += [answer["error"]["message"]] if "error" in answer else []
     yield from _of_exit(case, operation, result["exit"], messages)
     for message in messages:
-        yield from _of_message(message, path)
+        yield from of_message(message, path)
 
 
-def _answer(result: Results) -> tuple[dict[str, Any], list[str]]:
-    """The one JSON object on stdout, and what is wrong with it or with stderr."""
+def answer_of(result: Results, *, quiet: bool = True) -> tuple[dict[str, Any], list[str]]:
+    """The one JSON object on stdout, and what is wrong with it or, where it should be empty, with stderr."""
     try:
         answer = json.loads(result["out"])
     except ValueError as error:
         return {}, [f"printed {result['out'][:200]!r}, which is not one JSON object ({error})"]
     wrong = []
-    if result["err"]:
+    if result["err"] and quiet:
         wrong.append(f"said on stderr {result['err'][:300]!r}")
     if answer["exit"] != result["exit"] or answer["ok"] != (result["exit"] == 0):
         wrong.append(f"ended with {result['exit']} and says {answer['exit']}")
@@ -71,7 +71,8 @@ def _of_exit(case: Case, operation: str, code: int, messages: list[str]) -> Iter
         yield f"does not mention {case.says!r}: {messages}"
 
 
-def _of_message(message: str, path: Path) -> Iterator[str]:
+def of_message(message: str, path: Path) -> Iterator[str]:
+    """What is wrong with a message, whatever it is about."""
     if not message.isprintable():
         yield f"a message that is not fit for one line: {message!r}"
     if len(message) > _LONGEST:
