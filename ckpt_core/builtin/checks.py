@@ -19,7 +19,7 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
 
     stored = checkpoint if isinstance(checkpoint, StoredCheckpoint) else None
     yield from left_out(files, stored)
-    yield from loose_files(files, stored)
+    yield from loose_files(files, stored, whole=request.whole)
     broken: set[str | None] = set()
     if stored is not None:
         yield from stored.manifest.findings

@@ -1,5 +1,6 @@
 """What no table of tensors speaks of: files that the listing leaves out, and files that are carried along unread."""
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -33,14 +34,14 @@ def left_out(files: "Files", stored: "StoredCheckpoint | None") -> Iterator[Find
             yield Finding("CK006", severity, message, path, hint="what it holds was not checked")
 
 
-def loose_files(files: "Files", stored: "StoredCheckpoint | None") -> Iterator[Finding]:
-    """CK010 to CK013 and CK018 of the files that are carried along: by their first bytes and their last."""
+def loose_files(files: "Files", stored: "StoredCheckpoint | None", *, whole: bool) -> Iterator[Finding]:
+    """CK010 to CK013 and CK018 of the files that are carried along: by their first and last bytes, or all of them."""
     if stored is None:
         return
     said = _found_wrong(stored)
     for asset in stored.manifest.assets:
         if asset.path.endswith(_TEXT) and asset.path not in said:
-            error = _wrong(files, asset.path)
+            error = _wrong(files, asset.path, whole)
             if error is not None:
                 yield Finding.of_error(error)
 
@@ -51,13 +52,13 @@ def _found_wrong(stored: "StoredCheckpoint | None") -> set[str | None]:
     return {finding.path for finding in findings if finding.severity is Severity.ERROR}
 
 
-def _wrong(files: "Files", path: str) -> "CkptError | None":
+def _wrong(files: "Files", path: str, whole: bool) -> "CkptError | None":
     from ckpt_core.codecs.lookalikes import impostor
     from ckpt_core.errors import CkptError, CorruptError
 
     try:
         found = None if _may_be_empty(files, path) else impostor(path, files.head(path), files.size(path))
-        if found is not None or not path.endswith(".json") or _looks_whole(files, path):
+        if found is not None or not path.endswith(".json") or _looks_whole(files, path, whole):
             return found
     except CkptError as error:
         return error
@@ -69,9 +70,24 @@ def _may_be_empty(files: "Files", path: str) -> bool:
     return path.endswith(".txt") and files.size(path) == 0
 
 
-def _looks_whole(files: "Files", path: str) -> bool:
-    """Whether JSON begins as it must, and an object or a list ends so too; what lies between is not read."""
+def _looks_whole(files: "Files", path: str, whole: bool) -> bool:
+    """Whether JSON is JSON; of a long file, unless it is read whole, that it begins and ends as such."""
+    from ckpt_core.codecs.pieces import MAX_JSON
+
     head, size = files.head(path), files.size(path)
+    if len(head) == size or (whole and size <= MAX_JSON):
+        return _is_json(head if len(head) == size else files.read(path))
     start = head.removeprefix(_BOM).lstrip()
-    end = (head if len(head) == size else files.read(path, size - _TAIL, _TAIL)).rstrip()
+    end = files.read(path, size - _TAIL, _TAIL).rstrip()
     return start[:1] in _STARTS and end[-1:] == _CLOSED.get(start[:1], end[-1:])
+
+
+def _is_json(data: bytes) -> bool:
+    """Whether it is a whole value, or several as in a log of lines."""
+    try:
+        json.loads(data.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        return error.msg == "Extra data"
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save
 
 import ckpt_core
-from ckpt_core import Profile
+from ckpt_core import Depth, Profile
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
 
@@ -65,7 +65,10 @@ def test_weights_that_are_left_out_are_unreadable_and_not_absent(model):
         (LFS, "CK011"),
         (b"<!DOCTYPE html><html>", "CK012"),
         (bytes(50), "CK013"),
-        (b'{"model": {"vocab": {"a": 0}}', None),
+        (b'{"model": {"vocab": {"a": 0}}', "CK018"),
+        (b'{"step": 1}\n{"step": 2}\n', None),
+        (b'{"scale": NaN}', None),
+        (b'{"a":' * 100_000, "CK018"),
         (b'{"model": {"vocab": {"a": 0', "CK018"),
         (b'["a", ', "CK018"),
         (b"\x8f\x01junk", "CK018"),
@@ -78,6 +81,12 @@ def test_weights_that_are_left_out_are_unreadable_and_not_absent(model):
 def test_a_tokenizer_that_is_something_else_is_an_error(model, content, code):
     (model / "tokenizer.json").write_bytes(content)
     assert found(model).get("tokenizer.json") == (code and (code, "ERROR"))
+
+
+def test_a_long_file_is_read_whole_where_every_byte_is(model):
+    (model / "tokenizer.json").write_bytes(b'{"a": {"pad": "' + b"x" * (1 << 17) + b'"}')
+    assert "tokenizer.json" not in found(model)
+    assert found(model, depth=Depth.BYTES)["tokenizer.json"] == ("CK018", "ERROR")
 
 
 def test_a_text_file_may_be_empty_and_is_no_pointer(model):
