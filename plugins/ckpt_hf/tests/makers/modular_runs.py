@@ -4,8 +4,9 @@ python modular_runs.py train OUT             OUT/ordered and OUT/shuffled with c
 python modular_runs.py resume JOBS OUT       OUT/resumed.json: what became of each of JOBS, `{"name", "kind", "folder"}`
 
 Its loader is shuffled without a seed; `ordered` is the same without shuffling, and takes the random state again after
-the loader has drawn from it, which the trainer does not: so that a run can be held against one. What a run comes to is a digest of the
-weights after four steps. An error in the state is printed there and the run begins anew, so here it is noted too.
+the loader has drawn from it, which the trainer does not: so that a run can be held against one.
+What a run comes to is a digest of the weights after four steps. An error in the state is printed there and the run
+begins anew; here it is noted.
 Source: chef-genius-ai `cli/training/checkpoint_utils.py` (save_checkpoint, load_checkpoint) and `modular_trainer.py`.
 """
 
