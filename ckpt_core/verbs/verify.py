@@ -80,6 +80,7 @@ def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | 
     findings = list(report.findings)
     if failure is not None and not any(_says_more(finding, failure) for finding in findings):
         findings.append(failure)
+    assessment = _assess(checkpoint, request, findings)
     if checkpoint is not None and not tensors and not _has_state(checkpoint):
         findings.append(Finding("CK007", Severity.ERROR, f"{place.files.location}: holds no tensor and no state"))
     if request.profile is None:
@@ -90,7 +91,7 @@ def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | 
         checked_tensors=tensors,
         checked_bytes=_checked(request, nbytes, meter.seen),
         total_bytes=nbytes,
-        assessment=_assess(checkpoint, request, findings),
+        assessment=assessment,
     )
     return Verification(place, full, checkpoint)
 
@@ -152,6 +153,7 @@ def _checked(request: VerifyRequest, nbytes: int, seen: int) -> int:
 def _assess(
     checkpoint: StoredCheckpoint | None, request: VerifyRequest, findings: Sequence[Finding]
 ) -> "Assessment | None":
+    """The verdict on what was found. That there is nothing at all is no damage: it is absent, line by line."""
     if request.profile is None:
         return None
     from ckpt_core.schema.profiles import assess
