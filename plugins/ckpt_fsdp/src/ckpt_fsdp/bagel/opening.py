@@ -21,6 +21,7 @@ from ckpt_core.codecs.pieces import NO_TENSORS, Pieces, read_json
 from ckpt_core.codecs.safetensors_files import read_safetensors
 from ckpt_fsdp.bagel.detection import sharded_metadata
 from ckpt_fsdp.bagel.names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
+from ckpt_fsdp.ranks.missing import missing_of
 from ckpt_fsdp.ranks.names import RankSet
 from ckpt_fsdp.ranks.opening import SEALS, add_apart, add_parts, add_set, are_flat, read_parts
 
@@ -105,6 +106,9 @@ def _add_optimizer(pieces: Pieces, found: Found, world: int | None) -> None:
     if found.flat:
         for number, path in sorted(found.flat.items()):
             pieces.torch_component("optimizer", path, name=f"{number:05d}-of-{found.flat_count:05d}")
+        for number in missing_of(found.flat_count, found.flat).ranks:
+            name = f"{number:05d}-of-{found.flat_count:05d}"
+            pieces.role("optimizer", Presence.ABSENT, f"optimizer.{name}.pt", name=name)
         pieces.findings.append(_not_joined(next(iter(found.flat.values())), len(found.flat)))
         return
     ranks = found.ranks.get("optimizer")
