@@ -215,7 +215,7 @@ def _fsdp() -> Layout:
         files,
         ("pytorch_model_fsdp_0/",),
         resumes=True,
-        optional=frozenset(("random_states_0.pkl",)),
+        optional=frozenset(("random_states_0.pkl", "custom_checkpoint_0.pkl")),
     )
 
 
@@ -276,7 +276,7 @@ def _bagel() -> Layout:
         "scheduler.pt": saved(scheduler_state()),
         "data_status.pt": saved([{"t2i": {0: [rank, 3, 17]}} for rank in range(RANKS)]),
     }
-    return Layout("bagel", "0000400", files, ("model_",), resumes=True)
+    return Layout("bagel", "0000400", files, ("model_",), resumes=True, optional=frozenset(("metadata.json",)))
 
 
 def _minillm() -> Layout:

@@ -8,6 +8,9 @@ from tests.integration.bad_input.directory_cases import ANSWERS, Damaged
 from tests.integration.bad_input.judging import answer_of, of_message
 from tests.integration.bad_input.running import Results
 
+_LONGEST_OF = {"locate": 1200}
+"""Characters of a message that names a place, what it lacks, and the first thing that is wrong with it."""
+
 _NO_SUCH_COMPONENT = 2
 _SEE_VERIFY = "run ckpt verify"
 """What a verb that stops at the first thing that is wrong leads to."""
@@ -41,7 +44,7 @@ def _of_operation(case: Damaged, kind: str, place: Path, result: Results) -> Ite
     if result.get("left"):
         yield f"refused with {result['exit']} and left {result['left']}"
     for message in _messages(answer):
-        yield from of_message(message, place)
+        yield from of_message(message, place, longest=_LONGEST_OF.get(kind, 600))
 
 
 def _of_exit(case: Damaged, kind: str, code: int, answer: dict[str, Any]) -> Iterator[str]:

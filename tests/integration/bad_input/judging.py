@@ -71,11 +71,11 @@ def _of_exit(case: Case, operation: str, code: int, messages: list[str]) -> Iter
         yield f"does not mention {case.says!r}: {messages}"
 
 
-def of_message(message: str, path: Path) -> Iterator[str]:
+def of_message(message: str, path: Path, *, longest: int = _LONGEST) -> Iterator[str]:
     """What is wrong with a message, whatever it is about."""
     if not message.isprintable():
         yield f"a message that is not fit for one line: {message!r}"
-    if len(message) > _LONGEST:
+    if len(message) > longest:
         yield f"a message of {len(message)} characters: {message[:100]}…"
     if not message.partition(":")[0].strip() or ": " not in message:
         yield f"a message that does not begin with what it is about: {message!r}"
