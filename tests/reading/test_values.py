@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ckpt_core import DType
 from ckpt_core.reading.torch_tensors import torch_dtype
@@ -33,6 +35,18 @@ def test_wide_types_are_counted_over_slabs(dtype):
     counts.update(data[:half])
     counts.update(data[half:])
     assert (counts.nan, counts.inf) == (1, 2)
+
+
+@given(st.sampled_from([DType.F16, DType.BF16, DType.F32, DType.F64]), st.binary(max_size=80))
+def test_of_any_bytes_the_greatest_magnitude_is_the_one_that_torch_finds(dtype, data):
+    data = bytearray(data[: len(data) // dtype.itemsize * dtype.itemsize])
+    counts = NonFinite(dtype)
+    counts.update(memoryview(data))
+    numbers = torch.frombuffer(data, dtype=torch_dtype(dtype)).double() if data else torch.empty(0).double()
+    finite = numbers[numbers.isfinite()].abs()
+    assert (counts.nan, counts.inf) == (int(numbers.isnan().sum()), int(numbers.isinf().sum()))
+    greatest = memoryview(counts.largest.to_bytes(dtype.itemsize, "little"))
+    assert float(as_numbers(greatest, dtype)[0]) == float(finite.max() if len(finite) else 0)
 
 
 @pytest.mark.parametrize("dtype", [DType.BOOL, DType.U8, DType.I64, DType.U32])
