@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+from ckpt_core import knobs
 from ckpt_core.schema.plans import Written
 from ckpt_core.storage import syscalls
-from ckpt_core.storage.digests import BLOCK
 from ckpt_core.storage.jobs import Job
 
 Told = Callable[[Job, Written], None]
@@ -12,7 +12,7 @@ Told = Callable[[Job, Written], None]
 
 
 class Neighbours:
-    """What one worker has gathered: at most one block.
+    """What one worker has gathered: less than a slab, which is also what a kill can make a rerun read again.
 
     Args:
         descriptors: Of the files, by their path with the root.
@@ -22,6 +22,7 @@ class Neighbours:
     def __init__(self, descriptors: Mapping[str, int], told: Told) -> None:
         self._descriptors = descriptors
         self._told = told
+        self._limit = knobs.slab_bytes()
         self._data = bytearray()
         self._jobs: list[tuple[Job, Written]] = []
         self._path = ""
@@ -30,12 +31,14 @@ class Neighbours:
     def add(self, job: Job, data: bytes, written: Written) -> None:
         """Take the bytes of a tensor that has one place; what does not lie before it is written first."""
         place = job.places[0]
-        if place.path != self._path or place.offset != self._end or len(self._data) + len(data) > BLOCK:
+        if place.path != self._path or place.offset != self._end:
             self.write()
             self._path, self._end = place.path, place.offset
         self._data += data
         self._end += len(data)
         self._jobs.append((job, written))
+        if len(self._data) >= self._limit:
+            self.write()
 
     def write(self) -> None:
         """Write what was gathered."""

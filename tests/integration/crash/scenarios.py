@@ -17,7 +17,7 @@ from ckpt_core.storage import journal
 from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.save import save
 
-SLAB = 2048
+SLAB = 512
 LARGEST = 40 * 8 * 4
 """Bytes of the largest tensor of a source."""
 
