@@ -1,4 +1,5 @@
-"""A distributed checkpoint of any size without its bytes: real metadata, and shards that are holes of the right length.
+"""A distributed checkpoint of any size without its bytes: real metadata, and shards that are holes of the right length,
+but for the first item of each, whose frame is there.
 
 The metadata is pickled by Python's own pickler from classes that stand in for torch's under torch's names, so that the
 stream is the one that torch writes. What `gather` makes of the ranks is kept: each rank's names are strings of its own.
@@ -18,14 +19,15 @@ from pathlib import Path, PosixPath
 from types import ModuleType
 from typing import Any
 
+from ckpt_core import DType
+from ckpt_core.codecs.torch_item_writer import plan_tensor_item
+from ckpt_core.schema.plans import TensorBytes
+
 _METADATA = "torch.distributed.checkpoint.metadata"
 _FILESYSTEM = "torch.distributed.checkpoint.filesystem"
 
 ROWS, COLUMNS, ITEMSIZE = 8192, 3200, 2
 """Each tensor is a BF16 matrix of 52 MB, cut into rows: 20,000 of them are a terabyte."""
-
-_AROUND = 1580
-"""Bytes of an item besides its elements, about."""
 
 
 class Size(tuple[int, ...]):
@@ -122,7 +124,9 @@ def make(folder: Path, ranks: int, tensors: int) -> None:
     dtype = _stand_in()
     folder.mkdir(parents=True)
     names = [_name(number) for number in range(tensors)]
-    rows, length = ROWS // ranks, ROWS // ranks * COLUMNS * ITEMSIZE + _AROUND
+    rows = ROWS // ranks
+    before, behind = _frame(rows)
+    length = len(before) + rows * COLUMNS * ITEMSIZE + len(behind)
     step = _number_item(7)
     storage = {_MetadataIndex("step", None, None): _StorageInfo("__0_0.distcp", 0, len(step))}
     described: dict[str, Any] = {}
@@ -131,12 +135,13 @@ def make(folder: Path, ranks: int, tensors: int) -> None:
         chunks = [_ChunkStorageMetadata(Size((rank * rows, 0)), Size((rows, COLUMNS))) for rank in range(ranks)]
         described[name] = _TensorStorageMetadata(_copy(properties), Size((ROWS, COLUMNS)), chunks)
     for rank in range(ranks):
-        path, start = f"__{rank}_0.distcp", 0 if rank else len(step)
+        first = b"" if rank else step
+        path, start = f"__{rank}_0.distcp", len(first)
         for name in names:
             own = name.encode().decode()
             storage[_MetadataIndex(own, Size((rank * rows, 0)), rank)] = _StorageInfo(path, start, length)
             start += length
-        _hole(folder / path, start, b"" if rank else step)
+        _hole(folder / path, start, {0: first + before, len(first) + length - len(behind): behind})
     described["step"] = _BytesStorageMetadata()
     planner_data = {name: ("model", name.removeprefix("model.")) for name in names} | {"step": ("step",)}
     meta = _StorageMeta(PosixPath("/checkpoints/step-7"), "3f0c7a4e-0000-4000-8000-000000000000")
@@ -183,10 +188,18 @@ def _number_item(number: int) -> bytes:
     return out.getvalue()
 
 
-def _hole(path: Path, size: int, start: bytes) -> None:
+def _frame(rows: int) -> tuple[bytes, bytes]:
+    """What stands before and behind the elements of an item."""
+    content = TensorBytes("model", "", rows * COLUMNS * ITEMSIZE)
+    before, _, behind = plan_tensor_item(content, DType.BF16, (rows, COLUMNS))
+    return before.data, behind.make({})
+
+
+def _hole(path: Path, size: int, pieces: dict[int, bytes]) -> None:
     with open(path, "wb") as out:
-        out.write(start)
         os.truncate(out.fileno(), size)
+        for start, data in pieces.items():
+            os.pwrite(out.fileno(), data, start)
 
 
 if __name__ == "__main__":
