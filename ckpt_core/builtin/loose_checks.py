@@ -26,7 +26,7 @@ _TAIL = 64
 
 def left_out(files: "Files", stored: "StoredCheckpoint | None") -> Iterator[Finding]:
     """CK006: an error for what has the name of a checkpoint's file, since it is there and nobody has looked at it."""
-    said = _found_wrong(stored)
+    said = _spoken_of(stored, Severity.ERROR)
     for path, reason in files.skipped.items():
         if path not in said:
             severity = Severity.ERROR if path.endswith(_KEPT) else Severity.WARNING
@@ -38,7 +38,7 @@ def loose_files(files: "Files", stored: "StoredCheckpoint | None", *, whole: boo
     """CK010 to CK013 and CK018 of the files that are carried along: by their first and last bytes, or all of them."""
     if stored is None:
         return
-    said = _found_wrong(stored)
+    said = _spoken_of(stored, Severity.WARNING)
     for asset in stored.manifest.assets:
         if asset.path.endswith(_TEXT) and asset.path not in said:
             error = _wrong(files, asset.path, whole)
@@ -46,10 +46,10 @@ def loose_files(files: "Files", stored: "StoredCheckpoint | None", *, whole: boo
                 yield Finding.of_error(error)
 
 
-def _found_wrong(stored: "StoredCheckpoint | None") -> set[str | None]:
-    """Paths of which opening said that they are broken."""
+def _spoken_of(stored: "StoredCheckpoint | None", least: Severity) -> set[str | None]:
+    """Paths that opening has a finding of, of at least this severity."""
     findings = () if stored is None else stored.manifest.findings
-    return {finding.path for finding in findings if finding.severity is Severity.ERROR}
+    return {finding.path for finding in findings if finding.severity >= least}
 
 
 def _wrong(files: "Files", path: str, whole: bool) -> "CkptError | None":
