@@ -2,8 +2,10 @@
 
 import re
 import tempfile
+from collections import Counter
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,19 @@ def test_no_layout_is_found_without_its_sign(format, paths):
         assert list(found) == []
 
 
+@settings(max_examples=100, deadline=None)
+@given(paths=names(), broken=names())
+def test_every_layout_is_asked_that_would_find_one_also_among_broken_links(paths, broken):
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            write(Path(folder), path)
+        for path in broken:
+            link(Path(folder), path)
+        files = ckpt_core.list_files(folder)
+        found = [import_module(f"ckpt_fsdp.{package}.detection").find(files) for package in plugin._LAYOUTS.values()]
+        assert Counter(plugin.detect_format(files)) == Counter(chain.from_iterable(found))
+
+
 def test_every_layout_has_signs():
     assert plugin._SIGNS.keys() == plugin._LAYOUTS.keys()
     assert plugin._LAYOUTS.keys() == {format.name for format in plugin.formats()}
@@ -68,3 +83,13 @@ def write(folder, path):
         place.write_bytes(b"")
     except OSError:
         pass  # another path of the listing has a file where this one has a folder
+
+
+def link(folder, path):
+    """A link to nothing, which a listing leaves out."""
+    place = folder / path
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(folder / "nothing")
+    except OSError:
+        pass  # the listing has this path already, or a file where this one has a folder

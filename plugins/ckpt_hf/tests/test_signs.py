@@ -2,7 +2,9 @@
 
 import re
 import tempfile
+from collections import Counter
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,27 @@ def test_no_layout_is_found_without_its_sign(format, paths):
         assert list(found) == []
 
 
+@settings(max_examples=100, deadline=None)
+@given(paths=names(), broken=names())
+def test_every_layout_is_asked_that_would_find_one_also_among_broken_links(paths, broken):
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            write(Path(folder), path)
+        for path in broken:
+            link(Path(folder), path)
+        files = ckpt_core.list_files(folder)
+        found = [import_module(f"{package}.detection").find(files) for package in plugin._LAYOUTS.values()]
+        assert Counter(plugin.detect_format(files)) == Counter(chain.from_iterable(found))
+
+
+def test_a_pipeline_is_found_whose_index_is_a_link_to_nothing(tmp_path):
+    link(tmp_path, "model_index.json")
+    write(tmp_path, "text_encoder/config.json")
+    write(tmp_path, "text_encoder/model.safetensors")
+    (pipeline,) = [found for found in plugin.detect_format(ckpt_core.list_files(str(tmp_path))) if not found.root]
+    assert pipeline.format == "diffusers"
+
+
 def test_every_layout_has_signs():
     assert plugin._SIGNS.keys() == plugin._LAYOUTS.keys()
     assert plugin._LAYOUTS.keys() == {format.name for format in plugin.formats()}
@@ -61,3 +84,13 @@ def write(folder, path):
         place.write_bytes(b"")
     except OSError:
         pass  # another path of the listing has a file where this one has a folder
+
+
+def link(folder, path):
+    """A link to nothing, which a listing leaves out."""
+    place = folder / path
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(folder / "nothing")
+    except OSError:
+        pass  # the listing has this path already, or a file where this one has a folder

@@ -86,7 +86,7 @@ def formats() -> tuple[Format, ...]:
 def detect_format(files: "Files") -> "Iterator[FormatMatch]":
     if files.location.kind is Kind.FILE:
         return
-    paths = "\n".join(files.entries)
+    paths = "\n".join((*files.entries, *files.skipped))
     for name, signs in _SIGNS.items():
         if any(sign in paths for sign in signs):
             yield from _module(name, "detection").find(files)
