@@ -91,6 +91,18 @@ def test_a_pointer_to_a_tag_that_is_not_there_names_those_that_are(root):
         convert(str(root), str(root.parent / "out.safetensors"), components=["model"])
 
 
+def test_a_page_of_html_in_the_place_of_a_pointer_is_a_tag_that_is_not_there(root):
+    shutil.rmtree(root / "global_step1")
+    (root / "latest").write_text("<!doctype html>\n<p>Sign in</p>" + "\n<p>again</p>" * 500)
+    found = ckpt_core.verify(str(root), profile=ckpt_core.Profile.RESUME)
+    (finding,) = found.report.findings
+    assert finding.code == "ZE002"
+    assert finding.message.startswith("latest: it names <!doctype html>\\n<p>Sign in</p>")
+    assert len(finding.message) < 400
+    assert found.report.assessment.verdict.value == "CORRUPT"
+    assert codes(f"{root}#global_step2") == []
+
+
 def test_a_pointer_astray_among_several_tags_is_an_error(root):
     (root / "latest").write_text("global_step9")
     with pytest.raises(CorruptError, match="names global_step9, and the tags here are global_step1, global_step2"):

@@ -103,7 +103,10 @@ def test_the_weights_beside_the_tag_are_for_computing_and_no_resume_needs_them(b
     assert resumed["no-weights"] == whole
 
 
-@pytest.mark.parametrize("said", ["global_step9", "global_step4", ""])
+PAGE = "<p>Sign in</p>\n" * 400
+
+
+@pytest.mark.parametrize("said", ["global_step9", "global_step4", "", PAGE], ids=["9", "4", "empty", "page"])
 def test_a_pointer_astray_is_passed_over_and_named(saves, copy_of, capsys, said):
     run = copy_of(saves / "run")
     (run / "checkpoint-4" / "latest").write_text(said)

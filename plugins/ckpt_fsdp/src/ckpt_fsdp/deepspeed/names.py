@@ -16,8 +16,6 @@ POINTERS = ("latest", "latest_universal")
 SCRIPTS = ("zero_to_fp32.py", "zero_to_torch.py")
 """What DeepSpeed copies beside the tags."""
 
-_LONGEST_POINTER = 4096
-
 _RANK_FILE = re.compile(
     r"(?:(?P<prefix>bf16_|fp16_)?zero_pp_rank_(?P<rank>\d{1,9})_)?mp_rank_(?P<slice>\d{1,9})_(?P<kind>model|optim)"
     r"_states\.pt"
@@ -100,11 +98,11 @@ def survey(files: Files) -> dict[str, Tag]:
 
 
 def pointed(files: Files, root: str) -> Mapping[str, str]:
-    """What the pointers of a directory say, by the pointer's name."""
+    """What the pointers of a directory say, by the pointer's name; of a long one its head, which names no tag."""
     found: dict[str, str] = {}
     for name in POINTERS:
         path = f"{root}/{name}" if root else name
-        if path in files.entries and files.size(path) <= _LONGEST_POINTER:
+        if path in files.entries:
             try:
                 found[name] = files.head(path).decode("utf-8", "replace").strip()
             except CkptError:

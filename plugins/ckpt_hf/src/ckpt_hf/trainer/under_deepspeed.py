@@ -7,7 +7,7 @@ Source: transformers `integrations/deepspeed.py` (deepspeed_load_checkpoint), wh
 import re
 from collections.abc import Collection, Sequence
 
-from ckpt_core import Files, Part, Presence, Profile
+from ckpt_core import Files, Part, Presence, Profile, printable
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_hf.names import group
 
@@ -48,7 +48,7 @@ def add(pieces: Pieces, parts: Sequence[Part]) -> None:
     presence, note = (Presence.PRESENT, "") if there else (Presence.ABSENT, _REFUSED)
     pieces.role("progress", presence, _POINTER, note, name="latest", needed_for=Profile.RESUME)
     if not has_tag(parts):
-        where = _named(pieces.files, "")[:_LONGEST_NAME] or _POINTER
+        where = printable(_named(pieces.files, ""), _LONGEST_NAME) or _POINTER
         pieces.role("optimizer", Presence.ABSENT, where, "the directory of DeepSpeed is not here")
 
 
