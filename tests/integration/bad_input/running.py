@@ -63,14 +63,14 @@ def _run_share(lines: Sequence[str], torch: bool) -> str:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[Any, ...]]:
-    """Everything below a folder: kind, size, time of change and digest."""
+    """Everything below a folder: kind, size, time of change, and the digest of what may be read."""
     found = {}
     for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
             path = Path(parent) / name
             info = path.lstat()
             known = (info.st_mode, info.st_size, info.st_mtime_ns)
-            if stat.S_ISREG(info.st_mode) and info.st_size < 1 << 22:
+            if stat.S_ISREG(info.st_mode) and info.st_size < 1 << 22 and os.access(path, os.R_OK):
                 known += (hashlib.sha256(path.read_bytes()).hexdigest(),)
             found[str(path.relative_to(folder))] = known
     return found
