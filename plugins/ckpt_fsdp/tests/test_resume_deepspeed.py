@@ -236,11 +236,14 @@ def test_deepspeed_refuses_where_the_file_of_a_rank_is_lost(broken, resumed):
     assert optim(1) in json.loads((resumed / "no-rank-1-1.json").read_text())["error"]
 
 
-def test_without_a_pointer_deepspeed_loads_nothing_in_silence_and_that_is_said(broken, resumed, capsys):
+def test_without_a_pointer_deepspeed_loads_nothing_in_silence_and_that_is_said(broken, resumed, copy_of):
     assert said(resumed, "no-pointer") == {"loaded": False, "step": 0, "epoch": None}
-    shutil.rmtree(broken / "no-pointer" / "global_step1")
-    (finding,) = ckpt_core.verify(str(broken / "no-pointer")).report.findings
+    root = copy_of(broken / "no-pointer")
+    shutil.rmtree(root / "global_step1")
+    (finding,) = ckpt_core.verify(str(root)).report.findings
     assert (finding.code, finding.severity) == ("ZE001", ckpt_core.Severity.WARNING)
+    assert assessed(root, "resume")[0] == "PARTIAL"
+    assert lacking(root, "resume") == ["progress:latest"]
 
 
 def test_the_newest_whole_tag_is_found_whatever_the_pointer_says(saves, copy_of, capsys):
