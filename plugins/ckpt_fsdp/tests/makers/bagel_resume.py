@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
+from resumed_runs import described
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
@@ -197,7 +198,7 @@ def resume(jobs, out):
         try:
             run = load(job["kind"], Path(job["folder"]))
         except (Exception, CheckpointException) as failed:  # whatever torch makes of it
-            error = f"{type(failed).__name__}: {failed}"[:300]
+            error = described(failed)
         errors = gathered(error)
         if any(errors):
             found[job["name"]] = {"errors": errors}
