@@ -75,10 +75,13 @@ def test_what_is_begun_anew_in_silence_is_not_complete(saves, broken, resumed, w
     assert resumed[part]["digest"] != whole["ordered"]
 
 
-@pytest.mark.parametrize("part", list(REFUSED))
-def test_what_the_run_cannot_be_resumed_from_is_not_complete(broken, resumed, assessed, part):
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [("model", "Error no file named model.safetensors"), ("progress", f"progress/checkpoint-2/{STATE}")],
+)
+def test_what_the_run_cannot_be_resumed_from_is_not_complete(broken, resumed, assessed, part, reason):
     assert assessed(broken / part / "checkpoint-2", "inference" if part == "model" else "resume")[0] != "COMPLETE"
-    assert "error" in resumed[part]
+    assert reason in resumed[part]["error"]
 
 
 def test_the_trainer_resumes_from_dyloras_checkpoint_only_with_the_weights_that_the_run_deletes(
