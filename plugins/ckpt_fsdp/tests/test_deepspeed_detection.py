@@ -27,6 +27,11 @@ def codes(place):
     return [finding.code for finding in ckpt_core.verify(str(place)).report.findings]
 
 
+def lacking_for_a_resume(place):
+    assessment = ckpt_core.verify(str(place), profile=ckpt_core.Profile.RESUME).report.assessment
+    return [line.role.label for line in assessment.lacking]
+
+
 def test_a_tag_directory_is_a_checkpoint(root):
     best = detect(root / "global_step2").best
     assert (best.format, best.step, best.evidence) == ("deepspeed", 2, "1 model_states, 3 optim_states")
@@ -78,6 +83,27 @@ def test_a_missing_pointer_is_a_warning(root):
     shutil.rmtree(root / "global_step1")
     (root / "latest").unlink()
     assert codes(root) == ["ZE001"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "lacking"), [("global_step2", ["progress:latest"]), ("pytorch_model", []), ("pytorch_model_1", [])]
+)
+def test_a_resume_lacks_the_pointer_but_for_tags_that_accelerate_calls_by_name(root, tag, lacking):
+    shutil.rmtree(root / "global_step1")
+    (root / "latest").unlink()
+    (root / "zero_to_fp32.py").touch()
+    (root / "global_step2").rename(root / tag)
+    assert lacking_for_a_resume(root) == lacking
+    assert lacking_for_a_resume(root / tag) == []
+
+
+def test_a_pointer_that_is_a_link_to_nothing_is_not_to_be_read(root):
+    shutil.rmtree(root / "global_step1")
+    (root / "latest").unlink()
+    (root / "latest").symlink_to(root / "nothing")
+    assessment = ckpt_core.verify(str(root), profile=ckpt_core.Profile.RESUME).report.assessment
+    (line,) = [line for line in assessment.lines if line.role.label == "progress:latest"]
+    assert (assessment.verdict.value, line.role.presence) == ("CORRUPT", ckpt_core.Presence.UNREADABLE)
 
 
 def test_a_pointer_to_a_tag_that_is_not_there_names_those_that_are(root):

@@ -255,14 +255,7 @@ def _deepspeed() -> Layout:
         name = f"zero_pp_rank_{rank}_mp_rank_00_optim_states.pt"
         files[name] = saved({"optimizer_state_dict": own, "ds_config": config, "ds_version": "0.17.0"})
     named = {f"global_step4/{name}": content for name, content in files.items()}
-    return Layout(
-        "deepspeed",
-        "run",
-        {**named, "latest": b"global_step4"},
-        ("global_step4/",),
-        resumes=True,
-        optional=frozenset(("latest",)),
-    )
+    return Layout("deepspeed", "run", {**named, "latest": b"global_step4"}, ("global_step4/",), resumes=True)
 
 
 def _bagel() -> Layout:

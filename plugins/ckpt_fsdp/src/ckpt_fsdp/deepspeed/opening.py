@@ -23,7 +23,7 @@ from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, pa
 from ckpt_fsdp.deepspeed.detection import tag_of
 from ckpt_fsdp.deepspeed.names import POINTERS, SCRIPTS, survey
 from ckpt_fsdp.deepspeed.optimizer_state import optimizer
-from ckpt_fsdp.deepspeed.pointers import check_pointers
+from ckpt_fsdp.deepspeed.pointers import check_pointers, lost_pointer
 from ckpt_fsdp.deepspeed.spaces import spaces_of
 from ckpt_fsdp.deepspeed.steps import check_steps
 from ckpt_fsdp.deepspeed.tag_content import TagContent
@@ -88,7 +88,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> DeepSpeedChe
         _in_order(components),
         assets=tuple(_assets(files, folder)),
         findings=tuple(findings),
-        roles=tuple(_other_ranks(components)),
+        roles=(*_other_ranks(components), *lost_pointer(files, folder, universal=tag.universal)),
         step=step,
     )
     return DeepSpeedCheckpoint(files, match, manifest, torches)

@@ -1,14 +1,19 @@
 """Whether DeepSpeed would find a tag where it looks for it: what the pointer beside the tag names, and if there is one.
 
-transformers' Trainer goes by the same pointer to the tag in its `checkpoint-N`.
-Source: DeepSpeed `runtime/engine.py` (load_checkpoint); transformers `integrations/deepspeed.py`.
+transformers' Trainer goes by the same pointer to the tag in its `checkpoint-N`; Accelerate names its tags itself.
+Source: DeepSpeed `runtime/engine.py` (load_checkpoint); transformers `integrations/deepspeed.py`; accelerate
+`accelerator.py` (load_state).
 """
 
+import re
 from collections.abc import Iterator
 
-from ckpt_core import Checkpoint, Files, Finding, Severity, printable
+from ckpt_core import Checkpoint, Files, Finding, Presence, Profile, Role, Severity, printable
 from ckpt_fsdp.deepspeed.detection import FORMAT, lost
 from ckpt_fsdp.deepspeed.names import pointed
+
+_ACCELERATES = re.compile(r"pytorch_model(?:_\d+)?")
+"""Tags that `load_state` gives to DeepSpeed by name, whatever the pointer says."""
 
 
 def check_pointers(files: Files, tag: str) -> Iterator[Finding]:
@@ -33,6 +38,25 @@ def check_pointers(files: Files, tag: str) -> Iterator[Finding]:
         )
         hint = "write the name into it, or give the tag to load_checkpoint"
         yield Finding("ZE001", Severity.WARNING, message, path, hint=hint)
+
+
+def lost_pointer(files: Files, tag: str, *, universal: bool) -> Iterator[Role]:
+    """`progress:latest`, where a root has none: DeepSpeed then loads nothing, and the program begins again.
+
+    Args:
+        files: The listing.
+        tag: The tag directory, by its path in the listing; "" for the listing itself, which needs no pointer.
+        universal: Whether it is a universal checkpoint, which has a pointer of its own.
+    """
+    root, _, folder = tag.rpartition("/")
+    if not tag or _ACCELERATES.fullmatch(folder) or pointed(files, root):
+        return
+    path = f"{root}/{'latest_universal' if universal else 'latest'}".lstrip("/")
+    if path in files.entries or path in files.skipped:
+        presence, note = Presence.UNREADABLE, files.skipped.get(path, "")
+    else:
+        presence, note = Presence.ABSENT, "DeepSpeed loads the tag that it names, and nothing without it"
+    yield Role("progress", presence, path, note, "latest", Profile.RESUME)
 
 
 def check_parts(files: Files, checkpoint: Checkpoint) -> Iterator[Finding]:
