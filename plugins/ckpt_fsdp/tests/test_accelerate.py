@@ -156,6 +156,17 @@ def test_the_state_of_a_rank_that_is_missing_is_absent(fsdp2, copy_of):
     ]
 
 
+@pytest.mark.timeout(30)
+def test_a_name_that_claims_a_million_ranks_costs_no_line_for_each(fsdp2, copy_of):
+    folder = copy_of(last(fsdp2))
+    (folder / "random_states_999999.pkl").touch()
+    roles = [role for role in ckpt_core.load(str(folder)).manifest.roles if role.kind == "rng"]
+    absent = [role.name for role in roles if role.presence is Presence.ABSENT]
+    assert absent == [*map(str, range(2, 66)), "others"]
+    assert [role.name for role in roles if role.presence is Presence.UNREADABLE] == ["999999"]
+    assert {role.note for role in roles if role.name == "others"} == {"999933 more ranks of 1000000"}
+
+
 def test_a_missing_shard_is_named_from_the_top_with_tensor_and_rows(fsdp2, copy_of, tmp_path):
     folder = copy_of(last(fsdp2))
     (folder / "pytorch_model_fsdp_0" / "__1_0.distcp").unlink()

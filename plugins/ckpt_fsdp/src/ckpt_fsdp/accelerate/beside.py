@@ -6,6 +6,7 @@ Source: accelerate `checkpointing.py` (save_accelerator_state, save_custom_state
 from ckpt_core import Component, Presence
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_fsdp.accelerate.names import Found
+from ckpt_fsdp.ranks.missing import missing_of
 
 _STATEFUL = "dl_state_dict"
 _NO_STEP = "Accelerate saves no step and no epoch: the program takes them from the folder's name, or counts itself"
@@ -19,10 +20,20 @@ def add_beside(pieces: Pieces, found: Found) -> None:
         ending = f"_{number}" if number else ""
         pieces.torch_component("scheduler", f"scheduler{ending}.bin", name=str(number or ""))
     pieces.torch_component("scaler", "scaler.pt", optional=True)
-    for rank in range(max(found.ranks, 1 + max(_numbers(found, "rng"), default=-1))):
-        pieces.torch_component("rng", f"random_states_{rank}.pkl", name=str(rank))
+    _add_random_states(pieces, found)
     _add_samplers(pieces, found)
     _add_registered(pieces, found)
+
+
+def _add_random_states(pieces: Pieces, found: Found) -> None:
+    """One a rank; of many that are missing the first are named, and the rest are counted."""
+    present = set(_numbers(found, "rng"))
+    world = max(found.ranks, 1 + max(present, default=-1))
+    missing = missing_of(world, present)
+    for rank in sorted(present.union(missing.ranks)):
+        pieces.torch_component("rng", f"random_states_{rank}.pkl", name=str(rank))
+    if missing.more:
+        pieces.role("rng", Presence.ABSENT, note=f"{missing.more} more ranks of {world}", name="others")
 
 
 def _add_samplers(pieces: Pieces, found: Found) -> None:
