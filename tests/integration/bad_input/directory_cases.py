@@ -130,9 +130,9 @@ def holding(content: bytes) -> Change:
 
 def _contents(whole: bytes) -> dict[str, Change]:
     size = len(whole)
-    cuts = sorted({0, 1, size // 2, size - 1})
+    cuts = {"to nothing": 0, "to its first byte": 1, "in half": size // 2, "by its last byte": size - 1}
     return {
-        **{f"cut to {cut} of {size} bytes": holding(whole[:cut]) for cut in cuts},
+        **{f"cut {how}": holding(whole[:length]) for how, length in cuts.items()},
         "a git-lfs pointer": holding(LFS),
         "a web page": holding(PAGE),
         "zeros": holding(bytes(size)),
