@@ -120,7 +120,11 @@ def resumed(tmp_path_factory, torchrun):
     def resume(script, attempts):
         out = tmp_path_factory.mktemp("resumed")
         torchrun(script, 2, out, "resume", *attempts)
-        return json.loads((out / "outcomes.json").read_text())
+        found = json.loads((out / "outcomes.json").read_text())
+        early = found.pop("ended early", "")
+        missing = {Path(str(attempt).partition("=")[2] or attempt).name for attempt in attempts} - found.keys()
+        assert not missing, f"{script} ended early {early} and came to nothing of {sorted(missing)}"
+        return found
 
     return resume
 

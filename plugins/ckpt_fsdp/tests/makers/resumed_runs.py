@@ -10,7 +10,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint.api import CheckpointException
 
-_PATIENCE = timedelta(seconds=10)
+_PATIENCE = timedelta(seconds=60)
+"""For the slowest rank of a busy machine. Only the last attempt may fail on one rank alone, and so wait for it."""
 
 
 def digest_of(tensors):
@@ -46,15 +47,20 @@ class Notes:
             self.found[name] = run()
         except (Exception, CheckpointException) as error:
             self.found[name] = {"failed": described(error)}
-        if dist.get_rank() == 0:
-            self.path.write_text(json.dumps(self.found, indent=1))
+        self._write()
         if not self._all_are_here(name):
+            self.found["ended early"] = f"after {name!r}: a rank was not done with it {_PATIENCE.seconds} s later"
+            self._write()
             os._exit(0)
 
     def close(self):
         """End the process: at once, for the group may have lost a rank."""
         self._all_are_here("the end")
         os._exit(0)
+
+    def _write(self):
+        if dist.get_rank() == 0:
+            self.path.write_text(json.dumps(self.found, indent=1))
 
     def _all_are_here(self, name):
         store = dist.distributed_c10d._get_default_store()
