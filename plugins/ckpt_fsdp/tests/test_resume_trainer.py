@@ -138,7 +138,8 @@ def test_the_trainer_goes_on_in_silence_from_what_is_partial_and_comes_to_someth
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_trainer_fails_on_the_rest_of_what_is_not_complete(outcomes, name):
-    assert "failed" in outcomes[name]
+    reason = "Can't find a valid checkpoint" if name == "no-model" else f"/{name}-4/{REFUSED[name][1]}"
+    assert reason in outcomes[name]["failed"]
 
 
 def test_the_newest_whole_one_of_a_run_is_found(runs, copy_of):
