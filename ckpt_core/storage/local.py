@@ -149,7 +149,8 @@ class LocalFiles(ListedFiles):
             folder, _, name = root.rpartition("/")
             prefix = f"{folder}/" if folder else ""
             entries = {name: FileEntry(name, self._entries[root].size)}
-            kind = Kind.FILE
+            kind, skipped = Kind.FILE, {}  # what else is beside a file is no part of it
+            links = {name: self._links[root]} if root in self._links else {}
         else:
             entries = {
                 path[len(prefix) :]: FileEntry(path[len(prefix) :], entry.size)
@@ -157,12 +158,14 @@ class LocalFiles(ListedFiles):
                 if path.startswith(prefix)
             }
             kind = Kind.DIRECTORY
+            skipped = {p[len(prefix) :]: why for p, why in self._skipped.items() if p.startswith(prefix)}
+            links = {p[len(prefix) :]: end for p, end in self._links.items() if p.startswith(prefix)}
         return LocalFiles(
             Location(os.path.join(self._root, root), kind),
             os.path.join(self._root, prefix.rstrip("/")),
             entries,
-            skipped={p[len(prefix) :]: why for p, why in self._skipped.items() if p.startswith(prefix)},
-            links={p[len(prefix) :]: end for p, end in self._links.items() if p.startswith(prefix)},
+            skipped=skipped,
+            links=links,
             folder=self._folder,
         )
 
