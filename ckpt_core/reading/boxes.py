@@ -33,7 +33,7 @@ def read_box(
         settle_chunk: Finds the elements of chunks that are not raw; None where all are.
 
     Raises:
-        CorruptError: Elements of the box are stored nowhere, or a file ends early.
+        CorruptError: Elements of the box are stored nowhere or in two chunks that overlap, or a file ends early.
     """
     wanted = prod(box[1])
     if len(out) != entry.dtype.nbytes(wanted):
@@ -42,6 +42,7 @@ def read_box(
         return
     filled = 0
     done: set[Box] = set()
+    parts: list[Box] = []
     for chunk in entry.chunks:
         if _apart(box, chunk) or (chunk.offsets, chunk.sizes) in done:
             continue
@@ -49,6 +50,9 @@ def read_box(
         shared = _intersection(box, (chunk.offsets, chunk.sizes))
         if shared is None:
             continue
+        if any(_intersection(shared, part) is not None for part in parts):
+            raise CorruptError(f"{printable(name)}: its chunks overlap; run ckpt verify", code="CV004", tensor=name)
+        parts.append(shared)
         _copy(files, name, entry.dtype, _settled(name, chunk, settle_chunk), shared, box, out)
         filled += prod(shared[1])
     if filled < wanted:

@@ -1,6 +1,7 @@
 """Boxes read out of any tiling, strides and byte order equal numpy's slices of the whole."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,3 +119,13 @@ def test_slabs_cover_a_shape_in_order_within_the_limit(shape, limit):
         assert part.size * 4 <= max(limit, 4) or part.size <= 1
         seen += part.ravel().tolist()
     assert seen == whole.ravel().tolist()
+
+
+def test_chunks_that_overlap_are_refused_and_what_a_buffer_held_is_never_shown(tmp_path):
+    (tmp_path / "x").write_bytes(bytes(64))
+    files = ckpt_core.list_files(str(tmp_path))
+    chunks = tuple(Chunk((at,), (8,), ByteRange("x", 0, 32)) for at in (0, 4))
+    entry = TensorEntry(DType.F32, (16,), chunks)
+    with pytest.raises(CorruptError, match="overlap") as caught:
+        read_box(files, "w", entry, ((0,), (16,)), memoryview(bytearray(b"SECRET__" * 8)))
+    assert caught.value.code == "CV004"
