@@ -65,8 +65,9 @@ class Pieces:
         needed_for: Profile | None = None,
     ) -> None:
         """What became of a component, where that does not follow from its content; what was left out is not absent."""
-        if presence is Presence.ABSENT and where in self.files.skipped:
-            presence, note = Presence.UNREADABLE, note or self.files.skipped[where]
+        left_out = self.files.left_out(where) if presence is Presence.ABSENT else None
+        if left_out is not None:
+            presence, note = Presence.UNREADABLE, note or left_out
         self.roles.append(Role(kind, presence, where, note, name, needed_for))
 
     def torch(self, path: str) -> TorchFile | None:
@@ -146,8 +147,9 @@ class Pieces:
 
     def _has(self, path: str) -> bool:
         """Whether a file is there; CorruptError (CK005) where it is, and was left out of the listing: not absent."""
-        if path in self.files.skipped:
-            self.files.size(path)  # which says why
+        left_out = self.files.left_out(path)
+        if left_out is not None:
+            raise CorruptError(f"{printable(path)}: {left_out}", code="CK005", path=path)
         return path in self.files.entries
 
     def _impostor(self, path: str) -> CkptError | None:

@@ -52,6 +52,12 @@ class Files(ABC):
     def skipped(self) -> Mapping[str, str]:
         """What was left out of the listing (links that lead away, pipes, unreadable folders), each with its reason."""
 
+    def left_out(self, path: str) -> str | None:
+        """Why a path is not listed that is there: it was skipped, or a folder above it was; None where neither is."""
+        while path and path not in self.skipped:
+            path = path.rpartition("/")[0]
+        return self.skipped.get(path)
+
     @abstractmethod
     def head(self, path: str) -> bytes:
         """The first 64 KiB of a file, or all of a shorter one; read once."""

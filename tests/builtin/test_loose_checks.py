@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 from safetensors.numpy import save
 
@@ -15,8 +16,6 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
 @pytest.fixture
 def model(tmp_path):
     """A model directory with a tokenizer."""
-    import numpy as np
-
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "llama"}')
@@ -105,3 +104,40 @@ def test_a_trainers_folder_without_weights_is_not_called_fine(model):
 def test_an_adapters_config_alone_is_nothing_that_was_checked(tmp_path):
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}')
     assert found(tmp_path)[None] == ("CK007", "ERROR")
+
+
+def test_a_broken_link_beside_a_file_is_none_of_its_faults(tmp_path):
+    for name in ("step_200", "step_300"):
+        ckpt_core.save({"w": np.ones(4)}, str(tmp_path / f"{name}.safetensors"))
+    (tmp_path / "last.safetensors").symlink_to("step_100.safetensors")
+    for ref in (f"{tmp_path}#step_300.safetensors", f"{tmp_path}#step_200.safetensors"):
+        assert ckpt_core.verify(ref, profile=ckpt_core.Profile.INFERENCE).report.assessment.verdict.value == "COMPLETE"
+
+
+def test_a_folder_that_is_left_out_hides_what_is_below_it_and_is_an_error(tmp_path):
+    place, away = tmp_path / "checkpoint-4", tmp_path / "away"
+    away.mkdir()
+    (place / "text_encoder").mkdir(parents=True)
+    (place / "model_index.json").write_text('{"_class_name": "P", "unet": ["diffusers", "UNet2DModel"]}')
+    (place / "unet").symlink_to(away)
+    report = ckpt_core.verify(str(place), profile=ckpt_core.Profile.INFERENCE).report
+    assert report.assessment.verdict.value == "CORRUPT"
+    assert {line.role.label: line.role.presence.value for line in report.assessment.lines}["model:unet"] == "unreadable"
+    assert ("CK006", "unet", ckpt_core.Severity.ERROR) in {(f.code, f.path, f.severity) for f in report.findings}
+
+
+@pytest.mark.parametrize("name", [".vscode/settings.json", ".#config.json", "eval_results.json"])
+def test_what_no_loader_reads_is_no_error(tmp_path, name):
+    ckpt_core.save({"w": np.ones(4)}, str(tmp_path / "m"), format="hf")
+    (tmp_path / "m" / "config.json").write_text("{}")
+    path = tmp_path / "m" / name
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to("user@host.12:34") if "#" in name else path.write_text("{ // a comment")
+    assert ckpt_core.verify(str(tmp_path / "m"), profile=ckpt_core.Profile.INFERENCE).report.ok
+
+
+def test_blanks_at_the_end_of_long_json_say_nothing(tmp_path):
+    ckpt_core.save({"w": np.ones(4)}, str(tmp_path / "m"), format="hf")
+    (tmp_path / "m" / "config.json").write_text("{}")
+    (tmp_path / "m" / "tokenizer.json").write_text('{"a": "' + "x" * 70_000 + '"}' + " " * 100)
+    assert ckpt_core.verify(str(tmp_path / "m")).report.ok
