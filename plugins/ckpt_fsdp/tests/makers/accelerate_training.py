@@ -8,6 +8,7 @@ accelerate_training.py OUT resume KIND=CHECKPOINT…  OUT/outcomes.json: by name
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -105,7 +106,7 @@ def save_scaled(folder):
 
 
 def resumed(folder, kind, checkpoint):
-    training = Training(folder, scaled="scaled" in str(checkpoint))
+    training = Training(folder, scaled="scale" in Path(checkpoint).name)
     training.of_kind(kind)
     training.accelerator.load_state(checkpoint)
     return training.run()
@@ -117,11 +118,7 @@ def main(out, job, *attempts):
         outcome = {"plain": Training(out).run(save_each_kind(out)), "scaled": save_scaled(out)}
         if dist.get_rank() == 0:
             (out / "final.json").write_text(json.dumps(outcome))
-    notes = Notes(out / "outcomes.json")
-    for kind, checkpoint in (attempt.split("=", 1) for attempt in attempts):
-        name = Path(checkpoint).name
-        notes.attempt(name, lambda kind=kind, checkpoint=checkpoint: resumed(out, kind, checkpoint))
-    notes.close()
+    Notes(out / "outcomes.json").attempt_each(attempts, partial(resumed, out))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -71,11 +72,7 @@ def main(out, job, *attempts):
             (out / "final.json").write_text(json.dumps(outcome))
     elif not dist.is_initialized():
         dist.init_process_group("gloo")  # for the notes; Lightning takes the one that there is
-    notes = Notes(out / "outcomes.json")
-    for kind, checkpoint in (attempt.split("=", 1) for attempt in attempts):
-        name = Path(checkpoint).name
-        notes.attempt(name, lambda kind=kind, checkpoint=checkpoint: run(out / "resumed", kind, checkpoint))
-    notes.close()
+    Notes(out / "outcomes.json").attempt_each(attempts, partial(run, out / "resumed"))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ trainer_training.py OUT resume KIND=CHECKPOINT…     OUT/outcomes.json: by name
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -92,11 +93,7 @@ def main(out, job, *attempts):
         outcome = {kind: run(out / kind, kind) for kind in ("sharded", "full", "lora", "full-lora")}
         if dist.get_rank() == 0:
             (out / "final.json").write_text(json.dumps(outcome))
-    notes = Notes(out / "outcomes.json")
-    for kind, checkpoint in (attempt.split("=", 1) for attempt in attempts):
-        name = Path(checkpoint).name
-        notes.attempt(name, lambda kind=kind, checkpoint=checkpoint: run(out / "resumed", kind, checkpoint))
-    notes.close()
+    Notes(out / "outcomes.json").attempt_each(attempts, partial(run, out / "resumed"))
 
 
 if __name__ == "__main__":
