@@ -12,16 +12,13 @@ weights, averages and moments, two steps after the save.
 import copy
 import hashlib
 import json
-import sys
 import warnings
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from resumed_runs import described
+from rank_jobs import gathered, main
 from safetensors.torch import load_file, save_file
-from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
     get_optimizer_state_dict,
@@ -98,12 +95,6 @@ class Run:
             local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
             found.update(local.detach().contiguous().numpy().tobytes())
         return gathered(found.hexdigest())
-
-
-def gathered(value):
-    every = [None] * dist.get_world_size()
-    dist.all_gather_object(every, value)
-    return every
 
 
 def sharded(module):
@@ -188,39 +179,13 @@ def train(out):
         save(run, out / kind / "0000002")
         run.train(2)
         digests[kind] = run.digest()
-    note(out / "whole.json", digests)
+    return digests
 
 
-def resume(jobs, out):
-    found = {}
-    for job in jobs:
-        run, error = None, None
-        try:
-            run = load(job["kind"], Path(job["folder"]))
-        except (Exception, CheckpointException) as failed:  # whatever torch makes of it
-            error = described(failed)
-        errors = gathered(error)
-        if any(errors):
-            found[job["name"]] = {"errors": errors}
-        else:
-            run.train(2)
-            found[job["name"]] = {"digests": run.digest(), "step": run.step, "position": run.position}
-    note(out / "resumed.json", found)
-
-
-def note(path, content):
-    if dist.get_rank() == 0:
-        path.write_text(json.dumps(content))
-
-
-def main(out, jobs=None):
-    dist.init_process_group("gloo")
-    if jobs is None:
-        train(Path(out))
-    else:
-        resume(json.loads(Path(jobs).read_text()), Path(out))
-    dist.destroy_process_group()
+def go_on(run):
+    run.train(2)
+    return {"digests": run.digest(), "step": run.step, "position": run.position}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(train, load, go_on)

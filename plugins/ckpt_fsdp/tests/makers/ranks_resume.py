@@ -10,15 +10,13 @@ Source: verl `utils/checkpoint/fsdp_checkpoint_manager.py` (save_checkpoint, loa
 
 import contextlib
 import hashlib
-import json
 import random
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from rank_jobs import gathered, main
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import (
     FullyShardedDataParallel,
@@ -97,12 +95,6 @@ class Run:
         return gathered(found.hexdigest())
 
 
-def gathered(value):
-    every = [None] * dist.get_world_size()
-    dist.all_gather_object(every, value)
-    return every
-
-
 def train(out):
     digests = {}
     for kind in ("fsdp1", "fsdp2"):
@@ -111,39 +103,19 @@ def train(out):
         run.save(out / kind / "global_step_2" / "actor")
         run.train(range(2))
         digests[kind] = run.digest()
-    note(out / "whole.json", digests)
+    return digests
 
 
-def resume(jobs, out):
-    found = {}
-    for job in jobs:
-        run, error = Run(job["kind"], 99), None
-        try:
-            run.load(Path(job["folder"]))
-        except Exception as failed:  # whatever torch makes of it
-            error = f"{type(failed).__name__}: {failed}"[:300]
-        errors = gathered(error)
-        if any(errors):
-            found[job["name"]] = {"errors": errors}
-        else:
-            run.train(range(2))
-            found[job["name"]] = {"digests": run.digest()}
-    note(out / "resumed.json", found)
+def load(kind, folder):
+    run = Run(kind, 99)
+    run.load(folder)
+    return run
 
 
-def note(path, content):
-    if dist.get_rank() == 0:
-        path.write_text(json.dumps(content))
-
-
-def main(out, jobs=None):
-    dist.init_process_group("gloo")
-    if jobs is None:
-        train(Path(out))
-    else:
-        resume(json.loads(Path(jobs).read_text()), Path(out))
-    dist.destroy_process_group()
+def go_on(run):
+    run.train(range(2))
+    return {"digests": run.digest()}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(train, load, go_on)
