@@ -1,9 +1,12 @@
-"""Settings for every test of the repository, and the servers that they share."""
+"""Settings for every test of the repository, and the servers and made checkpoints that they share."""
 
+import fcntl
 import os
+import shutil
+import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,79 @@ from hypothesis import settings
 # A busy machine is no failure: the suite has a time limit a test, and no example is timed.
 settings.register_profile("ckpt", deadline=None)
 settings.load_profile("ckpt")
+
+
+STEADY = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "DS_ACCELERATOR": "cpu",
+    "HF_HUB_OFFLINE": "1",
+    "MKL_CBWR": "COMPATIBLE",  # else its kernels are chosen by how memory happens to be aligned
+    "OMP_NUM_THREADS": "1",
+}
+"""The environment in which two processes that compute the same get the same, to the bit."""
+
+
+class MakerError(AssertionError):
+    """A script that makes checkpoints for tests, or resumes from them, failed."""
+
+
+def run_steadily(command: Sequence[str], *, timeout: float) -> str:
+    """Run a script that makes checkpoints; its output. A MakerError with it where the script fails."""
+    environment = {**os.environ, **STEADY}
+    done = subprocess.run(
+        command, env=environment, check=False, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        shown = f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        raise MakerError(f"{' '.join(command[1:])} ended with {done.returncode}:\n{shown}")
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def run_maker_script() -> Callable[..., str]:
+    """`run_maker_script(command, timeout=…)`: see `run_steadily`."""
+    return run_steadily
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`made_once(name, make)`: the folder that `make` filled, once for all workers of a run. Read only.
+
+    A maker that fails is tried once more, since a busy machine kills processes; what fails twice is not waited for
+    again by each test that needs it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "made"
+    shared.mkdir(exist_ok=True)
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, failed, done = shared / name, shared / f"{name}.failed", shared / f"{name}.done"
+        with open(shared / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if failed.exists():
+                pytest.fail(f"the maker of {name} failed twice; the last time: {failed.read_text()}")
+            if not done.exists():
+                try:
+                    _filled(folder, make)
+                except BaseException as error:  # a test's time limit is one too
+                    failed.write_text(str(error))
+                    raise
+                done.touch()
+        return folder
+
+    return once
+
+
+def _filled(folder: Path, make: Callable[[Path], object]) -> None:
+    for last in (False, True):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            make(folder)
+            return
+        except (MakerError, subprocess.TimeoutExpired):
+            if last:
+                raise
 
 
 @dataclass(frozen=True, slots=True)

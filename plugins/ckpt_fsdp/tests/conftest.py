@@ -1,12 +1,10 @@
 """Checkpoints that the tools themselves write: each made once a run by a script of makers/, for all workers."""
 
-import fcntl
 import hashlib
 import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,47 +15,27 @@ from ckpt_core.cli.main import main
 MAKERS = Path(__file__).parent / "makers"
 
 
-def run_ranks(script, ranks, *arguments, timeout=240):
-    """Run a script of makers/ under torchrun with gloo; AssertionError with its output where it fails."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(ranks), "--nnodes", "1"]
-    command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", str(MAKERS / script), *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == 0, f"{script} on {ranks} ranks failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+@pytest.fixture(scope="session")
+def torchrun(run_maker_script):
+    """`torchrun(script, ranks, *arguments)`: run a script of makers/ under torchrun with gloo."""
+
+    def run(script, ranks, *arguments, timeout=240):
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(ranks), "--nnodes", "1"]
+        command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", str(MAKERS / script)]
+        run_maker_script([*command, *map(str, arguments)], timeout=timeout)
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
+def made(made_once, torchrun):
     """`made(script, ranks, *arguments)`: the folder that a maker filled, `OUT` being its first argument. Read only."""
-    base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "made"
-    shared.mkdir(exist_ok=True)
 
     def make(script, ranks, *arguments):
         name = "-".join([Path(script).stem, str(ranks), *map(str, arguments)]).replace("/", "_")
-        with open(shared / f"{name}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            failed = shared / f"{name}.failed"
-            if failed.exists():  # what failed once is not waited for again by each test that needs it
-                pytest.fail(failed.read_text())
-            if not (shared / f"{name}.done").exists():
-                shutil.rmtree(shared / name, ignore_errors=True)
-                _make(shared / name, failed, script, ranks, *arguments)
-                (shared / f"{name}.done").touch()
-        return shared / name
+        return made_once(name, lambda folder: torchrun(script, ranks, folder, *arguments))
 
     return make
-
-
-def _make(folder, failed, script, ranks, *arguments):
-    folder.mkdir()
-    try:
-        run_ranks(script, ranks, folder, *arguments)
-    except BaseException as error:  # a test's time limit is one too
-        failed.write_text(str(error))
-        raise
 
 
 @pytest.fixture
@@ -68,12 +46,6 @@ def copy_of(tmp_path):
         return Path(shutil.copytree(folder, tmp_path / name))
 
     return copy
-
-
-@pytest.fixture(scope="session")
-def torchrun():
-    """`torchrun(script, ranks, *arguments)`: run a script of makers/ on something that a test has made."""
-    return run_ranks
 
 
 @pytest.fixture

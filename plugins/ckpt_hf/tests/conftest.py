@@ -1,11 +1,8 @@
 """Model directories made by transformers, once a session, and copied for whoever wants to break one."""
 
-import fcntl
 import json
-import os
 import shutil
 import struct
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -153,40 +150,22 @@ def hook_findings():
 MAKERS = Path(__file__).parent / "makers"
 
 
-def run_maker(script, *arguments, timeout=240):
-    """Run a script of makers/ in a process of its own; its output. AssertionError with it where it fails."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, str(MAKERS / script), *map(str, arguments)]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == 0, f"{script} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
+@pytest.fixture(scope="session")
+def maker(run_maker_script):
+    """`maker(script, *arguments)`: run a script of makers/ in a process of its own; its output."""
+
+    def run(script, *arguments, timeout=240):
+        return run_maker_script([sys.executable, str(MAKERS / script), *map(str, arguments)], timeout=timeout)
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def maker():
-    return run_maker
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory):
+def made(made_once, maker):
     """`made(script, job)`: the folder that a maker filled, once for all workers of a run. Read only."""
-    base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "made-hf"
-    shared.mkdir(exist_ok=True)
 
     def make(script, job="train"):
-        name = f"{Path(script).stem}-{job}"
-        with open(shared / f"{name}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            folder = shared / name
-            if not (shared / f"{name}.done").exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir()
-                run_maker(script, job, folder)
-                (shared / f"{name}.done").touch()
-        return folder
+        return made_once(f"{Path(script).stem}-{job}", lambda folder: maker(script, job, folder))
 
     return make
 
