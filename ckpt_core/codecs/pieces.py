@@ -195,16 +195,21 @@ def read_json(files: Files, path: str) -> dict[str, Any]:
     Raises:
         CorruptError: It is no JSON object, or too large to be one that a trainer wrote (CK018).
     """
+    content = read_json_value(files, path)
+    if not isinstance(content, dict):
+        raise _not_json(path, "not a JSON object")
+    return content
+
+
+def read_json_value(files: Files, path: str) -> Any:
+    """A JSON value of a listing; raises as `read_json`."""
     size = files.size(path)
     if size > MAX_JSON:
         raise _not_json(path, f"{size} bytes are too many for a trainer's JSON")
     try:
-        content = json.loads(files.read(path).decode("utf-8"))  # with NaN, which a trainer's log may hold
+        return json.loads(files.read(path).decode("utf-8"))  # with NaN, which a trainer's log may hold
     except (ValueError, RecursionError) as error:
         raise _not_json(path, f"not JSON ({type(error).__name__})") from error
-    if not isinstance(content, dict):
-        raise _not_json(path, "not a JSON object")
-    return content
 
 
 def _not_json(path: str, reason: str) -> CorruptError:

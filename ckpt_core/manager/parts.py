@@ -79,7 +79,7 @@ def readable_options(manager: "CkptPluginManager", files: "Files", match: Format
             found = _match(manager, below, part)
         except FormatError:
             continue  # opening the part says what is wrong with it
-        if not _is_itself(found, below, match, files):
+        if not _is_itself(found, part, match):
             names |= readable_options(manager, below, found)
     return names
 
@@ -115,7 +115,7 @@ def _open(
     if not below.entries:
         raise CorruptError("a part of this checkpoint, and nothing is there; copy it again", code="CK019")
     match = _match(manager, below, part)
-    if _is_itself(match, below, own.match, own.files):
+    if _is_itself(match, part, own.match):
         raise PluginError(f"format {match.format}: claims to be a part of itself")
     readable = readable_options(manager, below, match) if options else ()
     known = {name: value for name, value in options.items() if name in readable}
@@ -134,8 +134,9 @@ def _refusals(refused: Sequence[tuple[OpenPart, UsageError]], options: Mapping[s
         yield Finding("CK023", Severity.WARNING, printable(message), opened.part.root)
 
 
-def _is_itself(match: FormatMatch, below: "Files", whole: FormatMatch, files: "Files") -> bool:
-    return match.format == whole.format and len(below.entries) == len(files.entries)
+def _is_itself(match: FormatMatch, part: Part, whole: FormatMatch) -> bool:
+    """Whether a part would be opened as the whole is, for ever: one further down has shorter paths each time."""
+    return match.format == whole.format and not part.root
 
 
 def _match(manager: "CkptPluginManager", below: "Files", part: Part) -> FormatMatch:

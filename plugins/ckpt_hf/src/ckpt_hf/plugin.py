@@ -30,6 +30,7 @@ _LAYOUTS = {
     "hf-trainer": "ckpt_hf.trainer",
     "lightning": "ckpt_hf.lightning",
     "peft": "ckpt_hf.peft",
+    "step-folder": "ckpt_hf.step_folder",
     "training-state": "ckpt_hf.training_state",
 }
 """The package of each format. A hook calls one function of one module in it, which is imported then:
@@ -45,6 +46,7 @@ _SIGNS = {
     "hf-trainer": ("trainer_state.json", "training_args.bin", "rng_state"),
     "lightning": (".ckpt",),
     "peft": ("adapter_config.json", "adapter_model."),
+    "step-folder": ("optim", "sched", "rng", "random", "state", "step"),
     "training-state": ("training_state.pt",),
 }
 """Of each format: every such directory has a path with one of these in it. Its rules are only imported where one is."""
@@ -85,6 +87,7 @@ def formats() -> tuple[Format, ...]:
         Format("dylora", "a checkpoint of DyLoRA-MoE: experts as adapters, and their router", base="hf-trainer"),
         Format("lightning", "a .ckpt file of Lightning's Trainer: weights, and the state to train on", base="torch"),
         Format("peft", "adapters that PEFT saves: adapter_model.safetensors or .bin and adapter_config.json"),
+        Format("step-folder", "a model and its training state in sibling folders, as lerobot writes them"),
         Format(
             "training-state",
             "a checkpoint of ModularTrainer: a model directory with training_state.pt",

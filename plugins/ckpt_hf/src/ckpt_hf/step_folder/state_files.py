@@ -1,0 +1,109 @@
+"""The files of a training state, by kind; those of one kind are joined into one component.
+
+A table of tensors with names like `state/0/exp_avg` beside JSON under the same kind is one state that was flattened:
+its keys become the tree again, in which numbers are the numbers of parameters.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from ckpt_core import Component, Presence, State, TensorRef, TensorTable
+from ckpt_core.codecs.pieces import NO_TENSORS, Pieces, read_json_value
+from ckpt_core.codecs.safetensors_files import read_safetensors
+from ckpt_core.codecs.torch_components import components_of
+from ckpt_hf.step_folder.names import kind_of_name, split_name, without_kind
+
+
+@dataclass(slots=True)
+class _Flattened:
+    """One state that lies in several files: its tables of tensors, and JSON by the key that the file's name says."""
+
+    paths: list[str] = field(default_factory=list)
+    tables: list[TensorTable] = field(default_factory=list)
+    values: dict[str, State] = field(default_factory=dict)
+
+
+def add_state(pieces: Pieces) -> None:
+    """Every file of training state in a listing as components; a folder in it names those of its files."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path in pieces.files.entries:
+        folder, _, name = path.rpartition("/")
+        kind = kind_of_name(name)
+        if kind is not None:
+            found.setdefault((kind, folder), []).append(path)
+    for (kind, name), paths in found.items():
+        _add(pieces, kind, name, paths)
+
+
+def _add(pieces: Pieces, kind: str, name: str, paths: list[str]) -> None:
+    flattened = _Flattened()
+    for path in paths:
+        suffix = split_name(path)[1]
+        if suffix in (".json", ".safetensors"):
+            pieces.tried(kind, path, lambda path=path: _read(pieces, flattened, path), name=name)  # type: ignore[misc]
+        else:
+            pieces.tried(kind, path, lambda path=path: _add_torch(pieces, kind, name, path, len(paths)), name=name)  # type: ignore[misc]
+    if flattened.paths:
+        _add_flattened(pieces, kind, name, flattened)
+
+
+def _read(pieces: Pieces, found: _Flattened, path: str) -> None:
+    if path.endswith(".json"):
+        content = read_json_value(pieces.files, path)
+        key = without_kind(path.rpartition("/")[2])
+        if key or not isinstance(content, dict):
+            found.values[key or "state"] = content
+        else:
+            found.values.update(content)
+    else:
+        found.tables.append(read_safetensors(pieces.files, path).tensors)
+    found.paths.append(path)
+
+
+def _add_flattened(pieces: Pieces, kind: str, name: str, found: _Flattened) -> None:
+    table = TensorTable.join(found.tables) if found.tables else NO_TENSORS
+    nested = any("/" in tensor for tensor in table)
+    tree: State = {**_tree(table), **found.values} if nested else found.values or None
+    where = found.paths[0]
+    if kind == "optimizer" and not found.tables and "state" not in found.values:
+        # The groups say how it steps, and nothing of where it stands.
+        pieces.components.append(Component(kind, table, tree, name))
+        pieces.role(kind, Presence.ABSENT, "optimizer_state.safetensors", name=name)
+    else:
+        pieces.add(Component(kind, table, tree, name), where)
+
+
+def _tree(table: TensorTable) -> dict[int | str, State]:
+    root: dict[int | str, State] = {}
+    for name in table:
+        *keys, last = _keys(name)
+        inner = root
+        for key in keys:
+            step = inner.setdefault(key, {})
+            if not isinstance(step, dict):
+                return {}  # a name that goes on behind another: not a tree that was flattened
+            inner = step
+        inner[last] = TensorRef(name)
+    return root
+
+
+def _keys(name: str) -> Iterator[int | str]:
+    return (int(key) if key.isdecimal() and len(key) < 10 else key for key in name.split("/"))
+
+
+def _add_torch(pieces: Pieces, kind: str, name: str, path: str, count: int) -> None:
+    """A torch file of one kind; one of all state is split into the components that it holds."""
+    file = pieces.torch(path)
+    assert file is not None
+    inner = _labels(components_of(file.root, file.tensors)) if kind == "progress" else {}
+    if len(inner) > 1:
+        for component in inner.values():
+            pieces.add(component, path)
+        return
+    own = without_kind(path.rpartition("/")[2]) if count > 1 else ""
+    label = ":".join(filter(None, (name, own)))
+    pieces.add(replace(Component(kind, file.tensors, file.root), name=label), path)
+
+
+def _labels(components: tuple[Component, ...]) -> Mapping[str, Component]:
+    return {component.label: component for component in components}
