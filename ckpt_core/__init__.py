@@ -93,6 +93,7 @@ _WHERE = {
     "read_seal": "ckpt_core.storage.sealing",
     "repair": "ckpt_core.verbs.repair",
     "save": "ckpt_core.verbs.save",
+    "scale_names": "ckpt_core.schema.scales",
     "tensor_names": "ckpt_core.schema.state",
     "together": "ckpt_core.storage.rank_store",
     "undo_repair": "ckpt_core.verbs.repair",
@@ -163,6 +164,7 @@ if TYPE_CHECKING:
     from ckpt_core.schema.repairs import RepairAction as RepairAction
     from ckpt_core.schema.repairs import RepairPlan as RepairPlan
     from ckpt_core.schema.repairs import RepairRequest as RepairRequest
+    from ckpt_core.schema.scales import scale_names as scale_names
     from ckpt_core.schema.state import Array as Array
     from ckpt_core.schema.state import Opaque as Opaque
     from ckpt_core.schema.state import State as State

@@ -96,6 +96,7 @@ PUBLIC = [
     "read_seal",
     "repair",
     "save",
+    "scale_names",
     "tensor_names",
     "together",
     "undo_repair",

@@ -5,6 +5,7 @@ from functools import cache
 
 from ckpt_core.errors import CorruptError
 from ckpt_core.reading.digests import digest_tensor
+from ckpt_core.reading.recorded_casts import uncast_scales
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.manifests import Component
@@ -20,7 +21,7 @@ _SHOWN = 8
 
 
 def check_seal(files: Files) -> Iterator[Finding]:
-    """Whether the files are those of the seal, by name and size.
+    """Whether the files are those of the seal, by name and size, and what it records of scales that were not cast.
 
     Raises:
         CorruptError: SL005, the seal cannot be read.
@@ -28,6 +29,7 @@ def check_seal(files: Files) -> Iterator[Finding]:
     seal = read_seal(files)
     if seal is not None:
         yield from _stale(files, seal)
+        yield from uncast_scales(seal)
 
 
 class SealedBlocks:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,7 +61,8 @@ def _parse_size(_: click.Context, __: click.Parameter, value: str | None) -> int
     "dtypes",
     multiple=True,
     metavar="[GLOB=]TYPE",
-    help="Cast floating tensors of 16 bits and more, or those whose names match; may be repeated, the last counts.",
+    help="Cast plain weights of 16 bits and more, or those whose names match; 'optimizer/*=bf16' another component's. "
+    "Scales of quantized weights and counters keep their type. May be repeated, the last counts.",
 )
 @click.option("--include", multiple=True, metavar="GLOB", help="Keep only tensors whose names match; may be repeated.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors whose names match; may be repeated.")
@@ -114,6 +116,7 @@ def _result(done: "Conversion", destination: str) -> dict[str, Any]:
         "memory": plan.memory,
         "files": dict(plan.files),
         "components_left_out": list(plan.left_out),
+        "uncast": [asdict(one) for one in done.uncast],
     }
     if done.base is not None:
         result |= {"base": shown_place(done.base), "structure": [fit_as_dict(one) for one in done.fits]}
@@ -137,6 +140,8 @@ def _page(done: "Conversion", destination: str) -> Iterator[Block]:
     yield from (line for one in done.fits for line in fit_lines(one))
     if plan.left_out:
         yield f"left out, as asked: {', '.join(map(shown_place, plan.left_out))}"
+    if done.uncast:
+        yield f"kept their types: {'; '.join(shown_place(one.summary) for one in done.uncast)}"
     if report is None:
         amounts = f"would read {human_bytes(plan.read)} and write {human_bytes(plan.written)}"
         yield f"{amounts}, in at most {human_bytes(plan.memory)} of memory; nothing was written"

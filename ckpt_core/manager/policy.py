@@ -17,8 +17,7 @@ from ckpt_core.storage.listing import probe
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager
     from ckpt_core.schema.access import Checkpoint
-    from ckpt_core.schema.findings import Finding, VerifyRequest
-    from ckpt_core.schema.profiles import Assessment
+    from ckpt_core.schema.findings import VerifyRequest
     from ckpt_core.schema.repairs import RepairRequest
 
 _log = logging.getLogger(__name__)
@@ -58,11 +57,12 @@ class Policy:
     @hookimpl(wrapper=True, tryfirst=True)
     def verify(self, checkpoint: "Checkpoint | None", request: "VerifyRequest") -> _Wrapper:
         from ckpt_core.manager.parts import verify_parts
+        from ckpt_core.reading.assessing import assessment_of
         from ckpt_core.schema.findings import VerifyReport, sorted_findings
 
         answers = yield
         findings = sorted_findings([*_flat(answers), *verify_parts(self._manager, checkpoint, request)])
-        return VerifyReport(findings, request.depth, assessment=_assessment(checkpoint, request, findings))
+        return VerifyReport(findings, request.depth, assessment=assessment_of(checkpoint, request, findings))
 
     @hookimpl(wrapper=True, tryfirst=True)
     def repair(self, request: "RepairRequest") -> _Wrapper:
@@ -70,17 +70,6 @@ class Policy:
 
         answers = yield
         return planned(_flat(answers), request)
-
-
-def _assessment(
-    checkpoint: "Checkpoint | None", request: "VerifyRequest", findings: Sequence["Finding"]
-) -> "Assessment | None":
-    if request.profile is None:
-        return None
-    from ckpt_core.schema.profiles import assess
-
-    manifest = None if checkpoint is None else checkpoint.manifest
-    return assess(manifest, request.profile, findings, without=request.without)
 
 
 _ENDS = (Outcome.UNREACHABLE, Outcome.REJECTED)

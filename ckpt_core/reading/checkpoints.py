@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from ckpt_core.reading.joining import OpenPart
+    from ckpt_core.schema.dtypes import DType
     from ckpt_core.schema.progress import Progress
     from ckpt_core.schema.watches import Checksum
 
@@ -120,7 +121,7 @@ class StoredCheckpoint(Checkpoint):
         names: Iterable[str] | None = None,
         mapped: bool = False,
         separate: bool = False,
-        dtype: "torch.dtype | None" = None,
+        dtype: "torch.dtype | DType | str | None" = None,
     ) -> "dict[str, torch.Tensor]":
         """The tensors of a component as torch tensors on the CPU, by name.
 
@@ -131,7 +132,8 @@ class StoredCheckpoint(Checkpoint):
                 tensor changes this process's copy only. The file must not be shortened meanwhile.
             separate: Give each tensor memory of its own. Without it those of one file share one storage, so that
                 `torch.save` of one writes all.
-            dtype: Cast floating tensors of 16 bits and more on the way; None keeps each as it is stored.
+            dtype: Cast floating tensors of 16 bits and more on the way; None keeps each as it is stored. Scales of
+                quantized tensors and an optimizer's counters are kept in any case, which is logged.
 
         Raises:
             CorruptError: A file ends early, or elements are stored nowhere.

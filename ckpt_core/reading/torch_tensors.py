@@ -4,6 +4,7 @@ Tensors that lie in one raw row-major chunk (nearly all) are views of one storag
 view. Such views share that storage: `torch.save` of one would write all. `separate=True` gives each its own.
 """
 
+import logging
 import mmap
 from collections.abc import Iterable
 from math import prod
@@ -13,12 +14,14 @@ from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.regions import map_region, new_region, read_region
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.dtypes import DType, dtype_named
 from ckpt_core.schema.tensors import Outline, row_major_strides
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger(__name__)
 
 _HUGE_PAGE = 2 << 20
 
@@ -63,13 +66,13 @@ def to_torch(
     *,
     mapped: bool = False,
     separate: bool = False,
-    dtype: "torch.dtype | None" = None,
+    dtype: "torch.dtype | DType | str | None" = None,
 ) -> "dict[str, torch.Tensor]":
     """Tensors of a component on the CPU, by name. See `StoredCheckpoint.to_torch`."""
     checkpoint.settle()
     table = checkpoint.component(label).tensors
     if dtype is not None:
-        return _cast(checkpoint, label, list(table if names is None else names), dtype)
+        return _cast(checkpoint, label, list(table if names is None else names), dtype_named(dtype))
     plain: dict[str, list[tuple[str, Outline]]] = {}
     result: dict[str, Any] = dict.fromkeys(table if names is None else names)
     others: list[str] = []
@@ -147,22 +150,22 @@ def writable_bytes(tensor: "torch.Tensor") -> memoryview:
     return memoryview(tensor.detach().reshape(-1).view(torch.uint8).numpy())
 
 
-def _cast(
-    checkpoint: StoredCheckpoint, label: str, names: list[str], dtype: "torch.dtype"
-) -> "dict[str, torch.Tensor]":
+def _cast(checkpoint: StoredCheckpoint, label: str, names: list[str], dtype: DType) -> "dict[str, torch.Tensor]":
     """Tensors of which the floating ones of 16 bits and more become `dtype`, each in memory of its own."""
 
+    from ckpt_core.reading.cast_rules import cast_types
     from ckpt_core.reading.torch_fill import Fill, fill_tensors
 
-    if not dtype.is_floating_point or dtype.itemsize < 2:
-        raise UsageError(f"{dtype}: tensors are cast to floating types of 16 bits and more")
-    table = checkpoint.component(label).tensors
+    if not dtype.is_float or dtype.bits < 16:
+        raise UsageError(f"{dtype.code}: tensors are cast to floating types of 16 bits and more")
+    component = checkpoint.component(label)
+    types, uncast = cast_types(component, [("*/*", dtype)])
+    for one in uncast:
+        _log.info("%s: kept their types: %s", checkpoint.location, one.summary)
     result = {}
     for name in names:
-        outline = table.outline(name)
-        own = torch_dtype(outline.dtype)
-        wide = outline.dtype.is_float and outline.dtype.bits >= 16
-        result[name] = empty_tensor(outline.shape, dtype if wide else own)
+        outline = component.tensors.outline(name)
+        result[name] = empty_tensor(outline.shape, torch_dtype(types.get(name, outline.dtype)))
     fill_tensors(checkpoint, [Fill(tensor, label, name) for name, tensor in result.items()], done=lambda _: None)
     return result
 

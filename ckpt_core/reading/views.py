@@ -1,11 +1,13 @@
 """A checkpoint seen otherwise: some components, some tensors, other names, other types. Nothing is copied."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from ckpt_core.errors import CkptError, UsageError
-from ckpt_core.reading.casts import CASTABLE, Cast, check_castable
+from ckpt_core.reading.cast_rules import Uncast, cast_types
+from ckpt_core.reading.casts import Cast, check_castable
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
@@ -21,7 +23,8 @@ class ViewCheckpoint(Checkpoint):
     Args:
         base: What is seen.
         components: The components to show, each with the base's label and its tensors' new names by old name.
-        dtype_of: The type to show a tensor in, by its label, new name and own type; the same type for no cast.
+        types: The type to show a tensor in, by its component's label and its new name; its own where there is none.
+        uncast: What kept its type although it was asked to be cast.
     """
 
     def __init__(
@@ -29,22 +32,21 @@ class ViewCheckpoint(Checkpoint):
         base: Checkpoint,
         components: Sequence[tuple[Component, Mapping[str, str]]],
         *,
-        dtype_of: Callable[[str, str, DType], DType] = lambda _label, _name, own: own,
+        types: Mapping[str, Mapping[str, DType]] = MappingProxyType({}),
+        uncast: tuple[Uncast, ...] = (),
     ) -> None:
         self._base = base
+        self.uncast = uncast
         self._old = {component.label: {new: old for old, new in names.items()} for component, names in components}
         self.location, self.match = base.location, base.match
-        shown = tuple(self._shown(component, names, dtype_of) for component, names in components)
+        shown = tuple(self._shown(component, names, types.get(component.label, {})) for component, names in components)
         self.manifest = replace(base.manifest, components=shown)
 
-    def _shown(
-        self, component: Component, names: Mapping[str, str], dtype_of: Callable[[str, str, DType], DType]
-    ) -> Component:
-        label = component.label
+    def _shown(self, component: Component, names: Mapping[str, str], types: Mapping[str, DType]) -> Component:
         table = component.tensors.renamed(names)
         outlines: dict[str, Outline] = {}
         for name, outline in table.outlines():
-            dtype = dtype_of(label, name, outline.dtype)
+            dtype = types.get(name, outline.dtype)
             same = dtype is outline.dtype
             outlines[name] = outline if same else Outline(dtype, outline.shape, None, 0, outline.alias_of)
 
@@ -122,7 +124,7 @@ def select(
         exclude: Globs of tensor names to leave out.
         rename: Pairs (old prefix, new prefix), the first that fits is used.
         dtypes: Pairs (glob of new names, type): the last that fits says what a floating tensor of 16 bits and more is
-            cast to.
+            cast to; which tensors a glob is of, `cast_rules` says.
 
     Raises:
         UsageError: A component is not there, nothing is left, two tensors would have one name, or a type cannot be
@@ -135,14 +137,13 @@ def select(
     shown = [(component, _names(component, include, exclude, rename)) for component in chosen]
     if not any(names for _, names in shown) and any(len(component.tensors) for component in chosen):
         raise UsageError(f"{checkpoint.location}: no tensor is left by the include and exclude patterns")
-
-    def dtype_of(_: str, name: str, own: DType) -> DType:
-        if own not in CASTABLE:
-            return own
-        fitting = [dtype for pattern, dtype in dtypes if fnmatchcase(name, pattern)]
-        return fitting[-1] if fitting else own
-
-    return ViewCheckpoint(checkpoint, shown, dtype_of=dtype_of)
+    types: dict[str, Mapping[str, DType]] = {}
+    uncast: list[Uncast] = []
+    for component, names in shown:
+        new = replace(component, tensors=component.tensors.renamed(names))
+        types[component.label], kept = cast_types(new, dtypes)
+        uncast += kept
+    return ViewCheckpoint(checkpoint, shown, types=types, uncast=tuple(uncast))
 
 
 def _names(

@@ -60,3 +60,47 @@ class DType(Enum):
 
 
 BY_CODE: dict[str, DType] = {dtype.code: dtype for dtype in DType}
+
+_SPELLINGS = {
+    "FP64": "F64",
+    "FLOAT64": "F64",
+    "DOUBLE": "F64",
+    "FP32": "F32",
+    "FLOAT32": "F32",
+    "FLOAT": "F32",
+    "FP16": "F16",
+    "FLOAT16": "F16",
+    "HALF": "F16",
+    "BFLOAT16": "BF16",
+    "INT64": "I64",
+    "LONG": "I64",
+    "INT32": "I32",
+    "INT": "I32",
+    "INT16": "I16",
+    "SHORT": "I16",
+    "INT8": "I8",
+    "UINT8": "U8",
+    "BYTE": "U8",
+    "FLOAT8_E4M3FN": "F8_E4M3",
+    "FLOAT8_E5M2": "F8_E5M2",
+}
+"""What people type besides a code, in capitals. Sources: torch's, numpy's and CUDA's names, and trainers' flags."""
+
+
+def dtype_named(spelling: object) -> DType:
+    """The element type that is meant by `bf16`, `BFLOAT16`, `torch.float16`, `fp32`, or by a dtype of torch or numpy.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if isinstance(spelling, DType):
+        return spelling
+    text = str(spelling)
+    code = text.strip().rpartition("torch.")[2].rpartition("numpy.")[2].strip("<>'\" ").upper()
+    found = BY_CODE.get(_SPELLINGS.get(code, code))
+    if found is None:
+        from ckpt_core.errors import UsageError
+
+        known = ", ".join(sorted(BY_CODE))
+        raise UsageError(f"{text!r}: not a type; known are {known}, and torch's names for them")
+    return found

@@ -19,7 +19,7 @@ class Profile(Enum):
 
 
 class Presence(Enum):
-    """What became of a component. Unreadable is not absent, and synthesized is not saved."""
+    """What became of a component. Unreadable is not absent, synthesized is not saved, narrowed is not as trained."""
 
     PRESENT = "present"
     ABSENT = "absent"
@@ -27,6 +27,7 @@ class Presence(Enum):
     NOT_NEEDED = "not needed"
     DERIVED = "derived"
     SYNTHESIZED = "synthesized"
+    NARROWED = "narrowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,10 @@ _LONG = 80
 
 _RANK = {profile: rank for rank, profile in enumerate(Profile)}
 _GOOD = {Presence.PRESENT, Presence.NOT_NEEDED, Presence.DERIVED}
+_GOOD_FOR = {
+    Presence.SYNTHESIZED: (Profile.INFERENCE, Profile.RESUME),
+    Presence.NARROWED: (Profile.INFERENCE,),
+}
 
 
 def assess(
@@ -197,12 +202,11 @@ def _emptiness(component: Component) -> str:
 
 def _line(role: Role, profile: Profile, weighty: bool) -> Line:
     """A line; `weighty` is whether some weights are there, so that empty ones beside them are no lack."""
-    beside = weighty and role.presence not in (Presence.PRESENT, Presence.UNREADABLE)
+    beside = weighty and role.presence not in (Presence.PRESENT, Presence.UNREADABLE, Presence.NARROWED)
     by_kind = Profile.INFERENCE if role.kind in WEIGHTS and not beside else NEEDS.get(role.kind)
     least = role.needed_for or by_kind
     needed = least is not None and _RANK[least] <= _RANK[profile]
-    met = role.presence in _GOOD or (role.presence is Presence.SYNTHESIZED and profile is not Profile.EXACT_RESUME)
-    return Line(role, needed, met)
+    return Line(role, needed, role.presence in _GOOD or profile in _GOOD_FOR.get(role.presence, ()))
 
 
 def _order(role: Role) -> tuple[int, str, int, str]:

@@ -5,17 +5,18 @@ A conversion that is stopped goes on where it was when it is run again: finished
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import CorruptError, UsageError
 from ckpt_core.manager.parts import readable_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
+from ckpt_core.reading.cast_rules import Rule, Uncast
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
 from ckpt_core.reading.structure import Fit
 from ckpt_core.reading.views import ViewCheckpoint, select
-from ckpt_core.schema.dtypes import BY_CODE, DType
+from ckpt_core.schema.dtypes import DType, dtype_named
 from ckpt_core.schema.findings import Severity
 from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.targets import refuse_overlap
@@ -25,6 +26,8 @@ from ckpt_core.verbs.opening import find, open_checkpoint
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
 
 if TYPE_CHECKING:
+    import torch
+
     from ckpt_core.schema.progress import Progress
 
 
@@ -39,6 +42,7 @@ class Conversion:
         assets_left: Files that the format has no place for.
         base: The base model.
         fits: How each component fitted the base's.
+        uncast: What kept its type although a rule of `dtypes` has its name: what is no plain weight.
     """
 
     source: str
@@ -47,6 +51,7 @@ class Conversion:
     assets_left: tuple[str, ...] = field(default=())
     base: str | None = None
     fits: tuple[Fit, ...] = ()
+    uncast: tuple[Uncast, ...] = ()
 
 
 def convert(
@@ -58,7 +63,7 @@ def convert(
     models: str | None = None,
     optional: Sequence[str] = (),
     components: Sequence[str] = (),
-    dtypes: Sequence[str] = (),
+    dtypes: "Sequence[str | DType | torch.dtype]" = (),
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     rename: Sequence[str] = (),
@@ -84,8 +89,10 @@ def convert(
         optional: With a base, globs of tensors that the model can do without, besides those that the base's format
             knows of: where the checkpoint lacks one it is the base's, where the base lacks one it is left out.
         components: Labels to convert; none for all.
-        dtypes: `BF16` for every floating tensor of 16 bits and more, `PATTERN=F32` for those that match a glob; the
-            last that fits counts.
+        dtypes: `BF16` for every plain weight of 16 bits and more (of models, averages and adapters), `GLOB=F32` for
+            those whose names match, `LABEL/GLOB=F32` for those of any component, such as `optimizer/*`; the last
+            that fits counts. Scales of quantized tensors and counters only by their exact name. Torch's names for
+            types are taken too, and its dtypes.
         include: Globs of tensor names to keep; none for all.
         exclude: Globs of tensor names to leave out.
         rename: `OLD=NEW` for names that start with OLD; the first that fits counts.
@@ -120,7 +127,7 @@ def convert(
     with limited(max_memory):
         expected = forecast(opened, view, plan)
         if dry_run:
-            return Conversion(str(opened.location), expected, base=_place(against), fits=fits)
+            return Conversion(str(opened.location), expected, base=_place(against), fits=fits, uncast=view.uncast)
         report = save(
             view,
             destination,
@@ -128,14 +135,14 @@ def convert(
             options=writing,
             force=force,
             resume=True,
-            provenance=_provenance(opened, reading, against),
+            provenance=_provenance(opened, reading, against, view.uncast),
             progress=progress,
             ranks=ranks,
             manager=manager,
         )
     kept = {file.path for file in plan.files}
     left = tuple(asset.path for asset in view.manifest.assets if asset.path not in kept)
-    return Conversion(str(opened.location), expected, report, left, _place(against), fits)
+    return Conversion(str(opened.location), expected, report, left, _place(against), fits, view.uncast)
 
 
 def _opened(
@@ -180,7 +187,7 @@ def _view(
     include: Sequence[str],
     exclude: Sequence[str],
     rename: Sequence[str],
-    dtypes: Sequence[str],
+    dtypes: "Sequence[str | DType | torch.dtype]",
     base: StoredCheckpoint | None,
     optional: Sequence[str],
 ) -> tuple[ViewCheckpoint, tuple[Fit, ...]]:
@@ -196,13 +203,17 @@ def _view(
     return select(laid, dtypes=casts), tuple(fits)
 
 
-def _provenance(opened: StoredCheckpoint, reading: Mapping[str, Any], base: StoredCheckpoint | None) -> dict[str, Any]:
+def _provenance(
+    opened: StoredCheckpoint, reading: Mapping[str, Any], base: StoredCheckpoint | None, uncast: Sequence[Uncast]
+) -> dict[str, Any]:
     """What the seal says of the source: enough to open it again as it was opened here."""
     found: dict[str, Any] = {"source": str(opened.location), "source_format": opened.match.format}
     if reading:
         found["source_options"] = {name: str(value) for name, value in reading.items()}
     if base is not None:
         found |= {"base": str(base.location), "base_format": base.match.format}
+    if uncast:
+        found["uncast"] = [asdict(one) for one in uncast]
     return found
 
 
@@ -250,9 +261,8 @@ def _pair(rule: str, what: str) -> tuple[str, str]:
     return old, new
 
 
-def _dtype_rule(rule: str) -> tuple[str, DType]:
-    pattern, equals, code = rule.rpartition("=")
-    dtype = BY_CODE.get(code.upper())
-    if dtype is None:
-        raise UsageError(f"{code!r}: not a type; known are {', '.join(sorted(BY_CODE))}")
-    return pattern if equals else "*", dtype
+def _dtype_rule(rule: "str | DType | torch.dtype") -> Rule:
+    if not isinstance(rule, str):
+        return "*", dtype_named(rule)
+    glob, equals, spelling = rule.rpartition("=")
+    return glob if equals else "*", dtype_named(spelling)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import CorruptError, LoadError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.reading.assessing import assessment_of
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.findings import Depth, Finding, Sampling, Severity, VerifyReport, VerifyRequest, sorted_findings
 from ckpt_core.schema.text import printable
 from ckpt_core.verbs.opening import Place, find, member_place
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.profiles import Assessment, Profile
+    from ckpt_core.schema.profiles import Profile
     from ckpt_core.schema.progress import Progress
 
 
@@ -80,7 +81,7 @@ def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | 
     findings = list(report.findings)
     if failure is not None and not any(_says_more(finding, failure) for finding in findings):
         findings.append(failure)
-    assessment = _assess(checkpoint, request, findings)
+    assessment = assessment_of(checkpoint, request, findings)
     if checkpoint is not None and not tensors and not _has_state(checkpoint):
         findings.append(Finding("CK007", Severity.ERROR, f"{place.files.location}: holds no tensor and no state"))
     if request.profile is None:
@@ -148,18 +149,6 @@ def _checked(request: VerifyRequest, nbytes: int, seen: int) -> int:
     if request.depth is Depth.LAYOUT:
         return 0
     return nbytes if request.sampling is None else min(seen, nbytes)
-
-
-def _assess(
-    checkpoint: StoredCheckpoint | None, request: VerifyRequest, findings: Sequence[Finding]
-) -> "Assessment | None":
-    """The verdict on what was found. That there is nothing at all is no damage: it is absent, line by line."""
-    if request.profile is None:
-        return None
-    from ckpt_core.schema.profiles import assess
-
-    manifest = None if checkpoint is None else checkpoint.manifest
-    return assess(manifest, request.profile, findings, without=request.without)
 
 
 def _open(place: Place, options: Mapping[str, Any] | None) -> tuple[StoredCheckpoint | None, Finding | None]:

@@ -13,7 +13,7 @@ from ckpt_core import (
     printable,
 )
 from ckpt_hf.component_weights import ComponentWeights, read_all
-from ckpt_hf.config_types import TYPES, said_type
+from ckpt_hf.config_types import TYPES, plain_outlines, said_type
 from ckpt_hf.detection import is_model
 from ckpt_hf.names import CONFIG, WeightSet
 from ckpt_hf.opening import ModelCheckpoint, read_config
@@ -111,8 +111,8 @@ def _check_type(checkpoint: ModelCheckpoint) -> Iterator[Finding]:
     if said is None:
         return
     for label in ("model", "ema"):
-        outlines = components[label].tensors.outlines() if label in components else ()
-        found = sorted({outline.dtype.code for _, outline in outlines if not _may_be_packed(outline.dtype)})
+        outlines = plain_outlines(components[label]).values() if label in components else ()
+        found = sorted({outline.dtype.code for outline in outlines if not _may_be_packed(outline.dtype)})
         if found and TYPES[said].code not in found:
             message = f"{CONFIG}: says that the weights are {said}, those of the {label} are {' and '.join(found)}"
             hint = "transformers loads them as the config says, unless it is told another dtype"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from ckpt_core import DType, Outline, State
+from ckpt_core import Component, DType, Outline, State, scale_names
 
 TYPES = {"float64": DType.F64, "float32": DType.F32, "float16": DType.F16, "bfloat16": DType.BF16}
 """What a config calls the types that weights are computed in."""
@@ -23,6 +23,12 @@ def said_type(config: State) -> str | None:
     """The name of the type that a config's state says; None where it says none that we know."""
     said = config.get("dtype", config.get("torch_dtype")) if isinstance(config, dict) else None
     return said if isinstance(said, str) and said in TYPES else None
+
+
+def plain_outlines(weights: Component) -> dict[str, Outline]:
+    """The tensors whose type a config's is: all but the scales of quantized ones."""
+    scales = scale_names(weights.tensors.outlines())
+    return {name: outline for name, outline in weights.tensors.outlines() if name not in scales}
 
 
 def type_of(outlines: Iterable[Outline]) -> DType | None:

@@ -22,7 +22,7 @@ from ckpt_core import (
     printable,
 )
 from ckpt_hf.bagel import COMPANIONS
-from ckpt_hf.config_types import TYPES, edited, said_type, type_of, with_type
+from ckpt_hf.config_types import TYPES, edited, plain_outlines, said_type, type_of, with_type
 from ckpt_hf.layouts import Layout, as_json, layout_of, plan_index
 from ckpt_hf.names import CONFIG
 from ckpt_hf.opening import SEALS, is_weight
@@ -113,7 +113,7 @@ def _restated(checkpoint: Checkpoint, weights: Component, config: Component | No
     said = said_type(state)
     if said is None or not isinstance(state, dict):
         return None
-    outlines = dict(weights.tensors.outlines())
+    outlines = plain_outlines(weights)
     types = {outline.dtype for outline in outlines.values()}
     cast = any(checkpoint.origin(weights.label, name).dtype is not o.dtype for name, o in outlines.items())
     dtype = type_of(outlines.values())

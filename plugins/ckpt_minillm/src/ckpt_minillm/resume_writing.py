@@ -74,7 +74,7 @@ def _refuse_cast_moments(checkpoint: Checkpoint) -> None:
             if checkpoint.origin(component.label, name).dtype is not outline.dtype:
                 raise UsageError(
                     f"{component.label}, {printable(name)}: would be cast to {outline.dtype.code} with the weights; "
-                    "name the weights alone, as --dtype 'model.*=F16'"
+                    "leave it out: --dtype F16 casts the weights alone"
                 )
 
 

@@ -1,0 +1,29 @@
+"""The verdict on a checkpoint for a purpose, with what its seal records of how it was made."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.access import Checkpoint
+    from ckpt_core.schema.findings import Finding, VerifyRequest
+    from ckpt_core.schema.profiles import Assessment
+
+
+def assessment_of(
+    checkpoint: "Checkpoint | None", request: "VerifyRequest", findings: Sequence["Finding"]
+) -> "Assessment | None":
+    """The verdict for the profile of a request, None where it has none; `findings` are of this verification.
+
+    That there is nothing at all is no damage: it is absent, line by line.
+    """
+    if request.profile is None:
+        return None
+    from ckpt_core.schema.profiles import Profile, assess
+
+    manifest = None if checkpoint is None else checkpoint.manifest
+    if checkpoint is not None and manifest is not None and request.profile is not Profile.INFERENCE:
+        from ckpt_core.reading.recorded_casts import narrowed_roles
+
+        manifest = replace(manifest, roles=(*narrowed_roles(checkpoint.asset_files()), *manifest.roles))
+    return assess(manifest, request.profile, findings, without=request.without)

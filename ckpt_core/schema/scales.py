@@ -1,0 +1,68 @@
+"""Which tensors say how the codes of quantized ones are to be read: scales, zero points, tables of values.
+
+They are floating, and no weights: rounding one changes each weight that it scales. A name alone does not tell, since
+a norm's weight may be called `scale`; what tells is a name of the table, and codes in the same module.
+
+Names: transformers' quantizers (GPTQ, AWQ, fp8, FBGEMM, HQQ, AQLM, EETQ, BitNet), compressed-tensors, torchao,
+optimum-quanto, bitsandbytes (4-bit and 8-bit weights, and `optim/optimizer.py` for its states), TransformerEngine.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Set
+
+from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.tensors import Outline
+
+_SCALE = re.compile(
+    r"(^|_)(scales?|scale_inv|scale_ub|absmax|quant_map|qmap|code|codebooks?|zeros?|zero_points?|qzeros|shift|SCB"
+    r"|amax|amax_history|(scale|scale_inv|amax_history)_(fwd|bwd))\d*$"
+)
+"""The last part of a name, where codes are in its module."""
+
+_ACTIVATIONS = re.compile(r"(^|_)([kvq]|kv|prob|input|output|activation)_scale(_inv|_ub)?$")
+"""Scales of what goes through a module: the codes are in it, or in a module below."""
+
+_CODES = frozenset(
+    {
+        *(DType.U8, DType.I8, DType.I16, DType.U16, DType.I32, DType.U32),
+        *(DType.F4, DType.F6_E2M3, DType.F6_E3M2),
+        *(DType.F8_E4M3, DType.F8_E5M2, DType.F8_E8M0, DType.F8_E4M3FNUZ, DType.F8_E5M2FNUZ),
+    }
+)
+
+SCALES = "scales of quantized tensors"
+"""Why a cast leaves a tensor as it is."""
+
+
+def scale_names(outlines: Iterable[tuple[str, Outline]]) -> frozenset[str]:
+    """Names of the floating tensors of 16 bits and more that belong to quantized ones of the same component."""
+    rows = list(outlines)
+    codes = {name for name, outline in rows if outline.dtype in _CODES}
+    if not codes:
+        return frozenset()
+    beside = codes | {_module(name) for name in codes}
+    above = {module for name in beside for module in _modules(name)}
+    floating = (name for name, outline in rows if outline.dtype.is_float and outline.dtype not in _CODES)
+    return frozenset(name for name in floating if _is_scale(name, beside, above))
+
+
+def _is_scale(name: str, beside: Set[str], above: Set[str]) -> bool:
+    """Whether a floating tensor is one; `beside` are the modules that have codes, `above` those and what holds them."""
+    module = _module(name)
+    last = name[len(module) :].lstrip(".:/")
+    if _SCALE.search(last) and module in beside:
+        return True
+    return bool(_ACTIVATIONS.search(last)) and module in above
+
+
+def _modules(name: str) -> Iterator[str]:
+    """A name and every module that it is in, "" last."""
+    yield name
+    while name:
+        name = _module(name)
+        yield name
+
+
+def _module(name: str) -> str:
+    """A name without its last part; "" for a name of one part."""
+    return name[: max(0, *(name.rfind(mark) for mark in ".:/"))]
