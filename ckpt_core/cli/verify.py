@@ -164,7 +164,8 @@ def _below(one: "Verification") -> Iterator[Block]:
 
 
 def _place(one: "Verification") -> str:
-    return shown_place(one.place.files.location.url)
+    location = one.place.files.location
+    return shown_place(location.url) + (f"#{location.member}" if location.member else "")
 
 
 def _exit_code(report: "VerifyReport", fail_on: str) -> int:

@@ -43,6 +43,7 @@ class Sharding:
         coordinate: This rank's place in the mesh; None for a ShardedTensor.
         rank: The rank that saved it; None where the file does not say.
         complete: Whether this file alone has all elements.
+        world: How many ranks there were, of which the mesh may have some; None where the file does not say.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class Sharding:
     coordinate: tuple[int, ...] | None
     rank: int | None
     complete: bool
+    world: int | None = None
 
 
 class ShardedRecord(NamedTuple):
@@ -112,7 +114,8 @@ def _dtensor(tensor: Any, state: Any) -> ShardedRecord:
         raise ValueError("placements for another mesh")
     shown = tuple(_shown(placement) for placement in placements)
     pieces = _pieces(shape, local, _splits(shape, placements, sizes, coordinate, spec.get("shard_order")))
-    sharding = Sharding("DTensor", sizes, shown, coordinate, _rank(mesh.get("_rank")), _complete(pieces, shape))
+    rank, world = _rank(mesh.get("_rank")), _world(mesh)
+    sharding = Sharding("DTensor", sizes, shown, coordinate, rank, _complete(pieces, shape), world)
     return ShardedRecord(local.dtype, shape, pieces, sharding)
 
 
@@ -213,6 +216,12 @@ def _mesh_sizes(mesh: Mapping[str, Any]) -> tuple[int, ...]:
     if type(axes) is int:
         axes = (axes,)
     return tuple(_flat_product(axis) for axis in axes)
+
+
+def _world(mesh: Mapping[str, Any]) -> int | None:
+    """How many ranks the mesh was made among, of which it may be a part; since torch 2.9."""
+    ranks = mesh.get("_flatten_rank_map")
+    return len(ranks) if type(ranks) is tuple and ranks else None
 
 
 def _flat_product(sizes: Any) -> int:

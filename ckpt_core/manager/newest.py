@@ -16,7 +16,7 @@ from ckpt_core.schema.formats import Detection, FormatMatch
 from ckpt_core.schema.locations import Attempt, Candidate, Outcome, Query, Rank, Resolution
 from ckpt_core.schema.profiles import Profile, Verdict
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.listing import list_files
+from ckpt_core.storage.listing import files_of, list_files
 
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager
@@ -78,14 +78,19 @@ def narrow(manager: "CkptPluginManager", resolution: Resolution) -> Resolution:
 def _found(resolution: Resolution, rejected: Sequence[Attempt], trial: _Trial, files: Files) -> Resolution:
     attempts = (*resolution.attempts, *rejected, Attempt(trial.candidate, Outcome.FOUND))
     notes = (*resolution.notes, *_disagreements(files, trial))
-    return replace(resolution, location=replace(trial.files.location, member=None), attempts=attempts, notes=notes)
+    return replace(
+        resolution,
+        location=trial.files.location if trial.match.files else replace(trial.files.location, member=None),
+        attempts=attempts,
+        notes=notes,
+    )
 
 
 def _trials(manager: "CkptPluginManager", files: Files, member: str | None) -> Iterator[_Trial]:
     detection = manager.hooks.detect_format(files=files)
     for root, claims in _claims(detection).items():
         if member is None or member in (root, root.rpartition("/")[2]):
-            yield _trial(manager, files.below(root) if root else files, root, claims)
+            yield _trial(manager, files_of(files, claims[0]), root, claims)
 
 
 def _claims(detection: Detection) -> dict[str, list[FormatMatch]]:

@@ -135,12 +135,13 @@ def _tell(found: Resolution) -> None:
 def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detection:
     """Sort claims, and settle which holds at the root: one that refines another goes before it, then the surest.
 
-    A root that another claim has as its part is no checkpoint of its own.
+    A root that another claim has as its part, or as one of its files, is no checkpoint of its own.
     """
     from ckpt_core.schema.tensors import under
 
     bases = {format.name: format.base for format in formats}
     nested = {under(match.root, part.root) for match in matches for part in match.parts if part.root}
+    nested |= {path for match in matches for path in match.files if path != match.root}
     matches = [match for match in matches if match.root not in nested]
     ordered = sorted(matches, key=lambda match: (match.root, -match.confidence, match.format, match.evidence))
     by_root: dict[str, list[FormatMatch]] = {}

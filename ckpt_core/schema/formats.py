@@ -77,6 +77,8 @@ class FormatMatch:
         step: The training step, where names or heads tell it.
         parts: Nested pieces.
         problem: Why it cannot be read although it was recognised; None where it can.
+        files: Where it is about some files of a folder alone, as rank files of one save among others: these, relative
+            to the listing's root. `root` is the folder, or the first of them where the folder has other checkpoints.
     """
 
     format: str
@@ -86,6 +88,7 @@ class FormatMatch:
     step: int | None = None
     parts: tuple[Part, ...] = ()
     problem: str | None = None
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

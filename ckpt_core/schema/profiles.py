@@ -129,7 +129,8 @@ def assess(
     Args:
         manifest: All that is known of it; None where it did not open.
         profile: The purpose.
-        findings: What its verification found; an ERROR makes it CORRUPT, and the component that it names unreadable.
+        findings: What its verification found; an ERROR makes it CORRUPT, and the component that it names unreadable. Of
+            one that is absent it says no more than that: what is there is sound.
         without: Kinds that the training is known to have had none of: a run without a scheduler.
     """
     findings = tuple(findings)
@@ -137,10 +138,13 @@ def assess(
     weighty = any(role.kind in WEIGHTS and role.presence is Presence.PRESENT for role in roles)
     lines = tuple(_line(role, profile, weighty) for role in roles)
     unreadable = any(line.role.presence is Presence.UNREADABLE for line in lines)
-    if manifest is None or unreadable or any(finding.severity is Severity.ERROR for finding in findings):
+    absent = {line.role.label for line in lines if line.role.presence is Presence.ABSENT}
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    if manifest is None or unreadable or any(finding.component not in absent for finding in errors):
         verdict = Verdict.CORRUPT
     else:
-        verdict = Verdict.COMPLETE if all(line.met or not line.needed for line in lines) else Verdict.PARTIAL
+        whole = not errors and all(line.met or not line.needed for line in lines)
+        verdict = Verdict.COMPLETE if whole else Verdict.PARTIAL
     return Assessment(profile, verdict, lines)
 
 
@@ -183,8 +187,8 @@ def _unreadable(findings: Iterable[Finding]) -> Iterator[Role]:
 
 
 def _worse(known: Role, broken: Role) -> Role:
-    """A role whose component turns out to be broken: the first file that is says where."""
-    if known.presence is Presence.UNREADABLE:
+    """A role whose component turns out to be broken: the first file that is says where. What is absent stays so."""
+    if known.presence in (Presence.UNREADABLE, Presence.ABSENT):
         return known
     return replace(known, presence=Presence.UNREADABLE, where=broken.where or known.where)
 

@@ -7,6 +7,7 @@ from ckpt_core.storage.urls import local_path
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Files
+    from ckpt_core.schema.formats import FormatMatch
 
 
 def probe(ref: str, *, wanted: Kind | None = None) -> Kind | None:
@@ -40,3 +41,14 @@ def list_files(ref: str) -> "Files":
     from ckpt_core.storage import remote
 
     return remote.list_remote(ref)
+
+
+def files_of(files: "Files", match: "FormatMatch") -> "Files":
+    """The listing of what a claim on a listing is about."""
+    if match.root not in match.files:
+        return files.below(match.root) if match.root else files
+    from ckpt_core.storage.chosen import ChosenFiles
+
+    folder, _, _ = match.root.rpartition("/")
+    names = [path.rpartition("/")[2] for path in (match.root, *match.files)]
+    return ChosenFiles(files.below(folder) if folder else files, list(dict.fromkeys(names)))

@@ -17,7 +17,7 @@ from ckpt_core.reading.coverage import check_component
 from ckpt_core.reading.structure import Fit
 from ckpt_core.reading.views import ViewCheckpoint, select
 from ckpt_core.schema.dtypes import DType, dtype_named
-from ckpt_core.schema.findings import Severity
+from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.targets import refuse_overlap
 from ckpt_core.verbs.base_model import components_of, lay_onto
@@ -227,13 +227,18 @@ def _refuse_holes(checkpoint: StoredCheckpoint, labels: Sequence[str], *, findin
         labels: The components that are; none for all.
         findings: Whether what its reader found counts too: of a base it does not, only its own tensors are needed.
     """
-    problems = list(checkpoint.manifest.findings) if findings else []
+    problems = [found for found in checkpoint.manifest.findings if _concerns(found, labels)] if findings else []
     for component in checkpoint.manifest.components:
         if not labels or component.label in labels:
             problems += check_component(checkpoint.files, component)
     for finding in sorted(problems, key=lambda finding: finding.tensor is None):
         if finding.severity is Severity.ERROR:
             raise CorruptError(finding.message, code=finding.code, path=finding.path, tensor=finding.tensor)
+
+
+def _concerns(finding: Finding, labels: Sequence[str]) -> bool:
+    """Whether a finding is about one of the components, or about no component alone."""
+    return not labels or finding.component is None or finding.component in labels
 
 
 def _refuse_overlap(destination: str, opened: StoredCheckpoint, base: StoredCheckpoint | None) -> None:

@@ -14,7 +14,7 @@ from ckpt_core.schema.access import Files
 from ckpt_core.schema.formats import Confidence, Detection, FormatMatch
 from ckpt_core.schema.locations import Resolution
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.listing import list_files
+from ckpt_core.storage.listing import files_of, list_files
 from ckpt_core.verbs.locate import locate
 
 _log = logging.getLogger(__name__)
@@ -80,10 +80,10 @@ def find(
     detection = manager.hooks.detect_format(files=files)
     if location.member is not None:
         member = pick_member(detection, location.member, str(location))
-        files = files.below(member.root)
+        files = files_of(files, member)
         detection = manager.hooks.detect_format(files=files)
     elif detection.best is None and len(detection.members) == 1:
-        files = files.below(detection.members[0].root)
+        files = files_of(files, detection.members[0])
         detection = manager.hooks.detect_format(files=files)
     if format is not None:
         return Place(manager, resolution, files, detection, _as_format(manager, detection, format))
@@ -111,7 +111,7 @@ def open_checkpoint(
 
 def member_place(place: Place, match: FormatMatch) -> Place:
     """The place of one checkpoint of a container, detected anew on its own files."""
-    files = place.files.below(match.root)
+    files = files_of(place.files, match)
     detection = place.manager.hooks.detect_format(files=files)
     return Place(place.manager, place.resolution, files, detection, detection.best or replace(match, root=""))
 

@@ -119,7 +119,17 @@ def copies(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_bagel():
     """The module makers/tiny_bagel.py, which the scripts beside it import too."""
-    spec = importlib.util.spec_from_file_location("tiny_bagel", MAKERS / "tiny_bagel.py")
+    return _maker("tiny_bagel")
+
+
+@pytest.fixture(scope="session")
+def save_ranks():
+    """`save_ranks(folder, name_of, tensors, mesh_shape, placements, wrap)` of makers/faked_ranks.py."""
+    return _maker("faked_ranks").save_ranks
+
+
+def _maker(name):
+    spec = importlib.util.spec_from_file_location(name, MAKERS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -52,10 +52,13 @@ def test_a_missing_file_of_replicas_leaves_no_hole(saves, copy_of):
     )
 
 
-def test_missing_random_numbers_are_a_warning(fsdp2):
+def test_a_rank_whose_random_numbers_are_lost_is_an_error_and_the_model_is_converted(fsdp2, tmp_path):
     (fsdp2 / "extra_state_world_size_4_rank_2.pt").unlink()
     (found,) = findings(fsdp2)
-    assert (found.code, found.severity) == ("RK001", ckpt_core.Severity.WARNING)
+    assert (found.code, found.severity, found.component) == ("RK001", ckpt_core.Severity.ERROR, "rng:2")
+    ckpt_core.convert(str(fsdp2), str(tmp_path / "model.safetensors"), components=["model"])
+    with pytest.raises(ckpt_core.CorruptError, match="rank_2"):
+        ckpt_core.convert(str(fsdp2), str(tmp_path / "all.pt"))
 
 
 def test_swapped_files_are_told_and_still_read_rightly(fsdp2, saves):

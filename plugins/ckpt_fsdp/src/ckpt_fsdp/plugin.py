@@ -41,7 +41,7 @@ _SIGNS = {
     "dcp-safetensors": ("shard-",),
     "deepspeed": ("_states.pt", "fp32.pt", "latest"),
     "fsdp": ("pytorch_model_fsdp", "optimizer_"),
-    "fsdp-ranks": ("_rank",),
+    "fsdp-ranks": (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"),
     "lightning-fsdp": (".metadata", ".distcp"),
 }
 """Of each format: every such directory has a path with one of these in it. Its rules are only imported where one is."""

@@ -23,7 +23,8 @@ from ckpt_fsdp.bagel.detection import sharded_metadata
 from ckpt_fsdp.bagel.names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
 from ckpt_fsdp.ranks.missing import missing_of
 from ckpt_fsdp.ranks.names import RankSet
-from ckpt_fsdp.ranks.opening import SEALS, add_apart, add_parts, add_set, are_flat, read_parts
+from ckpt_fsdp.ranks.opening import SEALS, add_apart, add_parts, add_set, are_flat
+from ckpt_fsdp.ranks.reading import read_parts
 
 _NO_EMA = "BAGEL would go on with the weights of the model in its place, and not say so; here they are never put there"
 

@@ -13,19 +13,33 @@ _HINT = "copy the directory again, all files of one save"
 
 def world_of(named: int | None, parts: Sequence[RankPart]) -> int:
     """How many ranks there were: by the names, else by the meshes that the files tell of."""
-    meshes = (prod(sharding.mesh) for part in parts for sharding in part.file.sharded.values())
+    shardings = [sharding for part in parts for sharding in part.file.sharded.values()]
+    meshes = (max(prod(sharding.mesh), sharding.world or 1) for sharding in shardings)
     highest = max((part.rank for part in parts), default=0) + 1
     return named or max(highest, *meshes, 1)
 
 
-def missing_ranks(what: str, found: RankSet, missing: Missing) -> Iterator[Finding]:
-    """RK001, for each file of a rank that is not there; which elements are lost, coverage says."""
+def missing_ranks(what: str, found: RankSet, missing: Missing, *, component: str | None = None) -> Iterator[Finding]:
+    """RK001, for each file of a rank that is not there; which elements are lost, coverage says.
+
+    Args:
+        what: What the files hold, in words.
+        found: The files that are there.
+        missing: The ranks whose files are not.
+        component: Label of what is not whole without them; with `{}` where each rank has its own.
+    """
+    own = component is not None and "{}" in component
     for rank in missing.ranks:
         name = found.name_of(rank)
         more = missing.more if rank == missing.ranks[-1] else 0
         rest = f", and so are those of {more} more ranks" if more else ""
-        message = f"{printable(name)}: this rank's file is missing{rest}; its part of {printable(what)} is not there"
-        yield Finding("RK001", Severity.WARNING, message, name, hint=_HINT)
+        which = f"{printable(name)}: this rank's" if name else f"rank {rank}'s"
+        message = f"{which} file is missing{rest}; its part of {printable(what)} is not there"
+        # What each rank has of its own is absent with the file; of what they share the rest is there.
+        path = None if own else name or None
+        yield Finding(
+            "RK001", Severity.ERROR, message, path, hint=_HINT, component=component and component.format(rank)
+        )
 
 
 def contradictions(world: int, parts: Sequence[RankPart]) -> Iterator[Finding]:

@@ -1,25 +1,97 @@
-"""Which directories of a listing hold a file a rank, told from names alone."""
+"""Which directories of a listing hold a file a rank: told from known names, else from what the heads of files say."""
 
+import re
 from collections.abc import Iterator
 
-from ckpt_core import Confidence, Files, FormatMatch, Kind
+from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind
 from ckpt_core.codecs.steps import step_of_name
+from ckpt_fsdp.bagel.names import survey as bagels
+from ckpt_fsdp.ranks.grouping import RankedFile, Save, saves_of, with_broken
+from ckpt_fsdp.ranks.heads import is_torch, told
 from ckpt_fsdp.ranks.names import RankSet, group, parse
+
+_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar")
+_OF_OTHERS = re.compile(r"rng_state|random_states|training_args|.*_states\.pt$|.*-of-\d+\.bin$|.*\.distcp$")
+"""Files of other layouts, in which no tensor is spread over ranks."""
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for the listed directory itself and for each directory below it with the rank files of a model."""
+    """A match for each directory with the rank files of a model, and for each save of several in one directory."""
     if files.location.kind is Kind.FILE:
         return
-    roots: dict[str, list[str]] = {}
+    named: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
     for path in files.entries:
         root, _, name = path.rpartition("/")
         if parse(name) is not None:
-            roots.setdefault(root, []).append(path)
-    for root, paths in sorted(roots.items()):
+            named.setdefault(root, []).append(path)
+        elif name.lower().endswith(_SUFFIXES) and not _OF_OTHERS.match(name):
+            others.setdefault(root, []).append(path)
+    for root, paths in sorted(named.items()):
         sets = group(paths)
         if any(found.part != "optimizer" or found.world is not None for found in sets):
             yield FormatMatch("fsdp-ranks", _confidence(sets), _evidence(sets), root, _step(files, root))
+    for root, paths in sorted(others.items()):
+        if root not in named:
+            yield from _by_content(files, root, paths)
+
+
+def saves_in(files: Files, paths: list[str]) -> list[Save]:
+    """The saves among the torch files of one folder, by what their heads say."""
+    ranked = list(_ranked(files, paths))
+    world = max((file.world or 0 for file in ranked), default=0)
+    listed = set(paths)
+    return [with_broken(save, listed, world) for save in saves_of(ranked)]
+
+
+def is_candidate(path: str) -> bool:
+    """Whether a file at the top of a listing may be a rank's, by its name."""
+    return "/" not in path and path.lower().endswith(_SUFFIXES) and not _OF_OTHERS.match(path)
+
+
+def _by_content(files: Files, root: str, paths: list[str]) -> Iterator[FormatMatch]:
+    saves = saves_in(files, [path for path in paths if not _is_bagels(path)])
+    alone = len(saves) == 1 and len(files.entries) == 1
+    if len(saves) == 1 and (alone or len(saves[0].paths) > 1):
+        first = list(saves[0].sets)
+        step = _step(files, root)
+        found = tuple(saves[0].paths)
+        yield FormatMatch("fsdp-ranks", Confidence.CERTAIN, _evidence(first), root, step, files=found)
+        return
+    for save in saves:
+        step = step_of_name(_without_rank(save.sets[0]))
+        path, evidence = save.paths[0], _evidence(list(save.sets))
+        yield FormatMatch("fsdp-ranks", Confidence.CERTAIN, evidence, path, step, files=tuple(save.paths))
+
+
+def _ranked(files: Files, paths: list[str]) -> Iterator[RankedFile]:
+    """The files with parts of tensors. Of those whose names differ in numbers alone, none has where the first has none.
+
+    A head is read for each of the others; of a run of a thousand checkpoints that would be a thousand requests.
+    """
+    plain: set[tuple[str, ...]] = set()
+    for path in paths:
+        texts = tuple(re.split(r"\d+", path.rpartition("/")[2]))
+        if texts in plain:
+            continue
+        try:
+            head = files.head(path)
+        except CkptError:
+            continue  # opening says what is wrong with the place
+        found = told(head)
+        if found is None and is_torch(head):
+            plain.add(texts)
+        elif found is not None and found != (None, None):
+            yield RankedFile(path, found.rank, found.world)
+
+
+def _is_bagels(path: str) -> bool:
+    return any(found.ranks for found in bagels([path.rpartition("/")[2]]).values())
+
+
+def _without_rank(found: RankSet) -> str:
+    before, behind, _, _ = found.template or ("", "", 0, 0)
+    return f"{before}{behind}".rpartition("/")[2]
 
 
 def _confidence(sets: list[RankSet]) -> Confidence:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 from ckpt_core import (
     Asset,
@@ -18,9 +17,11 @@ from ckpt_core import (
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.torch_components import components_of
 from ckpt_fsdp.ranks import agreement
+from ckpt_fsdp.ranks.by_content import read_by_content
 from ckpt_fsdp.ranks.joining import RankPart, component_of, is_flat_parameter, rows_of, without_refs
 from ckpt_fsdp.ranks.missing import missing_of
 from ckpt_fsdp.ranks.names import EXTRA, RankSet, group, parse
+from ckpt_fsdp.ranks.reading import read_parts
 
 SEALS = ("ckpt.manifest.json", "ckpt.blocks")
 """Written about a directory, not part of what it holds."""
@@ -41,6 +42,8 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
         UnsupportedFormatError: RK007, they are flat parameters of FSDP1.
     """
     sets = group(path for path in files.entries if "/" not in path)
+    if not sets:
+        return read_by_content(files, match)
     _check_one_save(files, sets)
     pieces = Pieces(files)
     for found in sets:
@@ -69,7 +72,7 @@ def add_parts(pieces: Pieces, found: RankSet, parts: Sequence[RankPart], kind: s
     label = f"{kind}:{name}" if name else kind
     rows = rows_of(parts)
     states: dict[int, object] = {part.rank: without_refs(part.file.root) for part in parts}
-    pieces.findings += agreement.missing_ranks(label, found, missing_of(world, found.paths))
+    pieces.findings += agreement.missing_ranks(label, found, missing_of(world, found.paths), component=label)
     pieces.findings += agreement.contradictions(world, parts)
     pieces.findings += agreement.differing_shapes(rows)
     pieces.findings += agreement.unplaced(label, parts, rows)
@@ -107,7 +110,7 @@ def add_apart(pieces: Pieces, found: RankSet, parts: Sequence[RankPart], name: s
     missing = missing_of(found.world or len(found.paths), found.paths)
     unread = {path: name.format(rank) for rank, path in found.paths.items()}
     pieces.roles = [replace(role, name=unread[role.where]) if role.where in unread else role for role in pieces.roles]
-    pieces.findings += agreement.missing_ranks("the optimizer", found, missing)
+    pieces.findings += agreement.missing_ranks("the optimizer", found, missing, component=f"optimizer:{name}")
     for part in parts:
         component = Component("optimizer", part.file.tensors, part.file.root, name.format(part.rank))
         pieces.add(component, part.file.path)
@@ -133,7 +136,7 @@ def add_extra(pieces: Pieces, found: RankSet) -> None:
         pieces.add(component, found.paths[rank])
     _say_lacking(pieces, found, {rank: [component.label for component in kept[rank]] for rank in kept})
     missing = missing_of(agreement.world_of(found.world, parts), found.paths)
-    pieces.findings += agreement.missing_ranks("the random state", found, missing)
+    pieces.findings += agreement.missing_ranks("the random state", found, missing, component="rng:{}")
     for rank in missing.ranks:
         where = found.name_of(rank)
         pieces.role("rng", Presence.ABSENT, where, _EACH_ITS_OWN, name=str(rank), needed_for=Profile.RESUME)
@@ -149,29 +152,8 @@ def _say_lacking(pieces: Pieces, found: RankSet, kept: Mapping[int, Sequence[str
                 pieces.role(kind, Presence.ABSENT, found.paths[rank], name=":".join(filter(None, (name, str(rank)))))
 
 
-def read_parts(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> list[RankPart]:
-    """The files of a part that can be read; what is wrong with the others is among the findings and roles.
-
-    Args:
-        pieces: What the directory has so far.
-        found: The files.
-        kind: Kind of what is unreadable where a file is.
-        name: Its name, with `{}` for the rank where each has its own.
-    """
-    parts = []
-    for rank, path in found.paths.items():
-        file = pieces.tried(kind, path, partial(pieces.torch, path), name=name.format(rank))
-        if file is not None:
-            parts.append(RankPart(rank, file))
-    # What a file says of itself, that it has a part only, is what is wanted here.
-    pieces.findings = [finding for finding in pieces.findings if finding.code != "TF009"]
-    return parts
-
-
 def _check_one_save(files: Files, sets: Sequence[RankSet]) -> None:
     worlds = sorted({found.world for found in sets if found.world is not None})
-    if not sets:
-        raise CorruptError(f"{files.location}: no rank files are here; name the directory that has them", code="RK004")
     if len(worlds) > 1:
         sizes = " and ".join(map(str, worlds))
         raise CorruptError(

@@ -59,7 +59,9 @@ def _holds_state(folder: Folder) -> bool:
         return False
     if ".metadata" in folder.files:
         return kind_of_folder(folder.name) is not None
-    return any(kind_of_name(name) is not None for name in folder.files)
+    kinds = {name: kind_of_name(name) for name in folder.files}
+    others = [name for name in folder.files if name.endswith(_WEIGHTS) and kinds[name] is None]
+    return not others and any(kinds.values())
 
 
 def _state_parts(folder: Folder, states: list[str], every: Mapping[str, Folder]) -> Iterator[Part]:

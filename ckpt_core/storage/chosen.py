@@ -1,0 +1,52 @@
+"""Some files of one folder as a listing of their own: a checkpoint that shares its folder with others."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ckpt_core.schema.access import FileEntry, Files
+from ckpt_core.schema.tensors import ByteRange
+from ckpt_core.storage.ranges import not_listed
+
+
+class ChosenFiles(Files):
+    """The listing of a folder without all but some of its files. No seal is of these alone.
+
+    Args:
+        folder: The listing of the folder.
+        names: The files, directly in it; the first names the checkpoint.
+    """
+
+    def __init__(self, folder: Files, names: Sequence[str]) -> None:
+        self._folder = folder
+        self._entries = {name: folder.entries[name] for name in sorted(names) if name in folder.entries}
+        self.location = replace(folder.location, member=names[0])
+
+    @property
+    def entries(self) -> Mapping[str, FileEntry]:
+        return self._entries
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        return {}
+
+    def head(self, path: str) -> bytes:
+        return self._folder.head(self._listed(path))
+
+    def read_into(self, path: str, offset: int, out: memoryview) -> None:
+        self._folder.read_into(self._listed(path), offset, out)
+
+    def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
+        for wanted in ranges:
+            self._listed(wanted.path)
+        return self._folder.read_many(ranges)
+
+    def below(self, root: str) -> Files:
+        return self._folder.below(self._listed(root)) if root else self
+
+    def local_path(self, path: str) -> str | None:
+        return self._folder.local_path(self._listed(path))
+
+    def _listed(self, path: str) -> str:
+        if path not in self._entries:
+            raise not_listed(path, self.skipped)
+        return path

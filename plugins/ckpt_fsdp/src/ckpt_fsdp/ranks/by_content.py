@@ -1,0 +1,134 @@
+"""Rank files of any name: each holds whatever its rank saved, and what they share is joined under its own keys."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
+
+from ckpt_core import Asset, Component, CorruptError, Files, FormatMatch, State, StoredCheckpoint
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.codecs.steps import step_of_state
+from ckpt_core.codecs.torch_components import keyed_components
+from ckpt_core.codecs.torch_sharded import Sharding
+from ckpt_fsdp.ranks import agreement
+from ckpt_fsdp.ranks.detection import is_candidate, saves_in
+from ckpt_fsdp.ranks.grouping import WHOLE
+from ckpt_fsdp.ranks.joining import RankPart, component_of, rows_of, without_refs
+from ckpt_fsdp.ranks.missing import missing_of
+from ckpt_fsdp.ranks.names import RankSet
+from ckpt_fsdp.ranks.reading import read_parts
+
+_OF_EACH_RANK = ("rng", "sampler")
+"""Kinds of which each rank has its own."""
+
+
+def read_by_content(files: Files, match: FormatMatch) -> StoredCheckpoint:
+    """Read the pickles of the files of one save; no tensor is read.
+
+    Raises:
+        CorruptError: RK004, the heads of no files here tell of ranks, or they are of several saves.
+        UnsafeContentError: PK003, a file would run code.
+        UnsupportedFormatError: RK007, they are flat parameters of FSDP1.
+    """
+    saves = saves_in(files, [path for path in files.entries if is_candidate(path)])
+    if len(saves) != 1:
+        why = f"rank files of {len(saves)} saves lie together" if saves else "no rank files are here"
+        raise CorruptError(f"{files.location}: {why}; name the directory or the save that is meant", code="RK004")
+    pieces, steps = Pieces(files), []
+    for found in saves[0].sets:
+        parts = _ranked(read_parts(pieces, found, "model" if found.part == WHOLE else found.part))
+        _add(pieces, found, parts)
+        steps += [step for part in parts[:1] if (step := step_of_state(part.file.root)) is not None]
+    paths = set(saves[0].paths)
+    assets = [Asset(path, entry.size) for path, entry in files.entries.items() if path not in paths]
+    return pieces.checkpoint(match, step=steps[0] if steps else None, assets=assets)
+
+
+def _ranked(parts: Sequence[RankPart]) -> list[RankPart]:
+    """The parts by the rank that each says it is of, where its name says none or another."""
+    said = [rank_of(part.file.sharded) for part in parts]
+    if None in said or len(set(said)) != len(said):
+        return list(parts)
+    ranked = (RankPart(rank, part.file) for rank, part in zip(said, parts, strict=True) if rank is not None)
+    return sorted(ranked, key=lambda part: part.rank)
+
+
+def rank_of(sharded: Mapping[str, Sharding]) -> int | None:
+    """The rank that a file says it is of: by its number, else by its place in the mesh; None where it does not say."""
+    for sharding in sharded.values():
+        if sharding.rank is not None:
+            return sharding.rank
+    places = {(sharding.mesh, sharding.coordinate) for sharding in sharded.values() if sharding.coordinate is not None}
+    mesh, place = max(places, key=lambda found: prod(found[0]), default=((), None))
+    return None if place is None else _row_major(mesh, place)
+
+
+def _row_major(mesh: Sequence[int], place: Sequence[int]) -> int:
+    rank = 0
+    for size, at in zip(mesh, place, strict=True):
+        rank = rank * size + at
+    return rank
+
+
+def _add(pieces: Pieces, found: RankSet, parts: Sequence[RankPart]) -> None:
+    """The components of a set of files, each joined of what all ranks have of it, with what is wrong with them."""
+    if not parts:
+        return
+    world = agreement.world_of(None, parts)
+    what = "what was saved" if found.part == WHOLE else found.part
+    present = {part.rank for part in parts} | (found.paths.keys() if found.template else set())
+    pieces.findings += agreement.missing_ranks(what, found, missing_of(world, present))
+    pieces.findings += agreement.contradictions(world, parts)
+    for label, inner in _by_label(parts, found.part).items():
+        kind, _, name = label.partition(":")
+        if kind in _OF_EACH_RANK:
+            for part in inner:
+                component = Component(
+                    kind, part.file.tensors, part.file.root, ":".join(filter(None, (name, str(part.rank))))
+                )
+                pieces.add(component, part.file.path)
+        else:
+            _add_joined(pieces, kind, name, inner)
+
+
+def _by_label(parts: Sequence[RankPart], kind: str) -> dict[str, list[RankPart]]:
+    """What each rank has of each component, by label."""
+    by_label: dict[str, list[RankPart]] = {}
+    for part in parts:
+        found = keyed_components(part.file.root, part.file.tensors)
+        for keys, component in found:
+            only = not keys and component.kind == "model" and kind not in (WHOLE, "extra")
+            label = kind if only else component.label
+            by_label.setdefault(label, []).append(_within(part, keys, component))
+    return by_label
+
+
+def _within(part: RankPart, keys: Sequence[str], component: Component) -> RankPart:
+    """A rank's part of one component: names and shardings as the component has them."""
+    start = "".join(f"{key}." for key in keys)
+    sharded = {name.removeprefix(start): sharding for name, sharding in part.file.sharded.items()}
+    inside = {name: sharding for name, sharding in sharded.items() if name in component.tensors}
+    file = replace(part.file, root=component.state, tensors=component.tensors, sharded=inside)
+    return RankPart(part.rank, file)
+
+
+def _add_joined(pieces: Pieces, kind: str, name: str, parts: Sequence[RankPart]) -> None:
+    rows = rows_of(parts)
+    label = f"{kind}:{name}" if name else kind
+    names = [set(part.file.tensors) for part in parts]
+    if all(each == names[0] for each in names):
+        states: dict[int, object] = {part.rank: without_refs(part.file.root) for part in parts}
+        pieces.findings += agreement.differing_states(label, states)
+    pieces.findings += agreement.differing_shapes(rows)
+    pieces.findings += agreement.unplaced(label, parts, rows)
+    component = component_of(kind, name, parts, rows)
+    joined = component.state
+    for part in parts[1:]:
+        joined = _union(joined, part.file.root)
+    pieces.add(replace(component, state=joined), parts[0].file.path)
+
+
+def _union(first: State, other: State) -> State:
+    """A state with what another rank has under keys that it lacks: tensors of another stage, or of other experts."""
+    if not isinstance(first, dict) or not isinstance(other, dict):
+        return first
+    return {**other, **{key: _union(value, other[key]) if key in other else value for key, value in first.items()}}

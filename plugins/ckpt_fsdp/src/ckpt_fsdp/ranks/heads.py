@@ -1,0 +1,85 @@
+"""What the first bytes of a rank's file tell of ranks: whether it has parts of tensors, whose it is, of how many.
+
+Values are found by their keys, without reading the pickle: `_rank` of a DeviceMesh, `global_rank` of a ShardedTensor's
+group. Source: torch `torch/distributed/device_mesh.py` (__getstate__), `_shard/sharded_tensor/metadata.py` and
+`api.py`.
+"""
+
+import re
+from typing import NamedTuple
+
+from ckpt_core.codecs.torch_files import sniff_pickle
+
+_CLASSES = ("DTensor", "ShardedTensor")
+_MEMO = rb"(?:q.|r.{4}|\x94)?"
+_INT = rb"(?:K(.)|M(..)|J(.{4}))"
+_MESH_OF = re.compile(
+    rb"torch(?:\x94\x8c.)?[\n ]?(?:Int|Long)Storage\n?"
+    + _MEMO
+    + rb"(?:X.{4}|\x8c.)(?:\d+)"
+    + _MEMO
+    # The device is a text, or one that came before.
+    + rb"(?:h.|j.{4}|(?:X.{4}|\x8c.)[a-z:0-9]+"
+    + _MEMO
+    + rb")"
+    + _INT,
+    re.DOTALL,
+)
+
+
+class Told(NamedTuple):
+    """What a head tells.
+
+    Attributes:
+        rank: The rank that saved the file; None where it does not say.
+        world: How many ranks share its tensors; None likewise.
+    """
+
+    rank: int | None
+    world: int | None
+
+
+def told(head: bytes) -> Told | None:
+    """What the head of a torch file says of ranks; None where no tensor in it is spread over any."""
+    if not any(name.encode() in head for name in _CLASSES):
+        return None
+    seen = sniff_pickle(head)
+    if seen is None or not _is_spread(seen.globals, seen.strings):
+        return None
+    rank = _number(head, b"_rank")
+    rank = _number(head, b"global_rank") if rank is None else rank
+    world = _number(head, b"global_world_size")
+    return Told(rank, _mesh_size(head) if world is None else world)
+
+
+def is_torch(head: bytes) -> bool:
+    """Whether a head is that of a torch file whose pickle begins in it."""
+    return sniff_pickle(head) is not None
+
+
+def number_of(head: bytes, key: str) -> int | None:
+    """The integer that stands behind a key of a pickle, where the head has it."""
+    return _number(head, key.encode())
+
+
+def _is_spread(globals: frozenset[str], strings: tuple[str, ...]) -> bool:
+    named = any(name.startswith("torch.distributed.") and name.endswith(_CLASSES) for name in globals)
+    return named or (any(text.startswith("torch.distributed.") for text in strings) and bool({*strings} & {*_CLASSES}))
+
+
+def _number(head: bytes, key: bytes) -> int | None:
+    text = rb"(?:X" + re.escape(len(key).to_bytes(4, "little")) + rb"|\x8c" + re.escape(bytes([len(key)])) + rb")"
+    found = re.search(text + re.escape(key) + _MEMO + _INT, head, re.DOTALL)
+    return None if found is None else _value(found)
+
+
+def _mesh_size(head: bytes) -> int | None:
+    """Elements of the storage of a mesh's ranks: how many there are."""
+    at = head.find(b"DeviceMesh")
+    found = _MESH_OF.search(head, at) if at >= 0 else None
+    return None if found is None else _value(found)
+
+
+def _value(found: re.Match[bytes]) -> int:
+    digits = next(group for group in found.groups() if group is not None)
+    return int.from_bytes(digits, "little", signed=len(digits) == 4)

@@ -1,0 +1,26 @@
+"""The files of one part of a save, opened: what cannot be read is a finding, and hides no other."""
+
+from functools import partial
+
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_fsdp.ranks.joining import RankPart
+from ckpt_fsdp.ranks.names import RankSet
+
+
+def read_parts(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> list[RankPart]:
+    """The files of a part that can be read; what is wrong with the others is among the findings and roles.
+
+    Args:
+        pieces: What the directory has so far.
+        found: The files.
+        kind: Kind of what is unreadable where a file is.
+        name: Its name, with `{}` for the rank where each has its own.
+    """
+    parts = []
+    for rank, path in found.paths.items():
+        file = pieces.tried(kind, path, partial(pieces.torch, path), name=name.format(rank))
+        if file is not None:
+            parts.append(RankPart(rank, file))
+    # What a file says of itself, that it has a part only, is what is wanted here.
+    pieces.findings = [finding for finding in pieces.findings if finding.code != "TF009"]
+    return parts
