@@ -35,6 +35,7 @@ _KIND_OF_KEY = {
     "scheduler": "scheduler",
     "lr_scheduler": "scheduler",
     "lr_schedulers": "scheduler",
+    "opt_param_scheduler": "scheduler",
     "scheduler_state_dict": "scheduler",
     "scaler": "scaler",
     "grad_scaler": "scaler",

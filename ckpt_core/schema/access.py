@@ -167,7 +167,9 @@ class Checkpoint(ABC):
                     where = f" ({printable(role.where)})" if role.where else ""
                     raise CorruptError(f"{self.location}: {printable(role.label)} is unreadable{where}")
             asked = "no component named" if label is None else f"no component {printable(label)}"
-            raise UsageError(f"{self.location}: {asked}; it has {', '.join(map(printable, labels)) or 'none'}")
+            why = [f" ({found.message})" for found in self.manifest.findings if label and found.component == label]
+            has = ", ".join(map(printable, labels)) or "none"
+            raise UsageError(f"{self.location}: {asked}{''.join(why[:1])}; it has {has}")
         return self.manifest.component(label)
 
 

@@ -30,6 +30,7 @@ _LAYOUTS = {
     "fsdp": "accelerate",
     "fsdp-ranks": "ranks",
     "lightning-fsdp": "lightning",
+    "model-parallel": "model_parallel",
 }
 """The package of each format. A hook calls one function of one module in it, which is imported then:
 `detection.find(files)`, `opening.read(files, match, request)`, `checks.check(files, checkpoint, request)`; where the
@@ -43,11 +44,12 @@ _SIGNS = {
     "fsdp": ("pytorch_model_fsdp", "optimizer_"),
     "fsdp-ranks": (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"),
     "lightning-fsdp": (".metadata", ".distcp"),
+    "model-parallel": (".pt", ".pth", ".bin", ".ckpt"),
 }
 """Of each format: every such directory has a path with one of these in it. Its rules are only imported where one is."""
 
-_CHECKED = [name for name in _LAYOUTS if name != "fsdp"]
-"""Formats with `checks`; of Accelerate's every part is checked as what it is, and nothing is left to check."""
+_CHECKED = [name for name in _LAYOUTS if name not in ("fsdp", "model-parallel")]
+"""Formats with `checks`; of the others all is checked when they are opened, or as what their parts are."""
 
 _MENDED = ("dcp", "deepspeed")
 
@@ -79,6 +81,10 @@ def formats() -> tuple[Format, ...]:
         ),
         Format("fsdp-ranks", "a torch file a rank with DTensors, as verl writes: model_world_size_4_rank_0.pt, …"),
         Format("lightning-fsdp", "a directory that Lightning's sharding strategies wrote: DCP and meta.pt", base="dcp"),
+        Format(
+            "model-parallel",
+            "a file for each rank of model parallelism, as Megatron-LM writes: iter_0000100/mp_rank_00_001/, …",
+        ),
     )
 
 

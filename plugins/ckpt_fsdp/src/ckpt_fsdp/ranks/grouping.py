@@ -19,6 +19,9 @@ _MOST_RANKS = 1 << 16
 
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"[a-z]+")
+_COUNTER = re.compile(r"(?:step|epoch|iter|iteration|checkpoint|ckpt|it|ep)s?[-_=.]?$", re.IGNORECASE)
+"""What stands before the number of a step."""
+
 _PARTS = {
     "model": "model",
     "weights": "model",
@@ -68,9 +71,9 @@ def saves_of(files: Sequence[RankedFile]) -> list[Save]:
     named: list[_Named] = []
     unnamed: list[RankedFile] = []
     for alike in _by_texts(spread):
-        place = _place_of_rank(alike)
-        named += [_named(file, place) for file in alike] if place is not None else []
-        unnamed += alike if place is None else []
+        found = _place_of_rank(alike)
+        named += [_named(file, *found) for file in alike] if found is not None else []
+        unnamed += alike if found is None else []
     saves = [_save(group) for group in _by_save(named)]
     if (unnamed or _are_single(saves, named)) and _can_be_one(spread):
         return [Save((RankSet(WHOLE, paths=_by_rank((file.rank or 0, file.path) for file in spread)),))]
@@ -104,29 +107,38 @@ def _by_texts(files: Sequence[RankedFile]) -> Iterator[list[RankedFile]]:
     yield from found.values()
 
 
-def _place_of_rank(alike: Sequence[RankedFile]) -> int | None:
-    """Which number of the names is the rank, counted from 0 or from 1; the last that can be, None where none can."""
+def _place_of_rank(alike: Sequence[RankedFile]) -> tuple[int, int] | None:
+    """Which number of the names is the rank, and from where it counts; None where none can be.
+
+    Of several that can, the one by which the most files go together; then the last.
+    """
     numbers = [list(map(int, _NUMBER.findall(_name(file)))) for file in alike]
-    for place in reversed(range(len(numbers[0]))):
-        shifts = {
-            row[place] - (row[place] if file.rank is None else file.rank)
-            for row, file in zip(numbers, alike, strict=True)
-        }
-        others = Counter((tuple(row[:place] + row[place + 1 :]), row[place]) for row in numbers)
-        fits = all(_may_be(file, row[place]) for row, file in zip(numbers, alike, strict=True))
-        if shifts in ({0}, {1}) and fits and max(others.values()) == 1:
-            return place
-    return None
+    texts = _NUMBER.split(_name(alike[0]))
+    found: list[tuple[int, int, int]] = []
+    for place in range(len(numbers[0])):
+        start = _start(alike, [row[place] for row in numbers], texts[place])
+        others = Counter(tuple(row[:place] + row[place + 1 :]) for row in numbers)
+        if start is not None and len({tuple(row) for row in numbers}) == len(numbers):
+            found.append((-len(others), place, start))
+    return max(found)[1:] if found else None
 
 
-def _may_be(file: RankedFile, number: int) -> bool:
-    """Whether a number can be the rank of a file that does not say whose it is: not where the ranks are not counted."""
-    return file.rank is not None or (file.world is not None and number <= file.world)
+def _start(alike: Sequence[RankedFile], numbers: Sequence[int], text: str) -> int | None:
+    """The number that the first rank has where these numbers are the ranks; None where they are not.
+
+    Where files do not say whose they are, it must be a number below that of the ranks, and not that of a step.
+    """
+    starts = {number - file.rank for number, file in zip(numbers, alike, strict=True) if file.rank is not None}
+    if not starts:
+        world = max((file.world or 0 for file in alike), default=0)
+        start = 1 if min(numbers) and max(numbers) == world else 0
+        return start if max(numbers) - start < world and not _COUNTER.search(text) else None
+    return starts.pop() if starts in ({0}, {1}) and all(file.rank is not None for file in alike) else None
 
 
-def _named(file: RankedFile, place: int) -> _Named:
+def _named(file: RankedFile, place: int, start: int) -> _Named:
     texts, numbers = _NUMBER.split(_name(file)), _NUMBER.findall(_name(file))
-    rank = int(numbers[place]) if file.rank is None else file.rank
+    rank = int(numbers[place]) - start if file.rank is None else file.rank
     return _Named(file, tuple(texts), tuple(numbers), place, rank)
 
 

@@ -1,0 +1,93 @@
+"""Which folders of a listing hold a file for each rank of model parallelism: by Megatron's names, else by heads."""
+
+import re
+from collections.abc import Iterator
+
+from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind
+from ckpt_core.codecs.steps import step_of_name
+from ckpt_fsdp.model_parallel.names import folders, step_of
+from ckpt_fsdp.model_parallel.sizes import KEYS, RANKS
+from ckpt_fsdp.ranks.grouping import RankedFile, Save, saves_of, with_broken
+from ckpt_fsdp.ranks.heads import is_torch, number_of, told
+
+NAME = "model-parallel"
+_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
+_OF_OTHERS = re.compile(r"rng_state|random_states|training_args|.*_states\.pt$|.*-of-\d+\.bin$|consolidated\.\d+\.pth$")
+
+
+def find(files: Files) -> Iterator[FormatMatch]:
+    """A match for each folder with Megatron's folders of ranks, and for each with files that say how many there are."""
+    if files.location.kind is Kind.FILE:
+        return
+    for root, ranks in sorted(folders(files.entries).items()):
+        name = (root or files.location.name).rpartition("/")[2]
+        evidence = f"{len(ranks)} folders of ranks, as Megatron-LM writes: {next(iter(ranks.values()))[0]}"
+        step = step_of(name)
+        yield FormatMatch(NAME, Confidence.CERTAIN, evidence, root, step_of_name(name) if step is None else step)
+    by_folder: dict[str, list[str]] = {}
+    for path in files.entries:
+        if is_candidate(path):
+            by_folder.setdefault(path.rpartition("/")[0], []).append(path)
+    for root, paths in sorted(by_folder.items()):
+        yield from _loose(files, root, paths)
+
+
+def is_candidate(path: str) -> bool:
+    """Whether a file may be a rank's, by its name."""
+    name = path.rpartition("/")[2]
+    return name.lower().endswith(_SUFFIXES) and any(map(str.isdecimal, name)) and not _OF_OTHERS.match(name)
+
+
+def saves_in(files: Files, paths: list[str]) -> list[Save]:
+    """The saves among the files of one folder that say that others go with them."""
+    ranked = list(_ranked(files, paths))
+    world = max((file.world or 0 for file in ranked), default=0)
+    return [with_broken(save, set(paths), world) for save in saves_of(ranked) if len(save.sets) == 1]
+
+
+def _loose(files: Files, root: str, paths: list[str]) -> Iterator[FormatMatch]:
+    saves = saves_in(files, paths)
+    alone = len(saves) == 1 and len(files.entries) == 1
+    whole = len(saves) == 1 and (alone or len(saves[0].paths) > 1)
+    for save in saves:
+        first = save.paths[0]
+        evidence = f"files of {len(save.paths)} ranks of model parallelism: {first.rpartition('/')[2]}, …"
+        step = step_of_name(root or files.location.name) if whole else None
+        yield FormatMatch(NAME, Confidence.CERTAIN, evidence, root if whole else first, step, files=tuple(save.paths))
+
+
+def _ranked(files: Files, paths: list[str]) -> Iterator[RankedFile]:
+    plain: set[tuple[str, ...]] = set()
+    for path in paths:
+        texts = tuple(re.split(r"\d+", path.rpartition("/")[2]))
+        if texts in plain:
+            continue
+        try:
+            head = files.head(path)
+        except CkptError:
+            continue  # opening says what is wrong with the place
+        world = _world(head) if is_torch(head) else None
+        if world is None or told(head) is not None:
+            plain |= {texts} if is_torch(head) else set()
+        elif world > 1:
+            yield RankedFile(path, _rank(head, world), world)
+
+
+def _world(head: bytes) -> int | None:
+    """How many ranks a head says that the model is cut into; None where it says nothing."""
+    sizes = [_first(head, keys) for keys in KEYS.values()]
+    if all(size is None for size in sizes):
+        return None
+    world = 1
+    for size in sizes:
+        world *= size or 1
+    return world
+
+
+def _rank(head: bytes, world: int) -> int | None:
+    rank = _first(head, RANKS)
+    return rank if rank is not None and 0 <= rank < world else None
+
+
+def _first(head: bytes, keys: tuple[str, ...]) -> int | None:
+    return next((number for key in keys if (number := number_of(head, key)) is not None), None)
