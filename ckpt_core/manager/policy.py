@@ -156,7 +156,11 @@ def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detectio
 
 
 def _surest(claims: Sequence[FormatMatch], bases: dict[str, str | None]) -> list[FormatMatch]:
-    """The claim on one root that holds; several where they are of equal weight."""
+    """The claim on one root that holds; several where they are of equal weight.
+
+    A file that belongs to others is no checkpoint by itself, however sure its own format is of it.
+    """
+    claims = [match for match in claims if match.root in match.files] or claims
     refined = {ancestor for match in claims for ancestor in _ancestors(match.format, bases)}
     # Where bases go round in a circle, each refines the other, and nothing is left.
     left = [match for match in claims if match.format not in refined] or list(claims)

@@ -30,7 +30,9 @@ _LAYOUTS = {
     "fsdp": "accelerate",
     "fsdp-ranks": "ranks",
     "lightning-fsdp": "lightning",
+    "llama": "llama",
     "model-parallel": "model_parallel",
+    "numbered-shards": "numbered",
 }
 """The package of each format. A hook calls one function of one module in it, which is imported then:
 `detection.find(files)`, `opening.read(files, match, request)`, `checks.check(files, checkpoint, request)`; where the
@@ -44,7 +46,9 @@ _SIGNS = {
     "fsdp": ("pytorch_model_fsdp", "optimizer_"),
     "fsdp-ranks": (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"),
     "lightning-fsdp": (".metadata", ".distcp"),
+    "llama": ("consolidated.",),
     "model-parallel": (".pt", ".pth", ".bin", ".ckpt"),
+    "numbered-shards": (".safetensors", ".pt", ".pth", ".bin", ".ckpt"),
 }
 """Of each format: every such directory has a path with one of these in it. Its rules are only imported where one is."""
 
@@ -81,10 +85,12 @@ def formats() -> tuple[Format, ...]:
         ),
         Format("fsdp-ranks", "a torch file a rank with DTensors, as verl writes: model_world_size_4_rank_0.pt, …"),
         Format("lightning-fsdp", "a directory that Lightning's sharding strategies wrote: DCP and meta.pt", base="dcp"),
+        Format("llama", "Meta's own layout of LLaMA: params.json and consolidated.00.pth, …, merged by its rules"),
         Format(
             "model-parallel",
             "a file for each rank of model parallelism, as Megatron-LM writes: iter_0000100/mp_rank_00_001/, …",
         ),
+        Format("numbered-shards", "one model in numbered files, each with tensors of its own: part_0.safetensors, …"),
     )
 
 

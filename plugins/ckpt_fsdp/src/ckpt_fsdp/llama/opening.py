@@ -1,0 +1,133 @@
+"""The files of all ranks opened and merged: each part placed by the model's own rule, where all sizes agree."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+from ckpt_core import (
+    Asset,
+    Component,
+    CorruptError,
+    Files,
+    Finding,
+    FormatMatch,
+    LoadRequest,
+    Outline,
+    Severity,
+    StoredCheckpoint,
+    TensorEntry,
+    TensorTable,
+    UnsupportedFormatError,
+    printable,
+)
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.codecs.torch_files import TorchFile
+from ckpt_fsdp.llama.names import PARAMS, file_of, survey
+from ckpt_fsdp.llama.rules import Params, axis_of, params_of, world_of
+
+_SHOWN = 64
+_COPY = "copy the model again, the files of all ranks"
+
+
+class _Row(NamedTuple):
+    """A tensor: its whole shape, the dimension along which it is cut, and the files of the ranks that have parts."""
+
+    name: str
+    shape: tuple[int, ...]
+    axis: int | None
+    files: Mapping[int, TorchFile]
+
+
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
+    """Read the pickles of all ranks; no tensor is read.
+
+    Raises:
+        CorruptError: PT005, no file of a rank is here, or none can be read.
+        UnsupportedFormatError: PT006, there are several parts, and nothing proves how they go together.
+        UnsafeContentError: PK003, a file would run code.
+    """
+    paths = survey(files.entries).get("", {})
+    if not paths:
+        text = f"{files.location}: no consolidated.00.pth is here; name the folder that has it"
+        raise CorruptError(text, code="PT005")
+    pieces = Pieces(files)
+    content = pieces.json_component("config", PARAMS)
+    opened = {rank: pieces.tried("model", path, partial(pieces.torch, path)) for rank, path in paths.items()}
+    parts = {rank: file for rank, file in opened.items() if file is not None}
+    params = params_of(content or {})
+    world = _world(params, paths, parts)
+    pieces.findings += _missing(world, paths)
+    if parts:
+        table = _merged(files, params, world, parts)
+        pieces.add(Component("model", table), next(iter(paths.values())))
+    used = {PARAMS, *paths.values()}
+    return pieces.checkpoint(match, assets=[Asset(p, e.size) for p, e in files.entries.items() if p not in used])
+
+
+def _world(params: Params | None, paths: Mapping[int, str], parts: Mapping[int, TorchFile]) -> int:
+    """How many ranks there were: by the sizes, and no fewer than the names say."""
+    found = None
+    if params is not None and parts:
+        first = next(iter(parts.values()))
+        found = world_of(params, {name: outline.shape for name, outline in first.tensors.outlines()})
+    return max(found or 1, max(paths) + 1)
+
+
+def _missing(world: int, paths: Mapping[int, str]) -> list[Finding]:
+    gone = [rank for rank in range(min(world, 1 << 16)) if rank not in paths]
+    findings = []
+    for rank in gone[:_SHOWN]:
+        message = f"{file_of(rank)}: this rank's file is missing: there were {world} ranks"
+        findings.append(Finding("PT005", Severity.ERROR, message, file_of(rank), hint=_COPY, component="model"))
+    return findings
+
+
+def _merged(files: Files, params: Params | None, world: int, parts: Mapping[int, TorchFile]) -> TensorTable:
+    if world > 1 and params is None:
+        raise _refused(f"{files.location}: {len(parts)} parts and no {PARAMS} with the sizes of the model")
+    rows = {}
+    for file in parts.values():
+        for name, outline in file.tensors.outlines():
+            if name not in rows:
+                rows[name] = _row(name, outline.shape, params, world, parts)
+    return TensorTable(rows, entry=_entry, outline=_outline)
+
+
+def _row(name: str, shape: tuple[int, ...], params: Params | None, world: int, parts: Mapping[int, TorchFile]) -> _Row:
+    having = {rank: file for rank, file in parts.items() if name in file.tensors}
+    for file in having.values():
+        if file.tensors.outline(name).shape != shape:
+            other = file.tensors.outline(name).shape
+            raise _refused(f"{printable(file.path)}: {printable(name)} has shape {other}, and {shape} in another part")
+    try:
+        axis = axis_of(name, shape, params, world) if params is not None else None
+    except LookupError as error:
+        path = next(iter(having.values())).path
+        raise _refused(f"{printable(path)}: {printable(name)} of shape {shape}: {error.args[0]}") from None
+    whole = tuple(size * world if dim == axis else size for dim, size in enumerate(shape))
+    return _Row(name, whole, axis, having)
+
+
+def _refused(reason: str) -> UnsupportedFormatError:
+    hint = "the parts are not merged; convert them with the program that wrote them"
+    return UnsupportedFormatError(f"{reason}; {hint}", code="PT006")
+
+
+def _entry(row: _Row) -> TensorEntry:
+    chunks = []
+    for rank, file in row.files.items():
+        entry = file.tensors[row.name]
+        for chunk in entry.chunks:
+            start = chunk.offsets
+            if row.axis is not None:
+                start = tuple(at + rank * entry.shape[row.axis] * (dim == row.axis) for dim, at in enumerate(start))
+            chunks.append(replace(chunk, offsets=start, owner=rank))
+    return TensorEntry(entry.dtype, row.shape, tuple(chunks))
+
+
+def _outline(row: _Row) -> Outline:
+    first = next(iter(row.files.values())).tensors.outline(row.name)
+    if len(row.files) == 1 and row.axis is None:
+        return first._replace(alias_of=None)
+    return Outline(first.dtype, row.shape, None, 0)
