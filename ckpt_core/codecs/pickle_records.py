@@ -118,6 +118,21 @@ class Budget:
             raise MemoryError("it copies the same values over and over")
 
 
+class TensorKey:
+    """A tensor as the key of a dict: the same one, not an equal one, as torch compares them."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: TensorRecord) -> None:
+        self.tensor = tensor
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TensorKey) and other.tensor is self.tensor
+
+    def __hash__(self) -> int:
+        return id(self.tensor)
+
+
 class SafeDict(dict[Any, Any]):
     """A dict that looks at a key before it hashes it: hashing nested tuples takes as long as a file wants."""
 
@@ -133,6 +148,8 @@ class SafeDict(dict[Any, Any]):
                 self._check_tuple(key)
             elif kind is int:
                 check_integer(key)
+            elif kind is TensorRecord:
+                key = TensorKey(key)
             elif kind not in _SCALARS and not _is_record(key):
                 raise TypeError(f"a {kind.__name__} as the key of a dict")
         dict.__setitem__(self, key, value)

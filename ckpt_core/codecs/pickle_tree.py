@@ -1,6 +1,6 @@
 """Turns the records of a pickle into plain state, and gathers the tensors in it under their dotted names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +15,17 @@ from ckpt_core.codecs.pickle_records import (
     SetRecord,
     StorageRecord,
     StorageType,
+    TensorKey,
     TensorRecord,
 )
 from ckpt_core.codecs.python_values import ClassInClass
 from ckpt_core.codecs.torch_factories import TorchDtype, WithAttributes
+from ckpt_core.codecs.torch_modules import Module, stateful
+from ckpt_core.codecs.torch_odd import Odd, odd_tensor, wrapper
 from ckpt_core.codecs.torch_sharded import NotPlacedError, ShardedRecord, Sharding, sharded_record
 from ckpt_core.errors import BudgetError, CkptError, CorruptError
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.state import Array, Opaque, State, TensorRef
+from ckpt_core.schema.state import Array, Opaque, State, TensorRef, tensor_names
 from ckpt_core.schema.text import printable
 
 # Recursive readers of a state (its JSON form is one) take a few Python frames a level, of the 1000 there are.
@@ -33,6 +36,7 @@ _LEAST_VISITS = 1 << 20
 _BYTES_PER_VISIT = 32
 # A piece takes as much memory as some values, and a few bytes of a file can ask for a thousand of them.
 _VISITS_PER_PIECE = 16
+_MOST_SHOWN = 8
 # Names of tensors are joined of keys; one key may be as long as the file.
 _LONGEST_NAME = 4096
 
@@ -47,7 +51,8 @@ class Tree:
     Attributes:
         root: The state; its tensor leaves name rows of `tensors`.
         tensors: The tensors by dotted name, in file order; of those that are spread over ranks this rank's part.
-        attributes: What was set on dicts (torch's `_metadata`), by the dotted name of the dict; "" is the root.
+        attributes: What was set on dicts (torch's `_metadata`) and tensors, and what a pickled module, optimizer or
+            schedule has besides its state dict, by dotted name; "" is the root.
         findings: What could not be kept as it was.
     """
 
@@ -66,7 +71,8 @@ def settle(value: Any, *, path: str, stream_bytes: int) -> Tree:
     """Make state of what a pickle was built of.
 
     Names are the keys and indexes on the way from the root, joined by dots; the state of an object adds no part of its
-    own. Where two tensors would have one name, the later one gets `#2`, `#3`, ….
+    own, and a pickled module, optimizer or schedule is its state dict. Where two tensors would have one name, the later
+    one gets `#2`, `#3`, ….
 
     Args:
         value: The value, in records.
@@ -81,6 +87,7 @@ def settle(value: Any, *, path: str, stream_bytes: int) -> Tree:
     walk = _Walk(path, visits)
     try:
         walk.tree.root = walk.value(value, "", 0)
+        walk.finish()
     except RecursionError:  # an object takes several frames a level, and the caller may stand deep already
         raise walk.refused("", _DEEPEST + 1) from None
     return walk.tree
@@ -92,9 +99,16 @@ class _Walk:
         self.visits = visits
         self.tree = Tree()
         self._repeats: dict[str, int] = {}
+        self._odd: dict[str, list[str]] = {}
+        self._within_odd = 0
+        self._objects: dict[tuple[str, str, str], list[str]] = {}
+        self._aside: list[tuple[str, Callable[[int], State]]] = []
+        self._seen: set[int] = set()
+        self._finishing = False
         self._by_type: dict[type, Callable[[Any, str, int], State]] = {
             TensorRecord: self._tensor,
             SafeDict: self._dict,
+            dict: self._dict,
             AttributedDict: self._attributed_dict,
             list: self._list,
             tuple: self._tuple,
@@ -144,7 +158,7 @@ class _Walk:
             raise refusal(self.path, "builtins.getattr")
         return Opaque(getattr(value, "__qualname__", type(value).__name__))  # a constructor of ours, named as a value
 
-    def _dict(self, value: SafeDict, name: str, depth: int) -> State:
+    def _dict(self, value: dict[Any, Any], name: str, depth: int) -> State:
         prefix = f"{name}." if name else ""
         result: dict[Any, State] = {}
         for key, item in value.items():
@@ -159,9 +173,10 @@ class _Walk:
             self.tree.attributes[name] = self.value(value.attributes, _under(name, "attributes"), depth + 1)
         return self._dict(value, name, depth)
 
-    def _pairs(self, value: SafeDict, name: str, depth: int) -> State:
+    def _pairs(self, value: dict[Any, Any], name: str, depth: int) -> State:
         """A dict with objects as keys, which plain state cannot have, as the list of its pairs."""
-        return Opaque("builtins.dict", (self._list([(key, item) for key, item in value.items()], name, depth),))
+        pairs = [(key.tensor if type(key) is TensorKey else key, item) for key, item in value.items()]
+        return Opaque("builtins.dict", (self._list(pairs, name, depth),))
 
     def _list(self, value: Sequence[Any], name: str, depth: int) -> list[State]:
         prefix = f"{name}." if name else ""
@@ -202,12 +217,26 @@ class _Walk:
             if sharded is not None:
                 self.visits -= _VISITS_PER_PIECE * len(sharded.pieces)
                 return self._tensor(sharded, name, depth)
+            if tensor.class_name.endswith("._rebuild_wrapper_subclass"):
+                return self._odd_tensor(wrapper(class_name, tensor, value.state), value, class_name, name, depth)
         kept = self.value(tensor, name, depth + 1)
-        attributes = self.value(value.state, _under(name, "attributes"), depth + 1)
-        message = f"a {printable(class_name)}, read as a plain tensor; its class and attributes are set aside"
-        self._note("TF005", Severity.INFO, message, name)
-        self.tree.attributes[name] = attributes
+        if not self._finishing:
+            said = bool(self._within_odd) or isinstance(kept, Opaque)
+            self._aside.append((name, lambda depth: self._attributes(value, name, depth, said=said)))
         return kept
+
+    def _attributes(self, value: WithAttributes, name: str, depth: int, *, said: bool) -> State:
+        attributes = self.value(value.state, _under(name, "attributes"), depth)
+        if said:  # that it is no plain tensor
+            return attributes
+        class_name = printable(value.args[1])
+        message = f"a {class_name}, read as a plain tensor; its class and attributes are set aside"
+        inner = [inner.removeprefix(_under(name, "attributes.")) for inner in tensor_names(attributes)]
+        if inner:
+            message = f"{message}, tensors among them: {_some(inner)}"
+        severity = Severity.WARNING if inner else Severity.INFO
+        self.tree.findings.append(Finding("TF005", severity, message, self.path, name or "tensor"))
+        return attributes
 
     def _array(self, value: ArrayRecord, name: str, depth: int) -> State:
         try:
@@ -230,11 +259,97 @@ class _Walk:
 
     def _object(self, value: Recorded, name: str, depth: int) -> State:
         if value.tensor_like:
-            message = f"not a plain strided tensor ({printable(value.class_name)}): kept opaque"
-            self._note("TF004", Severity.WARNING, message, name)
+            return self._odd_tensor(odd_tensor(value), value, value.class_name, name, depth)
+        if self._finishing:
+            if id(value) in self._seen:
+                return Opaque(value.class_name)
+            self._seen.add(id(value))
+            return self._opaque(value, name, depth)
+        kept = self._state_dict(value, name, depth)
+        return self._opaque(value, name, depth) if kept is None else kept
+
+    def _opaque(self, value: Recorded, name: str, depth: int, tensor: str = "") -> Opaque:
         args = (*value.args, value.kwargs) if value.kwargs else value.args
         kept = self._tuple(args, name, depth) if args else ()
-        return Opaque(value.class_name, kept, self._content(value, name, depth))
+        return Opaque(value.class_name, kept, self._content(value, name, depth), tensor)
+
+    def _odd_tensor(self, odd: Odd, value: Recorded, class_name: str, name: str, depth: int) -> Opaque:
+        """A tensor that is not plain, with the tensors that it is made of below its name."""
+        if not self._within_odd and not self._finishing:
+            self._odd.setdefault(odd.what, []).append(name or "tensor")
+        self._within_odd += 1
+        try:
+            if not odd.facts and not odd.parts:
+                return self._opaque(value, name, depth, odd.what)
+            facts = self.value(dict(odd.facts), name, depth + 1)
+            parts = self.value(dict(odd.parts), name, depth + 1)
+            return Opaque(class_name, (facts,), parts or None, odd.what)
+        finally:
+            self._within_odd -= 1
+
+    def _state_dict(self, value: Recorded, name: str, depth: int) -> State:
+        """What the `state_dict()` of a pickled module, optimizer or schedule is; None for any other object."""
+        found = stateful(value)
+        if found is None:
+            return None
+        kept: dict[Any, State] = {}
+        if isinstance(found, Module):
+            self._flatten(found, name, "", depth, kept)
+        else:
+            kept.update(self._dict(dict(found.state), name, depth))  # type: ignore[arg-type]  # keys of a state dict
+        rest = ", ".join(printable(str(key), 40) for key in list(found.rest)[:_MOST_SHOWN])
+        self._objects.setdefault((found.what, value.class_name, rest), []).append(name)
+        self._aside.append((name, lambda depth: self._rest(value, _under(name, "attributes"), depth)))
+        return kept
+
+    def _flatten(self, module: Module, name: str, prefix: str, depth: int, flat: dict[Any, State]) -> None:
+        """Put the tensors of a module and of those below it under the names that a state dict has for them."""
+        self.visits -= 1
+        if depth > _DEEPEST or self.visits < 0:
+            raise self.refused(_under(name, prefix), depth)
+        for key, tensor in module.tensors.items():
+            flat[prefix + key] = self.value(tensor, _under(name, prefix + key), depth + 1)
+        for key, child in module.modules.items():
+            inner = stateful(child)
+            if isinstance(inner, Module):
+                self._flatten(inner, name, f"{prefix}{key}.", depth + 1, flat)
+            else:
+                flat[prefix + key] = self.value(child, _under(name, prefix + key), depth + 1)
+
+    def finish(self) -> None:
+        """Walk what was set aside, behind everything else: its tensors must not be the first of a storage."""
+        self._finishing = True
+        for name, make in self._aside:
+            self.tree.attributes[name] = make(1)
+        self.tree.findings.extend(self._odd_findings())
+        self.tree.findings.extend(self._object_findings())
+
+    def _rest(self, value: Recorded, name: str, depth: int) -> State:
+        """What a state dict leaves out of an object and of those below it; its class alone where that was said."""
+        found = stateful(value)
+        if id(value) in self._seen or found is None:
+            return self._object(value, name, depth)
+        self._seen.add(id(value))
+        content: dict[Any, State] = {}
+        content.update(self._dict(dict(found.rest), name, depth + 1))  # type: ignore[arg-type]  # keys of attributes
+        modules = found.modules.items() if isinstance(found, Module) else ()
+        inner = {key: self._rest(child, f"{name}.{key}", depth + 1) for key, child in modules if stateful(child)}
+        if inner:
+            content["_modules"] = inner
+        return Opaque(value.class_name, self._tuple(value.args, name, depth + 1), content)
+
+    def _odd_findings(self) -> Iterator[Finding]:
+        for what, names in self._odd.items():
+            message = f"{_some(names)}: {what}; kept opaque, what it is made of is listed below its name"
+            hint = "leave it out with --exclude NAME, or make it a plain tensor with torch and save it again"
+            yield Finding("TF004", Severity.WARNING, message, self.path, names[0], hint)
+
+    def _object_findings(self) -> Iterator[Finding]:
+        for (what, class_name, rest), names in self._objects.items():
+            shown = _some([name or "the object" for name in names])
+            left = f"{rest}, and its code" if rest else "its code"
+            message = f"{shown}: a pickled {what} ({printable(class_name)}), read as its state dict; left out: {left}"
+            yield Finding("TF011", Severity.INFO, message, self.path)
 
     def _content(self, value: Recorded, name: str, depth: int) -> State:
         """State, items and pairs of an object; where there are several, a dict of them by these names."""
@@ -256,6 +371,11 @@ class _Walk:
 
     def _note(self, code: str, severity: Severity, message: str, name: str) -> None:
         self.tree.findings.append(Finding(code, severity, message, self.path, name or "tensor"))
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(printable(name, 80) for name in names[:most]) + more
 
 
 def _under(name: str, part: str) -> str:

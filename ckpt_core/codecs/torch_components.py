@@ -8,7 +8,7 @@ from typing import Any
 
 from ckpt_core.schema.kinds import KINDS
 from ckpt_core.schema.manifests import Component, in_order
-from ckpt_core.schema.state import State, TensorRef, tensor_names, with_names
+from ckpt_core.schema.state import Opaque, State, TensorRef, tensor_names, with_names
 from ckpt_core.schema.tensors import TensorTable
 
 _KIND_OF_KEY = {
@@ -53,6 +53,7 @@ _KIND_OF_KEY = {
     "hyper_parameters": "config",
 }
 _INNER = ("state_dict", "model_state_dict", "model_state")
+_INNER_OF_OBJECT = (*_INNER, "ema", "ema_model", "model", "module")
 _OPTIMIZER_KEYS = {"state", "param_groups"}
 
 
@@ -82,8 +83,12 @@ def _is_state_dict(root: Mapping[Any, State]) -> bool:
     return (
         bool(root)
         and all(not isinstance(value, dict | list | tuple) for value in root.values())
-        and any(isinstance(value, TensorRef) for value in root.values())
+        and any(isinstance(value, TensorRef) or _is_odd(value) for value in root.values())
     )
+
+
+def _is_odd(value: State) -> bool:
+    return isinstance(value, Opaque) and bool(value.tensor)
 
 
 def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[tuple[tuple[str, ...], Component]]:
@@ -92,7 +97,7 @@ def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[tuple[tuple
     taken: set[str] = set()
     for key, value in root.items():
         kind = _kind(str(key))
-        has_tensors = next(iter(tensor_names(value)), None) is not None
+        has_tensors = _has_tensors(value)
         if kind is None and not has_tensors:
             rest[key] = value
             continue
@@ -102,9 +107,11 @@ def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[tuple[tuple
         if inner is None:
             found.append(((str(key),), component_at(kind, name, tensors, value, str(key))))
             continue
-        assert isinstance(value, dict)
-        found.append(((str(key), inner), component_at(kind, name, tensors, value[inner], f"{key}.{inner}")))
-        beside = {k: v for k, v in value.items() if k != inner}
+        fields = _fields(value)
+        found.append(((str(key), inner), component_at(kind, name, tensors, fields[inner], f"{key}.{inner}")))
+        beside: State = {k: v for k, v in fields.items() if k != inner}
+        if isinstance(value, Opaque):
+            beside = Opaque(value.class_name, value.args, beside)
         if beside:
             found.append(((str(key),), component_at("config", str(key), tensors, beside, str(key))))
     if rest:
@@ -128,11 +135,24 @@ def _label(key: str, kind: str | None, taken: set[str]) -> tuple[str, str]:
 
 
 def _inner(value: State) -> str | None:
-    """The key under which a dict keeps its only tensors, where it is one that trainers nest a state dict under."""
-    if not isinstance(value, dict):
-        return None
-    with_tensors = [key for key, item in value.items() if next(iter(tensor_names(item)), None) is not None]
-    return with_tensors[0] if len(with_tensors) == 1 and with_tensors[0] in _INNER else None
+    """The key under which a dict keeps its only tensors, where it is one that trainers nest a state dict under.
+
+    So of an object, such as one that keeps an average and counts its updates.
+    """
+    known = _INNER_OF_OBJECT if isinstance(value, Opaque) else _INNER
+    with_tensors = [key for key, item in _fields(value).items() if _has_tensors(item)]
+    return with_tensors[0] if len(with_tensors) == 1 and with_tensors[0] in known else None
+
+
+def _fields(value: State) -> dict[Any, State]:
+    """The items of a dict, or the attributes of an object that is no tensor and was made of no tensors."""
+    if isinstance(value, Opaque) and not value.tensor and not any(map(_has_tensors, value.args)):
+        value = value.state
+    return value if isinstance(value, dict) else {}
+
+
+def _has_tensors(value: State) -> bool:
+    return next(iter(tensor_names(value)), None) is not None
 
 
 def component_at(kind: str, name: str, tensors: TensorTable, value: State, prefix: str) -> Component:

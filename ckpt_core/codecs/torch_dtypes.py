@@ -37,6 +37,18 @@ BY_DTYPE_NAME: dict[str, DType] = {
 }
 """By the name of a `torch.dtype`, without `torch.`."""
 
+OTHER_DTYPES: dict[str, int] = {
+    "complex32": 4,
+    "chalf": 4,
+    **dict.fromkeys(("bits8", "bits1x8", "bits2x4", "bits4x2"), 1),
+    "bits16": 2,
+    **dict.fromkeys(("qint8", "quint8", "quint4x2", "quint2x4"), 1),
+    "qint32": 4,
+    "float4_e2m1fn_x2": 1,
+    **{f"{sign}int{bits}": 1 for sign in ("", "u") for bits in range(1, 8)},
+}
+"""Bytes an element of the dtypes that we have no type for; an element of few bits has a byte, too, unless packed."""
+
 PACKED_F4 = "float4_e2m1fn_x2"
 """A dtype of one byte that holds two F4 elements."""
 

@@ -14,7 +14,7 @@ from ckpt_core.codecs.pickle_records import (
     TensorRecord,
     recorded_class,
 )
-from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME, BY_STORAGE_NAME, PACKED_F4
+from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME, BY_STORAGE_NAME, OTHER_DTYPES, PACKED_F4
 from ckpt_core.schema.dtypes import DType
 
 # `Tensor.dim()` has no such limit, but nothing that torch computes with exceeds it.
@@ -32,9 +32,13 @@ _NOT_STRIDED = (
     "torch._utils._rebuild_wrapper_subclass",
     "torch._utils._rebuild_xla_tensor",
     "torch.nested._internal.nested_tensor._rebuild_njt",
+    "torch.nn.parameter.UninitializedBuffer",
+    "torch.nn.parameter.UninitializedParameter",
 )
 _ODD_VIEW = recorded_class("torch._utils._rebuild_tensor_v2", tensor_like=True)
 _ODD_DTYPE = recorded_class("torch._utils._rebuild_tensor_v3", tensor_like=True)
+_PLAIN_ATTRIBUTES = {"_is_buffer", "persistent"}
+"""What `torch.nn.Buffer` sets on a tensor."""
 _PLAIN_CLASSES = ("torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer")
 
 
@@ -106,16 +110,24 @@ def rebuild_v3(
     bits: Any = None,
 ) -> TensorRecord | Recorded:
     """`_rebuild_tensor_v3`: its storage is bytes, its dtype is given."""
-    if not isinstance(dtype, TorchDtype):
-        raise TypeError("a tensor whose dtype is not one")
-    name = dtype.args[0]
+    name = _dtype_name(dtype)
     if name == PACKED_F4 and type(shape) is tuple and type(strides) is tuple and shape and strides[-1:] == (1,):
-        return _packed(tensor_record(storage, DType.U8, offset, shape, strides)) or _ODD_DTYPE(storage, dtype, shape)
+        packed = _packed(tensor_record(storage, DType.U8, offset, shape, strides))
+        return packed or _ODD_DTYPE(storage, dtype, offset, shape, strides)
     known = BY_DTYPE_NAME.get(name)
     if known is None:
         return _ODD_DTYPE(storage, dtype, offset, shape, strides)
     tensor = tensor_record(storage, known, offset, shape, strides)
     return _ODD_VIEW(tensor, bits) if bits else tensor
+
+
+def _dtype_name(dtype: Any) -> str:
+    """The name of a dtype, without `torch.`; one that a later torch has is not known here, and named all the same."""
+    if isinstance(dtype, TorchDtype):
+        return str(dtype.args[0])
+    if isinstance(dtype, type) and issubclass(dtype, Recorded) and dtype.class_name.startswith("torch."):
+        return dtype.class_name.removeprefix("torch.")
+    raise TypeError("a tensor whose dtype is not one")
 
 
 def _packed(tensor: TensorRecord) -> TensorRecord | None:
@@ -154,11 +166,15 @@ def rebuild_on_device(data: Any, dtype: Any, device: Any, requires_grad: Any) ->
 
 def _with_state(class_name: str, tensor: Any, state: Any) -> Any:
     parts = state if type(state) is tuple else (state,)
-    if class_name in _PLAIN_CLASSES and not any(parts):
+    if class_name in _PLAIN_CLASSES and not any(part and not _is_plain(part) for part in parts):
         return tensor
     record = WithAttributes(tensor, class_name)
     record.state = state
     return record
+
+
+def _is_plain(attributes: Any) -> bool:
+    return isinstance(attributes, dict) and _PLAIN_ATTRIBUTES.issuperset(attributes)
 
 
 def torch_factories(budget: Budget) -> dict[str, Any]:
@@ -179,7 +195,7 @@ def torch_factories(budget: Budget) -> dict[str, Any]:
     for name, (dtype, itemsize) in BY_STORAGE_NAME.items():
         for module in ("torch", "torch.cuda", "torch.storage"):
             factories[f"{module}.{name}"] = StorageType(f"torch.{name}", dtype, itemsize)
-    for name in (*BY_DTYPE_NAME, PACKED_F4):
+    for name in (*BY_DTYPE_NAME, *OTHER_DTYPES, PACKED_F4):
         factories[f"torch.{name}"] = _dtype(name)
     return factories
 

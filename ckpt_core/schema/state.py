@@ -42,11 +42,14 @@ class Opaque:
         class_name: Its full dotted name, as the file gives it.
         args: What its constructor would be called with.
         state: What would be set on it afterwards; None where there is nothing.
+        tensor: Where it stands for a tensor that is not plain, what it is in words: `sparse COO`. Its state has the
+            plain tensors that it is made of.
     """
 
     class_name: str
     args: tuple["State", ...] = ()
     state: "State" = None
+    tensor: str = ""
 
 
 State = (
@@ -79,7 +82,8 @@ def to_json(state: State) -> Any:
         case Array():
             return {"$array": [state.dtype.code, list(state.shape), b2a_base64(state.data, newline=False).decode()]}
         case Opaque():
-            return {"$opaque": [state.class_name, to_json(list(state.args)), to_json(state.state)]}
+            content = [state.class_name, to_json(list(state.args)), to_json(state.state)]
+            return {"$opaque": [*content, state.tensor] if state.tensor else content}
 
 
 def from_json(value: Any) -> State:
@@ -111,8 +115,8 @@ def _untagged(tag: str, content: Any) -> State:
             code, shape, data = content
             return Array(DType[code], tuple(shape), a2b_base64(data))
         case "$opaque":
-            name, args, state = content
-            return Opaque(name, tuple(from_json(item) for item in args), from_json(state))
+            name, args, state, *tensor = content
+            return Opaque(name, tuple(from_json(item) for item in args), from_json(state), *tensor)
     raise ValueError(f"{tag}: not a tag of a state's JSON form")
 
 
@@ -185,7 +189,7 @@ def mapped(
             return tuple(mapped(item, change, keep=keep) for item in state)
         case Opaque():
             args = tuple(mapped(item, change, keep=keep) for item in state.args)
-            return Opaque(state.class_name, args, mapped(state.state, change, keep=keep))
+            return Opaque(state.class_name, args, mapped(state.state, change, keep=keep), state.tensor)
     return change(state)
 
 
