@@ -202,3 +202,32 @@ def test_a_number_is_found_by_its_key(tmp_path, protocol, value):
 def test_a_head_tells_its_rank_and_how_many_there_are(save_ranks, tmp_path):
     save_ranks(tmp_path, "{}.pt".format, WEIGHTS, (2, 3), dict.fromkeys(WEIGHTS, (None, 0)))
     assert [told((tmp_path / f"{rank}.pt").read_bytes()) for rank in range(6)] == [Told(rank, 6) for rank in range(6)]
+
+
+REAL = {"fsdp1": "global_step_20/actor", "fsdp2": "fsdp2", "hsdp": "hsdp", "tp": "tp", "accelerate": "accelerate"}
+RENAMED = ("pytorch_model_fsdp_rank_{}.bin", "model_rank{}.pt", "ckpt-r{:05d}.pth", "step_7_shard_{}.pt")
+
+
+@pytest.mark.parametrize("kind", REAL)
+@pytest.mark.parametrize("pattern", RENAMED)
+def test_what_torch_saved_on_four_ranks_is_the_same_under_any_name(made, tmp_path, kind, pattern):
+    saves = made("ranks_save.py", 4)
+    pairs = [(saves / REAL[kind] / f"model_world_size_4_rank_{rank}.pt", rank) for rank in range(4)]
+    if kind == "accelerate":
+        pairs = [(saves / kind / f"pytorch_model_fsdp_0_rank{rank}.bin", rank) for rank in range(4)]
+    for path, rank in pairs:
+        (tmp_path / pattern.format(rank)).write_bytes(path.read_bytes())
+    expected = torch.load(saves / f"{kind}.full.pt", weights_only=True)["model"]
+    assert_equal(ckpt_core.load(str(tmp_path)).to_torch("model"), expected)
+    assert codes(tmp_path) == set()
+    (tmp_path / pattern.format(3)).unlink()
+    assert "RK001" in codes(tmp_path)
+
+
+def test_flat_parameters_of_any_name_are_refused_with_the_reason(made, tmp_path):
+    for rank in range(4):
+        path = made("ranks_save.py", 4) / "local" / f"pytorch_model_fsdp_1_rank{rank}.bin"
+        (tmp_path / f"local_{rank}.bin").write_bytes(path.read_bytes())
+    with pytest.raises(ckpt_core.UnsupportedFormatError, match="flat parameter of FSDP1") as refused:
+        ckpt_core.load(str(tmp_path))
+    assert refused.value.code == "RK007"
