@@ -231,8 +231,6 @@ def test_model_states_of_two_stages_are_refused(tag):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("layer_0_expert_1_mp_rank_00_model_states.pt", "mixture of experts"),
-        ("expp_rank_0_mp_rank_00_optim_states.pt", "mixture of experts"),
         ("layer_03-model_00-model_states.pt", "pipeline stages"),
         ("zero_pp_rank_0_mp_rank_01_optim_states.pt", "tensor-parallel"),
         ("mp_rank_01_model_states.pt", "tensor-parallel"),

@@ -21,6 +21,7 @@ from ckpt_core import (
 from ckpt_core.codecs.collection import without_collection
 from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
 from ckpt_fsdp.deepspeed.detection import tag_of
+from ckpt_fsdp.deepspeed.experts import is_of_experts, open_experts
 from ckpt_fsdp.deepspeed.names import POINTERS, SCRIPTS, survey
 from ckpt_fsdp.deepspeed.optimizer_state import optimizer
 from ckpt_fsdp.deepspeed.pointers import check_pointers, lost_pointer
@@ -77,6 +78,9 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> DeepSpeedChe
         tag = survey(files)[folder]
         if tag.universal:
             components, findings, torches, step = open_universal(files, folder, tag)
+        elif is_of_experts(tag):
+            found = open_experts(files, folder)
+            components, findings, torches, step = found.components, found.findings, found.torches, found.step
         else:
             content = open_tag(files, folder, tag)
             components, findings = _components(files, content)
@@ -88,7 +92,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> DeepSpeedChe
         _in_order(components),
         assets=tuple(_assets(files, folder)),
         findings=tuple(findings),
-        roles=(*_other_ranks(components), *lost_pointer(files, folder, universal=tag.universal)),
+        roles=(*_lost(findings), *_other_ranks(components), *lost_pointer(files, folder, universal=tag.universal)),
         step=step,
     )
     return DeepSpeedCheckpoint(files, match, manifest, torches)
@@ -137,6 +141,14 @@ def _other_ranks(components: Iterable[Component]) -> Iterator[Role]:
         yield Role(
             "rng", Presence.ABSENT, note="DeepSpeed saves what rank 0 hands over, and no other rank", name="others"
         )
+
+
+def _lost(findings: Iterable[Finding]) -> Iterator[Role]:
+    """The parts of the optimizer whose files are missing, of ranks of experts."""
+    for finding in findings:
+        kind, _, name = (finding.component or "").partition(":")
+        if finding.code == "PT009" and kind == "optimizer":
+            yield Role(kind, Presence.ABSENT, note="its file is missing", name=name)
 
 
 def _noticed(torches: "Iterable[TorchFile]") -> Iterator[Finding]:

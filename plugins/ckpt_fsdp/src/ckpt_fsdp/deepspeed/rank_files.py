@@ -129,7 +129,7 @@ def read_model_states(files: Files, folder: str, file: RankFile) -> ModelStates:
         FormatError: It is no sound torch file, would run code, or is not what DeepSpeed writes.
     """
     torch, fields = _open(files, folder, file)
-    if any(key in fields.values for key in _EXPERTS):
+    if any(fields.values.get(key) is not None for key in _EXPERTS):
         raise unsupported(fields.path, "its experts are split among the ranks")
     module = fields.values.get("module")
     if module is None:
