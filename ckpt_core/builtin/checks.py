@@ -23,6 +23,7 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
     broken: set[str | None] = set()
     if stored is not None:
         yield from stored.manifest.findings
+        yield from _tainted(files, stored)
         yield from _coverage(files, stored, broken)
         if not (yield from _settles(stored)):
             stored = None
@@ -32,6 +33,23 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
             yield from _bytes(files, stored, broken, values=values)
         else:
             yield from _sample(files, stored, broken, request.sampling, values=values)
+
+
+def _tainted(files: "Files", stored: "StoredCheckpoint") -> "Iterator[Finding]":
+    """What the content and the seal say of it: either outlasts the other."""
+    from ckpt_core.errors import CorruptError
+    from ckpt_core.storage.sealing import read_seal
+
+    try:
+        seal = read_seal(files)
+    except CorruptError:
+        seal = None  # which `check_seal` says
+    sealed = seal.provenance if seal is not None else {}
+    if not stored.manifest.tainted and "tainted" not in sealed:
+        return
+    from ckpt_core.schema.taint import findings_of, of_provenance
+
+    yield from findings_of({**of_provenance(sealed, path=str(files.location)), **stored.manifest.tainted})
 
 
 def _coverage(files: "Files", stored: "StoredCheckpoint", broken: set[str | None]) -> "Iterator[Finding]":

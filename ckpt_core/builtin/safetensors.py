@@ -68,12 +68,12 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
 @hookimpl
 def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
     """One component of tensors and nothing else fits into a file."""
-    from ckpt_core.codecs.safetensors_writer import plan_safetensors
+    from ckpt_core.codecs.safetensors_writer import metadata_of, plan_safetensors
     from ckpt_core.reading.fitting import only_tensors
     from ckpt_core.schema.plans import WritePlan
 
     component = only_tensors(checkpoint, "safetensors")
-    metadata = {key: value for key, value in checkpoint.manifest.metadata.items() if isinstance(value, str)}
+    metadata = metadata_of(checkpoint)
     if component.label != "model":
         metadata[COMPONENT] = component.label
     names = dict(component.tensors.outlines())

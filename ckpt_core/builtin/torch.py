@@ -63,4 +63,5 @@ def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
     from ckpt_core.codecs.torch_writer import plan_torch
     from ckpt_core.schema.plans import WritePlan
 
-    return target.write(WritePlan((plan_torch(target.name, checkpoint.manifest.components),)), checkpoint)
+    plan = plan_torch(target.name, checkpoint.manifest.components, of=checkpoint)
+    return target.write(WritePlan((plan,)), checkpoint)

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 
 from ckpt_core.codecs.safetensors_files import ALIASES
 from ckpt_core.errors import UnsupportedFormatError
+from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import FilePlan, Literal, TensorBytes
+from ckpt_core.schema.taint import as_metadata, carried
 from ckpt_core.schema.tensors import Outline
 from ckpt_core.schema.text import printable
 
@@ -46,6 +48,12 @@ def plan_safetensors(
     raw += b" " * (-len(raw) % 8)
     sections = [TensorBytes(component.label, name, stored[name].nbytes) for name in order]
     return FilePlan(path, (Literal(len(raw).to_bytes(8, "little") + raw), *sections))
+
+
+def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
+    """The text that a checkpoint has beside its tensors, with what of it is tainted."""
+    kept = {key: value for key, value in checkpoint.manifest.metadata.items() if isinstance(value, str)}
+    return {**kept, **as_metadata(carried(checkpoint))}
 
 
 def _is_alias(outline: Outline, names: Mapping[str, Outline]) -> bool:

@@ -8,6 +8,9 @@ _MAGIC_BYTES = b"\x8a\x0a" + LEGACY_MAGIC.to_bytes(10, "little")
 _FIRST_RECORDS = ("data.pkl", "version", "byteorder", "constants.pkl", ".format_version", ".storage_alignment")
 _TAR_RECORDS = (b"sys_info", b"pickle", b"tensors", b"storages")
 
+TAINT_RECORD = ".data/ckpt_tainted"
+"""A record of ours below the root of a torch zip: what is tainted. torch's readers pass over it."""
+
 
 class TorchKind(Enum):
     """How torch.save laid a file out; the value is the evidence in words."""

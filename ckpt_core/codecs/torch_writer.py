@@ -10,12 +10,15 @@ from math import prod
 from typing import Any
 
 from ckpt_core.codecs.pickle_writer import StoredTensor, write_pickle
+from ckpt_core.codecs.torch_kinds import TAINT_RECORD
 from ckpt_core.codecs.zip_writer import Record, plan_zip
 from ckpt_core.errors import UnsupportedFormatError
+from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, Section, TensorBytes
 from ckpt_core.schema.state import Array, State, TensorRef, tensor_names
+from ckpt_core.schema.taint import as_text, carried
 from ckpt_core.schema.tensors import Outline, row_major_strides
 from ckpt_core.schema.text import printable
 
@@ -50,7 +53,11 @@ _DTYPE_NAME = {
 
 
 def plan_torch(
-    path: str, components: Sequence[Component], *, arrange: Callable[[Mapping[str, State]], State] | None = None
+    path: str,
+    components: Sequence[Component],
+    *,
+    arrange: Callable[[Mapping[str, State]], State] | None = None,
+    of: Checkpoint | None = None,
 ) -> FilePlan:
     """One file that holds these components.
 
@@ -59,6 +66,7 @@ def plan_torch(
         components: What it holds.
         arrange: Makes the saved object of the components' trees by label, where a format has keys of its own; every
             tree must be in it as it is.
+        of: The checkpoint that they are of: what of it is tainted becomes a record that torch passes over.
 
     Raises:
         UnsupportedFormatError: Torch has no such element type, or plain state is of a class that is not known here.
@@ -68,7 +76,8 @@ def plan_torch(
     # An average that was written flat would be read as the model.
     flat = len(components) == 1 and components[0].state is None and components[0].label == "model"
     root: State = arrange(trees) if arrange is not None else trees[components[0].label] if flat else trees
-    return FilePlan(path, storages.archive(root), checksums=True)
+    tainted = carried(of) if of is not None else {}
+    return FilePlan(path, storages.archive(root, tainted=tainted), checksums=True)
 
 
 def plan_object(value: State, component: Component) -> tuple[Section, ...]:
@@ -122,7 +131,7 @@ class _Storages:
         keys = {name: self._add(component, name, component.tensors.outline(name)) for name in tensor_names(value)}
         return self._keyed(value, keys)
 
-    def archive(self, root: State) -> tuple[Section, ...]:
+    def archive(self, root: State, *, tainted: Mapping[str, str] | None = None) -> tuple[Section, ...]:
         """The file whose saved object this is."""
         pickle = write_pickle(root, tensor=lambda ref: self.stored[ref.name])
         records = [
@@ -131,6 +140,8 @@ class _Storages:
             *(Record(f"{_ROOT}/data/{key}", content) for key, content in self.contents.items()),
             Record(f"{_ROOT}/version", Literal(b"3\n")),
         ]
+        if tainted:
+            records.append(Record(f"{_ROOT}/{TAINT_RECORD}", Literal(as_text(tainted).encode())))
         return plan_zip(records)
 
     def _add(self, component: Component, name: str, outline: Outline) -> str:

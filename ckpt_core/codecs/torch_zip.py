@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from ckpt_core.codecs.pickle_records import StorageRecord
 from ckpt_core.codecs.pickles import read_pickle
 from ckpt_core.codecs.torch_files import TorchFile
-from ckpt_core.codecs.torch_kinds import TorchKind
+from ckpt_core.codecs.torch_kinds import TAINT_RECORD, TorchKind
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
 from ckpt_core.codecs.zip_checks import check_local_headers, checksums_of, read_member
 from ckpt_core.codecs.zips import Member, read_archive
 from ckpt_core.errors import CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
+from ckpt_core.schema.own_names import TAINT
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable
 
@@ -39,6 +40,9 @@ def read_zip(files: Files, path: str) -> TorchFile:
     metadata = {"byte_order": order, "attributes": pickle.tree.attributes}
     if version is not None:
         metadata["torch_zip_version"] = _version(files, path, version)
+    tainted = members.get(f"{root}/{TAINT_RECORD}")
+    if tainted is not None:
+        metadata[TAINT] = read_member(files, path, tainted).decode("utf-8", "replace")
     return TorchFile(
         path=path,
         kind=TorchKind.ZIP,

@@ -9,7 +9,7 @@ from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.formats import FormatMatch, LoadRequest
-from ckpt_core.schema.own_names import SYNTHESIZED
+from ckpt_core.schema.own_names import SYNTHESIZED, TAINT, TAINTED_FILE
 
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager
@@ -56,7 +56,22 @@ def open_match(
 
         roles = (*synthesized_roles(files), *checkpoint.manifest.roles)
         checkpoint.manifest = replace(checkpoint.manifest, roles=roles)
+    _taint(checkpoint, files)
     return checkpoint
+
+
+def _taint(checkpoint: StoredCheckpoint, files: Files) -> None:
+    """Take what the content says of its taint out of the metadata: written anew it is under other names."""
+    metadata = checkpoint.manifest.metadata
+    if TAINT not in metadata and TAINTED_FILE not in files.entries:
+        return
+    from ckpt_core.schema.taint import of_files, of_text
+
+    found = dict(checkpoint.manifest.tainted)
+    if TAINT in metadata:
+        found |= of_text(metadata[TAINT], path=str(files.location))
+    left = {key: value for key, value in metadata.items() if key != TAINT}
+    checkpoint.manifest = replace(checkpoint.manifest, metadata=left, tainted=found | of_files(files))
 
 
 def _own(

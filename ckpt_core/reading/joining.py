@@ -69,6 +69,7 @@ def _manifest(own: Manifest, parts: Sequence[OpenPart], unopened: Sequence[Unope
     assets, findings, roles = list(own.assets), list(own.findings), list(own.roles)
     metadata, provenance = dict(own.metadata), dict(own.provenance)
     steps = [own.step]
+    tainted = dict(own.tainted)
     for opened in parts:
         root, base, found = opened.part.root, opened.base, opened.checkpoint.manifest
         components += _relabelled(opened, {component.label for component in components})
@@ -78,10 +79,26 @@ def _manifest(own: Manifest, parts: Sequence[OpenPart], unopened: Sequence[Unope
         metadata.update({root: found.metadata} if found.metadata else {})
         provenance.update({root: found.provenance} if found.provenance else {})
         steps.append(found.step)
+        tainted.update({_key_in_whole(key, opened): cause for key, cause in found.tainted.items()})
     findings += [_finding(missing) for missing in unopened]
     roles += [_unreadable(missing) for missing in unopened]
     step = next((step for step in steps if step is not None), None)
-    return Manifest(in_order(components), tuple(assets), metadata, provenance, tuple(findings), tuple(roles), step)
+    return Manifest(
+        in_order(components),
+        tuple(assets),
+        metadata,
+        provenance,
+        tuple(findings),
+        tuple(roles),
+        step,
+        tainted=tainted,
+    )
+
+
+def _key_in_whole(key: str, opened: OpenPart) -> str:
+    """The tensor of a part's taint as the whole names it; all of a part is all of its component."""
+    label, slash, name = key.partition("/")
+    return f"{_label_in_whole(label, opened)}/{name}" if slash else f"{opened.part.component or 'model'}/*"
 
 
 def _relabelled(opened: OpenPart, taken: set[str]) -> list[Component]:

@@ -100,6 +100,10 @@ class OntoBase(Checkpoint):
         moved = () if row.how is None else (row.how.operation,)
         return (*first, *row.checkpoint.operations(row.component, row.name), *moved)
 
+    def cause(self, component: str, name: str) -> str | None:
+        row = self._rows.get(component, {}).get(name)
+        return None if row is None else row.checkpoint.cause(row.component, row.name)
+
     def asset_files(self) -> Files:
         return self._base.asset_files()
 

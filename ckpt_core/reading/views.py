@@ -88,6 +88,9 @@ class ViewCheckpoint(Checkpoint):
         cast = () if entry.dtype is own.dtype else (f"cast {own.dtype.code} to {entry.dtype.code}",)
         return (*self._base.operations(component, old), *cast)
 
+    def cause(self, component: str, name: str) -> str | None:
+        return self._base.cause(component, self._old[component].get(name, name))
+
     def asset_files(self) -> Files:
         return self._base.asset_files()
 

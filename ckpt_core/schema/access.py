@@ -142,6 +142,12 @@ class Checkpoint(ABC):
         """What is done to that tensor on the way, in order: `cast F32 to BF16`. Nothing, but for a view that does."""
         return ()
 
+    def cause(self, component: str, name: str) -> str | None:
+        """Why a tensor is tainted, one of `taint.CAUSES`; None where it is not. `*` asks about the component."""
+        from ckpt_core.schema.taint import cause_of
+
+        return cause_of(self.manifest.tainted, component, name)
+
     def asset_files(self) -> Files:
         """The listing that the manifest's assets are in. LookupError where the checkpoint has no files."""
         raise LookupError("this checkpoint has no files")

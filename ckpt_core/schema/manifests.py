@@ -50,6 +50,7 @@ class Manifest:
         step: The training step that its own content records; None where nothing does.
         optional: Globs of tensors that the model can do without, since its own code makes them (frozen tables): a
             checkpoint of the same model may have them or not.
+        tainted: The cause by `component/name` of each tensor that is not what was saved; see `taint`.
     """
 
     components: tuple[Component, ...]
@@ -60,6 +61,7 @@ class Manifest:
     roles: "tuple[Role, ...]" = ()
     step: int | None = None
     optional: tuple[str, ...] = ()
+    tainted: Mapping[str, str] = field(default_factory=dict)
 
     def component(self, label: str) -> Component:
         """The component of that label; KeyError where there is none."""

@@ -6,6 +6,12 @@ DIRECTORY_SEAL = "ckpt.manifest.json"
 SYNTHESIZED = "ckpt.synthesized.json"
 """What a repair made up in a directory; part of it."""
 
+TAINT = "ckpt.tainted"
+"""The key of a format's own metadata that says what is tainted; other readers ignore it."""
+
+TAINTED_FILE = "ckpt.tainted.json"
+"""What in a directory is not what was saved; part of it."""
+
 BLOCKS = "ckpt.blocks"
 FILE_SUFFIX = ".ckpt.json"
 MARK = ".ckpt-"

@@ -15,6 +15,7 @@ from ckpt_core.schema.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.plans import AssetBytes, LateBytes, Literal, TensorBytes, TensorKey, WritePlan, Written
 from ckpt_core.schema.progress import Progress
 from ckpt_core.schema.seals import Seal, pack
+from ckpt_core.schema.taint import marked
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.commit import name_directory, name_file, settle
@@ -67,6 +68,8 @@ class LocalTarget(Target):
         self._progress = progress
 
     def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
+        if self.location.kind is Kind.DIRECTORY:
+            plan = marked(plan, checkpoint)
         before = _identity(checkpoint)
         digest = digest_of_plan(plan, checkpoint) if self._resume or self._ranks.world > 1 else ""
         self._agree(digest)

@@ -22,6 +22,7 @@ from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import TensorKey, WritePlan, Written
 from ckpt_core.schema.seals import COPY, Certificate, Seal
 from ckpt_core.schema.state import Array, arrays_of, differing_paths, without_arrays
+from ckpt_core.schema.taint import carried
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.ranks import ALONE, Ranks
@@ -220,6 +221,7 @@ def _reopen(manager: CkptPluginManager, target: LocalTarget) -> StoredCheckpoint
 
 def _seal(checkpoint: Checkpoint, target: LocalTarget, found: ReadBack, provenance: Mapping[str, Any]) -> Seal:
     certificates = {}
+    tainted = carried(checkpoint)
     for component in checkpoint.manifest.components:
         for name, outline in component.tensors.outlines():
             key = (component.label, name)
@@ -233,7 +235,7 @@ def _seal(checkpoint: Checkpoint, target: LocalTarget, found: ReadBack, provenan
         tensors=found.by_component(),
         components=found.components(),
         certificates=certificates,
-        provenance={"ckpt_core": ckpt_core.__version__, **provenance},
+        provenance={"ckpt_core": ckpt_core.__version__, **provenance, **({"tainted": tainted} if tainted else {})},
     )
 
 

@@ -21,6 +21,7 @@ from ckpt_core import (
     WritePlan,
     printable,
 )
+from ckpt_core.codecs.safetensors_writer import metadata_of
 from ckpt_hf.bagel import COMPANIONS
 from ckpt_hf.config_types import TYPES, edited, plain_outlines, said_type, type_of, with_type
 from ckpt_hf.layouts import Layout, as_json, layout_of, plan_index
@@ -94,7 +95,7 @@ def _weights(
         outlines = {name: outline._replace(alias_of=None) for name, outline in outlines.items()}
     shards = plan_shards(outlines, limit)
     paths = [layout.shard(number, len(shards)) for number in range(1, len(shards) + 1)]
-    metadata = {key: value for key, value in checkpoint.manifest.metadata.items() if isinstance(value, str)}
+    metadata = metadata_of(checkpoint)
     for path, names in zip(paths, shards, strict=True):
         yield layout.plan(path, component, {name: outlines[name] for name in names}, metadata)
     if len(shards) > 1 or keep:

@@ -43,7 +43,7 @@ def save_resume(checkpoint: Checkpoint, target: Target) -> Manifest:
     _refuse_cast_moments(checkpoint)
     refuse_name(target.name, name, facts_of(checkpoint.component("model").tensors))
     labels = {component.label: key_of(component.kind, component.name) for component in components}
-    plan = plan_torch(target.name, components, arrange=lambda trees: _arranged(trees, labels))
+    plan = plan_torch(target.name, components, arrange=lambda trees: _arranged(trees, labels), of=checkpoint)
     return target.write(WritePlan((plan,)), checkpoint)
 
 

@@ -37,7 +37,7 @@ def save_weights(checkpoint: Checkpoint, target: Target) -> Manifest:
         )
     component = with_tied_head(checkpoint, component)
     # Flat whatever it is: a LoRA's tensors are told by their names, here and in minimind.
-    plan = plan_torch(target.name, [component], arrange=lambda trees: trees[component.label])
+    plan = plan_torch(target.name, [component], arrange=lambda trees: trees[component.label], of=checkpoint)
     return target.write(WritePlan((plan,)), checkpoint)
 
 
