@@ -9,9 +9,11 @@ from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadReques
 from ckpt_core.schema.locations import Kind
 
 if TYPE_CHECKING:
+    from ckpt_core.codecs.steps import Count
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.access import Checkpoint, Files, Target
     from ckpt_core.schema.manifests import Manifest
+    from ckpt_core.schema.profiles import Role
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pkl", ".t7", ".tar")
 
@@ -25,7 +27,7 @@ def formats() -> tuple[Format, ...]:
 
 @hookimpl
 def detect_format(files: "Files") -> Iterator[FormatMatch]:
-    from ckpt_core.codecs.steps import step_of_name
+    from ckpt_core.codecs.step_names import step_of_name
     from ckpt_core.codecs.torch_kinds import sniff
 
     for root, path, head in candidates(files, _SUFFIXES):
@@ -40,22 +42,36 @@ def detect_format(files: "Files") -> Iterator[FormatMatch]:
 
 @hookimpl
 def load(files: "Files", match: FormatMatch, request: LoadRequest) -> "StoredCheckpoint":
-    from ckpt_core.codecs.steps import step_of_state
+    from ckpt_core.codecs.steps import count_of_state, scalar_reader
     from ckpt_core.codecs.torch_components import components_of
     from ckpt_core.codecs.torch_files import read_torch_file
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.manifests import Manifest
 
     file = read_torch_file(files, only_path(files))
+    count = count_of_state(file.root, scalar_reader(files, file.tensors, file.settle))
+    components = components_of(file.root, file.tensors)
     manifest = Manifest(
-        components_of(file.root, file.tensors),
+        components,
         metadata=dict(file.metadata),
         findings=tuple(file.findings),
-        step=step_of_state(file.root),
+        roles=tuple(_roles(count)) if any(part.kind == "progress" for part in components) else (),
+        step=None if count is None else count.value,
     )
     checkpoint = StoredCheckpoint(files, match, manifest, settle=file.settle)
     checkpoint.checksums = file.checksums
     return checkpoint
+
+
+def _roles(count: "Count | None") -> "Iterator[Role]":
+    """A training goes on from a step: what else is kept beside the weights is no progress."""
+    from ckpt_core.schema.profiles import Presence, Role
+
+    if count is None:
+        yield Role("progress", Presence.ABSENT, note="no step and no epoch is recorded")
+    elif count.value is None:
+        note = count.problem or f"{count.key} counts nothing, as where a training has ended"
+        yield Role("progress", Presence.ABSENT, note=note)
 
 
 @hookimpl

@@ -3,12 +3,13 @@
 The names are those that trainers use; a key that is not known stays visible under its own name.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from ckpt_core.schema.kinds import KINDS
+from ckpt_core.schema.kinds import KINDS, WEIGHTS
 from ckpt_core.schema.manifests import Component, in_order
-from ckpt_core.schema.state import Opaque, State, TensorRef, tensor_names, with_names
+from ckpt_core.schema.state import Array, Opaque, State, TensorRef, tensor_names, with_names
 from ckpt_core.schema.tensors import TensorTable
 
 _KIND_OF_KEY = {
@@ -37,6 +38,7 @@ _KIND_OF_KEY = {
     "lr_schedulers": "scheduler",
     "opt_param_scheduler": "scheduler",
     "scheduler_state_dict": "scheduler",
+    "lr_scheduler_state_dict": "scheduler",
     "scaler": "scaler",
     "grad_scaler": "scaler",
     "scaler_state_dict": "scaler",
@@ -55,6 +57,10 @@ _KIND_OF_KEY = {
 _INNER = ("state_dict", "model_state_dict", "model_state")
 _INNER_OF_OBJECT = (*_INNER, "ema", "ema_model", "model", "module")
 _OPTIMIZER_KEYS = {"state", "param_groups"}
+_WORDS = {"optim": "optimizer", "opt": "optimizer", "sched": "scheduler", "scaler": "scaler", "rng": "rng"}
+"""Starts of words in keys that programs make up for what they have several of: `optim_g`, `torch_rng_state`."""
+
+_WORD = re.compile(r"[a-z]+")
 
 
 def components_of(root: State, tensors: TensorTable) -> tuple[Component, ...]:
@@ -95,10 +101,11 @@ def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[tuple[tuple
     found: list[tuple[tuple[str, ...], Component]] = []
     rest: dict[Any, State] = {}
     taken: set[str] = set()
+    trained = any(_kind(str(key), value) in WEIGHTS for key, value in root.items())
     for key, value in root.items():
-        kind = _kind(str(key))
+        kind = _kind(str(key), value)
         has_tensors = _has_tensors(value)
-        if kind is None and not has_tensors:
+        if kind is None and (not has_tensors or (trained and _is_scalar(value, tensors))):
             rest[key] = value
             continue
         kind, name = _label(str(key), kind, taken)
@@ -119,10 +126,32 @@ def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[tuple[tuple
     return found
 
 
-def _kind(key: str) -> str | None:
+def _kind(key: str, value: State) -> str | None:
     """The kind a key stands for: one that trainers use, or a label as our own writer uses it (`model:critic`)."""
     head, _, _ = key.partition(":")
-    return _KIND_OF_KEY.get(key.lower()) or (head if head in KINDS else None)
+    known = _KIND_OF_KEY.get(key.lower()) or (head if head in KINDS else None)
+    return known or (_kind_of_words(key) if _holds_state(value) else None)
+
+
+def _kind_of_words(key: str) -> str | None:
+    words = [word for word in _WORD.findall(key.lower()) if word != "lr"]
+    if "history" in words or "args" in words or "config" in words:
+        return None
+    for word in words:
+        for start, kind in _WORDS.items():
+            if word == start or (len(start) > 3 and word.startswith(start)):
+                return kind
+    return None
+
+
+def _holds_state(value: State) -> bool:
+    """Whether it can be the state of an optimizer, a schedule or a generator: no number and no name."""
+    return isinstance(value, dict | list | tuple | TensorRef | Array)
+
+
+def _is_scalar(value: State, tensors: TensorTable) -> bool:
+    """Whether it is a tensor of one number, as trainers keep a step or the best loss beside the weights."""
+    return isinstance(value, TensorRef) and tensors.outline(value.name).shape == ()
 
 
 def _label(key: str, kind: str | None, taken: set[str]) -> tuple[str, str]:

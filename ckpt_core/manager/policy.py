@@ -148,11 +148,18 @@ def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detectio
     for match in ordered:
         by_root.setdefault(match.root, []).append(match)
     settled = {root: _surest(claims, bases) for root, claims in by_root.items()}
-    members = tuple(match for root, claims in settled.items() if root for match in claims)
+    members = tuple(_with_step(match) for root, claims in settled.items() if root for match in claims)
     top = settled.get("", [])
     if len(top) > 1:
         return Detection(tuple(ordered), None, tuple(top), members)
     return Detection(tuple(ordered), top[0] if top else None, (), members)
+
+
+def _with_step(match: FormatMatch) -> FormatMatch:
+    """The claim with the step that its path says, where its format knows no other."""
+    from ckpt_core.codecs.step_names import step_of_path
+
+    return match if match.step is not None else replace(match, step=step_of_path(match.root))
 
 
 def _surest(claims: Sequence[FormatMatch], bases: dict[str, str | None]) -> list[FormatMatch]:

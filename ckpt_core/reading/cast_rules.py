@@ -13,8 +13,8 @@ from functools import partial
 
 from ckpt_core.reading.casts import CASTABLE
 from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.kinds import WEIGHTS
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.profiles import WEIGHTS
 from ckpt_core.schema.scales import SCALES, scale_names
 from ckpt_core.schema.tensors import Outline
 

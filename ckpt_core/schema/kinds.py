@@ -13,3 +13,6 @@ KINDS = (
     "tokenizer",
     "config",
 )
+
+WEIGHTS = ("model", "ema", "adapter")
+"""Kinds of which any one is enough to compute with."""

@@ -82,7 +82,7 @@ def converted_step(step: int, saved: int, wanted: int) -> int:
 def _components(found: Iterable[Component]) -> Iterator[Component]:
     """Components under the names that their keys give them, those without tensors too."""
     for component in found:
-        known = component_of(component.name) if component.kind == "model" and component.name else None
+        known = component_of(component.name) if component.name else None
         if known is not None:
             yield replace(component, kind=known[0], name=known[1])
         elif component.label == "progress" and isinstance(component.state, dict):
