@@ -12,6 +12,7 @@ from ckpt_core.codecs.torch_files import TorchFile, read_torch_file
 from ckpt_core.errors import CkptError, CorruptError, UnreachableError, UnsafeContentError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Files
+from ckpt_core.schema.evidence import emptiness
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.manifests import Asset, Component, Manifest, in_order
@@ -49,10 +50,9 @@ class Pieces:
     def add(self, component: Component, where: str = "", note: str = "") -> None:
         """A component that was read elsewhere. One that is empty is absent, whatever file it has."""
         self.components.append(component)
-        if len(component.tensors) or component.state not in (None, {}, [], ()):
-            self.role(component.kind, Presence.PRESENT, where, note, name=component.name)
-        else:
-            self.role(component.kind, Presence.ABSENT, where, f"{component.state!r} in its place", name=component.name)
+        empty = emptiness(component)
+        presence = Presence.ABSENT if empty else Presence.PRESENT
+        self.role(component.kind, presence, where, empty or note, name=component.name)
 
     def role(
         self,

@@ -26,4 +26,4 @@ def assessment_of(
         from ckpt_core.reading.recorded_casts import narrowed_roles
 
         manifest = replace(manifest, roles=(*narrowed_roles(checkpoint.asset_files()), *manifest.roles))
-    return assess(manifest, request.profile, findings, without=request.without)
+    return assess(manifest, request.profile, findings, without=request.without, run=request.run)

@@ -96,6 +96,7 @@ class VerifyRequest:
         profile: The purpose that the checkpoint must be complete for; None to look for damage only.
         without: Kinds of components that the training is known to have had none of.
         sampling: From the BYTES depth on: which part of the bytes is read; None for all of them.
+        run: Kinds of components that other checkpoints of the same run have, each with the one that has it.
     """
 
     depth: Depth = Depth.LAYOUT
@@ -103,6 +104,7 @@ class VerifyRequest:
     profile: "Profile | None" = None
     without: tuple[str, ...] = ()
     sampling: Sampling | None = None
+    run: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:

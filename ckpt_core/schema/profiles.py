@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from ckpt_core.schema.evidence import emptiness, scheduled_by
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.kinds import KINDS
+from ckpt_core.schema.kinds import KINDS, WEIGHTS
 from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.text import printable
 
@@ -95,9 +96,6 @@ class Assessment:
         return f"{self.verdict.value} for {self.profile.value}{tail}"
 
 
-WEIGHTS = ("model", "ema", "adapter")
-"""Kinds of which any one is enough to compute with."""
-
 NEEDS: Mapping[str, Profile] = {
     "optimizer": Profile.RESUME,
     "scheduler": Profile.RESUME,
@@ -105,13 +103,19 @@ NEEDS: Mapping[str, Profile] = {
     "rng": Profile.EXACT_RESUME,
     "sampler": Profile.EXACT_RESUME,
 }
-"""The least profile that needs each kind, where the format says nothing else. Weights are needed by all."""
+"""The least profile that needs each kind, where the format says nothing else. Weights are needed by all.
+
+A scheduler is needed only where something says that there was one.
+"""
 
 _SHOWN = 6
 """Components that a verdict's one line names; each has a line of its own besides."""
 
 _LONG = 80
 """Characters of a name or a note in a verdict's one line."""
+
+_NOTHING_KNOWN: Mapping[str, str] = {}
+_UNSCHEDULED = "nothing says that there was one"
 
 _RANK = {profile: rank for rank, profile in enumerate(Profile)}
 _GOOD = {Presence.PRESENT, Presence.NOT_NEEDED, Presence.DERIVED}
@@ -122,7 +126,12 @@ _GOOD_FOR = {
 
 
 def assess(
-    manifest: Manifest | None, profile: Profile, findings: Iterable[Finding] = (), *, without: Sequence[str] = ()
+    manifest: Manifest | None,
+    profile: Profile,
+    findings: Iterable[Finding] = (),
+    *,
+    without: Sequence[str] = (),
+    run: Mapping[str, str] = _NOTHING_KNOWN,
 ) -> Assessment:
     """Whether a checkpoint is complete.
 
@@ -132,9 +141,10 @@ def assess(
         findings: What its verification found; an ERROR makes it CORRUPT, and the component that it names unreadable. Of
             one that is absent it says no more than that: what is there is sound.
         without: Kinds that the training is known to have had none of: a run without a scheduler.
+        run: Kinds that other checkpoints of the run have, each with the name of one that has it.
     """
     findings = tuple(findings)
-    roles = sorted(_roles(manifest, profile, findings, without), key=_order)
+    roles = sorted(_roles(manifest, profile, findings, without, run), key=_order)
     weighty = any(role.kind in WEIGHTS and role.presence is Presence.PRESENT for role in roles)
     lines = tuple(_line(role, profile, weighty) for role in roles)
     unreadable = any(line.role.presence is Presence.UNREADABLE for line in lines)
@@ -149,19 +159,25 @@ def assess(
 
 
 def _roles(
-    manifest: Manifest | None, profile: Profile, findings: Sequence[Finding], without: Sequence[str]
+    manifest: Manifest | None,
+    profile: Profile,
+    findings: Sequence[Finding],
+    without: Sequence[str],
+    run: Mapping[str, str],
 ) -> list[Role]:
     """What the caller says, then what the format says, then what the components say, then what nothing speaks of.
 
     Of a checkpoint that did not open nothing is known to be absent.
     """
-    unsaid = Presence.ABSENT if manifest is not None else Presence.UNREADABLE
     roles: dict[str, Role] = {kind: Role(kind, Presence.NOT_NEEDED, note="said to be unused") for kind in without}
     if manifest is not None:
-        stored = [Role(c.kind, _presence(c), note=_emptiness(c), name=c.name) for c in manifest.components]
+        scheduled = scheduled_by(manifest, run)
+        stored = [_stored(component, scheduled) for component in manifest.components]
         for role in (*manifest.roles, *stored):
             if role.kind not in without:
-                roles.setdefault(role.label, role)
+                known = roles.setdefault(role.label, role)
+                empty = known.presence is Presence.PRESENT and role.presence is Presence.ABSENT
+                roles[role.label] = replace(known, presence=role.presence, note=role.note) if empty else known
     for role in _unreadable(findings):
         if role.kind not in without:
             roles[role.label] = _worse(roles.get(role.label, role), role)
@@ -171,11 +187,21 @@ def _roles(
             roles[label] = replace(role, presence=Presence.UNREADABLE)
     kinds = {role.kind for role in roles.values()}
     if not kinds & set(WEIGHTS):
-        roles["model"] = Role("model", unsaid)
+        roles["model"] = _unsaid("model", manifest, run)
     for kind, least in NEEDS.items():
         if kind not in kinds and _RANK[least] <= _RANK[profile]:
-            roles[kind] = Role(kind, unsaid)
+            roles[kind] = _unsaid(kind, manifest, run)
     return list(roles.values())
+
+
+def _unsaid(kind: str, manifest: Manifest | None, run: Mapping[str, str]) -> Role:
+    """A component that nothing speaks of. Of a checkpoint that did not open nothing is known to be absent."""
+    if manifest is None:
+        return Role(kind, Presence.UNREADABLE)
+    if kind != "scheduler":
+        return Role(kind, Presence.ABSENT)
+    scheduled = scheduled_by(manifest, run)
+    return Role(kind, Presence.ABSENT if scheduled else Presence.NOT_NEEDED, note=scheduled or _UNSCHEDULED)
 
 
 def _unreadable(findings: Iterable[Finding]) -> Iterator[Role]:
@@ -193,15 +219,14 @@ def _worse(known: Role, broken: Role) -> Role:
     return replace(known, presence=Presence.UNREADABLE, where=broken.where or known.where)
 
 
-def _presence(component: Component) -> Presence:
-    return Presence.ABSENT if _emptiness(component) else Presence.PRESENT
-
-
-def _emptiness(component: Component) -> str:
-    """Why a component that is there is as good as absent: None, {} or [] in its place, as some tools write."""
-    if len(component.tensors) or component.state not in (None, {}, [], ()):
-        return ""
-    return f"{component.state!r} in its place"
+def _stored(component: Component, scheduled: str) -> Role:
+    """What a component says of itself; None for a scheduler says that there was none, if nothing else speaks."""
+    empty = emptiness(component)
+    if not empty:
+        return Role(component.kind, Presence.PRESENT, name=component.name)
+    unneeded = component.kind == "scheduler" and not scheduled
+    presence = Presence.NOT_NEEDED if unneeded else Presence.ABSENT
+    return Role(component.kind, presence, note=empty, name=component.name)
 
 
 def _line(role: Role, profile: Profile, weighty: bool) -> Line:

@@ -7,7 +7,8 @@ from ckpt_core.schema.profiles import Presence, Profile, Role, Verdict, assess
 
 WEIGHTS = TensorTable.of({"w": TensorEntry(DType.F32, (2,), ())})
 NOTHING = TensorTable.of({})
-STATES = {"optimizer": {"state": {}}, "scheduler": {"last_epoch": 1}, "progress": {"step": 1}}
+SCHEDULED = {"state": {}, "param_groups": [{"initial_lr": 0.1, "params": [0]}]}
+STATES = {"optimizer": SCHEDULED, "scheduler": {"last_epoch": 1}, "progress": {"step": 1}}
 EXACT = {**STATES, "rng": [1], "sampler": {"seed": 0}}
 
 
@@ -130,3 +131,59 @@ def test_a_verdict_names_the_first_that_lack_and_counts_the_rest():
     shown = assess(Manifest((), roles=roles), Profile.EXACT_RESUME).summary
     assert shown.endswith(" more")
     assert len(shown) < 300
+
+
+def without(kind, **changed):
+    return {name: state for name, state in {**STATES, **changed}.items() if name != kind}
+
+
+def test_a_scheduler_is_needed_only_where_something_says_that_there_was_one():
+    plain = {"state": {}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    unsaid = assess(manifest(without("scheduler", optimizer=plain)), Profile.RESUME)
+    assert unsaid.verdict is Verdict.COMPLETE
+    line = next(line for line in unsaid.lines if line.role.kind == "scheduler")
+    assert (line.role.presence, line.role.note) == (Presence.NOT_NEEDED, "nothing says that there was one")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "run", "says"),
+    [
+        (SCHEDULED, {}, "initial_lr"),
+        ({"g": SCHEDULED, "d": SCHEDULED}, {}, "initial_lr"),
+        ([SCHEDULED], {}, "initial_lr"),
+        ({"state": {}}, {"scheduler": "step_100.pt"}, "step_100.pt of the same run"),
+    ],
+)
+def test_a_missing_scheduler_says_how_it_is_known_that_there_was_one(optimizer, run, says):
+    found = assess(manifest(without("scheduler", optimizer=optimizer)), Profile.RESUME, run=run)
+    assert found.verdict is Verdict.PARTIAL
+    assert "scheduler absent" in found.summary and says in found.summary
+
+
+def test_a_layout_that_has_a_rule_of_its_own_keeps_it():
+    rule = Role("scheduler", Presence.ABSENT, "scheduler.pt")
+    plain = {"state": {}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    assert assess(manifest(without("scheduler", optimizer=plain), rule), Profile.RESUME).verdict is Verdict.PARTIAL
+
+
+@pytest.mark.parametrize("nothing", [None, {}, []])
+def test_nothing_in_the_place_of_a_scheduler_says_that_there_was_none(nothing):
+    plain = {"state": {}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    held = manifest({**STATES, "optimizer": plain, "scheduler": nothing})
+    assert assess(held, Profile.RESUME).verdict is Verdict.COMPLETE
+    assert assess(manifest({**STATES, "scheduler": nothing}), Profile.RESUME).verdict is Verdict.PARTIAL
+
+
+@pytest.mark.parametrize("nothing", [{"cpu": None, "cuda": []}, [None, None], {"a": {"b": (None,)}}])
+def test_a_part_that_holds_only_none_is_absent_whatever_its_role_says(nothing):
+    stored = Role("rng", Presence.PRESENT, "rng_state.pth")
+    for roles in ((), (stored,)):
+        found = assess(manifest({**EXACT, "rng": nothing}, *roles), Profile.EXACT_RESUME)
+        assert [line.role.label for line in found.lacking] == ["rng"]
+        assert found.lacking[0].role.note == "nothing but None in its place"
+
+
+@pytest.mark.parametrize("label", ["model", "adapter", "ema"])
+def test_weights_without_a_tensor_are_none(label):
+    held = Manifest((Component(label, NOTHING, {"config": 1}),))
+    assert assess(held, Profile.INFERENCE).verdict is Verdict.PARTIAL
