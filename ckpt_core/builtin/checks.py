@@ -25,6 +25,7 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
         yield from stored.manifest.findings
         yield from _tainted(files, stored)
         yield from _coverage(files, stored, broken)
+        yield from _resumes(stored, request)
         if not (yield from _settles(stored)):
             stored = None
     if request.depth >= Depth.BYTES:
@@ -50,6 +51,18 @@ def _tainted(files: "Files", stored: "StoredCheckpoint") -> "Iterator[Finding]":
     from ckpt_core.schema.taint import findings_of, of_provenance
 
     yield from findings_of({**of_provenance(sealed, path=str(files.location)), **stored.manifest.tainted})
+
+
+def _resumes(stored: "StoredCheckpoint", request: "VerifyRequest") -> "Iterator[Finding]":
+    """Where a training is to go on: whether what is there goes together, and is what it is called."""
+    from ckpt_core.schema.profiles import Profile
+
+    if request.profile in (Profile.RESUME, Profile.EXACT_RESUME):
+        from ckpt_core.laws.resume import resume_findings
+
+        known = stored.manifest.step
+        step = stored.match.step if known is None else known
+        yield from resume_findings(stored.manifest, request.profile, step=step, without=request.without)
 
 
 def _coverage(files: "Files", stored: "StoredCheckpoint", broken: set[str | None]) -> "Iterator[Finding]":

@@ -1,0 +1,52 @@
+"""What must hold for a training to go on from a checkpoint, besides that each part of it is there."""
+
+from collections.abc import Collection, Iterator
+
+from ckpt_core.codecs.steps import count_of_state
+from ckpt_core.laws.optimizer import Weights, optimizer_findings
+from ckpt_core.laws.rng import rng_findings
+from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.kinds import WEIGHTS
+from ckpt_core.schema.manifests import Component, Manifest
+from ckpt_core.schema.profiles import Profile
+
+
+def resume_findings(
+    manifest: Manifest, profile: Profile, *, step: int | None = None, without: Collection[str] = ()
+) -> Iterator[Finding]:
+    """The laws of optimizers, steps and, for an exact resume, random states.
+
+    Args:
+        manifest: All that is known of the checkpoint.
+        profile: The purpose.
+        step: How far the training was, where content or names say it.
+        without: Kinds that the training had none of; they are not judged.
+    """
+    weights = None if _broken(manifest) else Weights.of(manifest.components)
+    for component in manifest.components:
+        if component.kind in without:
+            continue
+        if component.kind == "optimizer":
+            yield from optimizer_findings(component, weights, step)
+        elif component.kind == "progress":
+            yield from _of_step(component)
+        elif component.kind == "rng" and profile is Profile.EXACT_RESUME:
+            yield from rng_findings(component)
+
+
+def _broken(manifest: Manifest) -> bool:
+    """Whether weights are known to lack something, so that an optimizer cannot be held against them."""
+    return any(
+        finding.severity is Severity.ERROR and (finding.component or "model").partition(":")[0] in WEIGHTS
+        for finding in manifest.findings
+    )
+
+
+def _of_step(component: Component) -> Iterator[Finding]:
+    """RS006: the counter that says how far the training was is no number of steps."""
+    found = count_of_state(component.state)
+    if found is not None and found.problem:
+        hint = "make it the number again that it stands for; nothing is guessed"
+        yield Finding(
+            "RS006", Severity.ERROR, f"{component.label}: {found.problem}", hint=hint, component=component.label
+        )
