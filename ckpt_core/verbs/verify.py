@@ -84,6 +84,8 @@ def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | 
     assessment = assessment_of(checkpoint, request, findings)
     if checkpoint is not None and not tensors and not _has_state(checkpoint):
         findings.append(Finding("CK007", Severity.ERROR, f"{place.files.location}: holds no tensor and no state"))
+    elif checkpoint is not None and not tensors and request.profile is None:
+        findings.append(_without_tensors(place))
     if request.profile is None:
         findings += _without_weights(checkpoint)
     full = replace(
@@ -174,9 +176,16 @@ def _has_state(checkpoint: StoredCheckpoint) -> bool:
     return any(component.state not in (None, {}, []) for component in kept)
 
 
+def _without_tensors(place: Place) -> Finding:
+    """RS001: "ok" must not be said of nothing, though a verdict for a purpose says by itself what is absent."""
+    message = f"{place.files.location}: holds no tensor, only plain state: there is nothing in it to be checked"
+    return Finding("RS001", Severity.ERROR, message, hint="name the checkpoint that it is a part of")
+
+
 def _without_weights(checkpoint: StoredCheckpoint | None) -> Iterator[Finding]:
     """CK024: what a format keeps weights in is not there; a verdict for a purpose would say so by itself."""
-    from ckpt_core.schema.profiles import WEIGHTS, Presence, Profile
+    from ckpt_core.schema.kinds import WEIGHTS
+    from ckpt_core.schema.profiles import Presence, Profile
 
     for role in () if checkpoint is None else checkpoint.manifest.roles:
         needed = role.needed_for in (None, Profile.INFERENCE)
