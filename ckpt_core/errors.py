@@ -4,6 +4,7 @@
     ├── UsageError                      2  the question itself is wrong (also ValueError)
     ├── LocateError
     │   ├── CheckpointNotFoundError     3  nothing there (also FileNotFoundError)
+    │   ├── AmbiguousRunError           2  checkpoints of several runs, or without steps, are not compared
     │   ├── IncompleteError             4  checkpoints are there, and none is complete for the purpose
     │   └── UnreachableError            5  a place that does not answer; try again (also OSError)
     ├── LockedError                     5  somebody else writes there now; try again
@@ -65,6 +66,10 @@ class CheckpointNotFoundError(LocateError, FileNotFoundError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class AmbiguousRunError(LocateError):
+    exit_code = 2
 
 
 class IncompleteError(LocateError):

@@ -46,11 +46,11 @@ def command(
 
 
 def _say_rejected(resolution: "Resolution") -> None:
-    """Whatever is newer than what was chosen is said even under --quiet: a shell takes only stdout."""
-    if resolution.query.profile is None or resolution.location is None:
+    """Whatever was passed over is said even under --quiet: a shell takes only stdout."""
+    if resolution.query.profile is None:
         return
     for attempt in resolution.attempts:
-        if attempt.outcome.value == "rejected":
+        if attempt.outcome.value == "rejected" and (resolution.found or attempt.candidate.rank.value == 0):
             click.echo(f"ckpt: passed over {attempt.candidate}: {attempt.detail}", err=True)
     for note in resolution.notes:
         click.echo(f"ckpt: {note}", err=True)
@@ -73,6 +73,10 @@ def _result(resolution: "Resolution") -> dict[str, Any]:
             for attempt in resolution.attempts
         ],
         "notes": resolution.notes,
+        "choices": [
+            {"ref": shown_place(c.ref), "newest": shown_place(c.newest), "step": c.step, "lack": c.lack}
+            for c in resolution.choices
+        ],
     }
 
 

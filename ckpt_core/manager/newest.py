@@ -1,22 +1,24 @@
 """The newest checkpoint of a place that is complete for a purpose, told by content: never by name, time or pointer.
 
 Every claim is opened, since a name may lie about its step; then the newest are verified one after the other until one
-is complete. What was newer and is not complete is kept, with what it lacks.
+is complete. What was newer and is not complete is kept, with what it lacks. Checkpoints of several runs are never
+compared: one of the runs is to be named.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ckpt_core.errors import CkptError, UnreachableError
 from ckpt_core.manager.opening import open_match
+from ckpt_core.manager.runs import Run, naming, runs_of
+from ckpt_core.manager.trials import Trial, trials_of
+from ckpt_core.manager.unclaimed import unclaimed
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Severity, VerifyRequest
-from ckpt_core.schema.formats import Detection, FormatMatch
-from ckpt_core.schema.locations import Attempt, Candidate, Outcome, Query, Rank, Resolution
+from ckpt_core.schema.locations import Attempt, Choice, Outcome, Query, Resolution
 from ckpt_core.schema.profiles import Profile, Verdict
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.listing import files_of, list_files
+from ckpt_core.storage.listing import list_files
 
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager
@@ -27,27 +29,30 @@ _POINTERS = ("latest", "latest_checkpointed_iteration.txt", "latest_checkpoint.t
 _MAX_POINTER = 4096
 """Bytes of a pointer that are read; each of those holds one name."""
 
+_UNDATED = "no step is recorded in it, so that it cannot be compared"
+
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
-    """A checkpoint of the place: its root, its step by content, else by name; why it cannot be opened, if so."""
+class _Answer:
+    """What became of one run: its newest complete checkpoint, or several that cannot be told apart, and the rest."""
 
-    root: str
-    files: Files
-    match: FormatMatch
+    chosen: Trial | None
+    rejected: tuple[Attempt, ...] = ()
+    alike: tuple[Trial, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """What was passed over, and its step; None where that is not known."""
+
     step: int | None
-    problem: str = ""
-
-    @property
-    def candidate(self) -> Candidate:
-        step = "no step recorded" if self.step is None else f"step {self.step}"
-        return Candidate(self.files.location.url, Rank.EXPLICIT, f"{self.match.format}, {step}")
+    attempt: Attempt
 
 
 def narrow(manager: "CkptPluginManager", resolution: Resolution) -> Resolution:
     """A resolution whose place was found, narrowed to the newest checkpoint in it that its query's profile accepts.
 
-    One whose step nothing records is taken only where it is the only complete one.
+    One whose step nothing records is taken only where it is the only complete one. Of several runs none is chosen.
 
     Raises:
         UnreachableError: A place that had to be read did not answer.
@@ -55,75 +60,76 @@ def narrow(manager: "CkptPluginManager", resolution: Resolution) -> Resolution:
     assert resolution.location is not None
     query = resolution.query
     files = list_files(resolution.location.url)
-    trials = sorted(_trials(manager, files, resolution.location.member), key=_newest_first)
-    if query.profile is Profile.INFERENCE:
-        trials.sort(key=lambda trial: trial.root != "")  # a place that is itself a model was asked for by name
-    rejected: list[Attempt] = []
-    undated: list[_Trial] = []
-    for trial in trials:
-        lack = trial.problem or _lack(manager, trial, query)
+    trials = list(trials_of(manager, files, resolution.location.member))
+    itself = next((trial for trial in trials if not trial.root), None)
+    if query.profile is Profile.INFERENCE and itself is not None and not _lack(manager, itself, Run((itself,)), query):
+        return _found(resolution, _Answer(itself), files)  # a place that is itself a model was asked for by name
+    runs = runs_of(trials)
+    if len(runs) > 1:
+        choices = tuple(_choice(run, runs, _answer(manager, run, query), resolution) for run in runs)
+        return replace(resolution, location=None, choices=choices)
+    passed = [] if resolution.location.member is not None else [_Passed(*one) for one in unclaimed(files, trials)]
+    answer = _answer(manager, runs[0] if runs else Run(()), query, passed)
+    if answer.chosen is not None:
+        return _found(resolution, answer, files)
+    choices = tuple(Choice(t.files.location.url, t.files.location.url, t.shown_step) for t in answer.alike)
+    return replace(resolution, location=None, attempts=(*resolution.attempts, *answer.rejected), choices=choices)
+
+
+def _answer(manager: "CkptPluginManager", run: Run, query: Query, passed: Sequence[_Passed] = ()) -> _Answer:
+    """The newest complete checkpoint of a run, and all that is newer; `passed` are folders that hold none."""
+    rejected = list(passed)
+    undated: list[Trial] = []
+    for trial in run.trials:
+        lack = _lack(manager, trial, run, query)
         if lack:
-            rejected.append(Attempt(trial.candidate, Outcome.REJECTED, lack))
+            rejected.append(_Passed(trial.step, Attempt(trial.candidate, Outcome.REJECTED, lack)))
         elif trial.step is None and trial.root:
             undated.append(trial)
         else:
-            return _found(resolution, rejected, trial, files)
+            return _Answer(trial, _attempts([*rejected, *_without_step(run, trial)], trial.step))
     if len(undated) == 1:
-        return _found(resolution, rejected, undated[0], files)
-    why = f"complete, as are {len(undated) - 1} others, and no step is recorded in any; name one"
-    rejected[:0] = [Attempt(trial.candidate, Outcome.REJECTED, why) for trial in undated]
-    return replace(resolution, location=None, attempts=(*resolution.attempts, *rejected))
+        return _Answer(undated[0], _attempts(rejected, None))
+    return _Answer(None, _attempts(rejected, None), tuple(undated))
 
 
-def _found(resolution: Resolution, rejected: Sequence[Attempt], trial: _Trial, files: Files) -> Resolution:
-    attempts = (*resolution.attempts, *rejected, Attempt(trial.candidate, Outcome.FOUND))
-    notes = (*resolution.notes, *_disagreements(files, trial))
-    return replace(
-        resolution,
-        location=trial.files.location if trial.match.files else replace(trial.files.location, member=None),
-        attempts=attempts,
-        notes=notes,
-    )
+def _without_step(run: Run, chosen: Trial) -> list[_Passed]:
+    """What cannot be compared with the chosen checkpoint, which has a step."""
+    left = [trial for trial in run.trials if trial.step is None and trial.root and chosen.step is not None]
+    return [_Passed(None, Attempt(trial.candidate, Outcome.REJECTED, _UNDATED)) for trial in left]
 
 
-def _trials(manager: "CkptPluginManager", files: Files, member: str | None) -> Iterator[_Trial]:
-    detection = manager.hooks.detect_format(files=files)
-    for root, claims in _claims(detection).items():
-        if member is None or member in (root, root.rpartition("/")[2]):
-            yield _trial(manager, files_of(files, claims[0]), root, claims)
+def _attempts(passed: Sequence[_Passed], chosen: int | None) -> tuple[Attempt, ...]:
+    """What was passed over, newest first, without what is older than the chosen step."""
+    left = [p for p in passed if chosen is None or p.step is None or p.step >= chosen]
+    return tuple(p.attempt for p in sorted(left, key=lambda p: (p.step is None, -(p.step or 0))))
 
 
-def _claims(detection: Detection) -> dict[str, list[FormatMatch]]:
-    """The claims that hold, by root; several where they are of equal weight."""
-    top = [detection.best] if detection.best is not None else list(detection.rivals)
-    by_root: dict[str, list[FormatMatch]] = {}
-    for match in (*top, *detection.members):
-        by_root.setdefault(match.root, []).append(match)
-    return by_root
+def _found(resolution: Resolution, answer: _Answer, files: Files) -> Resolution:
+    assert answer.chosen is not None
+    chosen = answer.chosen
+    attempts = (*resolution.attempts, *answer.rejected, Attempt(chosen.candidate, Outcome.FOUND))
+    notes = (*resolution.notes, *_disagreements(files, chosen))
+    place = chosen.files.location if chosen.match.files else replace(chosen.files.location, member=None)
+    return replace(resolution, location=place, attempts=attempts, notes=notes)
 
 
-def _trial(manager: "CkptPluginManager", files: Files, root: str, claims: Sequence[FormatMatch]) -> _Trial:
-    match = claims[0]
-    if len(claims) > 1:
-        names = ", ".join(sorted(claim.format for claim in claims))
-        return _Trial(root, files, match, match.step, f"equally claimed by {names}")
-    try:
-        step = open_match(manager, files, replace(match, root="")).manifest.step
-    except UnreachableError:
-        raise
-    except CkptError as error:
-        return _Trial(root, files, match, match.step, error.message)
-    return _Trial(root, files, match, match.step if step is None else step)
+def _choice(run: Run, runs: Sequence[Run], answer: _Answer, resolution: Resolution) -> Choice:
+    """A run as one to be named, with its newest checkpoint and what that lacks."""
+    assert resolution.location is not None
+    newest = answer.chosen or run.trials[0]
+    lack = next((a.detail for a in answer.rejected if a.candidate.url == newest.candidate.url), "")
+    ref = naming(run, runs, resolution.location.url)
+    return Choice(ref, newest.candidate.url, newest.shown_step, lack, of_run=True)
 
 
-def _newest_first(trial: _Trial) -> tuple[int, str]:
-    return (-trial.step if trial.step is not None else 1, trial.root)
-
-
-def _lack(manager: "CkptPluginManager", trial: _Trial, query: Query) -> str:
+def _lack(manager: "CkptPluginManager", trial: Trial, run: Run, query: Query) -> str:
     """What a checkpoint lacks for the query's profile; "" where it is complete."""
+    if trial.problem:
+        return trial.problem
     checkpoint = open_match(manager, trial.files, replace(trial.match, root=""))
-    request = VerifyRequest(profile=query.profile, without=query.without)
+    has = {kind: name for kind, name in run.has.items() if name != (trial.root or ".")}
+    request = VerifyRequest(profile=query.profile, without=query.without, run=has)
     report = manager.hooks.verify(files=trial.files, checkpoint=checkpoint, request=request)
     assert report.assessment is not None
     if report.assessment.verdict is Verdict.COMPLETE:
@@ -132,7 +138,7 @@ def _lack(manager: "CkptPluginManager", trial: _Trial, query: Query) -> str:
     return "; ".join([report.assessment.summary, *errors[:1]])
 
 
-def _disagreements(files: Files, chosen: _Trial) -> Iterator[str]:
+def _disagreements(files: Files, chosen: Trial) -> Iterator[str]:
     """What pointers in the place name that is not the chosen one."""
     for pointer in _POINTERS:
         if pointer not in files.entries or files.size(pointer) > _MAX_POINTER:

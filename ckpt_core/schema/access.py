@@ -1,7 +1,7 @@
 """What gives access to bytes: the listing of a place, a checkpoint, and a target to write one to. Abstract here."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,11 @@ class Files(ABC):
     @abstractmethod
     def skipped(self) -> Mapping[str, str]:
         """What was left out of the listing (links that lead away, pipes, unreadable folders), each with its reason."""
+
+    @property
+    def empty(self) -> Collection[str]:
+        """Folders below the root that hold nothing at all; none where the place has no folders of their own."""
+        return ()
 
     def left_out(self, path: str) -> str | None:
         """Why a path is not listed that is there: it was skipped, or a folder above it was; None where neither is."""

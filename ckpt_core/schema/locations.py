@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
-from ckpt_core.errors import CheckpointNotFoundError, IncompleteError, LocateError, UnreachableError
+from ckpt_core.errors import AmbiguousRunError, CheckpointNotFoundError, IncompleteError, LocateError, UnreachableError
 from ckpt_core.schema.text import redact
 
 if TYPE_CHECKING:
     from ckpt_core.schema.profiles import Profile
+
+
+_SHOWN = 6
+"""Runs, or checkpoints, that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +126,39 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """One of several answers that cannot be compared: a training run, or a checkpoint without a step.
+
+    Attributes:
+        ref: What means it and no other.
+        newest: Its newest checkpoint.
+        step: That one's step, in words.
+        lack: Why that one is not complete; "" where it is.
+        of_run: Whether it is a run.
+    """
+
+    ref: str = field(repr=False)
+    newest: str = field(repr=False)
+    step: str
+    lack: str = ""
+    of_run: bool = False
+
+    def __str__(self) -> str:
+        if not self.of_run:
+            return redact(self.ref)
+        newest = "" if self.newest == self.ref else f"newest: {redact(self.newest)}, "
+        return f"{redact(self.ref)} ({newest}{self.step}{f', {self.lack}' if self.lack else ''})"
+
+
+@dataclass(frozen=True, slots=True)
 class Resolution:
-    """Which candidate won, and why each other one did not."""
+    """Which candidate won, and why each other one did not; `choices` where one of several is to be named."""
 
     query: Query
     location: Location | None
     attempts: tuple[Attempt, ...]
     notes: tuple[str, ...] = ()
+    choices: tuple[Choice, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -145,6 +175,7 @@ class Resolution:
                 f"{mark} {rank:<11}  {attempt.outcome.value:<11}  {attempt.candidate}  "
                 f"[{attempt.candidate.reason}]{detail}"
             )
+        lines += [f"   one of several      {choice}" for choice in self.choices]
         return "\n".join([*lines, *self.notes]) or "no plugin proposed a place"
 
     def require(self) -> Location:
@@ -154,6 +185,7 @@ class Resolution:
             CheckpointNotFoundError: Nothing was found.
             UnreachableError: A place that had to be asked did not answer.
             IncompleteError: There are checkpoints, and none is complete for the profile that was asked for.
+            AmbiguousRunError: There are several that are not compared: of several runs, or without a step.
         """
         if self.location is not None:
             return self.location
@@ -166,6 +198,8 @@ class Resolution:
             or ", ".join(f"{key}={value}" for key, value in self.query.hints.items())
             or "the query"
         )
+        if self.choices:
+            return self._ambiguous(asked)
         if self.query.profile is not None and any(a.outcome is Outcome.FOUND for a in self.attempts):
             return self._incomplete(asked)
         for attempt in self.attempts:
@@ -186,6 +220,17 @@ class Resolution:
             return CheckpointNotFoundError(f"{asked}: no plugin knows where to look; give a path or a URL")
         tried = ", ".join(str(attempt.candidate) for attempt in self.attempts)
         return CheckpointNotFoundError(f"{asked}: not found; looked at {tried}")
+
+    def _ambiguous(self, asked: str) -> LocateError:
+        """The place was found, and which of its checkpoints is the newest cannot be told."""
+        shown = "; ".join(map(str, self.choices[:_SHOWN]))
+        more = f"; {len(self.choices) - _SHOWN} more" if len(self.choices) > _SHOWN else ""
+        first = redact(self.choices[0].ref)
+        if self.choices[0].of_run:
+            what = f"holds {len(self.choices)} training runs, which are not compared"
+        else:
+            what = f"holds {len(self.choices)} complete checkpoints of which nothing says the step"
+        return AmbiguousRunError(f"{asked}: {what}: {shown}{more}; name one, as {first}", code="RS007")
 
     def _incomplete(self, asked: str) -> LocateError:
         """The place was found, and no checkpoint in it is what was asked for."""

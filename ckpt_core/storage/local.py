@@ -7,7 +7,7 @@ where they end inside the listed directory, or inside the cache of the Hugging F
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
@@ -93,12 +93,18 @@ class LocalFiles(ListedFiles):
         skipped: Mapping[str, str] | None = None,
         links: Mapping[str, str] | None = None,
         folder: _Folder | None = None,
+        empty: Collection[str] = (),
     ) -> None:
         super().__init__(location, entries, skipped)
+        self._empty = empty
         self._root = root
         self._links = links or {}
         self._folder = folder
         self._descriptors = _Descriptors()
+
+    @property
+    def empty(self) -> Collection[str]:
+        return self._empty
 
     def local_path(self, path: str) -> str:
         if path not in self._entries:
@@ -191,6 +197,7 @@ def _list_directory(root: str) -> LocalFiles:
     entries: dict[str, FileEntry] = {}
     skipped: dict[str, str] = {}
     links: dict[str, str] = {}
+    empty: list[str] = []
     listed = _Folder(root)
     homes = _homes(root)
     limit, seen = knobs.listing_limit(), 0
@@ -205,12 +212,14 @@ def _list_directory(root: str) -> LocalFiles:
             skipped[folder] = reason_of(error)
             continue
         with scan:
+            before = seen
             for item in scan:
                 path = f"{folder}/{item.name}" if folder else item.name
                 seen += 1
                 if seen > limit:
                     raise BudgetError(f"{printable(root)}: more than {limit} files; name a directory further down")
                 _add(item, path, homes, entries, skipped, links, pending)
+        empty += [folder] if folder and seen == before else []
     return LocalFiles(
         Location(root, Kind.DIRECTORY),
         root,
@@ -218,6 +227,7 @@ def _list_directory(root: str) -> LocalFiles:
         skipped=dict(sorted(skipped.items())),
         links=links,
         folder=listed,
+        empty=sorted(empty),
     )
 
 

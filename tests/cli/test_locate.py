@@ -85,12 +85,16 @@ def test_a_url_is_shown_without_its_secrets(ckpt):
 
 
 def test_for_gives_the_newest_whole_checkpoint_as_a_shell_wants_it(ckpt, tmp_path):
-    full = {"model": {"w": torch.ones(1)}, "optimizer": {"state": {}, "param_groups": []}, "scheduler": {"t": 1}}
+    optimizer = {"state": {0: {"exp_avg": torch.ones(1)}}, "param_groups": [{"initial_lr": 0.1, "params": [0]}]}
+    full = {"model": {"w": torch.ones(1)}, "optimizer": optimizer, "scheduler": {"t": 1}}
     torch.save({**full, "step": 1}, tmp_path / "step_1.pt")
     torch.save({"model": full["model"], "step": 2}, tmp_path / "step_2.pt")
     done = ckpt("locate", tmp_path, "--for", "resume", "-q")
     assert (done.code, done.out) == (0, f"{tmp_path}/step_1.pt\n")
-    assert "passed over" in done.err and "step_2.pt: PARTIAL for resume: optimizer absent, scheduler absent" in done.err
+    assert (
+        "passed over" in done.err
+        and "step_2.pt: PARTIAL for resume: optimizer absent, scheduler absent (step_1.pt of" in done.err
+    )
     none = ckpt("locate", tmp_path, "--for", "exact-resume", "-q")
     assert (none.code, none.out) == (4, "")
     assert ckpt("locate", tmp_path / "nowhere", "--for", "resume", "-q").code == 3

@@ -7,10 +7,11 @@ import torch
 
 import ckpt_core
 from ckpt_core import Query
-from ckpt_core.errors import IncompleteError
+from ckpt_core.errors import AmbiguousRunError, IncompleteError
 from ckpt_core.schema.profiles import Profile
 
-FULL = {"model": {"w": torch.ones(2)}, "optimizer": {"state": {}, "param_groups": []}, "scheduler": {"last_epoch": 1}}
+OPTIMIZER = {"state": {0: {"step": torch.tensor(1.0), "exp_avg": torch.ones(2)}}, "param_groups": [{"params": [0]}]}
+FULL = {"model": {"w": torch.ones(2)}, "optimizer": OPTIMIZER, "scheduler": {"last_epoch": 1}}
 
 
 @pytest.fixture
@@ -74,7 +75,9 @@ def test_none_complete_is_an_error_that_names_the_newest(run):
 
 def test_of_several_without_a_step_none_is_guessed(run):
     states = {"a": (None, ()), "b": (None, ())}
-    with pytest.raises(IncompleteError, match="no step is recorded in any"):
+    with pytest.raises(
+        AmbiguousRunError, match=r"2 complete checkpoints .*nothing says the step: .*a\.pt; .*b\.pt; name"
+    ):
         resolve(run(**states), profile="inference").require()
 
 

@@ -1,0 +1,177 @@
+"""Which checkpoints of a place are of one training run: those of one structure and trainer, below one folder.
+
+The folder of a run is what is left of a path without the part that has the step: `runs/a` of `runs/a/checkpoint-100`,
+of `runs/a/step_5.pt` and of `runs/a/checkpoints/0900000/pretrained_model`, each with what stands behind the step.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+
+from ckpt_core.codecs.step_names import numbered_part
+from ckpt_core.manager.trials import Structure, Trial, is_named
+
+_STRANGE = 0.1
+"""Share of the names that two checkpoints of one run may differ in: a tied head is saved by some writers only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The checkpoints of one training, newest first, those without a step last."""
+
+    trials: tuple[Trial, ...]
+    folder: str = ""
+
+    @property
+    def has(self) -> Mapping[str, str]:
+        """Kinds of components that one of them has, and which has it: the newest."""
+        return {kind: trial.root or "." for trial in reversed(self.trials) for kind in trial.kinds}
+
+
+def runs_of(trials: Iterable[Trial]) -> list[Run]:
+    """The runs among the checkpoints of a place, by folder. What says too little of itself goes with its neighbours."""
+    known = sorted((trial for trial in trials if trial.structure), key=lambda trial: trial.root)
+    groups = [group for alike in _by_structure(known) for group in _by_trainer(alike)]
+    runs = [run for group in groups for run in _by_folder(group)]
+    for trial in trials:
+        if not trial.structure:
+            runs = _joined(runs, trial)
+    ordered = [replace(run, trials=tuple(newest_first(run.trials))) for run in runs]
+    return sorted(ordered, key=lambda run: (run.folder, run.trials[0].root))
+
+
+def newest_first(trials: Sequence[Trial]) -> list[Trial]:
+    """Checkpoints of one run, those without a step last; of equal ones that whose name says the step is first."""
+    comparable = _in_one_unit(trials)
+    within = _counts_within_epochs(comparable)
+
+    def place(trial: Trial) -> tuple[bool, float, int, bool, str]:
+        epoch = (trial.epoch or 0) if within else 0
+        return (trial.step is None, -epoch, -(trial.step or 0), numbered_part(trial.root) is None, trial.root)
+
+    return sorted(comparable, key=place)
+
+
+def same_structure(first: Structure, second: Structure) -> bool:
+    """Whether two checkpoints can be of one training: equal shapes, and but for a few the same names."""
+    common = first.keys() & second.keys()
+    if any(first[name] != second[name] for name in common):
+        return False
+    strange = len(first) + len(second) - 2 * len(common)
+    return strange <= _STRANGE * max(len(first), len(second))
+
+
+def naming(run: Run, others: Sequence[Run], place: str) -> str:
+    """A ref that means the checkpoints of one run of a place and no others: its folder, else a pattern of names."""
+    strangers = [trial.root for other in others if other is not run for trial in other.trials]
+    own = [trial.root for trial in run.trials]
+    if run.folder and _only(own, strangers, lambda root: f"{root}/".startswith(f"{run.folder}/")):
+        return f"{place.rstrip('/')}/{run.folder}"
+    last = [root.rpartition("/")[2] for root in own]
+    for member in (last[0], f"{_prefix(last)}*"):
+        if member.strip("*") and _only(own, strangers, partial(is_named, member=member)):
+            return f"{place}#{member}"
+    return f"{place.rstrip('/')}/{own[0]}" if own[0] else place
+
+
+def _only(own: Iterable[str], strangers: Iterable[str], holds: Callable[[str], bool]) -> bool:
+    return all(map(holds, own)) and not any(map(holds, strangers))
+
+
+def _prefix(names: Sequence[str]) -> str:
+    first, last = min(names), max(names)
+    size = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:size].rstrip("0123456789")
+
+
+def _by_structure(trials: Sequence[Trial]) -> list[list[Trial]]:
+    groups: list[list[Trial]] = []
+    for trial in trials:
+        alike = next((group for group in groups if same_structure(group[0].structure, trial.structure)), None)
+        if alike is None:
+            groups.append([trial])
+        else:
+            alike.append(trial)
+    return groups
+
+
+def _by_trainer(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Apart where several programs saved states of training; weights alone go with the first."""
+    names = list(dict.fromkeys(trial.trainer for trial in trials if trial.trainer))
+    if len(names) < 2:
+        return [list(trials)]
+    return [[t for t in trials if (t.trainer or names[0]) == name] for name in names]
+
+
+def _by_folder(trials: Sequence[Trial]) -> list[Run]:
+    """Apart where several folders hold checkpoints with steps; one without a number goes with the only one near it."""
+    places: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        places.setdefault(_place(trial), []).append(trial)
+    numbered = {place for place, held in places.items() if any(_is_numbered(trial) for trial in held)}
+    for place in list(places):
+        near = [other for other in numbered if other != place and _are_near(other[0], place[0])]
+        dated = any(trial.step is not None for trial in places[place])
+        if place not in numbered and (len(near) == 1 or (near and not dated)):
+            places[near[0]] += places.pop(place)
+    dated_places = [place for place, held in places.items() if any(trial.step is not None for trial in held)]
+    if len(dated_places) < 2:
+        return [Run(tuple(trials), dated_places[0][0] if dated_places else "")]
+    rest = [trial for place, held in places.items() if place not in dated_places for trial in held]
+    runs = [Run(tuple(places[place]), place[0]) for place in dated_places]
+    for trial in rest:
+        runs = _joined(runs, trial)
+    return runs
+
+
+def _place(trial: Trial) -> tuple[str, str]:
+    """The folder of the run that a checkpoint is of, and what stands behind the step in its path."""
+    parts = trial.root.split("/")
+    found = numbered_part(trial.root)
+    last = len(parts) - 1
+    if found is None or (found[0] < last and parts[found[0]].isdecimal() and found[1] != trial.step):
+        return "/".join(parts[:-1]), ""
+    return "/".join(parts[: found[0]]), "/".join(parts[found[0] + 1 :])
+
+
+def _is_numbered(trial: Trial) -> bool:
+    return numbered_part(trial.root) is not None
+
+
+def _are_near(folder: str, other: str) -> bool:
+    """Whether one folder is, or lies in, the other."""
+    return not folder or not other or f"{folder}/".startswith(f"{other}/") or f"{other}/".startswith(f"{folder}/")
+
+
+def _joined(runs: Sequence[Run], trial: Trial) -> list[Run]:
+    """The runs with one more checkpoint, in the run that is nearest to it: of its folder, else the first."""
+    if not runs:
+        return [Run((trial,), _place(trial)[0])]
+    folder = _place(trial)[0]
+    nearest = max(runs, key=lambda run: (run.folder == folder, _are_near(run.folder, folder), len(run.folder)))
+    return [replace(run, trials=(*run.trials, trial)) if run is nearest else run for run in runs]
+
+
+def _in_one_unit(trials: Sequence[Trial]) -> list[Trial]:
+    """The same checkpoints, all with a step of one unit: where some count epochs alone, epochs, if all have them."""
+    dated = [trial for trial in trials if trial.step is not None]
+    if len({trial.of_epochs for trial in dated}) < 2:
+        return list(trials)
+    if all(trial.of_epochs or trial.epoch is not None for trial in dated):
+        return [
+            t if t.step is None or t.of_epochs else replace(t, step=_whole(t.epoch), of_epochs=True) for t in trials
+        ]
+    return [replace(trial, step=None) if trial.of_epochs else trial for trial in trials]
+
+
+def _whole(epoch: float | None) -> int:
+    return int(epoch or 0)
+
+
+def _counts_within_epochs(trials: Sequence[Trial]) -> bool:
+    """Whether steps begin anew with each epoch: somewhere a later epoch has an earlier step."""
+    pairs = sorted((t.epoch, t.step) for t in trials if t.step is not None and t.epoch is not None)
+    if len(pairs) < sum(trial.step is not None for trial in trials):
+        return False
+    return any(a[0] < b[0] and a[1] > b[1] for a, b in pairwise(pairs))

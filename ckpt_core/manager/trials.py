@@ -1,0 +1,146 @@
+"""The checkpoints of a place, each opened: its step, what it holds, and what tells one training run from another."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from ckpt_core.codecs.step_names import epoch_of_name, step_of_name, step_of_path
+from ckpt_core.codecs.steps import EPOCHS, STEPS, count_of_state, counts_of_state
+from ckpt_core.errors import CkptError, UnreachableError
+from ckpt_core.manager.opening import open_match
+from ckpt_core.reading.wrappers import strip_wrappers
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.evidence import emptiness
+from ckpt_core.schema.formats import Detection, FormatMatch
+from ckpt_core.schema.locations import Candidate, Rank
+from ckpt_core.schema.manifests import Manifest
+from ckpt_core.storage.listing import files_of
+
+if TYPE_CHECKING:
+    from ckpt_core.manager.plugin_manager import CkptPluginManager
+
+Structure = Mapping[str, tuple[int, ...]]
+"""The shape of each weight, by name without wrappers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A checkpoint of a place.
+
+    Attributes:
+        root: Where it is, relative to the place; "" is the place itself.
+        files: Its listing.
+        match: The claim on it.
+        step: By content, else by name; None where neither says one.
+        epoch: The passes over the data, where its content says them beside the step.
+        of_epochs: Whether `step` counts these, for want of another counter.
+        problem: Why it cannot be opened; "" where it can.
+        kinds: The components that are there.
+        structure: Of its weights; empty where they are not known.
+        trainer: What tells that another program saved it: its format and counter; "" for weights alone.
+    """
+
+    root: str
+    files: Files
+    match: FormatMatch
+    step: int | None
+    epoch: float | None = None
+    of_epochs: bool = False
+    problem: str = ""
+    kinds: frozenset[str] = frozenset()
+    structure: Structure = field(default_factory=dict, repr=False)
+    trainer: str = ""
+
+    @property
+    def candidate(self) -> Candidate:
+        return Candidate(self.files.location.url, Rank.EXPLICIT, f"{self.match.format}, {self.shown_step}")
+
+    @property
+    def shown_step(self) -> str:
+        if self.step is None:
+            return "no step recorded"
+        return f"{'epoch' if self.of_epochs else 'step'} {self.step}"
+
+
+def trials_of(manager: "CkptPluginManager", files: Files, member: str | None) -> Iterator[Trial]:
+    """Every checkpoint of a place, opened; of several claims of equal weight on one none is."""
+    detection = manager.hooks.detect_format(files=files)
+    for root, claims in _claims(detection).items():
+        if member is None or is_named(root, member):
+            yield _trial(manager, files_of(files, claims[0]), root, claims)
+
+
+def is_named(root: str, member: str) -> bool:
+    """Whether a member is meant by what follows `#`: its path, the last part of it, or a pattern of that."""
+    name = root.rpartition("/")[2]
+    return member in (root, name) or fnmatchcase(name, member)
+
+
+def _claims(detection: Detection) -> dict[str, list[FormatMatch]]:
+    """The claims that hold, by root; several where they are of equal weight."""
+    top = [detection.best] if detection.best is not None else list(detection.rivals)
+    by_root: dict[str, list[FormatMatch]] = {}
+    for match in (*top, *detection.members):
+        by_root.setdefault(match.root, []).append(match)
+    return by_root
+
+
+def _trial(manager: "CkptPluginManager", files: Files, root: str, claims: Sequence[FormatMatch]) -> Trial:
+    match = claims[0]
+    path = root or files.location.name
+    named = step_of_path(path) if match.step is None else match.step
+    if len(claims) > 1:
+        names = ", ".join(sorted(claim.format for claim in claims))
+        return Trial(root, files, match, named, problem=f"equally claimed by {names}")
+    try:
+        manifest = open_match(manager, files, replace(match, root="")).manifest
+    except UnreachableError:
+        raise
+    except CkptError as error:
+        return Trial(root, files, match, named, problem=error.message)
+    return described(Trial(root, files, match, named), manifest)
+
+
+def described(trial: Trial, manifest: Manifest) -> Trial:
+    """A checkpoint with what its content says of it."""
+    counter, of_epochs, epoch = _counted(manifest)
+    content = manifest.step is not None
+    held = [component for component in manifest.components if not emptiness(component)]
+    trained = any(component.kind == "optimizer" for component in held)
+    return replace(
+        trial,
+        step=manifest.step if content else trial.step,
+        of_epochs=of_epochs if content else _is_epoch(trial),
+        epoch=epoch,
+        kinds=frozenset(component.kind for component in held),
+        structure=structure_of(manifest),
+        trainer=f"{trial.match.format} {counter}".strip() if trained else "",
+    )
+
+
+def structure_of(manifest: Manifest) -> Structure:
+    """The weights of a checkpoint by name, with their shapes: the model's, else an adapter's, else an average's."""
+    for kind in ("model", "adapter", "ema"):
+        found = [component for component in manifest.components if component.kind == kind and len(component.tensors)]
+        if found:
+            rows = [(c.name, *row) for c in found for row in c.tensors.outlines()]
+            return {f"{kind}:{label}:{strip_wrappers(name)[0]}": outline.shape for label, name, outline in rows}
+    return {}
+
+
+def _counted(manifest: Manifest) -> tuple[str, bool, float | None]:
+    """The key of the counter, whether it counts epochs, and the epoch beside it."""
+    for component in manifest.components:
+        count = count_of_state(component.state) if component.kind == "progress" else None
+        if count is not None:
+            key = count.key.rpartition(".")[2].lower()
+            others = [c.value for c in counts_of_state(component.state) if c.of_epochs and c.value is not None]
+            return key if key in STEPS or key in EPOCHS else "", count.of_epochs, next(iter(others), None)
+    return "", False, None
+
+
+def _is_epoch(trial: Trial) -> bool:
+    """Whether what a path says is an epoch: no part of it says a step."""
+    parts = trial.root.split("/")
+    return all(step_of_name(part) is None for part in parts) and any(epoch_of_name(part) is not None for part in parts)
