@@ -90,8 +90,13 @@ class Count:
     problem: str = ""
 
     @property
+    def name(self) -> str:
+        """The key alone, in lower case."""
+        return self.key.rpartition(".")[2].lower()
+
+    @property
     def of_epochs(self) -> bool:
-        return self.key.rpartition(".")[2].lower() in EPOCHS
+        return self.name in EPOCHS
 
 
 def step_of_state(state: "State", scalar: Scalar | None = None) -> int | None:

@@ -54,6 +54,9 @@ _KIND_OF_KEY = {
     "hparams": "config",
     "hyper_parameters": "config",
 }
+_AVERAGED = {"state_dict": "ema", "current_model_state": "model"}
+"""What Lightning's WeightAveraging saves: the average where the model is otherwise, and the model beside it."""
+
 _INNER = ("state_dict", "model_state_dict", "model_state")
 _INNER_OF_OBJECT = (*_INNER, "ema", "ema_model", "model", "module")
 _OPTIMIZER_KEYS = {"state", "param_groups"}
@@ -103,13 +106,14 @@ def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[tuple[tuple
     taken: set[str] = set()
     trained = any(_kind(str(key), value) in WEIGHTS for key, value in root.items())
     for key, value in root.items():
-        kind = _kind(str(key), value)
+        kind = _AVERAGED.get(key) if _AVERAGED.keys() <= root.keys() else None
+        kind = kind or _kind(str(key), value)
         has_tensors = _has_tensors(value)
         if kind is None and (not has_tensors or (trained and _is_scalar(value, tensors))):
             rest[key] = value
             continue
         kind, name = _label(str(key), kind, taken)
-        taken.add(kind)
+        taken |= set() if name else {kind}
         inner = _inner(value) if kind in ("model", "ema") else None
         if inner is None:
             found.append(((str(key),), component_at(kind, name, tensors, value, str(key))))
@@ -146,7 +150,7 @@ def _kind_of_words(key: str) -> str | None:
 
 def _holds_state(value: State) -> bool:
     """Whether it can be the state of an optimizer, a schedule or a generator: no number and no name."""
-    return isinstance(value, dict | list | tuple | TensorRef | Array)
+    return isinstance(value, dict | list | tuple | TensorRef | Array | Opaque)
 
 
 def _is_scalar(value: State, tensors: TensorTable) -> bool:

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator
 from ckpt_core.codecs.steps import count_of_state
 from ckpt_core.laws.optimizer import Weights, optimizer_findings
 from ckpt_core.laws.rng import rng_findings
+from ckpt_core.laws.whole_weights import weights_are_whole
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.kinds import WEIGHTS
 from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.profiles import Profile
 
@@ -22,7 +22,7 @@ def resume_findings(
         step: How far the training was, where content or names say it.
         without: Kinds that the training had none of; they are not judged.
     """
-    weights = None if _broken(manifest) else Weights.of(manifest.components)
+    weights = Weights.of(manifest.components) if weights_are_whole(manifest) else None
     for component in manifest.components:
         if component.kind in without:
             continue
@@ -32,14 +32,6 @@ def resume_findings(
             yield from _of_step(component)
         elif component.kind == "rng" and profile is Profile.EXACT_RESUME:
             yield from rng_findings(component)
-
-
-def _broken(manifest: Manifest) -> bool:
-    """Whether weights are known to lack something, so that an optimizer cannot be held against them."""
-    return any(
-        finding.severity is Severity.ERROR and (finding.component or "model").partition(":")[0] in WEIGHTS
-        for finding in manifest.findings
-    )
 
 
 def _of_step(component: Component) -> Iterator[Finding]:

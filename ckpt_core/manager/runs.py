@@ -98,10 +98,20 @@ def _by_structure(trials: Sequence[Trial]) -> list[list[Trial]]:
 
 def _by_trainer(trials: Sequence[Trial]) -> list[list[Trial]]:
     """Apart where several programs saved states of training; weights alone go with the first."""
-    names = list(dict.fromkeys(trial.trainer for trial in trials if trial.trainer))
-    if len(names) < 2:
-        return [list(trials)]
-    return [[t for t in trials if (t.trainer or names[0]) == name] for name in names]
+    groups: list[list[Trial]] = []
+    for trial in sorted(trials, key=lambda trial: not trial.trainer):
+        alike = next((group for group in groups if not trial.trainer or _of_one_program(group, trial)), None)
+        if alike is None:
+            groups.append([trial])
+        else:
+            alike.append(trial)
+    return groups
+
+
+def _of_one_program(group: Sequence[Trial], trial: Trial) -> bool:
+    counters = frozenset(name for other in group for name in other.counters)
+    alike = not counters or not trial.counters or bool(counters & trial.counters)
+    return alike and group[0].trainer == trial.trainer
 
 
 def _by_folder(trials: Sequence[Trial]) -> list[Run]:
@@ -159,14 +169,8 @@ def _in_one_unit(trials: Sequence[Trial]) -> list[Trial]:
     if len({trial.of_epochs for trial in dated}) < 2:
         return list(trials)
     if all(trial.of_epochs or trial.epoch is not None for trial in dated):
-        return [
-            t if t.step is None or t.of_epochs else replace(t, step=_whole(t.epoch), of_epochs=True) for t in trials
-        ]
+        return [t if t.step is None or t.of_epochs else replace(t, step=t.epoch, of_epochs=True) for t in trials]
     return [replace(trial, step=None) if trial.of_epochs else trial for trial in trials]
-
-
-def _whole(epoch: float | None) -> int:
-    return int(epoch or 0)
 
 
 def _counts_within_epochs(trials: Sequence[Trial]) -> bool:

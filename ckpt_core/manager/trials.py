@@ -6,8 +6,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ckpt_core.codecs.step_names import epoch_of_name, step_of_name, step_of_path
-from ckpt_core.codecs.steps import EPOCHS, STEPS, count_of_state, counts_of_state
+from ckpt_core.codecs.steps import Count, counts_of_state
 from ckpt_core.errors import CkptError, UnreachableError
+from ckpt_core.laws.whole_weights import weights_are_whole
 from ckpt_core.manager.opening import open_match
 from ckpt_core.reading.wrappers import strip_wrappers
 from ckpt_core.schema.access import Files
@@ -37,20 +38,22 @@ class Trial:
         of_epochs: Whether `step` counts these, for want of another counter.
         problem: Why it cannot be opened; "" where it can.
         kinds: The components that are there.
-        structure: Of its weights; empty where they are not known.
-        trainer: What tells that another program saved it: its format and counter; "" for weights alone.
+        structure: Of its weights; empty where they are not known, as of one that is damaged.
+        trainer: The format in which a training is kept; "" for weights alone.
+        counters: The keys that say how far it was: two programs have none in common.
     """
 
     root: str
     files: Files
     match: FormatMatch
     step: int | None
-    epoch: float | None = None
+    epoch: int | None = None
     of_epochs: bool = False
     problem: str = ""
     kinds: frozenset[str] = frozenset()
     structure: Structure = field(default_factory=dict, repr=False)
     trainer: str = ""
+    counters: frozenset[str] = frozenset()
 
     @property
     def candidate(self) -> Candidate:
@@ -104,18 +107,20 @@ def _trial(manager: "CkptPluginManager", files: Files, root: str, claims: Sequen
 
 def described(trial: Trial, manifest: Manifest) -> Trial:
     """A checkpoint with what its content says of it."""
-    counter, of_epochs, epoch = _counted(manifest)
+    counts = _counts(manifest)
     content = manifest.step is not None
     held = [component for component in manifest.components if not emptiness(component)]
-    trained = any(component.kind == "optimizer" for component in held)
+    sound = weights_are_whole(manifest)
+    trained = sound and any(component.kind == "optimizer" for component in held)
     return replace(
         trial,
         step=manifest.step if content else trial.step,
-        of_epochs=of_epochs if content else _is_epoch(trial),
-        epoch=epoch,
+        of_epochs=bool(counts) and counts[0].of_epochs if content else _is_epoch(trial),
+        epoch=next((count.value for count in counts if count.of_epochs), None),
         kinds=frozenset(component.kind for component in held),
-        structure=structure_of(manifest),
-        trainer=f"{trial.match.format} {counter}".strip() if trained else "",
+        structure=structure_of(manifest) if sound else {},
+        trainer=trial.match.format if trained else "",
+        counters=frozenset(count.name for count in counts),
     )
 
 
@@ -129,15 +134,10 @@ def structure_of(manifest: Manifest) -> Structure:
     return {}
 
 
-def _counted(manifest: Manifest) -> tuple[str, bool, float | None]:
-    """The key of the counter, whether it counts epochs, and the epoch beside it."""
-    for component in manifest.components:
-        count = count_of_state(component.state) if component.kind == "progress" else None
-        if count is not None:
-            key = count.key.rpartition(".")[2].lower()
-            others = [c.value for c in counts_of_state(component.state) if c.of_epochs and c.value is not None]
-            return key if key in STEPS or key in EPOCHS else "", count.of_epochs, next(iter(others), None)
-    return "", False, None
+def _counts(manifest: Manifest) -> list[Count]:
+    """The counters that are kept as plain numbers, the one to be believed first."""
+    states = [component.state for component in manifest.components if component.kind == "progress"]
+    return [count for state in states for count in counts_of_state(state) if count.value is not None]
 
 
 def _is_epoch(trial: Trial) -> bool:

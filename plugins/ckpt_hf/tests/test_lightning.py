@@ -198,3 +198,27 @@ def test_code_in_a_file_is_refused_and_not_run(changed, tmp_path):
     with pytest.raises(UnsafeContentError):
         ckpt_core.load(str(changed(lambda saved: saved.update(more=Hostile()))))
     assert not (tmp_path / "ran").exists()
+
+
+AVERAGED = "epoch=0-step=4.ckpt"
+
+
+def test_of_an_averaged_training_the_model_is_what_is_trained_and_the_average_is_the_ema(runs, assessed):
+    place = runs / "averaged" / AVERAGED
+    saved = torch.load(place, weights_only=False)
+    assert not torch.equal(saved["state_dict"]["net.0.weight"], saved["current_model_state"]["net.0.weight"])
+    for format in (None, "torch"):
+        checkpoint = ckpt_core.load(str(place), format=format)
+        for label, key in (("model", "current_model_state"), ("ema", "state_dict")):
+            assert list(checkpoint.component(label).tensors) == list(saved[key])
+            assert bytes(checkpoint.read(label, "net.0.weight")) == saved[key]["net.0.weight"].numpy().tobytes()
+    assert assessed(place, "resume")[0] == "COMPLETE"
+
+
+def test_an_average_without_what_it_is_counted_with_is_no_resume(runs, changed, assessed):
+    """Lightning takes it for a training without averages, and the average for the model."""
+    averaged = torch.load(runs / "averaged" / AVERAGED, weights_only=False)
+    place = changed(lambda saved: (saved.update(averaged), saved.pop("averaging_state")), AVERAGED)
+    verdict, lines = assessed(place, "resume")
+    assert (verdict, lines["progress:averaging"]) == ("PARTIAL", "absent")
+    assert assessed(place, "inference")[0] == "COMPLETE"

@@ -1,6 +1,6 @@
 """Lightning's Trainer on a tiny module: trains and saves, or resumes from a file and prints the losses.
 
-python lightning_runs.py train OUT            OUT/full/*.ckpt with last.ckpt, OUT/weights/*.ckpt, OUT/two/*.ckpt
+python lightning_runs.py train OUT            OUT/{full,weights,two,averaged}/*.ckpt, the first with last.ckpt
 python lightning_runs.py resume CHECKPOINT    Trainer.fit(ckpt_path=CHECKPOINT); prints steps and losses
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
 warnings.filterwarnings("ignore")
 
@@ -63,6 +63,9 @@ def main(job, folder):
         (Path(folder) / "losses.json").write_text(json.dumps(losses))
         fit(trainer(f"{folder}/weights", 1, save_weights_only=True), Module())
         fit(trainer(f"{folder}/two", 1), Module(two=True))
+        averaging = trainer(f"{folder}/averaged", 1)
+        averaging.callbacks.append(EMAWeightAveraging(decay=0.5))
+        fit(averaging, Module())
         return
     losses = fit(trainer(f"{folder}-resumed", 3), Module(), ckpt_path=folder)
     print("LOSSES", json.dumps(losses))

@@ -4,7 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ckpt_core import Files, Finding, FormatMatch, LoadRequest, Presence, Severity, State, StoredCheckpoint, printable
+from ckpt_core import (
+    Files,
+    Finding,
+    FormatMatch,
+    LoadRequest,
+    Presence,
+    Profile,
+    Severity,
+    State,
+    StoredCheckpoint,
+    printable,
+)
 from ckpt_core.codecs.pieces import Pieces
 from ckpt_core.codecs.steps import step_of_state
 from ckpt_core.codecs.torch_components import component_at, components_of, keyed_components
@@ -13,6 +24,13 @@ from ckpt_hf.lightning.detection import VERSION
 
 _SCALERS = ("MixedPrecision", "MixedPrecisionPlugin", "NativeMixedPrecisionPlugin", "native_amp_scaling_state")
 _PROGRESS = ("epoch", "global_step", VERSION, "loops", "hparams_name", "hparams_type")
+_CURRENT, _AVERAGING = "current_model_state", "averaging_state"
+"""Keys of the callback WeightAveraging: the model in training, and what the average is counted with.
+
+Source: lightning `pytorch/callbacks/weight_averaging.py`, which puts the average in the place of the model.
+"""
+
+_NOT_AVERAGED = "without it Lightning begins the average anew, and trains the average in place of the model"
 _WEIGHTS_ONLY = "saved with save_weights_only=True"
 _NO_RNG = "Lightning saves no random states"
 _NO_POSITION = "the loader of the data has no state of its own, and begins anew"
@@ -57,7 +75,13 @@ def _add_model(pieces: Pieces, file: TorchFile, root: Mapping[Any, Any]) -> None
     if "state_dict" not in root:
         pieces.role("model", Presence.ABSENT, "state_dict")
         return
-    pieces.add(component_at("model", "", file.tensors, root["state_dict"], "state_dict"), "state_dict")
+    averaged = _CURRENT in root
+    for kind, key in (("ema", "state_dict"), ("model", _CURRENT)) if averaged else (("model", "state_dict"),):
+        pieces.add(component_at(kind, "", file.tensors, root[key], key), key)
+    if averaged and _AVERAGING in root:
+        pieces.add(component_at("progress", "averaging", file.tensors, root[_AVERAGING], _AVERAGING), _AVERAGING)
+    elif averaged:
+        pieces.role("progress", Presence.ABSENT, _AVERAGING, _NOT_AVERAGED, name="averaging", needed_for=Profile.RESUME)
 
 
 def _add_each(pieces: Pieces, file: TorchFile, kind: str, key: str, root: Mapping[Any, Any]) -> None:
@@ -94,7 +118,8 @@ def _add_rest(pieces: Pieces, file: TorchFile, root: Mapping[Any, Any]) -> None:
         if key in root:
             pieces.add(component_at("scaler", "", file.tensors, root[key], key), key)
             break
-    known = {"state_dict", "optimizer_states", "lr_schedulers", "callbacks", *_PROGRESS, *_SCALERS}
+    averages = {_CURRENT, _AVERAGING} if _CURRENT in root else set()
+    known = {"state_dict", "optimizer_states", "lr_schedulers", "callbacks", *averages, *_PROGRESS, *_SCALERS}
     rest = {key: value for key, value in root.items() if key not in known}
     taken = {component.label for component in pieces.components}
     for keys, component in keyed_components(rest, file.tensors) if rest else ():
