@@ -129,7 +129,8 @@ def structure_of(manifest: Manifest) -> Structure:
     for kind in ("model", "adapter", "ema"):
         found = [component for component in manifest.components if component.kind == kind and len(component.tensors)]
         if found:
-            rows = [(c.name, *row) for c in found for row in c.tensors.outlines()]
+            main = [component for component in found if not component.name] or found  # a part may be named for its step
+            rows = [(c.name, *row) for c in main for row in c.tensors.outlines()]
             return {f"{kind}:{label}:{strip_wrappers(name)[0]}": outline.shape for label, name, outline in rows}
     return {}
 

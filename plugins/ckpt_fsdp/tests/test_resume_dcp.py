@@ -111,8 +111,8 @@ def test_weights_by_the_writer_of_hugging_face_are_complete_to_compute_with_and_
     assert judged(saved / "weights", "inference")[:2] == (0, "COMPLETE")
     code, verdict, lines = judged(saved / "weights", "resume")
     assert (code, verdict) == (4, "PARTIAL")
-    absent = dict.fromkeys(["optimizer", "scheduler", "progress"], "absent")
-    assert lines == {"model": "present", **absent}
+    absent = dict.fromkeys(["optimizer", "progress"], "absent")
+    assert lines == {"model": "present", "scheduler": "not needed", **absent}
 
 
 def test_a_fresh_process_has_the_weights_of_the_last_step(outcomes, final):
