@@ -69,8 +69,8 @@ def _roles(count: "Count | None") -> "Iterator[Role]":
 
     if count is None:
         yield Role("progress", Presence.ABSENT, note="no step and no epoch is recorded")
-    elif count.value is None:
-        note = count.problem or f"{count.key} counts nothing, as where a training has ended"
+    elif count.value is None and not count.problem:
+        note = f"{count.key} counts nothing, as where a training has ended"
         yield Role("progress", Presence.ABSENT, note=note)
 
 
