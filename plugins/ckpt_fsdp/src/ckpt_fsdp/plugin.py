@@ -31,6 +31,7 @@ _LAYOUTS = {
     "fsdp-ranks": "ranks",
     "lightning-fsdp": "lightning",
     "llama": "llama",
+    "megatron-dist": "megatron_dist",
     "model-parallel": "model_parallel",
     "numbered-shards": "numbered",
 }
@@ -47,6 +48,7 @@ _SIGNS = {
     "fsdp-ranks": (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"),
     "lightning-fsdp": (".metadata", ".distcp"),
     "llama": ("consolidated.",),
+    "megatron-dist": ("metadata.json",),
     "model-parallel": (".pt", ".pth", ".bin", ".ckpt"),
     "numbered-shards": (".safetensors", ".pt", ".pth", ".bin", ".ckpt"),
 }
@@ -86,6 +88,7 @@ def formats() -> tuple[Format, ...]:
         Format("fsdp-ranks", "a torch file a rank with DTensors, as verl writes: model_world_size_4_rank_0.pt, …"),
         Format("lightning-fsdp", "a directory that Lightning's sharding strategies wrote: DCP and meta.pt", base="dcp"),
         Format("llama", "Meta's own layout of LLaMA: params.json and consolidated.00.pth, …, merged by its rules"),
+        Format("megatron-dist", "Megatron-LM's distributed checkpoints: DCP's files and common.pt", base="dcp"),
         Format(
             "model-parallel",
             "a file for each rank of model parallelism, as Megatron-LM writes: iter_0000100/mp_rank_00_001/, …",

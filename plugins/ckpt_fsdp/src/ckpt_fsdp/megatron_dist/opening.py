@@ -1,0 +1,83 @@
+"""Tensors out of DCP's files, those of the optimizer apart; arguments, counters and schedule out of `common.pt`."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from ckpt_core import (
+    Asset,
+    Component,
+    Files,
+    Finding,
+    FormatMatch,
+    LoadRequest,
+    Manifest,
+    Presence,
+    Severity,
+    StoredCheckpoint,
+)
+from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.codecs.steps import step_of_state
+from ckpt_core.codecs.torch_components import components_of
+from ckpt_core.codecs.torch_items import settler
+from ckpt_fsdp.dcp.opening import Opened, open_at
+from ckpt_fsdp.megatron_dist.detection import COMMON, METADATA
+
+_OPTIMIZER = ("optimizer.", "chained_")
+
+
+class MegatronCheckpoint(StoredCheckpoint):
+    """A distributed checkpoint of Megatron that is open, with what DCP's reader knows of it."""
+
+    def __init__(self, files: Files, match: FormatMatch, manifest: Manifest, pieces: Pieces, opened: Opened) -> None:
+        super().__init__(files, match, manifest, settle=pieces.settle, settle_chunk=settler(files))
+        self.checksums = pieces.checksums
+        self.opened = opened
+
+
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> MegatronCheckpoint:
+    """Read the metadata of DCP and `common.pt`; no tensor.
+
+    Raises:
+        CorruptError: As the `dcp` format does.
+        UnsafeContentError: PK003, one of them would run code.
+    """
+    opened = open_at(files, "")
+    pieces = Pieces(files)
+    for component in opened.components:
+        for part in _split(component):
+            pieces.add(part)
+    pieces.findings += opened.findings
+    step = pieces.tried("progress", COMMON, partial(_add_common, pieces))
+    used = {COMMON, METADATA, ".metadata", *opened.files}
+    assets = [Asset(path, entry.size) for path, entry in files.entries.items() if path not in used]
+    manifest = pieces.checkpoint(match, step=step, assets=assets, metadata=dict(opened.metadata)).manifest
+    return MegatronCheckpoint(files, match, manifest, pieces, opened)
+
+
+def _split(component: Component) -> Iterator[Component]:
+    """A model without the tensors of the optimizer, which are under names of its own beside it, and those."""
+    moments = [name for name in component.tensors if name.startswith(_OPTIMIZER)]
+    if component.label != "model" or not moments:
+        yield component
+        return
+    weights = {name: name for name in component.tensors if name not in set(moments)}
+    yield replace(component, tensors=component.tensors.renamed(weights))
+    yield Component("optimizer", component.tensors.renamed({name: name for name in moments}))
+
+
+def _add_common(pieces: Pieces) -> int | None:
+    """What all ranks have alike; PT002 where its file is missing. Returns the step."""
+    file = pieces.torch(COMMON)
+    if file is None:
+        message = f"{COMMON}: missing: Megatron loads nothing without it"
+        hint = "copy the checkpoint again; the weights can be read all the same"
+        pieces.findings.append(Finding("PT002", Severity.ERROR, message, COMMON, hint=hint, component="progress"))
+        for kind in ("scheduler", "progress"):
+            pieces.role(kind, Presence.ABSENT, COMMON)
+        return None
+    taken = {component.label for component in pieces.components}
+    for component in components_of(file.root, file.tensors):
+        named = replace(component, name="common") if component.label in taken else component
+        pieces.add(named, COMMON)
+    return step_of_state(file.root)
