@@ -68,8 +68,8 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
 @hookimpl
 def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
     """One component of tensors and nothing else fits into a file."""
+    from ckpt_core.codecs.fitting import only_tensors
     from ckpt_core.codecs.safetensors_writer import metadata_of, plan_safetensors
-    from ckpt_core.reading.fitting import only_tensors
     from ckpt_core.schema.plans import WritePlan
 
     component = only_tensors(checkpoint, "safetensors")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ckpt_core.verbs.convert import Conversion
 
 
+_MOST_SHOWN = 8
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
 
@@ -116,6 +117,8 @@ def _result(done: "Conversion", destination: str) -> dict[str, Any]:
         "memory": plan.memory,
         "files": dict(plan.files),
         "components_left_out": list(plan.left_out),
+        "objects_left_out": list(plan.objects_left),
+        "set_aside": list(plan.set_aside),
         "uncast": [asdict(one) for one in done.uncast],
     }
     if done.base is not None:
@@ -140,6 +143,10 @@ def _page(done: "Conversion", destination: str) -> Iterator[Block]:
     yield from (line for one in done.fits for line in fit_lines(one))
     if plan.left_out:
         yield f"left out, as asked: {', '.join(map(shown_place, plan.left_out))}"
+    yield from (f"left out, as asked: {one}" for one in plan.objects_left)
+    yield from plan.set_aside[:_MOST_SHOWN]
+    if len(plan.set_aside) > _MOST_SHOWN:
+        yield f"and {len(plan.set_aside) - _MOST_SHOWN} more such notes; ckpt inspect shows them"
     if done.uncast:
         yield f"kept their types: {'; '.join(shown_place(one.summary) for one in done.uncast)}"
     if report is None:

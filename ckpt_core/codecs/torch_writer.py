@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from ckpt_core.codecs.fitting import refuse_objects
 from ckpt_core.codecs.pickle_writer import StoredTensor, write_pickle
 from ckpt_core.codecs.torch_kinds import TAINT_RECORD
 from ckpt_core.codecs.zip_writer import Record, plan_zip
@@ -71,6 +72,7 @@ def plan_torch(
     Raises:
         UnsupportedFormatError: Torch has no such element type, or plain state is of a class that is not known here.
     """
+    refuse_objects(components)
     storages = _Storages()
     trees: dict[Any, State] = {component.label: storages.tree_of(component) for component in components}
     # An average that was written flat would be read as the model.

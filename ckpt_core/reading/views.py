@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 
 from ckpt_core.errors import CkptError, UsageError
 from ckpt_core.reading.cast_rules import Uncast, cast_types
 from ckpt_core.reading.casts import Cast, check_castable
+from ckpt_core.reading.objects import matches, objects_of, within, without
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
@@ -123,8 +123,9 @@ def select(
     Args:
         checkpoint: What is seen.
         components: Labels to keep; none for all.
-        include: Globs of tensor names to keep; none for all.
-        exclude: Globs of tensor names to leave out.
+        include: Globs of the names to keep, of tensors and of what is none (`objects_of` says what that is); none for
+            all. The tensors that an object is made of go with it.
+        exclude: Globs of such names to leave out.
         rename: Pairs (old prefix, new prefix), the first that fits is used.
         dtypes: Pairs (glob of new names, type): the last that fits says what a floating tensor of 16 bits and more is
             cast to; which tensors a glob is of, `cast_rules` says.
@@ -137,7 +138,10 @@ def select(
         check_castable(dtype)
     labels = components or [component.label for component in checkpoint.manifest.components]
     chosen = [checkpoint.component(label) for label in labels]
-    shown = [(component, _names(component, include, exclude, rename)) for component in chosen]
+    shown = [
+        (_without_objects(component, include, exclude), _names(component, include, exclude, rename))
+        for component in chosen
+    ]
     if not any(names for _, names in shown) and any(len(component.tensors) for component in chosen):
         raise UsageError(f"{checkpoint.location}: no tensor is left by the include and exclude patterns")
     types: dict[str, Mapping[str, DType]] = {}
@@ -154,10 +158,13 @@ def _names(
 ) -> dict[str, str]:
     names: dict[str, str] = {}
     taken: dict[str, str] = {}
+    objects = objects_of(component.state)
     for name in component.tensors:
-        if include and not any(fnmatchcase(name, pattern) for pattern in include):
+        owner = within(name, objects) if objects else None
+        every = (name,) if owner is None else (name, owner)
+        if include and not any(matches(one, include) for one in every):
             continue
-        if any(fnmatchcase(name, pattern) for pattern in exclude):
+        if any(matches(one, exclude) for one in every):
             continue
         new = next((to + name[len(of) :] for of, to in rename if name.startswith(of)), name)
         if new in taken:
@@ -165,6 +172,18 @@ def _names(
         taken[new] = name
         names[name] = new
     return names
+
+
+def _without_objects(component: Component, include: Sequence[str], exclude: Sequence[str]) -> Component:
+    """The component without the objects that are not chosen; one that is the whole of it has no name to choose."""
+    if component.state is None or not (include or exclude):
+        return component
+
+    def left(path: str) -> bool:
+        chosen = not include or (bool(path) and matches(path, include))
+        return not chosen or (bool(path) and matches(path, exclude))
+
+    return replace(component, state=without(component.state, left))
 
 
 def _renamed_refs(state: State, names: Mapping[str, str]) -> State:

@@ -10,14 +10,20 @@ from ckpt_core.errors import BudgetError, UnsupportedFormatError
 from ckpt_core.manager.opening import checked_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.objects import left_out
 from ckpt_core.reading.views import ViewCheckpoint
 from ckpt_core.schema.access import Checkpoint, Target
+from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.locations import Kind, Location
-from ckpt_core.schema.manifests import Manifest
+from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.plans import TensorBytes, WritePlan
+from ckpt_core.schema.text import printable
 
 _AT_REST = 24 << 20
 """Bytes of memory a conversion takes besides its slabs: the table of a usual checkpoint, numpy, xxhash."""
+
+_SET_ASIDE = ("TF005", "TF011")
+"""What says that a reader took the tensors of something and not all of it."""
 
 _SLABS_A_WORKER = 6
 """As read, as numbers, as cast, and what the cast needs on the way."""
@@ -27,13 +33,21 @@ _LEAST_SLAB = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a conversion would do. Bytes; `memory` is the most it takes above start-up."""
+    """What a conversion would do. Bytes; `memory` is the most it takes above start-up.
+
+    Attributes:
+        left_out: Labels of the components that are left out.
+        objects_left: What else is left out as asked, by component, in words: objects and tensors that are not plain.
+        set_aside: What the source's reader set aside, which no format has a place for, in its own words.
+    """
 
     read: int
     written: int
     files: Mapping[str, int]
     memory: int
     left_out: tuple[str, ...] = ()
+    objects_left: tuple[str, ...] = ()
+    set_aside: tuple[str, ...] = ()
 
 
 class _Drawing(Target):
@@ -67,7 +81,20 @@ def forecast(opened: StoredCheckpoint, view: ViewCheckpoint, plan: WritePlan) ->
     files = {file.path: file.size for file in plan.files}
     shown = {component.label for component in view.manifest.components}
     left = [c.label for c in opened.manifest.components if c.label not in shown]
-    return Forecast(read, sum(files.values()), files, _memory(), tuple(left))
+    objects = [left_out(_of(opened, component), component) for component in view.manifest.components]
+    aside = [_aside(finding) for finding in opened.manifest.findings if finding.code in _SET_ASIDE]
+    return Forecast(
+        read, sum(files.values()), files, _memory(), tuple(left), tuple(filter(None, objects)), tuple(aside)
+    )
+
+
+def _aside(finding: Finding) -> str:
+    return finding.message if finding.tensor is None else f"{printable(finding.tensor)}: {finding.message}"
+
+
+def _of(opened: StoredCheckpoint, shown: Component) -> Component:
+    """What a component was before it was seen otherwise; itself where it is of the base."""
+    return next((one for one in opened.manifest.components if one.label == shown.label), shown)
 
 
 def _memory() -> int:

@@ -21,6 +21,7 @@ from ckpt_core import (
     WritePlan,
     printable,
 )
+from ckpt_core.codecs.fitting import plain_state
 from ckpt_core.codecs.safetensors_writer import metadata_of
 from ckpt_hf.bagel import COMPANIONS
 from ckpt_hf.config_types import TYPES, edited, plain_outlines, said_type, type_of, with_type
@@ -69,9 +70,7 @@ def _parts(checkpoint: Checkpoint) -> tuple[list[Component], Component | None]:
         )
     for component in weights:
         if component.state is not None:
-            raise UnsupportedFormatError(
-                f"hf holds tensors only, and this {component.label} has plain state; write it as torch"
-            )
+            raise plain_state(component, "hf")
     config = found.get(_CONFIG)
     if config is not None and len(config.tensors):
         raise UnsupportedFormatError(

@@ -10,6 +10,7 @@ from ckpt_core import (
     WritePlan,
     printable,
 )
+from ckpt_core.codecs.fitting import plain_state
 from ckpt_core.codecs.torch_writer import plan_torch
 from ckpt_minillm.agreement import refuse_name
 from ckpt_minillm.facts import facts_of
@@ -58,7 +59,5 @@ def _weights(checkpoint: Checkpoint) -> Component:
             f"minillm holds a model, or an adapter, alone, this checkpoint has {has}; choose with --component"
         )
     if components[0].state is not None:
-        raise UnsupportedFormatError(
-            f"minillm holds tensors only, and this {components[0].label} has plain state; write it as torch"
-        )
+        raise plain_state(components[0], "minillm")
     return components[0]
