@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
+    from ckpt_core.builtin.beside_checks import pickles_beside
+    from ckpt_core.builtin.law_checks import for_a_purpose, laws_of_tables, needed_and_opaque
     from ckpt_core.builtin.loose_checks import left_out, loose_files
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.findings import Depth
@@ -26,14 +28,18 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
         yield from _tainted(files, stored)
         yield from _coverage(files, stored, broken)
         yield from _resumes(stored, request)
+        yield from laws_of_tables(stored, request)
+        yield from needed_and_opaque(stored, request)
+        yield from pickles_beside(files, stored, request)
         if not (yield from _settles(stored)):
             stored = None
     if request.depth >= Depth.BYTES:
         values = request.depth >= Depth.VALUES
         if request.sampling is None:
-            yield from _bytes(files, stored, broken, values=values)
+            read = _bytes(files, stored, broken, values=values)
         else:
-            yield from _sample(files, stored, broken, request.sampling, values=values)
+            read = _sample(files, stored, broken, request.sampling, values=values)
+        yield from for_a_purpose(read, stored, request)
 
 
 def _tainted(files: "Files", stored: "StoredCheckpoint") -> "Iterator[Finding]":

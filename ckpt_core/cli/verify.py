@@ -16,6 +16,7 @@ from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.schema.findings import Sampling, VerifyReport
+    from ckpt_core.schema.profiles import Assessment
     from ckpt_core.schema.progress import Progress
     from ckpt_core.verbs.verify import Verification
 
@@ -224,7 +225,17 @@ def _assessment(report: "VerifyReport") -> dict[str, Any] | None:
         }
         for line in found.lines
     ]
-    return {"profile": found.profile.value, "verdict": found.verdict.value, "components": lines}
+    return {
+        "profile": found.profile.value,
+        "verdict": found.verdict.value,
+        "finite": _finite(found),
+        "components": lines,
+    }
+
+
+def _finite(found: "Assessment") -> str:
+    """Whether NaN and infinities were looked for in every value; they are findings."""
+    return "checked" if found.finite else "not checked"
 
 
 def _page(report: "VerifyReport") -> Iterator[Block]:

@@ -93,7 +93,7 @@ def verify_parts(
     caller = manager.subset_hook_caller("verify", remove_plugins=[manager.get_plugin("core.checks")])
     findings: list[Finding] = []
     for opened in checkpoint.parts:
-        asked = replace(request, options=opened.options, profile=None)
+        asked = replace(request, options=opened.options)
         report = caller(files=opened.checkpoint.files, checkpoint=opened.checkpoint, request=asked)
         findings += [in_whole(finding, opened) for finding in report.findings]
     return findings

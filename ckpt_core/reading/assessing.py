@@ -19,6 +19,7 @@ def assessment_of(
     """
     if request.profile is None:
         return None
+    from ckpt_core.schema.findings import Depth
     from ckpt_core.schema.profiles import Profile, assess
 
     manifest = None if checkpoint is None else checkpoint.manifest
@@ -26,4 +27,5 @@ def assessment_of(
         from ckpt_core.reading.recorded_casts import narrowed_roles
 
         manifest = replace(manifest, roles=(*narrowed_roles(checkpoint.asset_files()), *manifest.roles))
-    return assess(manifest, request.profile, findings, without=request.without, run=request.run)
+    found = assess(manifest, request.profile, findings, without=request.without, run=request.run)
+    return replace(found, finite=request.depth >= Depth.VALUES and request.sampling is None)

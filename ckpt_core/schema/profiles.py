@@ -75,11 +75,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The verdict for a profile, with a line for each component."""
+    """The verdict for a profile, with a line for each component.
+
+    Attributes:
+        finite: Whether all values were looked at for NaN and infinities; None where that was not asked.
+    """
 
     profile: Profile
     verdict: Verdict
     lines: tuple[Line, ...] = ()
+    finite: bool | None = None
 
     @property
     def lacking(self) -> tuple[Line, ...]:
@@ -88,12 +93,13 @@ class Assessment:
 
     @property
     def summary(self) -> str:
-        """`PARTIAL for resume: optimizer absent (optimizer.pt)`."""
+        """`PARTIAL for resume: optimizer absent (optimizer.pt)`; what COMPLETE does not know is beside it."""
         lacking = self.lacking
         reasons = [_reason(line.role) for line in lacking[:_SHOWN]]
         reasons += [f"{len(lacking) - _SHOWN} more"] if len(lacking) > _SHOWN else []
         tail = f": {', '.join(reasons)}" if reasons else ""
-        return f"{self.verdict.value} for {self.profile.value}{tail}"
+        unread = "; finite: not checked" if self.finite is False and self.verdict is Verdict.COMPLETE else ""
+        return f"{self.verdict.value} for {self.profile.value}{tail}{unread}"
 
 
 NEEDS: Mapping[str, Profile] = {

@@ -269,9 +269,9 @@ def test_what_a_trainer_makes_again_is_no_lack_and_what_is_lost_is(minimind):
             summaries[stage, profile.value] = assessment.summary
     lost = "scheduler absent (the optimizer's groups have initial_lr, which a scheduler leaves there)"
     assert summaries == {
-        ("full_sft", "resume"): "COMPLETE for resume",
+        ("full_sft", "resume"): "COMPLETE for resume; finite: not checked",
         ("full_sft", "exact-resume"): "PARTIAL for exact-resume: rng absent",
-        ("grpo", "resume"): "COMPLETE for resume",
+        ("grpo", "resume"): "COMPLETE for resume; finite: not checked",
         ("grpo", "exact-resume"): "PARTIAL for exact-resume: rng absent",
         ("own", "resume"): f"PARTIAL for resume: {lost}",
         ("own", "exact-resume"): f"PARTIAL for exact-resume: {lost}, rng absent",

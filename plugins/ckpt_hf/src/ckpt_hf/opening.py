@@ -13,6 +13,9 @@ from ckpt_core import (
     FormatMatch,
     LoadRequest,
     Manifest,
+    Presence,
+    Profile,
+    Role,
     Severity,
     StoredCheckpoint,
     TensorTable,
@@ -67,10 +70,16 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> ModelCheckpo
         raise error
     config, complaints = read_config(files)
     components = components_of(weights)
+    roles: tuple[Role, ...] = ()
     if config is not None:
         components.append(Component("config", TensorTable.of({}), config))
+    else:
+        roles = (
+            Role("config", Presence.ABSENT, CONFIG, "the model cannot be built without", needed_for=Profile.INFERENCE),
+        )
     manifest = Manifest(
         tuple(components),
+        roles=roles,
         assets=tuple(assets_of(files)),
         metadata=metadata_of(weights),
         findings=(*(finding for one in weights for finding in one.findings), *complaints),

@@ -125,6 +125,8 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
     """What a model directory checks, also of one that did not open."""
     if checkpoint is None or checkpoint.match.format == "hf":
         yield from _module("hf", "checks").check(files, checkpoint, request)
+    if checkpoint is not None and checkpoint.match.format in _LAYOUTS and request.profile is not None:
+        yield from _module("hf", "law_checks").check(files, checkpoint, request)
 
 
 @hookimpl

@@ -1,0 +1,70 @@
+"""Pickles that lie beside the weights and are not read by ckpt: the next tool will open them."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.text import printable
+
+if TYPE_CHECKING:
+    from ckpt_core.reading.checkpoints import StoredCheckpoint
+    from ckpt_core.schema.access import Files
+    from ckpt_core.schema.findings import VerifyRequest
+
+_ENDINGS = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+
+_LONGEST = 64 << 20
+"""Bytes of a bare pickle that are read: what trainers keep in one has some kilobytes."""
+
+
+def pickles_beside(files: "Files", stored: "StoredCheckpoint", request: "VerifyRequest") -> Iterator[Finding]:
+    """LW033 and LW034 of files in the folders of a checkpoint that nothing else has looked at."""
+    if request.profile is None or files.location.kind is not Kind.DIRECTORY:
+        return
+    folders = {"", *(opened.base for opened in stored.parts)}
+    read = _paths_read(stored)
+    for path in files.entries:
+        if path.rpartition("/")[0] in folders and path.lower().endswith(_ENDINGS) and path not in read:
+            yield from _judge(files, path)
+
+
+def _paths_read(stored: "StoredCheckpoint") -> set[str | None]:
+    manifest = stored.manifest
+    paths = {outline.path for component in manifest.components for _, outline in component.tensors.outlines()}
+    return paths | {role.where for role in manifest.roles} | {finding.path for finding in manifest.findings}
+
+
+def _judge(files: "Files", path: str) -> Iterator[Finding]:
+    """What reading its names without running them shows; what is no pickle, or broken, is nobody's weights."""
+    from ckpt_core.errors import CkptError, UnreachableError, UnsafeContentError
+
+    try:
+        unknown = [finding for finding in _findings_of(files, path) if finding.code == "PK004"]
+    except UnsafeContentError as error:
+        reason = error.message.removeprefix(f"{printable(path)}: ")
+        message = f"{printable(path)}: lies beside the weights, and the next tool that opens it runs code: {reason}"
+        hint = "remove it, or get the checkpoint from a source that you trust"
+        yield Finding("LW033", Severity.ERROR, message, path, hint=hint)
+        return
+    except UnreachableError:
+        raise
+    except CkptError:
+        return
+    if unknown:
+        message = f"{printable(path)}: lies beside the weights, and is made of classes of its own; it was not opened"
+        yield Finding("LW034", Severity.INFO, message, path, hint="the tool that wrote it needs them")
+
+
+def _findings_of(files: "Files", path: str) -> tuple[Finding, ...]:
+    from ckpt_core.codecs.pickles import read_pickle
+    from ckpt_core.codecs.torch_files import read_torch_file
+    from ckpt_core.codecs.torch_kinds import sniff
+    from ckpt_core.errors import CorruptError
+
+    try:
+        return read_torch_file(files, path).findings
+    except CorruptError:
+        if sniff(files.head(path)) is not None or files.size(path) > _LONGEST:
+            raise
+        return read_pickle(files.read(path), path=path).findings

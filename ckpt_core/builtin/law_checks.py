@@ -1,0 +1,99 @@
+"""The laws that need no more than a table of tensors, asked of every format's weights when a purpose is given."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ckpt_core.schema.findings import Finding, Severity
+
+if TYPE_CHECKING:
+    from ckpt_core.laws.outlines import Outlines
+    from ckpt_core.reading.checkpoints import StoredCheckpoint
+    from ckpt_core.schema.findings import VerifyRequest
+    from ckpt_core.schema.manifests import Component, Manifest
+
+_WEIGHTS = ("model", "ema", "adapter")
+
+_MASK = re.compile(r"mask|tril|triu|(min|max)_val$|attn\.bias$|attention\.bias$")
+"""In the names of buffers that hold infinities on purpose: masks, and what an observer has not seen yet."""
+
+_MATRIX = re.compile(r"(^|[._])(weight|kernel|w)$")
+_ZERO_AT_FIRST = re.compile(r"pos|token_type|zero|gate|modulation|adaln|scale|lora", re.IGNORECASE)
+"""In the names of weights that some models start at zero and may leave there."""
+
+
+def laws_of_tables(stored: "StoredCheckpoint", request: "VerifyRequest") -> Iterator[Finding]:
+    """What weights lack or cannot have by their names, shapes and types; of scales' types also without a purpose."""
+    from ckpt_core.laws.quantized import scale_types
+
+    by_config = _loaded_by_config(stored.manifest)
+    for component in stored.manifest.components:
+        if component.kind not in _WEIGHTS:
+            continue
+        outlines = dict(component.tensors.outlines())
+        yield from scale_types(outlines, inventory=request.profile is not None)
+        if request.profile is not None:
+            yield from _laws(component, outlines, by_config=by_config)
+
+
+def _laws(component: "Component", outlines: "Outlines", *, by_config: bool) -> Iterator[Finding]:
+    from ckpt_core.laws.empty import empty
+    from ckpt_core.laws.low_rank import unpaired
+    from ckpt_core.laws.missing_blocks import missing_blocks
+    from ckpt_core.laws.quantized import quantized
+    from ckpt_core.laws.wrapped import wrapped
+
+    yield from empty(outlines)
+    yield from wrapped(outlines, severity=Severity.ERROR if by_config else Severity.WARNING)
+    yield from unpaired(outlines)
+    yield from quantized(outlines)
+    if component.kind != "adapter":
+        yield from missing_blocks(outlines)
+
+
+def for_a_purpose(
+    found: Iterable[Finding], stored: "StoredCheckpoint | None", request: "VerifyRequest"
+) -> Iterator[Finding]:
+    """What values show, as bad as it is for a purpose: VL002 of parameters and VL003 of matrices are errors then."""
+    for finding in found:
+        severe = request.profile is not None and stored is not None and finding.tensor is not None
+        if severe and stored is not None and _spoils(finding, stored):
+            yield replace(finding, severity=Severity.ERROR)
+        else:
+            yield finding
+
+
+def _spoils(finding: Finding, stored: "StoredCheckpoint") -> bool:
+    name = finding.tensor or ""
+    if finding.code == "VL002":
+        return not _MASK.search(name)
+    if finding.code != "VL003" or not _MATRIX.search(name) or _ZERO_AT_FIRST.search(name):
+        return False
+    tables = (component.tensors for component in stored.manifest.components if component.kind in _WEIGHTS)
+    shapes = [table.outline(name).shape for table in tables if name in table]
+    return any(len(shape) == 2 and min(shape) > 1 for shape in shapes)
+
+
+def needed_and_opaque(stored: "StoredCheckpoint", request: "VerifyRequest") -> Iterator[Finding]:
+    """LW030: a component that the purpose needs, and that is one object of a class that is not read."""
+    from ckpt_core.schema.profiles import NEEDS, Profile
+    from ckpt_core.schema.state import Opaque
+    from ckpt_core.schema.text import printable
+
+    if request.profile is None:
+        return
+    order = list(Profile)
+    for component in stored.manifest.components:
+        least = Profile.INFERENCE if component.kind in _WEIGHTS else NEEDS.get(component.kind)
+        needed = least is not None and order.index(least) <= order.index(request.profile)
+        if needed and isinstance(component.state, Opaque) and not len(component.tensors):
+            what = printable(component.state.class_name)
+            message = f"{printable(component.label)}: an object of {what}, of which nothing is read, and it is needed"
+            hint = "save its state_dict() in place of the object"
+            yield Finding("LW030", Severity.ERROR, message, hint=hint, component=component.label)
+
+
+def _loaded_by_config(manifest: "Manifest") -> bool:
+    """Whether a library builds the model from a config and looks for its names; a script may take prefixes away."""
+    return any(component.kind == "config" and isinstance(component.state, dict) for component in manifest.components)

@@ -1,0 +1,40 @@
+"""Weights without elements: what a save under DeepSpeed's ZeRO-3 leaves when it did not gather the parameters first.
+
+Source: deepspeed `runtime/zero/partition_parameters.py`: a partitioned parameter is a tensor of shape [0].
+"""
+
+import re
+from collections.abc import Iterator
+
+from ckpt_core.laws.outlines import Outlines, some
+from ckpt_core.schema.findings import Finding, Severity
+
+_PARAMETER = re.compile(r"(^|[._])(weight|bias|gamma|beta|kernel|embeddings?|lora(_embedding)?_[AB](\..*)?|\w*proj)$")
+"""The ends of the names of parameters, which always have elements; a buffer that is filled later may have none."""
+
+_OBSERVED = re.compile(r"(min_val|max_val|histogram|scale|zero_point)$")
+
+
+def empty(outlines: Outlines) -> Iterator[Finding]:
+    """LW001: parameters of shape [0]."""
+    found = [name for name, outline in outlines.items() if outline.shape == (0,) and outline.dtype.is_float]
+    if not found:
+        return
+    wrong = [name for name in found if _is_parameter(name, outlines)]
+    if 2 * len(found) >= len(outlines) and not all(_OBSERVED.search(name) for name in found):
+        wrong = found
+    if wrong:
+        message = f"{len(wrong)} of {len(outlines)} tensors have no element: {some(wrong)}"
+        hint = (
+            "saved under ZeRO-3 without gathering; save again with stage3_gather_16bit_weights_on_model_save, or run "
+            "DeepSpeed's zero_to_fp32.py on the training's own checkpoint"
+        )
+        yield Finding("LW001", Severity.ERROR, message, outlines[wrong[0]].path, wrong[0], hint)
+
+
+def _is_parameter(name: str, outlines: Outlines) -> bool:
+    """Whether it must have elements: the bias of a layer without outputs need not."""
+    if not _PARAMETER.search(name):
+        return False
+    beside = outlines.get(f"{name.rpartition('.')[0]}.weight")
+    return not (name.endswith("bias") and beside is not None and len(beside.shape) > 1 and 0 in beside.shape)

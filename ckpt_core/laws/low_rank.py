@@ -1,0 +1,77 @@
+"""Factors of low-rank adapters: each A needs its B, and both the same inner size.
+
+Sources: peft `tuners/lora/layer.py` (A is [r, in], B is [out, r]; for embeddings likewise), diffusers' older
+`lora.down`/`lora.up`, and minimind's `lora.A`/`lora.B`, which have the same shapes.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ckpt_core.laws.outlines import Outlines
+from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.text import printable
+
+_FACTOR = re.compile(
+    r"(?P<module>(?:.*?\.)?)(?:lora_embedding_|lora_|lora\.|lora_linear_layer\.)(?P<side>[AB]|down|up)(?P<rest>(?:\..*)?)"
+)
+_OTHER = {"A": "B", "B": "A", "down": "up", "up": "down"}
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One factor of a pair.
+
+    Attributes:
+        module: The module that the pair changes.
+        name: The tensor's own name.
+        partner: The name of the other factor.
+        first: Whether it is the one that is multiplied first: A, or down.
+        outline: Its type and shape.
+    """
+
+    module: str
+    name: str
+    partner: str
+    first: bool
+    outline: Outline
+
+
+def factors(outlines: Outlines) -> Iterator[Factor]:
+    """Every factor of a low-rank adapter among tensors."""
+    for name, outline in outlines.items():
+        if "lora" not in name:
+            continue
+        found = _FACTOR.fullmatch(name)
+        if found is not None and (found["rest"] in ("", ".weight") or _is_named(found["rest"])):
+            side = found["side"]
+            partner = f"{name[: found.start('side')]}{_OTHER[side]}{found['rest']}"
+            yield Factor(found["module"].removesuffix("."), name, partner, side in ("A", "down"), outline)
+
+
+def _is_named(rest: str) -> bool:
+    """Whether what follows the factor is the name of an adapter: `.default`, `.default.weight`."""
+    return re.fullmatch(r"\.[\w-]+(\.weight)?", rest) is not None and rest != ".bias"
+
+
+def unpaired(outlines: Outlines) -> Iterator[Finding]:
+    """LW005: a factor without its partner, or two that cannot be multiplied."""
+    for factor in factors(outlines):
+        partner = outlines.get(factor.partner)
+        if partner is None:
+            message = f"{printable(factor.name)}: its partner {printable(factor.partner)} is missing"
+            hint = "the adapter was cut short; copy it again, or save it again from the training"
+            yield Finding("LW005", Severity.ERROR, message, factor.outline.path, factor.name, hint)
+        elif factor.first and (sizes := _inner(factor.outline.shape, partner.shape)) is not None:
+            message = f"{printable(factor.name)}: {sizes[0]} rows, and its partner has {sizes[1]} columns"
+            hint = "the two factors are of different saves; copy the adapter again"
+            yield Finding("LW005", Severity.ERROR, message, factor.outline.path, factor.name, hint)
+
+
+def _inner(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, int] | None:
+    """Rows of A and columns of B where they differ; None where they agree, or LW001 speaks of them."""
+    if len(first) < 2 or len(second) < 2 or 0 in first + second:
+        return None
+    grouped = len(first) > 2 and first[0] % second[1] == 0  # of a convolution in groups B has a column a group
+    return None if grouped or first[0] == second[1] else (first[0], second[1])

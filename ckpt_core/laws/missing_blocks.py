@@ -1,0 +1,105 @@
+"""Blocks, experts and projections that a table lacks, told from their siblings alone."""
+
+import re
+from collections.abc import Iterator
+
+from ckpt_core.laws.outlines import Outlines, Stack, numbers, some, stacks
+from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.text import printable
+
+_BLOCK_LEAVES = frozenset({"layers", "layer", "h", "block", "blocks", "resblocks"})
+_BLOCK = re.compile(r"att|mixer|mamba|ssm|feed_forward|mlp|ffn", re.IGNORECASE)
+_LEAST = 4
+"""Tensors of a transformer's block: fewer are a plain layer, among which others may stand that have no tensors."""
+
+_EXPERTS = re.compile(r"experts?$")
+
+_FAMILIES = (
+    ("q_proj", "k_proj", "v_proj", "o_proj"),
+    ("gate_proj", "up_proj", "down_proj"),
+    ("query", "key", "value"),
+    ("w1", "w2", "w3"),
+    ("wq", "wk", "wv", "wo"),
+)
+"""Projections that one module has together."""
+
+
+def is_block_stack(stack: Stack) -> bool:
+    """Whether it is the stack of a transformer's blocks: a model without one of them is not whole.
+
+    Other modules may be numbered with holes, since what stands between them has no tensors.
+    """
+    if stack.leaf not in _BLOCK_LEAVES or re.search(r"(^|\.)\d+(\.|$)", stack.prefix):
+        return False
+    full = [rests for rests in stack.blocks.values() if len(rests) >= _LEAST]
+    return 2 * len(full) > len(stack.blocks) and any(_BLOCK.search(rest) for rest in full[0])
+
+
+def missing_blocks(outlines: Outlines) -> Iterator[Finding]:
+    """LW003 of holes among blocks and experts, LW004 of a projection that a block's siblings have."""
+    found = stacks(outlines)
+    for stack in found.values():
+        if stack.holes and is_block_stack(stack):
+            yield _hole(stack, "blocks", outlines)
+    yield from _experts([stack for stack in found.values() if _EXPERTS.search(stack.leaf)], outlines)
+
+
+def _experts(every: list[Stack], outlines: Outlines) -> Iterator[Finding]:
+    """Experts that are numbered with a hole, or that other layers have more of."""
+    counts: dict[str, int] = {}
+    for stack in every:
+        family = _family(stack.prefix)
+        counts[family] = max(counts.get(family, 0), stack.count)
+    for stack in every:
+        lost = [number for number in range(counts[_family(stack.prefix)]) if number not in stack.blocks]
+        if lost:
+            yield _hole(stack, "experts", outlines, lost)
+
+
+def _family(prefix: str) -> str:
+    """The same for the experts of each layer."""
+    return re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", prefix)
+
+
+def _hole(stack: Stack, what: str, outlines: Outlines, lost: list[int] | None = None) -> Finding:
+    lost = lost or stack.holes
+    present = f"{stack.prefix}.{min(stack.blocks)}."
+    path = next(outline.path for name, outline in outlines.items() if name.startswith(present))
+    message = f"{printable(stack.prefix)}: {what} {numbers(lost)} of 0 to {max(stack.count - 1, *lost)} are missing"
+    return Finding("LW003", Severity.ERROR, message, path, hint="a file or a rank's part was lost; copy it again")
+
+
+def missing_projections(outlines: Outlines) -> Iterator[Finding]:
+    """LW004: a block without a projection that its siblings have."""
+    for family in _FAMILIES:
+        held: dict[str, set[str]] = {}
+        for name in outlines:
+            module, _, leaf = name.rpartition(".")
+            parent, _, projection = module.rpartition(".")
+            if projection in family and leaf in ("weight", "qweight"):
+                held.setdefault(parent, set()).add(projection)
+        yield from _odd_ones(held, outlines)
+
+
+def _differ(lost: str, sibling: str, outlines: Outlines) -> bool:
+    """Whether a module has tensors that its sibling has not: then it is one of another kind."""
+    theirs = {name.removeprefix(sibling) for name in outlines if name.startswith(f"{sibling}.")}
+    return any(name.removeprefix(lost) not in theirs for name in outlines if name.startswith(f"{lost}."))
+
+
+def _odd_ones(held: dict[str, set[str]], outlines: Outlines) -> Iterator[Finding]:
+    siblings: dict[str, list[str]] = {}
+    for parent in held:
+        siblings.setdefault(_family(parent), []).append(parent)
+    for parents in siblings.values():
+        usual = set().union(*(held[parent] for parent in parents))
+        for projection in sorted(usual):
+            lost = [parent for parent in parents if projection not in held[parent]]
+            # Layers that share another's keys and values are many, or have names of their own.
+            few = 4 * len(lost) <= len(parents) or (len(lost) == 1 and len(parents) < 4)
+            if lost and few and not _differ(lost[0], next(p for p in parents if p not in lost), outlines):
+                names = [f"{parent}.{projection}" for parent in lost]
+                message = f"{some(names)}: missing, and every other layer has one"
+                path = next(outline.path for name, outline in outlines.items() if name.startswith(f"{lost[0]}."))
+                hint = "a loader starts it at random; copy the file that had it again"
+                yield Finding("LW004", Severity.ERROR, message, path, hint=hint)

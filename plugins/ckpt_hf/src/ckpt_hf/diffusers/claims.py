@@ -1,0 +1,57 @@
+"""What a component's config of diffusers claims of its tensors.
+
+Source: diffusers `models/unets/`, `models/transformers/`, `models/autoencoders/`: a list of block types makes a block
+each, and the first convolution has the channels of the input.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckpt_core import Finding, Severity, printable
+from ckpt_core.laws.outlines import Outlines, numbers, stacks
+
+Config = Mapping[str, Any]
+
+_COUNTED = {
+    "down_blocks": "down_block_types",
+    "up_blocks": "up_block_types",
+    "transformer_blocks": "num_layers",
+    "single_transformer_blocks": "num_single_layers",
+}
+"""Stacks at the top of a model, each with the key that says how many blocks it has."""
+
+
+def component_laws(config: Config, outlines: Outlines, path: str) -> Iterator[Finding]:
+    """LW022 of blocks, LW023 of convolutions at both ends."""
+    found = stacks(outlines)
+    for prefix, key in _COUNTED.items():
+        stack, count = found.get(prefix), _count(config.get(key))
+        if stack is not None and count is not None and (stack.count != count or stack.holes):
+            held = numbers(sorted(stack.blocks))
+            message = f"{prefix}: blocks {held}, and {printable(path)} makes {count} by {key}"
+            yield Finding("LW022", Severity.ERROR, message, path, hint="copy weights and config from one save")
+    yield from _ends(config, outlines, path)
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, list):
+        return len(value)
+    return value if type(value) is int else None
+
+
+def _ends(config: Config, outlines: Outlines, path: str) -> Iterator[Finding]:
+    widths = config.get("block_out_channels")
+    first = widths[0] if isinstance(widths, list) and widths and type(widths[0]) is int else None
+    for name, wanted in {
+        "conv_in.weight": (first, config.get("in_channels")),
+        "conv_out.weight": (config.get("out_channels"), first),
+        "encoder.conv_in.weight": (first, config.get("in_channels")),
+    }.items():
+        outline = outlines.get(name)
+        if outline is None or len(outline.shape) != 4 or 0 in outline.shape:
+            continue
+        if any(type(size) is int and size != held for size, held in zip(wanted, outline.shape, strict=False)):
+            shape = " x ".join(map(str, outline.shape))
+            message = f"{name}: {shape}, and {printable(path)} makes {wanted[0]} x {wanted[1]} of it"
+            hint = "copy weights and config from one save"
+            yield Finding("LW023", Severity.ERROR, message, path, name, hint)

@@ -1,0 +1,68 @@
+"""Whether an adapter fits the base model that it names, where that is a directory of this machine.
+
+A base that is elsewhere is not asked for. Modules are compared by name, and a name that the base does not have says
+something only where its siblings are there: transformers renames modules between its versions.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from ckpt_core import CkptError, Finding, Severity, list_files, printable
+from ckpt_core.laws.low_rank import Factor, factors
+from ckpt_core.laws.outlines import Outlines, some
+from ckpt_hf.component_weights import components_of, read_all
+from ckpt_hf.names import group
+from ckpt_hf.peft.laws import module_of
+
+_HINT = "name the model that the adapter was trained on, as base_model_name_or_path in its config"
+
+
+def other_base(base: object, outlines: Outlines, path: str) -> Iterator[Finding]:
+    """LW015 of an adapter whose config at `path` names `base`."""
+    weights = _tensors_of(base)
+    if not weights:
+        return
+    first = [factor for factor in factors(outlines) if factor.first]
+    held = [factor for factor in first if f"{module_of(factor)}.weight" in weights]
+    for factor in held:
+        partner = outlines.get(factor.partner)
+        outline = weights[f"{module_of(factor)}.weight"]
+        sizes = (partner.shape[0], factor.outline.shape[1]) if partner is not None and factor.outline.shape[1:] else ()
+        plain = outline.dtype.is_float and outline.dtype.bits >= 16 and len(outline.shape) > 1
+        if sizes and partner is not None and partner.shape and plain and outline.shape[:2] not in (sizes, sizes[::-1]):
+            shape = " x ".join(map(str, outline.shape))
+            wanted, found = f"{sizes[0]} x {sizes[1]}", printable(str(base))
+            message = f"{printable(factor.name)}: for a weight of {wanted}, and that of {found} is {shape}"
+            yield Finding("LW015", Severity.ERROR, message, path, factor.name, _HINT)
+            return
+    yield from _beyond(base, first, held, path)
+
+
+def _beyond(base: object, first: Sequence[Factor], held: Sequence[Factor], path: str) -> Iterator[Finding]:
+    """Factors of layers that the base does not have."""
+    families = {_family(factor.module) for factor in held}
+    lost = [factor.module for factor in first if factor not in held and _family(factor.module) in families]
+    if lost:
+        message = f"{printable(path)}: {printable(str(base))} has no {some(lost)}, which has factors"
+        yield Finding("LW015", Severity.ERROR, message, path, hint=_HINT)
+
+
+def _family(module: str) -> str:
+    return re.sub(r"\.\d+(?=\.|$)", ".*", module)
+
+
+def _tensors_of(base: object) -> Outlines:
+    """The tensors of a local model directory, by its headers; none where it is not one, or cannot be read."""
+    if not isinstance(base, str) or not base or "://" in base or not os.path.isdir(base):
+        return {}
+    try:
+        files = list_files(base)
+        if not group(path for path in files.entries if "/" not in path):
+            return {}
+        found = read_all(files)
+        if any(one.weights.errors for one in found):
+            return {}
+        return {name: outline for component in components_of(found) for name, outline in component.tensors.outlines()}
+    except CkptError:
+        return {}

@@ -1,0 +1,53 @@
+"""What a config's quantization_config says, against what is stored.
+
+Source: transformers `utils/quantization_config.py` (quant_method) and `quantizers/`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckpt_core import DType, Finding, Severity, printable
+from ckpt_core.laws.outlines import Outlines
+from ckpt_core.laws.quantized import find_codes, has_scales
+
+Config = Mapping[str, Any]
+
+_STORED = {
+    "gptq": {"gptq/awq"},
+    "awq": {"gptq/awq"},
+    "bitsandbytes": {"bitsandbytes 4-bit", "bitsandbytes int8"},
+    "fp8": {"fp8"},
+    "fbgemm_fp8": {"fp8"},
+    "compressed-tensors": {"compressed-tensors", "fp8", "bitsandbytes int8"},
+    "torchao": {"torchao"},
+}
+"""Of each method: the schemes under which its codes are found. int8 codes have scales of several names."""
+
+
+def quantization_laws(config: Config, outlines: Outlines, path: str) -> Iterator[Finding]:
+    """LW014: a config that says that weights are quantized where none is, or says nothing where they are."""
+    said = config.get("quantization_config", config.get("compression_config"))
+    found = {codes.scheme.name for codes in find_codes(outlines) if has_scales(codes, outlines)}
+    if not isinstance(said, dict):
+        if found:
+            names = " and ".join(sorted(found))
+            message = f"{printable(path)} has no quantization_config, and weights are stored as codes ({names})"
+            hint = "a loader takes codes for weights, or refuses them; copy the quantized model's own config"
+            yield Finding("LW014", Severity.ERROR, message, path, hint=hint)
+        return
+    method = said.get("quant_method")
+    method = "bitsandbytes" if method is None and (said.get("load_in_4bit") or said.get("load_in_8bit")) else method
+    known = _STORED.get(method) if isinstance(method, str) else None
+    if known is None or found & known or not outlines:
+        return
+    if method == "compressed-tensors" and said.get("quantization_status") not in ("compressed", None):
+        return
+    stored = " and ".join(sorted(found)) or _plain(outlines)
+    message = f"{printable(path)} says that {printable(str(method), 40)} quantized the weights, stored are {stored}"
+    hint = "weights and config are of different models; take quantization_config away if the weights are not quantized"
+    yield Finding("LW014", Severity.ERROR, message, path, hint=hint)
+
+
+def _plain(outlines: Outlines) -> str:
+    kinds: set[DType] = {outline.dtype for outline in outlines.values()}
+    return "tensors of " + " and ".join(sorted(kind.code for kind in kinds))
