@@ -49,6 +49,7 @@ _WHERE = {
     "Opaque": "ckpt_core.schema.state",
     "Operation": "ckpt_core.schema.repairs",
     "Outline": "ckpt_core.schema.tensors",
+    "NoAnswerError": "ckpt_core.errors",
     "OverwriteError": "ckpt_core.errors",
     "Part": "ckpt_core.schema.formats",
     "PluginError": "ckpt_core.errors",
@@ -61,6 +62,7 @@ _WHERE = {
     "RepairAction": "ckpt_core.schema.repairs",
     "RepairPlan": "ckpt_core.schema.repairs",
     "RepairRequest": "ckpt_core.schema.repairs",
+    "ReplacedError": "ckpt_core.errors",
     "Resolution": "ckpt_core.schema.locations",
     "Role": "ckpt_core.schema.profiles",
     "Sampling": "ckpt_core.schema.findings",
@@ -112,8 +114,10 @@ if TYPE_CHECKING:
     from ckpt_core.errors import FormatError as FormatError
     from ckpt_core.errors import LoadError as LoadError
     from ckpt_core.errors import LocateError as LocateError
+    from ckpt_core.errors import NoAnswerError as NoAnswerError
     from ckpt_core.errors import OverwriteError as OverwriteError
     from ckpt_core.errors import PluginError as PluginError
+    from ckpt_core.errors import ReplacedError as ReplacedError
     from ckpt_core.errors import UnreachableError as UnreachableError
     from ckpt_core.errors import UnsafeContentError as UnsafeContentError
     from ckpt_core.errors import UnsupportedFormatError as UnsupportedFormatError

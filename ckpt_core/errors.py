@@ -7,6 +7,8 @@
     │   ├── AmbiguousRunError           2  checkpoints of several runs, or without steps, are not compared
     │   ├── IncompleteError             4  checkpoints are there, and none is complete for the purpose
     │   └── UnreachableError            5  a place that does not answer; try again (also OSError)
+    │       ├── NoAnswerError           5  its server was silent, failed or broke off, also when it was asked again
+    │       └── ReplacedError           5  replaced, changed or removed while it was read; run it again
     ├── LockedError                     5  somebody else writes there now; try again
     ├── FormatError
     │   ├── UnsupportedFormatError      6  nobody here reads this, or a plugin is missing
@@ -81,6 +83,14 @@ class UnreachableError(LocateError, OSError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class NoAnswerError(UnreachableError):
+    exit_code = 5
+
+
+class ReplacedError(UnreachableError):
+    exit_code = 5
 
 
 class LockedError(CkptError):

@@ -38,7 +38,7 @@ def failure_of(error: BaseException, session: Session) -> Failure:
             from ckpt_core.schema.findings import Finding
 
             hint = printable(error.hint, _LONG) if error.hint else _next_step(error, session)
-            finding = Finding.of_error(error).as_dict() if error.code else None
+            finding = Finding.saying(error).as_dict() if error.code else None
             return Failure(type(error).__name__, printable(error.message, _LONG), hint, error.exit_code, finding)
         case click.ClickException():
             command = f"ckpt {session.verb}" if session.verb else "ckpt"

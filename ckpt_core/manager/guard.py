@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ckpt_core
-from ckpt_core.errors import CkptError, PluginError, UsageError
+from ckpt_core.errors import CkptError, NoAnswerError, PluginError, ReplacedError, UsageError
 from ckpt_core.schema.locations import Candidate
 from ckpt_core.schema.text import scrub
 
@@ -105,6 +105,8 @@ def guarded(
         except (Exception, SystemExit) as error:
             if hook == "locate" and isinstance(error, UsageError):
                 raise
+            if isinstance(error, (NoAnswerError, ReplacedError)):
+                raise  # of the place, not of the plugin, and true for every other one
             if hook == "verify":
                 return [*found, _unverified(plugin, failures, error)]
             failures.add(plugin, hook, error)

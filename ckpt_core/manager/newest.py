@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ckpt_core.errors import ReplacedError
 from ckpt_core.manager.opening import open_match
 from ckpt_core.manager.runs import Run, naming, runs_of
 from ckpt_core.manager.trials import Trial, trials_of
@@ -127,15 +128,26 @@ def _lack(manager: "CkptPluginManager", trial: Trial, run: Run, query: Query) ->
     """What a checkpoint lacks for the query's profile; "" where it is complete."""
     if trial.problem:
         return trial.problem
+    try:
+        lack, suspects = _verdict(manager, trial, run, query)
+        trial.files.check_unchanged(failed=bool(lack), suspects=suspects)
+    except ReplacedError as error:
+        return error.message
+    return lack
+
+
+def _verdict(manager: "CkptPluginManager", trial: Trial, run: Run, query: Query) -> tuple[str, list[str]]:
+    """What a checkpoint lacks, and the files that its errors name."""
     checkpoint = open_match(manager, trial.files, replace(trial.match, root=""))
     has = {kind: name for kind, name in run.has.items() if name != (trial.root or ".")}
     request = VerifyRequest(profile=query.profile, without=query.without, run=has)
     report = manager.hooks.verify(files=trial.files, checkpoint=checkpoint, request=request)
     assert report.assessment is not None
     if report.assessment.verdict is Verdict.COMPLETE:
-        return ""
-    errors = [finding.message for finding in report.findings if finding.severity is Severity.ERROR]
-    return "; ".join([report.assessment.summary, *errors[:1]])
+        return "", []
+    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    lack = "; ".join([report.assessment.summary, *(finding.message for finding in errors[:1])])
+    return lack, [finding.path for finding in errors if finding.path is not None]
 
 
 def _disagreements(files: Files, chosen: Trial) -> Iterator[str]:

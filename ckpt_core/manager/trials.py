@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ckpt_core.codecs.step_names import epoch_of_name, step_of_name, step_of_path
 from ckpt_core.codecs.steps import Count, counts_of_state
-from ckpt_core.errors import CkptError, UnreachableError
+from ckpt_core.errors import CkptError, ReplacedError, UnreachableError
 from ckpt_core.laws.whole_weights import weights_are_whole
 from ckpt_core.manager.opening import open_match
 from ckpt_core.reading.wrappers import strip_wrappers
@@ -17,6 +17,7 @@ from ckpt_core.schema.formats import Detection, FormatMatch
 from ckpt_core.schema.locations import Candidate, Rank
 from ckpt_core.schema.manifests import Manifest
 from ckpt_core.storage.listing import files_of
+from ckpt_core.storage.moments import one_moment
 
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager
@@ -97,7 +98,10 @@ def _trial(manager: "CkptPluginManager", files: Files, root: str, claims: Sequen
         names = ", ".join(sorted(claim.format for claim in claims))
         return Trial(root, files, match, named, problem=f"equally claimed by {names}")
     try:
-        manifest = open_match(manager, files, replace(match, root="")).manifest
+        with one_moment(files, failures_only=True):
+            manifest = open_match(manager, files, replace(match, root="")).manifest
+    except ReplacedError as error:
+        return Trial(root, files, match, named, problem=error.message)
     except UnreachableError:
         raise
     except CkptError as error:

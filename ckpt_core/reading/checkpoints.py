@@ -1,6 +1,5 @@
 """The checkpoint that every format returns: a manifest over listed files, and reads of boxes out of them."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from ckpt_core.schema.manifests import Manifest
 from ckpt_core.schema.tensors import Box, Chunk, TensorEntry
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.buffers import borrowed
+from ckpt_core.storage.moments import one_moment
 
 if TYPE_CHECKING:
     import torch
@@ -107,12 +107,12 @@ class StoredCheckpoint(Checkpoint):
     def asset_files(self) -> Files:
         return self.files
 
+    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
+        self.files.check_unchanged(failed=failed, suspects=suspects)
+
     def identity(self) -> str:
-        parts = [self.match.format]
-        for path, entry in self.files.entries.items():
-            local = self.files.local_path(path)
-            parts.append(f"{path} {entry.size} {os.stat(local).st_mtime_ns if local else entry.version}")
-        return "\n".join(parts)
+        listed = [f"{path} {entry.size} {self.files.version(path)}" for path, entry in self.files.entries.items()]
+        return "\n".join([self.match.format, *listed])
 
     def to_torch(
         self,
@@ -137,12 +137,15 @@ class StoredCheckpoint(Checkpoint):
 
         Raises:
             CorruptError: A file ends early, or elements are stored nowhere.
+            ReplacedError: A file was replaced, changed or removed meanwhile. Of a mapped one that is told only of the
+                time up to the return.
             UnsupportedFormatError: Torch has no such element type.
         """
         from ckpt_core.reading.torch_tensors import to_torch
 
         label = self.component(component).label
-        return to_torch(self, label, names, mapped=mapped, separate=separate, dtype=dtype)
+        with one_moment(self):
+            return to_torch(self, label, names, mapped=mapped, separate=separate, dtype=dtype)
 
 
 def read_slabs(

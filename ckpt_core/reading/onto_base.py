@@ -1,6 +1,6 @@
 """A checkpoint seen as the base model that it was trained from: the base's names, shapes and files, its own weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ckpt_core.reading.rearrange import Rearrangement, read_rearranged, stream_rearranged
@@ -103,6 +103,10 @@ class OntoBase(Checkpoint):
     def cause(self, component: str, name: str) -> str | None:
         row = self._rows.get(component, {}).get(name)
         return None if row is None else row.checkpoint.cause(row.component, row.name)
+
+    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
+        for one in (self._source, self._base):
+            one.check_unchanged(failed=failed, suspects=suspects)
 
     def asset_files(self) -> Files:
         return self._base.asset_files()

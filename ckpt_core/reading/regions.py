@@ -16,10 +16,14 @@ _MADV_POPULATE_READ = 22
 """Linux 5.14 and later: fill the page table for reading, without a copy of private pages."""
 
 
-def map_region(path: str, offset: int, length: int) -> mmap.mmap:
-    """A private mapping: writing to it changes this process's copy only. `offset` is a multiple of the page size."""
-    descriptor = open_regular(path, path)
+def map_region(files: Files, path: str, local: str, offset: int, length: int) -> mmap.mmap:
+    """A private mapping of a listed file that is at `local`: writing to it changes this process's copy only.
+
+    `offset` is a multiple of the page size.
+    """
+    descriptor = open_regular(local, path)
     try:
+        files.opened(path, descriptor)
         region = mmap.mmap(
             descriptor, length, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE, offset=offset
         )
@@ -60,6 +64,7 @@ def read_parallel(files: Files, path: str, offset: int, out: memoryview) -> None
     share = -(-len(out) // workers)
     descriptor = open_regular(local, path)
     try:
+        files.opened(path, descriptor)
         parts = [[at] for at in range(0, len(out), share)]
         run(lambda part: fill(descriptor, path, offset + part[0], out[part[0] : part[0] + share]), parts)
     finally:

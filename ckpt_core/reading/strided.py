@@ -47,7 +47,9 @@ def _view(files: Files, dtype: DType, chunk: Chunk) -> Any:
         check_budget(span, stored.path)
         data: Any = np.frombuffer(files.read(stored.path, stored.offset + chunk.at, span), dtype=np.uint8)
     else:
-        data = np.memmap(path, dtype=np.uint8, mode="r", offset=stored.offset + chunk.at, shape=(span,))
+        with open(path, "rb") as file:
+            files.opened(stored.path, file.fileno())
+            data = np.memmap(file, dtype=np.uint8, mode="r", offset=stored.offset + chunk.at, shape=(span,))
     return np.ndarray(chunk.sizes, dtype=f"V{dtype.itemsize}", buffer=data, strides=strides)
 
 

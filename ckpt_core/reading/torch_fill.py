@@ -102,6 +102,7 @@ def _read_pieces(checkpoint: StoredCheckpoint, pieces: Sequence[_Piece]) -> None
                 local = checkpoint.files.local_path(piece.path)
                 assert local is not None
                 descriptor = open_regular(local, piece.path)
+                checkpoint.files.opened(piece.path, descriptor)
                 path = piece.path
             fill(descriptor, path, piece.offset, piece.out)
     finally:

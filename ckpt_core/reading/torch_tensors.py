@@ -102,7 +102,7 @@ def _views(files: Files, path: str, outlines: list[tuple[str, Outline]], mapped:
         return {name: torch.empty(o.shape, dtype=torch_dtype(o.dtype)) for name, o in outlines}
     local = files.local_path(path)
     if mapped and local is not None:
-        buffer = map_region(local, start, end - start)
+        buffer = map_region(files, path, local, start, end - start)
     else:
         buffer = read_region(files, path, start, end - start)
     whole = torch.frombuffer(buffer, dtype=torch.uint8, count=end - start)

@@ -1,6 +1,6 @@
 """A checkpoint seen otherwise: some components, some tensors, other names, other types. Nothing is copied."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -90,6 +90,9 @@ class ViewCheckpoint(Checkpoint):
 
     def cause(self, component: str, name: str) -> str | None:
         return self._base.cause(component, self._old[component].get(name, name))
+
+    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
+        self._base.check_unchanged(failed=failed, suspects=suspects)
 
     def asset_files(self) -> Files:
         return self._base.asset_files()

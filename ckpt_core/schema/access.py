@@ -1,7 +1,7 @@
 """What gives access to bytes: the listing of a place, a checkpoint, and a target to write one to. Abstract here."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +90,10 @@ class Files(ABC):
         """Size in bytes. KeyError where the listing has no such file."""
         return self.entries[path].size
 
+    def version(self, path: str) -> str:
+        """What tells the listed content of a file from others: an ETag, or a time; "" where nothing does."""
+        return self.entries[path].version
+
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of a file; to its end where `length` is None."""
         if length is None:
@@ -101,6 +105,19 @@ class Files(ABC):
     def local_path(self, path: str) -> str | None:
         """The file's path on this machine, checked to be the listed regular file; None where it has none."""
         return None
+
+    def opened(self, path: str, descriptor: int) -> None:
+        """Note that a reader opened a local path itself. ReplacedError where it is not the file that was listed."""
+        return
+
+    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
+        """ReplacedError where what was read is not there any more, or is not what it was when it was listed.
+
+        Args:
+            failed: Something was wrong with it: the names of all files are compared too, and those of `suspects`.
+            suspects: Paths that are said to be damaged, or missing.
+        """
+        return
 
 
 class Checkpoint(ABC):
@@ -160,6 +177,10 @@ class Checkpoint(ABC):
     def identity(self) -> str:
         """A text that changes when what is read changes: of files, their sizes and their times or versions."""
         return ""
+
+    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
+        """ReplacedError where the files it is read from are not what they were; see `Files.check_unchanged`."""
+        return
 
     def component(self, label: str | None = None) -> Component:
         """The component of that label; without one, the model, or the only component there is.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import CkptError
+from ckpt_core.errors import CkptError, NoAnswerError, ReplacedError
 
 if TYPE_CHECKING:
     from ckpt_core.schema.profiles import Assessment, Profile
@@ -38,7 +38,14 @@ class Finding:
 
     @classmethod
     def of_error(cls, error: CkptError) -> "Finding":
-        """The ERROR finding that says what an error says."""
+        """The ERROR finding that says what an error says; one that says nothing of the content is raised again."""
+        if isinstance(error, (NoAnswerError, ReplacedError)):
+            raise error
+        return cls.saying(error)
+
+    @classmethod
+    def saying(cls, error: CkptError) -> "Finding":
+        """An error in the form of a finding, whatever it is about."""
         return cls(error.code or "CK001", Severity.ERROR, error.message, error.path, error.tensor, error.hint)
 
     def as_dict(self) -> dict[str, Any]:

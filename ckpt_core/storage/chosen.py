@@ -1,6 +1,6 @@
 """Some files of one folder as a listing of their own: a checkpoint that shares its folder with others."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ckpt_core.schema.access import FileEntry, Files
@@ -45,6 +45,15 @@ class ChosenFiles(Files):
 
     def local_path(self, path: str) -> str | None:
         return self._folder.local_path(self._listed(path))
+
+    def opened(self, path: str, descriptor: int) -> None:
+        self._folder.opened(self._listed(path), descriptor)
+
+    def version(self, path: str) -> str:
+        return self._folder.version(self._listed(path))
+
+    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
+        self._folder.check_unchanged(failed=failed, suspects=suspects)
 
     def _listed(self, path: str) -> str:
         if path not in self._entries:

@@ -7,17 +7,19 @@ where they end inside the listed directory, or inside the cache of the Hugging F
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 
 from ckpt_core import knobs
-from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CorruptError, UnreachableError
+from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CkptError, CorruptError, LocateError, ReplacedError
 from ckpt_core.schema.access import FileEntry
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.own_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.identity import Identity, after_its_tick, replaced, while_fresh
 from ckpt_core.storage.listed import ListedFiles
 from ckpt_core.storage.probing import kind_of, left_between, reason_of, stat_of, unreachable
 from ckpt_core.storage.ranges import DENIED, check_budget, check_range, ends_early, gone, not_listed
@@ -44,9 +46,14 @@ class _Descriptors:
         self._lock = Lock()
 
     @contextmanager
-    def open(self, local: str, path: str) -> Iterator[int]:
+    def open(self, local: str, path: str, check: Callable[[int], None]) -> Iterator[int]:
         """A descriptor that stays open where there is room for one more, and else for the block."""
         descriptor = open_regular(local, path)
+        try:
+            check(descriptor)
+        except CkptError:
+            os.close(descriptor)
+            raise
         with self._lock:
             stays = len(self.kept) < _KEPT_OPEN and self.kept.setdefault(path, descriptor) == descriptor
         try:
@@ -71,24 +78,48 @@ class _Folder:
             raise unreachable(path, error) from error
 
     def check(self) -> None:
-        """UnreachableError where another has its name now: files of both must not be taken for one checkpoint."""
+        """ReplacedError where another has its name now: files of both must not be taken for one checkpoint."""
         found = stat_of(self._path)
         if found is None or not os.path.samestat(found, os.fstat(self._descriptor)):
-            raise UnreachableError(f"{printable(self._path)}: was replaced while it was read; open it again")
+            raise replaced(self._path, "removed" if found is None else "replaced")
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)
 
 
+class _Read:
+    """What was read of a listing: its paths, and what was read of the listings below it, each with its prefix."""
+
+    def __init__(self) -> None:
+        self.paths: set[str] = set()
+        self.below: list[tuple[str, _Read]] = []
+
+    def all(self, prefix: str = "") -> Iterator[str]:
+        yield from (prefix + path for path in list(self.paths))
+        for folder, read in self.below:
+            yield from read.all(prefix + folder)
+
+
 class LocalFiles(ListedFiles):
-    """A listing of a local directory, or of one file in it. `links` maps listed links to where they end."""
+    """A listing of a local directory, or of one file in it.
+
+    Args:
+        location: Its place.
+        root: The folder that paths are relative to.
+        entries: The listed files.
+        identities: What each of them was when it was listed.
+        skipped: What was left out.
+        links: Where listed links end.
+        folder: The directory that was listed.
+    """
 
     def __init__(
         self,
         location: Location,
         root: str,
         entries: Mapping[str, FileEntry],
+        identities: Mapping[str, Identity],
         *,
         skipped: Mapping[str, str] | None = None,
         links: Mapping[str, str] | None = None,
@@ -98,6 +129,9 @@ class LocalFiles(ListedFiles):
         super().__init__(location, entries, skipped)
         self._empty = empty
         self._root = root
+        self._identities = identities
+        self._read = _Read()
+        self._beside: dict[str, Identity | None] = {}
         self._links = links or {}
         self._folder = folder
         self._descriptors = _Descriptors()
@@ -117,11 +151,62 @@ class LocalFiles(ListedFiles):
         check_range(path, offset, len(out), self.size(path))
         kept = self._descriptors.kept.get(path)
         if kept is not None:
-            fill(kept, path, offset, out)
+            self._fill(kept, path, offset, out)
             return
-        with self._descriptors.open(self.local_path(path), path) as descriptor:
-            self.local_path(path)  # once more: it may have been replaced just before it was opened
+        with self._descriptors.open(self.local_path(path), path, partial(self.opened, path)) as descriptor:
+            self._fill(descriptor, path, offset, out)
+
+    def _fill(self, descriptor: int, path: str, offset: int, out: memoryview) -> None:
+        """Read, and prove that the file was not written to since it was listed."""
+        try:
             fill(descriptor, path, offset, out)
+        finally:
+            if not self._identities[path].is_of(os.fstat(descriptor)):
+                raise replaced(path, "changed")
+
+    def version(self, path: str) -> str:
+        return str(self._identities[path].changed)
+
+    def opened(self, path: str, descriptor: int) -> None:
+        listed = self._identities[path]
+        if path not in self._read.paths:
+            after_its_tick(listed.changed)
+        if not listed.is_of(os.fstat(descriptor)):
+            raise replaced(path)
+        self._read.paths.add(path)
+
+    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
+        if self._folder is not None:
+            self._folder.check()
+        paths = {*self._read.all(), *(path for path in suspects if failed and path in self._identities)}
+        for _ in while_fresh(max(self._identities[path].changed for path in paths)) if failed and paths else (None,):
+            for path in paths:
+                self._check(path)
+        if failed:
+            self._check_names()
+
+    def _check(self, path: str) -> None:
+        """Whether a listed name still leads to the file that it led to."""
+        found = stat_of(self._links.get(path) or os.path.join(self._root, path))
+        if found is None:
+            raise gone(path)
+        if not self._identities[path].is_of(found):
+            raise replaced(path)
+
+    def _check_names(self) -> None:
+        """Whether the same files are there, and the same seal."""
+        for name, was in self._beside.items():
+            found = stat_of(os.path.join(self._root, name))
+            if (found is None) is not (was is None) or (found is not None and was is not None and not was.is_of(found)):
+                raise replaced(name)
+        if self.location.kind is Kind.FILE:
+            return
+        try:
+            now = list_local(self.location.url)
+        except LocateError:
+            raise replaced(self.location.url, "removed") from None
+        if now.entries.keys() != self._entries.keys():
+            raise replaced(self.location.url, "changed")
 
     def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
         for wanted in ranges:
@@ -134,12 +219,13 @@ class LocalFiles(ListedFiles):
         path = os.path.join(self._root, name)
         try:
             descriptor = open_regular(path, name)
-        except CorruptError as error:
-            if error.code == "CK003":
-                return None
-            raise
+        except ReplacedError:
+            self._beside[name] = None
+            return None
         try:
-            size = os.fstat(descriptor).st_size
+            found = os.fstat(descriptor)
+            self._beside[name] = Identity.of(found)
+            size = found.st_size
             check_budget(size, name)
             out = bytearray(size)
             fill(descriptor, name, 0, memoryview(out))
@@ -166,14 +252,17 @@ class LocalFiles(ListedFiles):
             kind = Kind.DIRECTORY
             skipped = {p[len(prefix) :]: why for p, why in self._skipped.items() if p.startswith(prefix)}
             links = {p[len(prefix) :]: end for p, end in self._links.items() if p.startswith(prefix)}
-        return LocalFiles(
+        below = LocalFiles(
             Location(os.path.join(self._root, root), kind),
             os.path.join(self._root, prefix.rstrip("/")),
             entries,
+            {path: self._identities[prefix + path] for path in entries},
             skipped=skipped,
             links=links,
             folder=self._folder,
         )
+        self._read.below.append((prefix, below._read))
+        return below
 
 
 def list_local(path: str) -> LocalFiles:
@@ -190,11 +279,13 @@ def list_local(path: str) -> LocalFiles:
     # A link may be named anything; the name that was typed is what formats see, the file it ends at is what is read.
     folder, name = os.path.split(path)
     entries = {name: FileEntry(name, found.st_size)}
-    return LocalFiles(Location(path, Kind.FILE), folder or ".", entries, links={name: os.path.realpath(path)})
+    links = {name: os.path.realpath(path)}
+    return LocalFiles(Location(path, Kind.FILE), folder or ".", entries, {name: Identity.of(found)}, links=links)
 
 
 def _list_directory(root: str) -> LocalFiles:
     entries: dict[str, FileEntry] = {}
+    identities: dict[str, Identity] = {}
     skipped: dict[str, str] = {}
     links: dict[str, str] = {}
     empty: list[str] = []
@@ -218,12 +309,13 @@ def _list_directory(root: str) -> LocalFiles:
                 seen += 1
                 if seen > limit:
                     raise BudgetError(f"{printable(root)}: more than {limit} files; name a directory further down")
-                _add(item, path, homes, entries, skipped, links, pending)
+                _add(item, path, homes, entries, identities, skipped, links, pending)
         empty += [folder] if folder and seen == before else []
     return LocalFiles(
         Location(root, Kind.DIRECTORY),
         root,
         {path: entry for path, entry in sorted(entries.items()) if not is_ours(path, entries)},
+        identities,
         skipped=dict(sorted(skipped.items())),
         links=links,
         folder=listed,
@@ -236,6 +328,7 @@ def _add(
     path: str,
     homes: tuple[str, ...],
     entries: dict[str, FileEntry],
+    identities: dict[str, Identity],
     skipped: dict[str, str],
     links: dict[str, str],
     pending: list[str],
@@ -251,13 +344,15 @@ def _add(
                 skipped[path] = DENIED
             else:
                 links[path] = end
-                entries[path] = FileEntry(path, os.stat(end).st_size)
+                identities[path] = Identity.of(os.stat(end))
+                entries[path] = FileEntry(path, identities[path].size)
         elif item.is_dir(follow_symlinks=False):
             pending.append(path)
         elif item.is_file(follow_symlinks=False) and not _may_read(item.path):
             skipped[path] = DENIED
         elif item.is_file(follow_symlinks=False):
-            entries[path] = FileEntry(path, item.stat(follow_symlinks=False).st_size)
+            identities[path] = Identity.of(item.stat(follow_symlinks=False))
+            entries[path] = FileEntry(path, identities[path].size)
         else:
             skipped[path] = "not a regular file (a device, a pipe or a socket)"
     except OSError as error:

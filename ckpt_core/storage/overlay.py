@@ -3,7 +3,7 @@
 So a plan is verified by the same readers as a checkpoint on a disk, before a byte of that is changed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
 from ckpt_core.schema.own_names import is_ours
@@ -91,6 +91,18 @@ class MendedFiles(Files):
     def local_path(self, path: str) -> str | None:
         held = self._held(path)
         return None if isinstance(held, bytes) else self.original.local_path(held)
+
+    def opened(self, path: str, descriptor: int) -> None:
+        held = self._held(path)
+        if isinstance(held, str):
+            self.original.opened(held, descriptor)
+
+    def version(self, path: str) -> str:
+        held = self._held(path)
+        return "" if isinstance(held, bytes) else self.original.version(held)
+
+    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
+        self.original.check_unchanged(failed=failed, suspects=suspects)
 
     def _seen_from(self, below: Files, path: str, start: int) -> Content:
         """What a file holds, its source named as the inner listing names it; read whole where it is not in that."""

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 
 from ckpt_core import knobs
-from ckpt_core.errors import BudgetError, CkptError, CorruptError, UnreachableError
+from ckpt_core.errors import BudgetError, CkptError, CorruptError, ReplacedError, UnreachableError
 from ckpt_core.schema.text import printable
 
 DENIED = os.strerror(errno.EACCES).lower()
@@ -31,9 +31,10 @@ def ends_early(path: str, wanted: int, size: int) -> CorruptError:
     )
 
 
-def gone(path: str) -> CorruptError:
+def gone(path: str) -> ReplacedError:
     """The error for a file that was deleted after the listing was taken."""
-    return CorruptError(f"{printable(path)}: was there when listed and is gone now", code="CK003", path=path)
+    message = f"{printable(path)}: was removed while it was read; run it again"
+    return ReplacedError(message, code="CK003", path=path)
 
 
 def not_listed(path: str, skipped: Mapping[str, str]) -> CkptError:

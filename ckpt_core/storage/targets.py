@@ -7,7 +7,7 @@ from typing import Any
 
 import xxhash
 
-from ckpt_core.errors import CorruptError, OverwriteError, UnsupportedFormatError, UsageError
+from ckpt_core.errors import CorruptError, OverwriteError, ReplacedError, UnsupportedFormatError, UsageError
 from ckpt_core.schema.access import Checkpoint, Target
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.manifests import Manifest
@@ -70,17 +70,15 @@ class LocalTarget(Target):
     def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
         if self.location.kind is Kind.DIRECTORY:
             plan = marked(plan, checkpoint)
-        before = _identity(checkpoint)
         digest = digest_of_plan(plan, checkpoint) if self._resume or self._ranks.world > 1 else ""
         self._agree(digest)
         if self._resume and self._ranks.leads:
-            self._begin_or_go_on(digest, known=bool(before))
+            self._begin_or_go_on(digest, known=bool(checkpoint.identity()))
         journal = self._stage.journal if self._resume else None
         self.written = execute(
             plan, checkpoint, self._stage.data, journal=journal, progress=self._progress, ranks=self._ranks
         )
-        if _identity(checkpoint) != before:
-            raise CorruptError(f"{checkpoint.location}: changed while it was read; nothing was committed, try again")
+        checkpoint.check_unchanged()
         self.planned = plan
         return checkpoint.manifest
 
@@ -185,7 +183,7 @@ def open_target(
             _refuse_existing(path, kind, replace)  # again, with the lock: another writer may just have ended
             ranks.exchange([parent, name, stage.id, _number_of(stage.root)])
             yield target
-        except CorruptError:
+        except (CorruptError, ReplacedError):
             target.drop(entirely=True)  # going on from it would end here again
             raise
         finally:
@@ -296,14 +294,6 @@ def _make_parents(folder: str) -> None:
     _make_parents(above)
     syscalls.make_directory(folder)
     syscalls.sync_directory(above)
-
-
-def _identity(checkpoint: Checkpoint) -> str:
-    """What the checkpoint is read from, at this moment; CorruptError where that is gone."""
-    try:
-        return checkpoint.identity()
-    except FileNotFoundError as error:
-        raise CorruptError(f"{checkpoint.location}: {printable(str(error.filename))} is gone") from error
 
 
 def _refuse_existing(path: str, kind: Kind, replace: bool) -> None:

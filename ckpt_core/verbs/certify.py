@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ckpt_core.errors import CkptError, UsageError
+from ckpt_core.errors import CkptError, UnreachableError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.casts import Cast
 from ckpt_core.reading.checkpoints import StoredCheckpoint
@@ -65,6 +65,8 @@ def certify(
     for name, certificate in seal.certificates.items():
         end = ends[-1] if FROM_BASE in _steps(certificate) else origin
         findings.extend(_check(name, certificate, made, end))
+    for end in ends:
+        end.check_unchanged(failed=bool(findings))
     return findings
 
 
@@ -86,6 +88,8 @@ def _check(name: str, certificate: Certificate, made: StoredCheckpoint, origin: 
         entry = made.component(label).tensors[tensor]
         target = digest_tensor(made, label, tensor, entry)
         before, after = _redo(origin, (key[0], key[2]), _steps(certificate), entry.shape)
+    except UnreachableError:
+        raise
     except (CkptError, KeyError) as error:
         yield _finding("CA003", tensor, f"cannot be compared ({error})")
         return

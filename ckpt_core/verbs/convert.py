@@ -18,6 +18,7 @@ from ckpt_core.reading.structure import Fit
 from ckpt_core.reading.views import ViewCheckpoint, select
 from ckpt_core.schema.dtypes import DType, dtype_named
 from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.storage.moments import one_moment
 from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.targets import refuse_overlap
 from ckpt_core.verbs.base_model import components_of, lay_onto
@@ -120,11 +121,12 @@ def convert(
     opened, reading, writing = _opened(source, hints, format, manager, name, options or {})
     against = _base(base, models, optional, components, manager)
     _refuse_overlap(destination, opened, against)
-    labels = components if against is None else components_of(opened, models or "both")
-    _refuse_holes(opened, labels)
-    view, fits = _view(opened, labels, include, exclude, rename, dtypes, against, optional)
-    plan = draw_plan(manager, view, destination, name, writing)
-    with limited(max_memory):
+    inputs = [opened] if against is None else [opened, against]
+    with one_moment(*inputs, failures_only=True), limited(max_memory):
+        labels = components if against is None else components_of(opened, models or "both")
+        _refuse_holes(opened, labels)
+        view, fits = _view(opened, labels, include, exclude, rename, dtypes, against, optional)
+        plan = draw_plan(manager, view, destination, name, writing)
         expected = forecast(opened, view, plan)
         if dry_run:
             return Conversion(str(opened.location), expected, base=_place(against), fits=fits, uncast=view.uncast)

@@ -14,6 +14,7 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.comparison import Difference, Side, compare
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import differing_paths
+from ckpt_core.storage.moments import one_moment
 from ckpt_core.verbs.opening import open_checkpoint
 
 if TYPE_CHECKING:
@@ -86,9 +87,17 @@ def diff(
     Raises:
         CkptError: One of them cannot be opened or read.
         UsageError: They have nothing that could be compared.
+        ReplacedError: One of them was replaced, changed or removed meanwhile.
     """
     one = open_checkpoint(first, hints=hints, format=format, options=options, manager=manager)
     other = open_checkpoint(second, hints=hints, format=format, options=options, manager=manager)
+    with one_moment(one, other):
+        return _diff(one, other, component, state, progress)
+
+
+def _diff(
+    one: StoredCheckpoint, other: StoredCheckpoint, component: str | None, state: bool, progress: "Progress | None"
+) -> DiffReport:
     report = DiffReport()
     labels = _labels(one, other, component, report)
     if progress is not None:

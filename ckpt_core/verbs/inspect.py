@@ -10,6 +10,7 @@ from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.tensors import Outline
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.moments import one_moment
 from ckpt_core.verbs.opening import Place, find
 
 
@@ -68,7 +69,8 @@ def inspect(
     place = find(ref, hints=hints, format=format, manager=manager)
     if place.match is None:
         return Inspection(place, None, {})
-    checkpoint = place.open(options)
+    with one_moment(place.files):
+        checkpoint = place.open(options)
     return Inspection(place, checkpoint, {c.label: totals_of(c) for c in checkpoint.manifest.components})
 
 

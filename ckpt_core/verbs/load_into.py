@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import CkptError, LoadError
+from ckpt_core.errors import CkptError, LoadError, ReplacedError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
 from ckpt_core.reading.wrappers import NameMap, match_names
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.moments import one_moment
 from ckpt_core.verbs.load import load
 
 if TYPE_CHECKING:
@@ -114,12 +115,27 @@ def load_into(
     Raises:
         LoadRefusedError: It does not fit; the module is unchanged.
         LoadInterruptedError: A read failed after the first byte was written (never with `atomic`).
+        ReplacedError: The checkpoint was replaced, changed or removed meanwhile. With `atomic` the module is unchanged;
+            without, it may hold a part of either.
         CkptError: The checkpoint cannot be found, opened or read.
     """
     if isinstance(ref, StoredCheckpoint):
         checkpoint = ref
     else:
         checkpoint = load(ref, hints=hints, format=format, options=options, manager=manager)
+    with one_moment(checkpoint, failures_only=True):
+        return _load(module, checkpoint, component, min_coverage, allow_unexpected, atomic, dry_run)
+
+
+def _load(
+    module: "torch.nn.Module",
+    checkpoint: StoredCheckpoint,
+    component: str | None,
+    min_coverage: float,
+    allow_unexpected: bool | Sequence[str],
+    atomic: bool,
+    dry_run: bool,
+) -> LoadReport:
     part = checkpoint.component(component)
     targets: dict[str, torch.Tensor] = module.state_dict(keep_vars=True)
     names = match_names(targets, part.tensors)
@@ -226,16 +242,24 @@ def _fill(
     filled: list[str] = []
     try:
         fill_tensors(checkpoint, fills, done=lambda stored: filled.append(targets_of[stored]))
+        checkpoint.check_unchanged()
     except CkptError as error:
         if atomic:
             raise
+        if isinstance(error, ReplacedError):
+            raise ReplacedError(f"{error.message}; {_state(filled, fills)}", code=error.code) from error
         raise LoadInterruptedError(
-            f"{error.message}; {len(filled)} of {len(fills)} tensors had been filled, the others may hold a part",
+            f"{error.message}; {_state(filled, fills)}",
             tuple(filled),
         ) from error
     if atomic:
         for name, tensor in targets.items():
             tensor.data = staged[name]
+
+
+def _state(filled: Sequence[str], fills: Sequence[object]) -> str:
+    """What a load that stopped has left in the module."""
+    return f"{len(filled)} of {len(fills)} tensors had been filled, the others may hold a part"
 
 
 def _fresh(tensor: "torch.Tensor") -> "torch.Tensor":

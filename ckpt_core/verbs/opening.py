@@ -6,15 +6,18 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ckpt_core.codecs.lookalikes import unknown
-from ckpt_core.errors import AmbiguousFormatError, CkptError, UsageError
+from ckpt_core.errors import AmbiguousFormatError, CheckpointNotFoundError, CkptError, ReplacedError, UsageError
 from ckpt_core.manager.opening import open_match
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.formats import Confidence, Detection, FormatMatch
-from ckpt_core.schema.locations import Resolution
+from ckpt_core.schema.locations import Location, Resolution
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.identity import comes_back
 from ckpt_core.storage.listing import files_of, list_files
+from ckpt_core.storage.moments import one_moment
+from ckpt_core.storage.urls import local_path
 from ckpt_core.verbs.locate import locate
 
 _log = logging.getLogger(__name__)
@@ -49,7 +52,8 @@ class Place(NamedTuple):
         if match is None:
             raise _choose_member(self.detection, str(self.files.location))
         hints = self.resolution.query.hints
-        return open_match(self.manager, self.files, match, options, hints=hints, lenient=lenient)
+        with one_moment(self.files, failures_only=True):
+            return open_match(self.manager, self.files, match, options, hints=hints, lenient=lenient)
 
 
 def find(
@@ -72,11 +76,31 @@ def find(
         AmbiguousFormatError: Two formats claim it equally.
         UnsupportedFormatError: No format claims it.
         CorruptError: It is a pointer, a web page, or empty.
+        ReplacedError: It was replaced or removed meanwhile.
     """
     manager = manager or get_plugin_manager()
     resolution = locate(ref, hints=hints, manager=manager)
+    if not resolution.found and _may_come_back(ref):
+        resolution = locate(ref, hints=hints, manager=manager)
     location = resolution.require()
-    files = list_files(location.url)
+    try:
+        files = list_files(location.url)
+    except CheckpointNotFoundError:
+        message = f"{location}: was removed while it was looked at; run it again"
+        raise ReplacedError(message, code="MO001") from None
+    with one_moment(files, failures_only=True):
+        return _place(manager, resolution, location, files, format)
+
+
+def _may_come_back(ref: str | None) -> bool:
+    """Whether a path that leads to nothing leads somewhere a moment later, as one does that is being replaced."""
+    path = None if ref is None else local_path(ref.partition("#")[0])
+    return path is not None and comes_back(path)
+
+
+def _place(
+    manager: CkptPluginManager, resolution: Resolution, location: Location, files: Files, format: str | None
+) -> Place:
     detection = manager.hooks.detect_format(files=files)
     if location.member is not None:
         member = pick_member(detection, location.member, str(location))

@@ -93,6 +93,7 @@ def save(
         UnsupportedFormatError: The format is not known, does not write, or cannot hold this.
         BudgetError: The disk is full.
         CorruptError: What was written is not what was read; it was not committed.
+        ReplacedError: What it is made of was replaced, changed or removed meanwhile; it was not committed.
     """
     manager = manager or get_plugin_manager()
     name = format or format_of_path(ref)
@@ -116,6 +117,7 @@ def save(
         prove(wanted, target.written, staged, found)
         changed = _changed(checkpoint, wanted)
         seal = _seal(checkpoint, target, found, {**(provenance or {}), **({"restated": changed} if changed else {})})
+        checkpoint.check_unchanged()
         target.commit(seal)
     return SaveReport(
         location=str(target.location),

@@ -12,6 +12,7 @@ from ckpt_core.reading.proof import read_back
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.seals import Seal
+from ckpt_core.storage.moments import one_moment
 from ckpt_core.storage.sealing import put_beside, read_seal, write_seal
 from ckpt_core.verbs.opening import open_checkpoint
 
@@ -51,6 +52,7 @@ def seal(
     Raises:
         OverwriteError: It is sealed already.
         UnsupportedFormatError: It is not on a local disk.
+        ReplacedError: It was replaced, changed or removed meanwhile; nothing was written.
         CkptError: It cannot be opened or read; nothing was written.
     """
     checkpoint = open_checkpoint(ref, manager=manager)
@@ -66,7 +68,8 @@ def seal(
         checkpoint.progress = progress
     if progress is not None:
         progress.begin(sum(entry.size for entry in checkpoint.files.entries.values()))
-    found = read_back(checkpoint)
+    with one_moment(checkpoint):
+        found = read_back(checkpoint)
     made = Seal(
         format=checkpoint.match.format,
         files=found.files,
@@ -92,4 +95,5 @@ def _sha256(files: Files, path: str) -> str:
     local = files.local_path(path)
     assert local is not None
     with open(local, "rb") as file:
+        files.opened(path, file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()

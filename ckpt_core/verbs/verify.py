@@ -12,6 +12,7 @@ from ckpt_core.reading.assessing import assessment_of
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.findings import Depth, Finding, Sampling, Severity, VerifyReport, VerifyRequest, sorted_findings
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.moments import one_moment
 from ckpt_core.verbs.opening import Place, find, member_place
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def verify(
     Raises:
         CkptError: Nothing could be checked: not there, not reachable, of no known format, or unsafe.
         UsageError: A sample of the LAYOUT depth, which reads no bytes of tensors.
+        ReplacedError: It was replaced, changed or removed meanwhile, whatever was found.
     """
     if sampling is not None and depth is Depth.LAYOUT:
         raise UsageError("a sample of the layout depth: it reads headers only; ask for bytes or values")
@@ -70,7 +72,21 @@ def verify(
 
 
 def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | None" = None) -> Verification:
-    """Check the checkpoint of a place that was found already; see `verify`."""
+    """Check the checkpoint of a place that was found already; see `verify`.
+
+    Raises:
+        ReplacedError: It was replaced, changed or removed meanwhile, whatever was found.
+    """
+    with one_moment(place.files, failures_only=True):
+        found = _verify(place, request, progress)
+    report = found.report
+    complete = report.assessment is None or not report.assessment.lacking
+    suspects = [finding.path for finding in report.findings if finding.path is not None]
+    place.files.check_unchanged(failed=report.worst > Severity.INFO or not complete, suspects=suspects)
+    return found
+
+
+def _verify(place: Place, request: VerifyRequest, progress: "Progress | None") -> Verification:
     checkpoint, failure = _open(place, request.options)
     tensors, nbytes = _measure(checkpoint)
     meter = _Meter(progress)

@@ -8,7 +8,14 @@ import time
 import pytest
 
 from ckpt_core import knobs
-from ckpt_core.errors import CheckpointNotFoundError, CkptError, CorruptError, UnreachableError, UsageError
+from ckpt_core.errors import (
+    CheckpointNotFoundError,
+    CkptError,
+    CorruptError,
+    ReplacedError,
+    UnreachableError,
+    UsageError,
+)
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage.listing import list_files, probe
@@ -150,10 +157,10 @@ def test_an_object_that_is_replaced_meanwhile_is_noticed(server, other):
         files.read(NAME, 0, 10)
 
 
-def test_an_object_that_is_deleted_meanwhile_is_corrupt(server):
+def test_an_object_that_is_deleted_meanwhile_is_no_damage(server):
     files = list_files(server.url(NAME))
     del server.objects[NAME]
-    with pytest.raises(CorruptError) as caught:
+    with pytest.raises(ReplacedError, match="was removed while it was read") as caught:
         files.read(NAME, 0, 10)
     assert caught.value.code == "CK003"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ckpt_core import knobs
-from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CorruptError, UnreachableError
+from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CorruptError, ReplacedError, UnreachableError
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage import local
@@ -213,20 +213,76 @@ def test_a_listing_has_a_limit(root):
     assert caught.value.exit_code == 8
 
 
-def test_a_file_that_is_cut_after_the_listing_is_corrupt(root):
+def test_a_file_that_is_cut_after_the_listing_is_no_damage(root):
     files = list_local(str(root))
     os.truncate(root / "a.bin", 4)
-    assert files.read("a.bin", 0, 4) == b"0123"
-    for read in (lambda: files.read("a.bin"), lambda: list(files.read_many([ByteRange("a.bin", 2, 5)]))):
-        with pytest.raises(CorruptError, match="the file ends at 4") as caught:
+    for read in (lambda: files.read("a.bin", 0, 4), lambda: list(files.read_many([ByteRange("a.bin", 2, 5)]))):
+        with pytest.raises(ReplacedError, match="was replaced while it was read; run it again") as caught:
             read()
-        assert (caught.value.code, caught.value.path, caught.value.exit_code) == ("CK004", "a.bin", 4)
+        assert (caught.value.code, caught.value.path, caught.value.exit_code) == ("MO001", "a.bin", 5)
 
 
-def test_a_file_that_is_deleted_after_the_listing_is_corrupt(root):
+@pytest.mark.parametrize("again", [b"9876543210", b"short", b""])
+def test_a_file_that_is_written_to_between_two_reads_is_never_read_as_a_mixture(root, again):
+    files = list_local(str(root))
+    assert files.read("a.bin", 0, 4) == b"0123"
+    (root / "a.bin").write_bytes(again)
+    with pytest.raises(ReplacedError, match="was changed while it was read"):
+        files.read("a.bin", 4, 4)
+
+
+def test_a_file_of_the_same_size_under_the_name_of_one_that_was_read_is_noticed_at_the_end(root, tmp_path):
+    files = list_local(str(root))
+    assert files.read("a.bin", 0, 4) == b"0123"
+    (tmp_path / "other").write_bytes(b"9876543210")
+    os.replace(tmp_path / "other", root / "a.bin")
+    assert files.read("a.bin", 4, 4) == b"4567", "what was opened stays open"
+    with pytest.raises(ReplacedError, match=r"a\.bin: was replaced"):
+        files.check_unchanged()
+
+
+def test_what_nobody_read_may_change_unless_something_was_wrong(root):
+    (root / "b.bin").write_bytes(b"a line")
+    files = list_local(str(root))
+    files.read("a.bin", 0, 4)
+    with open(root / "b.bin", "ab") as log:
+        log.write(b"another line")
+    files.check_unchanged()
+    files.check_unchanged(failed=True)
+    with pytest.raises(ReplacedError):
+        files.check_unchanged(failed=True, suspects=["b.bin"])
+    (root / "new.bin").touch()
+    files.check_unchanged()
+    with pytest.raises(ReplacedError):
+        files.check_unchanged(failed=True)
+
+
+def test_what_is_read_below_counts_above(root):
+    (root / "step").mkdir()
+    (root / "step" / "b.bin").write_bytes(b"abc")
+    files = list_local(str(root))
+    below = files.below("step")
+    name = next(iter(below.entries))
+    below.read(name, 0, 1)
+    (root / "step" / name).unlink()
+    for listing in (files, below):
+        with pytest.raises(ReplacedError, match="was removed"):
+            listing.check_unchanged()
+
+
+def test_a_seal_that_comes_or_goes_explains_an_error(root):
+    files = list_local(str(root))
+    assert files.beside("x.ckpt.json") is None
+    files.check_unchanged(failed=True)
+    (root / "x.ckpt.json").write_bytes(b"{}")
+    with pytest.raises(ReplacedError):
+        files.check_unchanged(failed=True)
+
+
+def test_a_file_that_is_deleted_after_the_listing_is_no_damage(root):
     files = list_local(str(root))
     (root / "a.bin").unlink()
-    with pytest.raises(CorruptError) as caught:
+    with pytest.raises(ReplacedError) as caught:
         files.head("a.bin")
     assert caught.value.code == "CK003"
 

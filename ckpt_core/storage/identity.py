@@ -1,0 +1,96 @@
+"""Whether a local file is still the one that was listed: its size, its time of change and its inode.
+
+A time alone tells two contents apart only where they were written in different ticks of the kernel's clock, so that a
+file of the running tick is opened once that is over: whatever is written to it from then on has a later time.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ckpt_core.errors import ReplacedError
+from ckpt_core.schema.text import printable
+
+_TICK = 20_000_000
+"""Nanoseconds that a tick of the kernel's clock takes at most (100 Hz), twice."""
+
+_MOMENT = 100_000_000
+"""Nanoseconds that a writer is waited for: between two of its calls it needs microseconds, and a processor."""
+
+_JUST_NOW = 1_000_000_000
+"""Nanoseconds since the last change of a folder in which somebody may still be at work."""
+
+_COARSE = 5
+"""CLOCK_REALTIME_COARSE, the clock that files get their times from. Source: Linux, `include/uapi/linux/time.h`."""
+
+_MOUNTS = "/proc/self/mountinfo"
+
+
+class Identity(NamedTuple):
+    """What tells one content of a file from another. Sizes in bytes, times in nanoseconds."""
+
+    size: int
+    changed: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "Identity":
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
+
+    def is_of(self, found: os.stat_result) -> bool:
+        """Whether it is that of a file as the system describes it now."""
+        if (self.size, self.changed) != (found.st_size, found.st_mtime_ns):
+            return False
+        return self.inode == found.st_ino or _numbers_anew(found.st_dev)
+
+
+def after_its_tick(changed: int) -> None:
+    """Wait, milliseconds at most, until a write can be told by its time from the one at `changed`."""
+    end = time.monotonic_ns() + _TICK
+    while -1 < changed - time.clock_gettime_ns(_COARSE) < _TICK and time.monotonic_ns() < end:
+        time.sleep(0.001)
+
+
+def while_fresh(changed: int) -> Iterator[None]:
+    """Turns in which to look again: one, and more until a moment has passed since the change at that time.
+
+    A file that a writer has emptied and not yet filled again looks damaged, and is not. Times are in nanoseconds.
+    """
+    yield
+    while 0 <= time.time_ns() - changed < _MOMENT:
+        time.sleep(0.005)
+        yield
+
+
+def comes_back(path: str) -> bool:
+    """Whether something is at a path within a moment: waited for only where its folder has just changed.
+
+    Without exchanging two names a directory is replaced in two steps, and nothing has its name between them.
+    """
+    try:
+        changed = os.stat(os.path.dirname(path.rstrip("/")) or ".").st_mtime_ns
+    except (OSError, ValueError):
+        return False
+    end = time.monotonic_ns() + _MOMENT
+    while time.time_ns() - changed < _JUST_NOW and time.monotonic_ns() < end:
+        if os.path.exists(path):
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def replaced(path: str, what: str = "replaced") -> ReplacedError:
+    """The error for a place that is not what it was when it was listed."""
+    return ReplacedError(f"{printable(path)}: was {what} while it was read; run it again", code="MO001", path=path)
+
+
+def _numbers_anew(device: int) -> bool:
+    """Whether a filesystem may give the same file another inode: those in user space that mount a bucket do."""
+    wanted = f" {os.major(device)}:{os.minor(device)} "
+    try:
+        with open(_MOUNTS, encoding="utf-8", errors="replace") as mounts:
+            return any(wanted in line and " - fuse" in line for line in mounts)
+    except OSError:
+        return False
