@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _POINTERS = ("latest", "latest_checkpointed_iteration.txt", "latest_checkpoint.txt", "last_checkpoint")
 """Files in which trainers note the name or number of their last checkpoint: DeepSpeed, Megatron and verl, others."""
 
+_LINKS = ("last", "latest")
+"""Links that trainers set to their last checkpoint: lerobot and others."""
+
 _MAX_POINTER = 4096
 """Bytes of a pointer that are read; each of those holds one name."""
 
@@ -151,11 +154,16 @@ def _verdict(manager: "CkptPluginManager", trial: Trial, run: Run, query: Query)
 
 
 def _disagreements(files: Files, chosen: Trial) -> Iterator[str]:
-    """What pointers in the place name that is not the chosen one."""
+    """What pointers and links in the place name that is not the chosen one."""
+    chosen_name = printable(chosen.root or ".")
+    for path in files.skipped:
+        end = files.link_end(path) if path.rpartition("/")[2] in _LINKS else None
+        if end is not None and end.rstrip("/").rpartition("/")[2] not in chosen.root.split("/"):
+            link = printable(path)
+            yield f"{link} leads to {printable(end, 80)}; the newest complete checkpoint is {chosen_name}"
     for pointer in _POINTERS:
         if pointer not in files.entries or files.size(pointer) > _MAX_POINTER:
             continue
         text = files.read(pointer).decode("utf-8", "replace").strip()
         if text not in (chosen.root, *chosen.root.split("/"), str(chosen.step)):
-            name = printable(chosen.root or ".")
-            yield f"{pointer} names {printable(text, 80)}; the newest complete checkpoint is {name}"
+            yield f"{pointer} names {printable(text, 80)}; the newest complete checkpoint is {chosen_name}"

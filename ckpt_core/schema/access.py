@@ -63,6 +63,10 @@ class Files(ABC):
             path = path.rpartition("/")[0]
         return self.skipped.get(path)
 
+    def link_end(self, path: str) -> str | None:
+        """What a link that was left out of the listing leads to, as it says itself; None for anything else."""
+        return None
+
     @abstractmethod
     def head(self, path: str) -> bytes:
         """The first 64 KiB of a file, or all of a shorter one; read once."""

@@ -47,9 +47,12 @@ class Query:
 
 
 def split_member(ref: str) -> tuple[str, str | None]:
-    """A ref and the member it picks: `runs/x#checkpoint-400` gives `("runs/x", "checkpoint-400")`."""
+    """A ref and the member it picks: `runs/x#checkpoint-400` gives `("runs/x", "checkpoint-400")`.
+
+    A member may lie further down (`runs#x/checkpoint-400`). Of a URL it may not: `#` is a part of some objects' names.
+    """
     place, mark, member = ref.rpartition("#")
-    if not mark or not place or not member or "/" in member:
+    if not mark or not place or not member or member.startswith("/") or ("/" in member and "://" in ref):
         return ref, None
     return place, member
 

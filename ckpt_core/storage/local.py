@@ -140,6 +140,12 @@ class LocalFiles(ListedFiles):
     def empty(self) -> Collection[str]:
         return self._empty
 
+    def link_end(self, path: str) -> str | None:
+        try:
+            return os.readlink(os.path.join(self._root, path)) if path in self._skipped else None
+        except OSError:
+            return None
+
     def local_path(self, path: str) -> str:
         if path not in self._entries:
             raise not_listed(path, self._skipped)

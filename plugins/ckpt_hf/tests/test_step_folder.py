@@ -65,6 +65,7 @@ def as_folders_by_kind(folder, step):
         torch.save(content, folder / name / f"{name}.bin")
     (folder / "model").mkdir()
     save_file(model.state_dict(), folder / "model" / "model.safetensors")
+    (folder / "model" / "config.json").write_text('{"model_type": "mine"}')
     (folder / "trainer").mkdir()
     (folder / "trainer" / "global_step.json").write_text(json.dumps({"step": step}))
 
@@ -184,3 +185,25 @@ def test_checkpoints_in_numbered_siblings_stay_apart(tmp_path, folders):
 )
 def test_a_name_tells_its_kind(name, kind):
     assert kind_of_name(name) == kind
+
+
+def test_a_link_that_leads_to_an_older_one_is_said(tmp_path, capsys):
+    for step in (100, 900):
+        as_lerobot(tmp_path / "checkpoints" / f"{step:07d}", step)
+    (tmp_path / "checkpoints" / "last").symlink_to("0000100")
+    assert main(["locate", str(tmp_path), "--for", "resume"]) == 0
+    captured = capsys.readouterr()
+    assert "last leads to 0000100" in captured.out + captured.err
+    (tmp_path / "checkpoints" / "last").unlink()
+    (tmp_path / "checkpoints" / "last").symlink_to("0000900")
+    assert main(["locate", str(tmp_path), "--for", "resume"]) == 0
+    captured = capsys.readouterr()
+    assert "leads to" not in captured.out + captured.err
+
+
+def test_the_next_step_of_several_further_down_works(tmp_path, capsys):
+    for step in (100, 900):
+        as_lerobot(tmp_path / "checkpoints" / f"{step:07d}", step)
+    assert main(["convert", str(tmp_path), str(tmp_path / "out.pt")]) == 2
+    advised = capsys.readouterr().err.rpartition("name one as ")[2].strip()
+    assert main(["convert", advised, str(tmp_path / "out.safetensors"), "--component", "model"]) == 0
