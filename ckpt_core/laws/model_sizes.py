@@ -21,7 +21,7 @@ _TOKENS = re.compile(
 _HEADS = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$")
 _HEAD_LIKE = re.compile(r"head|embed_out|output|predictions|generator|logits|proj_out|project_out|vocab")
 _CLASSIFIED = re.compile(
-    r"(^|[._])(classif\w*|score|head|logits\w*|qa_output\w*|output_weights|fc\d*|pred\w*|cls|summary|decoder)([._]|$)"
+    r"(^|[._])(classif\w*|score|head|logits\w*|qa_output\w*|output_weights|summary|decoder)([._]|$)"
 )
 
 _ONE_SAVE = "copy weights and config from one save"
@@ -78,6 +78,7 @@ class ModelSizes:
         head: What needs an output layer of its own, where the config says that it shares none.
         classifier: The architecture that needs a layer on top, where it does.
         experts: How many experts a layer has.
+        special: Whether the model may read a few tokens more, or fewer, than it writes.
         stacks: Words of which each must be in some name: encoder and decoder.
     """
 
@@ -91,6 +92,7 @@ class ModelSizes:
     classifier: str | None = None
     experts: tuple[str, int] | None = None
     stacks: tuple[str, ...] = ()
+    special: bool = False
 
 
 def model_sizes(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
@@ -115,7 +117,8 @@ def _vocabulary(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
             continue
         rows = outline.shape[0]
         is_table, is_head = _TOKENS.search(name) is not None, _HEADS.search(name) is not None
-        if (is_table or is_head) and rows not in sizes and not _is_near(rows, sizes, heads if is_table else tables):
+        others = heads if is_table else tables
+        if (is_table or is_head) and rows not in sizes and not _is_near(rows, sizes, others if said.special else set()):
             keys = " and ".join(f"{key} {count}" for key, count in said.vocabularies)
             message = f"{printable(name)}: {rows} rows, and {printable(said.path)} says {keys}"
             hint = f"the config is of another save; set {said.vocabularies[0][0]} to {rows}, or copy both again"

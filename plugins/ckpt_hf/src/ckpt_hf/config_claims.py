@@ -51,6 +51,7 @@ def claims(config: Config, path: str = "config.json") -> ModelSizes:
         inner=_inner(config) if flat else None,
         head=architecture if _is_untied(config, parts) and architecture.endswith(_GENERATORS) else None,
         classifier=architecture if not remote and architecture.endswith(_CLASSIFIERS) else None,
+        special=not flat or "cross_attention_layers" in config or not architecture.endswith(_GENERATORS),
         experts=_experts(config) if flat and not remote else None,
         stacks=("encoder", "decoder") if flat and config.get("is_encoder_decoder") is True and generates else (),
     )
