@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ckpt_core.schema.manifests import Manifest
     from ckpt_core.schema.profiles import Role
 
-_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pkl", ".t7", ".tar")
+_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt2", ".pkl", ".t7", ".tar")
 
 
 @hookimpl

@@ -7,6 +7,7 @@ from ckpt_core.codecs.pickle_records import StorageRecord
 from ckpt_core.codecs.pickle_scan import Scan, scan
 from ckpt_core.codecs.pickle_tree import Tree, settle
 from ckpt_core.codecs.pickle_values import build, unknown_classes
+from ckpt_core.codecs.torch_modules import SCRIPTED
 from ckpt_core.codecs.torch_sharded import parts_finding
 from ckpt_core.schema.findings import Finding
 
@@ -44,5 +45,6 @@ def read_scanned(scanned: Scan, *, path: str) -> Pickle:
     with without_collection():
         built = build(scanned, path=path)
         tree = settle(built.value, path=path, stream_bytes=len(scanned.stream))
-    findings = (*tree.findings, *unknown_classes(built.unknown, path), *parts_finding(tree.sharded, path))
+    unknown = tuple(name for name in built.unknown if not name.startswith(SCRIPTED))
+    findings = (*tree.findings, *unknown_classes(unknown, path), *parts_finding(tree.sharded, path))
     return Pickle(tree, built.globals, built.storages, findings)

@@ -37,6 +37,7 @@ _NOT_STRIDED = (
 )
 _ODD_VIEW = recorded_class("torch._utils._rebuild_tensor_v2", tensor_like=True)
 _ODD_DTYPE = recorded_class("torch._utils._rebuild_tensor_v3", tensor_like=True)
+_SCRIPT_LISTS = ("build_boollist", "build_doublelist", "build_intlist", "build_tensorlist", "restore_type_tag")
 _PLAIN_ATTRIBUTES = {"_is_buffer", "persistent"}
 """What `torch.nn.Buffer` sets on a tensor."""
 _PLAIN_CLASSES = ("torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer")
@@ -173,6 +174,11 @@ def _with_state(class_name: str, tensor: Any, state: Any) -> Any:
     return record
 
 
+def _same(value: Any, type_name: Any = None) -> Any:
+    """The lists of TorchScript, and values with the name of their type; `torch/jit/_pickle.py`."""
+    return value
+
+
 def _is_plain(attributes: Any) -> bool:
     return isinstance(attributes, dict) and _PLAIN_ATTRIBUTES.issuperset(attributes)
 
@@ -189,6 +195,7 @@ def torch_factories(budget: Budget) -> dict[str, Any]:
         "torch._tensor._rebuild_from_type_v2": rebuild_from_type,
         "torch.tensor._rebuild_from_type_v2": rebuild_from_type,
         "torch.Size": Size,
+        **{f"torch.jit._pickle.{name}": _same for name in _SCRIPT_LISTS},
     }
     for name in _NOT_STRIDED:
         factories[name] = recorded_class(name, budget, tensor_like=True)

@@ -89,7 +89,7 @@ def read_torch_file(files: Files, path: str) -> TorchFile:
 
     Raises:
         UnsafeContentError: PK003, its pickle would run code.
-        UnsupportedFormatError: TF006, TorchScript, a tar, or a zip that torch.save did not write.
+        UnsupportedFormatError: TF006, a tar, or a zip that torch.save did not write.
         CorruptError: TF001 to TF003, PK001, ZP001 to ZP004: it breaks a rule, which the message names.
         BudgetError: PK002 or ZP001, it is larger in memory than `knobs.header_limit` allows.
     """

@@ -5,7 +5,15 @@ from enum import Enum
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _MAGIC_BYTES = b"\x8a\x0a" + LEGACY_MAGIC.to_bytes(10, "little")
 # Of torch's own records, the ones that a zip file may begin with.
-_FIRST_RECORDS = ("data.pkl", "version", "byteorder", "constants.pkl", ".format_version", ".storage_alignment")
+_FIRST_RECORDS = (
+    "data.pkl",
+    "version",
+    "byteorder",
+    "constants.pkl",
+    "archive_format",
+    ".format_version",
+    ".storage_alignment",
+)
 _TAR_RECORDS = (b"sys_info", b"pickle", b"tensors", b"storages")
 
 TAINT_RECORD = ".data/ckpt_tainted"
@@ -16,6 +24,8 @@ class TorchKind(Enum):
     """How torch.save laid a file out; the value is the evidence in words."""
 
     ZIP = "a zip archive with torch's records"
+    SCRIPT = "a TorchScript program"
+    EXPORTED = "a program of torch.export"
     LEGACY = "the magic number of torch.save before 1.6"
     TAR = "a tar archive, as torch.save wrote before 0.1.10"
 

@@ -10,11 +10,13 @@ Sources: torch, `torch/nn/modules/module.py` (_save_to_state_dict, state_dict, r
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ckpt_core.codecs.pickle_records import Recorded, SafeDict, SetRecord, TensorKey
+from ckpt_core.codecs.pickle_records import Recorded, SafeDict, SetRecord, TensorKey, TensorRecord
 
 _PASSING = "_non_persistent_buffers_set"
 _MODULE_KEYS = ("_parameters", "_buffers", "_modules")
 _OPTIMIZER_KEYS = {"defaults", "state", "param_groups"}
+SCRIPTED = "__torch__."
+"""How the names begin that TorchScript gives to the types of one program."""
 _SCHEDULERS = "torch.optim.lr_scheduler."
 
 
@@ -43,6 +45,8 @@ def stateful(value: Any) -> Module | Stateful | None:
     fields = _fields(value)
     if fields is None:
         return None
+    if value.class_name.startswith(SCRIPTED):
+        return _scripted(fields)
     if all(isinstance(fields.get(key), SafeDict) for key in _MODULE_KEYS):
         return _module(fields)
     if fields.keys() >= _OPTIMIZER_KEYS:
@@ -66,6 +70,24 @@ def _module(fields: Mapping[Any, Any]) -> Module | None:
         rest["_buffers"] = unkept
     tensors = {name: tensor for name, tensor in {**parameters, **kept}.items() if tensor is not None}
     return Module(tensors, {name: module for name, module in modules.items() if module is not None}, rest)
+
+
+def _scripted(fields: Mapping[Any, Any]) -> Module | None:
+    """A module of TorchScript, whose attributes are its tensors and its submodules."""
+    if not all(type(key) is str and key and "." not in key for key in fields):
+        return None
+    tensors = {name: item for name, item in fields.items() if _is_tensor(item)}
+    modules = {name: item for name, item in fields.items() if _is_scripted(item)}
+    rest = {name: item for name, item in fields.items() if name not in tensors and name not in modules}
+    return Module(tensors, modules, rest, "module of TorchScript")
+
+
+def _is_tensor(value: Any) -> bool:
+    return type(value) is TensorRecord or (isinstance(value, Recorded) and value.tensor_like)
+
+
+def _is_scripted(value: Any) -> bool:
+    return isinstance(value, Recorded) and value.class_name.startswith(SCRIPTED) and isinstance(value.state, SafeDict)
 
 
 def _optimizer(fields: Mapping[Any, Any]) -> Stateful | None:

@@ -5,17 +5,23 @@ Source: torch, `torch/serialization.py` (_save, _load) and `caffe2/serialize/inl
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
-from ckpt_core.codecs.pickle_records import StorageRecord
+from ckpt_core.codecs.pickle_records import StorageRecord, TensorRecord
 from ckpt_core.codecs.pickles import read_pickle
 from ckpt_core.codecs.torch_files import TorchFile
 from ckpt_core.codecs.torch_kinds import TAINT_RECORD, TorchKind
+from ckpt_core.codecs.torch_programs import CONSTANTS, exported, is_exported, joined_script, unread
+from ckpt_core.codecs.torch_sharded import ShardedRecord, Sharding
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
 from ckpt_core.codecs.zip_checks import check_local_headers, checksums_of, read_member
 from ckpt_core.codecs.zips import Member, read_archive
 from ckpt_core.errors import CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
+from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.own_names import TAINT
+from ckpt_core.schema.state import State
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable
 
@@ -28,16 +34,15 @@ def read_zip(files: Files, path: str) -> TorchFile:
     members = read_archive(files, path)
     root = _root(path, members)
     order = _byte_order(files, path, members.get(f"{root}/byteorder"))
-    stream = read_member(files, path, members[f"{root}/data.pkl"])
-    pickle = read_pickle(stream, path=path)
+    content = _content(files, path, members, root)
     tensors = tensor_table(
-        pickle.tree.tensors,
+        content.tensors,
         path=path,
         place=lambda storage: _place(path, members, root, storage),
         little_endian=order == "little",
     )
     version = members.get(f"{root}/version")
-    metadata = {"byte_order": order, "attributes": pickle.tree.attributes}
+    metadata = {"byte_order": order, "attributes": content.attributes}
     if version is not None:
         metadata["torch_zip_version"] = _version(files, path, version)
     tainted = members.get(f"{root}/{TAINT_RECORD}")
@@ -45,13 +50,13 @@ def read_zip(files: Files, path: str) -> TorchFile:
         metadata[TAINT] = read_member(files, path, tainted).decode("utf-8", "replace")
     return TorchFile(
         path=path,
-        kind=TorchKind.ZIP,
-        root=pickle.tree.root,
+        kind=content.kind,
+        root=content.root,
         tensors=tensors,
-        globals=pickle.globals,
-        findings=pickle.findings,
+        globals=content.globals,
+        findings=content.findings,
         metadata=metadata,
-        sharded=pickle.tree.sharded,
+        sharded=content.sharded,
         _prove=lambda: check_local_headers(files, path, list(members.values())),
         _checksums=lambda file: checksums_of(
             path, members.values(), stored_in=lambda member: _names_in(file.tensors, member)
@@ -59,12 +64,43 @@ def read_zip(files: Files, path: str) -> TorchFile:
     )
 
 
+class _Content(NamedTuple):
+    """What the records of an archive say, before the tensors in it have places."""
+
+    kind: TorchKind
+    root: State
+    tensors: Mapping[str, TensorRecord | ShardedRecord]
+    findings: tuple[Finding, ...]
+    globals: tuple[str, ...] = ()
+    attributes: Mapping[str, State] = MappingProxyType({})
+    sharded: Mapping[str, Sharding] = MappingProxyType({})
+
+
+def _content(files: Files, path: str, members: Mapping[str, Member], root: str) -> _Content:
+    """What torch.save, torch.jit.save or torch.export.save wrote, told from the records that there are."""
+    if f"{root}/data.pkl" not in members:
+        state, tensors, notes = exported(members, root, path, lambda member: read_member(files, path, member))
+        code = [name.partition("/")[2] for name in members if name.startswith((f"{root}/models/", f"{root}/extra/"))]
+        return _Content(TorchKind.EXPORTED, state, tensors, (unread(path, "a program of torch.export", code), *notes))
+    pickle = read_pickle(read_member(files, path, members[f"{root}/data.pkl"]), path=path)
+    tree = pickle.tree
+    found = _Content(
+        TorchKind.ZIP, tree.root, tree.tensors, pickle.findings, pickle.globals, tree.attributes, tree.sharded
+    )
+    constants = members.get(f"{root}/{CONSTANTS}.pkl")
+    if constants is None:
+        return found
+    beside = read_pickle(read_member(files, path, constants), path=path)
+    state, joined = joined_script(pickle, beside)
+    code = [name.partition("/")[2] for name in members if name.startswith(f"{root}/code/")]
+    notes = [unread(path, "a program of TorchScript", [name for name in code if name.endswith(".py")])]
+    return found._replace(kind=TorchKind.SCRIPT, root=state, tensors=joined, findings=(*pickle.findings, *notes))
+
+
 def _root(path: str, members: Mapping[str, Member]) -> str:
     """The folder that everything in the archive lies in: that of its first record."""
     root = next(iter(members), "").partition("/")[0]
-    if f"{root}/constants.pkl" in members:
-        reason = "it is TorchScript, a program; export its weights with torch.save(module.state_dict(), …)"
-    elif f"{root}/data.pkl" not in members:
+    if f"{root}/data.pkl" not in members and not is_exported(members, root):
         reason = "a zip archive without data.pkl, which torch.save did not write; unpack it"
     else:
         return root
@@ -99,7 +135,9 @@ def _version(files: Files, path: str, member: Member) -> str:
 
 
 def _place(path: str, members: Mapping[str, Member], root: str, storage: StorageRecord) -> tuple[int, int]:
-    member = members.get(f"{root}/data/{storage.key}")
+    folder = "" if storage.type_name == "torch.export" else f"{root}/"
+    folder = folder if storage.key.startswith(f"{CONSTANTS}/") or not folder else f"{folder}data/"
+    member = members.get(f"{folder}{storage.key}")
     length = storage.numel * storage.itemsize
     if member is None:
         raise StorageError(f"its storage data/{printable(storage.key)} is missing")

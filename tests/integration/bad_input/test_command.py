@@ -16,7 +16,7 @@ SAMPLE = (
     "zip: one bit of storage 0 flipped",
     "zip: two names swapped in the local headers",
     "zip: encrypted",
-    "zip: TorchScript",
+    "zip: TorchScript without its module",
     "pickle: runs code: os.system",
     "pickle: runs code: BUILD with __setstate__",
     "pickle: bomb: a broadcast of 2**60 elements",

@@ -183,8 +183,8 @@ def _unsupported() -> Iterator[tuple[str, bytes, str]]:
     yield "DATA.PKL instead", changed("data.pkl", name="archive/DATA.PKL"), "data.pkl"
     yield "a pickle at the root", changed("data.pkl", name="data.pkl"), "data.pkl"
     yield "an empty root", zip_of([replace(record, name=record.name.partition("/")[2]) for record in PLAIN]), "data.pkl"
-    script = [Rec("archive/constants.pkl", pickled(())), Rec("archive/code/__torch__.py", b"import os"), *PLAIN]
-    yield "TorchScript", zip_of(script), "TorchScript"
+    script = [Rec("archive/constants.pkl", pickled(())), Rec("archive/code/__torch__.py", b"import os")]
+    yield "TorchScript without its module", zip_of(script), "data.pkl"
     yield (
         "a Word document",
         zip_of([Rec("[Content_Types].xml", b"<Types/>"), Rec("word/document.xml", b"<w/>")]),
