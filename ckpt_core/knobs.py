@@ -65,7 +65,7 @@ def header_limit() -> int:
 
 
 def remote_timeout() -> int:
-    """Seconds one remote request may take: `CKPT_REMOTE_TIMEOUT`, 60."""
+    """Seconds for a remote question with all its tries, or for data without progress: `CKPT_REMOTE_TIMEOUT`, 60."""
     return _integer("CKPT_REMOTE_TIMEOUT", 60)
 
 

@@ -14,17 +14,21 @@ from aiohttp import ClientResponse, ClientTimeout
 from fsspec.implementations.http import HTTPFileSystem
 
 from ckpt_core import knobs
-from ckpt_core.errors import UnreachableError
+from ckpt_core.errors import NoAnswerError, ReplacedError
 from ckpt_core.schema.text import redact
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)$")
 """Source: RFC 9110, section 14.4."""
 
 
+_OTHER = "another object came than the one that was listed (replaced meanwhile, or an error page); run it again"
+
+
 def http_filesystem() -> "RangedHTTPFileSystem":
-    """One whose requests each end within the time that `knobs.remote_timeout` gives."""
-    seconds = knobs.remote_timeout()
-    return RangedHTTPFileSystem(client_kwargs={"timeout": ClientTimeout(total=seconds, sock_read=seconds)})
+    """One whose requests end where nothing comes for a third of `knobs.remote_timeout`: there is time to ask again."""
+    silence = knobs.remote_timeout() / 3
+    timeout = ClientTimeout(total=None, sock_connect=silence, sock_read=silence)
+    return RangedHTTPFileSystem(client_kwargs={"timeout": timeout})
 
 
 class RangedHTTPFileSystem(HTTPFileSystem):  # type: ignore[misc]
@@ -44,7 +48,7 @@ class RangedHTTPFileSystem(HTTPFileSystem):  # type: ignore[misc]
         version: Any = None,
         **kwargs: Any,
     ) -> bytes:
-        """Bytes `start` to `end`, None for its own ends. UnreachableError where size or version differs from `info`."""
+        """Bytes `start` to `end`, None for its own ends. ReplacedError where size or version differs from `info`."""
         start = start or 0
         if end is None:
             found = await self._info(url)
@@ -53,8 +57,10 @@ class RangedHTTPFileSystem(HTTPFileSystem):  # type: ignore[misc]
             return b""
         async with self._get(url, start, end) as response:
             problem = _mismatch(response, start, end, size, version)
+            if problem == _OTHER:
+                raise ReplacedError(f"{redact(url)}: {problem}", code="MO001")
             if problem is not None:
-                raise UnreachableError(f"{redact(url)}: {problem}")
+                raise NoAnswerError(f"{redact(url)}: {problem}")
             return bytes(await response.content.readexactly(end - start))
 
     @asynccontextmanager
@@ -92,7 +98,7 @@ def _mismatch(response: ClientResponse, start: int, end: int, size: int | None, 
     if _encoded(response):
         return "the server compresses what it sends; download it first"
     if (size is not None and total not in (size, None)) or (version is not None and _version(response) != version):
-        return "another object came than the one that was listed (replaced meanwhile, or an error page); run it again"
+        return _OTHER
     if response.status == 200 and (start, end) != (0, total):
         return "the server sends whole objects, not ranges of them; download it first"
     if response.status == 206:

@@ -1,12 +1,13 @@
 """Listings and ranged reads of every place that is not a local disk, through fsspec.
 
-Requests have a deadline, of HTTP each and of an object store's client all that it tries together. What a client has
+A question has one deadline for all of its tries, which bytes to come prolong: a server that fails, breaks off or is
+silent is asked again, with pauses. What a client has
 noted of a place before is not trusted: a file that came since is found, one that went is not. What comes back is
-measured: an answer of another length than was asked is an error. An object that is replaced by one of the same length
-while it is read is noticed over HTTP, by its ETag; elsewhere it is not.
+measured: an answer of another length than was asked is an error. An object that is replaced
+while it is read is noticed by what its store says of versions. What goes wrong on the way says nothing of the content.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,8 @@ from ckpt_core.errors import (
     BudgetError,
     CheckpointNotFoundError,
     CkptError,
-    UnreachableError,
+    NoAnswerError,
+    ReplacedError,
     UnsupportedFormatError,
     UsageError,
 )
@@ -27,6 +29,7 @@ from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.listed import ListedFiles
 from ckpt_core.storage.ranges import check_budget, check_range, gone
+from ckpt_core.storage.retries import ask_again, status_of
 from ckpt_core.storage.urls import scheme_of
 
 _TOGETHER = 32
@@ -68,6 +71,7 @@ class RemoteFiles(ListedFiles):
         entries: The listed files.
         skipped: What was left out.
         expected: What each read is to be compared with, passed on to a filesystem that compares.
+        read: Names of what was read, in the filesystem's words; shared with the listings below.
     """
 
     def __init__(
@@ -79,8 +83,10 @@ class RemoteFiles(ListedFiles):
         *,
         skipped: Mapping[str, str] | None = None,
         expected: Mapping[str, Any] | None = None,
+        read: set[str] | None = None,
     ) -> None:
         super().__init__(location, entries, skipped)
+        self._read = set() if read is None else read
         self._filesystem = filesystem
         self._names = names
         self._expected = expected or {}
@@ -112,7 +118,24 @@ class RemoteFiles(ListedFiles):
             {path[cut:]: replace(self._entries[path], path=path[cut:]) for path in kept},
             skipped={path[cut:]: why for path, why in self._skipped.items() if path.startswith(folder)},
             expected=self._expected,
+            read=self._read,
         )
+
+    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
+        if self._expected and not failed:
+            return  # each answer was compared
+        read = {path for path, name in self._names.items() if name in self._read}
+        if not read and not failed:
+            return
+        try:
+            now = list_remote(self.location.url)
+        except CheckpointNotFoundError:
+            raise _replaced(self.location.url, "removed") from None
+        for path in sorted({*read, *suspects} & self._entries.keys()):
+            if now.entries.get(path) != self._entries[path]:
+                raise _replaced(path, "replaced" if path in now.entries else "removed")
+        if failed and now.entries.keys() != self._entries.keys():
+            raise _replaced(self.location.url, "changed")
 
     def beside(self, name: str) -> bytes | None:
         folder, signed, _ = self.location.url.partition("?")
@@ -135,6 +158,7 @@ class RemoteFiles(ListedFiles):
     def _fetch(self, ranges: Sequence[ByteRange]) -> list[bytes]:
         # Object stores take an empty range for an error.
         asked = [wanted for wanted in ranges if wanted.length]
+        self._read.update(self._names[wanted.path] for wanted in asked)
         try:
             answers = _ask(
                 self._filesystem,
@@ -152,13 +176,17 @@ class RemoteFiles(ListedFiles):
             raise as_ckpt_error(error, self.location.url) from None
         for wanted, data in zip(asked, answers, strict=True):
             if len(data) != wanted.length:
-                raise UnreachableError(
+                raise NoAnswerError(
                     f"{printable(wanted.path)}: the server sent {len(data)} bytes where {wanted.length} were asked; "
                     "try again, or download it first",
                     path=wanted.path,
                 )
         left = iter(answers)
         return [next(left) if wanted.length else b"" for wanted in ranges]
+
+
+def _replaced(place: str, what: str) -> ReplacedError:
+    return ReplacedError(f"{redact(place)}: was {what} while it was read; run it again", code="MO001")
 
 
 def _batches(ranges: Sequence[ByteRange]) -> Iterator[list[ByteRange]]:
@@ -215,20 +243,20 @@ def as_ckpt_error(error: Exception, place: str) -> CkptError:
     """What a filesystem raised, in our words; its own text may hold tokens and is not repeated."""
     shown = redact(place)
     kind = type(error).__name__
-    status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
+    status = status_of(error)
     if isinstance(error, CkptError):
         return error
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return CheckpointNotFoundError(f"{shown}: nothing there; check the name")
     if isinstance(error, PermissionError) or status in (401, 403) or kind == "NoCredentialsError":
-        return UnreachableError(f"{shown}: access denied ({kind}); check the credentials")
+        return NoAnswerError(f"{shown}: access denied ({kind}); check the credentials")
     if kind == "ParamValidationError":
         return UsageError(f"{shown}: not a name that its store could have; check the bucket and what follows")
     if isinstance(error, TimeoutError):
         limit = knobs.remote_timeout()
-        return UnreachableError(f"{shown}: no answer within {limit} s; try again, or set CKPT_REMOTE_TIMEOUT")
+        return NoAnswerError(f"{shown}: no answer within {limit} s; try again, or set CKPT_REMOTE_TIMEOUT")
     detail = f"{kind}, HTTP {status}" if isinstance(status, int) else kind
-    return UnreachableError(f"{shown}: did not answer as it should ({detail}); check the connection and try again")
+    return NoAnswerError(f"{shown}: did not answer as it should ({detail}); check the connection and try again")
 
 
 def _look(url: str) -> tuple[Any, str, Mapping[str, Any]]:
@@ -242,10 +270,14 @@ def _look(url: str) -> tuple[Any, str, Mapping[str, Any]]:
 
 
 def _ask(filesystem: Any, function: Callable[..., Any], /, *arguments: Any, nbytes: int = 0, **named: Any) -> Any:
-    """Call a filesystem; one that works in a loop of its own within the deadline, which `nbytes` to come prolong."""
-    if getattr(filesystem, "async_impl", False):
-        named["timeout"] = knobs.remote_timeout() + nbytes / _SLOWEST
-    return function(*arguments, **named)
+    """Call a filesystem, again where that may help, within the deadline, which `nbytes` to come prolong."""
+
+    def once(left: float) -> Any:
+        if getattr(filesystem, "async_impl", False):  # it works in a loop of its own, which can be left
+            return function(*arguments, **named, timeout=left)
+        return function(*arguments, **named)
+
+    return ask_again(once, seconds=knobs.remote_timeout() + nbytes / _SLOWEST)
 
 
 def _open(url: str) -> tuple[Any, str]:
@@ -291,6 +323,6 @@ def _missing(scheme: str, url: str) -> UnsupportedFormatError:
 def _entry(path: str, found: Mapping[str, Any]) -> FileEntry:
     size = found.get("size")
     if not isinstance(size, int):
-        raise UnreachableError(f"{printable(path)}: the server does not say how long it is; download it first")
+        raise NoAnswerError(f"{printable(path)}: the server does not say how long it is; download it first")
     said = {name: found[name] for name in _VERSIONS if found.get(name) is not None}
     return FileEntry(path, size, " ".join(f"{name}={value}" for name, value in said.items()))

@@ -1,0 +1,100 @@
+"""A question to a server asked again where its answer may be another: it failed, broke off, or was silent.
+
+A pause doubles from try to try and is drawn at random around that, so that many that failed together do not come back
+together. What a server says of when to come back (`Retry-After`) is kept to. All tries share one deadline.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_TRIES = 5
+_FIRST_PAUSE = 0.1
+"""Seconds; with the doubling, five tries of a server that fails at once take two or three."""
+
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses that may be another the next time. Source: RFC 9110, sections 15.5 and 15.6; RFC 6585; RFC 8470."""
+
+_BROKEN = frozenset(
+    {
+        *("ConnectionError", "ClientConnectionError", "ClientPayloadError", "IncompleteReadError", "TimeoutError"),
+        *("ConnectionClosedError", "EndpointConnectionError", "HTTPClientError", "ResponseStreamingError"),
+        *("IncompleteRead", "ProtocolError", "RemoteProtocolError", "NetworkError", "TransportError", "SSLError"),
+        *("HttpProcessingError", "ServerDisconnectedError", "ReadTimeoutError", "ConnectTimeoutError"),
+    }
+)
+"""Classes, or bases, of what clients raise for a connection that broke, was refused or went silent: Python's own,
+aiohttp, botocore, urllib3, http.client, httpx and requests. By name: most of these packages are not there."""
+
+_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException"})
+"""What an object store calls such failures in its answer. Source: Amazon S3, "Error responses"."""
+
+
+def ask_again(ask: Callable[[float], T], *, seconds: float) -> T:
+    """The answer to a question, asked as often as it may help.
+
+    Args:
+        ask: Asks once; is told how many seconds are left.
+        seconds: For all tries together.
+
+    Raises:
+        Exception: What the last try raised.
+    """
+    end = time.monotonic() + seconds
+    for number in range(1, _TRIES + 1):
+        try:
+            return ask(max(end - time.monotonic(), 0.001))
+        except Exception as error:
+            pause = _pause(error, number)
+            if number == _TRIES or not may_pass(error) or time.monotonic() + pause >= end:
+                raise
+            _log.info("%s, asked again in %.1f s", type(error).__name__, pause)
+        time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same question may have another answer a moment later."""
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return False
+    status = status_of(error)
+    if status is not None:
+        return status in _AGAIN
+    if _said(error).get("Error", {}).get("Code") in _CODES:
+        return True
+    return bool(_BROKEN & {kind.__name__ for kind in type(error).__mro__})
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status of an answer that a client made an error of; None where there was no answer."""
+    found = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
+    found = found or _said(error).get("ResponseMetadata", {}).get("HTTPStatusCode") or getattr(error, "code", None)
+    return found if isinstance(found, int) and 100 <= found < 600 else None
+
+
+def _said(error: BaseException) -> dict[str, Any]:
+    """botocore's answer as a tree, which s3fs keeps as the cause of an OSError."""
+    for one in (error, error.__cause__):
+        response = getattr(one, "response", None)
+        if isinstance(response, dict):
+            return response
+    return {}
+
+
+def _pause(error: BaseException, number: int) -> float:
+    asked = _retry_after(error)
+    drawn = _FIRST_PAUSE * float(1 << (number - 1)) * (0.5 + random.random())
+    return drawn if asked is None else max(asked, drawn)
+
+
+def _retry_after(error: BaseException) -> float | None:
+    """Seconds that the server asks to be left alone; None where it says no number of them."""
+    headers = getattr(error, "headers", None) or getattr(getattr(error, "response", None), "headers", None)
+    text = headers.get("Retry-After", "") if headers is not None else ""
+    return float(text) if str(text).strip().isdecimal() else None
