@@ -7,6 +7,7 @@ from ckpt_core.errors import CorruptError
 from ckpt_core.reading.digests import digest_tensor
 from ckpt_core.reading.recorded_casts import uncast_scales
 from ckpt_core.schema.access import Checkpoint, Files
+from ckpt_core.schema.debris import debris
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import TensorKey
@@ -76,6 +77,8 @@ def _count(blocks: bytes) -> int:
 
 def _stale(files: Files, seal: Seal) -> Iterator[Finding]:
     for path, sealed in seal.files.items():
+        if debris(path) is not None:
+            continue  # sealed by a ckpt that did not know it for what it is
         if path not in files.entries:
             message = f"{printable(path)}: the seal names this file, and it is missing"
             yield Finding("SL003", Severity.ERROR, message, path, hint="copy it again")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ckpt_core.schema.profiles import Role
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt2", ".pkl", ".t7", ".tar")
+_SHARED = (".bin", ".pkl", ".tar")
+"""Of these, the ones that other programs give their files too."""
 
 
 @hookimpl
@@ -34,10 +36,17 @@ def detect_format(files: "Files") -> Iterator[FormatMatch]:
         kind, step = sniff(head), step_of_name(root)
         if kind is not None:
             yield FormatMatch("torch", Confidence.LIKELY, kind.value, root, step)
-        elif path.lower().endswith(_SUFFIXES):
+        elif path.lower().endswith(_SUFFIXES) and not (root and _of_others(path, head)):
             yield FormatMatch(
                 "torch", Confidence.POSSIBLE, "the name is one that torch.save is given", root, step_of_name(root)
             )
+
+
+def _of_others(path: str, head: bytes) -> bool:
+    """Whether a file beside others is another program's under a suffix that many use: no checkpoint among them."""
+    from ckpt_core.codecs.foreign_files import foreign
+
+    return path.lower().endswith(_SHARED) and foreign(path, head) is not None
 
 
 @hookimpl

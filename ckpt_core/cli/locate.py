@@ -37,12 +37,21 @@ def command(
 
     resolution = locate(ref, hints=hints, profile=profile, without=without)
     _say_rejected(resolution)
+    if session.verbose and resolution.location is not None:
+        _log_debris(resolution.location.url)
     return Answer(
         result=lambda: _result(resolution),
         page=lambda: _page(resolution, explain),
         brief=lambda: _brief(resolution, explain),
         error=None if resolution.found else resolution.error(),
     )
+
+
+def _log_debris(place: str) -> None:
+    from ckpt_core.storage.listing import list_files
+    from ckpt_core.verbs.opening import log_debris
+
+    log_debris(list_files(place))
 
 
 def _say_rejected(resolution: "Resolution") -> None:

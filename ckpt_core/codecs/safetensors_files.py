@@ -49,12 +49,23 @@ def read_safetensors(files: Files, path: str) -> SafetensorsFile:
         CorruptError: The file breaks a rule of the format; the message says which, and names the tensor.
     """
     size = files.size(path)
+    if not sniff(files.head(path)):
+        _refuse_others(files, path, size)
     header_end = _LENGTH + _header_length(files, path, size)
     head = files.head(path)
     raw = head[_LENGTH:header_end] if header_end <= len(head) else files.read(path, _LENGTH, header_end - _LENGTH)
     with without_collection():
         header = _parse(path, raw)
         return _checked(path, header, header_end, size)
+
+
+def _refuse_others(files: Files, path: str, size: int) -> None:
+    """FM001: what begins like no safetensors file, where that shows what it is."""
+    from ckpt_core.codecs.other_programs import not_ours
+
+    error = not_ours(path, files.head(path), size)
+    if error is not None:
+        raise error
 
 
 def _checked(path: str, header: dict[str, Any], header_end: int, size: int) -> SafetensorsFile:

@@ -99,6 +99,8 @@ def read_torch_file(files: Files, path: str) -> TorchFile:
         from ckpt_core.codecs.collection import without_collection
         from ckpt_core.codecs.torch_zip import read_zip
 
+        if kind is None:
+            _refuse_known(path, head)
         with without_collection():
             return read_zip(files, path)
     if kind is TorchKind.LEGACY:
@@ -114,8 +116,21 @@ def read_torch_file(files: Files, path: str) -> TorchFile:
             code="TF006",
             path=path,
         )
-    raise CorruptError(
+    from ckpt_core.codecs.other_programs import not_ours
+
+    raise not_ours(path, head, files.size(path)) or CorruptError(
         f"{printable(path)}: not a torch file: it begins like nothing that torch.save writes; get the file again",
         code="TF001",
         path=path,
     )
+
+
+def _refuse_known(path: str, head: bytes) -> None:
+    """FM001: an archive of another program that its first records show."""
+    from ckpt_core.codecs.foreign_files import zip_kind
+    from ckpt_core.codecs.other_programs import foreign_error
+    from ckpt_core.codecs.signs import ZIP
+
+    kind = zip_kind(head)
+    if kind is not ZIP:
+        raise foreign_error(printable(path), path, kind)

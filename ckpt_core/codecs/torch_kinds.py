@@ -4,6 +4,7 @@ from enum import Enum
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _MAGIC_BYTES = b"\x8a\x0a" + LEGACY_MAGIC.to_bytes(10, "little")
+_LEGACY_START = b"\x80\x02\x8a\x0a"
 # Of torch's own records, the ones that a zip file may begin with.
 _FIRST_RECORDS = (
     "data.pkl",
@@ -39,6 +40,11 @@ def sniff(head: bytes) -> TorchKind | None:
     if head[257:262] == b"ustar" and head[:100].rstrip(b"\0") in _TAR_RECORDS:
         return TorchKind.TAR
     return None
+
+
+def like_legacy(head: bytes) -> bool:
+    """Whether a file begins as a legacy one that is cut short, or damaged in its first bytes."""
+    return head[:4] == _LEGACY_START[: len(head)] or _MAGIC_BYTES[4:] in head[:32]
 
 
 def _begins_like_torch(head: bytes) -> bool:

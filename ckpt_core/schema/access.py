@@ -45,7 +45,7 @@ class Files(ABC):
     @property
     @abstractmethod
     def entries(self) -> Mapping[str, FileEntry]:
-        """Every regular file below the root, dot-files too, sorted by path."""
+        """Every regular file below the root, dot-files too, sorted by path; without debris."""
 
     @property
     @abstractmethod
@@ -56,6 +56,14 @@ class Files(ABC):
     def empty(self) -> Collection[str]:
         """Folders below the root that hold nothing at all; none where the place has no folders of their own."""
         return ()
+
+    @property
+    def debris(self) -> Mapping[str, str]:
+        """What lies there and is no part of any checkpoint, files and whole folders: each with what it is.
+
+        See `schema.debris`. It is never judged: not a member, not damage, not carried along.
+        """
+        return {}
 
     def left_out(self, path: str) -> str | None:
         """Why a path is not listed that is there: it was skipped, or a folder above it was; None where neither is."""

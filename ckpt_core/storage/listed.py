@@ -14,14 +14,20 @@ class ListedFiles(Files):
         location: Its place.
         entries: The listed files.
         skipped: What was left out.
+        debris: What is no part of a checkpoint.
     """
 
     def __init__(
-        self, location: Location, entries: Mapping[str, FileEntry], skipped: Mapping[str, str] | None = None
+        self,
+        location: Location,
+        entries: Mapping[str, FileEntry],
+        skipped: Mapping[str, str] | None = None,
+        debris: Mapping[str, str] | None = None,
     ) -> None:
         self.location = location
         self._entries = entries
         self._skipped = skipped or {}
+        self._debris = debris or {}
         self._heads: dict[str, bytes] = {}
 
     @property
@@ -32,6 +38,10 @@ class ListedFiles(Files):
     def skipped(self) -> Mapping[str, str]:
         return self._skipped
 
+    @property
+    def debris(self) -> Mapping[str, str]:
+        return self._debris
+
     def size(self, path: str) -> int:
         if path not in self._entries:
             raise not_listed(path, self._skipped)
@@ -41,3 +51,8 @@ class ListedFiles(Files):
         if path not in self._heads:
             self._heads[path] = self.read(path, 0, min(self.size(path), HEAD_BYTES))
         return self._heads[path]
+
+
+def below_folder(found: Mapping[str, str], folder: str) -> dict[str, str]:
+    """What is said of paths below a folder, `folder/`, by the paths relative to it."""
+    return {path[len(folder) :]: said for path, said in found.items() if path.startswith(folder)}

@@ -15,12 +15,13 @@ from threading import Lock
 from ckpt_core import knobs
 from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CkptError, CorruptError, LocateError, ReplacedError
 from ckpt_core.schema.access import FileEntry
+from ckpt_core.schema.debris import debris, debris_folder
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.own_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.identity import Identity, after_its_tick, replaced, while_fresh
-from ckpt_core.storage.listed import ListedFiles
+from ckpt_core.storage.listed import ListedFiles, below_folder
 from ckpt_core.storage.probing import kind_of, left_between, reason_of, stat_of, unreachable
 from ckpt_core.storage.ranges import DENIED, check_budget, check_range, ends_early, gone, not_listed
 from ckpt_core.storage.workers import check_stop
@@ -122,11 +123,12 @@ class LocalFiles(ListedFiles):
         identities: Mapping[str, Identity],
         *,
         skipped: Mapping[str, str] | None = None,
+        debris: Mapping[str, str] | None = None,
         links: Mapping[str, str] | None = None,
         folder: _Folder | None = None,
         empty: Collection[str] = (),
     ) -> None:
-        super().__init__(location, entries, skipped)
+        super().__init__(location, entries, skipped, debris)
         self._empty = empty
         self._root = root
         self._identities = identities
@@ -247,7 +249,7 @@ class LocalFiles(ListedFiles):
             folder, _, name = root.rpartition("/")
             prefix = f"{folder}/" if folder else ""
             entries = {name: FileEntry(name, self._entries[root].size)}
-            kind, skipped = Kind.FILE, {}  # what else is beside a file is no part of it
+            kind, skipped, aside = Kind.FILE, {}, {}  # what else is beside a file is no part of it
             links = {name: self._links[root]} if root in self._links else {}
         else:
             entries = {
@@ -256,14 +258,15 @@ class LocalFiles(ListedFiles):
                 if path.startswith(prefix)
             }
             kind = Kind.DIRECTORY
-            skipped = {p[len(prefix) :]: why for p, why in self._skipped.items() if p.startswith(prefix)}
-            links = {p[len(prefix) :]: end for p, end in self._links.items() if p.startswith(prefix)}
+            skipped, aside = below_folder(self._skipped, prefix), below_folder(self._debris, prefix)
+            links = below_folder(self._links, prefix)
         below = LocalFiles(
             Location(os.path.join(self._root, root), kind),
             os.path.join(self._root, prefix.rstrip("/")),
             entries,
             {path: self._identities[prefix + path] for path in entries},
             skipped=skipped,
+            debris=aside,
             links=links,
             folder=self._folder,
         )
@@ -295,6 +298,7 @@ def _list_directory(root: str) -> LocalFiles:
     skipped: dict[str, str] = {}
     links: dict[str, str] = {}
     empty: list[str] = []
+    aside: dict[str, str] = {}
     listed = _Folder(root)
     homes = _homes(root)
     limit, seen = knobs.listing_limit(), 0
@@ -315,7 +319,11 @@ def _list_directory(root: str) -> LocalFiles:
                 seen += 1
                 if seen > limit:
                     raise BudgetError(f"{printable(root)}: more than {limit} files; name a directory further down")
-                _add(item, path, homes, entries, identities, skipped, links, pending)
+                found = _debris(item, path)
+                if found is not None:
+                    aside[path] = found[1]
+                else:
+                    _add(item, path, homes, entries, identities, skipped, links, pending)
         empty += [folder] if folder and seen == before else []
     return LocalFiles(
         Location(root, Kind.DIRECTORY),
@@ -323,10 +331,18 @@ def _list_directory(root: str) -> LocalFiles:
         {path: entry for path, entry in sorted(entries.items()) if not is_ours(path, entries)},
         identities,
         skipped=dict(sorted(skipped.items())),
+        debris=dict(sorted(aside.items())),
         links=links,
         folder=listed,
         empty=sorted(empty),
     )
+
+
+def _debris(item: "os.DirEntry[str]", path: str) -> tuple[str, str] | None:
+    try:
+        return debris_folder(path) if item.is_dir(follow_symlinks=False) else debris(path)
+    except OSError:
+        return None  # `_add` meets the same, and says so
 
 
 def _add(

@@ -40,6 +40,10 @@ class MendedFiles(Files):
         return self.original.skipped
 
     @property
+    def debris(self) -> Mapping[str, str]:
+        return self.original.debris
+
+    @property
     def written(self) -> dict[str, bytes]:
         """Files with new content, by path; seals too, and last."""
         made = {path: held for path, held in self.contents.items() if isinstance(held, bytes)}

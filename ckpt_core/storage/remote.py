@@ -23,11 +23,12 @@ from ckpt_core.errors import (
     UsageError,
 )
 from ckpt_core.schema.access import FileEntry
+from ckpt_core.schema.debris import debris
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.own_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable, redact
-from ckpt_core.storage.listed import ListedFiles
+from ckpt_core.storage.listed import ListedFiles, below_folder
 from ckpt_core.storage.ranges import check_budget, check_range, gone
 from ckpt_core.storage.retries import ask_again, status_of
 from ckpt_core.storage.urls import scheme_of
@@ -70,6 +71,7 @@ class RemoteFiles(ListedFiles):
         names: What the filesystem calls each listed path.
         entries: The listed files.
         skipped: What was left out.
+        debris: What is no part of a checkpoint.
         expected: What each read is to be compared with, passed on to a filesystem that compares.
         read: Names of what was read, in the filesystem's words; shared with the listings below.
     """
@@ -82,10 +84,11 @@ class RemoteFiles(ListedFiles):
         entries: Mapping[str, FileEntry],
         *,
         skipped: Mapping[str, str] | None = None,
+        debris: Mapping[str, str] | None = None,
         expected: Mapping[str, Any] | None = None,
         read: set[str] | None = None,
     ) -> None:
-        super().__init__(location, entries, skipped)
+        super().__init__(location, entries, skipped, debris)
         self._read = set() if read is None else read
         self._filesystem = filesystem
         self._names = names
@@ -116,7 +119,8 @@ class RemoteFiles(ListedFiles):
             self._filesystem,
             {path[cut:]: self._names[path] for path in kept},
             {path[cut:]: replace(self._entries[path], path=path[cut:]) for path in kept},
-            skipped={path[cut:]: why for path, why in self._skipped.items() if path.startswith(folder)},
+            skipped=below_folder(self._skipped, folder),
+            debris=below_folder(self._debris, folder),
             expected=self._expected,
             read=self._read,
         )
@@ -234,9 +238,12 @@ def list_remote(url: str) -> RemoteFiles:
     names = {full[len(prefix) :]: full for full in sorted(below) if full.startswith(prefix) and full != prefix}
     astray = [path for path in names if not {"", ".", ".."}.isdisjoint(path.split("/"))]
     skipped = dict.fromkeys(astray, "a name that no directory can hold, or that leads out of it")
-    kept = {path: full for path, full in names.items() if path not in skipped and not is_ours(path, names)}
+    aside = {path: left_aside for path in names if path not in skipped and (left_aside := debris(path)) is not None}
+    left = skipped.keys() | aside.keys()
+    kept = {path: full for path, full in names.items() if path not in left and not is_ours(path, names)}
     entries = {path: _entry(path, below[full]) for path, full in kept.items()}
-    return RemoteFiles(Location(url, Kind.DIRECTORY), filesystem, names, entries, skipped=skipped)
+    location = Location(url, Kind.DIRECTORY)
+    return RemoteFiles(location, filesystem, names, entries, skipped=skipped, debris=dict(aside.values()))
 
 
 def as_ckpt_error(error: Exception, place: str) -> CkptError:

@@ -5,14 +5,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ckpt_core.codecs.lookalikes import unknown
-from ckpt_core.errors import AmbiguousFormatError, CheckpointNotFoundError, CkptError, ReplacedError, UsageError
+from ckpt_core.errors import (
+    AmbiguousFormatError,
+    CheckpointNotFoundError,
+    CkptError,
+    CorruptError,
+    ReplacedError,
+    UsageError,
+)
 from ckpt_core.manager.opening import open_match
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.formats import Confidence, Detection, FormatMatch
-from ckpt_core.schema.locations import Location, Resolution
+from ckpt_core.schema.locations import Kind, Location, Resolution
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.identity import comes_back
 from ckpt_core.storage.listing import files_of, list_files
@@ -52,8 +58,11 @@ class Place(NamedTuple):
         if match is None:
             raise _choose_member(self.detection, str(self.files.location))
         hints = self.resolution.query.hints
-        with one_moment(self.files, failures_only=True):
-            return open_match(self.manager, self.files, match, options, hints=hints, lenient=lenient)
+        try:
+            with one_moment(self.files, failures_only=True):
+                return open_match(self.manager, self.files, match, options, hints=hints, lenient=lenient)
+        except CorruptError as error:
+            raise (_left_by_name(self.files) or error) from error
 
 
 def find(
@@ -88,6 +97,7 @@ def find(
     except CheckpointNotFoundError:
         message = f"{location}: was removed while it was looked at; run it again"
         raise ReplacedError(message, code="MO001") from None
+    log_debris(files)
     with one_moment(files, failures_only=True):
         return _place(manager, resolution, location, files, format)
 
@@ -115,10 +125,27 @@ def _place(
         names = ", ".join(sorted({match.format for match in detection.rivals}))
         raise AmbiguousFormatError(f"{files.location}: equally claimed by {names}; choose one with --format")
     if detection.best is None and not detection.members:
+        from ckpt_core.codecs.other_programs import unknown
+
         raise unknown(files)
     if detection.best is not None and detection.best.confidence is Confidence.POSSIBLE:
         _refuse_impostor(files)
     return Place(manager, resolution, files, detection, detection.best)
+
+
+def _left_by_name(files: Files) -> CkptError | None:
+    """FM003: what a file that is damaged is by its name, where that says it; such as a download under way."""
+    if files.location.kind is not Kind.FILE:
+        return None
+    from ckpt_core.codecs.other_programs import unfinished
+
+    return unfinished(next(iter(files.entries)))
+
+
+def log_debris(files: Files) -> None:
+    """Name what lies in a place and is left aside."""
+    for path, what in files.debris.items():
+        _log.info("left aside %s: %s", printable(path), what)
 
 
 def open_checkpoint(

@@ -6,7 +6,7 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import CorruptError, LoadError, UsageError
+from ckpt_core.errors import CorruptError, LoadError, UnsupportedFormatError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.assessing import assessment_of
 from ckpt_core.reading.checkpoints import StoredCheckpoint
@@ -132,7 +132,16 @@ def verify_members(
     begun = monotonic()
     for number, match in enumerate(matches):
         share = _timed(request, monotonic() - begun, len(matches) - number)
-        yield verify_place(member_place(place, match), share, progress=progress)
+        yield _verify_member(member_place(place, match), share, progress)
+
+
+def _verify_member(place: Place, request: VerifyRequest, progress: "Progress | None") -> Verification:
+    """One of several: that it is of no format that is read is its own finding, and the others are checked."""
+    try:
+        return verify_place(place, request, progress=progress)
+    except UnsupportedFormatError as error:
+        report = VerifyReport((Finding.of_error(error),), depth=request.depth)
+        return Verification(place, replace(report, assessment=_assess(None, request, report.findings)))
 
 
 def _timed(request: VerifyRequest, spent: float, left: int) -> VerifyRequest:

@@ -299,7 +299,7 @@ def test_a_head_tells_the_names_in_the_pickle(saved, layout):
     assert sniff_pickle(b"PK\x03\x04") is None
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x02N.", b"<html>", b"\0" * 600, b"\x89HDF\r\n"], ids=repr)
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\0" * 600, b"\x89HDF\r\n"], ids=repr)
 def test_something_else_is_no_torch_file(opened, content):
     with pytest.raises(CorruptError, match="not a torch file") as refused:
         opened(content)

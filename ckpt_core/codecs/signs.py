@@ -1,0 +1,150 @@
+"""The table of what other programs write, by the first bytes: what it is, and what its owner can do with it.
+
+Whatever suffix a file has. Sources stand beside the magics: a specification, or the file of the program that writes it.
+"""
+
+from typing import NamedTuple
+
+ARRAYS = "safetensors.numpy.save_file writes its arrays for ckpt"
+
+
+class Kind(NamedTuple):
+    """What a file or a folder of another program is, and the next step; `{name}` in it stands for the file's name."""
+
+    what: str
+    step: str
+
+
+class Magic(NamedTuple):
+    """Bytes at an offset that only this kind has there."""
+
+    bytes: bytes
+    kind: Kind
+    at: int = 0
+
+
+GGUF = Kind(
+    "a GGUF file, of llama.cpp",
+    "take the safetensors files of the model it was made from, or open it with llama.cpp, or with from_pretrained(…, "
+    "gguf_file=…) of transformers, whose save_pretrained writes safetensors",
+)
+GGML = Kind(
+    "a GGML file, of whisper.cpp or an old llama.cpp", "open it there, or take the weights that it was made from"
+)
+HDF5 = Kind("an HDF5 file, as Keras and TensorFlow write them", f"h5py and Keras open it; {ARRAYS}")
+NPY = Kind(
+    "a NumPy array (.npy)",
+    'convert it: python -c "import sys, numpy, safetensors.numpy as s; '
+    "s.save_file({'array': numpy.load(sys.argv[1])}, 'array.safetensors')\" {name}",
+)
+NPZ = Kind(
+    "NumPy arrays (.npz)",
+    'convert them: python -c "import sys, numpy, safetensors.numpy as s; '
+    "s.save_file(dict(numpy.load(sys.argv[1])), 'arrays.safetensors')\" {name}",
+)
+ONNX = Kind("an ONNX model", f"onnxruntime runs it, and onnx.numpy_helper.to_array gives its initializers; {ARRAYS}")
+MSGPACK = Kind(
+    "msgpack, as Flax writes it (JAX)",
+    f"flax.serialization.msgpack_restore gives what it holds, and transformers before 5 loads a Flax model with "
+    f"from_pretrained(…, from_flax=True); {ARRAYS}",
+)
+ORBAX = Kind("an Orbax checkpoint (JAX)", f"orbax.checkpoint restores it; {ARRAYS}")
+SAVED_MODEL = Kind("a TensorFlow SavedModel", f"tf.saved_model.load opens it; {ARRAYS}")
+TENSORFLOW = Kind("a TensorFlow checkpoint", f"tf.train.load_checkpoint reads it; {ARRAYS}")
+TF_KERAS = Kind(
+    "TensorFlow weights (HDF5)",
+    f"transformers before 5 loads them with from_pretrained(…, from_tf=True), and save_pretrained writes safetensors; "
+    f"or h5py opens it and {ARRAYS}",
+)
+GRAPH = Kind("a frozen TensorFlow graph", "TensorFlow runs it; take the checkpoint that it was frozen from")
+TFLITE = Kind("a TensorFlow Lite model", "LiteRT runs it; take the model that it was converted from")
+TENSORRT = Kind("a TensorRT engine", "TensorRT of the same version runs it; take the model that it was built from")
+NEMO = Kind(
+    "a tar archive of NeMo",
+    "unpack it with python -m tarfile -e {name} FOLDER, and give ckpt the FOLDER",
+)
+COREML = Kind("a Core ML model", "coremltools opens it; take the model that it was converted from")
+RKNN = Kind("an RKNN model, for Rockchip's chips", "its runtime runs it; take the model that it was converted from")
+APPLE = Kind(
+    "AppleDouble, what macOS keeps beside a file on foreign disks: no checkpoint, and nothing is lost with it",
+    "take the file of the name without ._",
+)
+EXECUTORCH = Kind("an ExecuTorch program (.pte)", "its runtime runs it; take the model that it was exported from")
+MOBILE = Kind("a PyTorch Mobile model (.ptl)", "its runtime runs it; take the model that it was exported from")
+NCNN = Kind("an ncnn model", "ncnn runs it; take the model that it was converted from")
+MXNET = Kind("an MXNet parameter file (.params)", f"mxnet.nd.load reads it; {ARRAYS}")
+OPENVINO = Kind("an OpenVINO model", "openvino.Core().read_model opens it; take the model that it was converted from")
+MNN = Kind("an MNN model", "MNN runs it; take the model that it was converted from")
+PADDLE = Kind("a PaddlePaddle file", f"paddle.load reads it where it comes from a place that you trust; {ARRAYS}")
+PICKLE = Kind(
+    "a plain pickle (pickle.dump, joblib, a model zoo), not what torch.save writes",
+    f"loading it runs what it names: where you trust its source, pickle.load gives what it holds, and {ARRAYS}",
+)
+JOBLIB = Kind(
+    "compressed with zlib, as joblib.dump does with a pickle",
+    f"loading it runs what it names: where you trust its source, joblib.load gives what it holds, and {ARRAYS}",
+)
+KERAS = Kind("a Keras model (a zip archive)", "keras.models.load_model opens it, and " + ARRAYS)
+ZIP = Kind("a zip archive", "unpack it with python -m zipfile -e {name} FOLDER, and give ckpt what was in it")
+TAR = Kind("a tar archive", "unpack it with python -m tarfile -e {name} FOLDER, and give ckpt what was in it")
+TAR_GZ = Kind("a tar archive packed with gzip", TAR.step)
+NEMO_GZ = Kind("a tar archive of NeMo packed with gzip", NEMO.step)
+GZIP = Kind("packed with gzip", "unpack it with gzip -dc {name} > FILE, and give ckpt the FILE")
+BZIP2 = Kind("packed with bzip2", "unpack it with bzip2 -dc {name} > FILE, and give ckpt the FILE")
+XZ = Kind("packed with xz", "unpack it with xz -dc {name} > FILE, and give ckpt the FILE")
+ZSTD = Kind("packed with zstd", "unpack it with zstd -dc {name} > FILE, and give ckpt the FILE")
+LZ4 = Kind("packed with lz4", "unpack it with lz4 -dc {name} > FILE, and give ckpt the FILE")
+SEVEN = Kind("a 7z archive", "unpack it with 7z x {name}, and give ckpt what was in it")
+RAR = Kind("a RAR archive", "unpack it with unrar x {name}, and give ckpt what was in it")
+_OTHER = "check the name"
+
+MAGICS = (
+    Magic(b"GGUF", GGUF),  # ggml, docs/gguf.md
+    *[Magic(magic, GGML) for magic in (b"lmgg", b"fmgg", b"tjgg", b"algg")],  # llama.cpp before 2023-08, llama.h
+    Magic(b"\x89HDF\r\n\x1a\n", HDF5),  # HDF5 file format specification, II.A
+    Magic(b"\x93NUMPY", NPY),  # numpy, lib/format.py
+    Magic(b"TFL3", TFLITE, 4),  # tensorflow, lite/schema/schema.fbs (file_identifier)
+    Magic(b"ET12", EXECUTORCH, 4),  # executorch, schema/program.fbs
+    Magic(b"PTMF", MOBILE, 4),  # torch, csrc/jit/serialization/mobile_bytecode.fbs
+    Magic(b"ftrt", TENSORRT),
+    Magic(b"ptrt", TENSORRT),
+    Magic(b"RKNN", RKNN),  # rknn-toolkit2, header of an exported model
+    Magic(b"\0\x05\x16\x07", APPLE),  # RFC 1740, appendix B
+    Magic(b"\0\x05\x16\0", APPLE),
+    Magic(b"7767517\n", NCNN),  # ncnn, net.cpp (the text of .param)
+    Magic(b"\xdd\x85\x76\0", NCNN),
+    Magic(b"\x12\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0", MXNET),  # mxnet, src/ndarray/ndarray.cc (kMXAPINDArrayListMagic)
+    Magic(b"\x0c\xdb\x3a\x2a", ORBAX),  # tensorstore, kvstore/ocdbt/format/manifest.cc
+    Magic(b"BZh", BZIP2),
+    Magic(b"\xfd7zXZ\0", XZ),
+    Magic(b"\x28\xb5\x2f\xfd", ZSTD),  # RFC 8878
+    Magic(b"\x04\x22\x4d\x18", LZ4),
+    Magic(b"7z\xbc\xaf\x27\x1c", SEVEN),
+    Magic(b"Rar!\x1a\x07", RAR),
+    Magic(b"PK\x05\x06", Kind("a zip archive with nothing in it", "copy it again")),
+    Magic(b"PK\x07\x08", Kind("one of the files of a split zip archive", "put them together and unpack them")),
+    Magic(b"%PDF-", Kind("a PDF document", _OTHER)),
+    Magic(b"\x89PNG\r\n\x1a\n", Kind("a PNG image", _OTHER)),
+    Magic(b"\xff\xd8\xff", Kind("a JPEG image", _OTHER)),
+    Magic(b"\x7fELF", Kind("a program or library (ELF)", _OTHER)),
+    Magic(b"SQLite format 3\0", Kind("an SQLite database", _OTHER)),
+    Magic(b"PAR1", Kind("a Parquet table", _OTHER)),
+    Magic(b"ARROW1", Kind("an Arrow table", _OTHER)),
+)
+
+SUFFIXES = {
+    ".mlmodel": COREML,
+    ".mnn": MNN,
+    ".onnx": ONNX,
+    ".engine": TENSORRT,
+    ".trt": TENSORRT,
+    ".pdiparams": PADDLE,
+    ".pdmodel": PADDLE,
+    ".pdparams": PADDLE,
+    ".pdopt": PADDLE,
+    ".h5": HDF5,
+    ".msgpack": MSGPACK,
+    ".rknn": RKNN,
+    ".tflite": TFLITE,
+}
+"""Where the first bytes say nothing: names that belong to one program."""
