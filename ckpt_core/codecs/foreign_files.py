@@ -1,4 +1,4 @@
-"""What a file of another program is, where a magic number alone does not say it: archives, protobuf, msgpack, pickles."""
+"""What a file of another program is, where no magic number says it: archives, protobuf, msgpack, pickles."""
 
 import re
 import zlib

@@ -3,7 +3,6 @@
 from shlex import quote
 
 from ckpt_core.codecs import safetensors_files as safetensors
-from ckpt_core.codecs import signs
 from ckpt_core.codecs import torch_kinds as torch
 from ckpt_core.codecs.foreign_files import foreign
 from ckpt_core.codecs.foreign_folders import foreign_folder

@@ -5,6 +5,7 @@ Source: torch, `torch/serialization.py` (_save, _load) and `caffe2/serialize/inl
 
 import re
 from collections.abc import Mapping
+from shlex import quote
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -101,7 +102,8 @@ def _root(path: str, members: Mapping[str, Member]) -> str:
     """The folder that everything in the archive lies in: that of its first record."""
     root = next(iter(members), "").partition("/")[0]
     if f"{root}/data.pkl" not in members and not is_exported(members, root):
-        reason = "a zip archive without data.pkl, which torch.save did not write; unpack it"
+        reason = "a zip archive without data.pkl, which torch.save did not write; unpack it with "
+        reason += f"python -m zipfile -e {quote(printable(path))} FOLDER, and give ckpt what was in it"
     else:
         return root
     raise UnsupportedFormatError(f"{printable(path)}: {reason}", code="TF006", path=path)
