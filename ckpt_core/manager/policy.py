@@ -4,14 +4,14 @@ The outermost wrapper of each collecting hook, so that `pm.hook.locate(query=…
 """
 
 import logging
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import LocateError
 from ckpt_core.hookspecs import hookimpl
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
-from ckpt_core.schema.locations import Attempt, Candidate, Location, Outcome, Query, Resolution
+from ckpt_core.schema.locations import Attempt, Candidate, Kind, Location, Outcome, Query, Resolution
 from ckpt_core.storage.listing import probe
 
 if TYPE_CHECKING:
@@ -135,14 +135,17 @@ def _tell(found: Resolution) -> None:
 def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detection:
     """Sort claims, and settle which holds at the root: one that refines another goes before it, then the surest.
 
-    A root that another claim has as its part, or as one of its files, is no checkpoint of its own.
+    A root that another claim has as its part, or as one of its files, is no checkpoint of its own; nor is a file
+    further down in what is claimed as a whole.
     """
     from ckpt_core.schema.tensors import under
 
     bases = {format.name: format.base for format in formats}
     nested = {under(match.root, part.root) for match in matches for part in match.parts if part.root}
     nested |= {path for match in matches for path in match.files if path != match.root}
-    matches = [match for match in matches if match.root not in nested]
+    single = {format.name for format in formats if format.writes is Kind.FILE}
+    wholes = {match.root for match in matches if match.format not in single}
+    matches = [m for m in matches if m.root not in nested and not (m.format in single and _is_inside(m.root, wholes))]
     ordered = sorted(matches, key=lambda match: (match.root, -match.confidence, match.format, match.evidence))
     by_root: dict[str, list[FormatMatch]] = {}
     for match in ordered:
@@ -153,6 +156,16 @@ def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detectio
     if len(top) > 1:
         return Detection(tuple(ordered), None, tuple(top), members)
     return Detection(tuple(ordered), top[0] if top else None, (), members)
+
+
+def _is_inside(path: str, wholes: Collection[str]) -> bool:
+    """Whether a file of a folder lies in a directory that is claimed as a whole."""
+    folder = path
+    while "/" in folder:
+        folder = folder.rpartition("/")[0]
+        if folder in wholes or "" in wholes:
+            return True
+    return False
 
 
 def _with_step(match: FormatMatch) -> FormatMatch:

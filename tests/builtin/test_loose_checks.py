@@ -97,7 +97,7 @@ def test_a_text_file_may_be_empty_and_is_no_pointer(model):
 def test_a_trainers_folder_without_weights_is_not_called_fine(model):
     (model / "trainer_state.json").write_text('{"global_step": 1}')
     (model / "model.safetensors").unlink()
-    assert found(model) == {"model.safetensors": ("CK024", "WARNING")}
+    assert found(model) == {"model.safetensors": ("CK024", "WARNING"), None: ("RS001", "ERROR")}
     assert "CK024" not in {code for code, _ in found(model, profile=Profile.RESUME).values()}
 
 

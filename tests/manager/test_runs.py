@@ -84,6 +84,30 @@ def test_the_same_model_in_two_folders_is_two_runs(tmp_path):
     assert refs(tmp_path, "inference") == {"a": "a/checkpoint-2", "b": "b/checkpoint-9"}
 
 
+def test_files_below_folders_are_found_and_asked_about(tmp_path):
+    put(tmp_path, a__step_1=training(), a__step_2=training(step=2), b__step_9=training(step=9))
+    assert refs(tmp_path) == {"a": "a/step_2.pt", "b": "b/step_9.pt"}
+    put(tmp_path, c__last=training(step=5))
+    assert refs(tmp_path)["c"] == "c/last.pt"
+
+
+def test_files_below_folders_of_one_run_are_compared(tmp_path):
+    put(tmp_path, weights__last=training(step=50), weights__best=training(step=30), weights__epoch_1=training(step=10))
+    assert chosen(tmp_path) == "weights/last.pt"
+
+
+@pytest.mark.parametrize("name", ["features", "optimizer", "embeddings_v2", "rng_state_0", "full_sft_512"])
+def test_a_file_below_a_folder_that_no_trainer_names_so_is_no_checkpoint(tmp_path, name):
+    put(tmp_path, **{f"data__{name}": training()})
+    assert resolve(tmp_path).error().exit_code == 3
+
+
+def test_a_file_inside_a_checkpoint_is_no_other_checkpoint(tmp_path):
+    folder(tmp_path, "checkpoint-1", 1)
+    put(tmp_path, **{"checkpoint-1__global_step9": training(step=9), "checkpoint-1__sub__last": training(step=9)})
+    assert chosen(tmp_path) == "checkpoint-1"
+
+
 def test_runs_that_are_numbered_themselves_are_runs(tmp_path):
     for run, step in ((1, 300), (2, 100)):
         folder(tmp_path, f"{run}/checkpoint-{step}", step)

@@ -20,14 +20,18 @@ _TOKEN = re.compile(r"[a-z]+|\d+")
 
 
 def kind_of_name(name: str) -> str | None:
-    """The kind of component that a file's name speaks of; None where it is no training state by its name."""
+    """The kind of component that a file's name speaks of; None where it is no training state by its name.
+
+    A name with a number behind `step` or `epoch` is that of a whole checkpoint of a run.
+    """
     stem, suffix = split_name(name)
     words = _TOKEN.findall(stem.lower())
     if suffix not in _SUFFIXES or "config" in words or "args" in words:
         return None
     for word in words:
         if word not in _BESIDE:
-            return _KIND.get(word)
+            kind = _KIND.get(word)
+            return None if kind == "progress" and any(map(str.isdecimal, words)) else kind
     return "progress" if {"state", "states"} & set(words) else None
 
 
