@@ -142,8 +142,7 @@ def _lack(manager: "CkptPluginManager", trial: Trial, run: Run, query: Query) ->
 def _verdict(manager: "CkptPluginManager", trial: Trial, run: Run, query: Query) -> tuple[str, list[str]]:
     """What a checkpoint lacks, and the files that its errors name."""
     checkpoint = open_match(manager, trial.files, replace(trial.match, root=""))
-    has = {kind: name for kind, name in run.has.items() if name != (trial.root or ".")}
-    request = VerifyRequest(profile=query.profile, without=query.without, run=has)
+    request = VerifyRequest(profile=query.profile, without=query.without, run=run.has_besides(trial))
     report = manager.hooks.verify(files=trial.files, checkpoint=checkpoint, request=request)
     assert report.assessment is not None
     if report.assessment.verdict is Verdict.COMPLETE:

@@ -23,10 +23,10 @@ class Run:
     trials: tuple[Trial, ...]
     folder: str = ""
 
-    @property
-    def has(self) -> Mapping[str, str]:
-        """Kinds of components that one of them has, and which has it: the newest."""
-        return {kind: trial.root or "." for trial in reversed(self.trials) for kind in trial.kinds}
+    def has_besides(self, trial: Trial) -> Mapping[str, str]:
+        """Kinds of components that another one of them has, and which has it: the newest."""
+        others = [other for other in reversed(self.trials) if other.root != trial.root]
+        return {kind: other.root or "." for other in others for kind in other.kinds}
 
 
 def runs_of(trials: Iterable[Trial]) -> list[Run]:

@@ -16,6 +16,7 @@ from ckpt_core.storage.moments import one_moment
 from ckpt_core.verbs.opening import Place, find, member_place
 
 if TYPE_CHECKING:
+    from ckpt_core.schema.formats import FormatMatch
     from ckpt_core.schema.profiles import Profile
     from ckpt_core.schema.progress import Progress
 
@@ -129,6 +130,13 @@ def verify_members(
     A time for reading is for all of them: each gets an equal part of what is left.
     """
     matches = sorted(place.detection.members, key=lambda match: (match.step is None, match.step or 0, match.root))
+    each = _verified_each(place, matches, request, progress)
+    yield from each if request.profile is None else _judged_by_runs(list(each), matches, request)
+
+
+def _verified_each(
+    place: Place, matches: "Sequence[FormatMatch]", request: VerifyRequest, progress: "Progress | None"
+) -> Iterator[Verification]:
     begun = monotonic()
     for number, match in enumerate(matches):
         share = _timed(request, monotonic() - begun, len(matches) - number)
@@ -142,6 +150,24 @@ def _verify_member(place: Place, request: VerifyRequest, progress: "Progress | N
     except UnsupportedFormatError as error:
         report = VerifyReport((Finding.of_error(error),), depth=request.depth)
         return Verification(place, replace(report, assessment=_assess(None, request, report.findings)))
+
+
+def _judged_by_runs(
+    found: Sequence[Verification], matches: "Sequence[FormatMatch]", request: VerifyRequest
+) -> Iterator[Verification]:
+    """The same, each with a verdict that knows what other checkpoints of its run have."""
+    from ckpt_core.manager.runs import runs_of
+    from ckpt_core.manager.trials import Trial, described
+
+    trials = []
+    for one, match in zip(found, matches, strict=True):
+        trial = Trial(match.root, one.place.files, match, match.step)
+        trials.append(trial if one.checkpoint is None else described(trial, one.checkpoint.manifest))
+    has = {trial.root: run.has_besides(trial) for run in runs_of(trials) for trial in run.trials}
+    for one, match in zip(found, matches, strict=True):
+        asked = replace(request, run=has.get(match.root, {}))
+        assessment = assessment_of(one.checkpoint, asked, one.report.findings)
+        yield replace(one, report=replace(one.report, assessment=assessment))
 
 
 def _timed(request: VerifyRequest, spent: float, left: int) -> VerifyRequest:

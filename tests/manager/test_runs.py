@@ -10,6 +10,9 @@ from safetensors.torch import save_file
 
 import ckpt_core
 from ckpt_core.errors import AmbiguousRunError, IncompleteError
+from ckpt_core.schema.findings import VerifyRequest
+from ckpt_core.verbs.opening import find
+from ckpt_core.verbs.verify import verify_members
 
 SMALL, LARGE = {"w": (2, 2), "b": (2,)}, {"w": (4, 4), "b": (4,)}
 
@@ -244,3 +247,19 @@ def test_a_scheduler_that_another_checkpoint_of_the_run_has_is_missed(tmp_path):
     assert "scheduler absent (step_1.pt of the same run has one)" in found.attempts[-2].detail
     put(tmp_path, step_1=training())
     assert chosen(tmp_path) == "step_2.pt"
+
+
+def test_verify_of_a_folder_knows_what_the_run_has(tmp_path):
+    put(tmp_path, step_1=training(scheduler={"last_epoch": 1}), step_2=training(step=2))
+    put(tmp_path, other_1=training(LARGE))
+    place = find(str(tmp_path))
+    request = VerifyRequest(profile=ckpt_core.Profile.RESUME)
+    verdicts = {
+        os.path.basename(one.place.files.location.url): one.report.assessment.summary
+        for one in verify_members(place, request)
+    }
+    assert verdicts == {
+        "step_1.pt": "COMPLETE for resume",
+        "step_2.pt": "PARTIAL for resume: scheduler absent (step_1.pt of the same run has one)",
+        "other_1.pt": "COMPLETE for resume",
+    }

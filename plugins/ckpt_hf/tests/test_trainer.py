@@ -148,6 +148,23 @@ def test_the_newest_whole_one_is_found_and_the_trainer_resumes_from_it(runs, cop
     assert f"LOSSES {[str(loss) for loss in losses]}" in out or f"LOSSES {losses}" in out
 
 
+@pytest.mark.parametrize("state", ["{}", '{"epoch": 1.5, "global_step": null}'])
+def test_a_state_without_its_step_is_no_progress(runs, copy_of, assessed, state):
+    """TrainerState takes 0 for a step that is not there, and the Trainer begins anew with a trained optimizer."""
+    folder = copy_of(runs / "full") / "checkpoint-4"
+    (folder / "trainer_state.json").write_text(state)
+    verdict, lines = assessed(folder, "resume")
+    assert (verdict, lines["progress"]) == ("PARTIAL", "absent")
+
+
+@pytest.mark.parametrize("step", ['"4"', "true", "4.5"])
+def test_a_step_of_another_type_is_an_error(runs, copy_of, assessed, step):
+    folder = copy_of(runs / "full") / "checkpoint-4"
+    (folder / "trainer_state.json").write_text(f'{{"global_step": {step}, "epoch": 1.0}}')
+    verdict, lines = assessed(folder, "resume")
+    assert (verdict, lines["progress"]) == ("CORRUPT", "unreadable")
+
+
 def cut_short(path):
     with open(path, "r+b") as file:
         file.truncate(100)

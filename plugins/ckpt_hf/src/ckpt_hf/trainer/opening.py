@@ -55,7 +55,11 @@ def add_training(pieces: Pieces, parts: Sequence[Part] = ()) -> dict[str, Any] |
     half = arguments.get("fp16") is True and not zero
     pieces.torch_component("scaler", "scaler.pt", optional=not half, needed_for=Profile.RESUME if half else None)
     add_ranks(pieces, RNG, alone="rng_state.pth", pattern="rng_state_{}.pth")
+    known = len(pieces.roles)
     state = pieces.json_component("progress", STATE)
+    if state is not None and state.get("global_step") is None:
+        del pieces.roles[known:]
+        pieces.role("progress", Presence.ABSENT, STATE, "no global_step in it: the Trainer would begin at step 0")
     pieces.role("sampler", Presence.DERIVED, STATE, _DATA)
     return state
 
