@@ -121,8 +121,10 @@ def test_an_adapter_is_no_checkpoint_of_the_model_beside_it(tmp_path):
     folder(tmp_path, "merged", trained=False)
     adapter = tmp_path / "checkpoint-5"
     adapter.mkdir()
-    save_file({"base_model.model.w.lora_A.weight": torch.ones(2, 2)}, adapter / "adapter_model.safetensors")
-    (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
+    factors = {f"base_model.model.w.lora_{name}.weight": torch.ones(2, 2) for name in "AB"}
+    save_file(factors, adapter / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 2, "target_modules": ["w"]}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
     assert sorted(refs(tmp_path, "inference").values()) == ["checkpoint-5", "merged"]
 
 
