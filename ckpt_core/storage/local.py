@@ -186,7 +186,11 @@ class LocalFiles(ListedFiles):
     def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
         if self._folder is not None:
             self._folder.check()
-        paths = {*self._read.all(), *(path for path in suspects if failed and path in self._identities)}
+        paths = set(self._read.all())
+        if failed:
+            # What is empty may be about to be filled, and was not read, for there is nothing in it.
+            paths.update(path for path, entry in self._entries.items() if not entry.size)
+            paths.update(path for path in suspects if path in self._identities)
         for _ in while_fresh(max(self._identities[path].changed for path in paths)) if failed and paths else (None,):
             for path in paths:
                 self._check(path)
