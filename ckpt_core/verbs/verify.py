@@ -149,7 +149,7 @@ def _verify_member(place: Place, request: VerifyRequest, progress: "Progress | N
         return verify_place(place, request, progress=progress)
     except UnsupportedFormatError as error:
         report = VerifyReport((Finding.of_error(error),), depth=request.depth)
-        return Verification(place, replace(report, assessment=_assess(None, request, report.findings)))
+        return Verification(place, replace(report, assessment=assessment_of(None, request, report.findings)))
 
 
 def _judged_by_runs(

@@ -17,8 +17,11 @@ import pytest
 import torch
 
 from ckpt_core.errors import CorruptError, UnsupportedFormatError
+from ckpt_core.schema.findings import VerifyRequest
+from ckpt_core.schema.profiles import Profile
 from ckpt_core.verbs.inspect import inspect
-from ckpt_core.verbs.verify import verify
+from ckpt_core.verbs.opening import find
+from ckpt_core.verbs.verify import verify, verify_members
 
 
 def _saved(write, *arguments, **named):
@@ -132,3 +135,12 @@ def test_a_json_file_of_a_tokenizer_is_no_answer_of_a_server(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"error": "x"}))
     with pytest.raises(UnsupportedFormatError, match="no weights"):
         inspect(str(tmp_path))
+
+
+def test_verify_says_it_of_one_member_and_checks_the_others(tmp_path):
+    (tmp_path / "step_1.pt").write_bytes(WEIGHTS)
+    (tmp_path / "step_2.pt").write_bytes(FILES["NumPy"])
+    request = VerifyRequest(profile=Profile.INFERENCE)
+    found = [[finding.code for finding in one.report.findings] for one in verify_members(find(str(tmp_path)), request)]
+    assert "FM001" not in found[0]
+    assert found[1] == ["FM001"]
