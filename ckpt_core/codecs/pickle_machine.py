@@ -15,7 +15,8 @@ from struct import unpack_from
 from typing import Any, NoReturn
 
 from ckpt_core import knobs
-from ckpt_core.codecs.pickle_policy import Verdict, canonical, judge, refusal
+from ckpt_core.codecs.pickle_policy import Judged, canonical
+from ckpt_core.codecs.pickle_verdicts import Verdict
 from ckpt_core.errors import BudgetError, CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.schema.text import printable
 
@@ -323,10 +324,7 @@ class Machine:
         return known
 
     def _judge(self, full_name: str, name: str) -> None:
-        verdict = judge(full_name, name)
-        if verdict is Verdict.UNSAFE:
-            raise refusal(self.path, full_name)
-        if verdict is Verdict.UNKNOWN:
+        if Judged(self.path).name(full_name, name) is Verdict.UNKNOWN:
             raise UnsupportedFormatError(
                 f"{printable(self.path)}: asks for {printable(full_name)}, a class that is not known here; "
                 "it was not imported; save the checkpoint without it",

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckpt_core import knobs
+from ckpt_core.codecs.called_values import Callee
 from ckpt_core.codecs.numpy_values import ArrayRecord, OpaqueArray
-from ckpt_core.codecs.pickle_policy import refusal
+from ckpt_core.codecs.pickle_policy import Judged
 from ckpt_core.codecs.pickle_records import (
     AttributedDict,
     FrozenSetRecord,
@@ -18,7 +19,6 @@ from ckpt_core.codecs.pickle_records import (
     TensorKey,
     TensorRecord,
 )
-from ckpt_core.codecs.python_values import ClassInClass
 from ckpt_core.codecs.torch_factories import TorchDtype, WithAttributes
 from ckpt_core.codecs.torch_modules import Module, stateful
 from ckpt_core.codecs.torch_odd import Odd, odd_tensor, wrapper
@@ -67,7 +67,7 @@ class Tree:
         return {name: found.sharding for name, found in self.tensors.items() if isinstance(found, ShardedRecord)}
 
 
-def settle(value: Any, *, path: str, stream_bytes: int) -> Tree:
+def settle(value: Any, *, path: str, stream_bytes: int, judged: Judged | None = None) -> Tree:
     """Make state of what a pickle was built of.
 
     Names are the keys and indexes on the way from the root, joined by dots; the state of an object adds no part of its
@@ -78,13 +78,14 @@ def settle(value: Any, *, path: str, stream_bytes: int) -> Tree:
         value: The value, in records.
         path: The file, for messages.
         stream_bytes: Size of the pickle, which bounds how much the walk may visit.
+        judged: The verdicts of its names, which a function that is named as a value is judged with; None for new ones.
 
     Raises:
         CorruptError: PK001, a value that contains itself.
         BudgetError: PK002, values shared so often that the whole is too large.
     """
     visits = max(_LEAST_VISITS, min(stream_bytes, knobs.header_limit() // _BYTES_PER_VISIT))
-    walk = _Walk(path, visits)
+    walk = _Walk(path, visits, judged or Judged(path))
     try:
         walk.tree.root = walk.value(value, "", 0)
         walk.finish()
@@ -94,8 +95,9 @@ def settle(value: Any, *, path: str, stream_bytes: int) -> Tree:
 
 
 class _Walk:
-    def __init__(self, path: str, visits: int) -> None:
+    def __init__(self, path: str, visits: int, judged: Judged) -> None:
         self.path = path
+        self.judged = judged
         self.visits = visits
         self.tree = Tree()
         self._repeats: dict[str, int] = {}
@@ -105,6 +107,7 @@ class _Walk:
         self._aside: list[tuple[str, Callable[[int], State]]] = []
         self._seen: set[int] = set()
         self._finishing = False
+        self._open: set[int] = set()
         self._by_type: dict[type, Callable[[Any, str, int], State]] = {
             TensorRecord: self._tensor,
             SafeDict: self._dict,
@@ -154,8 +157,9 @@ class _Walk:
             return self._object(value, name, depth)
         if isinstance(value, type) and issubclass(value, Recorded):
             return Opaque(value.class_name)
-        if isinstance(value, ClassInClass):
-            raise refusal(self.path, "builtins.getattr")
+        if isinstance(value, Callee):
+            self.judged.name(value.full_name)
+            return Opaque(value.full_name)
         return Opaque(getattr(value, "__qualname__", type(value).__name__))  # a constructor of ours, named as a value
 
     def _dict(self, value: dict[Any, Any], name: str, depth: int) -> State:
@@ -269,9 +273,14 @@ class _Walk:
         return self._opaque(value, name, depth) if kept is None else kept
 
     def _opaque(self, value: Recorded, name: str, depth: int, tensor: str = "") -> Opaque:
+        if id(value) in self._open:  # children of a configuration name the one that they are in
+            return Opaque(value.class_name)
+        self._open.add(id(value))
         args = (*value.args, value.kwargs) if value.kwargs else value.args
         kept = self._tuple(args, name, depth) if args else ()
-        return Opaque(value.class_name, kept, self._content(value, name, depth), tensor)
+        content = self._content(value, name, depth)
+        self._open.remove(id(value))
+        return Opaque(value.class_name, kept, content, tensor)
 
     def _odd_tensor(self, odd: Odd, value: Recorded, class_name: str, name: str, depth: int) -> Opaque:
         """A tensor that is not plain, with the tensors that it is made of below its name."""

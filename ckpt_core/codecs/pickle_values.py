@@ -11,19 +11,18 @@ from io import BytesIO
 from typing import Any
 
 from ckpt_core import knobs
+from ckpt_core.codecs.called_values import Callee
 from ckpt_core.codecs.numpy_values import numpy_factories
-from ckpt_core.codecs.pickle_policy import Verdict, canonical, judge, refusal
+from ckpt_core.codecs.pickle_policy import Judged, canonical
 from ckpt_core.codecs.pickle_records import Budget, FrozenSetRecord, SafeDict, SetRecord, StorageRecord, recorded_class
 from ckpt_core.codecs.pickle_scan import MAKE_DICT, MAKE_SET, Scan
 from ckpt_core.codecs.python_values import python_factories
 from ckpt_core.codecs.torch_factories import storage_record, torch_factories
 from ckpt_core.errors import BudgetError, CkptError, CorruptError
-from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.text import printable
 
 # A class is made for each name: a checkpoint names a few dozen.
 _MOST_NAMES = 10_000
-_MOST_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +32,13 @@ class Built:
     Attributes:
         value: The object.
         globals: Every name that was looked up, sorted.
-        unknown: Those of them that belong to packages we know nothing of, sorted.
+        judged: The verdicts of them.
         storages: Every storage that was named, by key.
     """
 
     value: Any
     globals: tuple[str, ...]
-    unknown: tuple[str, ...]
+    judged: Judged
     storages: dict[str, StorageRecord]
 
 
@@ -54,6 +53,7 @@ def build(scan: Scan, *, path: str) -> Built:
     unpickler = _Unpickler(scan.stream, path)
     try:
         value = unpickler.load()
+        unpickler.judge_uncalled()
     except CkptError:
         raise
     except (MemoryError, OverflowError) as error:
@@ -66,9 +66,7 @@ def build(scan: Scan, *, path: str) -> Built:
         raise CorruptError(
             f"{printable(path)}: not a sound pickle: {_reason(error)}; get the file again", code="PK001", path=path
         ) from error
-    names = unpickler.names
-    unknown = sorted(name for name in names if names[name] is Verdict.UNKNOWN)
-    return Built(value, tuple(sorted(names)), tuple(unknown), unpickler.storages)
+    return Built(value, tuple(sorted(unpickler.looked_up)), unpickler.judged, unpickler.storages)
 
 
 # Everything that the C unpickler and our constructors raise for a stream whose opcodes make no sense together.
@@ -86,16 +84,6 @@ _BROKEN = (
 )
 
 
-def unknown_classes(unknown: tuple[str, ...], path: str) -> list[Finding]:
-    """PK004, which lists the classes that were kept without knowing them; nothing where there are none."""
-    if not unknown:
-        return []
-    names = ", ".join(printable(name) for name in unknown[:_MOST_SHOWN])
-    more = f" and {len(unknown) - _MOST_SHOWN} more" if len(unknown) > _MOST_SHOWN else ""
-    message = f"unknown classes are kept opaque: {names}{more}; they were not imported"
-    return [Finding("PK004", Severity.INFO, message, path)]
-
-
 class _Unpickler(pickle.Unpickler):
     """Answers names from our tables; never calls the base class's `find_class`."""
 
@@ -103,25 +91,35 @@ class _Unpickler(pickle.Unpickler):
         # Keys of Python 2 are text; its arrays are bytes, which surrogates carry unchanged.
         super().__init__(BytesIO(stream), encoding="utf-8", errors="surrogateescape")
         self.path = path
-        self.names: dict[str, Verdict] = {}
+        self.looked_up: set[str] = set()
+        self.judged = Judged(path)
         self.storages: dict[str, StorageRecord] = {}
         self._budget = Budget(len(stream) * 4 + knobs.header_limit())
         self._known = self._constructors()
 
     def _constructors(self) -> dict[str, Any]:
         budget = self._budget
-        return {**torch_factories(budget), **numpy_factories(budget), **python_factories(budget, self.path)}
+        return {**torch_factories(budget), **numpy_factories(budget), **python_factories(budget, self.judged)}
 
     def find_class(self, module: str, name: str, /) -> Any:
         full_name = canonical(module, name)
         known = self._known.get(full_name)
-        if full_name not in self.names:
-            self._judge(full_name, name, known is not None)
-            if len(self.names) > _MOST_NAMES:
+        if full_name not in self.looked_up:
+            self.looked_up.add(full_name)
+            if known is None:  # of what is built here the arguments decide
+                self.judged.name(full_name, name)
+            if len(self.looked_up) > _MOST_NAMES:
                 raise MemoryError(f"more than {_MOST_NAMES} different names")
         if known is None:
             known = self._known[full_name] = recorded_class(full_name, self._budget)
         return known
+
+    def judge_uncalled(self) -> None:
+        """Judge by their names alone the functions whose arguments would have decided."""
+        for name in self.looked_up:
+            known = self._known[name]
+            if isinstance(known, Callee) and not known.called:
+                self.judged.name(name)
 
     def persistent_load(self, pid: Any, /) -> Any:
         if pid is MAKE_DICT:
@@ -140,11 +138,6 @@ class _Unpickler(pickle.Unpickler):
             if first.numel * first.itemsize != record.numel * record.itemsize:
                 raise ValueError(f"storage {record.key} is said to have two sizes")
         return record
-
-    def _judge(self, full_name: str, name: str, known: bool) -> None:
-        self.names[full_name] = Verdict.BENIGN if known else judge(full_name, name)
-        if self.names[full_name] is Verdict.UNSAFE:
-            raise refusal(self.path, full_name)
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,7 @@ from ckpt_core.codecs.collection import without_collection
 from ckpt_core.codecs.pickle_records import StorageRecord
 from ckpt_core.codecs.pickle_scan import Scan, scan
 from ckpt_core.codecs.pickle_tree import Tree, settle
-from ckpt_core.codecs.pickle_values import build, unknown_classes
+from ckpt_core.codecs.pickle_values import build
 from ckpt_core.codecs.torch_modules import SCRIPTED
 from ckpt_core.codecs.torch_sharded import parts_finding
 from ckpt_core.schema.findings import Finding
@@ -20,7 +20,7 @@ class Pickle:
         tree: Its value as plain state (`tree.root`), with the tensors and attributes met on the way.
         globals: Every name that it asks for, sorted.
         storages: The storages that its tensors view, by key.
-        findings: PK004, PK005, TF004, TF005, TF009 and TF010, as they apply.
+        findings: PK004, PK005, PK007, TF004, TF005, TF009 and TF010, as they apply.
     """
 
     tree: Tree
@@ -44,7 +44,6 @@ def read_scanned(scanned: Scan, *, path: str) -> Pickle:
     """Read a pickle whose opcodes were checked; raises as `read_pickle`."""
     with without_collection():
         built = build(scanned, path=path)
-        tree = settle(built.value, path=path, stream_bytes=len(scanned.stream))
-    unknown = tuple(name for name in built.unknown if not name.startswith(SCRIPTED))
-    findings = (*tree.findings, *unknown_classes(unknown, path), *parts_finding(tree.sharded, path))
+        tree = settle(built.value, path=path, stream_bytes=len(scanned.stream), judged=built.judged)
+    findings = (*tree.findings, *built.judged.findings(but=SCRIPTED), *parts_finding(tree.sharded, path))
     return Pickle(tree, built.globals, built.storages, findings)

@@ -101,7 +101,7 @@ def test_objects_of_unknown_classes_keep_arguments_state_items_and_pairs(protoco
 def test_unknown_classes_are_listed_once():
     found = read(pickle.dumps([Plain(), Plain(), Config()]))
     (finding,) = found.findings
-    assert (finding.code, finding.severity) == ("PK004", Severity.INFO)
+    assert (finding.code, finding.severity) == ("PK004", Severity.WARNING)
     assert class_of(Plain()) in finding.message
     assert found.globals == tuple(sorted([class_of(Plain()), class_of(Config())]))
 
@@ -207,7 +207,7 @@ def test_a_class_in_a_class_of_data_is_a_name_and_no_call():
 GETATTR = {
     "named alone": b"](cbuiltins\ngetattr\ne.",
     "given to another class": b"cmine\nApply\ncbuiltins\ngetattr\n\x85R.",
-    "of a class that is not known": b"cbuiltins\ngetattr\ncmine\nThing\nX\x05\x00\x00\x00Inner\x86R.",
+    "of a class that is not known, for a dunder": b"cbuiltins\ngetattr\ncmine\nThing\nX\x08\x00\x00\x00__call__\x86R.",
     "of a class, for a function": b"cbuiltins\ngetattr\nctorch\nTensor\nX\x05\x00\x00\x00inner\x86R.",
     "of a class, for what runs": b"cbuiltins\ngetattr\nctorch\nTensor\nX\x05\x00\x00\x00Popen\x86R.",
     "by a dotted way": b"cbuiltins\ngetattr\nctorch\nTensor\nX\x03\x00\x00\x00A.B\x86R.",

@@ -132,7 +132,7 @@ def test_a_module_saved_whole_gives_its_tensors_under_the_names_of_its_state_dic
     found = opened(saved(module, **layout))
     assert_same(found, module.state_dict())
     assert found.file.metadata["attributes"][""].class_name == "torch.nn.modules.container.Sequential"
-    assert [note.code for note in found.file.findings] == ["TF011"]
+    assert [note.code for note in found.file.findings] == ["TF011", "PK007"]
 
 
 def test_a_state_dict_keeps_its_metadata_aside(opened, saved, layout, protocol):

@@ -1,0 +1,167 @@
+"""What stands for functions whose arguments decide what a call of them is: getattr, partial, re._compile and the like.
+
+Each takes the verdict of what it is given; what it makes is a record, and nothing is called.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ckpt_core.codecs.pickle_policy import Judged
+from ckpt_core.codecs.pickle_records import Budget, Recorded, recorded_class
+from ckpt_core.codecs.pickle_verdicts import Verdict, is_own, judge
+
+
+class Callee:
+    """A function of this kind; where it is named and not called, its name alone is judged."""
+
+    __slots__ = ("_answer", "called", "full_name")
+
+    def __init__(self, full_name: str, answer: Callable[..., Any]) -> None:
+        self.full_name = full_name
+        self._answer = answer
+        self.called = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.called = True
+        return self._answer(*args, **kwargs)
+
+
+def called_factories(budget: Budget, judged: Judged) -> dict[str, Any]:
+    """Those functions, by full name."""
+    calls = _Calls(budget, judged)
+    answers: dict[str, Callable[..., Any]] = {
+        "builtins.getattr": calls.attribute,
+        "copyreg._reconstructor": calls.reconstructor,
+        "copyreg.__newobj__": calls.new_object,
+        "operator.attrgetter": calls.attrgetter,
+        "operator.itemgetter": calls.itemgetter,
+        "operator.methodcaller": calls.methodcaller,
+        "re._compile": calls.pattern,
+        "re.compile": calls.pattern,
+    }
+    found: dict[str, Any] = {name: Callee(name, answer) for name, answer in answers.items()}
+    return {**found, "functools.partial": calls.partial_class(), "builtins.type": calls.type_class()}
+
+
+class _Calls:
+    def __init__(self, budget: Budget, judged: Judged) -> None:
+        self._budget = budget
+        self._judged = judged
+
+    def attribute(self, owner: Any = None, name: Any = None, default: Any = None) -> Any:
+        """`getattr`, as older protocols name a class in a class, and every protocol a method."""
+        outer, bound = _named(owner)
+        full_name = f"{outer}.{name}"
+        if not outer or type(name) is not str or "." in name or isinstance(owner, Callee):
+            self._judged.note("builtins.getattr", Verdict.DANGEROUS)
+        within = judge(outer)
+        verdict = max(within, judge(full_name, _nested(outer, name)))
+        if bound and is_own(outer) and judge(full_name, name) is not Verdict.HARMLESS:
+            verdict = Verdict.DANGEROUS
+        self._judged.note(full_name, verdict)
+        return recorded_class(full_name, self._budget)
+
+    def reconstructor(self, kind: Any, base: Any = None, state: Any = None) -> Recorded:
+        _class(kind)
+        made: Recorded = kind() if state is None else kind(state)
+        return made
+
+    def new_object(self, kind: Any, *args: Any) -> Recorded:
+        _class(kind)
+        made: Recorded = kind(*args)
+        return made
+
+    def attrgetter(self, *names: Any) -> Recorded:
+        self._names("operator.attrgetter", [part for name in names for part in _parts(name)])
+        return recorded_class("operator.attrgetter", self._budget)(*names)
+
+    def methodcaller(self, name: Any, *args: Any, **kwargs: Any) -> Recorded:
+        self._names("operator.methodcaller", [name])
+        return recorded_class("operator.methodcaller", self._budget)(name, *args, **kwargs)
+
+    def itemgetter(self, *items: Any) -> Recorded:
+        self._judged.note("operator.itemgetter", Verdict.UNKNOWN)
+        return recorded_class("operator.itemgetter", self._budget)(*items)
+
+    def pattern(self, pattern: Any, flags: Any = 0) -> Recorded:
+        plain = type(pattern) in (str, bytes) and (type(flags) is int or isinstance(flags, Recorded))
+        self._judged.note("re._compile", Verdict.HARMLESS if plain else Verdict.UNKNOWN)
+        return recorded_class("re._compile", self._budget)(pattern, flags)
+
+    def partial_class(self) -> type[Recorded]:
+        """`functools.partial`: of its callable, which is judged by its own name where it is named."""
+        return recorded_partial(self._budget, self._judged)
+
+    def type_class(self) -> type[Recorded]:
+        """`type`, which makes a class where it is given three arguments."""
+        return recorded_type(self._budget, self._judged)
+
+    def _names(self, full_name: str, names: list[Any]) -> None:
+        plain = all(type(name) is str and not name.startswith("__") for name in names)
+        self._judged.note(full_name, Verdict.UNKNOWN if plain else Verdict.DANGEROUS)
+
+
+def recorded_partial(budget: Budget, judged: Judged) -> type[Recorded]:
+    """The class of partials, which notes the verdict of each one's callable."""
+
+    class Partial(recorded_class("functools.partial", budget)):  # type: ignore[misc]  # made for this pickle
+        __slots__ = ()
+
+        def __new__(cls, function: Any = None, /, *args: Any, **kwargs: Any) -> Any:
+            judged.note("functools.partial", verdict_of(function))
+            return super().__new__(cls, function, *args, **kwargs)
+
+        def __setstate__(self, state: Any) -> None:
+            if type(state) is tuple and state:
+                judged.note("functools.partial", verdict_of(state[0]))
+            super().__setstate__(state)
+
+    return Partial
+
+
+def recorded_type(budget: Budget, judged: Judged) -> type[Recorded]:
+    """The class of classes, which notes where one is made."""
+
+    class Type(recorded_class("builtins.type", budget)):  # type: ignore[misc]  # made for this pickle
+        __slots__ = ()
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            judged.note("builtins.type", Verdict.DATA if len(args) == 1 and not kwargs else Verdict.DANGEROUS)
+            return super().__new__(cls, *args, **kwargs)
+
+    return Type
+
+
+def verdict_of(function: Any) -> Verdict:
+    """The verdict of what is to be called: of a name's own, never better than harmless."""
+    if isinstance(function, Callee):
+        return max(Verdict.UNKNOWN, judge(function.full_name))
+    name, made = _named(function)
+    if made:  # what a call gave: of that nothing is known, but of another partial what was noted of it
+        return Verdict.HARMLESS if name == "functools.partial" else Verdict.UNKNOWN
+    return max(Verdict.HARMLESS, judge(name)) if name else Verdict.HARMLESS
+
+
+def _named(value: Any) -> tuple[str, bool]:
+    """The class that a value is, or that it is an object of, and which of the two; "" for anything else."""
+    if isinstance(value, type) and issubclass(value, Recorded):
+        return value.class_name, False
+    if isinstance(value, Recorded):
+        return value.class_name, True
+    return "", False
+
+
+def _nested(outer: str, name: str) -> str:
+    """The name within its module, so that a class in a class is judged as one: `Outer.Inner`."""
+    parts = outer.split(".")
+    start = next((index for index, part in enumerate(parts) if part.lstrip("_")[:1].isupper()), len(parts) - 1)
+    return ".".join([*parts[start:], name])
+
+
+def _parts(name: Any) -> list[Any]:
+    return name.split(".") if type(name) is str else [name]
+
+
+def _class(kind: Any) -> None:
+    if not (isinstance(kind, type) and issubclass(kind, Recorded)):
+        raise TypeError("an object of no class")
