@@ -75,6 +75,11 @@ def _parse_size(_: click.Context, __: click.Parameter, value: str | None) -> int
     help="The most memory to take above start-up, for instance 64MiB.",
 )
 @click.option("--force", is_flag=True, help="Replace what is at the destination, once the new content is whole.")
+@click.option(
+    "--extract",
+    is_flag=True,
+    help="Take the tensors out of a file with a dangerous pickle, running nothing; to safetensors, and tainted.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be read and written, and write nothing.")
 @place_options
 @common_options

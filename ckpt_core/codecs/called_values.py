@@ -6,6 +6,7 @@ Each takes the verdict of what it is given; what it makes is a record, and nothi
 from collections.abc import Callable
 from typing import Any
 
+from ckpt_core.codecs.extraction import dangerous_class
 from ckpt_core.codecs.pickle_policy import Judged
 from ckpt_core.codecs.pickle_records import Budget, Recorded, recorded_class
 from ckpt_core.codecs.pickle_verdicts import Verdict, is_own, judge
@@ -51,14 +52,17 @@ class _Calls:
     def attribute(self, owner: Any = None, name: Any = None, default: Any = None) -> Any:
         """`getattr`, as older protocols name a class in a class, and every protocol a method."""
         outer, bound = _named(owner)
-        full_name = f"{outer}.{name}"
+        full_name = f"{outer}.{name}" if outer else "builtins.getattr"
         if not outer or type(name) is not str or "." in name or isinstance(owner, Callee):
             self._judged.note("builtins.getattr", Verdict.DANGEROUS)
+            return dangerous_class("builtins.getattr", self._judged.made)(owner, name)
         within = judge(outer)
         verdict = max(within, judge(full_name, _nested(outer, name)))
         if bound and is_own(outer) and judge(full_name, name) is not Verdict.HARMLESS:
             verdict = Verdict.DANGEROUS
         self._judged.note(full_name, verdict)
+        if verdict is Verdict.DANGEROUS:
+            return dangerous_class(full_name, self._judged.made)(owner, name)
         return recorded_class(full_name, self._budget)
 
     def reconstructor(self, kind: Any, base: Any = None, state: Any = None) -> Recorded:
@@ -109,11 +113,16 @@ def recorded_partial(budget: Budget, judged: Judged) -> type[Recorded]:
 
         def __new__(cls, function: Any = None, /, *args: Any, **kwargs: Any) -> Any:
             judged.note("functools.partial", verdict_of(function))
-            return super().__new__(cls, function, *args, **kwargs)
+            made = super().__new__(cls, function, *args, **kwargs)
+            if verdict_of(function) is Verdict.DANGEROUS:
+                judged.made.append(made)
+            return made
 
         def __setstate__(self, state: Any) -> None:
             if type(state) is tuple and state:
                 judged.note("functools.partial", verdict_of(state[0]))
+                if verdict_of(state[0]) is Verdict.DANGEROUS:
+                    judged.made.append(self)
             super().__setstate__(state)
 
     return Partial
@@ -127,7 +136,10 @@ def recorded_type(budget: Budget, judged: Judged) -> type[Recorded]:
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
             judged.note("builtins.type", Verdict.DATA if len(args) == 1 and not kwargs else Verdict.DANGEROUS)
-            return super().__new__(cls, *args, **kwargs)
+            made = super().__new__(cls, *args, **kwargs)
+            if len(args) != 1 or kwargs:
+                judged.made.append(made)
+            return made
 
     return Type
 

@@ -5,6 +5,8 @@ unknown. `pickle_verdicts` has the table.
 """
 
 from ckpt_core.codecs.dangerous_names import REACHED
+from ckpt_core.codecs.extraction import is_extracting
+from ckpt_core.codecs.pickle_records import Recorded
 from ckpt_core.codecs.pickle_verdicts import Verdict, deed, judge
 from ckpt_core.errors import UnsafeContentError
 from ckpt_core.schema.findings import Finding, Severity
@@ -28,13 +30,15 @@ class Judged:
 
     Attributes:
         names: The verdict of each name that it asks for, and of each call whose arguments decide.
+        made: What was made of dangerous names, where such a pickle is read for its tensors.
     """
 
-    __slots__ = ("names", "path")
+    __slots__ = ("made", "names", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.names: dict[str, Verdict] = {}
+        self.made: list[Recorded] = []
 
     def name(self, full_name: str, name: str = "") -> Verdict:
         """Judge a name.
@@ -48,13 +52,17 @@ class Judged:
 
     def note(self, full_name: str, verdict: Verdict, what: str = REACHED) -> None:
         """Keep a verdict, where it is the worst of this name; raises as `name`."""
-        if verdict is Verdict.DANGEROUS:
+        if verdict is Verdict.DANGEROUS and not is_extracting():
             raise refusal(self.path, full_name, what)
         self.names[full_name] = max(verdict, self.names.get(full_name, Verdict.DATA))
 
     def findings(self, *, but: str = " ") -> list[Finding]:
         """PK007 for what is harmless, PK004 for what is unknown and does not begin with `but`; none where none is."""
         found = []
+        dangerous = self._those(Verdict.DANGEROUS)
+        if dangerous:
+            message = f"left out with all that is behind them, dangerous: {dangerous}; nothing was executed"
+            found.append(Finding("PK008", Severity.WARNING, message, self.path))
         harmless = self._those(Verdict.HARMLESS)
         if harmless:
             message = f"kept opaque, harmless: {harmless}"
@@ -78,7 +86,7 @@ def refusal(path: str, full_name: str, what: str = REACHED) -> UnsafeContentErro
     """What is raised for a pickle that asks for a dangerous name."""
     return UnsafeContentError(
         f"{printable(path)}: asks for {printable(full_name, 120)}, which {what} when unpickled; nothing was executed; "
-        "get the file from a source you trust, as safetensors or a plain state dict",
+        "get it as safetensors, or take its tensors with ckpt convert REF out.safetensors --extract",
         code="PK003",
         path=path,
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from ckpt_core import knobs
 from ckpt_core.codecs.called_values import Callee
+from ckpt_core.codecs.extraction import Dangerous, reachable
 from ckpt_core.codecs.numpy_values import ArrayRecord, OpaqueArray
 from ckpt_core.codecs.pickle_policy import Judged
 from ckpt_core.codecs.pickle_records import (
@@ -108,6 +109,8 @@ class _Walk:
         self._seen: set[int] = set()
         self._finishing = False
         self._open: set[int] = set()
+        self._behind = reachable(judged.made)
+        self._dropped: list[str] = []
         self._by_type: dict[type, Callable[[Any, str, int], State]] = {
             TensorRecord: self._tensor,
             SafeDict: self._dict,
@@ -136,6 +139,9 @@ class _Walk:
             return value  # type: ignore[no-any-return]  # a leaf is State
         if depth > _DEEPEST or self.visits < 0 or len(name) > _LONGEST_NAME:
             raise self.refused(name, depth)
+        if id(value) in self._behind or (kind is type and issubclass(value, Dangerous)):
+            self._dropped.append(name or "all")
+            return Opaque(getattr(value, "class_name", "builtins.object"))
         handler = self._by_type.get(kind)
         if handler is not None:
             return handler(value, name, depth)
@@ -330,6 +336,9 @@ class _Walk:
         self._finishing = True
         for name, make in self._aside:
             self.tree.attributes[name] = make(1)
+        if self._dropped:
+            message = f"{_some(self._dropped, 20)}: left out, behind a dangerous call"
+            self.tree.findings.append(Finding("PK008", Severity.WARNING, message, self.path))
         self.tree.findings.extend(self._odd_findings())
         self.tree.findings.extend(self._object_findings())
 

@@ -12,10 +12,12 @@ from typing import Any
 
 from ckpt_core import knobs
 from ckpt_core.codecs.called_values import Callee
+from ckpt_core.codecs.extraction import dangerous_class
 from ckpt_core.codecs.numpy_values import numpy_factories
 from ckpt_core.codecs.pickle_policy import Judged, canonical
 from ckpt_core.codecs.pickle_records import Budget, FrozenSetRecord, SafeDict, SetRecord, StorageRecord, recorded_class
 from ckpt_core.codecs.pickle_scan import MAKE_DICT, MAKE_SET, Scan
+from ckpt_core.codecs.pickle_verdicts import Verdict
 from ckpt_core.codecs.python_values import python_factories
 from ckpt_core.codecs.torch_factories import storage_record, torch_factories
 from ckpt_core.errors import BudgetError, CkptError, CorruptError
@@ -107,7 +109,9 @@ class _Unpickler(pickle.Unpickler):
         if full_name not in self.looked_up:
             self.looked_up.add(full_name)
             if known is None:  # of what is built here the arguments decide
-                self.judged.name(full_name, name)
+                verdict = self.judged.name(full_name, name)
+                if verdict is Verdict.DANGEROUS:
+                    known = self._known[full_name] = dangerous_class(full_name, self.judged.made)
             if len(self.looked_up) > _MOST_NAMES:
                 raise MemoryError(f"more than {_MOST_NAMES} different names")
         if known is None:

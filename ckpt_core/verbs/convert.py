@@ -5,10 +5,11 @@ A conversion that is stopped goes on where it was when it is run again: finished
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import CorruptError, UsageError
+from ckpt_core.codecs.extraction import extracting
+from ckpt_core.errors import CorruptError, UnsafeContentError, UsageError
 from ckpt_core.manager.parts import readable_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.cast_rules import Rule, Uncast
@@ -18,6 +19,7 @@ from ckpt_core.reading.structure import Fit
 from ckpt_core.reading.views import ViewCheckpoint, select
 from ckpt_core.schema.dtypes import DType, dtype_named
 from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.taint import ALL, EXTRACTED
 from ckpt_core.storage.moments import one_moment
 from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.targets import refuse_overlap
@@ -74,6 +76,7 @@ def convert(
     max_memory: int | None = None,
     force: bool = False,
     dry_run: bool = False,
+    extract: bool = False,
     progress: "Progress | None" = None,
     ranks: Ranks = ALONE,
     manager: CkptPluginManager | None = None,
@@ -104,6 +107,9 @@ def convert(
         max_memory: Most bytes to take above start-up; None for no limit.
         force: Replace what is at the destination.
         dry_run: Plan only, and write nothing.
+        extract: Take the tensors out of a file whose pickle is dangerous, without running anything, to safetensors
+            only. What is behind a dangerous call is left out, and the result is tainted: what lies in the file, not
+            what loading it would give.
         progress: Told of the bytes written.
         ranks: The processes that convert it together, each its share; `max_memory` is of each.
         manager: The plugin manager; None for the process's own.
@@ -118,6 +124,8 @@ def convert(
     """
     manager = manager or get_plugin_manager()
     name = to or format_of_path(destination)
+    if extract:
+        source = _extracted(source, name, hints, format, manager)
     opened, reading, writing = _opened(source, hints, format, manager, name, options or {})
     against = _base(base, models, optional, components, manager)
     _refuse_overlap(destination, opened, against)
@@ -145,6 +153,29 @@ def convert(
     kept = {file.path for file in plan.files}
     left = tuple(asset.path for asset in view.manifest.assets if asset.path not in kept)
     return Conversion(str(opened.location), expected, report, left, _place(against), fits, view.uncast)
+
+
+def _extracted(
+    source: str | StoredCheckpoint,
+    to: str,
+    hints: Mapping[str, object] | None,
+    format: str | None,
+    manager: CkptPluginManager,
+) -> StoredCheckpoint:
+    """The source with the tensors of its model alone, tainted. UsageError where it is not a ref, or not to this."""
+    if to != "safetensors":
+        raise UsageError(f"--extract: writes safetensors only, which runs nothing when loaded; {to} may not hold it")
+    if isinstance(source, StoredCheckpoint):
+        raise UsageError("--extract: takes a path, not a checkpoint that was opened")
+    with extracting():
+        opened = find(source, hints=hints, format=format, manager=manager).open({})
+    held = [component for component in opened.manifest.components if len(component.tensors)]
+    kept = [component for component in held if component.kind == "model"] or held
+    if not kept:
+        raise UnsafeContentError(f"{opened.location}: nothing in it but what is behind dangerous calls", code="PK003")
+    bare = tuple(replace(component, state=None) for component in kept)
+    opened.manifest = replace(opened.manifest, components=bare, assets=(), tainted={ALL: EXTRACTED})
+    return opened
 
 
 def _opened(
@@ -216,7 +247,8 @@ def _provenance(
         found |= {"base": str(base.location), "base_format": base.match.format}
     if uncast:
         found["uncast"] = [asdict(one) for one in uncast]
-    return found
+    left = [finding.message for finding in opened.manifest.findings if finding.code == "PK008"]
+    return {**found, "left_out": left} if left else found
 
 
 def _refuse_holes(checkpoint: StoredCheckpoint, labels: Sequence[str], *, findings: bool = True) -> None:

@@ -22,7 +22,7 @@ from ckpt_core.schema.text import printable
 _AT_REST = 24 << 20
 """Bytes of memory a conversion takes besides its slabs: the table of a usual checkpoint, numpy, xxhash."""
 
-_SET_ASIDE = ("TF005", "TF011")
+_SET_ASIDE = ("PK008", "TF005", "TF011")
 """What says that a reader took the tensors of something and not all of it."""
 
 _SLABS_A_WORKER = 6
