@@ -3,12 +3,14 @@
 import json
 
 import pytest
+import safetensors
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ckpt_core
 from ckpt_core import CkptError, CorruptError
 from ckpt_core.codecs.safetensors_files import MAX_HEADER, read_safetensors
+from ckpt_core.storage.listing import list_files
 
 
 def file_of(header, data=b"", *, raw=None):
@@ -112,3 +114,22 @@ def test_any_change_of_bytes_reads_equal_or_raises_our_error(tmp_path_factory, d
     except CkptError:
         return
     assert sum(outline.nbytes for _, outline in table.outlines()) == 12
+
+
+@pytest.mark.parametrize("name", [r"a\ud800", r"\udfff", r"x\uD83Dy"])
+def test_half_a_surrogate_pair_is_refused_as_safetensors_refuses_it(tmp_path, name):
+    header = f'{{"{name}":{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}}}'.encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\1")
+    with pytest.raises(safetensors.SafetensorError):
+        safetensors.safe_open(str(path), "np").__enter__()
+    with pytest.raises(CorruptError) as refused:
+        read_safetensors(list_files(str(path)), path.name)
+    assert refused.value.code == "ST002"
+
+
+def test_a_whole_surrogate_pair_is_text(tmp_path):
+    header = rb'{"a\ud83d\ude00":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\1")
+    assert list(read_safetensors(list_files(str(path)), path.name).tensors) == ["a\U0001f600"]
