@@ -4,15 +4,14 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from ckpt_core.errors import CorruptError
+from ckpt_core.reading.checkpoints import places
 from ckpt_core.reading.digests import digest_tensor
 from ckpt_core.reading.recorded_casts import uncast_scales
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.debris import debris
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import TensorKey
 from ckpt_core.schema.seals import DIGEST_BYTES, Seal
-from ckpt_core.schema.tensors import Outline
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import BLOCK, block_digest
 from ckpt_core.storage.sealing import read_seal
@@ -116,16 +115,8 @@ def _tensors_in(checkpoint: Checkpoint | None, path: str, start: int, end: int) 
         (component.label, name)
         for component in checkpoint.manifest.components
         for name, outline in component.tensors.outlines()
-        if any(at < end and stop > start for where, at, stop in _places(component, name, outline) if where == path)
+        if any(at < end and stop > start for where, at, stop in places(component, name, outline) if where == path)
     ]
-
-
-def _places(component: Component, name: str, outline: Outline) -> list[tuple[str, int, int]]:
-    """The stretches of files that a tensor has, each with its start and end."""
-    if outline.path is not None:
-        return [(outline.path, outline.offset, outline.offset + outline.nbytes)]
-    stored = [chunk.stored for chunk in component.tensors[name].chunks if chunk.stored is not None]
-    return [(held.path, held.offset, held.end) for held in stored]
 
 
 def _is_changed(checkpoint: Checkpoint | None, label: str, name: str, seal: Seal) -> bool:

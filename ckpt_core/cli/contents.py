@@ -64,14 +64,17 @@ def gather(inspection: Inspection, wanted: Wanted, progress: "Progress | None") 
     shown = _shown(checkpoint, wanted)
     names = [(c.label, name) for c in shown for name in select_names(c, wanted.filters)] if wanted.listed else None
     _announce(checkpoint, shown, names or (), wanted, progress)
+    statistics = _statistics(checkpoint, names or ()) if wanted.stats else {}
+    fingerprints = _fingerprints(checkpoint, shown) if wanted.fingerprint else {}
+    checkpoint.finish()
     return Contents(
         inspection,
         {component.label: inspection.totals[component.label] for component in shown},
         [member for member in inspection.members if member.root not in inspection.place.files.entries],
         checkpoint.manifest.findings,
         names,
-        _statistics(checkpoint, names or ()) if wanted.stats else {},
-        _fingerprints(checkpoint, shown) if wanted.fingerprint else {},
+        statistics,
+        fingerprints,
     )
 
 

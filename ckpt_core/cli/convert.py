@@ -16,6 +16,7 @@ from ckpt_core.cli.words import counted, human_bytes, shown_place
 
 if TYPE_CHECKING:
     from ckpt_core.verbs.convert import Conversion
+    from ckpt_core.verbs.save import SaveReport
 
 
 _MOST_SHOWN = 8
@@ -73,6 +74,11 @@ def _parse_size(_: click.Context, __: click.Parameter, value: str | None) -> int
     metavar="SIZE",
     callback=_parse_size,
     help="The most memory to take above start-up, for instance 64MiB.",
+)
+@click.option(
+    "--accept-damage",
+    is_flag=True,
+    help="Go on where bytes do not match a checksum or seal; what is written of them stays marked as tainted.",
 )
 @click.option("--force", is_flag=True, help="Replace what is at the destination, once the new content is whole.")
 @click.option(
@@ -136,6 +142,8 @@ def _result(done: "Conversion", destination: str) -> dict[str, Any]:
             "fingerprints": dict(report.components),
             "restated": list(report.restated),
             "assets_left_out": list(done.assets_left),
+            **report.checked,
+            "tainted": dict(report.tainted),
         }
     return result
 
@@ -165,4 +173,20 @@ def _page(done: "Conversion", destination: str) -> Iterator[Block]:
     proof = f"{counted(report.tensors, 'tensor')} read back and equal"
     if report.cast:
         proof = f"{proof}, {report.cast} of them as cast"
+    yield from _checked(report)
     yield f"{shown_place(destination)}: {report.format}, {human_bytes(report.nbytes)}; {proof}; sealed"
+
+
+def _checked(report: "SaveReport") -> Iterator[Block]:
+    """What was read is only as good as what it could be compared with."""
+    for key, how in report.checked.items():
+        what = key.removesuffix("_checked")
+        yield (
+            f"{what} has no checksums: damage to it would not show"
+            if how.startswith("nothing")
+            else (f"{what} checked by {how}")
+        )
+    if report.tainted:
+        names = ", ".join(map(shown_place, list(report.tainted)[:3]))
+        more = f" and {len(report.tainted) - 3} more" if len(report.tainted) > 3 else ""
+        yield f"tainted, and marked so: {names}{more}"

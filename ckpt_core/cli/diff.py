@@ -24,19 +24,35 @@ _NUMBERS = frozenset({"elements", "max abs", "max rel", "cosine"})
 @ref_argument("b", required=True)
 @place_options
 @click.option("--component", metavar="LABEL", help="Compare this component only, for instance model or optimizer.")
+@click.option("--accept-damage", is_flag=True, help="Compare what is there, whether or not it matches its checksums.")
 @common_options
 @click.pass_obj
 def command(
-    session: Session, a: str, b: str, hints: dict[str, str], format: str | None, component: str | None
+    session: Session,
+    a: str,
+    b: str,
+    hints: dict[str, str],
+    format: str | None,
+    component: str | None,
+    accept_damage: bool,
 ) -> Answer:
     """Compare two checkpoints: names, shapes, types, values and plain state.
 
-    Ends with 0 where they are the same, with 1 where they differ.
+    Ends with 0 where they are the same, with 1 where they differ, with 4 where one of them is damaged.
     """
     from ckpt_core.verbs.diff import diff
 
     with session.progress() as progress:
-        report = diff(a, b, component=component, hints=hints, format=format, options=session.options, progress=progress)
+        report = diff(
+            a,
+            b,
+            component=component,
+            hints=hints,
+            format=format,
+            options=session.options,
+            accept_damage=accept_damage,
+            progress=progress,
+        )
     return Answer(
         result=lambda: _result(report),
         page=lambda: _page(report),

@@ -84,13 +84,13 @@ def command(
     session.json = session.json or form == "json"
     from ckpt_core.schema.findings import Depth, VerifyRequest
     from ckpt_core.schema.profiles import Profile
-    from ckpt_core.verbs.opening import find
+    from ckpt_core.verbs.opening import OWN_CHECKS, find
     from ckpt_core.verbs.verify import verify_members, verify_place
 
     purpose = None if profile is None else Profile(profile)
     request = VerifyRequest(Depth[depth.upper()], session.options, purpose, without, sampling)
     with session.progress() as progress:
-        place = find(ref, hints=hints, format=format)
+        place = find(ref, hints=hints, format=format, checks=OWN_CHECKS)
         if place.match is None and not certificate:
             members = list(verify_members(place, request, progress=progress))
             return _reported(_of_many(members, fail_on), members, form)

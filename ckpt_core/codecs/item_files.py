@@ -1,9 +1,10 @@
 """A range of a file seen as a file of its own: what reads it cannot read a byte outside of the range."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
+from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files, TensorsIn
 from ckpt_core.schema.tensors import ByteRange
+from ckpt_core.schema.watches import Sum
 from ckpt_core.storage.ranges import check_range, not_listed
 
 
@@ -46,6 +47,10 @@ class ItemFiles(Files):
             check_range(wanted.path, wanted.offset, wanted.length, self.size(wanted.path))
         shift = self._stored.offset
         return self._files.read_many([ByteRange(r.path, r.offset + shift, r.length) for r in ranges])
+
+    def expect(self, sums: Iterable[Sum], tensors_in: TensorsIn | None = None) -> None:
+        shift = self._stored.offset
+        self._files.expect([one._replace(start=one.start + shift, end=one.end + shift) for one in sums])
 
     def below(self, root: str) -> "Files":
         return self

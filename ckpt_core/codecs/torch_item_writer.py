@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from functools import lru_cache, partial
 from struct import pack
 from typing import NamedTuple
-from zlib import crc32
 
 from ckpt_core.codecs.pickle_writer import write_pickle
 from ckpt_core.codecs.torch_writer import stored_tensor
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.plans import LateBytes, Literal, Section, TensorBytes
 from ckpt_core.schema.state import TensorRef
+from ckpt_core.storage.crc import crc32
 
 _ALIGNMENT = 64
 _MAX32 = 0xFFFF_FFFF

@@ -7,6 +7,9 @@ nothing but the elements, their checksum and torch's serialization id has them a
 Source: torch, `torch/distributed/checkpoint/filesystem.py` (_write_item) and `torch/serialization.py`.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ckpt_core.codecs.item_files import ItemFiles
@@ -21,6 +24,8 @@ from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.codecs.torch_files import TorchFile
+    from ckpt_core.schema.findings import Finding
+    from ckpt_core.schema.watches import Sum
 
 TORCH_ZIP = "torch-zip"
 """Name of the encoding."""
@@ -37,6 +42,7 @@ class Item(NamedTuple):
     """A tensor in an item: where its elements start, in bytes from the item's start, and how they lie.
 
     `strides` are in elements, None for row-major without gaps; `nbytes` reach from the first element to the last.
+    `sums` are of its records, from the item's start.
     """
 
     dtype: DType
@@ -45,6 +51,7 @@ class Item(NamedTuple):
     nbytes: int
     strides: tuple[int, ...] | None
     encoding: Encoding
+    sums: "tuple[Sum, ...]" = ()
 
 
 class _Pattern(NamedTuple):
@@ -54,6 +61,15 @@ class _Pattern(NamedTuple):
     head: bytes
     tail: bytes
     fixed: tuple[tuple[int, int], ...]
+    crc_at: int
+    """Where in `tail` the checksum of the elements is."""
+
+    def of(self, tail: bytes) -> Item:
+        """The item that has this tail: its elements have a checksum of their own."""
+        at = self.crc_at + len(tail) - len(self.tail)
+        crc = int.from_bytes(tail[at : at + 4], "little")
+        sums = tuple(one._replace(crc=crc) for one in self.item.sums if one.start == self.item.start)
+        return self.item._replace(sums=sums)
 
     def fits(self, head: bytes, tail: bytes) -> bool:
         own, shift = self.tail, len(tail) - len(self.tail)
@@ -85,9 +101,29 @@ def settler(files: Files) -> SettleChunk:
                 f"holds {item.dtype.code} of shape {item.shape}, where {wanted.code} of {chunk.sizes} is expected",
             )
         place = ByteRange(stored.path, stored.offset + item.start, item.nbytes)
+        files.expect(moved(item.sums, stored))
         return Chunk(chunk.offsets, chunk.sizes, place, item.strides, item.encoding, owner=chunk.owner)
 
     return settle_chunk
+
+
+def moved(sums: "Iterable[Sum]", stored: ByteRange) -> "list[Sum]":
+    """The checksums of an item where they are in its file."""
+    return [
+        one._replace(
+            path=stored.path,
+            start=one.start + stored.offset,
+            end=one.end + stored.offset,
+            damage=partial(_damage, one, stored),
+        )
+        for one in sums
+    ]
+
+
+def _damage(one: "Sum", stored: ByteRange) -> "Finding":
+    found = one.damage()
+    message = found.message.removeprefix(f"{printable(stored.path)}: ")
+    return replace(found, message=f"{_where(stored)}: {message}", path=stored.path)
 
 
 def read_object(files: Files, stored: ByteRange) -> "TorchFile":
@@ -126,7 +162,7 @@ class ItemReader:
         head, tail = self._ends(stored)
         for pattern in patterns:
             if pattern.fits(head, tail):
-                return pattern.item
+                return pattern.of(tail)
         item = _read_strictly(self._files, stored)
         self._learn(item, ItemFiles(self._files, stored), stored, head, tail)
         return item
@@ -162,7 +198,8 @@ def _read_strictly(files: Files, stored: ByteRange) -> Item:
     chunk = entry.chunks[0]
     assert chunk.stored is not None
     start, nbytes = chunk.stored.offset + chunk.at, chunk.stored.length
-    return Item(entry.dtype, entry.shape, start, nbytes, chunk.strides, chunk.encoding)
+    sums = tuple(one for checksum in file.checksums() for one in checksum.sums())
+    return Item(entry.dtype, entry.shape, start, nbytes, chunk.strides, chunk.encoding, sums)
 
 
 def _pattern(item: Item, files: ItemFiles, stored: ByteRange, head: bytes, tail: bytes) -> _Pattern | None:
@@ -183,7 +220,8 @@ def _pattern(item: Item, files: ItemFiles, stored: ByteRange, head: bytes, tail:
         fixed.append((at - begin, start - begin))
         at = stop
     fixed.append((at - begin, stored.length - begin))
-    return _Pattern(item, head[: payloads[0].data_offset], own, tuple(fixed))
+    crc_at = places[payloads[0].name] + _CRC_IN_DIRECTORY - begin
+    return _Pattern(item, head[: payloads[0].data_offset], own, tuple(fixed), crc_at)
 
 
 def _blanks(member: Member, place: int, payload: Member) -> list[tuple[int, int]]:

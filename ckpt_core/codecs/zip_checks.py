@@ -10,7 +10,8 @@ from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
-from ckpt_core.schema.watches import Checksum, Noted
+from ckpt_core.schema.watches import Checksum, Noted, Sum
+from ckpt_core.storage.crc import crc32
 
 # Below this, one read of everything is cheaper than one for each header.
 _CHEAP_READ = 1 << 20
@@ -88,7 +89,7 @@ def read_member(files: Files, path: str, member: Member) -> bytes:
     if stored is None:
         stored = files.read(path, member.data_offset, member.stored_size)
     content = _inflated(path, member, stored) if member.deflated else stored
-    if member.crc and zlib.crc32(content) != member.crc:
+    if member.crc and crc32(content) != member.crc:
         raise CorruptError(f"{printable(path)}: {_bad_sum(member)}; get the file again", code="ZP004", path=path)
     return content
 
@@ -164,7 +165,7 @@ class _RecordSum:
                 self._error = corrupt(self.path, f"{printable(self._member.name)}: {error}")
                 return
             self._size += len(piece)
-        self._crc = zlib.crc32(piece, self._crc)
+        self._crc = crc32(piece, self._crc)
 
     def fail(self, error: CkptError) -> None:
         self._error = error
@@ -173,12 +174,19 @@ class _RecordSum:
         if self._error is not None:
             yield Finding.of_error(self._error)
         elif self._crc != self._member.crc:
-            names = list(self._stored_in(self._member))
-            more = ", …" if len(names) > 3 else ""
-            of = f" (holds {', '.join(map(printable, names[:3]))}{more})" if names else ""
-            tensor = names[0] if names else None
-            message = f"{_bad_sum(self._member)}{of}"
-            yield Finding("ZP004", Severity.ERROR, message, self.path, tensor, "get the file again")
+            yield self._damage()
+
+    def sums(self) -> Iterator[Sum]:
+        if not self._member.deflated:
+            yield Sum(self.path, self.start, self.end, self._member.crc, self._damage)
+
+    def _damage(self) -> Finding:
+        names = list(self._stored_in(self._member))
+        more = ", …" if len(names) > 3 else ""
+        of = f" (holds {', '.join(map(printable, names[:3]))}{more})" if names else ""
+        tensor = names[0] if names else None
+        message = f"{_bad_sum(self._member)}{of}"
+        return Finding("ZP004", Severity.ERROR, message, self.path, tensor, "get the file again")
 
 
 def _bad_sum(member: Member) -> str:

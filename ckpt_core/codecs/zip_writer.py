@@ -8,9 +8,9 @@ tensors.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from struct import pack
-from zlib import crc32
 
 from ckpt_core.schema.plans import LateBytes, Literal, Section, TensorBytes
+from ckpt_core.storage.crc import crc32
 
 _ALIGNMENT = 64
 _MAX32 = 0xFFFF_FFFF

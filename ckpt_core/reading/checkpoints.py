@@ -1,6 +1,7 @@
 """The checkpoint that every format returns: a manifest over listed files, and reads of boxes out of them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,8 @@ from ckpt_core.errors import UsageError
 from ckpt_core.reading.boxes import SettleChunk, read_box, slabs
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.formats import FormatMatch
-from ckpt_core.schema.manifests import Manifest
-from ckpt_core.schema.tensors import Box, Chunk, TensorEntry
+from ckpt_core.schema.manifests import Component, Manifest
+from ckpt_core.schema.tensors import Box, Chunk, Outline, TensorEntry
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.buffers import borrowed
 from ckpt_core.storage.moments import one_moment
@@ -61,16 +62,22 @@ class StoredCheckpoint(Checkpoint):
         self.manifest = manifest
         self._settle = settle
         self._settle_chunk = settle_chunk
+        self._expecting = False
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{c.label} ({len(c.tensors)} tensors)" for c in self.manifest.components)
         return f"<Checkpoint {self.location}, {self.match.format}: {labels}>"
 
     def settle(self) -> None:
-        """Prove what opening took on trust; does nothing the second time."""
+        """Prove what opening took on trust, and tell the listing which checksums there are; once."""
         if self._settle is not None:
             self._settle()
             self._settle = None
+        if not self._expecting:
+            known = self.checksums() if self.checksums is not None else ()
+            sums = (found for checksum in known for found in checksum.sums())
+            self.files.expect(sums, partial(tensors_in, self))
+            self._expecting = True
 
     def settle_chunk(self, chunk: Chunk) -> Chunk:
         """The chunk with its elements found; itself where they need not be looked for."""
@@ -85,6 +92,7 @@ class StoredCheckpoint(Checkpoint):
         if name not in table:
             raise UsageError(f"{self.location}: no tensor {printable(name)} in {printable(component)}")
         entry = table[name]
+        whole = box is None
         if box is None:
             box = ((0,) * len(entry.shape), entry.shape)
         sizes = box[1]
@@ -95,6 +103,8 @@ class StoredCheckpoint(Checkpoint):
             out = memoryview(bytearray(entry.dtype.nbytes(count)))
         self.settle()
         read_box(self.files, name, entry, box, out.cast("B"), settle_chunk=self._settle_chunk)
+        if whole:
+            self.prove(component, name)
         if self.progress is not None:
             self.progress.advance(out.nbytes)
         return out
@@ -103,6 +113,18 @@ class StoredCheckpoint(Checkpoint):
         entry = self.component(component).tensors[name]
         for data in read_slabs(self, component, name, entry):
             yield data, data
+
+    def prove(self, component: str, name: str) -> None:
+        self.settle()
+        chunks = self.component(component).tensors[name].chunks
+        settled = [self.settle_chunk(chunk) for chunk in chunks]
+        self.files.prove([chunk.stored for chunk in settled if chunk.stored is not None])
+
+    def finish(self) -> None:
+        self.files.finish()
+
+    def checked_by(self) -> dict[str, str]:
+        return {"source_checked": self.files.checked_by()}
 
     def asset_files(self) -> Files:
         return self.files
@@ -120,6 +142,7 @@ class StoredCheckpoint(Checkpoint):
         *,
         names: Iterable[str] | None = None,
         mapped: bool = False,
+        checked: bool = False,
         separate: bool = False,
         dtype: "torch.dtype | DType | str | None" = None,
     ) -> "dict[str, torch.Tensor]":
@@ -129,14 +152,17 @@ class StoredCheckpoint(Checkpoint):
             component: Its label; None for the model, or the only component.
             names: Which tensors; None for all.
             mapped: Map local files instead of reading them: nothing is copied until it is touched, and writing to a
-                tensor changes this process's copy only. The file must not be shortened meanwhile.
+                tensor changes this process's copy only. The file must not be shortened meanwhile. What is mapped is not
+                compared with any checksum, since it is not read here: damage is passed on, but for `checked`.
+            checked: Of what is mapped: read it once before, and compare it with every checksum that there is. What is
+                not mapped is always compared.
             separate: Give each tensor memory of its own. Without it those of one file share one storage, so that
                 `torch.save` of one writes all.
             dtype: Cast floating tensors of 16 bits and more on the way; None keeps each as it is stored. Scales of
                 quantized tensors and an optimizer's counters are kept in any case, which is logged.
 
         Raises:
-            CorruptError: A file ends early, or elements are stored nowhere.
+            CorruptError: A file ends early, elements are stored nowhere, or bytes do not match a checksum.
             ReplacedError: A file was replaced, changed or removed meanwhile. Of a mapped one that is told only of the
                 time up to the return.
             UnsupportedFormatError: Torch has no such element type.
@@ -145,7 +171,25 @@ class StoredCheckpoint(Checkpoint):
 
         label = self.component(component).label
         with one_moment(self):
-            return to_torch(self, label, names, mapped=mapped, separate=separate, dtype=dtype)
+            return to_torch(self, label, names, mapped=mapped, checked=checked, separate=separate, dtype=dtype)
+
+
+def tensors_in(checkpoint: StoredCheckpoint, path: str, start: int, end: int) -> list[str]:
+    """The names of the tensors with a part in a stretch of a file."""
+    return [
+        name
+        for component in checkpoint.manifest.components
+        for name, outline in component.tensors.outlines()
+        if any(where == path and at < end and stop > start for where, at, stop in places(component, name, outline))
+    ]
+
+
+def places(component: Component, name: str, outline: Outline) -> list[tuple[str, int, int]]:
+    """The stretches of files that a tensor has, each with its start and end."""
+    if outline.path is not None:
+        return [(outline.path, outline.offset, outline.offset + outline.nbytes)]
+    stored = [chunk.stored for chunk in component.tensors[name].chunks if chunk.stored is not None]
+    return [(held.path, held.offset, held.end) for held in stored]
 
 
 def read_slabs(

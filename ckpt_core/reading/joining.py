@@ -6,6 +6,7 @@ Every path that a part names starts at the part's own root; here it starts at th
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from ckpt_core.errors import CkptError
@@ -17,7 +18,7 @@ from ckpt_core.schema.manifests import Asset, Component, Manifest, in_order
 from ckpt_core.schema.profiles import Presence, Role
 from ckpt_core.schema.tensors import Chunk, under
 from ckpt_core.schema.text import printable
-from ckpt_core.schema.watches import Checksum
+from ckpt_core.schema.watches import Checksum, Sum
 
 Stored = TypeVar("Stored", bound=StoredCheckpoint)
 Error = TypeVar("Error", bound=CkptError)
@@ -217,6 +218,13 @@ class _Below:
 
     def findings(self) -> Iterator[Finding]:
         return (relocated(finding, self._base) for finding in self._inner.findings())
+
+    def sums(self) -> Iterator[Sum]:
+        for found in self._inner.sums():
+            yield found._replace(path=under(self._base, found.path), damage=partial(self._damage, found))
+
+    def _damage(self, found: Sum) -> Finding:
+        return relocated(found.damage(), self._base)
 
 
 def _settle_where_stored(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> SettleChunk:

@@ -108,6 +108,18 @@ class OntoBase(Checkpoint):
         for one in (self._source, self._base):
             one.check_unchanged(failed=failed, suspects=suspects)
 
+    def prove(self, component: str, name: str) -> None:
+        row = self._rows[component][name]
+        row.checkpoint.prove(row.component, row.name)
+
+    def finish(self) -> None:
+        self._source.finish()
+        self._base.finish()
+
+    def checked_by(self) -> dict[str, str]:
+        base = self._base.checked_by().get("source_checked", "")
+        return {**self._source.checked_by(), "base_checked": base}
+
     def asset_files(self) -> Files:
         return self._base.asset_files()
 

@@ -9,7 +9,7 @@ import os
 
 from ckpt_core import knobs
 from ckpt_core.schema.access import Files
-from ckpt_core.storage.local import fill, open_regular
+from ckpt_core.storage.local import open_regular
 from ckpt_core.storage.workers import WORTH_A_WORKER, run
 
 _MADV_POPULATE_READ = 22
@@ -62,10 +62,5 @@ def read_parallel(files: Files, path: str, offset: int, out: memoryview) -> None
         files.read_into(path, offset, out)
         return
     share = -(-len(out) // workers)
-    descriptor = open_regular(local, path)
-    try:
-        files.opened(path, descriptor)
-        parts = [[at] for at in range(0, len(out), share)]
-        run(lambda part: fill(descriptor, path, offset + part[0], out[part[0] : part[0] + share]), parts)
-    finally:
-        os.close(descriptor)
+    parts = [[at] for at in range(0, len(out), share)]
+    run(lambda part: files.read_into(path, offset + part[0], out[part[0] : part[0] + share]), parts)

@@ -10,7 +10,7 @@ from typing import Any
 from ckpt_core.reading.boxes import slabs
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
-from ckpt_core.schema.tensors import Box, Chunk
+from ckpt_core.schema.tensors import Box, ByteRange, Chunk
 from ckpt_core.storage.ranges import check_budget, check_range
 
 
@@ -47,6 +47,7 @@ def _view(files: Files, dtype: DType, chunk: Chunk) -> Any:
         check_budget(span, stored.path)
         data: Any = np.frombuffer(files.read(stored.path, stored.offset + chunk.at, span), dtype=np.uint8)
     else:
+        files.prove([ByteRange(stored.path, stored.offset + chunk.at, span)])
         with open(path, "rb") as file:
             files.opened(stored.path, file.fileno())
             data = np.memmap(file, dtype=np.uint8, mode="r", offset=stored.offset + chunk.at, shape=(span,))

@@ -3,7 +3,6 @@
 Memory: nothing for a tensor of the stored type that is contiguous on the CPU; one slab a worker for every other.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +12,6 @@ from ckpt_core import knobs
 from ckpt_core.reading.boxes import slabs
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.torch_tensors import torch_dtype, writable_bytes
-from ckpt_core.storage.local import fill, open_regular
 from ckpt_core.storage.workers import run, stretches
 
 if TYPE_CHECKING:
@@ -64,6 +62,7 @@ def fill_tensors(checkpoint: StoredCheckpoint, fills: Sequence[Fill], *, done: C
     slow.sort(key=lambda item: _place(checkpoint, item))
     sizes = [item.target.numel() * item.target.element_size() for item in slow]
     run(lambda share: _convert_all(checkpoint, share, done), stretches(slow, sizes))
+    checkpoint.finish()
 
 
 def _pieces(checkpoint: StoredCheckpoint, item: Fill) -> list[_Piece] | None:
@@ -92,22 +91,8 @@ def _place(checkpoint: StoredCheckpoint, item: Fill) -> tuple[str, int]:
 
 
 def _read_pieces(checkpoint: StoredCheckpoint, pieces: Sequence[_Piece]) -> None:
-    path, descriptor = "", -1
-    try:
-        for piece in pieces:
-            if piece.path != path:
-                if descriptor >= 0:
-                    os.close(descriptor)
-                    descriptor = -1
-                local = checkpoint.files.local_path(piece.path)
-                assert local is not None
-                descriptor = open_regular(local, piece.path)
-                checkpoint.files.opened(piece.path, descriptor)
-                path = piece.path
-            fill(descriptor, path, piece.offset, piece.out)
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+    for piece in pieces:
+        checkpoint.files.read_into(piece.path, piece.offset, piece.out)
 
 
 def _convert_all(checkpoint: StoredCheckpoint, fills: Sequence[Fill], done: Callable[[str], None]) -> None:

@@ -65,16 +65,35 @@ def to_torch(
     names: Iterable[str] | None = None,
     *,
     mapped: bool = False,
+    checked: bool = False,
     separate: bool = False,
     dtype: "torch.dtype | DType | str | None" = None,
 ) -> "dict[str, torch.Tensor]":
     """Tensors of a component on the CPU, by name. See `StoredCheckpoint.to_torch`."""
     checkpoint.settle()
     table = checkpoint.component(label).tensors
+    wanted = list(table if names is None else names)
+    if checked and mapped:
+        for name in wanted:
+            checkpoint.prove(label, name)
+    found = _all(checkpoint, label, wanted, mapped, separate, dtype)
+    checkpoint.finish()
+    return found
+
+
+def _all(
+    checkpoint: StoredCheckpoint,
+    label: str,
+    names: list[str],
+    mapped: bool,
+    separate: bool,
+    dtype: "torch.dtype | DType | str | None",
+) -> "dict[str, torch.Tensor]":
+    table = checkpoint.component(label).tensors
     if dtype is not None:
-        return _cast(checkpoint, label, list(table if names is None else names), dtype_named(dtype))
+        return _cast(checkpoint, label, names, dtype_named(dtype))
     plain: dict[str, list[tuple[str, Outline]]] = {}
-    result: dict[str, Any] = dict.fromkeys(table if names is None else names)
+    result: dict[str, Any] = dict.fromkeys(names)
     others: list[str] = []
     for name in result:
         outline = table.outline(name)

@@ -94,6 +94,15 @@ class ViewCheckpoint(Checkpoint):
     def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
         self._base.check_unchanged(failed=failed, suspects=suspects)
 
+    def prove(self, component: str, name: str) -> None:
+        self._base.prove(component, self._old[component][name])
+
+    def finish(self) -> None:
+        self._base.finish()
+
+    def checked_by(self) -> Mapping[str, str]:
+        return self._base.checked_by()
+
     def asset_files(self) -> Files:
         return self._base.asset_files()
 

@@ -1,7 +1,7 @@
 """What gives access to bytes: the listing of a place, a checkpoint, and a target to write one to. Abstract here."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,14 @@ from ckpt_core.schema.tensors import Box, ByteRange, TensorEntry
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
+    from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.plans import TensorKey, WritePlan
+    from ckpt_core.schema.watches import Sum
 
 HEAD_BYTES = 64 * 1024
+
+TensorsIn = Callable[[str, int, int], Iterable[str]]
+"""The names of the tensors that have bytes between two offsets of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,31 @@ class Files(ABC):
         Of a directory it lies at its root, of a single file in the same folder.
         """
         return None
+
+    def expect(self, sums: "Iterable[Sum]", tensors_in: TensorsIn | None = None) -> None:  # noqa: B027
+        """Compare these checksums, and those of a seal, with every byte that is read from now on.
+
+        Nothing, but for a listing that checks; there it raises CorruptError where what was read before is not what was
+        sealed, and from then on every read that shows damage does.
+
+        Args:
+            sums: Checksums of stretches of the listed files; those that are known already are passed over.
+            tensors_in: Names what is damaged.
+        """
+
+    def prove(self, ranges: Iterable[ByteRange]) -> None:  # noqa: B027
+        """Read what is not proved yet of these ranges, and compare it; CorruptError where it does not hold."""
+
+    def finish(self) -> None:  # noqa: B027
+        """Prove what reads have begun, to the end of each checksum's stretch; raises as `prove`."""
+
+    def damage(self) -> "list[tuple[Finding, ByteRange, bool]]":
+        """What did not hold, where that was accepted; and whether the checkpoint was opened by what lies there."""
+        return []
+
+    def checked_by(self) -> str:
+        """What the bytes that were read were compared with: `seal and crc32 of 12 records`, or `nothing: …`."""
+        return "nothing: it was not asked for"
 
     def size(self, path: str) -> int:
         """Size in bytes. KeyError where the listing has no such file."""
@@ -181,6 +211,16 @@ class Checkpoint(ABC):
         from ckpt_core.schema.taint import cause_of
 
         return cause_of(self.manifest.tainted, component, name)
+
+    def prove(self, component: str, name: str) -> None:  # noqa: B027
+        """Compare a tensor's bytes with every checksum that covers them; CorruptError where one does not hold."""
+
+    def finish(self) -> None:  # noqa: B027
+        """Prove what was begun of what was read; called before anything is said or made of it. Raises as `prove`."""
+
+    def checked_by(self) -> "Mapping[str, str]":
+        """What that was compared with, by `source_checked` and, where there is a base, `base_checked`."""
+        return {}
 
     def asset_files(self) -> Files:
         """The listing that the manifest's assets are in. LookupError where the checkpoint has no files."""

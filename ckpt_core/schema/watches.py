@@ -1,7 +1,7 @@
 """What wants to see the bytes of a file as they are walked over once, and what it found in them."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from ckpt_core.errors import CkptError
@@ -31,11 +31,24 @@ class Watch(Protocol):
         """A read failed in the stretch: it will see no more."""
 
 
+class Sum(NamedTuple):
+    """The CRC-32 of a stretch of a file, from `start` to before `end`, and the finding where it does not hold."""
+
+    path: str
+    start: int
+    end: int
+    crc: int
+    damage: "Callable[[], Finding]"
+
+
 class Checksum(Watch, Protocol):
     """A watch that compares what it saw with a checksum that the file has."""
 
     def findings(self) -> "Iterable[Finding]":
         """What is wrong, or cannot be told, once all was seen."""
+
+    def sums(self) -> "Iterable[Sum]":
+        """The same for reads in any order: none where that cannot be, as of what is compressed."""
 
 
 class Noted:
@@ -53,6 +66,9 @@ class Noted:
 
     def findings(self) -> "Iterable[Finding]":
         return (self._finding,)
+
+    def sums(self) -> "Iterable[Sum]":
+        return ()
 
 
 OnBlock = Callable[[str, int, memoryview], None]

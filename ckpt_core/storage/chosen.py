@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ckpt_core.schema.access import FileEntry, Files
+from ckpt_core.schema.access import FileEntry, Files, TensorsIn
+from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.tensors import ByteRange
+from ckpt_core.schema.watches import Sum
 from ckpt_core.storage.ranges import not_listed
 
 
@@ -42,6 +44,21 @@ class ChosenFiles(Files):
 
     def below(self, root: str) -> Files:
         return self._folder.below(self._listed(root)) if root else self
+
+    def expect(self, sums: Iterable[Sum], tensors_in: TensorsIn | None = None) -> None:
+        self._folder.expect(sums, tensors_in)
+
+    def prove(self, ranges: Iterable[ByteRange]) -> None:
+        self._folder.prove(ranges)
+
+    def finish(self) -> None:
+        self._folder.finish()
+
+    def damage(self) -> list[tuple[Finding, ByteRange, bool]]:
+        return self._folder.damage()
+
+    def checked_by(self) -> str:
+        return self._folder.checked_by()
 
     def local_path(self, path: str) -> str | None:
         return self._folder.local_path(self._listed(path))

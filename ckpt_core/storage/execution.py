@@ -5,7 +5,6 @@ Memory: the slabs of each worker (one as read, one as written), whatever the siz
 """
 
 import os
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
@@ -18,6 +17,7 @@ from ckpt_core.schema.progress import Progress
 from ckpt_core.schema.tensors import TensorEntry
 from ckpt_core.schema.text import printable
 from ckpt_core.storage import syscalls
+from ckpt_core.storage.crc import crc32
 from ckpt_core.storage.digests import BLOCK, TensorDigest, of_small_tensor
 from ckpt_core.storage.jobs import Job, checksums, jobs_of
 from ckpt_core.storage.journal import Journal, finished_by_all
@@ -58,6 +58,7 @@ def execute(
         done = _finished(journal, ranks)
         left = [job for job in jobs if job.key not in done]
         mine = ranks.share(left, [job.nbytes for job in left])
+        _prove_again([job for job in jobs if job.key in done], checkpoint, ranks)
         with closing(Journal(journal, descriptors, ranks.rank)) if journal is not None else nullcontext() as book:
             done.update(_write_tensors(mine, checkpoint, descriptors, book, progress, ranks))
         if ranks.world > 1:
@@ -152,6 +153,12 @@ def _write_tensors(
     return done
 
 
+def _prove_again(jobs: Sequence[Job], checkpoint: Checkpoint, ranks: Ranks) -> None:
+    """What an earlier run has read, and was stopped before its checksums were known to hold."""
+    for job in ranks.share(jobs, [job.nbytes for job in jobs]):
+        checkpoint.prove(*job.key)
+
+
 def _gather(mine: Sequence[Job], done: dict[TensorKey, Written], ranks: Ranks) -> None:
     """Let every rank know what each of them has seen."""
     for lines in ranks.exchange(_as_lines({job.key: done[job.key] for job in mine})):
@@ -210,7 +217,7 @@ def _write_small(
     read, written = b"".join(read for read, _ in pieces), b"".join(written for _, written in pieces)
     if len(written) != job.nbytes:
         raise _wrong_length(job, len(written))
-    crc = zlib.crc32(written) if job.places[0].checksum else 0
+    crc = crc32(written) if job.places[0].checksum else 0
     source = of_small_tensor(origin.dtype, origin.shape, read)
     target = source if _is_copy(origin, entry) else of_small_tensor(entry.dtype, entry.shape, written)
     neighbours.add(job, written, Written(source, target, (crc,)))
@@ -228,7 +235,7 @@ def _put(job: Job, data: memoryview, at: int, crcs: list[int], descriptors: Mapp
         if first < last:
             part = data[first:last]
             if place.checksum:
-                crcs[index] = zlib.crc32(part, crcs[index])
+                crcs[index] = crc32(part, crcs[index])
             syscalls.write_at(descriptors[place.path], part, place.offset + at + first - place.start, place.path)
 
 

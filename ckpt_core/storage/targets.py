@@ -78,6 +78,7 @@ class LocalTarget(Target):
         self.written = execute(
             plan, checkpoint, self._stage.data, journal=journal, progress=self._progress, ranks=self._ranks
         )
+        checkpoint.finish()
         checkpoint.check_unchanged()
         self.planned = plan
         return checkpoint.manifest

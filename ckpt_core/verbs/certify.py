@@ -17,7 +17,7 @@ from ckpt_core.schema.seals import COPY, Certificate, Seal
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import TensorDigest
 from ckpt_core.storage.sealing import read_seal
-from ckpt_core.verbs.opening import open_checkpoint
+from ckpt_core.verbs.opening import OWN_CHECKS, open_checkpoint
 
 if TYPE_CHECKING:
     from ckpt_core.schema.progress import Progress
@@ -47,16 +47,16 @@ def certify(
     Raises:
         UsageError: There is no certificate, or the source or the base is not known.
     """
-    made = open_checkpoint(ref, manager=manager)
+    made = open_checkpoint(ref, manager=manager, checks=OWN_CHECKS)
     seal = read_seal(made.files)
     if seal is None or not seal.certificates:
         raise UsageError(f"{made.location}: has no certificate; only what ckpt convert wrote has one")
     opened_with = seal.provenance.get("source_options")
     options = opened_with if isinstance(opened_with, dict) else None
-    origin = open_checkpoint(_named(made, seal, "source", source), options=options, manager=manager)
+    origin = open_checkpoint(_named(made, seal, "source", source), options=options, manager=manager, checks=OWN_CHECKS)
     ends = [made, origin]
     if any(FROM_BASE in _steps(certificate) for certificate in seal.certificates.values()):
-        ends.append(open_checkpoint(_named(made, seal, "base", base), manager=manager))
+        ends.append(open_checkpoint(_named(made, seal, "base", base), manager=manager, checks=OWN_CHECKS))
     for end in ends:
         end.progress = progress
     if progress is not None:

@@ -15,6 +15,7 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manag
 from ckpt_core.reading.cast_rules import Rule, Uncast
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
+from ckpt_core.reading.damage import note_damage
 from ckpt_core.reading.structure import Fit
 from ckpt_core.reading.views import ViewCheckpoint, select
 from ckpt_core.schema.dtypes import DType, dtype_named
@@ -25,7 +26,7 @@ from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.targets import refuse_overlap
 from ckpt_core.verbs.base_model import components_of, lay_onto
 from ckpt_core.verbs.forecast import Forecast, draw_plan, forecast, limited
-from ckpt_core.verbs.opening import find, open_checkpoint
+from ckpt_core.verbs.opening import Checks, find, open_checkpoint
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def convert(
     hints: Mapping[str, object] | None = None,
     options: Mapping[str, Any] | None = None,
     max_memory: int | None = None,
+    accept_damage: bool = False,
     force: bool = False,
     dry_run: bool = False,
     extract: bool = False,
@@ -105,6 +107,8 @@ def convert(
         options: Options of the source's format and of the target's; each goes to the one that has it, or to both. Where
             the source is open, they are the target's.
         max_memory: Most bytes to take above start-up; None for no limit.
+        accept_damage: Go on where bytes of the source or the base do not match a checksum; the tensors that have
+            damage are marked as tainted in what is written. Of an open source, as it was opened with.
         force: Replace what is at the destination.
         dry_run: Plan only, and write nothing.
         extract: Take the tensors out of a file whose pickle is dangerous, without running anything, to safetensors
@@ -117,7 +121,8 @@ def convert(
     Raises:
         OverwriteError: The destination exists, or is the source or the base, lies in one or holds one.
         BaseMismatchError: The checkpoint is not of the base's structure.
-        CorruptError: The source has holes, or what was written is not what was read.
+        CorruptError: The source has holes, its bytes do not match a checksum or seal, or what was written is not what
+            was read.
         UnsupportedFormatError: The format cannot hold this.
         BudgetError: The disk is full, or `max_memory` is too little.
         CkptError: As for `load` and `save`.
@@ -126,11 +131,13 @@ def convert(
     name = to or format_of_path(destination)
     if extract:
         source = _extracted(source, name, hints, format, manager)
-    opened, reading, writing = _opened(source, hints, format, manager, name, options or {})
-    against = _base(base, models, optional, components, manager)
+    checks = Checks(accept=accept_damage)
+    opened, reading, writing = _opened(source, hints, format, manager, name, options or {}, checks)
+    against = _base(base, models, optional, components, manager, checks)
     _refuse_overlap(destination, opened, against)
     inputs = [opened] if against is None else [opened, against]
     with one_moment(*inputs, failures_only=True), limited(max_memory):
+        opened.settle()
         labels = components if against is None else components_of(opened, models or "both")
         _refuse_holes(opened, labels)
         view, fits = _view(opened, labels, include, exclude, rename, dtypes, against, optional)
@@ -185,16 +192,20 @@ def _opened(
     manager: CkptPluginManager,
     to: str,
     options: Mapping[str, Any],
+    checks: Checks,
 ) -> tuple[StoredCheckpoint, Mapping[str, Any], Mapping[str, Any]]:
     """The source, the options that it was opened with, and those that are left for the target."""
     if isinstance(source, StoredCheckpoint):
         return source, {}, options
-    place = find(source, hints=hints, format=format, manager=manager)
+    place = find(source, hints=hints, format=format, manager=manager, checks=checks)
     has = readable_options(manager, place.files, place.match) if place.match else set()
     takes = {option.name for option in manager.format(to).options if option.writes}
     reading = {name: value for name, value in options.items() if name in has}
     writing = {name: value for name, value in options.items() if name in takes or name not in has}
-    return place.open(reading), reading, writing
+    opened = place.open(reading)
+    if checks.accept:
+        note_damage(opened)
+    return opened, reading, writing
 
 
 def _base(
@@ -203,6 +214,7 @@ def _base(
     optional: Sequence[str],
     components: Sequence[str],
     manager: CkptPluginManager,
+    checks: Checks,
 ) -> StoredCheckpoint | None:
     """The base, open. UsageError where something is asked that only goes with one, or not with one."""
     if ref is None:
@@ -211,7 +223,7 @@ def _base(
         return None
     if components:
         raise UsageError("--component: goes without --base; with one, choose with --models")
-    return ref if isinstance(ref, StoredCheckpoint) else open_checkpoint(ref, manager=manager)
+    return ref if isinstance(ref, StoredCheckpoint) else open_checkpoint(ref, manager=manager, checks=checks)
 
 
 def _view(

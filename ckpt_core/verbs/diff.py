@@ -15,7 +15,7 @@ from ckpt_core.reading.comparison import Difference, Side, compare
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import differing_paths
 from ckpt_core.storage.moments import one_moment
-from ckpt_core.verbs.opening import open_checkpoint
+from ckpt_core.verbs.opening import Checks, open_checkpoint
 
 if TYPE_CHECKING:
     from ckpt_core.schema.progress import Progress
@@ -68,6 +68,7 @@ def diff(
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
+    accept_damage: bool = False,
     progress: "Progress | None" = None,
     manager: CkptPluginManager | None = None,
 ) -> DiffReport:
@@ -81,16 +82,21 @@ def diff(
         hints: What narrows the search for both; see `load`.
         format: Take both for this format.
         options: Options of the formats.
+        accept_damage: Compare what is there, whether or not it matches its checksums.
         progress: Told how many bytes there are to compare, and how far it is.
         manager: The plugin manager; None for the process's own.
 
     Raises:
+        CorruptError: What was read of one does not match its checksums, so that nothing can be said.
         CkptError: One of them cannot be opened or read.
         UsageError: They have nothing that could be compared.
         ReplacedError: One of them was replaced, changed or removed meanwhile.
     """
-    one = open_checkpoint(first, hints=hints, format=format, options=options, manager=manager)
-    other = open_checkpoint(second, hints=hints, format=format, options=options, manager=manager)
+    checks = Checks(accept=accept_damage)
+    one, other = (
+        open_checkpoint(ref, hints=hints, format=format, options=options, manager=manager, checks=checks)
+        for ref in (first, second)
+    )
     with one_moment(one, other):
         return _diff(one, other, component, state, progress)
 
@@ -108,6 +114,8 @@ def _diff(
         _diff_tensors(report, one, a, other, b)
         if state:
             report.state += [f"{label}{path}" for path in differing_paths(a.state, b.state)]
+    one.finish()
+    other.finish()
     return report
 
 

@@ -38,6 +38,7 @@ class LoadReport:
         cast: Names whose stored type was converted to the module's: (stored, module).
         stripped: Wrapper names taken off to match, each with how often.
         coverage: Share of the module's elements that were filled, from 0 to 1.
+        tainted: Why what filled a name is not what was saved: `damaged` and the like; see `taint`.
     """
 
     source: str
@@ -50,11 +51,12 @@ class LoadReport:
     cast: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     stripped: Mapping[str, int] = field(default_factory=dict)
     coverage: float = 0.0
+    tainted: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> str:
         """One line."""
         parts = [f"{len(self.matched)} tensors matched ({self.coverage:.1%})"]
-        for label in ("missing", "unexpected", "mismatched", "tied", "cast"):
+        for label in ("missing", "unexpected", "mismatched", "tied", "cast", "tainted"):
             names = getattr(self, label)
             if names:
                 parts.append(f"{len(names)} {label} ({_some(list(names))})")
@@ -90,6 +92,7 @@ def load_into(
     min_coverage: float = 1.0,
     allow_unexpected: bool | Sequence[str] = (),
     atomic: bool = False,
+    accept_damage: bool = False,
     dry_run: bool = False,
     manager: CkptPluginManager | None = None,
 ) -> LoadReport:
@@ -106,6 +109,7 @@ def load_into(
         allow_unexpected: Stored tensors the module does not have are refused, but for names that match one of these
             globs; True allows all.
         atomic: Read everything into fresh memory and swap it in at the end, so that a failed read changes nothing.
+        accept_damage: As for `load`; the report names what is `tainted`.
         dry_run: Only report what would be filled; nothing is refused, and nothing is written.
         manager: As for `load`.
 
@@ -114,7 +118,8 @@ def load_into(
 
     Raises:
         LoadRefusedError: It does not fit; the module is unchanged.
-        LoadInterruptedError: A read failed after the first byte was written (never with `atomic`).
+        LoadInterruptedError: A read failed, or bytes did not match a checksum, after the first byte was written
+            (never with `atomic`: the module is unchanged then, and the error is CorruptError).
         ReplacedError: The checkpoint was replaced, changed or removed meanwhile. With `atomic` the module is unchanged;
             without, it may hold a part of either.
         CkptError: The checkpoint cannot be found, opened or read.
@@ -122,7 +127,9 @@ def load_into(
     if isinstance(ref, StoredCheckpoint):
         checkpoint = ref
     else:
-        checkpoint = load(ref, hints=hints, format=format, options=options, manager=manager)
+        checkpoint = load(
+            ref, hints=hints, format=format, options=options, accept_damage=accept_damage, manager=manager
+        )
     with one_moment(checkpoint, failures_only=True):
         return _load(module, checkpoint, component, min_coverage, allow_unexpected, atomic, dry_run)
 
@@ -177,6 +184,9 @@ def _report(
         cast=cast,
         stripped=names.stripped,
         coverage=sum(elements[key] for key in filled) / total if total else 0.0,
+        tainted={
+            name: cause for name in matched if (cause := checkpoint.cause(part.label, names.pairs[name])) is not None
+        },
     )
 
 

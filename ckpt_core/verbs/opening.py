@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ckpt_core.errors import (
@@ -20,6 +20,7 @@ from ckpt_core.schema.access import Files
 from ckpt_core.schema.formats import Confidence, Detection, FormatMatch
 from ckpt_core.schema.locations import Kind, Location, Resolution
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.checked_files import CheckedFiles
 from ckpt_core.storage.identity import comes_back
 from ckpt_core.storage.listing import files_of, list_files
 from ckpt_core.storage.moments import one_moment
@@ -27,6 +28,29 @@ from ckpt_core.storage.urls import local_path
 from ckpt_core.verbs.locate import locate
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What bytes are compared with as they are read.
+
+    Attributes:
+        reads: Whether they are at all; not by what walks over all bytes with checks of its own.
+        seals: Whether with a seal too; not where that is about to be replaced.
+        accept: Go on where something does not hold, and note it.
+    """
+
+    reads: bool = True
+    seals: bool = True
+    accept: bool = False
+
+    def of(self, files: Files) -> Files:
+        """The listing with these checks."""
+        return CheckedFiles(files, seals=self.seals, accept=self.accept) if self.reads else files
+
+
+OWN_CHECKS = Checks(reads=False)
+"""For what has checks of its own."""
 
 
 class Place(NamedTuple):
@@ -71,6 +95,7 @@ def find(
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
     manager: CkptPluginManager | None = None,
+    checks: Checks = Checks(),
 ) -> Place:
     """Locate, list and detect.
 
@@ -79,6 +104,7 @@ def find(
         hints: See `locate`.
         format: Take it for this format, whatever else is claimed.
         manager: The plugin manager; None for the process's own.
+        checks: What its bytes are compared with as they are read.
 
     Raises:
         LocateError: Nothing there, or not reachable.
@@ -93,7 +119,7 @@ def find(
         resolution = locate(ref, hints=hints, manager=manager)
     location = resolution.require()
     try:
-        files = list_files(location.url)
+        files = checks.of(list_files(location.url))
     except CheckpointNotFoundError:
         message = f"{location}: was removed while it was looked at; run it again"
         raise ReplacedError(message, code="MO001") from None
@@ -155,9 +181,15 @@ def open_checkpoint(
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
+    checks: Checks = Checks(),
 ) -> StoredCheckpoint:
-    """`find` and `open` in one step."""
-    return find(ref, hints=hints, format=format, manager=manager).open(options)
+    """`find` and `open` in one step; with damage that is accepted, what has some is tainted then."""
+    checkpoint = find(ref, hints=hints, format=format, manager=manager, checks=checks).open(options)
+    if checks.accept:
+        from ckpt_core.reading.damage import note_damage
+
+        note_damage(checkpoint)
+    return checkpoint
 
 
 def member_place(place: Place, match: FormatMatch) -> Place:

@@ -19,7 +19,7 @@ from ckpt_core.storage.backups import InPlace, is_interrupted
 from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.overlay import MendedFiles, mended
 from ckpt_core.verbs.locate import locate
-from ckpt_core.verbs.opening import Place, find
+from ckpt_core.verbs.opening import OWN_CHECKS, Place, find
 from ckpt_core.verbs.verify import Verification, verify_place
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def repair(
     wish = RepairRequest(accept_loss, dict(options or {}))
 
     def found() -> Place:
-        place = find(ref, hints=hints, format=format, manager=manager)
+        place = find(ref, hints=hints, format=format, manager=manager, checks=OWN_CHECKS)
         if place.match is None:
             place.open()  # says which checkpoints there are
         return place
@@ -172,7 +172,7 @@ def propose(
 def _on_disk(ref: str, hints: Mapping[str, object] | None, manager: CkptPluginManager | None) -> InPlace:
     """Where a ref lies. What a stopped repair has left need not be of any format any more."""
     try:
-        return InPlace(find(ref, hints=hints, manager=manager).files)
+        return InPlace(find(ref, hints=hints, manager=manager, checks=OWN_CHECKS).files)
     except FormatError:
         return InPlace(list_files(locate(ref, hints=hints, manager=manager).require().url))
 

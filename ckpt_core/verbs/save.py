@@ -44,6 +44,8 @@ class SaveReport:
         cast: How many of them were cast.
         restated: What of a config was changed to fit them: `config.dtype`.
         components: Digest of each component.
+        checked: What the bytes that were read were compared with, by `source_checked` and `base_checked`.
+        tainted: Why a tensor is not what was saved, by `component/name`; see `taint`.
     """
 
     location: str
@@ -53,6 +55,8 @@ class SaveReport:
     cast: int = 0
     restated: tuple[str, ...] = ()
     components: Mapping[str, str] = field(default_factory=dict)
+    checked: Mapping[str, str] = field(default_factory=dict)
+    tainted: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -127,6 +131,8 @@ def save(
         cast=sum("cast " in certificate.operation for certificate in seal.certificates.values()),
         restated=changed,
         components=seal.components,
+        checked=checkpoint.checked_by(),
+        tainted=seal.provenance.get("tainted", {}),
     )
 
 
@@ -224,6 +230,9 @@ def _reopen(manager: CkptPluginManager, target: LocalTarget) -> StoredCheckpoint
 def _seal(checkpoint: Checkpoint, target: LocalTarget, found: ReadBack, provenance: Mapping[str, Any]) -> Seal:
     certificates = {}
     tainted = carried(checkpoint)
+    known = {"ckpt_core": ckpt_core.__version__, **provenance, **checkpoint.checked_by()}
+    if tainted:
+        known["tainted"] = tainted
     for component in checkpoint.manifest.components:
         for name, outline in component.tensors.outlines():
             key = (component.label, name)
@@ -237,7 +246,7 @@ def _seal(checkpoint: Checkpoint, target: LocalTarget, found: ReadBack, provenan
         tensors=found.by_component(),
         components=found.components(),
         certificates=certificates,
-        provenance={"ckpt_core": ckpt_core.__version__, **provenance, **({"tainted": tainted} if tainted else {})},
+        provenance=known,
     )
 
 

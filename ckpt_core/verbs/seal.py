@@ -14,7 +14,7 @@ from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.seals import Seal
 from ckpt_core.storage.moments import one_moment
 from ckpt_core.storage.sealing import put_beside, read_seal, write_seal
-from ckpt_core.verbs.opening import open_checkpoint
+from ckpt_core.verbs.opening import Checks, open_checkpoint
 
 if TYPE_CHECKING:
     from ckpt_core.schema.progress import Progress
@@ -55,7 +55,7 @@ def seal(
         ReplacedError: It was replaced, changed or removed meanwhile; nothing was written.
         CkptError: It cannot be opened or read; nothing was written.
     """
-    checkpoint = open_checkpoint(ref, manager=manager)
+    checkpoint = open_checkpoint(ref, manager=manager, checks=Checks(seals=False))
     files = checkpoint.files
     if any(files.local_path(path) is None for path in files.entries):
         raise UnsupportedFormatError(f"{checkpoint.location}: only local checkpoints can be sealed")
@@ -64,12 +64,14 @@ def seal(
     checkpoint.progress = progress
     sums = _write_sums(files) if sha256 else None
     if sums is not None and files.location.kind is Kind.DIRECTORY:
-        checkpoint = open_checkpoint(ref, manager=manager)  # the listing holds the sums now
+        checkpoint = open_checkpoint(ref, manager=manager, checks=Checks(seals=False))  # the listing holds the sums now
         checkpoint.progress = progress
     if progress is not None:
         progress.begin(sum(entry.size for entry in checkpoint.files.entries.values()))
     with one_moment(checkpoint):
+        checkpoint.settle()
         found = read_back(checkpoint)
+        checkpoint.finish()
     made = Seal(
         format=checkpoint.match.format,
         files=found.files,

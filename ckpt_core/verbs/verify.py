@@ -13,7 +13,7 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.findings import Depth, Finding, Sampling, Severity, VerifyReport, VerifyRequest, sorted_findings
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.moments import one_moment
-from ckpt_core.verbs.opening import Place, find, member_place
+from ckpt_core.verbs.opening import OWN_CHECKS, Place, find, member_place
 
 if TYPE_CHECKING:
     from ckpt_core.schema.formats import FormatMatch
@@ -69,7 +69,9 @@ def verify(
     if sampling is not None and depth is Depth.LAYOUT:
         raise UsageError("a sample of the layout depth: it reads headers only; ask for bytes or values")
     request = VerifyRequest(depth, dict(options or {}), profile, tuple(without), sampling)
-    return verify_place(find(ref, hints=hints, format=format, manager=manager), request, progress=progress)
+    return verify_place(
+        find(ref, hints=hints, format=format, manager=manager, checks=OWN_CHECKS), request, progress=progress
+    )
 
 
 def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | None" = None) -> Verification:

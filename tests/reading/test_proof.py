@@ -6,6 +6,7 @@ from ckpt_core import knobs
 from ckpt_core.reading.digests import fingerprint
 from ckpt_core.reading.proof import read_back
 from ckpt_core.storage.digests import BLOCK, block_digest
+from ckpt_core.verbs.opening import OWN_CHECKS, open_checkpoint
 from ckpt_core.verbs.save import save
 
 SIZES = [0, 1, 3, BLOCK // 4 - 1, BLOCK // 4, BLOCK // 4 + 1, BLOCK // 2 + 7, 5]
@@ -53,7 +54,7 @@ def test_every_byte_of_a_file_counts(path, tmp_path):
         data[at] ^= 1
         copied.write_bytes(data)
         data[at] ^= 1
-        other = read_back(ckpt_core.load(str(copied))).files[path.name]
+        other = read_back(open_checkpoint(str(copied), checks=OWN_CHECKS)).files[path.name]
         changed = [n for n in range(0, len(known.blocks), 16) if known.blocks[n : n + 16] != other.blocks[n : n + 16]]
         assert changed == [at // BLOCK * 16]
         assert other.root != known.root

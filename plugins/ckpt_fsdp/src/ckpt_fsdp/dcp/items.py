@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ckpt_core import ByteRange, Chunk, Files, Finding, State, TensorEntry, TensorRef, with_names
-from ckpt_core.codecs.torch_items import read_object
+from ckpt_core.codecs.torch_items import moved, read_object
 
 if TYPE_CHECKING:
     from ckpt_core.codecs.torch_files import TorchFile
@@ -44,6 +44,9 @@ def read_items(files: Files, stored: Mapping[str, ByteRange]) -> Items:
             found.findings += file.findings
             if content:
                 known[content] = file
+        if len(file.tensors):
+            sums = (one for checksum in file.checksums() for one in checksum.sums())
+            files.expect(moved(sums, stored[name]))
         found.values[name] = _value(found.tensors, name, file, stored[name])
     return found
 

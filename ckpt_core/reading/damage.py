@@ -1,0 +1,37 @@
+"""Damage that somebody accepts: found before anything is read on, so that all that comes of it can be marked."""
+
+from dataclasses import replace
+
+from ckpt_core.reading.checkpoints import StoredCheckpoint, places
+from ckpt_core.schema.taint import ALL, DAMAGED
+from ckpt_core.schema.tensors import ByteRange
+
+
+def note_damage(checkpoint: StoredCheckpoint) -> None:
+    """Read every tensor of a checkpoint whose damage is accepted, and mark as tainted each that has some.
+
+    Damage to what the tensors were named by, such as a header, is damage to all tensors of that file; of a file
+    without tensors, to all there are.
+    """
+    checkpoint.settle()
+    for component in checkpoint.manifest.components:
+        for name in component.tensors:
+            checkpoint.prove(component.label, name)
+    found: dict[str, str] = {}
+    for _, where, opened in checkpoint.files.damage():
+        wide = ByteRange(where.path, 0, 1 << 62) if opened else where
+        names = _tensors_in(checkpoint, wide) or _tensors_in(checkpoint, ByteRange(where.path, 0, 1 << 62)) or [ALL]
+        found.update(dict.fromkeys(names, DAMAGED))
+    checkpoint.manifest = replace(checkpoint.manifest, tainted={**found, **checkpoint.manifest.tainted})
+
+
+def _tensors_in(checkpoint: StoredCheckpoint, where: ByteRange) -> list[str]:
+    return [
+        f"{component.label}/{name}"
+        for component in checkpoint.manifest.components
+        for name, outline in component.tensors.outlines()
+        if any(
+            path == where.path and start < where.end and end > where.offset
+            for path, start, end in places(component, name, outline)
+        )
+    ]
