@@ -269,6 +269,9 @@ class CheckedFiles(Files):
     def opened(self, path: str, descriptor: int) -> None:
         self.unchecked.opened(path, descriptor)
 
+    def version(self, path: str) -> str:
+        return self.unchecked.version(path)
+
     def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
         self.unchecked.check_unchanged(failed=failed, suspects=suspects)
 
