@@ -21,6 +21,7 @@ from ckpt_core.storage import syscalls
 from ckpt_core.storage.commit import name_directory, name_file, settle
 from ckpt_core.storage.execution import execute
 from ckpt_core.storage.journal import begin, belongs, forget
+from ckpt_core.storage.moments import one_moment
 from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.stages import Stage, hold
 from ckpt_core.storage.urls import local_path, scheme_of
@@ -75,11 +76,11 @@ class LocalTarget(Target):
         if self._resume and self._ranks.leads:
             self._begin_or_go_on(digest, known=bool(checkpoint.identity()))
         journal = self._stage.journal if self._resume else None
-        self.written = execute(
-            plan, checkpoint, self._stage.data, journal=journal, progress=self._progress, ranks=self._ranks
-        )
-        checkpoint.finish()
-        checkpoint.check_unchanged()
+        with one_moment(checkpoint):
+            self.written = execute(
+                plan, checkpoint, self._stage.data, journal=journal, progress=self._progress, ranks=self._ranks
+            )
+            checkpoint.finish()
         self.planned = plan
         return checkpoint.manifest
 
