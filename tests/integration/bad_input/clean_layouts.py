@@ -277,10 +277,11 @@ def _minillm() -> Layout:
 
 
 def _minillm_resume() -> Layout:
-    state = {"model": weights("model."), "optimizer": optimizer_state(), "epoch": 0, "step": 4, "world_size": 1}
-    return Layout(
-        "minillm-resume", "checkpoints", {"pretrain_512_resume.pth": saved({**state, "wandb_id": None})}, ("pretrain",)
-    )
+    optimizer = optimizer_state()
+    optimizer["param_groups"][0]["initial_lr"] = 0.1  # what a schedule leaves, which is not there
+    state = {"model": weights("model."), "optimizer": optimizer, "epoch": 0, "step": 4, "world_size": 1}
+    files = {"pretrain_512_resume.pth": saved({**state, "wandb_id": None})}
+    return Layout("minillm-resume", "checkpoints", files, ("pretrain",))
 
 
 _MAKERS = {
