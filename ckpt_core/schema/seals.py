@@ -16,6 +16,9 @@ from ckpt_core.errors import CorruptError
 SCHEMA = "ckpt/seal@1"
 DIGEST_BYTES = 16
 
+BLOCK = 1 << 20
+"""Bytes of a block. Damage is named by its block; a digest of 16 bytes for each costs nothing."""
+
 COPY = "copy"
 """The operation of a tensor that was written as it was read."""
 

@@ -9,18 +9,19 @@ format, with `expect`. A range is proved once, from whatever reads cover it; wha
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import FileEntry, Files, TensorsIn
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.seals import Seal
+from ckpt_core.schema.seals import BLOCK, Seal
 from ckpt_core.schema.tensors import ByteRange, under
 from ckpt_core.schema.text import printable
 from ckpt_core.schema.watches import Sum
 from ckpt_core.storage.buffers import borrowed
-from ckpt_core.storage.digests import BLOCK
-from ckpt_core.storage.proved_ranges import Blocks, Record
-from ckpt_core.storage.sealing import read_seal
+
+if TYPE_CHECKING:
+    from ckpt_core.storage.proved_ranges import Blocks, Record
 
 _HINT = "copy the file again; --accept-damage goes on, and marks what comes of it as tainted"
 
@@ -59,6 +60,8 @@ class _Ledger:
             if prefix in self.sealed or not self.seals:
                 return
             self.sealed.add(prefix)
+        from ckpt_core.storage.proved_ranges import Blocks  # with its digests, which a listing has no need of
+
         seal = self._read(files)
         for path, sealed in seal.files.items() if seal is not None else ():
             if path not in files.entries:
@@ -75,6 +78,8 @@ class _Ledger:
                     self._finish_block(under(prefix, path), file.blocks, number)
 
     def _read(self, files: Files) -> Seal | None:
+        from ckpt_core.storage.sealing import read_seal
+
         try:
             return read_seal(files)
         except CorruptError as error:
@@ -84,6 +89,8 @@ class _Ledger:
             return None
 
     def expect(self, sums: Iterable[Sum], prefix: str) -> None:
+        from ckpt_core.storage.proved_ranges import Record
+
         for known in sums:
             file = self.file(under(prefix, known.path))
             with self._lock:
@@ -130,7 +137,7 @@ class _Ledger:
                 if record.begun:
                     self._finish_record(path, record)
 
-    def _see_blocks(self, path: str, blocks: Blocks, offset: int, data: memoryview) -> None:
+    def _see_blocks(self, path: str, blocks: "Blocks", offset: int, data: memoryview) -> None:
         for number in blocks.unproved(offset, offset + len(data)):
             start, end = blocks.bounds(number)
             first, last = max(start, offset), min(end, offset + len(data))
@@ -139,19 +146,19 @@ class _Ledger:
             if number in blocks.wrong:
                 self._unlike(path, blocks, number)
 
-    def _finish_block(self, path: str, blocks: Blocks, number: int) -> None:
+    def _finish_block(self, path: str, blocks: "Blocks", number: int) -> None:
         if number not in blocks.wrong:
             blocks.finish(number, self._reader(path))
         if number in blocks.wrong:
             self._unlike(path, blocks, number)
 
-    def _finish_record(self, path: str, record: Record) -> None:
+    def _finish_record(self, path: str, record: "Record") -> None:
         if not record.wrong:
             record.finish(self._reader(path))
         if record.wrong:
             self._found(path, record)
 
-    def _records(self, file: _File, start: int, end: int) -> Iterator[Record]:
+    def _records(self, file: _File, start: int, end: int) -> "Iterator[Record]":
         for record in file.records[max(bisect_right(file.starts, start) - 1, 0) :] if file.records else ():
             if record.start >= end:
                 return
@@ -168,11 +175,11 @@ class _Ledger:
 
         return read
 
-    def _found(self, path: str, record: Record) -> None:
+    def _found(self, path: str, record: "Record") -> None:
         finding = record.known.damage()
         self._wrong(finding, ByteRange(path, record.start, record.end - record.start))
 
-    def _unlike(self, path: str, blocks: Blocks, number: int) -> None:
+    def _unlike(self, path: str, blocks: "Blocks", number: int) -> None:
         start, end = blocks.bounds(number)
         names = list(self.tensors_in(path, start, end)) if self.tensors_in is not None else []
         held = f", and with it {_some(names)}" if names else ""

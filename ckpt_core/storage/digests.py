@@ -3,10 +3,8 @@
 import xxhash
 
 from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.seals import BLOCK as BLOCK
 from ckpt_core.schema.seals import FileSeal
-
-BLOCK = 1 << 20
-"""Bytes of a block. Damage is named by its block; a digest of 16 bytes for each costs nothing."""
 
 
 class TensorDigest:
