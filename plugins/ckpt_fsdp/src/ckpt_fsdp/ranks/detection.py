@@ -11,8 +11,11 @@ from ckpt_fsdp.ranks.heads import is_torch, told
 from ckpt_fsdp.ranks.names import RankSet, group, parse
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar")
-_OF_OTHERS = re.compile(r"rng_state|random_states|training_args|.*_states\.pt$|.*-of-\d+\.bin$|.*\.distcp$")
-"""Files of other layouts, in which no tensor is spread over ranks."""
+_OF_OTHERS = re.compile(
+    r"rng_state|random_states|training_args|pytorch_model_fsdp_rank\d+\.bin$"
+    r"|.*_states\.pt$|.*-of-\d+\.bin$|.*\.distcp$"
+)
+"""Files of other layouts: no tensor is spread over ranks in them, or Accelerate's own format knows what they are."""
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
