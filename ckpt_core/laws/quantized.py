@@ -3,13 +3,25 @@
 Sources: AutoGPTQ and AutoAWQ (qweight, qzeros, scales, g_idx), bitsandbytes `functional.py` (QuantState.as_dict) and
 `nn/modules.py` (SCB), DeepSeek-V3's README and transformers `integrations/finegrained_fp8.py` (weight_scale_inv),
 compressed-tensors `compressors/` (weight_packed, weight_scale, weight_shape), torchao's tensors as safetensors
-(`_weight_qdata`, `_weight_scale`).
+(`_weight_qdata`, `_weight_scale`), HQQ `core/quantize.py` (W_q, scale, zero), optimum-quanto `tensor/` (weight._data),
+transformers `integrations/` of eetq, mxfp4 and fp8 experts, ModelOpt and Quark (U8 `weight` with its scales).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ckpt_core.laws.outlines import Outlines, some
+from ckpt_core.laws.scale_shapes import (
+    Fits,
+    anything,
+    of_blocks,
+    of_blocks_or_turned,
+    of_columns,
+    of_last,
+    of_packed_columns,
+    of_rows,
+    of_runs,
+)
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.tensors import Outline
@@ -18,6 +30,7 @@ from ckpt_core.schema.text import printable
 _F8 = frozenset({DType.F8_E4M3, DType.F8_E5M2, DType.F8_E4M3FNUZ, DType.F8_E5M2FNUZ})
 _FLOATS = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64})
 _NO_TYPES: frozenset[DType] = frozenset()
+_EXPERTS = ("gate_up_proj", "down_proj")
 _E8M0 = frozenset({DType.F8_E8M0, DType.U8})
 """Exponents alone, as microscaling formats keep their scales; torch had no type for them at first."""
 
@@ -32,7 +45,8 @@ class Scheme:
         types: Types that mark codes: the same name with any other type is a plain weight.
         scales: Ends of names, any one of which is the scales.
         others: Ends of names that must be there too.
-        scale_types: Types that scales can have.
+        scale_types: Types that scales can have; none for any.
+        fits: Whether scales of one shape can belong to codes of another.
     """
 
     name: str
@@ -41,20 +55,34 @@ class Scheme:
     scales: tuple[str, ...]
     others: tuple[str, ...] = ()
     scale_types: frozenset[DType] = _FLOATS
+    fits: Fits = anything
 
 
 _FP8_SCALES = ("weight_scale_inv", "weight_scale", "scale", "scale_weight", "weight_scale_2")
-_INT8_SCALES = ("SCB", "weight_scale", "weight_scale_inv")
 _ANY_SCALE = _FLOATS | _F8 | _E8M0
-_PACKED = frozenset({DType.I32, DType.U8})
+_I32, _I16, _I8, _U8 = (frozenset({kind}) for kind in (DType.I32, DType.I16, DType.I8, DType.U8))
+_PACKED = _I32 | _U8
 
 SCHEMES = (
-    Scheme("gptq/awq", "qweight", frozenset({DType.I32}), ("scales",), ("qzeros",)),
-    Scheme("bitsandbytes 4-bit", "weight", frozenset({DType.U8}), ("weight.absmax",), ("weight.quant_map",), _NO_TYPES),
-    Scheme("bitsandbytes int8", "weight", frozenset({DType.I8}), _INT8_SCALES),
-    Scheme("fp8", "weight", _F8, _FP8_SCALES, (), _FLOATS | _E8M0),
-    Scheme("compressed-tensors", "weight_packed", _PACKED, ("weight_scale", "weight_global_scale"), (), _ANY_SCALE),
-    Scheme("torchao", "_weight_qdata", _F8 | _PACKED | {DType.I8}, ("_weight_scale",), (), _ANY_SCALE),
+    Scheme("gptq", "qweight", _I32, ("scales",), ("qzeros",), _FLOATS, of_columns),
+    Scheme("awq", "qweight", _I32 | _I16, ("scales",), ("qzeros",), _FLOATS, of_packed_columns),
+    Scheme("bitsandbytes 4-bit", "weight", _U8, ("weight.absmax",), ("weight.quant_map",), _NO_TYPES, of_runs),
+    Scheme("bitsandbytes int8", "weight", _I8, ("SCB",), (), _FLOATS, of_blocks),
+    Scheme("int8", "weight", _I8, ("weight_scale", "weight_scale_inv"), (), _FLOATS, of_blocks),
+    Scheme("eetq", "weight", _I8, ("weight_scales",), (), _FLOATS, of_blocks),
+    Scheme("fp8", "weight", _F8, _FP8_SCALES, (), _FLOATS | _E8M0, of_blocks),
+    Scheme("packed bytes", "weight", _U8, ("weight_scale",), ("weight_scale_2",), _F8, of_rows),
+    Scheme("packed bytes", "weight", _U8, ("weight_scale",), (), _ANY_SCALE),
+    Scheme("compressed-tensors", "weight_packed", _I32, ("weight_scale",), ("weight_shape",), _FLOATS, of_rows),
+    Scheme("compressed-tensors fp4", "weight_packed", _U8, ("weight_scale",), ("weight_global_scale",), _F8, of_rows),
+    Scheme("compressed-tensors mx", "weight_packed", _U8, ("weight_scale",), (), _E8M0, of_rows),
+    Scheme("torchao", "_weight_qdata", _F8 | _I8, ("_weight_scale",), (), _ANY_SCALE, of_blocks_or_turned),
+    Scheme("torchao", "_weight_qdata", _PACKED, ("_weight_scale", "_weight_scale_and_zero"), (), _ANY_SCALE),
+    Scheme("hqq", "W_q", _PACKED | _I8, ("scale",), ("zero",), _ANY_SCALE),
+    Scheme("quanto", "weight._data", _I8 | _U8 | _F8, ("weight._scale",), (), _FLOATS),
+    Scheme("aqlm", "codes", _I8 | _I16, ("scales",), ("codebooks",), _FLOATS),
+    *(Scheme("mxfp4", f"{at}_blocks", _U8, (f"{at}_scales",), (), _E8M0, of_last) for at in _EXPERTS),
+    *(Scheme("fp8", at, _F8, (f"{at}_scale_inv", f"{at}_scale"), (), _FLOATS | _E8M0) for at in _EXPERTS),
 )
 
 _WIDE = frozenset({DType.F32, DType.F64})
@@ -66,20 +94,25 @@ _USUAL = {
 }
 """Types that the tools of a scheme write scales in, where they differ little; another may come of a cast."""
 
-_ORPHANS = {
-    "weight_scale_inv": ("weight",),
-    "qzeros": ("qweight",),
-    "scales": ("qweight",),
-    "g_idx": ("qweight", "weight_packed", "weight"),
-    "weight_scale": ("weight", "weight_packed"),
-    "weight.absmax": ("weight",),
-    "weight.quant_map": ("weight",),
-    "SCB": ("weight",),
-    "_weight_scale": ("_weight_qdata", "_weight_qdata_0"),
-}
-"""Names of scales and what belongs to them, each with the codes of which one must be beside it."""
 
-_COMMON_WORDS = frozenset({"scales", "weight_scale"})
+def _belongings() -> dict[str, tuple[str, ...]]:
+    """Names of scales and what belongs to them, each with the codes of which one must be beside it."""
+    found = {"g_idx": ["qweight", "weight_packed", "weight"], "weight_g_idx": ["weight_packed"]}
+    for scheme in SCHEMES:
+        for end in (*scheme.scales, *scheme.others):
+            if end not in _PLAIN_WORDS:
+                found.setdefault(end, []).append(scheme.codes)
+    found["weight_scale"] += ["qweight"]
+    found["_weight_scale"] += ["_weight_qdata_0"]
+    return {end: tuple(codes) for end, codes in found.items()}
+
+
+_PLAIN_WORDS = frozenset({"scale", "scale_weight"})
+"""Names that norms give to their weights."""
+
+_ORPHANS = _belongings()
+
+_COMMON_WORDS = frozenset({"scales", "weight_scale", "weight_scales", "zero", "codebooks", "weight_shape"})
 """Names that a module may give to a parameter of its own, where nothing else in the model is quantized."""
 
 
@@ -94,21 +127,48 @@ class Codes:
 
 
 def find_codes(outlines: Outlines) -> Iterator[Codes]:
-    """Quantized weights, told from names and types."""
+    """Quantized weights, told from names and types, and from their scales where those are alike."""
     for name, outline in outlines.items():
         if outline.dtype in _FLOATS:
             continue
-        for scheme in SCHEMES:
-            if name.endswith(scheme.codes) and outline.dtype in scheme.types:
-                module = name.removesuffix(scheme.codes)
-                if not module or module.endswith("."):
-                    yield Codes(scheme, module, name, outline)
-                    break
+        found = [codes for scheme in SCHEMES if (codes := _as_codes(scheme, name, outline)) is not None]
+        if found:
+            yield max(found, key=lambda codes: _likeness(codes, outlines))
+
+
+def _as_codes(scheme: Scheme, name: str, outline: Outline) -> Codes | None:
+    module = name.removesuffix(scheme.codes)
+    is_end = module != name and (not module or module.endswith("."))
+    return Codes(scheme, module, name, outline) if is_end and outline.dtype in scheme.types else None
+
+
+def _likeness(codes: Codes, outlines: Outlines) -> int:
+    """How much speaks for a scheme: its scales, their shape and their type, and what else it needs."""
+    scale = scale_of(codes, outlines)
+    others = len(_others(codes, outlines))
+    if scale is None:
+        return others
+    outline = outlines[scale]
+    return 1 + others + codes.scheme.fits(codes.outline.shape, outline.shape) + _can_be(codes.scheme, outline.dtype)
+
+
+def _others(codes: Codes, outlines: Outlines) -> list[str]:
+    """What the scheme needs besides scales, as far as it is there."""
+    return [end for end in codes.scheme.others if f"{codes.module}{end}" in outlines]
+
+
+def _can_be(scheme: Scheme, dtype: DType) -> bool:
+    return not scheme.scale_types or dtype in scheme.scale_types
+
+
+def scale_of(codes: Codes, outlines: Outlines) -> str | None:
+    """The name of the scales of the codes; None where there are none."""
+    return next((name for end in codes.scheme.scales if (name := f"{codes.module}{end}") in outlines), None)
 
 
 def has_scales(codes: Codes, outlines: Outlines) -> bool:
     """Whether scales of the codes are there, under any of their names."""
-    return any(f"{codes.module}{end}" in outlines for end in codes.scheme.scales)
+    return scale_of(codes, outlines) is not None
 
 
 def quantized(outlines: Outlines) -> Iterator[Finding]:
@@ -117,6 +177,7 @@ def quantized(outlines: Outlines) -> Iterator[Finding]:
         return
     found = list(find_codes(outlines))
     yield from _without_scales(found, outlines)
+    yield from _misfits(found, outlines)
     yield from _orphans(outlines, quantized_otherwise=bool(found))
 
 
@@ -130,12 +191,12 @@ def scale_types(outlines: Outlines, *, inventory: bool) -> Iterator[Finding]:
     schemes: dict[str, list[tuple[Codes, str]]] = {}
     for codes in find_codes(outlines):
         scheme = codes.scheme
-        scale = next((name for end in scheme.scales if (name := f"{codes.module}{end}") in outlines), None)
+        scale = scale_of(codes, outlines)
         if scale is None:
             continue
         schemes.setdefault(scheme.name, []).append((codes, scale))
         dtype = outlines[scale].dtype
-        if scheme.scale_types and dtype not in scheme.scale_types:
+        if not _can_be(scheme, dtype):
             message = f"{printable(scale)}: a scale of {scheme.name} in {dtype.code}, a type that scales cannot have"
             hint = "they were cast; convert again from the quantized model itself"
             yield Finding("LW012", Severity.ERROR, message, outlines[scale].path, scale, hint)
@@ -156,9 +217,10 @@ def _is_narrow(end: str, dtype: DType) -> bool:
 
 def _without_scales(found: list[Codes], outlines: Outlines) -> Iterator[Finding]:
     lost: dict[tuple[str, str], list[Codes]] = {}
+    certain = _certain_types(outlines)
     for codes in found:
         if not has_scales(codes, outlines):
-            if _is_certain(codes, outlines):
+            if codes.scheme.codes != "weight" or codes.outline.dtype in certain or _others(codes, outlines):
                 lost.setdefault((codes.scheme.name, codes.scheme.scales[0]), []).append(codes)
             continue
         for end in codes.scheme.others:
@@ -170,16 +232,26 @@ def _without_scales(found: list[Codes], outlines: Outlines) -> Iterator[Finding]
         yield Finding("LW010", Severity.ERROR, message, every[0].outline.path, every[0].name, hint)
 
 
-def _is_certain(codes: Codes, outlines: Outlines) -> bool:
-    """Whether codes without scales are codes: integers named `weight` may be anything, and F8 may be a plain cast."""
-    if codes.scheme.codes != "weight":
-        return True
-    return any(f"weight{end}" in name or name.endswith(end) for name in outlines for end in _ends(codes.scheme))
+def _certain_types(outlines: Outlines) -> frozenset[DType]:
+    """Types of which a `weight` without scales is codes nevertheless: others of the model have scales for them.
+
+    Integers named `weight` may be anything, and F8 may be a plain cast.
+    """
+    ends = {".".join(name.split(".")[-count:]) for name in outlines for count in (1, 2)}
+    of_weights = (scheme for scheme in SCHEMES if scheme.codes == "weight")
+    known = (scheme.types for scheme in of_weights if ends & set(scheme.scales) - {"scale"})
+    return frozenset[DType]().union(*known)
 
 
-def _ends(scheme: Scheme) -> tuple[str, ...]:
-    """What only scales of a scheme are named: somebody scaled other weights of the model in this way."""
-    return tuple(f".{end}" for end in scheme.scales if end != "scale")
+def _misfits(found: list[Codes], outlines: Outlines) -> Iterator[Finding]:
+    """LW016: scales whose shape no group, block, row or column of their codes makes."""
+    for codes in found:
+        scale = scale_of(codes, outlines)
+        if scale is not None and not codes.scheme.fits(codes.outline.shape, outlines[scale].shape):
+            shapes = f"of shape {list(outlines[scale].shape)} for codes of shape {list(codes.outline.shape)}"
+            message = f"{printable(scale)}: scales of {codes.scheme.name} {shapes}, which they cannot belong to"
+            hint = "codes and scales are of two saves; copy the whole quantized model again"
+            yield Finding("LW016", Severity.ERROR, message, outlines[scale].path, scale, hint)
 
 
 def _named_like_scales(outlines: Outlines) -> bool:

@@ -30,19 +30,19 @@ def check(files: Files, checkpoint: Checkpoint, request: VerifyRequest) -> Itera
         if component.kind == "adapter":
             yield from _check_adapter(component, state)
         elif component.kind in ("model", "ema"):
-            yield from _check_model(component, state)
+            yield from _check_model(component, state, files)
     yield from _foreign_code(configs.get(""))
     if checkpoint.match.format in ("hf", "hf-trainer"):
         yield from second_copy(files, checkpoint, request)
 
 
-def _check_model(component: Component, config: Config) -> Iterator[Finding]:
+def _check_model(component: Component, config: Config, files: Files) -> Iterator[Finding]:
     outlines = dict(component.tensors.outlines())
     if "_class_name" in config:
         yield from component_laws(config, outlines, CONFIG)
         return
     yield from model_sizes(claims(config, CONFIG), outlines)
-    yield from quantization_laws(config, outlines, CONFIG)
+    yield from quantization_laws(config, outlines, CONFIG, files.entries)
     yield from missing_projections(outlines)
 
 
