@@ -14,6 +14,12 @@ TAINTED_FILE = "ckpt.tainted.json"
 
 BLOCKS = "ckpt.blocks"
 FILE_SUFFIX = ".ckpt.json"
+SUMS = "SHA256SUMS"
+"""In a directory, what `sha256sum -c` checks; part of it."""
+
+FILE_SUMS = ".sha256"
+"""The suffix of the same beside a single file."""
+
 MARK = ".ckpt-"
 """In the name of every stage, lock and backup: `.NAME.ckpt-stage-ID`, `.NAME.ckpt-lock`, `.ckpt-backup-1`."""
 

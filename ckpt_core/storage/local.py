@@ -314,7 +314,8 @@ def _list_directory(root: str) -> LocalFiles:
         except OSError as error:
             if not folder:
                 raise unreachable(root, error) from error
-            skipped[folder] = reason_of(error)
+            if not isinstance(error, FileNotFoundError):
+                skipped[folder] = reason_of(error)
             continue
         with scan:
             before = seen
@@ -374,15 +375,22 @@ def _add(
                 entries[path] = FileEntry(path, identities[path].size)
         elif item.is_dir(follow_symlinks=False):
             pending.append(path)
-        elif item.is_file(follow_symlinks=False) and not _may_read(item.path):
+        elif item.is_file(follow_symlinks=False) and _is_denied(item.path):
             skipped[path] = DENIED
         elif item.is_file(follow_symlinks=False):
             identities[path] = Identity.of(item.stat(follow_symlinks=False))
             entries[path] = FileEntry(path, identities[path].size)
         else:
             skipped[path] = "not a regular file (a device, a pipe or a socket)"
+    except FileNotFoundError:
+        return
     except OSError as error:
         skipped[path] = reason_of(error)
+
+
+def _is_denied(path: str) -> bool:
+    """Whether this process may not open a file. FileNotFoundError where it is gone: that is no denial."""
+    return not _may_read(path) and os.lstat(path) is not None and not _may_read(path)
 
 
 def _may_read(path: str) -> bool:

@@ -1,14 +1,18 @@
 """Seals read from a listing, and files digested block by block to compare with them."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
+from ckpt_core.errors import CkptError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind
-from ckpt_core.schema.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, MARK
+from ckpt_core.schema.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, FILE_SUMS, MARK, SUMS
 from ckpt_core.schema.seals import Seal, not_a_seal, pack, unpack
 from ckpt_core.schema.text import printable
 from ckpt_core.storage import syscalls
 from ckpt_core.storage.digests import seal_of
+from ckpt_core.storage.locks import locked
 
 
 def read_seal(files: Files) -> Seal | None:
@@ -26,23 +30,70 @@ def read_seal(files: Files) -> Seal | None:
 
 
 def write_seal(files: Files, seal: Seal) -> None:
-    """Write a seal for a local listing, its digests first: a seal without them cannot be read, and is no lie."""
+    """Write a seal for a local listing. The old one goes first: a stop between leaves it unsealed, never false."""
     if files.location.kind is Kind.FILE:
         text, _ = pack(seal, apart=False)
         put_beside(files, next(iter(files.entries)) + FILE_SUFFIX, text)
         return
-    text, blocks = pack(seal, apart=True)
-    put_beside(files, BLOCKS, blocks)
-    put_beside(files, DIRECTORY_SEAL, text)
+    folder, (text, blocks) = _folder(files), pack(seal, apart=True)
+    new = {BLOCKS: _staged(folder, BLOCKS, blocks), DIRECTORY_SEAL: _staged(folder, DIRECTORY_SEAL, text)}
+    syscalls.remove(os.path.join(folder, DIRECTORY_SEAL))
+    syscalls.sync_directory(folder)
+    for name, staged in new.items():
+        syscalls.rename(staged, os.path.join(folder, name))
+        syscalls.sync_directory(folder)
 
 
 def put_beside(files: Files, name: str, data: bytes) -> None:
     """Write a small file of ours that belongs to a local listing, whole or not at all, in place of an older one."""
+    folder = _folder(files)
+    syscalls.rename(_staged(folder, name, data), os.path.join(folder, name))
+    syscalls.sync_directory(folder)
+
+
+@contextmanager
+def sealing(files: Files) -> Iterator[None]:
+    """The place of a listing's seal, locked for the block; what a seal that was killed left there is swept.
+
+    A directory is locked inside: the folder that it lies in may be another's.
+
+    Raises:
+        LockedError: Another process is writing there.
+    """
+    folder = _folder(files)
+    single = files.location.kind is Kind.FILE
+    name = next(iter(files.entries)) if single else ""
+    with locked(os.path.join(folder, f".{name}{MARK}lock" if single else f"{MARK}lock"), place=files.location.url):
+        _sweep(folder, name)
+        try:
+            yield
+        except BaseException:
+            with suppress(CkptError):
+                _sweep(folder, name)
+            raise
+
+
+def _sweep(folder: str, name: str) -> None:
+    """Remove what is staged there: of the file of this name, or with an empty one, of the directory."""
+    ends = [f".{own}{MARK}new-" for own in _names_beside(name)]
+    for found in syscalls.list_names(folder):
+        if any(found.startswith(end) and found.removeprefix(end).isdecimal() for end in ends):
+            syscalls.remove(os.path.join(folder, found))
+
+
+def _names_beside(name: str) -> tuple[str, ...]:
+    return (name + FILE_SUFFIX, name + FILE_SUMS) if name else (BLOCKS, DIRECTORY_SEAL, SUMS)
+
+
+def _folder(files: Files) -> str:
+    """Where the small files of ours are that belong to a local listing."""
     root = files.location.url
-    folder = (os.path.dirname(root) or ".") if files.location.kind is Kind.FILE else root
-    path = os.path.join(folder, name)
+    return (os.path.dirname(root) or ".") if files.location.kind is Kind.FILE else root
+
+
+def _staged(folder: str, name: str, data: bytes) -> str:
+    """The path of new content for a name, on disk under another one."""
     staged = os.path.join(folder, f".{name}{MARK}new-{os.getpid()}")
     syscalls.remove(staged)
     syscalls.write_file(staged, data)
-    syscalls.rename(staged, path)
-    syscalls.sync_directory(folder)
+    return staged

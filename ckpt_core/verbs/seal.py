@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import ckpt_core
 from ckpt_core.errors import OverwriteError, UnsupportedFormatError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.proof import read_back
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.own_names import FILE_SUMS, SUMS
 from ckpt_core.schema.seals import Seal
 from ckpt_core.storage.moments import one_moment
-from ckpt_core.storage.sealing import put_beside, read_seal, write_seal
+from ckpt_core.storage.sealing import put_beside, read_seal, sealing, write_seal
 from ckpt_core.verbs.opening import Checks, open_checkpoint
 
 if TYPE_CHECKING:
     from ckpt_core.schema.progress import Progress
-
-SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ def seal(
 
     Raises:
         OverwriteError: It is sealed already.
+        LockedError: Another process is writing there.
         UnsupportedFormatError: It is not on a local disk.
         ReplacedError: It was replaced, changed or removed meanwhile; nothing was written.
         CkptError: It cannot be opened or read; nothing was written.
@@ -59,35 +60,40 @@ def seal(
     files = checkpoint.files
     if any(files.local_path(path) is None for path in files.entries):
         raise UnsupportedFormatError(f"{checkpoint.location}: only local checkpoints can be sealed")
-    if not force and read_seal(files) is not None:
-        raise OverwriteError(f"{checkpoint.location}: is sealed already; check it with ckpt verify, or --force")
+    with sealing(files):
+        if not force and read_seal(files) is not None:
+            raise OverwriteError(f"{checkpoint.location}: is sealed already; check it with ckpt verify, or --force")
+        sums = _write_sums(files) if sha256 else None
+        if sums is not None and files.location.kind is Kind.DIRECTORY:
+            checkpoint = open_checkpoint(ref, manager=manager, checks=Checks(seals=False))  # it lists the sums now
+        made = _seal_of(checkpoint, progress)
+        write_seal(checkpoint.files, made)
+    sizes = {path: file.size for path, file in sorted(made.files.items())}
+    return Sealing(str(checkpoint.location), sizes, made.components, sums)
+
+
+def _seal_of(checkpoint: StoredCheckpoint, progress: "Progress | None") -> Seal:
+    """What a checkpoint is, read whole."""
     checkpoint.progress = progress
-    sums = _write_sums(files) if sha256 else None
-    if sums is not None and files.location.kind is Kind.DIRECTORY:
-        checkpoint = open_checkpoint(ref, manager=manager, checks=Checks(seals=False))  # the listing holds the sums now
-        checkpoint.progress = progress
     if progress is not None:
         progress.begin(sum(entry.size for entry in checkpoint.files.entries.values()))
     with one_moment(checkpoint):
         checkpoint.settle()
         found = read_back(checkpoint)
         checkpoint.finish()
-    made = Seal(
+    return Seal(
         format=checkpoint.match.format,
         files=found.files,
         tensors=found.by_component(),
         components=found.components(),
         provenance={"ckpt_core": ckpt_core.__version__, "sealed": "afterwards"},
     )
-    write_seal(checkpoint.files, made)
-    sizes = {path: file.size for path, file in sorted(found.files.items())}
-    return Sealing(str(checkpoint.location), sizes, made.components, sums)
 
 
 def _write_sums(files: Files) -> str:
     """Write the sha256 sums of every file but an older list of them; the name of the new one."""
     single = files.location.kind is Kind.FILE
-    name = f"{next(iter(files.entries))}.sha256" if single else SUMS
+    name = f"{next(iter(files.entries))}{FILE_SUMS}" if single else SUMS
     lines = [f"{_sha256(files, path)}  {path}\n" for path in files.entries if path != name]
     put_beside(files, name, "".join(lines).encode("utf-8", "surrogateescape"))
     return name

@@ -376,3 +376,18 @@ def test_descriptors_are_few_and_closed_with_the_listing(root):
     del files
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_that_is_gone_before_it_is_looked_at_is_absent_and_not_denied(tmp_path, monkeypatch):
+    for name in ("kept.pt", "gone.pt"):
+        (tmp_path / name).write_bytes(b"x")
+    inner = os.access
+
+    def access(path, *rest, **how):
+        if str(path).endswith("gone.pt"):
+            os.path.exists(path) and os.unlink(path)
+        return inner(path, *rest, **how)
+
+    monkeypatch.setattr(os, "access", access)
+    files = list_local(str(tmp_path))
+    assert list(files.entries) == ["kept.pt"] and not files.skipped
