@@ -214,7 +214,14 @@ def _prove_state(component: Component, staged: StoredCheckpoint) -> None:
 
 
 def _unproved(name: str, reason: str) -> CorruptError:
-    return CorruptError(f"{printable(name)}: {reason}; nothing was committed", code="CA002", tensor=name)
+    message = f"{printable(name)}: {reason}; nothing was committed"
+    return CorruptError(message, code="CA002", tensor=name, hint=_AGAIN)
+
+
+_AGAIN = (
+    "run it again; where it comes back at the same tensor, report it with the output of ckpt plugins, and where at "
+    "another, disk or memory returns other bytes than were put there: write to another disk, or on another machine"
+)
 
 
 def _reopen(manager: CkptPluginManager, target: LocalTarget) -> StoredCheckpoint:
