@@ -157,7 +157,7 @@ def _page(done: "Repair") -> Iterator[Block]:
     if rows:
         yield Table(("repair", "file", "what it does", "lossless"), rows)
     for one in done.remaining:
-        yield _left(one)
+        yield _left(one, "cannot be repaired" if _exit_code(done) else "was not saved")
     yield _verdict(done)
     yield from _next_step(done)
 
@@ -167,9 +167,9 @@ def _row(action: "RepairAction", lossless: str) -> tuple[str, str, str, str]:
     return action.operation.value, printable(file, 500), printable(action.summary, _LONG), lossless
 
 
-def _left(one: "Irreparable") -> str:
+def _left(one: "Irreparable", word: str) -> str:
     about = " ".join(filter(None, (one.code, printable(one.path) if one.path else "")))
-    return f"cannot be repaired  {about}{': ' if about else ''}{printable(one.reason, _LONG)}"
+    return f"{word}  {about}{': ' if about else ''}{printable(one.reason, _LONG)}"
 
 
 def _verdict(done: "Repair") -> str:
@@ -182,6 +182,8 @@ def _verdict(done: "Repair") -> str:
         return f"{place}: repaired, {change}{left}"
     if actions:
         return f"{place}: {counted(len(actions), 'file')} to mend; then it {change}{left}"
+    if not done.plan.withheld and _exit_code(done) == 0:
+        return f"{place}: nothing to repair"  # what was never saved is no damage
     nothing = "nothing that can be repaired" if left else "nothing to repair"
     loss = " without --accept-loss" if done.plan.withheld else ""
     return f"{place}: {nothing}{loss}{left}"
