@@ -56,6 +56,7 @@ DATA: dict[str, str] = {
     "torch": "Generator Tensor Size device finfo iinfo preserve_format contiguous_format channels_last "
     "channels_last_3d strided jagged sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc _mkldnn per_tensor_affine "
     "per_tensor_symmetric per_channel_affine per_channel_symmetric per_channel_affine_float_qparams",
+    "torch._dynamo.decorators": "_DimRange",
     "torch.distributed.checkpoint.filesystem": "_StorageInfo _StoragePrefix",
     "torch.distributed.remote_device": "_remote_device",
     "torch.serialization": "_get_layout",
@@ -68,8 +69,9 @@ DATA: dict[str, str] = {
 
 DATA_MODULES = """
     numpy.dtypes numpy.random._mt19937 numpy.random._pcg64 numpy.random._philox numpy.random._sfc64
-    numpy.random.bit_generator torch.distributed._shard torch.distributed._tensor torch.distributed.checkpoint.metadata
-    torch.distributed.device_mesh torch.distributed.tensor torch.nn.parameter torch.storage torch.torch_version
+    numpy.random.bit_generator torch.distributed._mesh_layout torch.distributed._shard torch.distributed._tensor
+    torch.distributed.checkpoint.metadata torch.distributed.device_mesh torch.distributed.tensor
+    torch.nn.parameter torch.storage torch.torch_version
 """
 """Modules, with those below them, whose classes hold data."""
 

@@ -1,6 +1,6 @@
 """A pickle read whole: scanned, built of inert records, settled as plain state. Nothing in it is imported or called."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckpt_core.codecs.collection import without_collection
 from ckpt_core.codecs.pickle_records import StorageRecord
@@ -9,7 +9,8 @@ from ckpt_core.codecs.pickle_tree import Tree, settle
 from ckpt_core.codecs.pickle_values import build
 from ckpt_core.codecs.torch_modules import SCRIPTED
 from ckpt_core.codecs.torch_sharded import parts_finding
-from ckpt_core.schema.findings import Finding
+from ckpt_core.codecs.unread_bytes import LOOKED_AT, what_is
+from ckpt_core.schema.findings import Finding, Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Pickle:
         tree: Its value as plain state (`tree.root`), with the tensors and attributes met on the way.
         globals: Every name that it asks for, sorted.
         storages: The storages that its tensors view, by key.
-        findings: PK004, PK005, PK007, TF004, TF005, TF009 and TF010, as they apply.
+        findings: FM005, PK004, PK005, PK007, TF004, TF005, TF009 and TF010, as they apply.
     """
 
     tree: Tree
@@ -37,7 +38,18 @@ def read_pickle(data: bytes, *, path: str) -> Pickle:
         CorruptError: PK001, it is not a sound pickle.
         BudgetError: PK002, it takes more memory than `knobs.header_limit` allows.
     """
-    return read_scanned(scan(data, path=path), path=path)
+    scanned = scan(data, path=path)
+    found = read_scanned(scanned, path=path)
+    return (
+        found if scanned.end == len(data) else replace(found, findings=(*found.findings, _behind(data, scanned, path)))
+    )
+
+
+def _behind(data: bytes, scanned: Scan, path: str) -> Finding:
+    """FM005: what follows the end of a pickle."""
+    rest = what_is(data[scanned.end : scanned.end + LOOKED_AT], len(data) - scanned.end)
+    message = f"something follows the end of the pickle ({rest}); it is not read, and a conversion leaves it out"
+    return Finding("FM005", Severity.WARNING, message, path)
 
 
 def read_scanned(scanned: Scan, *, path: str) -> Pickle:

@@ -30,6 +30,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
             found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
         if "\\u" in text:
             json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text, as other parsers say
+    except UnicodeEncodeError:
+        raise NotAnObjectError("not JSON (half a surrogate pair in a text)") from None
     except (ValueError, RecursionError) as error:
         raise NotAnObjectError(f"not JSON ({type(error).__name__})") from None
     if not isinstance(found, dict):

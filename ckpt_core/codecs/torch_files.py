@@ -33,7 +33,7 @@ class TorchFile:
             tensor names it `tensor`.
         globals: Every name that its pickle asks for, sorted. None was imported.
         findings: What the reader noticed.
-        metadata: `byte_order`, `torch_zip_version` where there is one, and `attributes`: what was set on dicts and
+        metadata: `byte_order`, `torch_zip_version` of a zip, and `attributes`: what was set on dicts and
             tensors besides their content, by dotted path (a state dict's `_metadata`).
         sharded: How those tensors are spread over ranks of which the file has one rank's part, by dotted path; in
             `tensors` they have the shape of the whole, and the chunks that are here.
@@ -90,7 +90,7 @@ def read_torch_file(files: Files, path: str) -> TorchFile:
     Raises:
         UnsafeContentError: PK003, its pickle would run code.
         UnsupportedFormatError: TF006, a tar, or a zip that torch.save did not write.
-        CorruptError: TF001 to TF003, PK001, ZP001 to ZP004: it breaks a rule, which the message names.
+        CorruptError: TF001 to TF003, PK001, ZP001 to ZP007: it breaks a rule, which the message names.
         BudgetError: PK002 or ZP001, it is larger in memory than `knobs.header_limit` allows.
     """
     head = files.head(path)

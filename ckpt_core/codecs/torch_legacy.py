@@ -18,6 +18,7 @@ from ckpt_core.codecs.pickles import Pickle, read_scanned
 from ckpt_core.codecs.torch_files import TorchFile
 from ckpt_core.codecs.torch_kinds import LEGACY_MAGIC, TorchKind
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
+from ckpt_core.codecs.unread_bytes import LOOKED_AT, what_is
 from ckpt_core.errors import BudgetError, CorruptError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
@@ -38,7 +39,7 @@ def read_legacy(files: Files, path: str) -> TorchFile:
     pickle = read_scanned(reader.next_scan(), path=path)
     places = _places(path, reader.next_value().value, pickle, reader.position)
     end = max((offset + length for offset, length in places.values()), default=reader.position)
-    findings = (*pickle.findings, *_end_findings(path, end, files.size(path)))
+    findings = (*pickle.findings, *_end_findings(files, path, end))
 
     def place(storage: StorageRecord) -> tuple[int, int]:
         if storage.key not in places:
@@ -118,12 +119,14 @@ def _places(path: str, keys: Any, pickle: Pickle, start: int) -> dict[str, tuple
     return places
 
 
-def _end_findings(path: str, end: int, size: int) -> list[Finding]:
+def _end_findings(files: Files, path: str, end: int) -> list[Finding]:
+    size = files.size(path)
     if end > size:
         raise _corrupt(path, f"its storages end at byte {end}, the file has {size} (truncated?)")
     if end == size:
         return []
-    message = f"{size - end} bytes follow the last storage; torch ignores them"
+    rest = what_is(files.read(path, end, min(size - end, LOOKED_AT)), size - end)
+    message = f"something follows the last storage ({rest}); torch ignores it, and a conversion leaves it out"
     return [Finding("TF007", Severity.WARNING, message, path)]
 
 

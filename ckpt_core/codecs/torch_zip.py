@@ -3,8 +3,7 @@
 Source: torch, `torch/serialization.py` (_save, _load) and `caffe2/serialize/inline_container.cc`.
 """
 
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from shlex import quote
 from types import MappingProxyType
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from ckpt_core.codecs.pickles import read_pickle
 from ckpt_core.codecs.torch_files import TorchFile
 from ckpt_core.codecs.torch_kinds import TAINT_RECORD, TorchKind
 from ckpt_core.codecs.torch_programs import CONSTANTS, exported, is_exported, joined_script, unread
+from ckpt_core.codecs.torch_records import check_root, read_version, strangers
 from ckpt_core.codecs.torch_sharded import ShardedRecord, Sharding
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
 from ckpt_core.codecs.zip_checks import check_local_headers, checksums_of, read_member
@@ -26,26 +26,22 @@ from ckpt_core.schema.state import State
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable
 
-_NEWEST = 10
-"""Source: torch, `caffe2/serialize/versions.h` (kMaxSupportedFileFormatVersion)."""
-
 
 def read_zip(files: Files, path: str) -> TorchFile:
     """Read a torch zip file; `torch_files.read_torch_file` says what is raised."""
     members = read_archive(files, path)
     root = _root(path, members)
+    content = _content(files, path, members, root)  # what would run code is said first
+    check_root(path, members, root)
+    version = read_version(files, path, members, root)
     order = _byte_order(files, path, members.get(f"{root}/byteorder"))
-    content = _content(files, path, members, root)
     tensors = tensor_table(
         content.tensors,
         path=path,
         place=lambda storage: _place(path, members, root, storage),
         little_endian=order == "little",
     )
-    version = members.get(f"{root}/version")
-    metadata = {"byte_order": order, "attributes": content.attributes}
-    if version is not None:
-        metadata["torch_zip_version"] = _version(files, path, version)
+    metadata = {"byte_order": order, "torch_zip_version": version, "attributes": content.attributes}
     tainted = members.get(f"{root}/{TAINT_RECORD}")
     if tainted is not None:
         metadata[TAINT] = read_member(files, path, tainted).decode("utf-8", "replace")
@@ -55,7 +51,7 @@ def read_zip(files: Files, path: str) -> TorchFile:
         root=content.root,
         tensors=tensors,
         globals=content.globals,
-        findings=content.findings,
+        findings=(*content.findings, *strangers(files, path, members, root, content.kind, content.storages)),
         metadata=metadata,
         sharded=content.sharded,
         _prove=lambda: check_local_headers(files, path, list(members.values())),
@@ -75,6 +71,7 @@ class _Content(NamedTuple):
     globals: tuple[str, ...] = ()
     attributes: Mapping[str, State] = MappingProxyType({})
     sharded: Mapping[str, Sharding] = MappingProxyType({})
+    storages: Collection[str] = ()
 
 
 def _content(files: Files, path: str, members: Mapping[str, Member], root: str) -> _Content:
@@ -86,7 +83,14 @@ def _content(files: Files, path: str, members: Mapping[str, Member], root: str) 
     pickle = read_pickle(read_member(files, path, members[f"{root}/data.pkl"]), path=path)
     tree = pickle.tree
     found = _Content(
-        TorchKind.ZIP, tree.root, tree.tensors, pickle.findings, pickle.globals, tree.attributes, tree.sharded
+        TorchKind.ZIP,
+        tree.root,
+        tree.tensors,
+        pickle.findings,
+        pickle.globals,
+        tree.attributes,
+        tree.sharded,
+        pickle.storages,
     )
     constants = members.get(f"{root}/{CONSTANTS}.pkl")
     if constants is None:
@@ -117,23 +121,6 @@ def _byte_order(files: Files, path: str, member: Member | None) -> str:
             f"{printable(path)}: its byte order is {content[:20]!r}; get the file again", code="TF001", path=path
         )
     return content.decode()
-
-
-def _version(files: Files, path: str, member: Member) -> str:
-    """The version of the layout, a number that torch is known to write or read."""
-    content = read_member(files, path, member)
-    if not re.fullmatch(rb"\s*\d{1,18}\s*", content):
-        raise CorruptError(
-            f"{printable(path)}: its version is {content[:20]!r}; get the file again", code="TF001", path=path
-        )
-    if int(content) > _NEWEST:
-        raise UnsupportedFormatError(
-            f"{printable(path)}: version {int(content)} of the layout, and {_NEWEST} is the newest that is known; "
-            "get a newer ckpt",
-            code="TF006",
-            path=path,
-        )
-    return content.decode().strip()
 
 
 def _place(path: str, members: Mapping[str, Member], root: str, storage: StorageRecord) -> tuple[int, int]:

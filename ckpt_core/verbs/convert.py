@@ -25,7 +25,7 @@ from ckpt_core.storage.moments import one_moment
 from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.targets import refuse_overlap
 from ckpt_core.verbs.base_model import components_of, lay_onto
-from ckpt_core.verbs.forecast import Forecast, draw_plan, forecast, limited
+from ckpt_core.verbs.forecast import LEFT_OUT, Forecast, draw_plan, forecast, limited
 from ckpt_core.verbs.opening import Checks, find, open_checkpoint
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
 
@@ -259,7 +259,7 @@ def _provenance(
         found |= {"base": str(base.location), "base_format": base.match.format}
     if uncast:
         found["uncast"] = [asdict(one) for one in uncast]
-    left = [finding.message for finding in opened.manifest.findings if finding.code == "PK008"]
+    left = [finding.message for finding in opened.manifest.findings if finding.code in LEFT_OUT]
     return {**found, "left_out": left} if left else found
 
 

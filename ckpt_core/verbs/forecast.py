@@ -22,7 +22,10 @@ from ckpt_core.schema.text import printable
 _AT_REST = 24 << 20
 """Bytes of memory a conversion takes besides its slabs: the table of a usual checkpoint, numpy, xxhash."""
 
-_SET_ASIDE = ("PK008", "TF005", "TF011")
+LEFT_OUT = ("FM005", "PK008", "TF007", "ZP008")
+"""What says that a reader left something out, which the certificate names too."""
+
+_SET_ASIDE = (*LEFT_OUT, "TF005", "TF011")
 """What says that a reader took the tensors of something and not all of it."""
 
 _SLABS_A_WORKER = 6

@@ -32,7 +32,6 @@ def cases() -> Iterator[Case]:
             f"benign: torch: pickle protocol {protocol}", _saved(_state_dict, protocol=protocol), file="m.pth"
         )
     yield file_case("benign: torch: without checksums", _without_sums, file="model.pth")
-    yield file_case("benign: legacy: nothing but a number", legacy_cases.legacy(7), file="model.pt")
     for name, build in _PLACES.items():
         yield Case(f"benign: place: {name}", build)
 
@@ -297,7 +296,6 @@ def _zips() -> Iterator[tuple[str, bytes]]:
     )
     yield "with a small broadcast", zip_cases.with_pickle(pickled({"a": tensor(None, 0, (1000,), (0,))}))
     yield "with overlapping windows", zip_cases.with_pickle(pickled({"a": tensor(None, 0, (2, 3), (1, 1))}))
-    yield "with nothing in it", zip_cases.with_pickle(pickled({"step": 5, "lr": 0.1}))
 
 
 class _Stream(io.BytesIO):

@@ -1,6 +1,7 @@
 """Files in torch's layout before 1.6, broken in each of their parts."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,10 @@ def cases() -> Iterator[Case]:
         yield file_case(f"legacy: {name}", content, CORRUPT, says, file="model.pt")
     for name, content, says in _counts():
         yield file_case(f"legacy: {name}", content, CORRUPT, says, file="model.pt", found_by=FoundBy.LAYOUT)
+    text = legacy(VALUE, ("10", "11"), STORAGES, magic=str(MAGIC))  # so that nothing shows that torch wrote it
+    yield file_case("legacy: a magic number that is a text", text, (6,), "a plain pickle", file="model.pt")
+    number = file_case("legacy: only a number", legacy(7), CORRUPT, "no tensor", file="m.pt", found_by=FoundBy.LAYOUT)
+    yield replace(number, opens=True)
     chosen = [payload for payload in payloads() if payload.name in _PAYLOADS]
     assert len(chosen) == len(_PAYLOADS)
     for payload in chosen:
@@ -116,7 +121,6 @@ def _frames() -> Iterator[tuple[str, bytes, str]]:
 
 def _parts() -> Iterator[tuple[str, bytes, str]]:
     yield "a magic number one off", legacy(VALUE, ("10", "11"), STORAGES, magic=MAGIC + 1), "model.pt"
-    yield "a magic number that is a text", legacy(VALUE, ("10", "11"), STORAGES, magic=str(MAGIC)), "model.pt"
     for protocol in (0, 1000, 1002, "1001", None, 1001.0, True):
         yield f"protocol {protocol!r}", legacy(VALUE, ("10", "11"), STORAGES, protocol=protocol), "protocol"
     for facts in (1, "x", [1], (), True):

@@ -193,6 +193,8 @@ def _texts() -> Iterator[tuple[str, bytes, str]]:
     for what, name in HOSTILE_NAMES.items():
         yield f"overlap, under a name with {what}", table({"a": entry(0, 16), name: entry(0, 16)}, bytes(16)), "overlap"
         yield f"unknown dtype, under a name with {what}", table({name: entry(0, 16, dtype=name)}, bytes(16)), "dtype"
+    yield "half a surrogate pair in a name", table({"w\ud800": entry(0, 16)}, bytes(16)), "surrogate"
+    yield "half a surrogate pair in the metadata", table({"__metadata__": {"a": "\ud800"}}), "surrogate"
     yield "a surrogate in a name twice", table(b'{"\\ud800":{},"\\ud800":{}}'), "twice"
 
 
@@ -204,7 +206,6 @@ HOSTILE_NAMES = {
     "a zero byte": "w\0",
     "separators and a line separator": "w\u2028x\x85y",
     "a megabyte": "w" * (1 << 20),
-    "a lone surrogate": "w\ud800",
     "markup": "[bold red]w[/] [link=file:///etc/passwd]x",
 }
 

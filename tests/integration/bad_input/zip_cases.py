@@ -40,6 +40,9 @@ def plus(*records: Rec) -> bytes:
 def cases() -> Iterator[Case]:
     for name, content, says in (*_ends(), *_directories(), *_names(), *_sizes(), *_records()):
         yield file_case(f"zip: {name}", content, CORRUPT, says, file="model.pth")
+    state = with_pickle(pickled({"step": 5, "lr": 0.1}))
+    plain = file_case("zip: only plain state", state, CORRUPT, "no tensor", file="m.pth", found_by=FoundBy.LAYOUT)
+    yield replace(plain, opens=True)
     for name, content, says in _unsupported():
         yield file_case(f"zip: {name}", content, UNSUPPORTED, says, file="model.pth")
     for name, content, says in _bombs():
@@ -166,7 +169,13 @@ def _records() -> Iterator[tuple[str, bytes, str]]:
     yield "an empty record for a storage", changed("data/0", data=b""), "0 bytes"
     yield "a record one byte short", changed("data/0", data=DATA0[:-1]), "15 bytes"
     yield "a record longer than its storage", changed("data/0", data=DATA0 + b"hidden"), "data/0"
-    yield "a storage under another root", zip_of([*without, Rec("other/data/0", DATA0)]), "missing"
+    yield "a storage under another root", zip_of([*without, Rec("other/data/0", DATA0)]), "more than one folder"
+    yield "no version", zip_of(PLAIN[:-1]), "version"
+    for version in (b"", b"0", b"-1", b"x"):
+        yield f"version {version!r}", changed("version", data=version), "version"
+    yield "a storage alignment that is no number", plus(Rec("archive/.storage_alignment", b"x")), "alignment"
+    yield "a file beside its folder", plus(Rec("README.md", b"x")), "more than one folder"
+    yield "a second folder with a pickle", plus(Rec("other/data.pkl", PICKLE)), "more than one folder"
     yield "byte order 'middle'", changed("byteorder", data=b"middle"), "byte order"
     yield "an empty byte order", changed("byteorder", data=b""), "byte order"
     yield "a byte order of a megabyte", changed("byteorder", data=b"l" * (1 << 20)), "byte order"

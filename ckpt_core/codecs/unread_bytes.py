@@ -1,0 +1,18 @@
+"""What lies in a file where its format expects nothing: named, so that nothing is passed over without a word."""
+
+from ckpt_core.codecs.torch_kinds import sniff
+
+LOOKED_AT = 4096
+"""Bytes whose content is looked at."""
+
+
+def what_is(head: bytes, size: int) -> str:
+    """The size of what begins like this, and what it is, in words."""
+    from ckpt_core.codecs.foreign_files import foreign
+
+    if head and not head.strip(b"\0"):
+        return f"{size} bytes, zeros at first"
+    if sniff(head) is not None:
+        return f"{size} bytes, another file of torch.save"
+    kind = foreign("", head)
+    return f"{size} bytes" if kind is None else f"{size} bytes, {kind.what}"
