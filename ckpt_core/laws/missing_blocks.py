@@ -23,6 +23,8 @@ _FAMILIES = (
 )
 """Projections that one module has together."""
 
+_FAMILY_OF = {projection: number for number, family in enumerate(_FAMILIES) for projection in family}
+
 
 def is_block_stack(stack: Stack) -> bool:
     """Whether it is the stack of a transformer's blocks: a model without one of them is not whole.
@@ -71,14 +73,17 @@ def _hole(stack: Stack, what: str, outlines: Outlines, lost: list[int] | None = 
 
 def missing_projections(outlines: Outlines) -> Iterator[Finding]:
     """LW004: a block without a projection that its siblings have."""
-    for family in _FAMILIES:
-        held: dict[str, set[str]] = {}
-        for name in outlines:
-            module, _, leaf = name.rpartition(".")
-            parent, _, projection = module.rpartition(".")
-            if projection in family and leaf in ("weight", "qweight"):
-                held.setdefault(parent, set()).add(projection)
-        yield from _odd_ones(held, outlines)
+    held: dict[int, dict[str, set[str]]] = {}
+    for name in outlines:
+        if not name.endswith("weight"):
+            continue
+        module, _, leaf = name.rpartition(".")
+        parent, _, projection = module.rpartition(".")
+        number = _FAMILY_OF.get(projection)
+        if number is not None and leaf in ("weight", "qweight"):
+            held.setdefault(number, {}).setdefault(parent, set()).add(projection)
+    for number in sorted(held):
+        yield from _odd_ones(held[number], outlines)
 
 
 def _differ(lost: str, sibling: str, outlines: Outlines) -> bool:

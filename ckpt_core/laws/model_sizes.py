@@ -97,32 +97,34 @@ class ModelSizes:
 
 def model_sizes(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
     """LW020 to LW026: whatever a config says of the tensors and is not so."""
-    yield from _vocabulary(said, outlines)
-    yield from _hidden(said, outlines)
+    tables = {name: outline for name, outline in outlines.items() if _TOKENS.search(name)}
+    yield from _vocabulary(said, tables, {name: outline for name, outline in outlines.items() if _HEADS.search(name)})
+    yield from _hidden(said, tables)
     yield from _layers(said, outlines)
     yield from _projections(said, outlines)
-    yield from _head(said, outlines)
+    yield from _head(said, outlines, tables)
     yield from _parts_of_architecture(said, outlines)
 
 
-def _vocabulary(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
-    """LW020: tables of tokens with another number of rows than any vocabulary."""
+def _vocabulary(said: ModelSizes, tables: Outlines, heads: Outlines) -> Iterator[Finding]:
+    """LW020: tables of tokens, and output layers, with another number of rows than any vocabulary."""
     sizes = {count for _, count in said.vocabularies}
     if not sizes:
         return
-    tables = {outline.shape[0] for name, outline in outlines.items() if _TOKENS.search(name) and outline.shape}
-    heads = {outline.shape[0] for name, outline in outlines.items() if _HEADS.search(name) and outline.shape}
-    for name, outline in outlines.items():
+    for name, outline in {**tables, **heads}.items():
         if len(outline.shape) != 2 or 0 in outline.shape or not outline.dtype.is_float:
             continue
         rows = outline.shape[0]
-        is_table, is_head = _TOKENS.search(name) is not None, _HEADS.search(name) is not None
-        others = heads if is_table else tables
-        if (is_table or is_head) and rows not in sizes and not _is_near(rows, sizes, others if said.special else set()):
+        others = _rows_of(heads if name in tables else tables) if said.special else set()
+        if rows not in sizes and not _is_near(rows, sizes, others):
             keys = " and ".join(f"{key} {count}" for key, count in said.vocabularies)
             message = f"{printable(name)}: {rows} rows, and {printable(said.path)} says {keys}"
             hint = f"the config is of another save; set {said.vocabularies[0][0]} to {rows}, or copy both again"
             yield Finding("LW020", Severity.ERROR, message, said.path, name, hint)
+
+
+def _rows_of(side: Outlines) -> set[int]:
+    return {outline.shape[0] for outline in side.values() if outline.shape}
 
 
 def _is_near(rows: int, sizes: set[int], others: set[int]) -> bool:
@@ -132,12 +134,12 @@ def _is_near(rows: int, sizes: set[int], others: set[int]) -> bool:
     return special or any(rows == one + other for one in sizes for other in sizes if one != other)
 
 
-def _hidden(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
+def _hidden(said: ModelSizes, tables: Outlines) -> Iterator[Finding]:
     """LW021: tables of tokens with other columns than the hidden size."""
     if said.hidden is None:
         return
-    for name, outline in outlines.items():
-        if _TOKENS.search(name) and _is_plain_matrix(outline) and outline.shape[1] != said.hidden[1]:
+    for name, outline in tables.items():
+        if _is_plain_matrix(outline) and outline.shape[1] != said.hidden[1]:
             yield _other_size(said, said.hidden[0], name, outline, f"{said.hidden[1]} columns")
 
 
@@ -184,18 +186,15 @@ def _rows(said: ModelSizes, name: str, projection: str) -> Sequence[int]:
     return ()
 
 
-def _head(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
+def _head(said: ModelSizes, outlines: Outlines, tables: Outlines) -> Iterator[Finding]:
     """LW024: no output layer, though the config says that it is not shared with the table of tokens."""
     if said.head is None or not said.vocabularies:
         return
     sizes = {count for _, count in said.vocabularies}
-    tables = [name for name in outlines if _TOKENS.search(name)]
-    others = [
-        name
+    if tables and not any(
+        name not in tables and (_HEAD_LIKE.search(name) or (len(outline.shape) == 2 and sizes & set(outline.shape)))
         for name, outline in outlines.items()
-        if name not in tables and (_HEAD_LIKE.search(name) or (len(outline.shape) == 2 and sizes & set(outline.shape)))
-    ]
-    if tables and not others:
+    ):
         message = f"no output layer (lm_head.weight): {printable(said.path)} says {said.head} without tied embeddings"
         hint = "a loader starts it at random; copy the weights again, or set tie_word_embeddings if they were tied"
         yield Finding("LW024", Severity.ERROR, message, said.path, hint=hint)
