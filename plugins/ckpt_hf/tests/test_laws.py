@@ -354,3 +354,46 @@ def test_a_hint_that_names_a_size_works(saves, copy_of):
     assert "set vocab_size to 65" in hint
     configured(vocab_size=65)(folder)
     assert errors(folder) == [] and not suffers(folder)
+
+
+def without_an_index(folder):
+    import transformers
+
+    transformers.LlamaForCausalLM.from_pretrained(folder).save_pretrained(folder, max_shard_size="12KB")
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    (folder / "model.safetensors.index.json").unlink()
+
+
+def test_shards_without_an_index_are_an_error_for_transformers_does_not_find_them(saves, copy_of):
+    import transformers
+
+    folder = copy_of(saves / "llama")
+    without_an_index(folder)
+    with pytest.raises(OSError, match="no file named"):
+        transformers.LlamaForCausalLM.from_pretrained(folder)
+    assert errors(folder) == ["LW036"]
+    ckpt_core.repair(str(folder), in_place=True)
+    assert errors(folder) == [] and not suffers(folder)
+
+
+def test_a_shard_that_no_index_names_is_a_warning_for_transformers_leaves_it_alone(saves, copy_of):
+    folder = copy_of(saves / "llama")
+    without_an_index(folder)
+    ckpt_core.repair(str(folder), in_place=True)
+    first = next(folder.glob("model-00001-of-*.safetensors"))
+    (folder / "model-00009-of-00009.safetensors").write_bytes(first.read_bytes())
+    assert {finding.code for finding in report_on(folder).findings if finding.severity} == {"HF009"}
+    assert not suffers(folder)
+
+
+class Kept:
+    """Stands for an optimizer that was pickled itself."""
+
+
+def test_a_needed_component_that_is_one_unknown_object_is_an_error(saves, copy_of):
+    folder = copy_of(saves / "llama")
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": 3, "log_history": []}))
+    torch.save(Kept(), folder / "optimizer.pt")
+    report = ckpt_core.verify(str(folder), profile=Profile.RESUME, depth=Depth.LAYOUT).report
+    assert "LW030" in {finding.code for finding in report.findings if finding.severity > 1}
+    assert "LW030" not in {finding.code for finding in report_on(folder).findings}

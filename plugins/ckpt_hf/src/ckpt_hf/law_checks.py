@@ -34,6 +34,7 @@ def check(files: Files, checkpoint: Checkpoint, request: VerifyRequest) -> Itera
     yield from _foreign_code(configs.get(""))
     if checkpoint.match.format in ("hf", "hf-trainer"):
         yield from second_copy(files, checkpoint, request)
+        yield from _without_index(checkpoint)
 
 
 def _check_model(component: Component, config: Config, files: Files) -> Iterator[Finding]:
@@ -61,3 +62,12 @@ def _foreign_code(config: object) -> Iterator[Finding]:
         message = f"{CONFIG}: auto_map names code outside of the weights ({what}), which from_pretrained asks to run"
         hint = "without trust_remote_code it is refused, or another class is taken; read that code first"
         yield Finding("LW031", Severity.WARNING, message, CONFIG, hint=hint)
+
+
+def _without_index(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """LW036: shards without their index, which from_pretrained does not find."""
+    for finding in checkpoint.manifest.findings:
+        if finding.code == "HF013":
+            message = f"{printable(finding.path or '')}: shards without an index, which from_pretrained does not find"
+            hint = "ckpt repair writes the index; ckpt itself joins them by their numbers"
+            yield Finding("LW036", Severity.ERROR, message, finding.path, hint=hint)
