@@ -37,6 +37,11 @@ _TO_DO, _LEFT = 1, 4
 @click.option("--in-place", is_flag=True, help="Change the checkpoint itself; what is replaced is kept for --undo.")
 @click.option("--undo", is_flag=True, help="Restore what the last repair in place had replaced, byte for byte.")
 @click.option("--accept-loss", is_flag=True, help="Do also what invents or loses something.")
+@click.option(
+    "--accept-damage",
+    is_flag=True,
+    help="Write the copy although bytes do not match a checksum or seal; it stays marked as tainted.",
+)
 @click.option("--force", is_flag=True, help="Replace what is at --output.")
 @common_options
 @click.pass_obj
@@ -53,14 +58,15 @@ def command(
     in_place: bool,
     undo: bool,
     accept_loss: bool,
+    accept_damage: bool,
     force: bool,
 ) -> Answer:
     """Say what can be mended in a checkpoint and what cannot; with --apply, mend it.
 
     Without --apply nothing is written. Exit code 0: nothing to repair, or repaired; 1: there is something to repair;
-    4: something is left that cannot be repaired.
+    4: something is left that cannot be repaired. A copy of what does not match its checksums is not written.
     """
-    _refuse_mixtures(apply, output, in_place, undo, accept_loss, force)
+    _refuse_mixtures(apply, output, in_place, undo, accept_loss, accept_damage, force)
     if without and profile is None:
         raise click.UsageError("--without goes with --for.")
     if undo:
@@ -75,6 +81,7 @@ def command(
             output=output,
             in_place=in_place,
             accept_loss=accept_loss,
+            accept_damage=accept_damage,
             force=force,
             depth=Depth[depth.upper()],
             profile=None if profile is None else Profile(profile),
@@ -94,10 +101,16 @@ def command(
 
 
 def _refuse_mixtures(
-    apply: bool, output: str | None, in_place: bool, undo: bool, accept_loss: bool, force: bool
+    apply: bool,
+    output: str | None,
+    in_place: bool,
+    undo: bool,
+    accept_loss: bool,
+    accept_damage: bool,
+    force: bool,
 ) -> None:
     where = (output is not None) + in_place
-    if undo and (apply or where or accept_loss or force):
+    if undo and (apply or where or accept_loss or accept_damage or force):
         raise click.UsageError("--undo goes alone.")
     if apply and where != 1:
         raise click.UsageError("--apply goes with --output DIR or with --in-place, one of the two.")
@@ -105,6 +118,8 @@ def _refuse_mixtures(
         raise click.UsageError("--output and --in-place go with --apply.")
     if force and output is None:
         raise click.UsageError("--force goes with --output.")
+    if accept_damage and output is None:
+        raise click.UsageError("--accept-damage goes with --output.")
 
 
 def _undone(ref: str) -> Answer:
@@ -136,6 +151,7 @@ def _result(done: "Repair") -> dict[str, Any]:
         "before": _worst(done.before),
         "after": _worst(done.after),
         "written": None if done.written is None else shown_place(done.written),
+        "tainted": dict(done.tainted),
         "backup": None if done.backup is None else shown_place(done.backup),
     }
 

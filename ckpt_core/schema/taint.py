@@ -72,6 +72,11 @@ def as_text(tainted: Mapping[str, str]) -> str:
     return json.dumps(dict(tainted), sort_keys=True)
 
 
+def as_file(tainted: Mapping[str, str]) -> bytes:
+    """The content of a directory's own file."""
+    return as_text(tainted).encode() + b"\n"
+
+
 def as_metadata(tainted: Mapping[str, str]) -> dict[str, str]:
     """What a format's metadata says of it; nothing where nothing is tainted."""
     return {TAINT: as_text(tainted)} if tainted else {}
@@ -115,7 +120,7 @@ def marked(plan: WritePlan, checkpoint: Checkpoint) -> WritePlan:
     tainted = carried(checkpoint)
     files = tuple(file for file in plan.files if file.path != TAINTED_FILE)
     if tainted:
-        files = (*files, FilePlan(TAINTED_FILE, (Literal(as_text(tainted).encode() + b"\n"),)))
+        files = (*files, FilePlan(TAINTED_FILE, (Literal(as_file(tainted)),)))
     return plan if files == plan.files else replace(plan, files=files)
 
 

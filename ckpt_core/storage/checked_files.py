@@ -192,21 +192,20 @@ class _Ledger:
 
     def _wrong(self, finding: Finding, where: ByteRange) -> None:
         if not self.accept:
-            shown = printable(finding.path or where.path)
-            named = finding.message.startswith(shown)
-            raise CorruptError(
-                finding.message if named else f"{shown}: {finding.message}",
-                code=finding.code,
-                path=finding.path,
-                tensor=finding.tensor,
-                hint=finding.hint,
-            )
+            raise refusal(finding, where.path)
         with self._lock:
             if all(where != known for _, known, _ in self.damage):
                 opened = self.files[where.path].opened if where.path in self.files else {0}
                 blocks = range(where.offset // BLOCK, -(-where.end // BLOCK))
                 by = any(number in blocks for number in opened)
                 self.damage.append((finding, where, by and finding.code.startswith("SL")))
+
+
+def refusal(finding: Finding, path: str, *, more: str = "") -> CorruptError:
+    """The error that refuses damage: its file first, then what it is."""
+    shown = printable(finding.path or path)
+    message = finding.message if finding.message.startswith(shown) else f"{shown}: {finding.message}"
+    return CorruptError(message + more, code=finding.code, path=finding.path, tensor=finding.tensor, hint=finding.hint)
 
 
 _STALE = "copy it again; run ckpt seal if it was changed"
@@ -245,6 +244,10 @@ class CheckedFiles(Files):
     @property
     def skipped(self) -> Mapping[str, str]:
         return self.unchecked.skipped
+
+    @property
+    def debris(self) -> Mapping[str, str]:
+        return self.unchecked.debris
 
     def size(self, path: str) -> int:
         return self.unchecked.size(path)

@@ -44,6 +44,7 @@ class Repair:
         remaining: What is wrong afterwards and cannot be mended, each with the reason.
         written: Where the repaired copy is; None where none was written.
         backup: The folder with what was replaced; None where nothing was changed in place.
+        tainted: Why a tensor of the copy is not what was saved; see `taint`.
         interrupted: Whether an earlier repair in place was stopped, so that what is there now is between two states.
     """
 
@@ -55,6 +56,7 @@ class Repair:
     written: str | None = None
     backup: str | None = None
     interrupted: bool = False
+    tainted: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def applied(self) -> bool:
@@ -67,6 +69,7 @@ def repair(
     output: str | None = None,
     in_place: bool = False,
     accept_loss: bool = False,
+    accept_damage: bool = False,
     force: bool = False,
     depth: Depth = Depth.LAYOUT,
     profile: "Profile | None" = None,
@@ -84,6 +87,7 @@ def repair(
         output: Write a repaired copy there, whole or not at all; the checkpoint itself is not touched.
         in_place: Change the checkpoint itself, with a backup that `undo_repair` restores from.
         accept_loss: Do also what invents or loses something. What is invented stays marked, and never passes as saved.
+        accept_damage: Write the copy although bytes do not match a checksum or seal; it is marked as tainted.
         force: Replace what is at `output`.
         depth: How much is read to find what is wrong.
         profile: See `verify`: what it lacks for this purpose is said too.
@@ -98,7 +102,8 @@ def repair(
         UsageError: Both a copy and a change in place are asked for, or the place holds several checkpoints.
         UnsupportedFormatError: A change in place of what is not on a local disk.
         LockedError: Another process is writing there.
-        CorruptError: What was written does not verify as planned; it was taken back, or never named.
+        CorruptError: What was written does not verify as planned, or what was to be copied does not match a checksum
+            or seal; it was taken back, or never named.
         CkptError: See `verify`; and what writing raises, after which nothing is changed.
     """
     if output is not None and in_place:
@@ -119,7 +124,7 @@ def repair(
             return planned
         from ckpt_core.verbs.repaired_copy import write_copy
 
-        return write_copy(planned, files, output, request, force=force, progress=progress)
+        return write_copy(planned, files, output, request, accept_damage=accept_damage, force=force, progress=progress)
     disk = _on_disk(ref, hints, manager)
     with disk.held():
         if disk.interrupted():
@@ -182,11 +187,18 @@ def verified(place: Place, files: Files, request: VerifyRequest) -> Verification
 
     What has become a folder of checkpoints, as by a pointer that is right again, has nothing wrong itself.
     """
+    found = redetected(place, files)
+    return (
+        Verification(found, VerifyReport(depth=request.depth)) if found.match is None else verify_place(found, request)
+    )
+
+
+def redetected(place: Place, files: Files) -> Place:
+    """The place with another listing, of the format that it had where that still claims it."""
     detection = place.manager.hooks.detect_format(files=files)
     asked = next((m for m in detection.matches if place.match and m.format == place.match.format and not m.root), None)
     match = asked or detection.best or (None if detection.members else place.match)
-    found = place._replace(files=files, detection=detection, match=match)
-    return Verification(found, VerifyReport(depth=request.depth)) if match is None else verify_place(found, request)
+    return place._replace(files=files, detection=detection, match=match)
 
 
 def errors_of(report: VerifyReport) -> int:

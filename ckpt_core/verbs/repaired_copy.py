@@ -1,29 +1,38 @@
 """A repaired copy: staged beside its destination, verified there, sealed, and named whole or not at all.
 
-Files that are not changed are copied, never linked: a later write into one of the two must not reach the other.
+Files that are not changed are copied, never linked: a later write into one of the two must not reach the other. They
+are compared with every checksum that is known of them as they are copied: damage is not carried over in silence.
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import ckpt_core
-from ckpt_core.errors import CorruptError
+from ckpt_core.errors import CorruptError, FormatError, LoadError
+from ckpt_core.reading.damage import note_damage
 from ckpt_core.reading.proof import read_back
-from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyRequest, sorted_findings
+from ckpt_core.schema.findings import Finding, VerifyRequest, sorted_findings
 from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.own_names import TAINTED_FILE
 from ckpt_core.schema.repairs import Irreparable
 from ckpt_core.schema.seals import FileSeal, Seal
-from ckpt_core.schema.text import printable
-from ckpt_core.storage.copies import copy_files
+from ckpt_core.schema.taint import ALL, DAMAGED, as_file, findings_of
+from ckpt_core.schema.tensors import ByteRange
+from ckpt_core.storage import syscalls
+from ckpt_core.storage.checked_files import CheckedFiles, refusal
+from ckpt_core.storage.copies import copy_files, digests_of
 from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.overlay import MendedFiles
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.targets import LocalTarget, open_target, refuse_overlap
-from ckpt_core.verbs.repair import Repair, errors_of, verified
+from ckpt_core.verbs.opening import Place
+from ckpt_core.verbs.repair import Repair, errors_of, redetected, verified
 from ckpt_core.verbs.verify import Verification
 
 if TYPE_CHECKING:
+    from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.progress import Progress
 
 
@@ -33,6 +42,7 @@ def write_copy(
     ref: str,
     request: VerifyRequest,
     *,
+    accept_damage: bool,
     force: bool,
     progress: "Progress | None",
 ) -> Repair:
@@ -40,41 +50,93 @@ def write_copy(
 
     Raises:
         OverwriteError: Something is there and `force` is not set, or it is the checkpoint itself.
-        CorruptError: What was written does not verify as planned; it was not named.
+        CorruptError: Bytes do not match a checksum or seal, which is not accepted, or what was written does not verify
+            as planned; it was not named.
     """
     place = planned.place
     if "://" not in place.files.location.url:
         refuse_overlap(ref, {place.files.location.url: "the checkpoint itself"})
     format = place.match.format if place.match is not None else ""
     with open_target(ref, format=format, kind=place.files.location.kind, replace=force) as target:
-        copied = copy_files(files, _folder(target), progress=progress)
+        checked = CheckedFiles(files, accept=True)
+        source = _opened(place, checked, request)
+        copied = copy_files(checked, _folder(target), progress=progress)
+        checked.finish()
+        wrong = [found for found in checked.damage() if found[0].code not in _NOT_CARRIED]
+        damage = [finding for finding, _, _ in wrong]
+        if damage and not accept_damage:
+            raise _refused(wrong)
         staged = verified(place, list_files(target.staged), request)
         if errors_of(staged.report) > errors_of(planned.after):
             raise CorruptError(f"{target.location}: does not verify as planned; nothing was committed")
-        damage = _contradicted(planned, files, copied)
-        target.commit(_seal_of(staged, files, format))
-    report = replace(planned.after, findings=sorted_findings([*planned.after.findings, *damage]))
-    more = tuple(Irreparable(_DAMAGED, finding.code, finding.path) for finding in damage)
-    return replace(planned, after=report, remaining=(*planned.remaining, *more), written=str(target.location))
+        seal, tainted = _seal_of(staged, files, format), _tainted(source) if damage else {}
+        target.commit(_marked(seal, target, format, copied, tainted) if tainted else seal)
+    return _reported(replace(planned, written=str(target.location)), damage, tainted)
 
 
-_DAMAGED = "the content is not what was sealed: damage; copy it again from where the checkpoint came from"
+_NOT_CARRIED = ("SL003", "SL005")
+"""Of what is not there, and of the seal: the copy has no bytes of either, and shows both as they were."""
+
+_DAMAGED = "the content is not what its checksum or seal says: damage; copy it again from where it came from"
+
+
+def _opened(place: Place, checked: CheckedFiles, request: VerifyRequest) -> "StoredCheckpoint | None":
+    """The checkpoint, which tells the checksums of its records; None where it does not open, which the report says."""
+    try:
+        found = redetected(place, checked)
+        if found.match is not None:
+            opened = found.open(request.options, lenient=True)
+            opened.settle()
+            return opened
+    except (FormatError, LoadError):
+        pass
+    checked.expect(())  # the seal is compared in any case
+    return None
+
+
+def _refused(damage: Sequence[tuple[Finding, ByteRange, bool]]) -> CorruptError:
+    finding, where, _ = damage[0]
+    also = f", and {len(damage) - 1} more" if len(damage) > 1 else ""
+    return refusal(finding, where.path, more=f"{also}; nothing was committed")
+
+
+def _tainted(source: "StoredCheckpoint | None") -> Mapping[str, str]:
+    """What is tainted of a copy with damage; all of it where nothing tells what the damage is in."""
+    if source is None:
+        return {ALL: DAMAGED}
+    try:
+        note_damage(source)
+    except CorruptError:
+        return {ALL: DAMAGED}
+    return source.manifest.tainted or {ALL: DAMAGED}
+
+
+def _marked(
+    seal: Seal | None, target: LocalTarget, format: str, copied: Mapping[str, FileSeal], tainted: Mapping[str, str]
+) -> Seal:
+    """The seal with the taint in it, which a directory says in a file too; made where there is none, to say it."""
+    made = seal or Seal(format, dict(copied), provenance={"ckpt_core": ckpt_core.__version__, "sealed": "by a repair"})
+    files = dict(made.files)
+    if target.location.kind is Kind.DIRECTORY:
+        path = os.path.join(target.staged, TAINTED_FILE)
+        syscalls.remove(path)
+        syscalls.write_file(path, as_file(tainted))
+        files[TAINTED_FILE] = digests_of(list_files(target.staged), TAINTED_FILE)
+    return replace(made, files=files, provenance={**made.provenance, "tainted": dict(tainted)})
+
+
+def _reported(done: Repair, damage: Sequence[Finding], tainted: Mapping[str, str]) -> Repair:
+    """With what was accepted: it is wrong afterwards too, and cannot be mended."""
+    known = {(finding.code, finding.path) for finding in done.after.findings}
+    new = [finding for finding in damage if (finding.code, finding.path) not in known]
+    findings = sorted_findings([*done.after.findings, *new, *findings_of(tainted)])
+    more = tuple(Irreparable(_DAMAGED, finding.code, finding.path) for finding in new)
+    after = replace(done.after, findings=findings)
+    return replace(done, after=after, remaining=(*done.remaining, *more), tainted=tainted)
 
 
 def _folder(target: LocalTarget) -> str:
     return os.path.dirname(target.staged) if target.location.kind is Kind.FILE else target.staged
-
-
-def _contradicted(planned: Repair, files: MendedFiles, copied: dict[str, FileSeal]) -> list[Finding]:
-    """SL002 for each file that was copied and is not what its seal says; a deeper check has said so already."""
-    seal = None if planned.after.depth >= Depth.BYTES else _old_seal(files)
-    if seal is None:
-        return []
-    return [
-        Finding("SL002", Severity.ERROR, f"{printable(path)}: is not what was sealed", path)
-        for path, file in seal.files.items()
-        if path in copied and copied[path].size == file.size and copied[path] != file
-    ]
 
 
 def _seal_of(staged: Verification, files: MendedFiles, format: str) -> Seal | None:

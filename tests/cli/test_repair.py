@@ -104,6 +104,20 @@ def test_the_depth_decides_what_is_found(ckpt, place):
     assert ckpt("repair", place, "--depth", "bytes").code == 1
 
 
+def test_a_copy_with_damage_is_refused_and_the_advice_works(ckpt, broken):
+    shard = broken / "model-00002-of-00002.safetensors"
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    to = ("--apply", "--output", broken.parent / "out")
+    done = ckpt("repair", broken, *to)
+    assert done.code == 4 and f"{shard.name}: block 0" in done.err and "b.weight" in done.err
+    assert "--accept-damage" in done.err and names(broken.parent) == ["d"]
+    done = ckpt("repair", broken, *to, "--accept-damage", "--json")
+    assert done.code == 4 and result(done)["tainted"] == {"model/b.weight": "damaged"}
+    assert ckpt("verify", broken.parent / "out").code == 4
+
+
 def test_with_a_purpose_what_was_never_saved_counts(ckpt, place):
     assert ckpt("repair", place, "--for", "inference").code == 0
     assert ckpt("repair", place, "--for", "resume").code == 4
@@ -143,6 +157,7 @@ def test_quiet_prints_one_line(ckpt, broken):
         ("--apply", "--in-place", "--output", "x"),
         ("--undo", "--apply", "--in-place"),
         ("--apply", "--in-place", "--force"),
+        ("--apply", "--in-place", "--accept-damage"),
         ("--without", "rng"),
     ],
 )

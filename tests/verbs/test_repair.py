@@ -117,12 +117,27 @@ def test_a_copy_replaces_what_is_there_only_by_force(broken):
     assert not (out / "mine").exists()
 
 
-def test_damage_shows_in_a_copy_too(broken):
+def test_damage_is_not_carried_into_a_copy_in_silence(broken):
     flip(broken / "model-00002-of-00003.safetensors")
-    done = repair(str(broken), output=str(broken.parent / "out"))
-    assert done.applied and not done.after.ok and "not what was sealed" in reasons(done)
+    for depth in (Depth.LAYOUT, Depth.BYTES):
+        with pytest.raises(CorruptError, match=r"model-00002-of-00003.*block 0.*nothing was committed") as caught:
+            repair(str(broken), output=str(broken.parent / "out"), depth=depth)
+        assert caught.value.code == "SL002"
+        assert os.listdir(broken.parent) == ["d"]
+
+
+@pytest.mark.parametrize("depth", [Depth.LAYOUT, Depth.BYTES])
+def test_damage_that_is_accepted_shows_in_a_copy_and_taints_it(broken, depth):
+    flip(broken / "model-00002-of-00003.safetensors")
+    done = repair(str(broken), output=str(broken.parent / "out"), accept_damage=True, depth=depth)
+    assert done.applied and not done.after.ok and "damage" in reasons(done)
+    assert done.tainted == {"model/b.weight": "damaged"}
     found = ckpt_core.verify(str(broken.parent / "out"), depth=Depth.BYTES).report.findings
-    assert [finding.code for finding in found if finding.severity is Severity.ERROR] == ["SL002"]
+    assert {finding.code for finding in found if finding.severity is Severity.ERROR} == {"SL002", "IN001"}
+    for name in ("ckpt.manifest.json", "ckpt.blocks"):
+        (broken.parent / "out" / name).unlink()
+    found = ckpt_core.verify(str(broken.parent / "out")).report.findings
+    assert [finding.tensor for finding in found if finding.code == "IN001"] == ["b.weight"]
 
 
 def test_a_copy_of_what_was_not_sealed_is_sealed_once_it_verifies(broken):
