@@ -11,7 +11,7 @@ def note_damage(checkpoint: StoredCheckpoint) -> None:
     """Read every tensor of a checkpoint whose damage is accepted, and mark as tainted each that has some.
 
     Damage to what the tensors were named by, such as a header, is damage to all tensors of that file; of a file
-    without tensors, to all there are.
+    without tensors, to all there are. A tensor that is computed, and lies in no file, may be made of any of it.
     """
     checkpoint.settle()
     for component in checkpoint.manifest.components:
@@ -21,8 +21,17 @@ def note_damage(checkpoint: StoredCheckpoint) -> None:
     for _, where, opened in checkpoint.files.damage():
         wide = ByteRange(where.path, 0, 1 << 62) if opened else where
         names = _tensors_in(checkpoint, wide) or _tensors_in(checkpoint, ByteRange(where.path, 0, 1 << 62)) or [ALL]
-        found.update(dict.fromkeys(names, DAMAGED))
+        found.update(dict.fromkeys([*names, *_computed(checkpoint)], DAMAGED))
     checkpoint.manifest = replace(checkpoint.manifest, tainted={**found, **checkpoint.manifest.tainted})
+
+
+def _computed(checkpoint: StoredCheckpoint) -> list[str]:
+    return [
+        f"{component.label}/{name}"
+        for component in checkpoint.manifest.components
+        for name, outline in component.tensors.outlines()
+        if outline.nbytes and not any(places(component, name, outline))
+    ]
 
 
 def _tensors_in(checkpoint: StoredCheckpoint, where: ByteRange) -> list[str]:

@@ -124,6 +124,11 @@ class Files(ABC):
         """What did not hold, where that was accepted; and whether the checkpoint was opened by what lies there."""
         return []
 
+    @property
+    def accepts_damage(self) -> bool:
+        """Whether what does not hold is noted, and read all the same."""
+        return False
+
     def checked_by(self) -> str:
         """What the bytes that were read were compared with: `seal and crc32 of 12 records`, or `nothing: …`."""
         return "nothing: it was not asked for"

@@ -305,6 +305,10 @@ class CheckedFiles(Files):
     def damage(self) -> list[tuple[Finding, ByteRange, bool]]:
         return list(self._ledger.damage)
 
+    @property
+    def accepts_damage(self) -> bool:
+        return self._ledger.accept
+
     def checked_by(self) -> str:
         files = self._ledger.files.values()
         proved = sum(record.proved for file in files for record in file.records)

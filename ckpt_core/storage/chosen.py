@@ -57,6 +57,10 @@ class ChosenFiles(Files):
     def damage(self) -> list[tuple[Finding, ByteRange, bool]]:
         return self._folder.damage()
 
+    @property
+    def accepts_damage(self) -> bool:
+        return self._folder.accepts_damage
+
     def checked_by(self) -> str:
         return self._folder.checked_by()
 

@@ -1,5 +1,6 @@
 """A LoRA merged into its model gives the outputs that the model gives with the LoRA beside it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from minillm.lora import add_lora
 from minillm.model import Config, MiniLLM
 
 import ckpt_core
-from ckpt_core import Depth, LoadError, UsageError
+from ckpt_core import CorruptError, Depth, LoadError, UsageError
 from ckpt_core.verbs.certify import certify
 from ckpt_core.verbs.convert import convert
 
@@ -183,3 +184,30 @@ def test_a_sum_too_large_for_the_type_is_refused_by_name(tuned):
     torch.save(factors, "lora_big_32.pth")
     with pytest.raises(LoadError, match=f"{Q}.weight: .* too large for F16"):
         merge(base, "lora_big_32.pth")
+
+
+@pytest.mark.parametrize(
+    "damaged, name",
+    [
+        ("full_sft_32.pth", f"{Q}.weight"),
+        ("full_sft_32.pth", "model.norm.weight"),
+        ("lora_law_32.pth", f"{Q}.lora.A.weight"),
+        ("lora_law_32.pth", f"{Q}.lora.B.weight"),
+    ],
+)
+def test_damage_in_the_model_or_in_the_lora_is_refused(tuned, damaged, name):
+    component = ckpt_core.load(damaged).manifest.components[0]
+    data = bytearray(Path(damaged).read_bytes())
+    data[component.tensors.outline(name).offset + 1] ^= 1
+    Path(damaged).write_bytes(data)
+    with pytest.raises(CorruptError, match=damaged):
+        merge()
+    assert not Path("merge_law_32.pth").exists()
+    how = {"to": "minillm", "options": {"lora": "lora_law_32.pth"}, "accept_damage": True}
+    report = convert("full_sft_32.pth", "m_32.pth", **how).report
+    assert report.tainted["model/" + re.sub(r"lora\.[AB]\.", "", name)] == "damaged"
+
+
+def test_the_certificate_says_what_both_were_checked_by(tuned):
+    report = convert("full_sft_32.pth", "m_32.pth", to="minillm", options={"lora": "lora_law_32.pth"}).report
+    assert "crc32" in report.checked["source_checked"] and "crc32" in report.checked["lora_checked"]

@@ -89,6 +89,21 @@ class MergedCheckpoint(StoredCheckpoint):
             self.progress.advance(result.nbytes)
         return result
 
+    def prove(self, component: str, name: str) -> None:
+        self._base.prove(component, name)
+        pair = self._pairs.get(name) if component == self._label else None
+        for key in (pair.a, pair.b) if pair is not None else ():
+            self._lora.prove(*key)
+
+    def finish(self) -> None:
+        self._base.finish()
+        self._lora.finish()
+
+    def checked_by(self) -> dict[str, str]:
+        if self._lora is self._base:
+            return self._base.checked_by()
+        return {**self._base.checked_by(), "lora_checked": self._lora.checked_by()["source_checked"]}
+
     def identity(self) -> str:
         return f"{self._base.identity()}\n{self._lora.location}\n{self._lora.identity()}"
 
@@ -233,7 +248,14 @@ def _merged_manifest(base: StoredCheckpoint, lora: StoredCheckpoint, label: str,
     manifest = base.manifest
     metadata = {**manifest.metadata, "lora": printable(str(lora.location)), "lora_modules": str(len(pairs))}
     findings = (*manifest.findings, _said(lora, pairs))
-    return replace(manifest, components=components, metadata=metadata, findings=findings)
+    tainted = {**_tainted(lora, label, pairs), **manifest.tainted}
+    return replace(manifest, components=components, metadata=metadata, findings=findings, tainted=tainted)
+
+
+def _tainted(lora: StoredCheckpoint, label: str, pairs: Mapping[str, Pair]) -> dict[str, str]:
+    """Why a weight is tainted by the factors that are merged into it."""
+    causes = {name: lora.cause(*pair.a) or lora.cause(*pair.b) for name, pair in pairs.items()}
+    return {f"{label}/{name}": cause for name, cause in causes.items() if cause is not None}
 
 
 def _said(lora: StoredCheckpoint, pairs: Mapping[str, Pair]) -> Finding:

@@ -87,7 +87,7 @@ def with_options(checkpoint: StoredCheckpoint, options: Mapping[str, Any]) -> St
     if not options:
         return checkpoint
     if "lora" in options:
-        checkpoint = merge_lora(checkpoint, load(options["lora"]))
+        checkpoint = merge_lora(checkpoint, load(options["lora"], accept_damage=checkpoint.files.accepts_damage))
     given = {name: options[name] for name in CONFIG_OPTIONS if name in options}
     release, tokenizer = options.get("release"), options.get("tokenizer")
     if not given and release is None and tokenizer is None:
