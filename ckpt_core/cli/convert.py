@@ -141,6 +141,7 @@ def _result(done: "Conversion", destination: str) -> dict[str, Any]:
             "cast": report.cast,
             "fingerprints": dict(report.components),
             "restated": list(report.restated),
+            "already_done": done.already_done,
             "assets_left_out": list(done.assets_left),
             **report.checked,
             "tainted": dict(report.tainted),
@@ -174,6 +175,8 @@ def _page(done: "Conversion", destination: str) -> Iterator[Block]:
     if report.cast:
         proof = f"{proof}, {report.cast} of them as cast"
     yield from _checked(report)
+    if done.already_done:
+        proof = f"already done: it came of the same source and plan; {proof}"
     yield f"{shown_place(destination)}: {report.format}, {human_bytes(report.nbytes)}; {proof}; sealed"
 
 

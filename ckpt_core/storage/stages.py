@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ckpt_core.errors import CkptError
-from ckpt_core.schema.own_names import MARK
+from ckpt_core.schema.own_names import FILE_SUFFIX, MARK
 from ckpt_core.storage import syscalls
+from ckpt_core.storage.late_seals import name_late
 from ckpt_core.storage.locks import locked
 
 _log = logging.getLogger(__name__)
@@ -73,12 +74,24 @@ def hold(parent: str, name: str, id: str) -> Iterator[Stage]:
         LockedError: Somebody else is writing there.
     """
     stage = Stage(parent, name, id)
-    with locked(os.path.join(parent, f".{name}{MARK}lock"), place=stage.destination):
-        _restore(stage)
-        _sweep(stage)
+    with tidied(parent, name):
         syscalls.make_directory(stage.root)
         syscalls.make_directory(stage.data)
         yield stage
+
+
+@contextmanager
+def tidied(parent: str, name: str) -> Iterator[None]:
+    """The place `parent/name`, locked for the block, what killed writers began there ended, and their leftovers gone.
+
+    Raises:
+        LockedError: Somebody else is writing there.
+    """
+    stage = Stage(parent, name, "")
+    with locked(os.path.join(parent, f".{name}{MARK}lock"), place=stage.destination):
+        _restore(stage)
+        _sweep(stage)
+        yield
 
 
 def _restore(stage: Stage) -> None:
@@ -95,10 +108,14 @@ def _restore(stage: Stage) -> None:
 def _sweep(stage: Stage) -> None:
     """Remove the stages of killed writers of this destination, but for those that work can go on from."""
     prefix = f".{stage.name}{MARK}stage-"
-    for name in syscalls.list_names(stage.parent):
-        found = Stage(stage.parent, stage.name, name.removeprefix(prefix))
-        if name.startswith(prefix) and not (os.path.lexists(found.journal) and _is_ours(found.root)):
-            syscalls.remove_tree(found.root)
+    names = [name for name in syscalls.list_names(stage.parent) if name.startswith(prefix)]
+    found = [Stage(stage.parent, stage.name, name.removeprefix(prefix)) for name in names]
+    over = [one for one in found if not (os.path.lexists(one.journal) and _is_ours(one.root))]
+    for one in over:
+        if _is_ours(one.root):
+            name_late(stage.destination, (os.path.join(one.data, stage.name) + FILE_SUFFIX, one.seal))
+    for one in over:
+        syscalls.remove_tree(one.root)
 
 
 def _is_ours(root: str) -> bool:

@@ -23,7 +23,7 @@ from ckpt_core.storage.execution import execute
 from ckpt_core.storage.journal import begin, belongs, forget
 from ckpt_core.storage.moments import one_moment
 from ckpt_core.storage.ranks import ALONE, Ranks
-from ckpt_core.storage.stages import Stage, hold
+from ckpt_core.storage.stages import Stage, hold, tidied
 from ckpt_core.storage.urls import local_path, scheme_of
 
 
@@ -34,6 +34,7 @@ class LocalTarget(Target):
         kind: Whether the format makes a directory or a file.
         written: What was seen of each tensor by `write`.
         planned: The plan that `write` carried out.
+        work: The digest of plan and source, by which a rerun knows that it was done; empty where it cannot know.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class LocalTarget(Target):
         self.options = options
         self.written: dict[TensorKey, Written] = {}
         self.planned: WritePlan | None = None
+        self.work = ""
         self._stage = stage
         self._replace = replace
         self._resume = resume
@@ -72,6 +74,7 @@ class LocalTarget(Target):
         if self.location.kind is Kind.DIRECTORY:
             plan = marked(plan, checkpoint)
         digest = digest_of_plan(plan, checkpoint) if self._resume or self._ranks.world > 1 else ""
+        self.work = digest if self._resume and checkpoint.identity() else ""
         self._agree(digest)
         if self._resume and self._ranks.leads:
             self._begin_or_go_on(digest, known=bool(checkpoint.identity()))
@@ -247,6 +250,25 @@ def _with_parents(path: str) -> list[object]:
         if above == real:
             return places
         real = above
+
+
+def digest_of_work(plan: WritePlan, checkpoint: Checkpoint, kind: Kind) -> str:
+    """The `work` of a target that is to write a plan; empty where the source cannot be told again."""
+    if not checkpoint.identity():
+        return ""
+    return digest_of_plan(marked(plan, checkpoint) if kind is Kind.DIRECTORY else plan, checkpoint)
+
+
+@contextmanager
+def swept(path: str) -> Iterator[None]:
+    """What is at a local path, locked for the block, what killed writers began there ended and swept.
+
+    Raises:
+        LockedError: Another process is writing there.
+        CkptError: The folder that it is in may not be written to.
+    """
+    with tidied(*_settled(path)):
+        yield
 
 
 def digest_of_plan(plan: WritePlan, checkpoint: Checkpoint) -> str:

@@ -24,6 +24,7 @@ from ckpt_core.schema.taint import ALL, EXTRACTED
 from ckpt_core.storage.moments import one_moment
 from ckpt_core.storage.ranks import ALONE, Ranks
 from ckpt_core.storage.targets import refuse_overlap
+from ckpt_core.verbs.already_done import done_already
 from ckpt_core.verbs.base_model import components_of, lay_onto
 from ckpt_core.verbs.forecast import LEFT_OUT, Forecast, draw_plan, forecast, limited
 from ckpt_core.verbs.opening import Checks, find, open_checkpoint
@@ -47,6 +48,7 @@ class Conversion:
         base: The base model.
         fits: How each component fitted the base's.
         uncast: What kept its type although a rule of `dtypes` has its name: what is no plain weight.
+        already_done: Whether `report` is of what was there: the outcome of the same source and plan, byte for byte.
     """
 
     source: str
@@ -56,6 +58,7 @@ class Conversion:
     base: str | None = None
     fits: tuple[Fit, ...] = ()
     uncast: tuple[Uncast, ...] = ()
+    already_done: bool = False
 
 
 def convert(
@@ -119,7 +122,9 @@ def convert(
         manager: The plugin manager; None for the process's own.
 
     Raises:
-        OverwriteError: The destination exists, or is the source or the base, lies in one or holds one.
+        OverwriteError: The destination exists and is not proved to be the outcome of this very work; or it is the
+            source or the base, lies in one or holds one.
+        LockedError: Another process is writing there.
         BaseMismatchError: The checkpoint is not of the base's structure.
         CorruptError: The source has holes, its bytes do not match a checksum or seal, or what was written is not what
             was read.
@@ -145,7 +150,8 @@ def convert(
         expected = forecast(opened, view, plan)
         if dry_run:
             return Conversion(str(opened.location), expected, base=_place(against), fits=fits, uncast=view.uncast)
-        report = save(
+        known = None if force else done_already(destination, plan, view, format=name, manager=manager, ranks=ranks)
+        report = known or save(
             view,
             destination,
             format=name,
@@ -159,7 +165,9 @@ def convert(
         )
     kept = {file.path for file in plan.files}
     left = tuple(asset.path for asset in view.manifest.assets if asset.path not in kept)
-    return Conversion(str(opened.location), expected, report, left, _place(against), fits, view.uncast)
+    return Conversion(
+        str(opened.location), expected, report, left, _place(against), fits, view.uncast, known is not None
+    )
 
 
 def _extracted(

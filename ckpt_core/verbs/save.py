@@ -123,16 +123,22 @@ def save(
         seal = _seal(checkpoint, target, found, {**(provenance or {}), **({"restated": changed} if changed else {})})
         checkpoint.check_unchanged()
         target.commit(seal)
+    return report_of(str(target.location), seal, found)
+
+
+def report_of(location: str, seal: Seal, found: ReadBack) -> SaveReport:
+    """What a seal says of what was written and read back."""
+    said = seal.provenance
     return SaveReport(
-        location=str(target.location),
-        format=name,
+        location=location,
+        format=seal.format,
         files={path: file.size for path, file in sorted(found.files.items())},
         tensors=len(found.tensors),
         cast=sum("cast " in certificate.operation for certificate in seal.certificates.values()),
-        restated=changed,
+        restated=tuple(said.get("restated", ())),
         components=seal.components,
-        checked=checkpoint.checked_by(),
-        tainted=seal.provenance.get("tainted", {}),
+        checked={key: said[key] for key in ("source_checked", "base_checked") if key in said},
+        tainted=said.get("tainted", {}),
     )
 
 
@@ -238,6 +244,8 @@ def _seal(checkpoint: Checkpoint, target: LocalTarget, found: ReadBack, provenan
     certificates = {}
     tainted = carried(checkpoint)
     known = {"ckpt_core": ckpt_core.__version__, **provenance, **checkpoint.checked_by()}
+    if target.work:
+        known["plan"] = target.work
     if tainted:
         known["tainted"] = tainted
     for component in checkpoint.manifest.components:

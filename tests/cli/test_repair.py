@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ckpt_core.verbs.save import save
+from ckpt_core.verbs.seal import seal
 
 INDEX = "model.safetensors.index.json"
 
@@ -17,6 +18,8 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("repair") / "d"
     weights = {f"{name}.weight": torch.arange(200.0) for name in "ab"}
     save(weights, str(folder), format="hf", options={"max_shard_size": "1KB"})
+    (folder / "config.json").write_text("{}")
+    seal(str(folder), force=True)
     return folder
 
 

@@ -145,6 +145,23 @@ def test_a_conversion_killed_at_twenty_points_is_the_same_after_a_rerun(tmp_path
         shutil.rmtree(tmp_path / "struck")
 
 
+@pytest.mark.parametrize("scenario", [s for s in SCENARIOS if "conversion" in s.title], ids=lambda s: s.title)
+@SOME_AND_ALL
+def test_a_conversion_killed_anywhere_is_run_again_without_force(scenario, which, tmp_path):
+    """It ends well wherever it was killed, behind its rename as well; the same bytes, the seal too, and no debris."""
+    known = Undisturbed(scenario, tmp_path / "known")
+    whole = everything(tmp_path / "known" / "undisturbed" / "out")
+    killed = [f for f in faults_of(known.calls) if f.how in ("before", "after", "torn")]
+    behind = killed[-30:]
+    for fault in {*which(killed), *which(behind), *behind[-12::3]}:
+        place = fresh_copy(known.before, tmp_path / "struck")
+        assert stopped(scenario, place, fault).killed
+        for _ in range(2):
+            scenario.write(place[0], str(place[1] / scenario.place), False)
+            assert everything(place[1]) == whole, fault
+        shutil.rmtree(tmp_path / "struck")
+
+
 def everything(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

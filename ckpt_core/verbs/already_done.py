@@ -1,0 +1,61 @@
+"""A conversion that was done already, as when it was killed behind its rename: proved, or it is not said.
+
+The seal has the digest of plan and source that it came of, and every byte that is there is compared with the seal.
+"""
+
+import os
+from dataclasses import asdict
+from typing import Any
+
+from ckpt_core.errors import CkptError, LockedError
+from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.reading.proof import ReadBack, read_back
+from ckpt_core.schema.access import Checkpoint
+from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.plans import WritePlan
+from ckpt_core.schema.seals import Seal
+from ckpt_core.storage.ranks import Ranks
+from ckpt_core.storage.sealing import read_seal
+from ckpt_core.storage.targets import digest_of_work, swept
+from ckpt_core.storage.urls import local_path
+from ckpt_core.verbs.opening import Checks, find
+from ckpt_core.verbs.save import SaveReport, report_of
+
+
+def done_already(
+    destination: str, plan: WritePlan, view: Checkpoint, *, format: str, manager: CkptPluginManager, ranks: Ranks
+) -> SaveReport | None:
+    """What was written there, where that is the outcome of this very work; None where it is not, or unproved.
+
+    Raises:
+        LockedError: Another process is writing there.
+    """
+    own = _proved(destination, plan, view, format, manager) if ranks.leads else None
+    said: dict[str, Any] | None = ranks.from_leader(None if own is None else asdict(own))
+    return None if said is None else SaveReport(**{**said, "restated": tuple(said["restated"])})
+
+
+def _proved(
+    destination: str, plan: WritePlan, view: Checkpoint, format: str, manager: CkptPluginManager
+) -> SaveReport | None:
+    path = local_path(destination)
+    work = digest_of_work(plan, view, manager.format(format).writes or Kind.FILE)
+    if path is None or not work or not os.path.lexists(path):
+        return None
+    try:
+        with swept(path):
+            found = _compared(destination, work, format, manager)
+    except LockedError:
+        raise
+    except CkptError:
+        return None  # what is there cannot be read as that: nothing is proved
+    return None if found is None else report_of(destination, *found)
+
+
+def _compared(destination: str, work: str, format: str, manager: CkptPluginManager) -> tuple[Seal, ReadBack] | None:
+    place = find(destination, format=format, manager=manager, checks=Checks(seals=False))
+    seal = read_seal(place.files)
+    if seal is None or seal.provenance.get("plan") != work:
+        return None
+    found = read_back(place.open({}))
+    return (seal, found) if found.files == seal.files and found.by_component() == seal.tensors else None
