@@ -7,18 +7,19 @@ format, with `expect`. A range is proved once, from whatever reads cover it; wha
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from ckpt_core.errors import CorruptError
-from ckpt_core.schema.access import FileEntry, Files, TensorsIn
+from ckpt_core.schema.access import Files, TensorsIn
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.seals import BLOCK, Seal
 from ckpt_core.schema.tensors import ByteRange, under
 from ckpt_core.schema.text import printable
 from ckpt_core.schema.watches import Sum
 from ckpt_core.storage.buffers import borrowed
+from ckpt_core.storage.wrapped import WrappedFiles
 
 if TYPE_CHECKING:
     from ckpt_core.storage.proved_ranges import Blocks, Record
@@ -216,7 +217,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(map(printable, names[:_SHOWN])) + (" and more" if len(names) > _SHOWN else "")
 
 
-class CheckedFiles(Files):
+class CheckedFiles(WrappedFiles):
     """A listing whose reads are checked.
 
     Args:
@@ -233,36 +234,20 @@ class CheckedFiles(Files):
         accept: bool = False,
         within: "tuple[_Ledger, str] | None" = None,
     ) -> None:
-        self.location = files.location
-        self.unchecked = files
+        super().__init__(files)
         self._ledger, self._prefix = within or (_Ledger(files, seals=seals, accept=accept), "")
 
-    @property
-    def entries(self) -> Mapping[str, FileEntry]:
-        return self.unchecked.entries
-
-    @property
-    def skipped(self) -> Mapping[str, str]:
-        return self.unchecked.skipped
-
-    @property
-    def debris(self) -> Mapping[str, str]:
-        return self.unchecked.debris
-
-    def size(self, path: str) -> int:
-        return self.unchecked.size(path)
-
     def head(self, path: str) -> bytes:
-        data = self.unchecked.head(path)
+        data = self.inner.head(path)
         self._ledger.see(self._whole(path), 0, data)
         return data
 
     def read_into(self, path: str, offset: int, out: memoryview) -> None:
-        self.unchecked.read_into(path, offset, out)
+        self.inner.read_into(path, offset, out)
         self._ledger.see(self._whole(path), offset, out)
 
     def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
-        for wanted, data in zip(ranges, self.unchecked.read_many(ranges), strict=True):
+        for wanted, data in zip(ranges, self.inner.read_many(ranges), strict=True):
             self._ledger.see(self._whole(wanted.path), wanted.offset, data)
             yield data
 
@@ -271,29 +256,14 @@ class CheckedFiles(Files):
             return self
         folder = root.rpartition("/")[0] if root in self.entries else root.rstrip("/")
         within = self._ledger, under(self._prefix, folder) if folder else self._prefix
-        return CheckedFiles(self.unchecked.below(root), within=within)
-
-    def beside(self, name: str) -> bytes | None:
-        return self.unchecked.beside(name)
-
-    def opened(self, path: str, descriptor: int) -> None:
-        self.unchecked.opened(path, descriptor)
-
-    def version(self, path: str) -> str:
-        return self.unchecked.version(path)
-
-    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
-        self.unchecked.check_unchanged(failed=failed, suspects=suspects)
-
-    def local_path(self, path: str) -> str | None:
-        return self.unchecked.local_path(path)
+        return CheckedFiles(self.inner.below(root), within=within)
 
     def expect(self, sums: Iterable[Sum], tensors_in: TensorsIn | None = None) -> None:
         if tensors_in is not None and (self._ledger.tensors_in is None or not self._prefix):
             prefix = self._prefix
             self._ledger.tensors_in = lambda path, start, end: tensors_in(_below(path, prefix), start, end)
         self._ledger.expect(sums, self._prefix)
-        self._ledger.seal(self.unchecked, self._prefix)
+        self._ledger.seal(self.inner, self._prefix)
 
     def prove(self, ranges: Iterable[ByteRange]) -> None:
         for wanted in ranges:
