@@ -133,7 +133,14 @@ def read_object(files: Files, stored: ByteRange) -> "TorchFile":
     """
     from ckpt_core.codecs.torch_files import read_torch_file
 
-    file = read_torch_file(ItemFiles(files, stored), stored.path)
+    try:
+        file = read_torch_file(ItemFiles(files, stored), stored.path)
+    except UnsupportedFormatError as error:
+        if error.code != "FM001":
+            raise
+        # An item is no file of its own: what begins like another program's is the wrong place.
+        message = f"{_where(stored)}: no item begins there; get the file again, and the .metadata with it"
+        raise CorruptError(message, code="TF001", path=stored.path) from None
     file.settle()
     return file
 

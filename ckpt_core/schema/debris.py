@@ -7,7 +7,7 @@ Dropbox or Syncthing holds a whole file: both are judged like everything else.
 import re
 from functools import cache, lru_cache
 
-_WEIGHTS = r"(?:bin|ckpt|distcp|json|metadata|npy|npz|pkl|pt|pth|safetensors)"
+_WEIGHTS = r"(?:bin|ckpt|distcp|json|npy|npz|pkl|pt|pth|safetensors)"
 
 UNFINISHED = "an unfinished download"
 MAC = "AppleDouble, what macOS keeps beside a file on foreign disks"
@@ -26,11 +26,12 @@ _NAMES = (
     (r"\..+\.icloud", "a placeholder of iCloud for a file that is not on this disk"),
     (r"\.syncthing\..+\.tmp|~syncthing~.+\.tmp", f"{UNFINISHED} of Syncthing"),
     (r".+~|\..+\.sw[a-p]|\.#.+|#.+#", EDITOR),
-    (rf"(?:.+\.{_WEIGHTS}|\.metadata)\.tmp", WRITER),
+    (rf".+\.{_WEIGHTS}\.tmp", WRITER),
 )
-"""Names of files. Sources: the manuals of aria2, curl, rsync (`.NAME.XXXXXX`, as mkstemp), Vim and Emacs; the kernel's
-`fs/nfs/unlink.c`; browsers; huggingface_hub, `_local_folder.py`; torch,
-`checkpoint/filesystem.py` (`.metadata.tmp`)."""
+"""Names of files. `.metadata.tmp`, which a stopped `dcp.save` leaves, is not among them: it may be whole, and mended from.
+
+Sources: the manuals of aria2, curl, rsync (`.NAME.XXXXXX`, as mkstemp), Vim and Emacs; the kernel's
+`fs/nfs/unlink.c`; browsers; huggingface_hub, `_local_folder.py`."""
 
 _FOLDERS = (
     (r"__MACOSX", MAC),

@@ -193,6 +193,7 @@ class _Ledger:
 
     def _wrong(self, finding: Finding, where: ByteRange) -> None:
         if not self.accept:
+            self.whole.check_unchanged(failed=True, suspects=(where.path,) if where.path else ())
             raise refusal(finding, where.path)
         with self._lock:
             if all(where != known for _, known, _ in self.damage):

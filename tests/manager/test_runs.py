@@ -261,7 +261,7 @@ def test_verify_of_a_folder_knows_what_the_run_has(tmp_path):
         for one in verify_members(place, request)
     }
     assert verdicts == {
-        "step_1.pt": "COMPLETE for resume",
+        "step_1.pt": "COMPLETE for resume; finite: not checked",
         "step_2.pt": "PARTIAL for resume: scheduler absent (step_1.pt of the same run has one)",
-        "other_1.pt": "COMPLETE for resume",
+        "other_1.pt": "COMPLETE for resume; finite: not checked",
     }

@@ -10,6 +10,7 @@ from ckpt_core import knobs
 from ckpt_core.reading.sampled_walk import sampled_walk
 from ckpt_core.schema.findings import Sampling
 from ckpt_core.storage.digests import BLOCK
+from tests.reading.short_files import ShortFiles
 
 SIZE = 3 * BLOCK + 12345
 CONTENT = bytes(range(251)) * (SIZE // 251 + 1)
@@ -85,8 +86,7 @@ def test_no_time_reads_one_block_all_the_same(tmp_path):
 
 
 def test_a_read_that_fails_is_told_to_those_who_wanted_it_and_else_kept(tmp_path):
-    files = listing(tmp_path, SIZE, 100)
-    (tmp_path / "x.bin").write_bytes(CONTENT[: BLOCK + 1])
+    files = ShortFiles(listing(tmp_path, SIZE, 100))
     early, late = Part(0, 10), Part(2 * BLOCK, SIZE)
     tally = sampled_walk(files, [early, late], [], Sampling())
     assert early.error is None and late.error is not None and tally.errors == []

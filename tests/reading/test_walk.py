@@ -10,6 +10,7 @@ from ckpt_core import CorruptError, knobs
 from ckpt_core.reading.sweep import sweep
 from ckpt_core.reading.walk import UNIT, walk
 from ckpt_core.storage.digests import BLOCK
+from tests.reading.short_files import ShortFiles
 
 SIZE = 3 * BLOCK + 12345
 CONTENT = bytes(range(256)) * (SIZE // 256) + b"\x07" * (SIZE % 256)
@@ -72,8 +73,7 @@ def test_a_watch_that_crosses_the_runs_of_workers_is_served_whole(tmp_path):
 
 
 def test_a_read_that_fails_is_told_to_those_who_wanted_the_bytes_and_else_returned(tmp_path):
-    files = listing(tmp_path, SIZE, 100)
-    (tmp_path / "x.bin").write_bytes(CONTENT[: BLOCK + 1])
+    files = ShortFiles(listing(tmp_path, SIZE, 100))
     early, late = Seen(0, 10), Seen(2 * BLOCK, SIZE)
     assert walk(files, [early, late]) == []
     assert early.error is None and early.data == CONTENT[:10]

@@ -19,7 +19,7 @@ ASIDE = (
     "config.json~",
     ".config.json.swp",
     "full_sft_512.pth.tmp",
-    "10/.metadata.tmp",
+    "10/optimizer.pt.tmp",
 )
 FOLDERS = (
     "run/tmp-checkpoint-20",
