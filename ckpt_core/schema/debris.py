@@ -28,7 +28,7 @@ _NAMES = (
     (r".+~|\..+\.sw[a-p]|\.#.+|#.+#", EDITOR),
     (rf".+\.{_WEIGHTS}\.tmp", WRITER),
 )
-"""Names of files. `.metadata.tmp`, which a stopped `dcp.save` leaves, is not among them: it may be whole, and mended from.
+"""Names of files. What a stopped `dcp.save` leaves, `.metadata.tmp`, is not among them: it may be whole, and used.
 
 Sources: the manuals of aria2, curl, rsync (`.NAME.XXXXXX`, as mkstemp), Vim and Emacs; the kernel's
 `fs/nfs/unlink.c`; browsers; huggingface_hub, `_local_folder.py`."""
