@@ -110,7 +110,10 @@ class AmbiguousFormatError(FormatError):
 
 
 class CorruptError(FormatError):
+    """Attributes: acceptable: whether reading can go on all the same, which `accept_damage` asks for."""
+
     exit_code = 4
+    acceptable = False
 
 
 class UnsafeContentError(FormatError):

@@ -37,7 +37,8 @@ def failure_of(error: BaseException, session: Session) -> Failure:
         case CkptError():
             from ckpt_core.schema.findings import Finding
 
-            hint = printable(error.hint, _LONG) if error.hint else _next_step(error, session)
+            step = printable(error.hint, _LONG) if error.hint else _next_step(error, session)
+            hint = "; ".join(filter(None, (step, _about_accepting(error, session)))) or None
             finding = Finding.saying(error).as_dict() if error.code else None
             return Failure(type(error).__name__, printable(error.message, _LONG), hint, error.exit_code, finding)
         case click.ClickException():
@@ -57,6 +58,23 @@ def _next_step(error: CkptError, session: Session) -> str | None:
     if not isinstance(error, CorruptError) or ";" in error.message or session.verb == "verify":
         return None
     return "run ckpt verify on it to see all that is wrong"
+
+
+ACCEPTING = {
+    "convert": "--accept-damage goes on, and marks what comes of it as tainted",
+    "diff": "--accept-damage compares what is there",
+    "repair": "--accept-damage goes on, and marks the copy as tainted",
+}
+"""What it does, by the commands that have it."""
+
+
+def _about_accepting(error: CkptError, session: Session) -> str | None:
+    """Whether `--accept-damage` goes on from an error: nobody is told to try what cannot help."""
+    if not isinstance(error, CorruptError):
+        return None
+    if session.accepts_damage:
+        return "--accept-damage cannot go on from this: it is for tensors whose bytes do not match a checksum"
+    return ACCEPTING.get(session.verb or "") if error.acceptable else None
 
 
 def complain(failure: Failure) -> None:

@@ -27,6 +27,7 @@ class Session:
         verb: The command; None until it is known.
         ref: What it was asked about, without secrets; a list for a command that takes two.
         options: Options of formats, as typed.
+        accepts_damage: Whether the command was told to go on with damage.
         speaks: Whether to print anything: of several ranks one does.
     """
 
@@ -38,6 +39,7 @@ class Session:
         self.verb: str | None = None
         self.ref: str | list[str] | None = None
         self.options: dict[str, str] = {}
+        self.accepts_damage = False
         self.speaks = True
         self._ranks: Ranks | None = None
 
@@ -71,6 +73,7 @@ def early_session(args: Sequence[str]) -> Session:
     session = Session(json="--json" in words)
     session.quiet = "-q" in words or "--quiet" in words
     session.debug = "--debug" in words
+    session.accepts_damage = "--accept-damage" in words
     return session
 
 

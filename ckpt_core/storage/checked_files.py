@@ -24,7 +24,7 @@ from ckpt_core.storage.wrapped import WrappedFiles
 if TYPE_CHECKING:
     from ckpt_core.storage.proved_ranges import Blocks, Record
 
-_HINT = "copy the file again; --accept-damage goes on, and marks what comes of it as tainted"
+_HINT = "copy the file again"
 
 
 class _File:
@@ -207,7 +207,9 @@ def refusal(finding: Finding, path: str, *, more: str = "") -> CorruptError:
     """The error that refuses damage: its file first, then what it is."""
     shown = printable(finding.path or path)
     message = finding.message if finding.message.startswith(shown) else f"{shown}: {finding.message}"
-    return CorruptError(message + more, code=finding.code, path=finding.path, tensor=finding.tensor, hint=finding.hint)
+    error = CorruptError(message + more, code=finding.code, path=finding.path, tensor=finding.tensor, hint=finding.hint)
+    error.acceptable = True
+    return error
 
 
 _STALE = "copy it again; run ckpt seal if it was changed"
