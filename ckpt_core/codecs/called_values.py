@@ -9,7 +9,7 @@ from typing import Any
 from ckpt_core.codecs.extraction import dangerous_class
 from ckpt_core.codecs.pickle_policy import Judged
 from ckpt_core.codecs.pickle_records import Budget, Recorded, recorded_class
-from ckpt_core.codecs.pickle_verdicts import Verdict, is_own, judge
+from ckpt_core.codecs.pickle_verdicts import Verdict, called, is_own, judge
 
 
 class Callee:
@@ -26,6 +26,43 @@ class Callee:
         self.called = True
         return self._answer(*args, **kwargs)
 
+    def __setstate__(self, state: Any) -> None:
+        refuse_state(state)
+
+
+def refuse_state(state: Any) -> None:
+    """TypeError: a state set on what a name stands for would change it for the whole process."""
+    raise TypeError("a state set on a function")
+
+
+class _Watched(type):
+    """The type of classes that are harmless where they are restored; a call of one runs its `__init__`."""
+
+    judged: Judged
+    class_name: str
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        cls.judged.note(cls.class_name, called(cls.class_name))
+        return super().__call__(*args, **kwargs)
+
+
+def restored_class(full_name: str, budget: Budget, judged: Judged) -> type[Recorded]:
+    """The class that records what is made of a name, and notes where that is called, or made with arguments."""
+    base = recorded_class(full_name, budget)
+    if called(full_name) is judge(full_name):
+        return base
+
+    class Restored(base, metaclass=_Watched):  # type: ignore[misc,valid-type]  # made for this pickle
+        __slots__ = ()
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            if args or kwargs:
+                judged.note(full_name, called(full_name))
+            return super().__new__(cls, *args, **kwargs)
+
+    Restored.judged = judged
+    return Restored
+
 
 def called_factories(budget: Budget, judged: Judged) -> dict[str, Any]:
     """Those functions, by full name."""
@@ -34,14 +71,16 @@ def called_factories(budget: Budget, judged: Judged) -> dict[str, Any]:
         "builtins.getattr": calls.attribute,
         "copyreg._reconstructor": calls.reconstructor,
         "copyreg.__newobj__": calls.new_object,
-        "operator.attrgetter": calls.attrgetter,
+        "operator.getitem": calls.parametrized,
         "operator.itemgetter": calls.itemgetter,
-        "operator.methodcaller": calls.methodcaller,
         "re._compile": calls.pattern,
         "re.compile": calls.pattern,
     }
     found: dict[str, Any] = {name: Callee(name, answer) for name, answer in answers.items()}
     return {**found, "functools.partial": calls.partial_class(), "builtins.type": calls.type_class()}
+
+
+_GENERIC = ("typing.", "typing_extensions.", "collections.abc.")
 
 
 class _Calls:
@@ -67,21 +106,21 @@ class _Calls:
 
     def reconstructor(self, kind: Any, base: Any = None, state: Any = None) -> Recorded:
         _class(kind)
-        made: Recorded = kind() if state is None else kind(state)
-        return made
+        name = _named(base)[0]
+        if state is not None and name:  # the base is made with it
+            self._judged.note(name, called(name))
+        return _new(kind) if state is None else _new(kind, state)
 
     def new_object(self, kind: Any, *args: Any) -> Recorded:
         _class(kind)
-        made: Recorded = kind(*args)
-        return made
+        return _new(kind, *args)
 
-    def attrgetter(self, *names: Any) -> Recorded:
-        self._names("operator.attrgetter", [part for name in names for part in _parts(name)])
-        return recorded_class("operator.attrgetter", self._budget)(*names)
-
-    def methodcaller(self, name: Any, *args: Any, **kwargs: Any) -> Recorded:
-        self._names("operator.methodcaller", [name])
-        return recorded_class("operator.methodcaller", self._budget)(name, *args, **kwargs)
+    def parametrized(self, origin: Any = None, parameters: Any = None) -> Recorded:
+        """`operator.getitem`, as `typing.Optional[int]` is pickled: of anything else it may be any code."""
+        name, made = _named(origin)
+        generic = not made and name.startswith(_GENERIC) and judge(name) < Verdict.UNKNOWN
+        self._judged.note("operator.getitem", Verdict.HARMLESS if generic else Verdict.UNKNOWN)
+        return recorded_class("operator.getitem", self._budget)(origin, parameters)
 
     def itemgetter(self, *items: Any) -> Recorded:
         self._judged.note("operator.itemgetter", Verdict.UNKNOWN)
@@ -99,10 +138,6 @@ class _Calls:
     def type_class(self) -> type[Recorded]:
         """`type`, which makes a class where it is given three arguments."""
         return recorded_type(self._budget, self._judged)
-
-    def _names(self, full_name: str, names: list[Any]) -> None:
-        plain = all(type(name) is str and not name.startswith("__") for name in names)
-        self._judged.note(full_name, Verdict.UNKNOWN if plain else Verdict.DANGEROUS)
 
 
 def recorded_partial(budget: Budget, judged: Judged) -> type[Recorded]:
@@ -170,10 +205,11 @@ def _nested(outer: str, name: str) -> str:
     return ".".join([*parts[start:], name])
 
 
-def _parts(name: Any) -> list[Any]:
-    return name.split(".") if type(name) is str else [name]
-
-
 def _class(kind: Any) -> None:
     if not (isinstance(kind, type) and issubclass(kind, Recorded)):
         raise TypeError("an object of no class")
+
+
+def _new(kind: type[Recorded], *args: Any) -> Recorded:
+    """An object that is restored, not called."""
+    return kind.__new__(kind, *args)

@@ -73,7 +73,10 @@ NAMES: dict[str, str] = {
         numpy.fromregex numpy.save numpy.savetxt numpy.savez numpy.savez_compressed pathlib.os torch.from_file
         torch.save torch.serialization.save torch._C.PyTorchFileReader torch._C.PyTorchFileWriter
     """,
-    IMPORTS: "builtins.__import__ builtins.reload codecs.lookup _codecs.lookup _codecs.decode codecs.decode",
+    IMPORTS: """
+        builtins.__import__ builtins.reload codecs.lookup _codecs.lookup _codecs.decode codecs.decode
+        numpy._core._ufunc_reconstruct numpy.core._ufunc_reconstruct torch._utils._import_dotted_name
+    """,
     COMPILES: "_sre.compile ast.parse builtins.compile torch.compile types.CodeType numba.jit numba.njit",
     UNPICKLES: """
         joblib.load joblib.numpy_pickle.load numpy.load pandas.read_pickle pandas.io.pickle.read_pickle
@@ -84,7 +87,8 @@ NAMES: dict[str, str] = {
     """,
     REACHED: """
         builtins.delattr builtins.dir builtins.getattr builtins.globals builtins.hasattr builtins.locals
-        builtins.memoryview builtins.setattr builtins.super builtins.vars copyreg.__reduce_ex__
+        builtins.memoryview builtins.setattr builtins.super builtins.vars copyreg.__reduce_ex__ operator.attrgetter
+        operator.methodcaller
     """,
 }
 

@@ -43,6 +43,9 @@ class StorageType:
         self.dtype = dtype
         self.itemsize = itemsize
 
+    def __setstate__(self, state: Any) -> None:
+        raise TypeError("a state set on a class of storages")
+
 
 class Recorded:
     """An object of a class that is never imported: its arguments, its state, and what was put into it.

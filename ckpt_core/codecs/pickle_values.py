@@ -8,14 +8,15 @@ index before, and has turned dicts and sets into requests that are answered here
 import pickle
 from dataclasses import dataclass
 from io import BytesIO
+from types import FunctionType
 from typing import Any
 
 from ckpt_core import knobs
-from ckpt_core.codecs.called_values import Callee
+from ckpt_core.codecs.called_values import Callee, refuse_state, restored_class
 from ckpt_core.codecs.extraction import dangerous_class
 from ckpt_core.codecs.numpy_values import numpy_factories
 from ckpt_core.codecs.pickle_policy import Judged, canonical
-from ckpt_core.codecs.pickle_records import Budget, FrozenSetRecord, SafeDict, SetRecord, StorageRecord, recorded_class
+from ckpt_core.codecs.pickle_records import Budget, FrozenSetRecord, SafeDict, SetRecord, StorageRecord
 from ckpt_core.codecs.pickle_scan import MAKE_DICT, MAKE_SET, Scan
 from ckpt_core.codecs.pickle_verdicts import Verdict
 from ckpt_core.codecs.python_values import python_factories
@@ -101,7 +102,11 @@ class _Unpickler(pickle.Unpickler):
 
     def _constructors(self) -> dict[str, Any]:
         budget = self._budget
-        return {**torch_factories(budget), **numpy_factories(budget), **python_factories(budget, self.judged)}
+        found = {**torch_factories(budget), **numpy_factories(budget), **python_factories(budget, self.judged)}
+        for made in found.values():
+            if isinstance(made, FunctionType):
+                made.__setstate__ = refuse_state  # type: ignore[attr-defined]  # looked up where a state is set
+        return found
 
     def find_class(self, module: str, name: str, /) -> Any:
         full_name = canonical(module, name)
@@ -115,7 +120,7 @@ class _Unpickler(pickle.Unpickler):
             if len(self.looked_up) > _MOST_NAMES:
                 raise MemoryError(f"more than {_MOST_NAMES} different names")
         if known is None:
-            known = self._known[full_name] = recorded_class(full_name, self._budget)
+            known = self._known[full_name] = restored_class(full_name, self._budget, self.judged)
         return known
 
     def judge_uncalled(self) -> None:

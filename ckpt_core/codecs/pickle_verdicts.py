@@ -17,6 +17,15 @@ from ckpt_core.codecs.dangerous_names import (
     DEED_OF_NAME,
     REACHED,
 )
+from ckpt_core.codecs.harmless_names import (
+    BUILTIN_ERRORS,
+    DATA,
+    HARMLESS,
+    INERT,
+    INERT_MODULES,
+    PURE_MODULES,
+    RESTORED_DATA,
+)
 
 
 class Verdict(IntEnum):
@@ -35,116 +44,21 @@ class Verdict(IntEnum):
     DANGEROUS = 3
 
 
-DATA: dict[str, str] = {
-    "builtins": "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple type "
-    "Ellipsis NotImplemented",
-    "argparse": "Namespace",
-    "collections": "ChainMap Counter OrderedDict UserDict UserList UserString defaultdict deque",
-    "datetime": "date datetime time timedelta timezone",
-    "decimal": "Decimal",
-    "fractions": "Fraction",
-    "pathlib": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
-    "pathlib._local": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
-    "random": "Random",
-    "types": "NoneType SimpleNamespace",
-    "uuid": "SafeUUID UUID",
-    "numpy": "bool bool_ bytes_ complex128 complex256 complex64 float128 float16 float32 float64 int16 int32 int64 "
-    "int8 longlong matrix ndarray object_ recarray str_ uint16 uint32 uint64 uint8 ulonglong void",
-    "numpy.ma.core": "MaskedArray MaskedConstant _mareconstruct",
-    "numpy.random._pickle": "__bit_generator_ctor __generator_ctor __randomstate_ctor",
-    "numpy.rec": "recarray",
-    "torch": "Generator Tensor Size device finfo iinfo preserve_format contiguous_format channels_last "
-    "channels_last_3d strided jagged sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc _mkldnn per_tensor_affine "
-    "per_tensor_symmetric per_channel_affine per_channel_symmetric per_channel_affine_float_qparams",
-    "torch._dynamo.decorators": "_DimRange",
-    "torch.distributed.checkpoint.filesystem": "_StorageInfo _StoragePrefix",
-    "torch.distributed.remote_device": "_remote_device",
-    "torch.serialization": "_get_layout",
-    "deepspeed.checkpoint.universal_checkpoint": "SubparamShape",
-    "deepspeed.runtime.fp16.loss_scaler": "DynamicLossScaler LossScaler",
-    "deepspeed.runtime.zero.config": "ZeroStageEnum",
-    "deepspeed.utils.tensor_fragment": "fragment_address",
-}
-"""Names by their module."""
-
-DATA_MODULES = """
-    numpy.dtypes numpy.random._mt19937 numpy.random._pcg64 numpy.random._philox numpy.random._sfc64
-    numpy.random.bit_generator torch.distributed._mesh_layout torch.distributed._shard torch.distributed._tensor
-    torch.distributed.checkpoint.metadata torch.distributed.device_mesh torch.distributed.tensor
-    torch.nn.parameter torch.storage torch.torch_version
-"""
-"""Modules, with those below them, whose classes hold data."""
-
-HARMLESS: dict[str, str] = {
-    "builtins": "abs all any ascii bin callable chr divmod enumerate hash hex isinstance issubclass len max min oct "
-    "ord pow repr reversed round sorted sum zip",
-    "_codecs": "encode",
-    "_io": "BytesIO StringIO",
-    "_weakrefset": "WeakSet",
-    "array": "array _array_reconstructor",
-    "contextlib": "nullcontext",
-    "dataclasses": "Field InitVar MISSING _HAS_DEFAULT_FACTORY_CLASS _MISSING_TYPE",
-    "io": "BytesIO StringIO",
-    "logging": "getLogger",
-    "operator": "abs add and_ concat contains eq floordiv ge gt index inv invert is_ is_not le lshift lt matmul mod "
-    "mul ne neg not_ or_ pos pow rshift sub truediv truth xor",
-    "optparse": "Values",
-    "time": "monotonic perf_counter process_time struct_time time",
-    "types": "GenericAlias MappingProxyType UnionType",
-    "zoneinfo": "ZoneInfo ZoneInfo._unpickle",
-    "numpy": "abs absolute add amax amin arange array asarray ceil clip concatenate cos dot exp expand_dims floor "
-    "isfinite isinf isnan log log10 log2 max maximum mean median min minimum multiply ones prod round sign sin sqrt "
-    "square stack std subtract sum tanh var where zeros",
-    "torch": "abs add bmm cat ceil clamp cos div eq erf exp exp2 flatten floor log log10 log2 log_softmax logsumexp "
-    "matmul max maximum mean min minimum mul neg norm ones pow relu relu_ round rsqrt selu sigmoid sign sin softmax "
-    "sqrt square squeeze stack std sub sum tanh unsqueeze var where zeros",
-    "torch._C._nn": "elu gelu hardsigmoid hardswish hardtanh leaky_relu log_sigmoid mish relu6 silu softplus",
-    "accelerate.state": "AcceleratorState GradientState PartialState",
-    "addict.addict": "Dict",
-    "easydict": "EasyDict",
-    "fvcore.common.config": "CfgNode",
-    "ml_collections.config_dict.config_dict": "ConfigDict FieldReference FrozenConfigDict",
-    "mmengine.config.config": "Config ConfigDict",
-    "yacs.config": "CfgNode",
-}
-"""Names by their module."""
-
-HARMLESS_MODULES = """
-    cmath collections.abc enum ipaddress math numbers typing typing_extensions
-    torch.amp torch.cuda.amp torch.distributions torch.nn torch.optim torch.return_types torch.utils.data.dataset
-    torch.utils.data.sampler
-    accelerate.utils.dataclasses omegaconf lightning.fabric.utilities.data lightning_fabric.utilities.data
-    peft.tuners.lora.config peft.utils.peft_types
-    pytorch_lightning.utilities.parsing lightning.pytorch.utilities.parsing
-    transformers.debug_utils transformers.trainer_pt_utils transformers.trainer_utils transformers.training_args
-    transformers.training_args_seq2seq
-"""
-"""Modules, with those below them, whose classes are inert: what one holds is set on it, and nothing else is done."""
-
-PURE_MODULES = "cmath math torch.nn.functional torch.return_types torch.special"
-"""Modules, with those below them, whose functions are pure."""
-
-BUILTIN_ERRORS = "ArithmeticError AssertionError AttributeError BaseException Exception ImportError IndexError IOError \
-KeyError KeyboardInterrupt LookupError MemoryError NameError NotImplementedError OSError OverflowError RuntimeError \
-RuntimeWarning StopIteration SystemError TimeoutError TypeError UserWarning ValueError Warning ZeroDivisionError \
-DeprecationWarning FileExistsError FileNotFoundError FloatingPointError FutureWarning GeneratorExit InterruptedError \
-IsADirectoryError ModuleNotFoundError NotADirectoryError PermissionError ProcessLookupError RecursionError \
-ReferenceError ResourceWarning StopAsyncIteration SyntaxError SystemExit UnicodeDecodeError UnicodeEncodeError \
-UnicodeError EOFError ConnectionError ConnectionResetError BrokenPipeError BlockingIOError ChildProcessError"
-"""Python's exceptions, which are objects like others until they are raised."""
-
-
 def _names(*tables: dict[str, str]) -> frozenset[str]:
     return frozenset(f"{module}.{name}" for table in tables for module in table for name in table[module].split())
 
 
-_DATA = _names(DATA)
-_HARMLESS = _names(HARMLESS, {"builtins": BUILTIN_ERRORS})
-_DATA_MODULES = frozenset(DATA_MODULES.split())
-_HARMLESS_MODULES = frozenset(HARMLESS_MODULES.split())
+_CALLED_DATA = _names(DATA)
+_RESTORED_DATA = _names(RESTORED_DATA)
+_CALLED = _names(HARMLESS, {"builtins": BUILTIN_ERRORS})
+_INERT = _names(INERT)
+_INERT_MODULES = frozenset(INERT_MODULES.split())
 _PURE_MODULES = frozenset(PURE_MODULES.split())
+_DATA = _CALLED_DATA | _RESTORED_DATA
+_HARMLESS = _CALLED | _INERT
 _NOT_INERT = frozenset(["typing.ForwardRef", "typing.NamedTuple", "typing_extensions.NamedTuple"])
 _TORCH_DTYPE = re.compile(r"torch\.(q?u?int\d\w*|bits\d\w*|float\d\w*|bfloat16|complex\d+|bool|double|half|long|short)")
+_PUBLIC_CLASS = re.compile(r"[A-Z]\w+")
 _OWN = frozenset(["torch", "numpy"])
 
 
@@ -158,12 +72,16 @@ def judge(full_name: str, name: str = "") -> Verdict:
         return Verdict.HARMLESS
     if deed(full_name, name):
         return Verdict.DANGEROUS
-    if all(_is_class(part) for part in name.split(".")) and full_name not in _NOT_INERT:
-        if within(module, _DATA_MODULES):
-            return Verdict.DATA
-        if within(module, _HARMLESS_MODULES):
-            return Verdict.HARMLESS
-    return Verdict.HARMLESS if "." not in name and within(module, _PURE_MODULES) else Verdict.UNKNOWN
+    if module in _PURE_MODULES and "." not in name:
+        return Verdict.HARMLESS
+    inert = module in _INERT_MODULES and _PUBLIC_CLASS.fullmatch(name) and full_name not in _NOT_INERT
+    return Verdict.HARMLESS if inert else Verdict.UNKNOWN
+
+
+def called(full_name: str) -> Verdict:
+    """The verdict of a call of what has this name, whatever it is called with."""
+    verdict = judge(full_name)
+    return verdict if full_name in _CALLED_DATA or full_name in _CALLED else max(verdict, Verdict.UNKNOWN)
 
 
 def deed(full_name: str, name: str) -> str:
@@ -209,10 +127,15 @@ def table() -> str:
     from ckpt_core.codecs.dangerous_names import MODULES, NAMES
 
     lines = ["| verdict | what | names |", "|---|---|---|"]
-    for verdict, names, modules in (("data", _DATA, _DATA_MODULES), ("harmless", _HARMLESS, _HARMLESS_MODULES)):
-        lines.append(f"| {verdict} | these names | {_shown(names)} |")
-        lines.append(f"| {verdict} | the classes of these modules and of those below | {_shown(modules)} |")
-    lines.append(f"| harmless | the functions of these modules | {_shown(_PURE_MODULES)} |")
+    for what, names in (
+        ("data", _CALLED_DATA),
+        ("data, unless it is called", _RESTORED_DATA),
+        ("harmless", _CALLED),
+        ("harmless, unless it is called", _INERT),
+    ):
+        lines.append(f"| {what} | these names | {_shown(names)} |")
+    lines.append(f"| harmless, unless it is called | the public classes of these modules | {_shown(_INERT_MODULES)} |")
+    lines.append(f"| harmless, unless it is called | the functions of these modules | {_shown(_PURE_MODULES)} |")
     for what in NAMES:
         lines.append(f"| dangerous: {what} | these names | {_shown(NAMES[what].split())} |")
     for what in MODULES:

@@ -63,6 +63,9 @@ class Size:
             raise TypeError("torch.Size of something that is no tuple of sizes")
         return tuple(sizes)
 
+    def __setstate__(self, state: Any) -> None:
+        raise TypeError("a state set on a torch.Size")
+
 
 def tensor_record(storage: Any, dtype: DType, offset: Any, shape: Any, strides: Any) -> TensorRecord:
     """A tensor from arguments that a file gave.

@@ -1,12 +1,16 @@
 """Names are told apart by what they would do: attacks are never data or harmless, and what frameworks save is read."""
 
+import importlib
 import pickle
+import types
+import typing
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckpt_core.codecs.harmless_names import HARMLESS, INERT, INERT_MODULES, PURE_MODULES, RESTORED_DATA
 from ckpt_core.codecs.pickle_policy import canonical
 from ckpt_core.codecs.pickle_verdicts import Verdict, judge, table
 from ckpt_core.codecs.pickles import read_pickle
@@ -264,3 +268,171 @@ def test_a_pickle_in_bytes_stays_bytes():
 def test_the_table_is_in_the_documentation():
     text = (Path(__file__).parents[2] / "docs" / "pickles.md").read_text(encoding="utf-8")
     assert text.endswith(table())
+
+
+# What was refused before verdicts were of arguments, `functools.partial` aside.
+_STAY_DANGEROUS = """
+    os.system posix.system nt.system subprocess.Popen builtins.eval builtins.exec builtins.getattr builtins.__import__
+    builtins.open builtins.compile importlib.import_module runpy._run_code pkgutil.resolve_name operator.attrgetter
+    shutil.rmtree socket.socket ctypes.CDLL commands.getoutput urllib2.urlopen cPickle.loads
+    torch.load torch.hub.load torch.serialization.load torch.storage._load_from_bytes
+    torch.jit.unsupported_tensor_ops.execWrapper
+    numpy.testing._private.utils.runstring numpy.f2py.crackfortran.getlincoef numpy.load
+    collections.namedtuple webbrowser.open timeit.timeit pty.spawn asyncio.unix_events._UnixSubprocessTransport._start
+    _codecs.decode codecs.open
+"""
+
+
+@pytest.mark.parametrize("name", _STAY_DANGEROUS.split())
+def test_functions_that_run_open_or_import_are_dangerous(name):
+    assert judge(name) is Verdict.DANGEROUS
+
+
+_STAY_READABLE = """
+    builtins.set builtins.dict datetime.datetime pathlib.PosixPath argparse.Namespace types.SimpleNamespace
+    collections.Counter collections.deque uuid.UUID decimal.Decimal torch.nn.modules.linear.Linear torch.device
+    torch.distributed.remote_device._remote_device torch.nn.modules.module._IncompatibleKeys
+    torch.optim.adam.Adam torch.float32 torch.nn.functional.relu
+    torch.distributed.checkpoint.metadata.MetadataIndex torch.distributed.checkpoint.filesystem._StorageInfo
+    deepspeed.runtime.zero.config.ZeroStageEnum deepspeed.utils.tensor_fragment.fragment_address
+    deepspeed.runtime.fp16.loss_scaler.DynamicLossScaler
+    numpy.float64 numpy.random._mt19937.MT19937 numpy.ndarray numpy.random._pickle.__randomstate_ctor
+"""
+
+
+@pytest.mark.parametrize("name", _STAY_READABLE.split())
+def test_classes_of_data_are_data_or_harmless(name):
+    assert judge(name) <= Verdict.HARMLESS
+
+
+# Reached through families of classes: modules, what a module imports, and classes that set something up.
+_REACHED_IN_FAMILIES = """
+    torch.nn.functional.importlib torch.nn.functional:importlib.import_module torch.nn.functional.boolean_dispatch
+    torch.nn.functional.handle_torch_function torch.nn.functional.dataclasses torch.nn.functional._VF
+    torch.nn.functional._add_docstr torch.nn.functional._overload torch.nn.modules.activation.F
+    torch.nn.modules.activation:F.importlib torch.nn.attention.bias.F torch.nn.attention._fa3.Library
+    torch.nn.parallel.distributed.DistributedDataParallel torch.nn.parallel.distributed.RRef
+    torch.nn.cpp.ModuleWrapper torch.optim.swa_utils.itertools torch.return_types.pytree_register_structseq
+    torch.return_types.register_pytree_node torch.distributed._shard.checkpoint.filesystem.FileSystemWriter
+    torch.distributed._shard.checkpoint._async_process_executor._AsyncCheckpointProcess
+    torch.distributed._shard.checkpoint._experimental.checkpoint_process.CheckpointProcess
+    torch.distributed._shard.checkpoint._experimental.barriers.TCPStoreBarrier
+    torch.distributed._shard.checkpoint.utils.Stats torch.distributed.tensor._op_schema.OpOverload
+    torch.distributed.tensor.debug.CommDebugMode transformers.trainer_pt_utils.StreamHandler
+    transformers.utils.import_utils._LazyModule transformers.debug_utils.DebugUnderflowOverflow
+    transformers.trainer_utils.PeftModel transformers.training_args:TrainingArguments.from_pretrained
+    accelerate.utils.dataclasses.ProfileKwargs omegaconf.omegaconf.OmegaConf omegaconf:OmegaConf.load
+    peft.tuners.lora.config.PeftConfig numpy.random.bit_generator.RLock typing.ForwardRef typing.NamedTuple
+    numpy._core._ufunc_reconstruct torch._utils._import_dotted_name operator.methodcaller
+"""
+
+
+@pytest.mark.parametrize("name", _REACHED_IN_FAMILIES.split())
+def test_a_family_covers_neither_modules_nor_what_they_import(name):
+    assert verdict(name) >= Verdict.UNKNOWN
+
+
+# Classes that are inert where an object is restored, and set something up, or check what they are given, when called.
+_NOT_TO_BE_CALLED = """
+    transformers.training_args.TrainingArguments accelerate.state.PartialState accelerate.state.AcceleratorState
+    torch.distributed.device_mesh.DeviceMesh torch.nn.modules.linear.Linear torch.optim.adam.Adam typing.TypeVar
+    mmengine.config.config.Config builtins.max math.sqrt torch.nn.functional.relu numpy.zeros enum.Enum
+"""
+
+
+@pytest.mark.parametrize("name", _NOT_TO_BE_CALLED.split())
+@pytest.mark.parametrize(
+    ("end", "warned"),
+    [
+        (b".", False),  # named
+        (b")\x81.", False),  # restored
+        (b")\x81}\x8c\x01kK\x01sb.", False),  # with a state
+        (b")R.", True),  # called
+        (b"\x8c\x01x\x85R.", True),
+        (b"\x8c\x01x\x85\x81.", True),  # restored with an argument
+        (b")}\x8c\x01kK\x01s\x92.", True),
+    ],
+)
+def test_a_call_of_a_harmless_name_is_unknown(name, end, warned):
+    module, inner = split(name)
+    found = read_pickle(b"\x80\x04c" + f"{module}\n{inner}\n".encode() + end, path="x").findings
+    assert ("PK004" in [note.code for note in found]) is warned
+
+
+@pytest.mark.parametrize("base", ["builtins.object", "builtins.dict"])
+def test_an_object_of_an_old_protocol_is_restored_and_not_called(base):
+    module, inner = split(base)
+    stream = (
+        b"\x80\x02ccopyreg\n_reconstructor\n(ctransformers.training_args\nTrainingArguments\n"
+        + f"c{module}\n{inner}\nNtR.".encode()
+    )
+    assert [note.code for note in read_pickle(stream, path="x").findings] == ["PK007"]
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("transformers.trainer_utils.IntervalStrategy", b"\x8c\x02no\x85"),
+        ("builtins.ValueError", b"\x8c\x02no\x85"),
+        ("torch.return_types.max", b"K\x01K\x02\x86}\x86"),
+        ("io.BytesIO", b"C\x01x\x85"),
+    ],
+)
+def test_what_is_pickled_as_a_call_is_harmless_called(name, args):
+    module, inner = split(name)
+    found = read_pickle(b"\x80\x04c" + f"{module}\n{inner}\n".encode() + args + b"R.", path="x").findings
+    assert "PK004" not in [note.code for note in found]
+
+
+@pytest.mark.parametrize("kind", [typing.Any, typing.Optional[int], dict[str, list[int]], typing.Dict[str, typing.Any]])  # noqa: UP006, UP045  # as others pickle it
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_types_of_annotations_are_harmless(kind, protocol):
+    found = read_pickle(pickle.dumps({"ref_type": kind}, protocol), path="x").findings
+    assert {note.code for note in found} <= {"PK007"}
+
+
+@pytest.mark.parametrize("origin", [b"cmine\nThing\n", b"}", b"cbuiltins\nvars\n)R"])
+def test_an_item_of_anything_else_is_unknown_or_refused(origin):
+    try:
+        found = read_pickle(b"\x80\x04c_operator\ngetitem\n" + origin + b"\x8c\x01x\x86R.", path="x").findings
+    except UnsafeContentError:
+        return
+    assert "PK004" in [note.code for note in found]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["torch._utils._rebuild_tensor_v2", "torch.Size", "torch.FloatStorage", "collections.OrderedDict",
+     "builtins.getattr", "functools.partial", "mine.Thing", "numpy.core.multiarray._reconstruct"],
+)  # fmt: skip
+@pytest.mark.parametrize("state", [b"}\x8c\x01kK\x01s", b"N}\x8c\x0c__defaults__)s\x86", b"N}\x8c\x01kK\x01s\x86"])
+def test_a_state_set_on_a_function_or_class_is_refused(name, state):
+    module, inner = split(name)
+    with pytest.raises(CkptError) as refused:
+        read_pickle(b"\x80\x04c" + f"{module}\n{inner}\n".encode() + state + b"b.", path="x")
+    assert refused.value.exit_code in (4, 7)
+
+
+def test_no_public_name_of_a_family_is_a_module_or_a_function_of_another():
+    found = 0
+    for family in [*INERT_MODULES.split(), *PURE_MODULES.split(), *HARMLESS, *INERT, *RESTORED_DATA]:
+        try:
+            module = importlib.import_module(family)
+        except ImportError:
+            continue
+        for name, value in list(vars(module).items()):
+            if judge(canonical(family, name), name) < Verdict.UNKNOWN:
+                found += 1
+                assert not isinstance(value, types.ModuleType), f"{family}.{name}"
+                assert _is_own(value, family), f"{family}.{name} is of {value.__module__}"
+    assert found > 500
+
+
+_NATIVE = {"torch", "torch._C._nn", "torch.functional", "_operator", "typing", "_weakrefset", "zoneinfo"}
+
+
+def _is_own(value, family):
+    """Whether a function is of the module that has its name, or of native code that the module shows as its own."""
+    if not isinstance(value, types.FunctionType | types.BuiltinFunctionType):
+        return True
+    return value.__module__ in {family, *_NATIVE} or value.__module__.partition(".")[0] == family
