@@ -213,9 +213,10 @@ class Checkpoint(ABC):
 
     def cause(self, component: str, name: str) -> str | None:
         """Why a tensor is tainted, one of `taint.CAUSES`; None where it is not. `*` asks about the component."""
-        from ckpt_core.schema.taint import cause_of
+        from ckpt_core.schema.taint import cause_of, made_up
 
-        return cause_of(self.manifest.tainted, component, name)
+        found = cause_of(self.manifest.tainted, component, name)
+        return found or made_up(self.manifest.roles, component)
 
     def prove(self, component: str, name: str) -> None:  # noqa: B027
         """Compare a tensor's bytes with every checksum that covers them; CorruptError where one does not hold."""

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ckpt_core
 from ckpt_core.errors import OverwriteError, UnsupportedFormatError
@@ -86,8 +86,14 @@ def _seal_of(checkpoint: StoredCheckpoint, progress: "Progress | None") -> Seal:
         files=found.files,
         tensors=found.by_component(),
         components=found.components(),
-        provenance={"ckpt_core": ckpt_core.__version__, "sealed": "afterwards"},
+        provenance={"ckpt_core": ckpt_core.__version__, "sealed": "afterwards", **_taint(checkpoint)},
     )
+
+
+def _taint(checkpoint: StoredCheckpoint) -> dict[str, Any]:
+    """What the content says of its taint: a seal that left it out would vouch for what was not saved."""
+    tainted = checkpoint.manifest.tainted
+    return {"tainted": dict(tainted)} if tainted else {}
 
 
 def _write_sums(files: Files) -> str:

@@ -1,5 +1,6 @@
 """What is tainted stays so, wherever it is written and whichever of its records is thrown away."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ckpt_core.schema.profiles import Profile
 from ckpt_core.schema.taint import CAUSES, EXTRACTED
 from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.save import save
+from ckpt_core.verbs.seal import seal
 from ckpt_core.verbs.verify import verify
 
 
@@ -35,8 +37,8 @@ def _said(place: Path) -> list[str]:
 
 def _without_seal(place: Path) -> None:
     inside = [place / "ckpt.manifest.json", place / "ckpt.blocks"] if place.is_dir() else []
-    for seal in (place.with_name(place.name + ".ckpt.json"), *inside):
-        seal.unlink(missing_ok=True)
+    for path in (place.with_name(place.name + ".ckpt.json"), *inside):
+        path.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("name, to", [("o.safetensors", "safetensors"), ("o.pt", "torch"), ("hf", "hf"), ("d", "dcp")])
@@ -83,3 +85,29 @@ def test_a_record_that_cannot_be_read_is_no_clean_bill(tmp_path: Path) -> None:
     (tmp_path / "hf" / "ckpt.tainted.json").write_text('{"model/a": "fine"}')
     _without_seal(tmp_path / "hf")
     assert "IN002" in {finding.code for finding in verify(str(tmp_path / "hf")).report.findings}
+
+
+@pytest.mark.parametrize("name", ["o.safetensors", "o.pt"])
+@pytest.mark.parametrize("kept", ["seal", "content"])
+def test_what_a_repair_made_up_is_a_taint_of_what_is_made_of_it(tmp_path: Path, name: str, kept: str) -> None:
+    source, out = tmp_path / "hf", tmp_path / name
+    save(ckpt_core.load(str(_source(tmp_path))), str(source), format="hf")
+    _without_seal(source)
+    note = {"schema": "ckpt/synthesized@1", "components": {"model": "seeded with 7"}}
+    (source / "ckpt.synthesized.json").write_text(json.dumps(note))
+    assert _said(source) == []
+    convert(str(source), str(out), components=["model"])
+    if kept == "content":
+        _without_seal(out)
+    assert len(_said(out)) == 1 and "model/a, model/b are tainted (synthesized" in _said(out)[0]
+    module = torch.nn.ParameterDict({"a": torch.zeros(6), "b": torch.zeros(2, 3)})
+    assert ckpt_core.load_into(module, str(source)).tainted == {"a": "synthesized", "b": "synthesized"}
+
+
+@pytest.mark.parametrize("name, to", [("o.safetensors", "safetensors"), ("o.pt", "torch"), ("hf", "hf"), ("d", "dcp")])
+def test_a_seal_made_afterwards_says_the_taint_of_the_content(tmp_path: Path, name: str, to: str) -> None:
+    save(_tainted(tmp_path), str(tmp_path / name), format=to)
+    _without_seal(tmp_path / name)
+    seal(str(tmp_path / name))
+    found = ckpt_core.read_seal(ckpt_core.list_files(str(tmp_path / name)))
+    assert found is not None and found.provenance["tainted"] == {"model/a": EXTRACTED}
