@@ -11,7 +11,7 @@ from ckpt_core.schema.seals import Seal
 from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.verbs.inspect import inspect
-from ckpt_core.verbs.opening import find
+from ckpt_core.verbs.opening import OWN_CHECKS, Checks, find
 from ckpt_core.verbs.seal import seal
 from ckpt_core.verbs.verify import verify
 
@@ -34,9 +34,12 @@ def test_no_debris_is_listed_or_a_member(run):
     assert [match.root for match in find(str(run)).detection.members] in ([], ["step_1.pt"])
 
 
-def test_the_log_names_each(run, caplog):
+@pytest.mark.parametrize(
+    "verb", [inspect, lambda ref: find(ref, checks=Checks()), lambda ref: find(ref, checks=OWN_CHECKS)]
+)
+def test_the_log_names_each(run, caplog, verb):
     with caplog.at_level(logging.INFO):
-        inspect(str(run))
+        verb(str(run))
     assert all(f"left aside {name.partition('/')[0]}" in caplog.text for name in NAMES)
 
 

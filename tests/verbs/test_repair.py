@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 import ckpt_core
 from ckpt_core import (
@@ -39,6 +40,7 @@ from ckpt_core.errors import LockedError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.storage import locks
 from ckpt_core.storage.overlay import mended
+from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.save import save
 from ckpt_core.verbs.seal import seal
 
@@ -138,6 +140,25 @@ def test_damage_that_is_accepted_shows_in_a_copy_and_taints_it(broken, depth):
         (broken.parent / "out" / name).unlink()
     found = ckpt_core.verify(str(broken.parent / "out")).report.findings
     assert [finding.tensor for finding in found if finding.code == "IN001"] == ["b.weight"]
+
+
+@pytest.mark.parametrize("depth", [Depth.LAYOUT, Depth.BYTES])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_repair_in_place_certifies_no_damage(tmp_path, depth, sealed):
+    """Only what it wrote is entered in a seal, and it makes none."""
+    torch.save({name: torch.ones(300) for name in "ab"}, tmp_path / "w.bin")
+    place = tmp_path / "d"
+    convert(str(tmp_path / "w.bin"), str(place), to="hf", options={"max_shard_size": "1KB"})
+    seals = [place / "ckpt.manifest.json", place / "ckpt.blocks"]
+    for path in [] if sealed else seals:
+        path.unlink()
+    shard = sorted(place.glob("model-*.safetensors"))[0]
+    flip(shard, shard.stat().st_size - 2)
+    (place / "model.safetensors.index.json").unlink()
+    assert repair(str(place), in_place=True, depth=depth).applied
+    assert all(path.exists() == sealed for path in seals)
+    found = ckpt_core.verify(str(place), depth=Depth.BYTES).report.findings
+    assert (("SL002", shard.name) in {(finding.code, finding.path) for finding in found}) == sealed
 
 
 def test_a_copy_of_what_was_not_sealed_is_sealed_once_it_verifies(broken):
