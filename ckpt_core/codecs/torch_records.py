@@ -73,6 +73,18 @@ def read_version(files: Files, path: str, members: Mapping[str, Member], root: s
     return version
 
 
+def check_id(files: Files, path: str, members: Mapping[str, Member], root: str) -> None:
+    """Refuse an archive whose id of the serialization is no text, which torch decodes when it opens one: TF001."""
+    member = members.get(f"{root}/.data/serialization_id")
+    try:
+        if member is not None:
+            read_member(files, path, member).decode()
+    except UnicodeDecodeError:
+        raise CorruptError(
+            f"{printable(path)}: its serialization_id is no text; get the file again", code="TF001", path=path
+        ) from None
+
+
 def _number(files: Files, path: str, member: Member, what: str) -> str:
     content = read_member(files, path, member)
     if not re.fullmatch(rb"\s*\d{1,18}\s*", content) or int(content) < _OLDEST:

@@ -13,7 +13,7 @@ from ckpt_core.codecs.pickles import read_pickle
 from ckpt_core.codecs.torch_files import TorchFile
 from ckpt_core.codecs.torch_kinds import TAINT_RECORD, TorchKind
 from ckpt_core.codecs.torch_programs import CONSTANTS, exported, is_exported, joined_script, unread
-from ckpt_core.codecs.torch_records import check_root, read_version, strangers
+from ckpt_core.codecs.torch_records import check_id, check_root, read_version, strangers
 from ckpt_core.codecs.torch_sharded import ShardedRecord, Sharding
 from ckpt_core.codecs.torch_tables import StorageError, tensor_table
 from ckpt_core.codecs.zip_checks import check_local_headers, checksums_of, read_member
@@ -54,11 +54,16 @@ def read_zip(files: Files, path: str) -> TorchFile:
         findings=(*content.findings, *strangers(files, path, members, root, content.kind, content.storages)),
         metadata=metadata,
         sharded=content.sharded,
-        _prove=lambda: check_local_headers(files, path, list(members.values())),
+        _prove=lambda: _prove(files, path, members, root),
         _checksums=lambda file: checksums_of(
             path, members.values(), stored_in=lambda member: _names_in(file.tensors, member)
         ),
     )
+
+
+def _prove(files: Files, path: str, members: Mapping[str, Member], root: str) -> None:
+    check_local_headers(files, path, list(members.values()))
+    check_id(files, path, members, root)
 
 
 class _Content(NamedTuple):
