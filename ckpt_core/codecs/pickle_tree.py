@@ -110,6 +110,8 @@ class _Walk:
         self._finishing = False
         self._open: set[int] = set()
         self._behind = reachable(judged.made)
+        # A call that was given one view of a storage could have written through it to every other.
+        self._storages_behind = {found.key for found in self._behind.values() if type(found) is StorageRecord}
         self._dropped: list[str] = []
         self._by_type: dict[type, Callable[[Any, str, int], State]] = {
             TensorRecord: self._tensor,
@@ -139,13 +141,21 @@ class _Walk:
             return value  # type: ignore[no-any-return]  # a leaf is State
         if depth > _DEEPEST or self.visits < 0 or len(name) > _LONGEST_NAME:
             raise self.refused(name, depth)
-        if id(value) in self._behind or (kind is type and issubclass(value, Dangerous)):
+        if self._is_behind(value, kind):
             self._dropped.append(name or "all")
             return Opaque(getattr(value, "class_name", "builtins.object"))
         handler = self._by_type.get(kind)
         if handler is not None:
             return handler(value, name, depth)
         return self._other(value, name, depth)
+
+    def _is_behind(self, value: Any, kind: type) -> bool:
+        """Whether a dangerous call was given this, gave it, or could have written to its storage."""
+        if id(value) in self._behind or (kind is type and issubclass(value, Dangerous)):
+            return True
+        if not self._storages_behind or kind not in (TensorRecord, StorageRecord):
+            return False
+        return (value.storage if kind is TensorRecord else value).key in self._storages_behind
 
     def refused(self, name: str, depth: int) -> CkptError:
         where = f"{printable(self.path)}: {printable(name, 80)!r}"

@@ -46,6 +46,7 @@ def _tensors(path):
         ({"y": lambda shared: Call(eval, shared)}, {"a"}),
         ({"y": lambda shared: Call(eval, {"deep": [torch.zeros(2)]})}, {"a", "b"}),
         ({"y": lambda shared: Call(os.system, [shared])}, {"a"}),
+        ({"y": lambda shared: Call(eval, shared[1:]), "v": lambda shared: shared[:2]}, {"a"}),
         ({"y": lambda shared: {"c": torch.zeros(1), "d": Call(exec, "1")}}, {"a", "b", "y.c"}),
     ],
 )
@@ -90,3 +91,17 @@ def test_the_advice_of_the_refusal_works(tmp_path):
     assert main(words) == 0
     assert (tmp_path / "o.safetensors").exists()
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("options", [["--for", "inference"], ["--for", "resume"], []])
+def test_no_profile_passes_what_was_extracted(tmp_path, capsys, options):
+    from ckpt_core.cli.main import main
+
+    path, _ = _bad(tmp_path)
+    out = str(tmp_path / "out.safetensors")
+    assert main(["convert", str(path), str(tmp_path / "out.pth"), "--extract"]) == 2
+    assert "safetensors only" in capsys.readouterr().err
+    assert main(["convert", str(path), out, "--extract"]) == 0
+    capsys.readouterr()
+    assert main(["verify", out, *options]) == 4
+    assert "COMPLETE" not in capsys.readouterr().out.replace("INCOMPLETE", "")
