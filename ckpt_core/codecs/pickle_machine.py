@@ -324,7 +324,7 @@ class Machine:
         return known
 
     def _judge(self, full_name: str, name: str) -> None:
-        if Judged(self.path).name(full_name, name) >= Verdict.UNKNOWN:
+        if Judged(self.path, extractable=False).name(full_name, name) >= Verdict.UNKNOWN:
             raise UnsupportedFormatError(
                 f"{printable(self.path)}: asks for {printable(full_name)}, a class that is not known here; "
                 "it was not imported; save the checkpoint without it",

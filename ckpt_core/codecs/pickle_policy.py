@@ -30,13 +30,15 @@ class Judged:
 
     Attributes:
         names: The verdict of each name that it asks for, and of each call whose arguments decide.
+        extractable: Whether its tensors can be taken all the same.
         made: What was made of dangerous names, where such a pickle is read for its tensors.
     """
 
-    __slots__ = ("made", "names", "path")
+    __slots__ = ("extractable", "made", "names", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, extractable: bool = True) -> None:
         self.path = path
+        self.extractable = extractable
         self.names: dict[str, Verdict] = {}
         self.made: list[Recorded] = []
 
@@ -52,8 +54,8 @@ class Judged:
 
     def note(self, full_name: str, verdict: Verdict, what: str = REACHED) -> None:
         """Keep a verdict, where it is the worst of this name; raises as `name`."""
-        if verdict is Verdict.DANGEROUS and not is_extracting():
-            raise refusal(self.path, full_name, what)
+        if verdict is Verdict.DANGEROUS and not (self.extractable and is_extracting()):
+            raise refusal(self.path, full_name, what, extractable=self.extractable)
         self.names[full_name] = max(verdict, self.names.get(full_name, Verdict.DATA))
 
     def findings(self, *, but: str = " ") -> list[Finding]:
@@ -82,11 +84,12 @@ class Judged:
 _UNKNOWN_HINT = "before another program unpickles the file, find out what these do"
 
 
-def refusal(path: str, full_name: str, what: str = REACHED) -> UnsafeContentError:
+def refusal(path: str, full_name: str, what: str = REACHED, *, extractable: bool = True) -> UnsafeContentError:
     """What is raised for a pickle that asks for a dangerous name."""
+    otherwise = ", or take its tensors with ckpt convert REF out.safetensors --extract" if extractable else ""
     return UnsafeContentError(
         f"{printable(path)}: asks for {printable(full_name, 120)}, which {what} when unpickled; nothing was executed; "
-        "get it as safetensors, or take its tensors with ckpt convert REF out.safetensors --extract",
+        f"get it as safetensors{otherwise}",
         code="PK003",
         path=path,
     )

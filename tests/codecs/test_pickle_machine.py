@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckpt_core import BudgetError, CorruptError, UnsafeContentError, UnsupportedFormatError, knobs
+from ckpt_core.codecs.extraction import extracting
 from ckpt_core.codecs.pickle_machine import Machine, Made, Name, Swallowed
 
 KEYS = st.text(max_size=8) | st.integers(-(2**40), 2**40) | st.booleans() | st.none()
@@ -196,3 +197,12 @@ def test_what_a_hook_swallowed_is_replayed_where_the_stream_refers_to_it():
     assert [pair for item in swallowed for pair in item.found] == [(i, f"n{i}") for i in range(1, 20)]
     assert with_hook[1] == plain[1] == names
     assert with_hook[2].state == plain[2].state == {"at": 7, "name": "n7"}
+
+
+@pytest.mark.parametrize("name", ["posix\nsystem", "builtins\neval", "torch\nload"])
+def test_a_dangerous_table_is_refused_under_extraction_too_and_that_is_not_advised(name):
+    stream = b"\x80\x04c" + name.encode() + b"\n."
+    with extracting(), pytest.raises(UnsafeContentError) as error:
+        Machine(stream, path="x/.metadata", hooks={}, makers={}).read()
+    assert error.value.exit_code == 7
+    assert "--extract" not in error.value.message
