@@ -6,7 +6,7 @@ Each takes the verdict of what it is given; what it makes is a record, and nothi
 from collections.abc import Callable
 from typing import Any
 
-from ckpt_core.codecs.extraction import dangerous_class
+from ckpt_core.codecs.extraction import dangerous_class, is_extracting
 from ckpt_core.codecs.pickle_policy import Judged
 from ckpt_core.codecs.pickle_records import Budget, Recorded, recorded_class
 from ckpt_core.codecs.pickle_verdicts import Verdict, called, is_own, judge
@@ -152,6 +152,12 @@ def recorded_partial(budget: Budget, judged: Judged) -> type[Recorded]:
             if verdict_of(function) is Verdict.DANGEROUS:
                 judged.made.append(made)
             return made
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            if not is_extracting():
+                raise TypeError("a call of a functools.partial")
+            judged.note("functools.partial", Verdict.DANGEROUS)
+            return dangerous_class("functools.partial", judged.made)(self, *args, **kwargs)
 
         def __setstate__(self, state: Any) -> None:
             if type(state) is tuple and state:

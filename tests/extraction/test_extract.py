@@ -1,5 +1,6 @@
 """The tensors of a dangerous file are taken out without running anything, and nothing behind a dangerous call is."""
 
+import functools
 import os
 import re
 import shlex
@@ -47,6 +48,7 @@ def _tensors(path):
         ({"y": lambda shared: Call(eval, {"deep": [torch.zeros(2)]})}, {"a", "b"}),
         ({"y": lambda shared: Call(os.system, [shared])}, {"a"}),
         ({"y": lambda shared: Call(eval, shared[1:]), "v": lambda shared: shared[:2]}, {"a"}),
+        ({"y": lambda shared: Call(functools.partial(print, 1), shared)}, {"a"}),
         ({"y": lambda shared: {"c": torch.zeros(1), "d": Call(exec, "1")}}, {"a", "b", "y.c"}),
     ],
 )
