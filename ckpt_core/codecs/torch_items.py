@@ -133,10 +133,11 @@ def read_object(files: Files, stored: ByteRange) -> "TorchFile":
     """
     from ckpt_core.codecs.torch_files import read_torch_file
 
+    item = ItemFiles(files, stored)
     try:
-        file = read_torch_file(ItemFiles(files, stored), stored.path)
+        file = read_torch_file(item, stored.path)
     except UnsupportedFormatError as error:
-        if error.code != "FM001":
+        if error.code != "FM001" and any(name.endswith("/data.pkl") for name in read_archive(item, stored.path)):
             raise
         # An item is no file of its own: what begins like another program's is the wrong place.
         message = f"{_where(stored)}: no item begins there; get the file again, and the .metadata with it"

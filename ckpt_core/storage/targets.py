@@ -7,7 +7,14 @@ from typing import Any
 
 import xxhash
 
-from ckpt_core.errors import CorruptError, OverwriteError, ReplacedError, UnsupportedFormatError, UsageError
+from ckpt_core.errors import (
+    CorruptError,
+    FormatError,
+    OverwriteError,
+    ReplacedError,
+    UnsupportedFormatError,
+    UsageError,
+)
 from ckpt_core.schema.access import Checkpoint, Target
 from ckpt_core.schema.locations import Kind, Location
 from ckpt_core.schema.manifests import Manifest
@@ -188,7 +195,7 @@ def open_target(
             _refuse_existing(path, kind, replace)  # again, with the lock: another writer may just have ended
             ranks.exchange([parent, name, stage.id, _number_of(stage.root)])
             yield target
-        except (CorruptError, ReplacedError):
+        except (FormatError, ReplacedError):
             target.drop(entirely=True)  # going on from it would end here again
             raise
         finally:

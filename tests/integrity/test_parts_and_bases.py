@@ -134,3 +134,16 @@ def test_a_conversion_that_goes_on_proves_what_it_had_read_before_it_was_stopped
         with pytest.raises(CorruptError, match=r"shared\.pt"):
             convert(str(tmp_path / "shared.pt"), str(out))
         assert not out.exists()
+
+
+@pytest.mark.parametrize("name", [b"/data.pkl", b"/data/0", b"/version"])
+def test_an_item_whose_directory_is_damaged_is_damage_and_leaves_no_stage(tmp_path: Path, name: bytes) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dcp.save({"model": _weights()}, checkpoint_id=tmp_path / "d", no_dist=True)
+    for path in (tmp_path / "d").glob("*.distcp"):
+        path.write_bytes(path.read_bytes().replace(name, bytes([name[0], name[1] ^ 2]) + name[2:]))
+    out = tmp_path / "out"
+    out.mkdir()
+    assert main(["convert", str(tmp_path / "d"), str(out / "o.safetensors")]) == 4
+    assert list(out.iterdir()) == []
