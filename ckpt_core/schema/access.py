@@ -130,7 +130,7 @@ class Files(ABC):
         return False
 
     def checked_by(self) -> str:
-        """What the bytes that were read were compared with: `seal and crc32 of 12 records`, or `nothing: …`."""
+        """What the bytes that were read were compared with: `seal`, or `nothing: …`."""
         return "nothing: it was not asked for"
 
     def size(self, path: str) -> int:

@@ -284,10 +284,10 @@ class CheckedFiles(WrappedFiles):
 
     def checked_by(self) -> str:
         files = self._ledger.files.values()
-        proved = sum(record.proved for file in files for record in file.records)
         sealed = any(file.blocks is not None and len(file.blocks) for file in files)
         parts = ["seal"] if sealed else []
-        parts += [f"crc32 of {proved} record{'' if proved == 1 else 's'}"] if proved else []
+        # Not how many: each rank of a conversion reads its share, and all of them write the same seal.
+        parts += ["the crc32 of each record that has one"] if any(file.records for file in files) else []
         return " and ".join(parts) or "nothing: it has no checksums"
 
     def _whole(self, path: str) -> str:

@@ -142,12 +142,12 @@ class RemoteFiles(ListedFiles):
             raise _replaced(self.location.url, "changed")
 
     def beside(self, name: str) -> bytes | None:
-        folder, signed, _ = self.location.url.partition("?")
+        url, signed, _ = self.location.url.partition("?")
         if signed:
             return None  # a signature is for one name
-        if self.location.kind is Kind.FILE:
-            folder = folder.rpartition("/")[0]
-        place = f"{folder.rstrip('/')}/{name}"
+        is_file = self.location.kind is Kind.FILE
+        folder = url[: url.rindex("/") + 1] if is_file or url.endswith("/") else f"{url}/"
+        place = f"{folder}{name}"
         try:
             filesystem, full, found = _look(place)
             size = found["size"] or 0
