@@ -60,11 +60,11 @@ def _findings_of(files: "Files", path: str) -> tuple[Finding, ...]:
     from ckpt_core.codecs.pickles import read_pickle
     from ckpt_core.codecs.torch_files import read_torch_file
     from ckpt_core.codecs.torch_kinds import sniff
-    from ckpt_core.errors import CorruptError
+    from ckpt_core.errors import CorruptError, UnsupportedFormatError
 
     try:
         return read_torch_file(files, path).findings
-    except CorruptError:
+    except (CorruptError, UnsupportedFormatError):  # a plain pickle is no file of torch
         if sniff(files.head(path)) is not None or files.size(path) > _LONGEST:
             raise
         return read_pickle(files.read(path), path=path).findings
