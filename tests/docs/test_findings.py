@@ -17,8 +17,8 @@ def codes_in_source():
 
 
 def paragraphs():
-    """Text below each `### CODE`. New ones may wait in docs/findings.d-NAME.md."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/findings*.md")))
+    """Text below each `### CODE`."""
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     found = re.split(r"^### (.+)$|^## .+$", text, flags=re.MULTILINE)
     pairs = [(code, body) for code, body in zip(found[1::2], found[2::2], strict=True) if code]
     assert len(pairs) == len({code for code, _ in pairs}), "a code is described twice"
