@@ -26,9 +26,9 @@ def missing_ranks(what: str, found: RankSet, missing: Missing, *, component: str
         what: What the files hold, in words.
         found: The files that are there.
         missing: The ranks whose files are not.
-        component: Label of what is not whole without them; with `{}` where each rank has its own.
+        component: Label of what is not whole without them; with `{}` or the like where each rank has its own.
     """
-    own = component is not None and "{}" in component
+    own = component is not None and "{" in component
     for rank in missing.ranks:
         name = found.name_of(rank)
         more = missing.more if rank == missing.ranks[-1] else 0
