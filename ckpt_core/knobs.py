@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _MIB = 1 << 20
-_overrides: dict[str, str] = {}
+_overrides: list[dict[str, str]] = []
+"""Of every block that is open, the last one last. Blocks of several threads may end in any order."""
 
 
 def _text(name: str) -> str:
-    return _overrides.get(name, os.environ.get(name, ""))
+    for values in reversed(_overrides.copy()):
+        if name in values:
+            return values[name]
+    return os.environ.get(name, "")
 
 
 def _integer(name: str, default: int) -> int:
@@ -77,11 +81,9 @@ def rank_timeout() -> int:
 @contextmanager
 def override(**values: int | str) -> Iterator[None]:
     """Set knobs for a block, by the lower-case end of their name: `override(slab_bytes=4096)`."""
-    names = {f"CKPT_{name.upper()}": str(value) for name, value in values.items()}
-    before = dict(_overrides)
-    _overrides.update(names)
+    block = {f"CKPT_{name.upper()}": str(value) for name, value in values.items()}
+    _overrides.append(block)
     try:
         yield
     finally:
-        _overrides.clear()
-        _overrides.update(before)
+        _overrides[:] = [other for other in _overrides if other is not block]

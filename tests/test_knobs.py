@@ -73,3 +73,16 @@ def test_an_override_ends_with_an_error_too():
     with pytest.raises(KeyError), knobs.override(workers=before + 1):
         raise KeyError
     assert knobs.workers() == before
+
+
+def test_blocks_of_several_threads_end_in_any_order_and_leave_nothing(monkeypatch):
+    monkeypatch.delenv("CKPT_WORKERS", raising=False)
+    default = knobs.workers()
+    first, second = knobs.override(workers=71), knobs.override(workers=72)
+    first.__enter__()
+    second.__enter__()
+    assert knobs.workers() == 72
+    first.__exit__(None, None, None)
+    assert knobs.workers() == 72
+    second.__exit__(None, None, None)
+    assert knobs.workers() == default
