@@ -32,6 +32,8 @@ DATA: dict[str, str] = {
     "channels_last_3d strided jagged sparse_coo sparse_csr sparse_csc sparse_bsr sparse_bsc _mkldnn per_tensor_affine "
     "per_tensor_symmetric per_channel_affine per_channel_symmetric per_channel_affine_float_qparams",
     "torch._dynamo.decorators": "_DimRange",
+    "torch.distributed._shard.checkpoint.filesystem": "_StorageInfo _StoragePrefix",
+    "torch.distributed._shard.checkpoint.metadata": "MetadataIndex _MEM_FORMAT_ENCODING",
     "torch.distributed._shard.sharded_tensor.metadata": "MEM_FORMAT_ENCODING",
     "torch.distributed.checkpoint.filesystem": "_StorageInfo _StoragePrefix",
     "torch.distributed.checkpoint.metadata": "MetadataIndex _MEM_FORMAT_ENCODING",
@@ -51,10 +53,13 @@ _PLACEMENTS = "Partial Placement Replicate Shard _MaskPartial _Partial _StridedS
 _SPECS = "ChunkShardingSpec DevicePlacementSpec EnumerableShardingSpec PlacementSpec ShardingSpec"
 _SHARDED = "Shard ShardMetadata ShardedTensor ShardedTensorBase ShardedTensorMetadata TensorProperties"
 
+_TABLES = "BytesStorageMetadata ChunkStorageMetadata Metadata StorageMeta TensorProperties TensorStorageMetadata"
+
 RESTORED_DATA: dict[str, str] = {
+    "torch.distributed._shard.checkpoint.metadata": _TABLES,
     "torch.distributed._shard.metadata": "ShardMetadata",
     "torch.distributed._shard.sharded_tensor": _SHARDED,
-    "torch.distributed._shard.sharded_tensor.api": _SHARDED,
+    "torch.distributed._shard.sharded_tensor.api": f"{_SHARDED} ShardedTensor.ProcessGroupState",
     "torch.distributed._shard.sharded_tensor.metadata": _SHARDED,
     "torch.distributed._shard.sharded_tensor.shard": "Shard",
     "torch.distributed._shard.sharding_spec": _SPECS,
@@ -66,8 +71,7 @@ RESTORED_DATA: dict[str, str] = {
     "torch.distributed._tensor.device_mesh": "DeviceMesh",
     "torch.distributed._tensor.placement_types": f"DTensorSpec TensorMeta {_PLACEMENTS}",
     "torch.distributed._mesh_layout": "_FlatLayout _MeshLayout",
-    "torch.distributed.checkpoint.metadata": "BytesStorageMetadata ChunkStorageMetadata Metadata StorageMeta "
-    "TensorProperties TensorStorageMetadata",
+    "torch.distributed.checkpoint.metadata": _TABLES,
     "torch.distributed.device_mesh": "DeviceMesh _FlatLayout _MeshLayout",
     "torch.distributed.tensor": "DTensor",
     "torch.distributed.tensor._api": "DTensor",

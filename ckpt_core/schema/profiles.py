@@ -187,9 +187,10 @@ def _roles(
     for role in _unreadable(findings):
         if role.kind not in without:
             roles[role.label] = _worse(roles.get(role.label, role), role)
-    broken = {finding.path for finding in findings if finding.severity is Severity.ERROR}
+    broken = {(finding.path, finding.component) for finding in findings if finding.severity is Severity.ERROR}
     for label, role in roles.items():
-        if role.presence is Presence.ABSENT and role.where in broken:
+        # An error that is about the component itself says no more than that it is absent.
+        if role.presence is Presence.ABSENT and any(path == role.where and of != label for path, of in broken):
             roles[label] = replace(role, presence=Presence.UNREADABLE)
     kinds = {role.kind for role in roles.values()}
     if not kinds & set(WEIGHTS):

@@ -44,7 +44,7 @@ class SaveReport:
         cast: How many of them were cast.
         restated: What of a config was changed to fit them: `config.dtype`.
         components: Digest of each component.
-        checked: What the bytes that were read were compared with, by `source_checked` and `base_checked`.
+        checked: What was compared with what was read: `source_checked`, `base_checked`, `lora_checked`.
         tainted: Why a tensor is not what was saved, by `component/name`; see `taint`.
     """
 
@@ -137,7 +137,7 @@ def report_of(location: str, seal: Seal, found: ReadBack) -> SaveReport:
         cast=sum("cast " in certificate.operation for certificate in seal.certificates.values()),
         restated=tuple(said.get("restated", ())),
         components=seal.components,
-        checked={key: said[key] for key in ("source_checked", "base_checked") if key in said},
+        checked={key: text for key, text in said.items() if key.endswith("_checked")},
         tainted=said.get("tainted", {}),
     )
 

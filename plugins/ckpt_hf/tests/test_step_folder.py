@@ -205,5 +205,5 @@ def test_the_next_step_of_several_further_down_works(tmp_path, capsys):
     for step in (100, 900):
         as_lerobot(tmp_path / "checkpoints" / f"{step:07d}", step)
     assert main(["convert", str(tmp_path), str(tmp_path / "out.pt")]) == 2
-    advised = capsys.readouterr().err.rpartition("name one as ")[2].strip()
+    advised = capsys.readouterr().err.rpartition("name one as ")[2].split("\n")[0].strip()
     assert main(["convert", advised, str(tmp_path / "out.safetensors"), "--component", "model"]) == 0

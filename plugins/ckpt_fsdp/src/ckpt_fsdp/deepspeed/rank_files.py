@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core import Files, Opaque, State, UnsupportedFormatError, printable
+from ckpt_core import CorruptError, Files, Opaque, State, UnsupportedFormatError, printable
 from ckpt_fsdp.deepspeed.fields import Fields, Shape, broken, members, shapes_of
 from ckpt_fsdp.deepspeed.names import RankFile
 
@@ -193,7 +193,13 @@ def _open(files: Files, folder: str, file: RankFile) -> "tuple[TorchFile, Fields
     from ckpt_core.codecs.torch_files import read_torch_file
 
     path = f"{folder}/{file.name}" if folder else file.name
-    torch = read_torch_file(files, path)
+    try:
+        torch = read_torch_file(files, path)
+    except UnsupportedFormatError as error:
+        if error.code != "FM001":
+            raise
+        # Its name says whose it is: another program's content in it is damage.
+        raise CorruptError(error.message, code="TF001", path=path) from None
     return torch, Fields(torch.root, path)
 
 

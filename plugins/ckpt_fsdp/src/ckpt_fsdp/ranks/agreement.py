@@ -28,18 +28,14 @@ def missing_ranks(what: str, found: RankSet, missing: Missing, *, component: str
         missing: The ranks whose files are not.
         component: Label of what is not whole without them; with `{}` or the like where each rank has its own.
     """
-    own = component is not None and "{" in component
     for rank in missing.ranks:
         name = found.name_of(rank)
         more = missing.more if rank == missing.ranks[-1] else 0
         rest = f", and so are those of {more} more ranks" if more else ""
         which = f"{printable(name)}: this rank's" if name else f"rank {rank}'s"
         message = f"{which} file is missing{rest}; its part of {printable(what)} is not there"
-        # What each rank has of its own is absent with the file; of what they share the rest is there.
-        path = None if own else name or None
-        yield Finding(
-            "RK001", Severity.ERROR, message, path, hint=_HINT, component=component and component.format(rank)
-        )
+        label = component and component.format(rank)
+        yield Finding("RK001", Severity.ERROR, message, name or None, hint=_HINT, component=label)
 
 
 def contradictions(world: int, parts: Sequence[RankPart]) -> Iterator[Finding]:
