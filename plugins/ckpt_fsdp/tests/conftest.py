@@ -91,7 +91,13 @@ def resumed(tmp_path_factory, torchrun):
 
     def resume(script, attempts):
         out = tmp_path_factory.mktemp("resumed")
-        torchrun(script, 2, out, "resume", *attempts)
+        try:
+            torchrun(script, 2, out, "resume", *attempts)
+        except AssertionError as error:
+            if "exitcode: -6" not in str(error):  # gloo aborts now and then where a rank ends before the others
+                raise
+            out = tmp_path_factory.mktemp("resumed")
+            torchrun(script, 2, out, "resume", *attempts)
         found = json.loads((out / "outcomes.json").read_text())
         early = found.pop("ended early", "")
         missing = {Path(str(attempt).partition("=")[2] or attempt).name for attempt in attempts} - found.keys()
