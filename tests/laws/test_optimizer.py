@@ -54,7 +54,7 @@ def test_every_optimizer_of_torchs_is_complete_after_its_step(tmp_path, kind):
     model = network()
     optimizer = trained(model, KINDS[kind](list(model.parameters())))
     content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": 1}
-    assert found(tmp_path, content) == ([], "COMPLETE for resume")
+    assert found(tmp_path, content) == ([], "COMPLETE for resume; finite: not checked")
 
 
 def frozen(model):
@@ -94,7 +94,7 @@ def test_tied_weights_two_models_and_flat_or_quantized_states_raise_no_alarm(tmp
     both = {"generator": first.state_dict(), "discriminator": second.state_dict(), "step": 1}
     both |= {"optim_g": trained(first, torch.optim.AdamW(first.parameters())).state_dict()}
     both |= {"optim_d": trained(second, torch.optim.AdamW(second.parameters())).state_dict()}
-    assert found(tmp_path, both) == ([], "COMPLETE for resume")
+    assert found(tmp_path, both) == ([], "COMPLETE for resume; finite: not checked")
     group = {"params": [0]}
     for state in (
         {"exp_avg": torch.ones(100)},  # the flat parameter of a sharded run
@@ -140,7 +140,7 @@ def test_an_optimizer_without_a_state_after_a_step_is_an_error(tmp_path, kind):
 def test_the_way_out_that_it_names_works(tmp_path):
     model = network()
     content = {"model": model.state_dict(), "optimizer": torch.optim.AdamW(model.parameters()).state_dict(), "step": 9}
-    assert found(tmp_path, content, without=["optimizer"]) == ([], "COMPLETE for resume")
+    assert found(tmp_path, content, without=["optimizer"]) == ([], "COMPLETE for resume; finite: not checked")
 
 
 @pytest.mark.parametrize("kind", ["AdamW", "SGD, momentum", "RMSprop", "Adamax", "two groups"])

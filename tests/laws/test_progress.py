@@ -18,7 +18,7 @@ def verdict(tmp_path, progress, profile=Profile.RESUME):
 
 @pytest.mark.parametrize("progress", [{"epoch": 0}, {"step": 3}, {"iteration": torch.tensor(4)}, {"meta": {"iter": 5}}])
 def test_the_commonest_checkpoint_is_whole_with_any_counter(tmp_path, progress):
-    assert verdict(tmp_path, {**progress, "loss": 0.5}) == ([], "COMPLETE for resume")
+    assert verdict(tmp_path, {**progress, "loss": 0.5}) == ([], "COMPLETE for resume; finite: not checked")
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_a_training_that_has_ended_is_not_gone_on_from(tmp_path):
 def test_a_step_of_another_type_is_an_error_for_a_resume_alone(tmp_path, key, wrong):
     codes, summary = verdict(tmp_path, {key: wrong})
     assert codes == ["RS006"] and summary.startswith("CORRUPT for resume: progress unreadable")
-    assert verdict(tmp_path, {key: wrong}, Profile.INFERENCE) == ([], "COMPLETE for inference")
+    assert verdict(tmp_path, {key: wrong}, Profile.INFERENCE) == ([], "COMPLETE for inference; finite: not checked")
