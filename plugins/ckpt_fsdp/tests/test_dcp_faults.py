@@ -10,7 +10,7 @@ import warnings
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint.metadata import MetadataIndex
+from torch.distributed.checkpoint.metadata import BytesStorageMetadata, MetadataIndex
 
 import ckpt_core
 from ckpt_core import CkptError, CorruptError, Depth, UnsafeContentError, UnsupportedFormatError
@@ -254,7 +254,7 @@ def test_hostile_metadata_does_nothing(place, tmp_path, where):
 
 def add_item(data, name, path, length):
     info = type(next(iter(data.storage_data.values())))(path, 0, length)
-    data.state_dict_metadata[name] = dcp.metadata.BytesStorageMetadata()
+    data.state_dict_metadata[name] = BytesStorageMetadata()
     data.storage_data[MetadataIndex(name)] = info
 
 

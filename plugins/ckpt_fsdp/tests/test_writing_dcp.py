@@ -10,7 +10,9 @@ import torch
 import torch.distributed.checkpoint as dcp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.distributed.checkpoint.filesystem import CURRENT_DCP_VERSION
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, TensorProperties
 from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from_keys
 
 import ckpt_core
@@ -99,15 +101,15 @@ def test_its_metadata_is_made_of_torchs_own_classes(tmp_path):
     save({"model": {"w": torch.ones(5, 2)}}, tmp_path / "out", ranks=2)
     with open(tmp_path / "out" / ".metadata", "rb") as file:
         found = pickle.load(file)
-    assert type(found) is dcp.metadata.Metadata
+    assert type(found) is Metadata
     described = found.state_dict_metadata["model.w"]
     assert described.size == torch.Size([5, 2])
-    assert described.properties == dcp.metadata.TensorProperties(dtype=torch.float32)
+    assert described.properties == TensorProperties(dtype=torch.float32)
     assert [tuple(chunk.sizes) for chunk in described.chunks] == [(3, 2), (2, 2)]
     assert found.planner_data == {"model.w": ("model", "w")}
-    index = dcp.metadata.MetadataIndex("model.w", (3, 0))
+    index = MetadataIndex("model.w", (3, 0))
     assert found.storage_data[index].relative_path == "__1_0.distcp"
-    assert found.version == dcp.filesystem.CURRENT_DCP_VERSION
+    assert found.version == CURRENT_DCP_VERSION
 
 
 def test_ranks_of_any_number_load_it_into_sharded_models(torchrun, tmp_path):
