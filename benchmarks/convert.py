@@ -18,7 +18,7 @@ import os, shutil, torch, ckpt_core, numpy, xxhash
 import safetensors.torch as st
 from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.save import save
-import ckpt_core.codecs.live, ckpt_core.codecs.torch_zip, ckpt_core.codecs.safetensors_writer
+import ckpt_core.layouts.in_memory, ckpt_core.codecs.torch.zip_layout, ckpt_core.codecs.safetensors.writer
 ckpt_core.get_plugin_manager()
 f = {folder!r}
 out = f + "/out"

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from ckpt_core import DType
-from ckpt_core.codecs.torch_item_writer import plan_tensor_item
+from ckpt_core.codecs.torch.item_writer import plan_tensor_item
 from ckpt_core.schema.plans import TensorBytes
 
 _METADATA = "torch.distributed.checkpoint.metadata"

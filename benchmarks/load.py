@@ -35,7 +35,7 @@ def main(layers: int = 16) -> None:
 
 _IMPORTS = """
 import torch, ckpt_core, safetensors.torch as st
-import ckpt_core.reading.torch_tensors, ckpt_core.reading.torch_fill, ckpt_core.verbs.load_into, numpy
+import ckpt_core.reading.torch.tensors, ckpt_core.reading.torch.fill, ckpt_core.verbs.load_into, numpy
 ckpt_core.get_plugin_manager()
 f = {folder!r}
 def read(path, **how): return ckpt_core.load(path).to_torch(**how)

@@ -14,7 +14,7 @@ import safetensors.torch as st
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint import FileSystemReader
 from ckpt_core.verbs.convert import convert
-import ckpt_core.codecs.torch_items, ckpt_core.codecs.safetensors_writer
+import ckpt_core.codecs.torch.items, ckpt_core.codecs.safetensors.writer
 ckpt_core.get_plugin_manager()
 f = {folder!r}
 out = f + "/out"

@@ -16,7 +16,7 @@ save_file({{f"l{{i}}": torch.randn(4096, 4096).bfloat16() for i in range(4)}}, {
 """
 
 _SETUP = """
-import ckpt_core, hashlib, numpy, xxhash, ckpt_core.reading.values, ckpt_core.builtin.seal_checks
+import ckpt_core, hashlib, numpy, xxhash, ckpt_core.reading.values, ckpt_core.builtin.seals.checks
 from benchmarks.timing import drop_cache
 ckpt_core.get_plugin_manager()
 path = {path!r}

@@ -57,7 +57,7 @@ _WHERE = {
     "Profile": "ckpt_core.schema.profiles",
     "Query": "ckpt_core.schema.locations",
     "Rank": "ckpt_core.schema.locations",
-    "Ranks": "ckpt_core.storage.ranks",
+    "Ranks": "ckpt_core.storage.ranks.ranks",
     "Repair": "ckpt_core.verbs.repair",
     "RepairAction": "ckpt_core.schema.repairs",
     "RepairPlan": "ckpt_core.schema.repairs",
@@ -87,7 +87,7 @@ _WHERE = {
     "get_plugin_manager": "ckpt_core.manager.plugin_manager",
     "hookimpl": "ckpt_core.hookspecs",
     "inspect": "ckpt_core.verbs.inspect",
-    "list_files": "ckpt_core.storage.listing",
+    "list_files": "ckpt_core.storage.files.listing",
     "load": "ckpt_core.verbs.load",
     "load_into": "ckpt_core.verbs.load_into",
     "locate": "ckpt_core.verbs.locate",
@@ -97,7 +97,7 @@ _WHERE = {
     "save": "ckpt_core.verbs.save",
     "scale_names": "ckpt_core.schema.scales",
     "tensor_names": "ckpt_core.schema.state",
-    "together": "ckpt_core.storage.rank_store",
+    "together": "ckpt_core.storage.ranks.torchrun",
     "undo_repair": "ckpt_core.verbs.repair",
     "verify": "ckpt_core.verbs.verify",
     "with_names": "ckpt_core.schema.state",
@@ -183,9 +183,9 @@ if TYPE_CHECKING:
     from ckpt_core.schema.tensors import TensorTable as TensorTable
     from ckpt_core.schema.text import printable as printable
     from ckpt_core.schema.watches import Checksum as Checksum
-    from ckpt_core.storage.listing import list_files as list_files
-    from ckpt_core.storage.rank_store import together as together
-    from ckpt_core.storage.ranks import Ranks as Ranks
+    from ckpt_core.storage.files.listing import list_files as list_files
+    from ckpt_core.storage.ranks.ranks import Ranks as Ranks
+    from ckpt_core.storage.ranks.torchrun import together as together
     from ckpt_core.storage.sealing import read_seal as read_seal
     from ckpt_core.verbs.convert import Conversion as Conversion
     from ckpt_core.verbs.convert import convert as convert

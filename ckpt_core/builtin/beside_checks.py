@@ -57,9 +57,9 @@ def _judge(files: "Files", path: str) -> Iterator[Finding]:
 
 
 def _findings_of(files: "Files", path: str) -> tuple[Finding, ...]:
-    from ckpt_core.codecs.pickles import read_pickle
-    from ckpt_core.codecs.torch_files import read_torch_file
-    from ckpt_core.codecs.torch_kinds import sniff
+    from ckpt_core.codecs.pickle.reader import read_pickle
+    from ckpt_core.codecs.torch.reader import read_torch_file
+    from ckpt_core.codecs.torch.sniff import sniff
     from ckpt_core.errors import CorruptError, UnsupportedFormatError
 
     try:

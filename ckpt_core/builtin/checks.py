@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 @hookimpl
 def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
     from ckpt_core.builtin.beside_checks import pickles_beside
+    from ckpt_core.builtin.carried_files import left_out, loose_files
     from ckpt_core.builtin.law_checks import for_a_purpose, laws_of_tables, needed_and_opaque
-    from ckpt_core.builtin.loose_checks import left_out, loose_files
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.findings import Depth
 
@@ -54,7 +54,7 @@ def _tainted(files: "Files", stored: "StoredCheckpoint") -> "Iterator[Finding]":
     sealed = seal.provenance if seal is not None else {}
     if not stored.manifest.tainted and "tainted" not in sealed:
         return
-    from ckpt_core.schema.taint import findings_of, of_provenance
+    from ckpt_core.schema.side_files.taint import findings_of, of_provenance
 
     yield from findings_of({**of_provenance(sealed, path=str(files.location)), **stored.manifest.tainted})
 
@@ -87,8 +87,8 @@ def _bytes(
     files: "Files", stored: "StoredCheckpoint | None", broken: set[str | None], *, values: bool
 ) -> "Iterator[Finding]":
     """Every byte once: against the seal, against the checksums of the files, and the values of tensors."""
-    from ckpt_core.builtin.seal_checks import SealedBlocks
-    from ckpt_core.reading.sweep import read_all, sweep
+    from ckpt_core.builtin.seals.checks import SealedBlocks
+    from ckpt_core.reading.scan.check_all import read_all, sweep
 
     sealed = SealedBlocks(files)
     if stored is None:
@@ -107,9 +107,9 @@ def _sample(
     values: bool,
 ) -> "Iterator[Finding]":
     """The same of a part of the bytes."""
-    from ckpt_core.builtin.seal_checks import SealedBlocks
-    from ckpt_core.reading.sampled_sweep import extent, sampled_sweep
-    from ckpt_core.reading.sampled_walk import sampled_walk
+    from ckpt_core.builtin.seals.checks import SealedBlocks
+    from ckpt_core.reading.scan.check_sample import extent, sampled_sweep
+    from ckpt_core.reading.scan.sampled import sampled_walk
     from ckpt_core.schema.findings import Finding
 
     sealed = SealedBlocks(files)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ckpt_core.builtin.loose_files import candidates, only_path
 from ckpt_core.hookspecs import hookimpl
+from ckpt_core.layouts.single_file import candidates, only_path
 from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
 from ckpt_core.schema.locations import Kind
 
@@ -28,7 +28,7 @@ def formats() -> tuple[Format, ...]:
 @hookimpl
 def detect_format(files: "Files") -> Iterator[FormatMatch]:
     for root, path, head in candidates(files, (".safetensors",)):
-        from ckpt_core.codecs.safetensors_files import sniff
+        from ckpt_core.codecs.safetensors.reader import sniff
 
         if sniff(head):
             yield FormatMatch("safetensors", Confidence.CERTAIN, "a header length and a JSON header", root)
@@ -38,7 +38,7 @@ def detect_format(files: "Files") -> Iterator[FormatMatch]:
 
 @hookimpl
 def load(files: "Files", match: FormatMatch, request: LoadRequest) -> "StoredCheckpoint":
-    from ckpt_core.codecs.safetensors_files import read_safetensors
+    from ckpt_core.codecs.safetensors.reader import read_safetensors
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.kinds import KINDS
     from ckpt_core.schema.manifests import Component, Manifest
@@ -68,8 +68,8 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
 @hookimpl
 def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
     """One component of tensors and nothing else fits into a file."""
-    from ckpt_core.codecs.fitting import only_tensors
-    from ckpt_core.codecs.safetensors_writer import metadata_of, plan_safetensors
+    from ckpt_core.codecs.safetensors.writer import metadata_of, plan_safetensors
+    from ckpt_core.codecs.single_table import only_tensors
     from ckpt_core.schema.plans import WritePlan
 
     component = only_tensors(checkpoint, "safetensors")

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ckpt_core.builtin.loose_files import candidates, only_path
 from ckpt_core.hookspecs import hookimpl
+from ckpt_core.layouts.single_file import candidates, only_path
 from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
 from ckpt_core.schema.locations import Kind
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.steps import Count
+    from ckpt_core.layouts.steps import Count
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.access import Checkpoint, Files, Target
     from ckpt_core.schema.manifests import Manifest
@@ -29,8 +29,8 @@ def formats() -> tuple[Format, ...]:
 
 @hookimpl
 def detect_format(files: "Files") -> Iterator[FormatMatch]:
-    from ckpt_core.codecs.step_names import step_of_name
-    from ckpt_core.codecs.torch_kinds import sniff
+    from ckpt_core.codecs.torch.sniff import sniff
+    from ckpt_core.layouts.step_names import step_of_name
 
     for root, path, head in candidates(files, _SUFFIXES):
         kind, step = sniff(head), step_of_name(root)
@@ -44,16 +44,16 @@ def detect_format(files: "Files") -> Iterator[FormatMatch]:
 
 def _of_others(path: str, head: bytes) -> bool:
     """Whether a file beside others is another program's under a suffix that many use: no checkpoint among them."""
-    from ckpt_core.codecs.foreign_files import foreign
+    from ckpt_core.codecs.foreign.files import foreign
 
     return path.lower().endswith(_SHARED) and foreign(path, head) is not None
 
 
 @hookimpl
 def load(files: "Files", match: FormatMatch, request: LoadRequest) -> "StoredCheckpoint":
-    from ckpt_core.codecs.steps import count_of_state, scalar_reader
-    from ckpt_core.codecs.torch_components import components_of
-    from ckpt_core.codecs.torch_files import read_torch_file
+    from ckpt_core.codecs.torch.reader import read_torch_file
+    from ckpt_core.layouts.components import components_of
+    from ckpt_core.layouts.steps import count_of_state, scalar_reader
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.manifests import Manifest
 
@@ -85,7 +85,7 @@ def _roles(count: "Count | None") -> "Iterator[Role]":
 
 @hookimpl
 def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
-    from ckpt_core.codecs.torch_writer import plan_torch
+    from ckpt_core.codecs.torch.writer import plan_torch
     from ckpt_core.schema.plans import WritePlan
 
     plan = plan_torch(target.name, checkpoint.manifest.components, of=checkpoint)

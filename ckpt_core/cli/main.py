@@ -11,8 +11,16 @@ from typing import cast
 
 import click
 
-from ckpt_core.cli.answers import Answer
-from ckpt_core.cli.failures import BUDGET, Failure, complain, failure_of, show_traceback, tell, tell_plugin_failures
+from ckpt_core.cli.output.answer import Answer
+from ckpt_core.cli.output.failures import (
+    BUDGET,
+    Failure,
+    complain,
+    failure_of,
+    show_traceback,
+    tell,
+    tell_plugin_failures,
+)
 from ckpt_core.cli.session import Session, early_session
 
 _NOBODY_READS = 141
@@ -42,17 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def emit(session: Session, answer: Answer | None, failure: Failure | None = None) -> None:
     """Print an answer, or what there is of it, on stdout."""
     if session.json:
-        from ckpt_core.cli.envelope import envelope
+        from ckpt_core.cli.output.json_envelope import envelope
 
         print(envelope(session, answer, failure))
     elif answer is not None:
-        from ckpt_core.cli.printing import print_blocks
+        from ckpt_core.cli.output.tables import print_blocks
 
         print_blocks(answer.brief() if session.quiet else answer.page())
 
 
 def _run(args: list[str], session: Session) -> Answer | None:
-    from ckpt_core.cli.commands import group
+    from ckpt_core.cli.app import group
 
     if "_CKPT_COMPLETE" in os.environ:
         group.main(args, prog_name="ckpt", complete_var="_CKPT_COMPLETE", obj=session)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ckpt_core.schema.progress import Progress
-    from ckpt_core.storage.ranks import Ranks
+    from ckpt_core.storage.ranks.ranks import Ranks
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -46,7 +46,7 @@ class Session:
     @contextmanager
     def ranks(self) -> "Iterator[Ranks]":
         """The processes that torchrun has started for this command; for one alone, nothing is imported for it."""
-        from ckpt_core.storage.rank_store import together
+        from ckpt_core.storage.ranks.torchrun import together
 
         with together() as ranks:
             self._ranks, self.speaks = ranks, ranks.leads
@@ -62,7 +62,7 @@ class Session:
             from contextlib import nullcontext
 
             return nullcontext()
-        from ckpt_core.cli.bar import Bar
+        from ckpt_core.cli.progress_bar import Bar
 
         return Bar(sys.stderr, self.verb or "")
 

@@ -1,6 +1,6 @@
 """What lies in a file where its format expects nothing: named, so that nothing is passed over without a word."""
 
-from ckpt_core.codecs.torch_kinds import sniff
+from ckpt_core.codecs.torch.sniff import sniff
 
 LOOKED_AT = 4096
 """Bytes whose content is looked at."""
@@ -8,7 +8,7 @@ LOOKED_AT = 4096
 
 def what_is(head: bytes, size: int) -> str:
     """The size of what begins like this, and what it is, in words."""
-    from ckpt_core.codecs.foreign_files import foreign
+    from ckpt_core.codecs.foreign.files import foreign
 
     if head and not head.strip(b"\0"):
         return f"{size} bytes, zeros at first"

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterator
 
-from ckpt_core.codecs.steps import count_of_state
 from ckpt_core.laws.optimizer import Weights, optimizer_findings
 from ckpt_core.laws.rng import rng_findings
 from ckpt_core.laws.whole_weights import weights_are_whole
+from ckpt_core.layouts.steps import count_of_state
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.profiles import Profile

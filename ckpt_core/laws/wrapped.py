@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ckpt_core.laws.outlines import Outlines
-from ckpt_core.reading.wrappers import strip_wrappers
+from ckpt_core.reading.base_model.wrapper_names import strip_wrappers
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.text import printable
 

@@ -19,7 +19,7 @@ from ckpt_core.schema.findings import Severity, VerifyRequest
 from ckpt_core.schema.locations import Attempt, Choice, Outcome, Query, Resolution
 from ckpt_core.schema.profiles import Profile, Verdict
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.listing import list_files
+from ckpt_core.storage.files.listing import list_files
 
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager

@@ -9,7 +9,7 @@ from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.formats import FormatMatch, LoadRequest
-from ckpt_core.schema.own_names import SYNTHESIZED, TAINT, TAINTED_FILE
+from ckpt_core.schema.side_files.own_names import SYNTHESIZED, TAINT, TAINTED_FILE
 
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager
@@ -52,7 +52,7 @@ def open_match(
 
         checkpoint = with_parts(manager, checkpoint, match.parts, options=options, lenient=lenient)
     if SYNTHESIZED in files.entries:
-        from ckpt_core.schema.synthesized import synthesized_roles
+        from ckpt_core.schema.side_files.synthesized import synthesized_roles
 
         roles = (*synthesized_roles(files), *checkpoint.manifest.roles)
         checkpoint.manifest = replace(checkpoint.manifest, roles=roles)
@@ -65,7 +65,7 @@ def _taint(checkpoint: StoredCheckpoint, files: Files) -> None:
     metadata = checkpoint.manifest.metadata
     if TAINT not in metadata and TAINTED_FILE not in files.entries:
         return
-    from ckpt_core.schema.taint import of_files, of_text
+    from ckpt_core.schema.side_files.taint import of_files, of_text
 
     found = dict(checkpoint.manifest.tainted)
     if TAINT in metadata:

@@ -15,7 +15,7 @@ from ckpt_core.errors import (
     UsageError,
 )
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.joining import OpenPart, UnopenedPart, in_whole, joined, relocate
+from ckpt_core.reading.nested import OpenPart, UnopenedPart, in_whole, joined, relocate
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.formats import Confidence, FormatMatch, Part
 from ckpt_core.schema.text import printable

@@ -23,7 +23,7 @@ from ckpt_core.schema.formats import Format
 from ckpt_core.schema.text import scrub
 
 _HOOKS = tuple(name for name in vars(Specs) if not name.startswith("_"))
-_BUILTIN = ("paths", "safetensors", "torch", "checks", "seals")
+_BUILTIN = ("paths", "safetensors", "torch", "checks", "seals.plugin")
 
 
 class PluginStatus(NamedTuple):
@@ -182,10 +182,11 @@ class CkptPluginManager(pluggy.PluginManager):
 
     def load_builtin(self) -> None:
         """Register core's own plugins."""
-        for name in _BUILTIN:
-            module = importlib.import_module(f"ckpt_core.builtin.{name}")
-            self.register(module, name=f"core.{name}")
-            self.statuses.append(self._status(f"core.{name}", module, "ckpt-core", ckpt_core.__version__))
+        for path in _BUILTIN:
+            module = importlib.import_module(f"ckpt_core.builtin.{path}")
+            name = f"core.{path.removesuffix('.plugin')}"
+            self.register(module, name=name)
+            self.statuses.append(self._status(name, module, "ckpt-core", ckpt_core.__version__))
 
     def load_installed(self, path: Sequence[str] | None = None) -> None:
         """Register every installed plugin, in the order of their names; whatever fails is written down, not raised."""

@@ -12,7 +12,7 @@ from ckpt_core.errors import LocateError
 from ckpt_core.hookspecs import hookimpl
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
 from ckpt_core.schema.locations import Attempt, Candidate, Kind, Location, Outcome, Query, Resolution
-from ckpt_core.storage.listing import probe
+from ckpt_core.storage.files.listing import probe
 
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager
@@ -170,7 +170,7 @@ def _is_inside(path: str, wholes: Collection[str]) -> bool:
 
 def _with_step(match: FormatMatch) -> FormatMatch:
     """The claim with the step that its path says, where its format knows no other."""
-    from ckpt_core.codecs.step_names import step_of_path
+    from ckpt_core.layouts.step_names import step_of_path
 
     return match if match.step is not None else replace(match, step=step_of_path(match.root))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
-from ckpt_core.codecs.step_names import numbered_part
+from ckpt_core.layouts.step_names import numbered_part
 from ckpt_core.manager.trials import Structure, Trial, is_named
 
 _STRANGE = 0.1

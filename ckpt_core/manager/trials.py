@@ -5,19 +5,19 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from ckpt_core.codecs.step_names import epoch_of_name, step_of_name, step_of_path
-from ckpt_core.codecs.steps import Count, counts_of_state
 from ckpt_core.errors import CkptError, ReplacedError, UnreachableError
 from ckpt_core.laws.whole_weights import weights_are_whole
+from ckpt_core.layouts.step_names import epoch_of_name, step_of_name, step_of_path
+from ckpt_core.layouts.steps import Count, counts_of_state
 from ckpt_core.manager.opening import open_match
-from ckpt_core.reading.wrappers import strip_wrappers
+from ckpt_core.reading.base_model.wrapper_names import strip_wrappers
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.evidence import emptiness
 from ckpt_core.schema.formats import Detection, FormatMatch
 from ckpt_core.schema.locations import Candidate, Rank
 from ckpt_core.schema.manifests import Manifest
-from ckpt_core.storage.listing import files_of
-from ckpt_core.storage.moments import one_moment
+from ckpt_core.storage.files.listing import files_of
+from ckpt_core.storage.files.moments import one_moment
 
 if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import CkptPluginManager

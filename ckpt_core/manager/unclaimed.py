@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ckpt_core.codecs.step_names import epoch_of_name, step_of_name
+from ckpt_core.layouts.step_names import epoch_of_name, step_of_name
 from ckpt_core.manager.trials import Trial
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Attempt, Candidate, Outcome, Rank

@@ -24,7 +24,7 @@ def assessment_of(
 
     manifest = None if checkpoint is None else checkpoint.manifest
     if checkpoint is not None and manifest is not None and request.profile is not Profile.INFERENCE:
-        from ckpt_core.reading.recorded_casts import narrowed_roles
+        from ckpt_core.reading.casting.recorded import narrowed_roles
 
         manifest = replace(manifest, roles=(*narrowed_roles(checkpoint.asset_files()), *manifest.roles))
     found = assess(manifest, request.profile, findings, without=request.without, run=request.run)

@@ -14,12 +14,12 @@ from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.tensors import Box, Chunk, Outline, TensorEntry
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.buffers import borrowed
-from ckpt_core.storage.moments import one_moment
+from ckpt_core.storage.files.moments import one_moment
 
 if TYPE_CHECKING:
     import torch
 
-    from ckpt_core.reading.joining import OpenPart
+    from ckpt_core.reading.nested import OpenPart
     from ckpt_core.schema.dtypes import DType
     from ckpt_core.schema.progress import Progress
     from ckpt_core.schema.watches import Checksum
@@ -167,7 +167,7 @@ class StoredCheckpoint(Checkpoint):
                 time up to the return.
             UnsupportedFormatError: Torch has no such element type.
         """
-        from ckpt_core.reading.torch_tensors import to_torch
+        from ckpt_core.reading.torch.tensors import to_torch
 
         label = self.component(component).label
         with one_moment(self):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from math import prod
 
-from ckpt_core.reading.holes import shown, uncovered
+from ckpt_core.reading.gaps import shown, uncovered
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.manifests import Component

@@ -11,7 +11,7 @@ from ckpt_core.reading.boxes import slabs
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import Box, ByteRange, Chunk
-from ckpt_core.storage.ranges import check_budget, check_range
+from ckpt_core.storage.files.range_checks import check_budget, check_range
 
 
 def copy_strided(files: Files, dtype: DType, chunk: Chunk, shared: Box, box: Box, out: memoryview) -> None:

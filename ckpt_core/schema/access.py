@@ -213,7 +213,7 @@ class Checkpoint(ABC):
 
     def cause(self, component: str, name: str) -> str | None:
         """Why a tensor is tainted, one of `taint.CAUSES`; None where it is not. `*` asks about the component."""
-        from ckpt_core.schema.taint import cause_of, made_up
+        from ckpt_core.schema.side_files.taint import cause_of, made_up
 
         found = cause_of(self.manifest.tainted, component, name)
         return found or made_up(self.manifest.roles, component)

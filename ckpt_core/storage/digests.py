@@ -3,8 +3,8 @@
 import xxhash
 
 from ckpt_core.schema.dtypes import DType
-from ckpt_core.schema.seals import BLOCK as BLOCK
-from ckpt_core.schema.seals import FileSeal
+from ckpt_core.schema.side_files.seals import BLOCK as BLOCK
+from ckpt_core.schema.side_files.seals import FileSeal
 
 
 class TensorDigest:

@@ -7,12 +7,12 @@ from contextlib import contextmanager, suppress
 from ckpt_core.errors import CkptError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind
-from ckpt_core.schema.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, FILE_SUMS, MARK, SUMS
-from ckpt_core.schema.seals import Seal, not_a_seal, pack, unpack
+from ckpt_core.schema.side_files.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, FILE_SUMS, MARK, SUMS
+from ckpt_core.schema.side_files.seals import Seal, not_a_seal, pack, unpack
 from ckpt_core.schema.text import printable
-from ckpt_core.storage import syscalls
 from ckpt_core.storage.digests import seal_of
-from ckpt_core.storage.locks import locked
+from ckpt_core.storage.writing import syscalls
+from ckpt_core.storage.writing.locks import locked
 
 
 def read_seal(files: Files) -> Seal | None:

@@ -16,7 +16,7 @@ from ckpt_core.errors import CkptError
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.findings import Depth, Severity
-from ckpt_core.schema.own_names import MARK
+from ckpt_core.schema.side_files.own_names import MARK
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.testing.kit import FormatKit
 from ckpt_core.testing.memory import BreakingCheckpoint, SampleCheckpoint

@@ -9,15 +9,15 @@ from typing import Any
 
 from ckpt_core.errors import CkptError, LockedError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
-from ckpt_core.reading.proof import ReadBack, read_back
+from ckpt_core.reading.read_back import ReadBack, read_back
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.plans import WritePlan
-from ckpt_core.schema.seals import Seal
-from ckpt_core.storage.ranks import Ranks
+from ckpt_core.schema.side_files.seals import Seal
+from ckpt_core.storage.files.urls import local_path
+from ckpt_core.storage.ranks.ranks import Ranks
 from ckpt_core.storage.sealing import read_seal
-from ckpt_core.storage.targets import digest_of_work, swept
-from ckpt_core.storage.urls import local_path
+from ckpt_core.storage.writing.targets import digest_of_work, swept
 from ckpt_core.verbs.opening import Checks, find
 from ckpt_core.verbs.save import SaveReport, report_of
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from ckpt_core.errors import LoadError, UsageError
-from ckpt_core.reading.onto_base import OntoBase
-from ckpt_core.reading.structure import Fit, fit
+from ckpt_core.reading.base_model.fit import Fit, fit
+from ckpt_core.reading.base_model.view import OntoBase
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.text import printable

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 from ckpt_core.errors import CkptError, UnreachableError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
-from ckpt_core.reading.casts import Cast
+from ckpt_core.reading.base_model.patch_embedding import TO_CONV, TO_LINEAR, rearrangement, stream_rearranged
+from ckpt_core.reading.base_model.view import FROM_BASE
+from ckpt_core.reading.casting.conversions import Cast
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.digests import digest_tensor
-from ckpt_core.reading.onto_base import FROM_BASE
-from ckpt_core.reading.rearrange import TO_CONV, TO_LINEAR, rearrangement, stream_rearranged
 from ckpt_core.schema.dtypes import BY_CODE, DType
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.plans import TensorKey
-from ckpt_core.schema.seals import COPY, Certificate, Seal
+from ckpt_core.schema.side_files.seals import COPY, Certificate, Seal
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import TensorDigest
 from ckpt_core.storage.sealing import read_seal

@@ -14,7 +14,7 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.comparison import Difference, Side, compare
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import differing_paths
-from ckpt_core.storage.moments import one_moment
+from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.verbs.opening import Checks, open_checkpoint
 
 if TYPE_CHECKING:

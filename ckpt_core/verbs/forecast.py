@@ -11,7 +11,7 @@ from ckpt_core.manager.opening import checked_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.objects import left_out
-from ckpt_core.reading.views import ViewCheckpoint
+from ckpt_core.reading.selection import ViewCheckpoint
 from ckpt_core.schema.access import Checkpoint, Target
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.locations import Kind, Location

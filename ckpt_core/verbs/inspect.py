@@ -10,7 +10,7 @@ from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.tensors import Outline
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.moments import one_moment
+from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.verbs.opening import Place, find
 
 

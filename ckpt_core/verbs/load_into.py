@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import CkptError, LoadError, ReplacedError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.reading.base_model.wrapper_names import NameMap, match_names
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
-from ckpt_core.reading.wrappers import NameMap, match_names
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.moments import one_moment
+from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.verbs.load import load
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _load(
 def _report(
     checkpoint: StoredCheckpoint, part: Component, targets: "Mapping[str, torch.Tensor]", names: NameMap
 ) -> LoadReport:
-    from ckpt_core.reading.torch_tensors import torch_dtype
+    from ckpt_core.reading.torch.tensors import torch_dtype
 
     mismatched, cast, matched = {}, {}, []
     for name, stored in names.pairs.items():
@@ -244,7 +244,7 @@ def _prove(checkpoint: StoredCheckpoint, part: Component, wanted: set[str]) -> N
 def _fill(
     checkpoint: StoredCheckpoint, part: Component, targets: "dict[str, torch.Tensor]", names: NameMap, atomic: bool
 ) -> None:
-    from ckpt_core.reading.torch_fill import Fill, fill_tensors
+    from ckpt_core.reading.torch.fill import Fill, fill_tensors
 
     staged = {name: _fresh(tensor) for name, tensor in targets.items()} if atomic else targets
     fills: list[Fill] = [Fill(tensor.detach(), part.label, names.pairs[name]) for name, tensor in staged.items()]
@@ -275,7 +275,7 @@ def _state(filled: Sequence[str], fills: Sequence[object]) -> str:
 def _fresh(tensor: "torch.Tensor") -> "torch.Tensor":
     import torch
 
-    from ckpt_core.reading.torch_tensors import empty_tensor
+    from ckpt_core.reading.torch.tensors import empty_tensor
 
     if tensor.device.type == "cpu" and tensor.is_contiguous():
         return empty_tensor(tuple(tensor.shape), tensor.dtype)

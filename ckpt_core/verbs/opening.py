@@ -20,11 +20,11 @@ from ckpt_core.schema.access import Files
 from ckpt_core.schema.formats import Confidence, Detection, FormatMatch
 from ckpt_core.schema.locations import Kind, Location, Resolution
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.checked_files import CheckedFiles
-from ckpt_core.storage.identity import comes_back
-from ckpt_core.storage.listing import files_of, list_files
-from ckpt_core.storage.moments import one_moment
-from ckpt_core.storage.urls import local_path
+from ckpt_core.storage.files.checked import CheckedFiles
+from ckpt_core.storage.files.identity import comes_back
+from ckpt_core.storage.files.listing import files_of, list_files
+from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.files.urls import local_path
 from ckpt_core.verbs.locate import locate
 
 _log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def _place(
         names = ", ".join(sorted({match.format for match in detection.rivals}))
         raise AmbiguousFormatError(f"{files.location}: equally claimed by {names}; choose one with --format")
     if detection.best is None and not detection.members:
-        from ckpt_core.codecs.other_programs import unknown
+        from ckpt_core.codecs.foreign.errors import unknown
 
         raise unknown(files)
     if detection.best is not None and detection.best.confidence is Confidence.POSSIBLE:
@@ -163,7 +163,7 @@ def _left_by_name(files: Files) -> CkptError | None:
     """FM003: what a file that is damaged is by its name, where that says it; such as a download under way."""
     if files.location.kind is not Kind.FILE:
         return None
-    from ckpt_core.codecs.other_programs import unfinished
+    from ckpt_core.codecs.foreign.errors import unfinished
 
     return unfinished(next(iter(files.entries)))
 
@@ -223,7 +223,7 @@ def _as_format(manager: CkptPluginManager, detection: Detection, format: str) ->
 
 
 def _refuse_impostor(files: Files) -> None:
-    from ckpt_core.codecs.lookalikes import impostor
+    from ckpt_core.codecs.foreign.impostors import impostor
 
     for path, entry in list(files.entries.items())[:1]:
         error: CkptError | None = impostor(path, files.head(path), entry.size)

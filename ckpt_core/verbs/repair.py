@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.builtin.seal_mending import entered
+from ckpt_core.builtin.seals.repair import entered
 from ckpt_core.errors import CkptError, CorruptError, FormatError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Depth, Finding, Severity, VerifyReport, VerifyRequest
 from ckpt_core.schema.repairs import Irreparable, RepairAction, RepairPlan, RepairRequest
-from ckpt_core.schema.synthesized import marks
-from ckpt_core.storage.backups import InPlace, is_interrupted
-from ckpt_core.storage.listing import list_files
-from ckpt_core.storage.overlay import MendedFiles, mended
+from ckpt_core.schema.side_files.synthesized import marks
+from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.repairing.in_place import InPlace, is_interrupted
+from ckpt_core.storage.repairing.overlay import MendedFiles, mended
 from ckpt_core.verbs.locate import locate
 from ckpt_core.verbs.opening import OWN_CHECKS, Place, find
 from ckpt_core.verbs.verify import Verification, verify_place

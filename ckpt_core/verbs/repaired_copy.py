@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 import ckpt_core
 from ckpt_core.errors import CorruptError, FormatError, LoadError
 from ckpt_core.reading.damage import note_damage
-from ckpt_core.reading.proof import read_back
+from ckpt_core.reading.read_back import read_back
 from ckpt_core.schema.findings import Finding, VerifyRequest, sorted_findings
 from ckpt_core.schema.locations import Kind
-from ckpt_core.schema.own_names import TAINTED_FILE
 from ckpt_core.schema.repairs import Irreparable
-from ckpt_core.schema.seals import FileSeal, Seal
-from ckpt_core.schema.taint import ALL, DAMAGED, as_file, findings_of
+from ckpt_core.schema.side_files.own_names import TAINTED_FILE
+from ckpt_core.schema.side_files.seals import FileSeal, Seal
+from ckpt_core.schema.side_files.taint import ALL, DAMAGED, as_file, findings_of
 from ckpt_core.schema.tensors import ByteRange
-from ckpt_core.storage import syscalls
-from ckpt_core.storage.checked_files import CheckedFiles, refusal
-from ckpt_core.storage.copies import copy_files, digests_of
-from ckpt_core.storage.listing import list_files
-from ckpt_core.storage.overlay import MendedFiles
+from ckpt_core.storage.files.checked import CheckedFiles, refusal
+from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.repairing.overlay import MendedFiles
 from ckpt_core.storage.sealing import read_seal
-from ckpt_core.storage.targets import LocalTarget, open_target, refuse_overlap
+from ckpt_core.storage.writing import syscalls
+from ckpt_core.storage.writing.copy import copy_files, digests_of
+from ckpt_core.storage.writing.targets import LocalTarget, open_target, refuse_overlap
 from ckpt_core.verbs.opening import Place
 from ckpt_core.verbs.repair import Repair, errors_of, redetected, verified
 from ckpt_core.verbs.verify import Verification

@@ -9,24 +9,24 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import ckpt_core
-from ckpt_core.codecs.collection import without_collection
+from ckpt_core.codecs.gc_pause import without_collection
 from ckpt_core.errors import CorruptError, PluginError, UnsupportedFormatError, UsageError
 from ckpt_core.manager.opening import checked_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.digests import digest_of_array
-from ckpt_core.reading.proof import ReadBack, read_back
+from ckpt_core.reading.read_back import ReadBack, read_back
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.formats import Confidence, FormatMatch, LoadRequest
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import TensorKey, WritePlan, Written
-from ckpt_core.schema.seals import COPY, Certificate, Seal
+from ckpt_core.schema.side_files.seals import COPY, Certificate, Seal
+from ckpt_core.schema.side_files.taint import carried
 from ckpt_core.schema.state import Array, arrays_of, differing_paths, without_arrays
-from ckpt_core.schema.taint import carried
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.listing import list_files
-from ckpt_core.storage.ranks import ALONE, Ranks
-from ckpt_core.storage.targets import LocalTarget, open_target
+from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.ranks.ranks import ALONE, Ranks
+from ckpt_core.storage.writing.targets import LocalTarget, open_target
 
 if TYPE_CHECKING:
     from ckpt_core.schema.progress import Progress
@@ -266,6 +266,6 @@ def _seal(checkpoint: Checkpoint, target: LocalTarget, found: ReadBack, provenan
 
 
 def _live(state: Mapping[str, Any]) -> Checkpoint:
-    from ckpt_core.codecs.live import checkpoint_of
+    from ckpt_core.layouts.in_memory import checkpoint_of
 
     return checkpoint_of(state)

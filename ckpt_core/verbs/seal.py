@@ -9,12 +9,12 @@ import ckpt_core
 from ckpt_core.errors import OverwriteError, UnsupportedFormatError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.proof import read_back
+from ckpt_core.reading.read_back import read_back
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind
-from ckpt_core.schema.own_names import FILE_SUMS, SUMS
-from ckpt_core.schema.seals import Seal
-from ckpt_core.storage.moments import one_moment
+from ckpt_core.schema.side_files.own_names import FILE_SUMS, SUMS
+from ckpt_core.schema.side_files.seals import Seal
+from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.sealing import put_beside, read_seal, sealing, write_seal
 from ckpt_core.verbs.opening import Checks, open_checkpoint
 

@@ -12,7 +12,7 @@ from ckpt_core.reading.assessing import assessment_of
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.findings import Depth, Finding, Sampling, Severity, VerifyReport, VerifyRequest, sorted_findings
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.moments import one_moment
+from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.verbs.opening import OWN_CHECKS, Place, find, member_place
 
 if TYPE_CHECKING:

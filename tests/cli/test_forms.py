@@ -5,11 +5,11 @@ from time import monotonic
 
 import pytest
 
-from ckpt_core.cli.answers import Table
-from ckpt_core.cli.bar import Bar
-from ckpt_core.cli.envelope import as_json
-from ckpt_core.cli.printing import plain_lines, print_blocks
-from ckpt_core.cli.words import counted, finding_lines, human_bytes, shown_place
+from ckpt_core.cli.output.answer import Table
+from ckpt_core.cli.output.json_envelope import as_json
+from ckpt_core.cli.output.tables import plain_lines, print_blocks
+from ckpt_core.cli.progress_bar import Bar
+from ckpt_core.cli.text import counted, finding_lines, human_bytes, shown_place
 from ckpt_core.schema.findings import Finding, Severity
 
 

@@ -26,7 +26,7 @@ def _modules(*args):
 def test_help_imports_nothing_heavy_and_looks_for_no_plugin():
     modules = _modules("--help")
     assert not modules & HEAVY
-    assert not modules & {"pluggy", "ckpt_core.manager", "ckpt_core.verbs", "ckpt_core.cli.inspect"}
+    assert not modules & {"pluggy", "ckpt_core.manager", "ckpt_core.verbs", "ckpt_core.cli.commands.inspect"}
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth", "run"])

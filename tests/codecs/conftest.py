@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import ckpt_core
-from ckpt_core.codecs.torch_files import read_torch_file
-from ckpt_core.codecs.torch_kinds import LEGACY_MAGIC
-from ckpt_core.reading.walk import walk
+from ckpt_core.codecs.torch.reader import read_torch_file
+from ckpt_core.codecs.torch.sniff import LEGACY_MAGIC
+from ckpt_core.reading.scan.full import walk
 from ckpt_core.schema.findings import Finding
 
 NUMPY = {"BOOL": "?", "U8": "u1", "I8": "i1", "I16": "i2", "U16": "u2", "F16": "f2", "I32": "i4", "U32": "u4"} | {

@@ -37,5 +37,5 @@ def test_every_paragraph_names_cause_and_cure():
 
 def test_the_source_was_searched():
     codes = codes_in_source()
-    assert "ckpt_core/builtin/loose_checks.py" in codes["CK006"]
+    assert "ckpt_core/builtin/carried_files.py" in codes["CK006"]
     assert any(path.startswith("plugins/") for paths in codes.values() for path in paths)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ckpt_core.cli.commands import COMMANDS
+from ckpt_core.cli.app import COMMANDS
 
 pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -74,7 +74,7 @@ def test_every_command_that_a_page_names_exists():
 
 def test_the_exit_codes_are_those_of_the_errors():
     from ckpt_core import errors
-    from ckpt_core.cli import failures
+    from ckpt_core.cli.output import failures
 
     raised = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type)}
     listed = {int(code) for code in re.findall(r"^\| (\d+) \| ", README, re.MULTILINE)}

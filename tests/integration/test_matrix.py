@@ -8,8 +8,8 @@ import pytest
 
 import ckpt_core
 from ckpt_core import Depth
-from ckpt_core.reading.proof import read_back
-from ckpt_core.reading.views import select
+from ckpt_core.reading.read_back import read_back
+from ckpt_core.reading.selection import select
 
 SINKS = {
     "safetensors": ("x.safetensors", "safetensors", {}),

@@ -13,10 +13,10 @@ import pytest
 import ckpt_core
 from ckpt_core import Kind, hookimpl
 from ckpt_core.builtin import safetensors as builtin
-from ckpt_core.codecs.safetensors_writer import plan_safetensors
+from ckpt_core.codecs.safetensors.writer import plan_safetensors
 from ckpt_core.errors import CorruptError, LoadError, PluginError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
-from ckpt_core.reading.views import select
+from ckpt_core.reading.selection import select
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.plans import Literal, TensorBytes, WritePlan
 from ckpt_core.verbs.save import save

@@ -9,7 +9,7 @@ import signal
 import sys
 
 from ckpt_core.cli.main import main
-from ckpt_core.storage import journal
+from ckpt_core.storage.writing import journal
 
 HOW, NUMBER = sys.argv[1], int(sys.argv[2])
 journal._SYNC_AFTER = 1

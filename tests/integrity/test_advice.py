@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import ckpt_core
-from ckpt_core.cli.commands import group
-from ckpt_core.cli.failures import ACCEPTING
+from ckpt_core.cli.app import group
 from ckpt_core.cli.main import main
+from ckpt_core.cli.output.failures import ACCEPTING
 
 
 @pytest.fixture

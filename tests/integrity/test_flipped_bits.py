@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import ckpt_core
-from ckpt_core.cli.contents import Wanted, gather
+from ckpt_core.cli.output.inspection import Wanted, gather
 from ckpt_core.errors import CkptError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
-from ckpt_core.reading.views import select
+from ckpt_core.reading.selection import select
 from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.diff import diff
 from ckpt_core.verbs.inspect import inspect

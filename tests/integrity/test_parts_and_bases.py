@@ -13,7 +13,7 @@ from torch import nn
 import ckpt_core
 from ckpt_core.cli.main import main
 from ckpt_core.errors import CkptError, CorruptError
-from ckpt_core.storage import syscalls
+from ckpt_core.storage.writing import syscalls
 from ckpt_core.verbs.convert import convert
 
 

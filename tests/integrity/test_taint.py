@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 
 import ckpt_core
-from ckpt_core.reading.views import select
+from ckpt_core.reading.selection import select
 from ckpt_core.schema.profiles import Profile
-from ckpt_core.schema.taint import CAUSES, EXTRACTED
+from ckpt_core.schema.side_files.taint import CAUSES, EXTRACTED
 from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.save import save
 from ckpt_core.verbs.seal import seal

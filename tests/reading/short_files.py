@@ -2,7 +2,7 @@
 
 from ckpt_core import CorruptError
 from ckpt_core.storage.digests import BLOCK
-from ckpt_core.storage.wrapped import WrappedFiles
+from ckpt_core.storage.files.wrapped import WrappedFiles
 
 
 class ShortFiles(WrappedFiles):

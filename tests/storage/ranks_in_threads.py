@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from torch.distributed import HashStore
 
-from ckpt_core.storage.rank_store import StoreRanks
+from ckpt_core.storage.ranks.torchrun import StoreRanks
 
 
 def in_ranks(world, work):

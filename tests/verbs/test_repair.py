@@ -38,8 +38,8 @@ from ckpt_core import (
 )
 from ckpt_core.errors import LockedError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
-from ckpt_core.storage import locks
-from ckpt_core.storage.overlay import mended
+from ckpt_core.storage.repairing.overlay import mended
+from ckpt_core.storage.writing import locks
 from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.save import save
 from ckpt_core.verbs.seal import seal

@@ -1,6 +1,6 @@
 import pytest
-from ckpt_hf.index import is_plain
 from ckpt_hf.names import WeightName, group, parse, step_of
+from ckpt_hf.weights.index import is_plain
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -53,7 +53,7 @@ def plain(value):
 @pytest.mark.parametrize("half", [True, False])
 @pytest.mark.parametrize("moe", [True, False])
 def test_every_component_is_read_as_torch_reads_it(half, moe, minimind):
-    from ckpt_minillm.restoring import state_of
+    from ckpt_minillm.trainer.restoring import state_of
 
     model, optimizer = trained(minimind, moe=moe)
     scaler = torch.amp.GradScaler("cpu", enabled=False)

@@ -47,7 +47,7 @@ def test_a_lora_is_written_as_an_adapter(tmp_path, minimind):
 
 
 def test_the_model_of_a_resume_file_is_written_alone(tmp_path, minimind):
-    from ckpt_core.reading.views import select
+    from ckpt_core.reading.selection import select
 
     source = minimind.save_resume(tmp_path / "full_sft_16_resume.pth")
     checkpoint = select(ckpt_core.load(str(source)), components=["model"])

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckpt_core.cli.main import main
-from ckpt_core.codecs.signs import MAGICS
+from ckpt_core.codecs.foreign.signs import MAGICS
 
 _STARTS = [bytes(magic.at) + magic.bytes for magic in MAGICS]
 _STARTS += [

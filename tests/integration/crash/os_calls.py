@@ -17,7 +17,7 @@ from threading import RLock
 from typing import Any, NamedTuple
 
 from ckpt_core.errors import CkptError
-from ckpt_core.storage import syscalls
+from ckpt_core.storage.writing import syscalls
 
 Call = Callable[..., Any]
 Around = Callable[[str, Call, tuple[Any, ...], dict[str, Any]], Any]

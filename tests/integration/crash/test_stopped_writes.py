@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from ckpt_core.storage import syscalls
+from ckpt_core.storage.writing import syscalls
 from tests.integration.crash.os_calls import Stopper, faults_of, in_child, intercept
 from tests.integration.crash.scenarios import (
     LARGEST,

@@ -9,7 +9,7 @@ import pytest
 import ckpt_core
 from ckpt_core.errors import LockedError, OverwriteError
 from ckpt_core.reading.digests import fingerprint
-from ckpt_core.storage import locks
+from ckpt_core.storage.writing import locks
 from ckpt_core.verbs.save import save
 from tests.integration.crash.os_calls import in_child
 from tests.integration.crash.scenarios import digest_at, weights

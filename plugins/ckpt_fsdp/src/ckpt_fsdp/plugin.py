@@ -126,7 +126,7 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
         if checkpoint is None or checkpoint.match.format == name:
             yield from _module(name, "checks").check(files, checkpoint, request)
     if checkpoint is not None and checkpoint.match.parts:
-        yield from _module("deepspeed", "pointers").check_parts(files, checkpoint)
+        yield from _module("deepspeed", "latest").check_parts(files, checkpoint)
 
 
 @hookimpl

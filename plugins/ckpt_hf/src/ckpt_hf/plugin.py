@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
 
 _LAYOUTS = {
-    "hf": "ckpt_hf",
+    "hf": "ckpt_hf.model",
     "accelerate": "ckpt_hf.accelerate",
     "diffusers": "ckpt_hf.diffusers",
     "dylora": "ckpt_hf.dylora",
@@ -126,7 +126,7 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
     if checkpoint is None or checkpoint.match.format == "hf":
         yield from _module("hf", "checks").check(files, checkpoint, request)
     if checkpoint is not None and checkpoint.match.format in _LAYOUTS and request.profile is not None:
-        yield from _module("hf", "law_checks").check(files, checkpoint, request)
+        yield from import_module("ckpt_hf.laws.checks").check(files, checkpoint, request)
 
 
 @hookimpl

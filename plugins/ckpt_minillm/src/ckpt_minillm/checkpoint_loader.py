@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import ckpt_core
 from ckpt_core import CheckpointNotFoundError, Kind, Query, UsageError, printable
-from ckpt_minillm.asking import HIDDEN_SIZE, REMOTE_DIR, switch_of
 from ckpt_minillm.filling import fill_model
 from ckpt_minillm.naming import WeightsName, stage_of
 from ckpt_minillm.search import PRETRAINED_PATH, joined
-from ckpt_minillm.telling import Logger, Voice
+from ckpt_minillm.search_query import HIDDEN_SIZE, REMOTE_DIR, switch_of
+from ckpt_minillm.trainer.log import Logger, Voice
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ckpt_core import Component, LoadError, LoadReport, StoredCheckpoint, load_into, printable
-from ckpt_minillm.facts import contradictions, facts_of, facts_of_module, is_lora
+from ckpt_minillm.model_shape import contradictions, facts_of, facts_of_module, is_lora
 
 if TYPE_CHECKING:
     import torch

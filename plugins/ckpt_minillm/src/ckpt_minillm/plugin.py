@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @hookimpl
 def formats() -> tuple[Format, ...]:
     from ckpt_minillm.hints import HINTS
-    from ckpt_minillm.views import VIEWS
+    from ckpt_minillm.view_options import VIEWS
 
     weights = "weights of a MiniLLM or minimind stage: {stage}_{hidden_size}[_moe].pth"
     resume = "what its training goes on from: {stage}_{hidden_size}[_moe]_resume.pth"
@@ -54,7 +54,7 @@ def detect_format(files: "Files") -> "Iterable[FormatMatch]":
 @hookimpl
 def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "StoredCheckpoint":
     if match.format == "minillm-resume":
-        from ckpt_minillm.resume_reading import read_resume
+        from ckpt_minillm.resume.reading import read_resume
 
         return read_resume(files, match, request)
     from ckpt_minillm.weights import read_weights
@@ -62,7 +62,7 @@ def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "Store
     weights = read_weights(files, match, request)
     if not request.options:
         return weights
-    from ckpt_minillm.transformers_view import with_options
+    from ckpt_minillm.transformers.view import with_options
 
     return with_options(weights, request.options)
 
@@ -70,7 +70,7 @@ def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "Store
 @hookimpl
 def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
     if target.format == "minillm-resume":
-        from ckpt_minillm.resume_writing import save_resume
+        from ckpt_minillm.resume.writing import save_resume
 
         return save_resume(checkpoint, target)
     from ckpt_minillm.writing import save_weights

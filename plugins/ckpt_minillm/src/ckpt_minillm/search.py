@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ckpt_core import Candidate, Kind, Query, Rank, UsageError, printable
-from ckpt_minillm.asking import Ask, Folder, asked, asked_path, asked_stage
 from ckpt_minillm.naming import WeightsName, looks_like_stage, name_of, parse_name
+from ckpt_minillm.search_query import Ask, Folder, asked, asked_path, asked_stage
 
 PRETRAINED_PATH = "MINILLM_PRETRAINED_PATH"
 
@@ -71,7 +71,7 @@ def _of_stage(ask: Ask, *, settled: bool) -> Iterator[Candidate]:
         remote = replace(remote, rank=Rank.FALLBACK)
     own = [_candidate(side, ask.name) for side in (remote, local)]
     if ask.prefer == "newest" and not settled:
-        from ckpt_minillm.recorded import newest_first
+        from ckpt_minillm.newest import newest_first
 
         own = newest_first(own)
     yield from own

@@ -10,12 +10,12 @@ from ckpt_core import (
     WritePlan,
     printable,
 )
-from ckpt_core.codecs.fitting import plain_state
-from ckpt_core.codecs.torch_writer import plan_torch
-from ckpt_minillm.agreement import refuse_name
-from ckpt_minillm.facts import facts_of
+from ckpt_core.codecs.single_table import plain_state
+from ckpt_core.codecs.torch.writer import plan_torch
+from ckpt_minillm.model_shape import facts_of
+from ckpt_minillm.name_checks import refuse_name
 from ckpt_minillm.naming import WeightsName, parse_name
-from ckpt_minillm.transformers_view import with_tied_head
+from ckpt_minillm.transformers.view import with_tied_head
 
 _KINDS = ("model", "adapter")
 

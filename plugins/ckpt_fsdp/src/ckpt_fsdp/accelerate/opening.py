@@ -13,10 +13,10 @@ from ckpt_core import (
     UnsupportedFormatError,
     printable,
 )
-from ckpt_core.codecs.pieces import Pieces
-from ckpt_fsdp.accelerate.beside import add_beside
+from ckpt_core.layouts.builder import Pieces
 from ckpt_fsdp.accelerate.detection import FLAT
 from ckpt_fsdp.accelerate.names import MODEL, OPTIMIZER, Found, survey
+from ckpt_fsdp.accelerate.training_state import add_beside
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:

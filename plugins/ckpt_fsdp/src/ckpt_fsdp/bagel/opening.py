@@ -17,8 +17,8 @@ from ckpt_core import (
     Severity,
     StoredCheckpoint,
 )
-from ckpt_core.codecs.pieces import NO_TENSORS, Pieces, read_json
-from ckpt_core.codecs.safetensors_files import read_safetensors
+from ckpt_core.codecs.safetensors.reader import read_safetensors
+from ckpt_core.layouts.builder import NO_TENSORS, Pieces, read_json
 from ckpt_fsdp.bagel.detection import sharded_metadata
 from ckpt_fsdp.bagel.names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
 from ckpt_fsdp.ranks.missing import missing_of

@@ -5,8 +5,8 @@ from dataclasses import replace
 from itertools import islice
 
 from ckpt_core import ByteRange, Checkpoint, Chunk, CkptError, Files, Finding, Severity, VerifyRequest, printable
-from ckpt_core.codecs.torch_item_checks import check_items
-from ckpt_core.codecs.torch_items import TORCH_ZIP, settler
+from ckpt_core.codecs.torch.item_checks import check_items
+from ckpt_core.codecs.torch.items import TORCH_ZIP, settler
 from ckpt_fsdp.dcp.detection import SUFFIX
 from ckpt_fsdp.dcp.opening import DcpCheckpoint, Opened
 from ckpt_fsdp.dcp.replicas import check_replicas

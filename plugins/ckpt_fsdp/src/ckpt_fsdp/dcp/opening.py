@@ -22,13 +22,13 @@ from ckpt_core import (
     printable,
     with_names,
 )
-from ckpt_core.codecs.torch_components import keyed_components
-from ckpt_core.codecs.torch_items import settler
+from ckpt_core.codecs.torch.items import settler
+from ckpt_core.layouts.components import keyed_components
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX, Found, survey
 from ckpt_fsdp.dcp.items import Items, read_items
 from ckpt_fsdp.dcp.joining import Joined, join
-from ckpt_fsdp.dcp.lost import Lost, findings_of, is_there, owners, without_lost
 from ckpt_fsdp.dcp.metadata import DcpMetadata, StoredItem, parse_metadata
+from ckpt_fsdp.dcp.missing_items import Lost, findings_of, is_there, owners, without_lost
 from ckpt_fsdp.dcp.nesting import nest, paths_of
 from ckpt_fsdp.dcp.tables import DcpTable
 

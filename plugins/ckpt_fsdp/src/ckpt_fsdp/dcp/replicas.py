@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from ckpt_core import Component, Files, Finding, Severity, printable
-from ckpt_core.codecs.torch_items import settler
-from ckpt_fsdp.copies import differing_copies
+from ckpt_core.codecs.torch.items import settler
+from ckpt_fsdp.replicas import differing_copies
 
 
 def check_replicas(files: Files, components: tuple[Component, ...]) -> Iterator[Finding]:

@@ -18,23 +18,23 @@ from ckpt_core import (
     StoredCheckpoint,
     TensorTable,
 )
-from ckpt_core.codecs.collection import without_collection
+from ckpt_core.codecs.gc_pause import without_collection
 from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
 from ckpt_fsdp.deepspeed.detection import tag_of
 from ckpt_fsdp.deepspeed.experts import is_of_experts, open_experts
+from ckpt_fsdp.deepspeed.latest import check_pointers, lost_pointer
 from ckpt_fsdp.deepspeed.names import POINTERS, SCRIPTS, survey
-from ckpt_fsdp.deepspeed.optimizer_state import optimizer
-from ckpt_fsdp.deepspeed.pointers import check_pointers, lost_pointer
-from ckpt_fsdp.deepspeed.spaces import spaces_of
 from ckpt_fsdp.deepspeed.steps import check_steps
 from ckpt_fsdp.deepspeed.tag_content import TagContent
 from ckpt_fsdp.deepspeed.tag_opening import open_tag
 from ckpt_fsdp.deepspeed.training_state import scaling_of, training_components, unpartitioned_optimizer
 from ckpt_fsdp.deepspeed.universal import open_universal
 from ckpt_fsdp.deepspeed.weights import trained_rows, weights
+from ckpt_fsdp.deepspeed.zero.flat_groups import spaces_of
+from ckpt_fsdp.deepspeed.zero.optimizer_state import optimizer
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch_files import TorchFile
+    from ckpt_core.codecs.torch.reader import TorchFile
 
 _NOT_CARRIED = (".pt", ".pth", ".bin", ".safetensors", ".index.json", ".ckpt", ".pkl", ".distcp")
 """Suffixes of weights and of training state: other checkpoints of the same step, never files to carry along."""

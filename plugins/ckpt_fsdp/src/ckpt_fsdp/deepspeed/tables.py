@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ckpt_core import Outline, TensorEntry, TensorTable
-from ckpt_fsdp.deepspeed.partitions import Place, Space
+from ckpt_fsdp.deepspeed.zero.partitions import Place, Space
 
 
 class Row(NamedTuple):

@@ -19,8 +19,8 @@ from ckpt_core import (
     TensorTable,
     printable,
 )
-from ckpt_core.codecs.collection import without_collection
-from ckpt_core.codecs.safetensors_files import SafetensorsFile, read_safetensors
+from ckpt_core.codecs.gc_pause import without_collection
+from ckpt_core.codecs.safetensors.reader import SafetensorsFile, read_safetensors
 from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
 from ckpt_fsdp.hf_shards.detection import SHARDING
 from ckpt_fsdp.hf_shards.names import ShardName

@@ -10,7 +10,7 @@ from ckpt_core import (
     UnsupportedFormatError,
 )
 from ckpt_fsdp.hf_shards.boxes import Shards, read_shards
-from ckpt_fsdp.hf_shards.joined import Joined, agreed, extend
+from ckpt_fsdp.hf_shards.consolidated import Joined, agreed, extend
 from ckpt_fsdp.hf_shards.missing import missing
 from ckpt_fsdp.hf_shards.names import FOLDER, shards_of
 

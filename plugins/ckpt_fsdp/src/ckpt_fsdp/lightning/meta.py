@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from ckpt_core import Component, Finding, Presence, Severity, State, TensorTable
-from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.torch_components import components_of
+from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.components import components_of
 from ckpt_fsdp.lightning.detection import META
 
 _SCALER = "MixedPrecision"

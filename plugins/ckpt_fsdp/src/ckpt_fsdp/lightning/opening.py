@@ -13,9 +13,9 @@ from ckpt_core import (
     StoredCheckpoint,
     TensorTable,
 )
-from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.steps import step_of_state
-from ckpt_core.codecs.torch_items import settler
+from ckpt_core.codecs.torch.items import settler
+from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.steps import step_of_state
 from ckpt_fsdp.dcp.opening import Opened, open_at
 from ckpt_fsdp.lightning.meta import add_meta
 

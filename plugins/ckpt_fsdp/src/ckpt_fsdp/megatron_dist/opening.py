@@ -16,10 +16,10 @@ from ckpt_core import (
     Severity,
     StoredCheckpoint,
 )
-from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.steps import step_of_state
-from ckpt_core.codecs.torch_components import components_of
-from ckpt_core.codecs.torch_items import settler
+from ckpt_core.codecs.torch.items import settler
+from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.components import components_of
+from ckpt_core.layouts.steps import step_of_state
 from ckpt_fsdp.dcp.opening import Opened, open_at
 from ckpt_fsdp.megatron_dist.detection import COMMON, METADATA
 

@@ -18,10 +18,10 @@ from ckpt_core import (
     TensorRef,
     printable,
 )
-from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.steps import step_of_state
-from ckpt_core.codecs.torch_components import components_of
-from ckpt_core.codecs.torch_files import TorchFile
+from ckpt_core.codecs.torch.reader import TorchFile
+from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.components import components_of
+from ckpt_core.layouts.steps import step_of_state
 from ckpt_fsdp.model_parallel.detection import is_candidate, saves_in
 from ckpt_fsdp.model_parallel.names import MODEL, Rank, expected, folder_of, folders, label
 from ckpt_fsdp.model_parallel.sizes import Sizes, sizes_of

@@ -17,9 +17,9 @@ from ckpt_core import (
     TensorTable,
     printable,
 )
-from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.safetensors_files import read_safetensors
-from ckpt_core.codecs.torch_components import components_of
+from ckpt_core.codecs.safetensors.reader import read_safetensors
+from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.components import components_of
 from ckpt_fsdp.numbered.detection import shards_in
 from ckpt_fsdp.numbered.names import Siblings
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from math import prod
 
 from ckpt_core import Asset, Component, CorruptError, Files, FormatMatch, State, StoredCheckpoint
-from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.steps import step_of_state
-from ckpt_core.codecs.torch_components import keyed_components
-from ckpt_core.codecs.torch_sharded import Sharding
-from ckpt_fsdp.ranks import agreement
+from ckpt_core.codecs.pickle.sharded_tensors import Sharding
+from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.components import keyed_components
+from ckpt_core.layouts.steps import step_of_state
+from ckpt_fsdp.ranks import consistency as agreement
 from ckpt_fsdp.ranks.detection import is_candidate, saves_in
 from ckpt_fsdp.ranks.grouping import WHOLE
 from ckpt_fsdp.ranks.joining import RankPart, component_of, rows_of, without_refs

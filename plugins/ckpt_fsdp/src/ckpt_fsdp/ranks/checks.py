@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ckpt_core import Checkpoint, Files, Finding, Severity, StoredCheckpoint, VerifyRequest, printable
-from ckpt_fsdp.copies import differing_copies
+from ckpt_fsdp.replicas import differing_copies
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:

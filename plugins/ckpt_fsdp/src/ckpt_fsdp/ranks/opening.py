@@ -14,9 +14,9 @@ from ckpt_core import (
     Profile,
     StoredCheckpoint,
 )
-from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.torch_components import components_of
-from ckpt_fsdp.ranks import agreement
+from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.components import components_of
+from ckpt_fsdp.ranks import consistency as agreement
 from ckpt_fsdp.ranks.by_content import read_by_content
 from ckpt_fsdp.ranks.joining import RankPart, component_of, is_flat_parameter, rows_of, without_refs
 from ckpt_fsdp.ranks.missing import missing_of

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.layouts.builder import Pieces
 from ckpt_fsdp.ranks.joining import RankPart
 from ckpt_fsdp.ranks.names import RankSet
 

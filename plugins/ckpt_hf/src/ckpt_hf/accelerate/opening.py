@@ -3,11 +3,11 @@
 import re
 
 from ckpt_core import Asset, Component, Files, FormatMatch, LoadRequest, Presence, Profile, StoredCheckpoint
-from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.layouts.builder import Pieces
 from ckpt_hf.accelerate.detection import RNG, numbered_models
+from ckpt_hf.beside_state import add_config, add_tokenizer, assets_beside
 from ckpt_hf.ranks import add_ranks
-from ckpt_hf.weight_file import add_file
-from ckpt_hf.weight_pieces import add_config, add_tokenizer, assets_beside
+from ckpt_hf.weights.single_file import add_file
 
 _CUSTOM = re.compile(r"custom_checkpoint_(\d{1,3})\.pkl")
 _NO_STEP = "Accelerate saves no step and no epoch: the program takes them from the folder's name, or counts itself"

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ckpt_core import Files, FormatMatch, LoadRequest, Part, Presence, Profile, StoredCheckpoint
-from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.layouts.builder import Pieces
 from ckpt_hf.accelerate.detection import LORA
 from ckpt_hf.accelerate.detection import claim as claim_of_accelerate
 from ckpt_hf.accelerate.opening import add_state
+from ckpt_hf.beside_state import add_config, add_weights, assets_beside
 from ckpt_hf.diffusers.detection import INDEX
 from ckpt_hf.diffusers.pipeline import add_pipeline
 from ckpt_hf.folders import Folder, folders
 from ckpt_hf.names import CONFIG
 from ckpt_hf.nested_models import COMPONENT, head_json, is_average, label_below
-from ckpt_hf.weight_file import add_file
-from ckpt_hf.weight_pieces import add_config, add_weights, assets_beside
+from ckpt_hf.weights.single_file import add_file
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:

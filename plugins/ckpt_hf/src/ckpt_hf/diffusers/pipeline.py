@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckpt_core import Presence, Profile
-from ckpt_core.codecs.lookalikes import impostor
-from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.codecs.foreign.impostors import impostor
+from ckpt_core.layouts.builder import Pieces
 from ckpt_hf.diffusers.detection import INDEX
 from ckpt_hf.folders import Folder
 from ckpt_hf.names import CONFIG, group

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from itertools import count, islice
 
 from ckpt_core import Files, Finding, FormatMatch, LoadRequest, Presence, Profile, Severity, StoredCheckpoint
-from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.torch_components import component_at
+from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.components import component_at
+from ckpt_hf.beside_state import add_tokenizer, add_weights, assets_beside
 from ckpt_hf.dylora.detection import EXPERTS, ROUTER_STATE, is_state
 from ckpt_hf.folders import folders
 from ckpt_hf.names import CONFIG, group
-from ckpt_hf.peft.adapters import add_adapter
 from ckpt_hf.trainer.opening import add_training, disagreements, step_in
-from ckpt_hf.weight_file import add_file
-from ckpt_hf.weight_pieces import add_tokenizer, add_weights, assets_beside
+from ckpt_hf.weights.adapters import add_adapter
+from ckpt_hf.weights.single_file import add_file
 
 _ROUTERS = ("router.safetensors", "router.pt", f"{ROUTER_STATE}/router.pt")
 _SKILLS = ("skill_library.pt", f"{ROUTER_STATE}/skill_library.pt")

@@ -16,10 +16,10 @@ from ckpt_core import (
     StoredCheckpoint,
     printable,
 )
-from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.steps import step_of_state
-from ckpt_core.codecs.torch_components import component_at, components_of, keyed_components
-from ckpt_core.codecs.torch_files import TorchFile
+from ckpt_core.codecs.torch.reader import TorchFile
+from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.components import component_at, components_of, keyed_components
+from ckpt_core.layouts.steps import step_of_state
 from ckpt_hf.lightning.detection import VERSION
 
 _SCALERS = ("MixedPrecision", "MixedPrecisionPlugin", "NativeMixedPrecisionPlugin", "native_amp_scaling_state")

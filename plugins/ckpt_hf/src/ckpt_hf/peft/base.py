@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from ckpt_core import CkptError, Finding, Severity, list_files, printable
 from ckpt_core.laws.low_rank import Factor, factors
 from ckpt_core.laws.outlines import Outlines, some
-from ckpt_hf.component_weights import components_of, read_all
 from ckpt_hf.names import group
 from ckpt_hf.peft.laws import module_of
+from ckpt_hf.weights.by_component import components_of, read_all
 
 _HINT = "name the model that the adapter was trained on, as base_model_name_or_path in its config"
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 
 from ckpt_core import Confidence, Files, FormatMatch
-from ckpt_core.codecs.steps import step_of_name
+from ckpt_core.layouts.steps import step_of_name
 from ckpt_hf.accelerate.detection import claim as claim_of_accelerate
 from ckpt_hf.folders import Folder, folders
 from ckpt_hf.names import WeightSet, group
-from ckpt_hf.peft.names import ADAPTER_CONFIG, ADAPTERS, is_adapter_folder, is_named_adapter
 from ckpt_hf.trainer.detection import is_trainers
+from ckpt_hf.weights.adapter_names import ADAPTER_CONFIG, ADAPTERS, is_adapter_folder, is_named_adapter
 
 NAME = "peft"
 _TRAINING = "training_state.pt"

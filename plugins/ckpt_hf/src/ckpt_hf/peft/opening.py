@@ -1,11 +1,11 @@
 """Adapters opened, with their configs; the base model is named, and not asked for."""
 
 from ckpt_core import Asset, Files, FormatMatch, LoadRequest, Presence, StoredCheckpoint
-from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.layouts.builder import Pieces
+from ckpt_hf.beside_state import add_tokenizer, add_weights, assets_beside
 from ckpt_hf.names import group
-from ckpt_hf.peft.adapters import add_adapters
-from ckpt_hf.peft.names import has_adapters
-from ckpt_hf.weight_pieces import add_tokenizer, add_weights, assets_beside
+from ckpt_hf.weights.adapter_names import has_adapters
+from ckpt_hf.weights.adapters import add_adapters
 
 _BASE = "the base model, which the adapter changes and does not hold"
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ckpt_core import Component, Presence, State, TensorRef, TensorTable
-from ckpt_core.codecs.pieces import NO_TENSORS, Pieces, read_json_value
-from ckpt_core.codecs.safetensors_files import read_safetensors
-from ckpt_core.codecs.torch_components import components_of
+from ckpt_core.codecs.safetensors.reader import read_safetensors
+from ckpt_core.layouts.builder import NO_TENSORS, Pieces, read_json_value
+from ckpt_core.layouts.components import components_of
 from ckpt_hf.step_folder.names import kind_of_name, split_name, without_kind
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from ckpt_core import Confidence, Files, FormatMatch, Part
 from ckpt_hf.folders import Folder, folders
 from ckpt_hf.names import group, step_of
-from ckpt_hf.peft.names import ADAPTER_CONFIG, ADAPTERS
 from ckpt_hf.trainer import under_deepspeed
+from ckpt_hf.weights.adapter_names import ADAPTER_CONFIG, ADAPTERS
 
 NAME = "hf-trainer"
 STATE = "trainer_state.json"

@@ -16,11 +16,11 @@ from ckpt_core import (
     State,
     StoredCheckpoint,
 )
-from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.layouts.builder import Pieces
+from ckpt_hf.beside_state import add_config, add_tokenizer, add_weights, assets_beside
 from ckpt_hf.ranks import add_ranks
 from ckpt_hf.trainer import under_deepspeed, under_fsdp
 from ckpt_hf.trainer.detection import RNG, STATE
-from ckpt_hf.weight_pieces import add_config, add_tokenizer, add_weights, assets_beside
 
 _DATA = "the Trainer skips the batches of global_step; needs the same data and seed"
 

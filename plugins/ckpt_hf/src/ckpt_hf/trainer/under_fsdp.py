@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckpt_core import Component, Files, Part, Presence, Profile
-from ckpt_core.codecs.pieces import Pieces
+from ckpt_core.layouts.builder import Pieces
 from ckpt_hf.names import group
-from ckpt_hf.peft.adapters import is_adapter
-from ckpt_hf.peft.names import has_adapters
+from ckpt_hf.weights.adapter_names import has_adapters
+from ckpt_hf.weights.adapters import is_adapter
 
 _NAME = "fsdp"
 """Names the second copy of the weights, which FSDP's resume reads."""

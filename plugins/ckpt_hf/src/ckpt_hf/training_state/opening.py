@@ -15,10 +15,10 @@ from ckpt_core import (
     State,
     StoredCheckpoint,
 )
-from ckpt_core.codecs.pieces import Pieces
-from ckpt_core.codecs.torch_components import components_of
+from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.components import components_of
+from ckpt_hf.beside_state import add_config, add_tokenizer, add_weights, assets_beside
 from ckpt_hf.training_state.detection import STATE
-from ckpt_hf.weight_pieces import add_config, add_tokenizer, add_weights, assets_beside
 
 _KEYS = {"optimizer": "optimizer_state_dict", "scheduler": "scheduler_state_dict", "rng": "rng_states"}
 

@@ -1,0 +1,126 @@
+"""Checks a checkpoint against its seal: the files at every depth, their bytes from the bytes depth on."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from ckpt_core.errors import CorruptError
+from ckpt_core.reading.casting.recorded import uncast_scales
+from ckpt_core.reading.checkpoints import places
+from ckpt_core.reading.digests import digest_tensor
+from ckpt_core.schema.access import Checkpoint, Files
+from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.plans import TensorKey
+from ckpt_core.schema.side_files.debris import debris
+from ckpt_core.schema.side_files.seals import DIGEST_BYTES, Seal
+from ckpt_core.schema.text import printable
+from ckpt_core.storage.digests import BLOCK, block_digest
+from ckpt_core.storage.sealing import read_seal
+
+_SHOWN = 8
+"""Damaged blocks that are named of one file; the rest are counted."""
+
+
+def check_seal(files: Files) -> Iterator[Finding]:
+    """Whether the files are those of the seal, by name and size, and what it records of scales that were not cast.
+
+    Raises:
+        CorruptError: SL005, the seal cannot be read.
+    """
+    seal = read_seal(files)
+    if seal is not None:
+        yield from _stale(files, seal)
+        yield from uncast_scales(seal)
+
+
+class SealedBlocks:
+    """The blocks of sealed files compared with the seal as they are walked over.
+
+    Attributes:
+        paths: The files to walk over: sealed, there, and of the sealed size.
+    """
+
+    def __init__(self, files: Files) -> None:
+        try:
+            self._seal = read_seal(files)
+        except CorruptError:
+            self._seal = None  # which `check_seal` says
+        sealed = self._seal.files if self._seal is not None else {}
+        self.paths = [path for path in sealed if path in files.entries and files.size(path) == sealed[path].size]
+        self._unlike: dict[str, set[int]] = {path: set(range(_count(sealed[path].blocks))) for path in self.paths}
+
+    def see(self, path: str, number: int, data: memoryview) -> None:
+        """A block of a file. Those that are never seen count as damaged: they could not be read."""
+        assert self._seal is not None
+        sealed = self._seal.files[path].blocks[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
+        if block_digest(data) == sealed:
+            self._unlike[path].discard(number)
+
+    def findings(
+        self, checkpoint: Checkpoint | None, *, tried: Mapping[str, set[int]] | None = None
+    ) -> Iterator[Finding]:
+        """SL002 for the blocks that are not what was sealed, with the tensors in them that are not.
+
+        Args:
+            checkpoint: Where the tensors are looked for: each is read whole. None names blocks only.
+            tried: The blocks that were to be read, where it was not all of them.
+        """
+        for path in self.paths:
+            assert self._seal is not None
+            unlike = self._unlike[path] if tried is None else self._unlike[path] & tried.get(path, set())
+            yield from _damage(checkpoint, path, self._seal, sorted(unlike))
+
+
+def _count(blocks: bytes) -> int:
+    return len(blocks) // DIGEST_BYTES
+
+
+def _stale(files: Files, seal: Seal) -> Iterator[Finding]:
+    for path, sealed in seal.files.items():
+        if debris(path) is not None:
+            continue  # sealed by a ckpt that did not know it for what it is
+        if path not in files.entries:
+            message = f"{printable(path)}: the seal names this file, and it is missing"
+            yield Finding("SL003", Severity.ERROR, message, path, hint="copy it again")
+        elif files.size(path) != sealed.size:
+            message = (
+                f"{printable(path)}: has {files.size(path)} bytes, sealed were {sealed.size}: a stale seal, or damage"
+            )
+            yield Finding("SL001", Severity.ERROR, message, path, hint="copy it again; run ckpt seal if it was changed")
+    for path in files.entries:
+        if path not in seal.files:
+            message = f"{printable(path)}: came after the sealing, nothing is known of it"
+            yield Finding("SL004", Severity.WARNING, message, path)
+
+
+def _damage(checkpoint: Checkpoint | None, path: str, seal: Seal, found: list[int]) -> Iterator[Finding]:
+    changed = cache(lambda label, name: _is_changed(checkpoint, label, name, seal))
+    hint = "copy the file again; run ckpt seal if it was changed on purpose"
+    for number in found[:_SHOWN]:
+        start, end = number * BLOCK, min((number + 1) * BLOCK, seal.files[path].size)
+        names = [name for label, name in _tensors_in(checkpoint, path, start, end) if changed(label, name)]
+        where = f"block {number} (bytes {start} to {end})"
+        held = f", and with it {', '.join(map(printable, names[:3]))}{' and more' if len(names) > 3 else ''}"
+        message = f"{printable(path)}: {where}{held if names else ''}, is not what was sealed"
+        yield Finding("SL002", Severity.ERROR, message, path, names[0] if names else None, hint)
+    if len(found) > _SHOWN:
+        message = f"{printable(path)}: {len(found) - _SHOWN} more blocks are not what was sealed"
+        yield Finding("SL002", Severity.ERROR, message, path, None, hint)
+
+
+def _tensors_in(checkpoint: Checkpoint | None, path: str, start: int, end: int) -> list[TensorKey]:
+    """The tensors with a part in a stretch of a file."""
+    if checkpoint is None:
+        return []
+    return [
+        (component.label, name)
+        for component in checkpoint.manifest.components
+        for name, outline in component.tensors.outlines()
+        if any(at < end and stop > start for where, at, stop in places(component, name, outline) if where == path)
+    ]
+
+
+def _is_changed(checkpoint: Checkpoint | None, label: str, name: str, seal: Seal) -> bool:
+    """Whether a tensor is not what was sealed; it is read whole to tell."""
+    assert checkpoint is not None
+    entry = checkpoint.manifest.component(label).tensors[name]
+    return seal.tensors.get(label, {}).get(name) != digest_tensor(checkpoint, label, name, entry)

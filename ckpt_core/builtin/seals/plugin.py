@@ -1,0 +1,25 @@
+"""Seals: whether the files are still those that were sealed. Their bytes are compared in the walk of `checks`."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ckpt_core.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.access import Files
+    from ckpt_core.schema.findings import Finding, VerifyReport
+    from ckpt_core.schema.repairs import Irreparable, RepairAction
+
+
+@hookimpl
+def verify(files: "Files") -> "Iterator[Finding]":
+    from ckpt_core.builtin.seals.checks import check_seal
+
+    return check_seal(files)
+
+
+@hookimpl
+def repair(files: "Files", report: "VerifyReport") -> "Iterator[RepairAction | Irreparable]":
+    from ckpt_core.builtin.seals.repair import mend_seal
+
+    return mend_seal(files, report)

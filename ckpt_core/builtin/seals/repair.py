@@ -1,0 +1,142 @@
+"""A seal that cannot be read, made again where what is left of it says that the content is what was sealed.
+
+The seal's text holds a root digest of each file, its blocks file the digests below those: either proves the content
+without the other. Where they contradict the content that is damage, and the seal is left as it is: it shows it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import ckpt_core
+from ckpt_core.errors import CorruptError
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.findings import Depth, Severity, VerifyReport
+from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.repairs import Irreparable, Operation, RepairAction
+from ckpt_core.schema.side_files.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
+from ckpt_core.schema.side_files.seals import DIGEST_BYTES, SCHEMA, Certificate, FileSeal, Seal, pack
+from ckpt_core.schema.text import printable
+from ckpt_core.storage.sealing import read_seal
+from ckpt_core.storage.writing.copy import digests_of
+
+_CONTRADICTED = {
+    "SL001": "the content is not what was sealed: damage, or a change that only who made it can vouch for",
+    "SL002": "the content is not what was sealed: damage, or a change that only who made it can vouch for",
+    "SL003": "what it held is in no other file here",
+}
+_HINT = "copy it again, or run ckpt seal --force if it was changed on purpose"
+
+
+def mend_seal(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
+    """What to do about a seal that the report names."""
+    for finding in report.findings:
+        if finding.code in _CONTRADICTED:
+            yield Irreparable(f"{_CONTRADICTED[finding.code]}; {_HINT}", finding.code, finding.path)
+    broken = next((finding for finding in report.findings if finding.code == "SL005"), None)
+    if broken is None:
+        return
+    others = [f for f in report.findings if f.severity is Severity.ERROR and f.code != "SL005"]
+    if others:
+        reason = "a seal is made again only of what verifies by itself; mend the rest first"
+        yield Irreparable(reason, "SL005", broken.path)
+        return
+    yield from _again(files, broken.path, report.depth)
+
+
+def _again(files: Files, path: str | None, depth: Depth) -> Iterator[RepairAction | Irreparable]:
+    """The seal made of the content, unless a half of the old one says that the content was another."""
+    found = {name: digests_of(files, name) for name in files.entries}
+    one = files.location.kind is Kind.FILE
+    name = next(iter(files.entries)) + FILE_SUFFIX if one else DIRECTORY_SEAL
+    document = _document(files, name)
+    sealed = _roots(document)
+    differing = [file for file, said in sealed.items() if file not in found or _root(found[file]) != said]
+    if differing:
+        shown = ", ".join(map(printable, sorted(differing)[:3]))
+        yield Irreparable(f"its text says that {shown} had other content: damage; {_HINT}", "SL005", path)
+        return
+    blocks = None if one or sealed else files.beside(BLOCKS)
+    if blocks and len(blocks) % DIGEST_BYTES:
+        blocks = None  # not digests any more: it says nothing
+    if blocks and blocks != b"".join(file.blocks for _, file in sorted(found.items())):
+        yield Irreparable(f"its digests are of other content than lies here: damage; {_HINT}", "SL005", path)
+        return
+    proved = "its text" if sealed else BLOCKS if blocks else ""
+    if not proved and depth < Depth.BYTES:
+        reason = "nothing of it proves the content; with --depth bytes that is checked by itself, and sealed anew"
+        yield Irreparable(reason, "SL005", path)
+        return
+    yield from _writes(name, one, _seal(document, sealed, found), proved)
+
+
+def _writes(name: str, one: bool, seal: Seal, proved: str) -> Iterator[RepairAction]:
+    text, blocks = pack(seal, apart=not one)
+    why = f"proved by {proved}" if proved else "nothing is left to say whether it changed before"
+    yield RepairAction(f"seal the content anew; {why}", Operation.WRITE, name, text)
+    if not one:
+        yield RepairAction("the digests of the seal", Operation.WRITE, BLOCKS, blocks)
+
+
+def _seal(document: dict[str, Any], sealed: dict[str, Any], found: dict[str, FileSeal]) -> Seal:
+    """With a text that was proved: all that it said. Else the files' digests alone."""
+    if not sealed:
+        about = {"ckpt_core": ckpt_core.__version__, "sealed": "by a repair"}
+        return Seal(str(document.get("format", "")), found, provenance=about)
+    said = {key: document.get(key) for key in ("tensors", "components", "provenance")}
+    kept: dict[str, Any] = {key: value for key, value in said.items() if isinstance(value, dict)}
+    certificates = _certificates(document.get("certificates"))
+    files = {name: found[name] for name in sealed}
+    return Seal(str(document.get("format", "")), files, certificates=certificates, **kept)
+
+
+def _certificates(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {}
+    return {name: Certificate(*one) for name, one in value.items() if isinstance(one, list) and len(one) == 4}
+
+
+def _document(files: Files, name: str) -> dict[str, Any]:
+    """The text of the seal as far as it is JSON; empty where it is not."""
+    try:
+        document = json.loads(files.beside(name) or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) and document.get("schema") == SCHEMA else {}
+
+
+def _roots(document: dict[str, Any]) -> dict[str, Any]:
+    """Size and root digest of each file; empty where the text does not say them all."""
+    files = document.get("files")
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+        return {}
+    return {name: (entry.get("size"), entry.get("xxh3")) for name, entry in files.items()}
+
+
+def _root(file: FileSeal) -> tuple[int, str]:
+    return file.size, file.root
+
+
+def entered(files: Files, actions: Sequence[RepairAction], mended: Files) -> list[RepairAction]:
+    """The seal with what the actions changed entered in it, and all else as it was sealed; nothing where there is none.
+
+    What is not changed keeps the digests it was sealed with, so that damage to it still shows.
+    """
+    try:
+        seal = read_seal(mended)
+    except CorruptError:
+        return []  # which verifying says; nothing is entered in what cannot be read
+    if seal is None:
+        return []
+    changed = {path for action in actions for path in (action.path, action.source) if path}
+    new = {path: digests_of(mended, path) for path in changed if path in mended.entries}
+    files_now = {**{path: file for path, file in seal.files.items() if path not in changed}, **new}
+    if files_now == dict(seal.files):
+        return []
+    one = files.location.kind is Kind.FILE
+    name = next(iter(files.entries)) + FILE_SUFFIX if one else DIRECTORY_SEAL
+    text, blocks = pack(replace(seal, files=files_now), apart=not one)
+    summary = "enter in the seal what was mended; all else stays as it was sealed"
+    made = [RepairAction(summary, Operation.WRITE, name, text)]
+    return made if one else [*made, RepairAction("the digests of the seal", Operation.WRITE, BLOCKS, blocks)]

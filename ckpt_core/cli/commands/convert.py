@@ -1,0 +1,195 @@
+"""`ckpt convert`: a checkpoint in another format, streamed, proved equal, committed whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ckpt_core.cli.app import OpeningCommand
+from ckpt_core.cli.options.refs import place_options, ref_argument
+from ckpt_core.cli.output.answer import Answer, Block, Table
+from ckpt_core.cli.output.base_fit import fit_as_dict, fit_lines, refused
+from ckpt_core.cli.session import Session, common_options
+from ckpt_core.cli.text import counted, human_bytes, shown_place
+
+if TYPE_CHECKING:
+    from ckpt_core.verbs.convert import Conversion
+    from ckpt_core.verbs.save import SaveReport
+
+
+_MOST_SHOWN = 8
+_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_UNITS |= {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}
+
+
+def _parse_size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Bytes, from `64MiB`, `5GB` or a plain number."""
+    if value is None:
+        return None
+    text = value.strip().lower()
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text[len(digits) :].strip()
+    try:
+        return int(float(digits) * _UNITS["" if unit == "b" else unit])
+    except (ValueError, KeyError, OverflowError):
+        raise click.BadParameter(f"{value!r} is not a size such as 64MiB or 5GB.") from None
+
+
+@click.command("convert", cls=OpeningCommand)
+@ref_argument("source", required=True)
+@ref_argument("destination", required=True)
+@click.option("--to", metavar="FORMAT", help="The format to write; without it the destination's suffix tells.")
+@click.option(
+    "--base",
+    metavar="REF",
+    help="The model that this was trained from, never written to: its names, shapes and files are the result's.",
+)
+@click.option(
+    "--models",
+    type=click.Choice(("main", "ema", "both")),
+    help="With --base: what to convert.  [default: both]",
+)
+@click.option(
+    "--optional",
+    multiple=True,
+    metavar="GLOB",
+    help="With --base: tensors that the model can do without, taken from it or left out; may be repeated.",
+)
+@click.option("--component", "components", multiple=True, metavar="LABEL", help="Convert only this; may be repeated.")
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    metavar="[GLOB=]TYPE",
+    help="Cast plain weights of 16 bits and more, or those whose names match; 'optimizer/*=bf16' another component's. "
+    "Scales of quantized weights and counters keep their type. May be repeated, the last counts.",
+)
+@click.option("--include", multiple=True, metavar="GLOB", help="Keep only tensors whose names match; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors whose names match; may be repeated.")
+@click.option("--rename", multiple=True, metavar="OLD=NEW", help="Names that start with OLD; may be repeated.")
+@click.option(
+    "--max-memory",
+    metavar="SIZE",
+    callback=_parse_size,
+    help="The most memory to take above start-up, for instance 64MiB.",
+)
+@click.option(
+    "--accept-damage",
+    is_flag=True,
+    help="Go on where bytes do not match a checksum or seal; what is written of them stays marked as tainted.",
+)
+@click.option("--force", is_flag=True, help="Replace what is at the destination, once the new content is whole.")
+@click.option(
+    "--extract",
+    is_flag=True,
+    help="Take the tensors out of a file with a dangerous pickle, running nothing; to safetensors, and tainted.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be read and written, and write nothing.")
+@place_options
+@common_options
+@click.pass_obj
+def command(session: Session, /, source: str, destination: str, **how: Any) -> Answer:
+    """Write SOURCE in another format to DESTINATION.
+
+    Stopped, it goes on where it was when it is run again. Under torchrun each process writes its share.
+    """
+    from ckpt_core.verbs.base_model import BaseMismatchError
+    from ckpt_core.verbs.convert import convert
+
+    try:
+        with session.ranks() as ranks, session.progress() as progress:
+            if ranks.leads and ranks.world > 1:
+                _say_that_devices_do_not_matter(os.environ.get("CUDA_VISIBLE_DEVICES"), ranks.world)
+            done = convert(source, destination, **how, options=session.options, progress=progress, ranks=ranks)
+    except BaseMismatchError as error:
+        return refused(session, error)
+    return Answer(lambda: _result(done, destination), lambda: _page(done, destination), lambda: [destination])
+
+
+def _say_that_devices_do_not_matter(devices: str | None, processes: int) -> None:
+    """People are used to watch that there are as many processes as GPUs."""
+    count = len([name for name in (devices or "").split(",") if name.strip()])
+    if count not in (0, processes):
+        from ckpt_core.cli.output.failures import tell
+
+        tell(f"note: CUDA_VISIBLE_DEVICES names {count} for {processes} processes; no GPU is used, it does not matter")
+
+
+def _result(done: "Conversion", destination: str) -> dict[str, Any]:
+    plan, report = done.forecast, done.report
+    result: dict[str, Any] = {
+        "source": done.source,
+        "destination": shown_place(destination),
+        "dry_run": report is None,
+        "bytes_read": plan.read,
+        "bytes_written": plan.written,
+        "memory": plan.memory,
+        "files": dict(plan.files),
+        "components_left_out": list(plan.left_out),
+        "objects_left_out": list(plan.objects_left),
+        "set_aside": list(plan.set_aside),
+        "uncast": [asdict(one) for one in done.uncast],
+    }
+    if done.base is not None:
+        result |= {"base": shown_place(done.base), "structure": [fit_as_dict(one) for one in done.fits]}
+    if report is not None:
+        result |= {
+            "format": report.format,
+            "tensors": report.tensors,
+            "cast": report.cast,
+            "fingerprints": dict(report.components),
+            "restated": list(report.restated),
+            "already_done": done.already_done,
+            "assets_left_out": list(done.assets_left),
+            **report.checked,
+            "tainted": dict(report.tainted),
+        }
+    return result
+
+
+def _page(done: "Conversion", destination: str) -> Iterator[Block]:
+    plan, report = done.forecast, done.report
+    yield Table(
+        ("file", "size"), [(shown_place(p), human_bytes(size)) for p, size in plan.files.items()], frozenset({"size"})
+    )
+    yield from (line for one in done.fits for line in fit_lines(one))
+    if plan.left_out:
+        yield f"left out, as asked: {', '.join(map(shown_place, plan.left_out))}"
+    yield from (f"left out, as asked: {one}" for one in plan.objects_left)
+    yield from plan.set_aside[:_MOST_SHOWN]
+    if len(plan.set_aside) > _MOST_SHOWN:
+        yield f"and {len(plan.set_aside) - _MOST_SHOWN} more such notes; ckpt inspect shows them"
+    if done.uncast:
+        yield f"kept their types: {'; '.join(shown_place(one.summary) for one in done.uncast)}"
+    if report is None:
+        amounts = f"would read {human_bytes(plan.read)} and write {human_bytes(plan.written)}"
+        yield f"{amounts}, in at most {human_bytes(plan.memory)} of memory; nothing was written"
+        return
+    if done.assets_left:
+        yield f"not carried over, the format has no place for them: {', '.join(map(shown_place, done.assets_left))}"
+    if report.restated:
+        yield f"changed to say the type of the weights: {', '.join(map(shown_place, report.restated))}"
+    proof = f"{counted(report.tensors, 'tensor')} read back and equal"
+    if report.cast:
+        proof = f"{proof}, {report.cast} of them as cast"
+    yield from _checked(report)
+    if done.already_done:
+        proof = f"already done: it came of the same source and plan; {proof}"
+    yield f"{shown_place(destination)}: {report.format}, {human_bytes(report.nbytes)}; {proof}; sealed"
+
+
+def _checked(report: "SaveReport") -> Iterator[Block]:
+    """What was read is only as good as what it could be compared with."""
+    for key, how in report.checked.items():
+        what = key.removesuffix("_checked")
+        yield (
+            f"{what} has no checksums: damage to it would not show"
+            if how.startswith("nothing")
+            else (f"{what} checked by {how}")
+        )
+    if report.tainted:
+        names = ", ".join(map(shown_place, list(report.tainted)[:3]))
+        more = f" and {len(report.tainted) - 3} more" if len(report.tainted) > 3 else ""
+        yield f"tainted, and marked so: {names}{more}"

@@ -1,0 +1,58 @@
+"""`ckpt inspect`: what a checkpoint holds, from its headers; statistics and digests where they are asked for."""
+
+import click
+
+from ckpt_core.cli.app import OpeningCommand
+from ckpt_core.cli.options.refs import place_options, ref_argument, require_ref
+from ckpt_core.cli.output.answer import Answer
+from ckpt_core.cli.session import Session, common_options
+
+_FAILED = 4
+
+
+@click.command("inspect", cls=OpeningCommand)
+@ref_argument()
+@place_options
+@click.option("--tensors", is_flag=True, help="List the tensors.")
+@click.option(
+    "--filter", "filters", multiple=True, metavar="GLOB", help="List the tensors of such names; may be repeated."
+)
+@click.option("--component", metavar="LABEL", help="Show this component only, for instance model or optimizer.")
+@click.option(
+    "--stats", is_flag=True, help="List the tensors with least, greatest and mean value, NaN, infinities, zeros."
+)
+@click.option(
+    "--fingerprint",
+    is_flag=True,
+    help="Show a digest of each component, and of each listed tensor, equal in every format.",
+)
+@common_options
+@click.pass_obj
+def command(
+    session: Session,
+    ref: str | None,
+    hints: dict[str, str],
+    format: str | None,
+    tensors: bool,
+    filters: tuple[str, ...],
+    component: str | None,
+    stats: bool,
+    fingerprint: bool,
+) -> Answer:
+    """Show what a checkpoint holds; of a directory of several, which there are."""
+    require_ref(ref, hints)
+    from ckpt_core.cli.output.inspection import Wanted, gather
+    from ckpt_core.cli.output.inspection_page import brief, page, result
+    from ckpt_core.verbs.inspect import inspect
+
+    inspection = inspect(ref, hints=hints, format=format, options=session.options)
+    wanted = Wanted(component, filters, listed=tensors or stats or bool(filters), stats=stats, fingerprint=fingerprint)
+    with session.progress() as progress:
+        contents = gather(inspection, wanted, progress)
+    return Answer(
+        result=lambda: result(contents),
+        page=lambda: page(contents),
+        brief=lambda: brief(contents),
+        findings=contents.findings,
+        exit_code=_FAILED if any(finding.severity.name == "ERROR" for finding in contents.findings) else 0,
+    )

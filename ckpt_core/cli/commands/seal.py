@@ -1,0 +1,46 @@
+"""`ckpt seal`: digests beside a checkpoint that somebody else wrote, so that damage shows from now on."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ckpt_core.cli.app import VerbCommand
+from ckpt_core.cli.options.refs import ref_argument
+from ckpt_core.cli.output.answer import Answer, Block, Table
+from ckpt_core.cli.session import Session, common_options
+from ckpt_core.cli.text import counted, human_bytes, shown_place
+
+if TYPE_CHECKING:
+    from ckpt_core.verbs.seal import Sealing
+
+
+@click.command("seal", cls=VerbCommand)
+@ref_argument(required=True)
+@click.option("--sha256", is_flag=True, help="Also write the sums that sha256sum -c checks.")
+@click.option("--force", is_flag=True, help="Replace a seal that is there.")
+@common_options
+@click.pass_obj
+def command(session: Session, ref: str, sha256: bool, force: bool) -> Answer:
+    """Write digests beside a checkpoint; none of its files is touched."""
+    from ckpt_core.verbs.seal import seal
+
+    with session.progress() as progress:
+        done = seal(ref, sha256=sha256, force=force, progress=progress)
+    return Answer(lambda: _result(done), lambda: _page(done), lambda: [shown_place(ref)])
+
+
+def _result(done: "Sealing") -> dict[str, Any]:
+    return {
+        "location": done.location,
+        "files": dict(done.files),
+        "fingerprints": dict(done.components),
+        "sha256_sums": done.sums,
+    }
+
+
+def _page(done: "Sealing") -> Iterator[Block]:
+    rows = [(shown_place(path), human_bytes(size)) for path, size in done.files.items()]
+    yield Table(("file", "size"), rows, frozenset({"size"}))
+    sums = f", sha256 sums in {shown_place(done.sums)}" if done.sums else ""
+    yield f"{done.location}: sealed, {counted(len(done.files), 'file')}{sums}"

@@ -1,0 +1,1 @@
+"""What a command line can say: references, and options that formats declare."""

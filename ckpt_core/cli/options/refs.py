@@ -1,0 +1,92 @@
+"""The argument and options of every command that asks about a checkpoint."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ckpt_core.cli.session import Session
+from ckpt_core.cli.text import shown_place
+
+PROFILES = ("inference", "resume", "exact-resume")
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def ref_argument(name: str = "ref", *, required: bool = False) -> Callable[[_Command], _Command]:
+    """A ref. Where it is not required, hints may stand for it."""
+    shown = name.upper() if required else f"[{name.upper()}]"
+    return click.argument(name, required=required, callback=_note_ref, metavar=shown)
+
+
+def place_options(function: _Command) -> _Command:
+    """`--hint` and `--format`."""
+    return hint_option(format_option(function))
+
+
+def hint_option(function: _Command) -> _Command:
+    """`--hint k=v`, as often as needed; the command gets them as a dict named `hints`."""
+    return click.option(
+        "--hint",
+        "hints",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=_parse_hints,
+        help="Narrow the search, for instance hidden_size=512; may be repeated.",
+    )(function)
+
+
+def format_option(function: _Command) -> _Command:
+    return click.option("--format", "format", metavar="NAME", help="Take it for this format; see ckpt formats.")(
+        function
+    )
+
+
+def profile_options(function: _Command) -> _Command:
+    """`--for PROFILE` and `--without KIND`; the command gets them as `profile` and `without`."""
+    from ckpt_core.schema.kinds import KINDS
+
+    for_option = click.option(
+        "--for",
+        "profile",
+        type=click.Choice(PROFILES),
+        help="What it must be complete for: to compute, to train on, or to train on exactly.",
+    )
+    without_option = click.option(
+        "--without",
+        multiple=True,
+        type=click.Choice(KINDS),
+        help="With --for: the training has no such part (a scheduler, say); may be repeated.",
+    )
+    return for_option(without_option(function))
+
+
+def require_ref(ref: str | None, hints: dict[str, str]) -> None:
+    """Refuse a question about nothing.
+
+    Raises:
+        click.UsageError: There is neither a ref nor a hint.
+    """
+    if not ref and not hints:
+        raise click.UsageError("Missing argument 'REF': a path, a URL or a stage name; or give --hint NAME=VALUE.")
+
+
+def _note_ref(context: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    session = context.find_object(Session)
+    if session is not None and value is not None:
+        shown = shown_place(value)
+        if session.ref is None:
+            session.ref = shown
+        elif isinstance(session.ref, str):
+            session.ref = [session.ref, shown]
+    return value
+
+
+def _parse_hints(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    hints = {}
+    for value in values:
+        name, equals, content = value.partition("=")
+        if not name or not equals:
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE.", param_hint="'--hint'")
+        hints[name] = content
+    return hints

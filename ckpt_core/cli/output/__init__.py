@@ -1,0 +1,1 @@
+"""What a command prints: tables, pages, JSON, reports for CI, and failures."""

@@ -1,0 +1,94 @@
+"""Verifications in the forms that CI systems read: SARIF 2.1.0 and JUnit XML.
+
+Sources: OASIS SARIF 2.1.0, sections 3.27 (result) and 3.49 (reportingDescriptor); the JUnit schema of Jenkins' xunit.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.cli.text import shown_place
+from ckpt_core.schema.text import printable
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.findings import Finding
+    from ckpt_core.schema.profiles import Line
+    from ckpt_core.verbs.verify import Verification
+
+_LEVELS = ("note", "warning", "error")
+_INCOMPLETE = "CK017"
+
+
+def sarif(found: "Sequence[Verification]") -> str:
+    """One run with a result for each finding, and one for each component that is needed and not there."""
+    from ckpt_core import __version__
+
+    results = [result for one in found for result in _results(one)]
+    rules = [{"id": code} for code in sorted({result["ruleId"] for result in results})]
+    driver = {"name": "ckpt", "version": __version__, "rules": rules}
+    run = {"tool": {"driver": driver}, "results": results}
+    schema = "https://json.schemastore.org/sarif-2.1.0.json"
+    return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2)
+
+
+def _results(one: "Verification") -> Iterable[dict[str, Any]]:
+    place = _place(one)
+    for finding in one.report.findings:
+        where = f"{place}/{printable(finding.path)}" if finding.path and _is_directory(one) else place
+        yield _result(finding.code, _LEVELS[finding.severity], printable(finding.message, 2000), where)
+    for line in _lacking(one):
+        yield _result(_INCOMPLETE, "error", _lack(line), place)
+
+
+def _result(code: str, level: str, message: str, uri: str) -> dict[str, Any]:
+    location = {"physicalLocation": {"artifactLocation": {"uri": uri}}}
+    return {"ruleId": code, "level": level, "message": {"text": message}, "locations": [location]}
+
+
+def junit(found: "Sequence[Verification]") -> str:
+    """A suite for each checkpoint, with a case for each needed component and each finding above a note."""
+    from xml.etree import ElementTree as Xml
+
+    root = Xml.Element("testsuites", name="ckpt verify")
+    for one in found:
+        cases = list(_cases(one)) or [("verify", None)]
+        failures = sum(problem is not None for _, problem in cases)
+        suite = Xml.SubElement(root, "testsuite", name=_place(one), tests=str(len(cases)), failures=str(failures))
+        for name, problem in cases:
+            case = Xml.SubElement(suite, "testcase", classname=_place(one), name=name)
+            if problem is not None:
+                Xml.SubElement(case, "failure", message=problem)
+    Xml.indent(root)
+    return Xml.tostring(root, encoding="unicode")
+
+
+def _cases(one: "Verification") -> Iterable[tuple[str, str | None]]:
+    for line in one.report.assessment.lines if one.report.assessment else ():
+        if line.needed:
+            yield f"component {line.role.label}", None if line.met else _lack(line)
+    for finding in one.report.findings:
+        if finding.severity > 0:
+            yield _name(finding), printable(finding.message, 2000)
+
+
+def _name(finding: "Finding") -> str:
+    about = finding.tensor or finding.path
+    return f"{finding.code} {printable(about)}" if about else finding.code
+
+
+def _lacking(one: "Verification") -> "Sequence[Line]":
+    return one.report.assessment.lacking if one.report.assessment else ()
+
+
+def _lack(line: "Line") -> str:
+    role = line.role
+    where = f" ({printable(role.where)})" if role.where else ""
+    return f"{role.label} is {role.presence.value}{where}"
+
+
+def _place(one: "Verification") -> str:
+    return shown_place(one.place.files.location.url)
+
+
+def _is_directory(one: "Verification") -> bool:
+    return one.place.files.location.kind.value == "directory"

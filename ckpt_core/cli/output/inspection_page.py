@@ -1,0 +1,202 @@
+"""How the contents of a checkpoint look, as text and as JSON."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.cli.output.answer import Block, Table
+from ckpt_core.cli.output.inspection import Contents, Name
+from ckpt_core.cli.text import counted, finding_lines, human_bytes, shown_place
+from ckpt_core.schema.text import printable
+from ckpt_core.verbs.inspect import Totals, tensor_row
+
+if TYPE_CHECKING:
+    from ckpt_core.reading.statistics import Statistics
+    from ckpt_core.schema.formats import FormatMatch
+    from ckpt_core.schema.manifests import Manifest
+
+_FEW = 8
+"""Assets, metadata and findings shown before the rest is only counted."""
+
+_STATISTICS = ("min", "max", "mean", "nan", "inf", "zeros")
+
+
+def page(contents: Contents) -> Iterator[Block]:
+    """All that was asked for, and briefly what lies beside the tensors."""
+    yield from _headline(contents)
+    yield from _tables(contents)
+    checkpoint = contents.inspection.checkpoint
+    if checkpoint is not None:
+        yield from _beside(checkpoint.manifest)
+        if contents.members:
+            yield f"also here: {_some([printable(member.root) for member in contents.members])}; see REF#NAME"
+
+
+def brief(contents: Contents) -> Iterator[Block]:
+    """Under `--quiet`: the tensors where they are listed, else the members, else the totals."""
+    if contents.names is not None:
+        yield _tensors(contents, contents.names)
+        return
+    if contents.inspection.checkpoint is None:
+        yield from (printable(member.root, 4000) for member in contents.members)
+        return
+    yield from _tables(contents)
+
+
+def result(contents: Contents) -> dict[str, Any]:
+    """The `result` of the JSON object; sizes are in bytes."""
+    place, checkpoint = contents.inspection.place, contents.inspection.checkpoint
+    found: dict[str, Any] = {
+        "kind": "container" if checkpoint is None else "checkpoint",
+        "location": shown_place(place.files.location.url),
+        "members": [_member(member) for member in contents.members],
+    }
+    if checkpoint is None:
+        return found
+    manifest = checkpoint.manifest
+    found |= {
+        "format": checkpoint.match.format,
+        "evidence": checkpoint.match.evidence,
+        "step": checkpoint.match.step,
+        "components": [_component(contents, label) for label in contents.totals],
+        "total": _sum(contents.totals.values()).as_dict(),
+        "assets": [{"path": asset.path, "bytes": asset.size} for asset in manifest.assets],
+        "metadata": manifest.metadata,
+        "provenance": manifest.provenance,
+    }
+    if contents.names is not None:
+        found["tensors"] = [_entry(contents, name) for name in contents.names]
+    return found
+
+
+def _headline(contents: Contents) -> Iterator[Block]:
+    place = contents.inspection.place
+    where = shown_place(place.files.location.url)
+    match = place.match
+    if match is None:
+        yield f"{where}: {counted(len(contents.members), 'checkpoint')}"
+        return
+    step = "" if match.step is None else f", step {match.step}"
+    yield f"{where}: {printable(match.format)}{step}"
+
+
+def _tables(contents: Contents) -> Iterator[Block]:
+    if contents.inspection.checkpoint is None:
+        rows = [_member_cells(member) for member in contents.members]
+        yield Table(("checkpoint", "format", "step", "evidence"), rows, frozenset({"step"}))
+        return
+    yield _totals(contents)
+    if contents.names is not None:
+        yield _tensors(contents, contents.names)
+
+
+def _totals(contents: Contents) -> Table:
+    rows = [_totals_cells(label, totals) for label, totals in contents.totals.items()]
+    if len(rows) > 1:
+        rows.append(_totals_cells("total", _sum(contents.totals.values())))
+    headers = ["component", "dtype", "tensors", "parameters", "bytes"]
+    if contents.fingerprints:
+        headers.append("fingerprint")
+        for row, label in zip(rows, [*contents.totals, ""], strict=False):
+            row.append(contents.fingerprints[label].digest if label else "")
+    return Table(headers, rows, frozenset({"tensors", "parameters", "bytes"}))
+
+
+def _totals_cells(label: str, totals: Totals) -> list[str]:
+    dtypes = sorted(totals.by_dtype.items(), key=lambda item: -item[1])
+    shown = dtypes[0][0] if len(dtypes) == 1 else " + ".join(f"{code} {count:,}" for code, count in dtypes) or "-"
+    tensors = f"{totals.tensors:,}" + (f" ({totals.aliases} tied)" if totals.aliases else "")
+    return [printable(label), shown, tensors, f"{totals.parameters:,}", human_bytes(totals.nbytes)]
+
+
+def _sum(totals: "Sequence[Totals] | Any") -> Totals:
+    whole = Totals()
+    for part in totals:
+        whole.tensors += part.tensors
+        whole.aliases += part.aliases
+        whole.parameters += part.parameters
+        whole.nbytes += part.nbytes
+        for code, count in part.by_dtype.items():
+            whole.by_dtype[code] = whole.by_dtype.get(code, 0) + count
+    return whole
+
+
+def _tensors(contents: Contents, names: Sequence[Name]) -> Table:
+    several = len(contents.totals) > 1
+    headers = ["component"] * several + ["tensor", "dtype", "shape", "bytes"]
+    headers += [*_STATISTICS] if contents.statistics else []
+    headers += ["fingerprint"] if contents.fingerprints else []
+    rows = (_tensor_cells(contents, name, several) for name in names)
+    return Table(headers, rows, frozenset({"bytes", *_STATISTICS}))
+
+
+def _tensor_cells(contents: Contents, name: Name, several: bool) -> list[str]:
+    entry = _entry(contents, name)
+    shown = printable(name[1]) + (f" = {printable(entry['alias_of'])}" if entry["alias_of"] else "")
+    cells = [printable(name[0])] * several
+    cells += [shown, entry["dtype"], "x".join(map(str, entry["shape"])) or "scalar", human_bytes(entry["bytes"])]
+    if contents.statistics:
+        cells += _statistics_cells(contents.statistics[name])
+    if contents.fingerprints:
+        cells.append(entry["fingerprint"])
+    return cells
+
+
+def _statistics_cells(found: "Statistics | None") -> list[str]:
+    values: Mapping[str, Any] = {} if found is None else found.as_dict()
+    numbers = [values.get(key) for key in _STATISTICS]
+    return ["-" if value is None else f"{value:.4g}" if isinstance(value, float) else f"{value:,}" for value in numbers]
+
+
+def _entry(contents: Contents, name: Name) -> dict[str, Any]:
+    checkpoint = contents.inspection.checkpoint
+    assert checkpoint is not None
+    label, tensor = name
+    outline = checkpoint.manifest.component(label).tensors.outline(tensor)
+    entry = {"component": label} | tensor_row(tensor, outline) | {"name": tensor}
+    if contents.statistics:
+        found = contents.statistics[name]
+        entry["statistics"] = None if found is None else found.as_dict()
+    if contents.fingerprints:
+        entry["fingerprint"] = contents.fingerprints[label].tensors[tensor]
+    return entry
+
+
+def _component(contents: Contents, label: str) -> dict[str, Any]:
+    entry = {"component": label} | contents.totals[label].as_dict()
+    if contents.fingerprints:
+        entry["fingerprint"] = contents.fingerprints[label].digest
+    return entry
+
+
+def _member(match: "FormatMatch") -> dict[str, Any]:
+    return {
+        "root": match.root,
+        "format": match.format,
+        "step": match.step,
+        "evidence": match.evidence,
+        "problem": match.problem,
+    }
+
+
+def _member_cells(match: "FormatMatch") -> tuple[str, ...]:
+    step = "" if match.step is None else str(match.step)
+    return printable(match.root), printable(match.format), step, printable(match.problem or match.evidence)
+
+
+def _beside(manifest: "Manifest") -> Iterator[Block]:
+    if manifest.assets:
+        size = human_bytes(sum(asset.size for asset in manifest.assets))
+        names = _some([printable(asset.path) for asset in manifest.assets])
+        yield f"{counted(len(manifest.assets), 'asset')}, {size}: {names}"
+    said = {key: value for key, value in manifest.metadata.items() if isinstance(value, str | int | float)}
+    if said:
+        yield "metadata: " + _some([f"{printable(key, 60)}={printable(str(value), 60)}" for key, value in said.items()])
+    for finding in manifest.findings[:_FEW]:
+        yield from finding_lines(finding)
+    if len(manifest.findings) > _FEW:
+        yield f"and {counted(len(manifest.findings) - _FEW, 'finding')} more; see ckpt verify"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more

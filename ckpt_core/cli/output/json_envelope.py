@@ -1,0 +1,55 @@
+"""The one JSON object that `--json` prints, whatever happened.
+
+`{"schema": "ckpt/VERB@1", "ok": …, "exit": …, "ref": …, "result": …, "findings": […]}`, and `"error"` on failure.
+"""
+
+import json
+from collections.abc import Mapping, Sequence, Set
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ckpt_core.cli.output.answer import Answer
+    from ckpt_core.cli.output.failures import Failure
+    from ckpt_core.cli.session import Session
+
+
+def envelope(session: "Session", answer: "Answer | None", failure: "Failure | None") -> str:
+    """The object as one line of ASCII. `ok` is whether the exit code is 0."""
+    code = failure.exit_code if failure is not None else answer.final_code if answer is not None else 0
+    content: dict[str, Any] = {
+        "schema": f"ckpt/{session.verb or 'error'}@1",
+        "ok": code == 0,
+        "exit": code,
+        "ref": session.ref,
+        "result": None if answer is None else answer.result(),
+        "findings": _findings(answer, failure),
+    }
+    if failure is not None:
+        content["error"] = {"type": failure.kind, "message": failure.message, "hint": failure.hint}
+    return json.dumps(as_json(content), allow_nan=False)
+
+
+def _findings(answer: "Answer | None", failure: "Failure | None") -> list[dict[str, Any]]:
+    found = [] if answer is None else [finding.as_dict() for finding in answer.findings]
+    if failure is not None and failure.finding is not None and failure.finding not in found:
+        found.append(failure.finding)
+    return found
+
+
+def as_json(value: Any) -> Any:
+    """The value in JSON's own types: NaN and infinities become the strings `NaN`, `Infinity` and `-Infinity`."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if isfinite(value) else _not_finite(value)
+        case Mapping():
+            return {str(key): as_json(item) for key, item in value.items()}
+        case Sequence() | Set() if not isinstance(value, bytes | bytearray):
+            return [as_json(item) for item in value]
+    return str(value)
+
+
+def _not_finite(value: float) -> str:
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"

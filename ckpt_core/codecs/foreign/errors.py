@@ -1,0 +1,116 @@
+"""Errors for what is not ours: another program's file or folder, by the table of signs, with what its owner can do."""
+
+from shlex import quote
+
+from ckpt_core.codecs.foreign.files import foreign
+from ckpt_core.codecs.foreign.folders import foreign_folder
+from ckpt_core.codecs.foreign.impostors import impostor
+from ckpt_core.codecs.foreign.signs import Kind
+from ckpt_core.codecs.safetensors import reader as safetensors
+from ckpt_core.codecs.torch import sniff as torch
+from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.locations import Kind as Place
+from ckpt_core.schema.side_files.debris import debris
+from ckpt_core.schema.text import printable
+
+_LOOKED_AT = 64
+"""Files of a directory that nobody claims whose first bytes are read."""
+
+_LONGEST_ANSWER = 4096
+"""Bytes of a server's answer in place of a file; what is longer may be anything in text."""
+
+
+def not_ours(path: str, head: bytes, size: int) -> CkptError | None:
+    """The error for what a reader of ours cannot begin with and knows: another program's file, a server's answer.
+
+    Asked where a file is opened that should be weights: of a text or a JSON file it would say that it is text.
+    """
+    kind = None if impostor(path, head, size) else foreign(path, head)
+    return _renamed(path, head) or (_answer(path, head, size) if kind is None else _of_kind(path, kind))
+
+
+def _of_kind(path: str, kind: Kind) -> UnsupportedFormatError:
+    return foreign_error(printable(path), path, kind)
+
+
+def foreign_error(place: str, path: str, kind: Kind) -> UnsupportedFormatError:
+    """FM001: what a file is, and the next step with its name in it."""
+    step = kind.step.replace("{name}", quote(printable(path)))
+    return UnsupportedFormatError(f"{place}: {kind.what}; {step}", code="FM001", path=path)
+
+
+def unknown(files: Files) -> CkptError:
+    """The error for a place that no format claims."""
+    place = str(files.location)
+    if not files.entries:
+        return _empty(place, files)
+    by_name = unfinished(next(iter(files.entries))) if files.location.kind is Place.FILE else None
+    if by_name is not None:
+        return by_name
+    for path, entry in list(files.entries.items())[:_LOOKED_AT]:
+        error = impostor(path, files.head(path), entry.size)
+        if error is not None:
+            return error
+    return _foreign_in(place, files) or UnsupportedFormatError(
+        f"{place}: no installed format recognises it; run ckpt formats to see which there are, or install a plugin",
+        code="CK015",
+    )
+
+
+def unfinished(path: str) -> CorruptError | None:
+    """FM003: what a file that cannot be read is by its name, where it is that of debris."""
+    found = debris(path)
+    if found is None:
+        return None
+    step = "let its program finish, or fetch or copy it again; if it was finished, give it its own name"
+    return CorruptError(f"{printable(path)}: {found[1]}, by its name; {step}", code="FM003", path=path)
+
+
+def _empty(place: str, files: Files) -> CkptError:
+    for path, reason in files.skipped.items():
+        message = f"{place}: holds no file that can be read; {printable(path)} was left out: {reason}"
+        return CorruptError(message, code="CK006", path=path)
+    for path, what in files.debris.items():
+        message = f"{place}: holds no file but what is left aside: {printable(path)} is {what}; fetch or copy it again"
+        return CorruptError(message, code="CK014", path=path)
+    return CorruptError(f"{place}: the directory holds no file", code="CK014", hint="check the name")
+
+
+def _foreign_in(place: str, files: Files) -> CkptError | None:
+    """What a place is where its names show it, or else its largest files: weights are larger than what is with them."""
+    if files.location.kind is Place.DIRECTORY:
+        found = foreign_folder(files.entries)
+        if found is not None:
+            return foreign_error(f"{place} ({printable(found[0])})", *found)
+    largest = sorted(files.entries.values(), key=lambda entry: -entry.size)[:_LOOKED_AT]
+    for entry in largest:
+        kind = foreign(entry.path, files.head(entry.path))
+        if kind is not None:
+            named = place if files.location.kind is Place.FILE else f"{place}: {printable(entry.path)}"
+            return foreign_error(named, entry.path, kind)
+    return None
+
+
+def _renamed(path: str, head: bytes) -> CorruptError | None:
+    """FM004: a format of ours under the name of another one."""
+    if safetensors.sniff(head):
+        what, step = "a safetensors file under another name", "rename it, to end in .safetensors"
+    elif torch.sniff(head) is not None:
+        what, step = "a file of torch.save under another name", "rename it, to end in .pth, or in .bin beside a config"
+    else:
+        return None
+    return CorruptError(f"{printable(path)}: {what}; {step}", code="FM004", path=path)
+
+
+def _answer(path: str, head: bytes, size: int) -> CorruptError | None:
+    """FM002: what a server says in place of a file, as JSON or as a line of text."""
+    try:
+        text = head.decode("utf-8").strip() if size <= _LONGEST_ANSWER else ""
+    except UnicodeDecodeError:
+        return None
+    if not text or impostor(path, head, size) or not all(line.isprintable() for line in text.expandtabs().splitlines()):
+        return None
+    start = printable(text, 60)
+    message = f"{printable(path)}: text ({start!r}), as a server answers in place of a file; download it again"
+    return CorruptError(message, code="FM002", path=path)

@@ -1,0 +1,95 @@
+"""What becomes of a name that a pickle asks for, by the verdict of it and of what it is called with.
+
+Nothing is imported in any case. A dangerous name refuses the file; the others are kept, and said as loudly as they are
+unknown. `pickle_verdicts` has the table.
+"""
+
+from ckpt_core.codecs.pickle.records import Recorded
+from ckpt_core.codecs.pickle.verdicts.dangerous_names import REACHED
+from ckpt_core.codecs.pickle.verdicts.extraction import is_extracting
+from ckpt_core.codecs.pickle.verdicts.table import Verdict, deed, judge
+from ckpt_core.errors import UnsafeContentError
+from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.text import printable
+
+_MOST_SHOWN = 3
+
+
+def canonical(module: str, name: str) -> str:
+    """The full name, under the module's name in Python 3."""
+    from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+
+    if (module, name) in NAME_MAPPING:
+        module, name = NAME_MAPPING[module, name]
+    module = IMPORT_MAPPING.get(module, module)
+    return f"{'operator' if module == '_operator' else module}.{name}"
+
+
+class Judged:
+    """The verdicts of one pickle.
+
+    Attributes:
+        names: The verdict of each name that it asks for, and of each call whose arguments decide.
+        extractable: Whether its tensors can be taken all the same.
+        made: What was made of dangerous names, where such a pickle is read for its tensors.
+    """
+
+    __slots__ = ("extractable", "made", "names", "path")
+
+    def __init__(self, path: str, *, extractable: bool = True) -> None:
+        self.path = path
+        self.extractable = extractable
+        self.names: dict[str, Verdict] = {}
+        self.made: list[Recorded] = []
+
+    def name(self, full_name: str, name: str = "") -> Verdict:
+        """Judge a name.
+
+        Raises:
+            UnsafeContentError: PK003, it is dangerous.
+        """
+        verdict = judge(full_name, name)
+        self.note(full_name, verdict, deed(full_name, name or full_name.rpartition(".")[2]))
+        return verdict
+
+    def note(self, full_name: str, verdict: Verdict, what: str = REACHED) -> None:
+        """Keep a verdict, where it is the worst of this name; raises as `name`."""
+        if verdict is Verdict.DANGEROUS and not (self.extractable and is_extracting()):
+            raise refusal(self.path, full_name, what, extractable=self.extractable)
+        self.names[full_name] = max(verdict, self.names.get(full_name, Verdict.DATA))
+
+    def findings(self, *, but: str = " ") -> list[Finding]:
+        """PK007 for what is harmless, PK004 for what is unknown and does not begin with `but`; none where none is."""
+        found = []
+        dangerous = self._those(Verdict.DANGEROUS)
+        if dangerous:
+            message = f"left out with all that is behind them, dangerous: {dangerous}; nothing was executed"
+            found.append(Finding("PK008", Severity.WARNING, message, self.path))
+        harmless = self._those(Verdict.HARMLESS)
+        if harmless:
+            message = f"kept opaque, harmless: {harmless}"
+            found.append(Finding("PK007", Severity.INFO, message, self.path))
+        unknown = self._those(Verdict.UNKNOWN, but)
+        if unknown:
+            message = f"kept opaque, not known: {unknown}; nothing of it was imported or called here"
+            found.append(Finding("PK004", Severity.WARNING, message, self.path, hint=_UNKNOWN_HINT))
+        return found
+
+    def _those(self, verdict: Verdict, but: str = " ") -> str:
+        names = sorted(name for name, found in self.names.items() if found is verdict and not name.startswith(but))
+        more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+        return ", ".join(printable(name, 80) for name in names[:_MOST_SHOWN]) + more
+
+
+_UNKNOWN_HINT = "before another program unpickles the file, find out what these do"
+
+
+def refusal(path: str, full_name: str, what: str = REACHED, *, extractable: bool = True) -> UnsafeContentError:
+    """What is raised for a pickle that asks for a dangerous name."""
+    otherwise = ", or take its tensors with ckpt convert REF out.safetensors --extract" if extractable else ""
+    return UnsafeContentError(
+        f"{printable(path)}: asks for {printable(full_name, 120)}, which {what} when unpickled; nothing was executed; "
+        f"get it as safetensors{otherwise}",
+        code="PK003",
+        path=path,
+    )

@@ -1,0 +1,170 @@
+"""The safetensors format: a length, a JSON header, and the bytes of every tensor without gaps.
+
+Rules: the format section of the safetensors README, and `safetensors/src/tensor.rs` (Metadata::validate). Where parsers
+differ (a key that comes twice), the stricter reading holds here.
+"""
+
+import json
+from collections.abc import Mapping
+from math import prod
+from typing import Any, NamedTuple
+
+from ckpt_core.codecs.gc_pause import without_collection
+from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
+from ckpt_core.errors import CorruptError
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.dtypes import BY_CODE, DType
+from ckpt_core.schema.tensors import ByteRange, Chunk, Outline, TensorEntry, TensorTable
+from ckpt_core.schema.text import printable
+
+ALIASES = "ckpt.aliases"
+"""Key in the metadata: a JSON map from each name that is left out to the tensor that is the same."""
+
+MAX_HEADER = 100_000_000
+"""The format's own limit on the header, in bytes."""
+
+_LENGTH = 8
+_KEYS = {"dtype", "shape", "data_offsets"}
+
+
+class SafetensorsFile(NamedTuple):
+    """What a header says: the tensors in the order of their bytes, and the `__metadata__` strings."""
+
+    path: str
+    tensors: TensorTable
+    metadata: Mapping[str, str]
+
+
+def sniff(head: bytes) -> bool:
+    """Whether a file begins like a safetensors file: a possible header length, then a JSON object."""
+    if head[_LENGTH : _LENGTH + 1] != b"{":
+        return False
+    return 2 <= int.from_bytes(head[:_LENGTH], "little") <= MAX_HEADER
+
+
+def read_safetensors(files: Files, path: str) -> SafetensorsFile:
+    """The table of a safetensors file; reads the header only.
+
+    Raises:
+        CorruptError: The file breaks a rule of the format; the message says which, and names the tensor.
+    """
+    size = files.size(path)
+    if not sniff(files.head(path)):
+        _refuse_others(files, path, size)
+    header_end = _LENGTH + _header_length(files, path, size)
+    head = files.head(path)
+    raw = head[_LENGTH:header_end] if header_end <= len(head) else files.read(path, _LENGTH, header_end - _LENGTH)
+    with without_collection():
+        header = _parse(path, raw)
+        return _checked(path, header, header_end, size)
+
+
+def _refuse_others(files: Files, path: str, size: int) -> None:
+    """FM001: what begins like no safetensors file, where that shows what it is."""
+    from ckpt_core.codecs.foreign.errors import not_ours
+
+    error = not_ours(path, files.head(path), size)
+    if error is not None:
+        raise error
+
+
+def _checked(path: str, header: dict[str, Any], header_end: int, size: int) -> SafetensorsFile:
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _corrupt("ST003", path, "__metadata__ is not a map of strings")
+    outlines = _outlines(path, header, header_end, size - header_end)
+    outlines.update(_aliases(path, metadata.pop(ALIASES, None), outlines))
+    return SafetensorsFile(path, TensorTable.of_outlines(outlines, entry=_entry), metadata)
+
+
+def _header_length(files: Files, path: str, size: int) -> int:
+    head = files.head(path)
+    if size < _LENGTH:
+        raise _corrupt("ST001", path, f"the file has {size} bytes, too few for a header (truncated?)")
+    length = int.from_bytes(head[:_LENGTH], "little")
+    if length > MAX_HEADER:
+        raise _corrupt("ST001", path, f"the header claims {length} bytes; the format allows {MAX_HEADER}")
+    if length > size - _LENGTH:
+        raise _corrupt("ST001", path, f"the header claims {length} bytes, the file has {size} (truncated?)")
+    return length
+
+
+def _parse(path: str, raw: bytes) -> dict[str, Any]:
+    if raw[:1] != b"{":
+        raise _corrupt("ST002", path, "the header does not start with {")
+    try:
+        return parse_object(raw)
+    except DuplicateKeyError as error:
+        raise _corrupt("ST004", path, f"the header has the key {printable(error.key)!r} twice") from None
+    except NotAnObjectError as error:
+        raise _corrupt("ST002", path, f"the header is {error}") from None
+
+
+def _outlines(path: str, header: dict[str, Any], data_start: int, data_size: int) -> dict[str, Outline]:
+    """The outline of each tensor in the order of their bytes, proved to lie end to end."""
+    found = [_checked_span(path, name, info) for name, info in header.items()]
+    found.sort()
+    outlines: dict[str, Outline] = {}
+    at, last = 0, ""
+    for start, end, last in found:
+        if start != at:
+            what = "overlaps the tensor before it" if start < at else f"leaves a hole of {start - at} bytes before it"
+            raise _corrupt("ST006", path, f"tensor {printable(last)} {what}", last)
+        at = end
+        info = header[last]
+        outlines[last] = Outline(BY_CODE[info["dtype"]], tuple(info["shape"]), path, data_start + start)
+    if at > data_size:
+        missing = f"tensor {printable(last)} ends {at - data_size} bytes after the file (truncated?)"
+        raise _corrupt("ST007", path, missing, last)
+    if at < data_size:
+        raise _corrupt("ST008", path, f"{data_size - at} bytes follow the last tensor")
+    return outlines
+
+
+def _checked_span(path: str, name: str, info: Any) -> tuple[int, int, str]:
+    """Where the data of a tensor starts and ends, proved to be what its dtype and shape need; and its name."""
+    if type(info) is not dict or info.keys() != _KEYS:
+        raise _corrupt("ST005", path, f"tensor {printable(name)}: its entry is not dtype, shape and data_offsets", name)
+    code, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
+    dtype = BY_CODE.get(code) if type(code) is str else None
+    if dtype is None or dtype is DType.C128:
+        raise _corrupt("ST005", path, f"tensor {printable(name)}: dtype {printable(str(code))} is unknown", name)
+    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
+        raise _corrupt("ST005", path, f"tensor {printable(name)}: shape or offsets are not natural numbers", name)
+    bits = dtype.bits * prod(shape)
+    start, end = offsets
+    if bits % 8 or end - start != bits // 8:
+        claim = f"{dtype.code} of shape {printable(str(shape), 80)} is not {end - start} bytes"
+        raise _corrupt("ST005", path, f"tensor {printable(name)}: {claim}", name)
+    return start, end, name
+
+
+def _are_sizes(values: Any) -> bool:
+    if type(values) is not list:
+        return False
+    return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
+
+
+def _aliases(path: str, text: str | None, outlines: Mapping[str, Outline]) -> dict[str, Outline]:
+    """The names that our writer left out because another tensor is the same, under `ckpt.aliases` in the metadata."""
+    if text is None:
+        return {}
+    try:
+        aliases = json.loads(text)
+        found = {name: outlines[first]._replace(alias_of=first) for name, first in aliases.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        found = None
+    if found is None or not outlines.keys().isdisjoint(found):
+        raise _corrupt("ST010", path, f"{ALIASES} in the metadata does not name tensors of this file")
+    return found
+
+
+def _entry(outline: Outline) -> TensorEntry:
+    assert outline.path is not None
+    stored = ByteRange(outline.path, outline.offset, outline.nbytes)
+    chunk = Chunk((0,) * len(outline.shape), outline.shape, stored)
+    return TensorEntry(outline.dtype, outline.shape, (chunk,), outline.alias_of)
+
+
+def _corrupt(code: str, path: str, reason: str, tensor: str | None = None) -> CorruptError:
+    return CorruptError(f"{printable(path)}: {reason}", code=code, path=path, tensor=tensor)

@@ -1,0 +1,60 @@
+"""A safetensors file planned: header, then every tensor end to end, nothing held in memory.
+
+Order as in `safetensors/src/tensor.rs` (prepare): the wider types first, so that every tensor starts aligned, then by
+name. The header is padded with spaces to eight bytes. A tied tensor is stored once; the names that share it are kept
+in the metadata under `ckpt.aliases`, and restored by our reader.
+"""
+
+import json
+from collections.abc import Mapping
+
+from ckpt_core.codecs.safetensors.reader import ALIASES
+from ckpt_core.errors import UnsupportedFormatError
+from ckpt_core.schema.access import Checkpoint
+from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.plans import FilePlan, Literal, TensorBytes
+from ckpt_core.schema.side_files.taint import as_metadata, carried
+from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.text import printable
+
+
+def plan_safetensors(
+    path: str, component: Component, names: Mapping[str, Outline], *, metadata: Mapping[str, str]
+) -> FilePlan:
+    """One file that holds the tensors of `names`; those that are aliases of one another are stored once.
+
+    Raises:
+        UnsupportedFormatError: The format has no such element type.
+    """
+    stored = {name: outline for name, outline in names.items() if not _is_alias(outline, names)}
+    aliases = {name: str(outline.alias_of) for name, outline in names.items() if name not in stored}
+    order = sorted(stored, key=lambda name: (-stored[name].dtype.bits, name))
+    header: dict[str, object] = {}
+    text = {**metadata, **({ALIASES: json.dumps(aliases, sort_keys=True)} if aliases else {})}
+    if text:
+        header["__metadata__"] = text
+    at = 0
+    for name in order:
+        outline = stored[name]
+        if outline.dtype is DType.C128 or outline.dtype.bits * outline.numel % 8:
+            raise UnsupportedFormatError(
+                f"{printable(name)}: safetensors cannot hold {outline.dtype.code} of this shape"
+            )
+        end = at + outline.nbytes
+        header[name] = {"dtype": outline.dtype.code, "shape": list(outline.shape), "data_offsets": [at, end]}
+        at = end
+    raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    raw += b" " * (-len(raw) % 8)
+    sections = [TensorBytes(component.label, name, stored[name].nbytes) for name in order]
+    return FilePlan(path, (Literal(len(raw).to_bytes(8, "little") + raw), *sections))
+
+
+def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
+    """The text that a checkpoint has beside its tensors, with what of it is tainted."""
+    kept = {key: value for key, value in checkpoint.manifest.metadata.items() if isinstance(value, str)}
+    return {**kept, **as_metadata(carried(checkpoint))}
+
+
+def _is_alias(outline: Outline, names: Mapping[str, Outline]) -> bool:
+    return outline.alias_of is not None and outline.alias_of in names

@@ -1,0 +1,1 @@
+"""The files of torch.save, zip and legacy; DCP's items, and torch's programs."""

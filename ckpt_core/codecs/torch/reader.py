@@ -1,0 +1,136 @@
+"""Files that torch.save wrote: what is in them, without torch and without running their pickle.
+
+The two layouts are read by `torch_zip` and `torch_legacy`; here is what both come to.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.codecs.torch.sniff import TorchKind, short, sniff
+from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.tensors import TensorTable
+from ckpt_core.schema.text import printable
+
+if TYPE_CHECKING:
+    from ckpt_core.codecs.pickle.scan import Head
+    from ckpt_core.codecs.pickle.sharded_tensors import Sharding
+    from ckpt_core.schema.findings import Finding
+    from ckpt_core.schema.state import State
+    from ckpt_core.schema.watches import Checksum
+
+
+@dataclass(slots=True)
+class TorchFile:
+    """What a torch file holds.
+
+    Attributes:
+        path: The file, relative to the listing's root.
+        kind: Its layout.
+        root: The saved object as plain state; its tensor leaves name rows of `tensors`.
+        tensors: The tensors under the dotted path of keys and indexes from the root, in file order; a file that is one
+            tensor names it `tensor`.
+        globals: Every name that its pickle asks for, sorted. None was imported.
+        findings: What the reader noticed.
+        metadata: `byte_order`, `torch_zip_version` of a zip, and `attributes`: what was set on dicts and
+            tensors besides their content, by dotted path (a state dict's `_metadata`).
+        sharded: How those tensors are spread over ranks of which the file has one rank's part, by dotted path; in
+            `tensors` they have the shape of the whole, and the chunks that are here.
+    """
+
+    path: str
+    kind: TorchKind
+    root: "State"
+    tensors: TensorTable
+    globals: tuple[str, ...]
+    findings: "tuple[Finding, ...]"
+    metadata: Mapping[str, Any]
+    _prove: Callable[[], None]
+    _checksums: "Callable[[TorchFile], list[Checksum]]"
+    sharded: "Mapping[str, Sharding]" = field(default_factory=dict)
+    _settled: bool = field(default=False, init=False)
+
+    def settle(self) -> None:
+        """Prove that the places of the tensors are where the file's own headers say; once. Run before reading bytes.
+
+        Raises:
+            CorruptError: ZP003 or TF003, a header contradicts them.
+        """
+        if not self._settled:
+            self._prove()
+            self._settled = True
+
+    def checksums(self) -> "list[Checksum]":
+        """What compares the checksums that the file has, in a walk over its bytes: ZP004, ZP005 or TF008."""
+        return self._checksums(self)
+
+
+def sniff_pickle(head: bytes) -> "Head | None":
+    """What the pickle of a torch file mentions, as far as the file's first bytes show it; None where they do not."""
+    from ckpt_core.codecs.pickle.scan import TruncatedError, scan, scan_head
+
+    kind = sniff(head)
+    if kind is TorchKind.ZIP and head[30 : 30 + short(head, 26)].endswith(b"/data.pkl") and not short(head, 8):
+        return scan_head(head, 30 + short(head, 26) + short(head, 28))
+    if kind is TorchKind.LEGACY:
+        position = 0
+        try:
+            for _ in range(3):  # the magic number, the protocol, the machine
+                position = scan(head, position, path="", available=len(head)).end
+        except (CkptError, TruncatedError):
+            return None
+        return scan_head(head, position)
+    return None
+
+
+def read_torch_file(files: Files, path: str) -> TorchFile:
+    """Read all of a torch file but the bytes of its tensors.
+
+    Raises:
+        UnsafeContentError: PK003, its pickle would run code.
+        UnsupportedFormatError: TF006, a tar, or a zip that torch.save did not write.
+        CorruptError: TF001 to TF003, PK001, ZP001 to ZP007: it breaks a rule, which the message names.
+        BudgetError: PK002 or ZP001, it is larger in memory than `knobs.header_limit` allows.
+    """
+    head = files.head(path)
+    kind = sniff(head)
+    if head[:4] == b"PK\x03\x04":
+        from ckpt_core.codecs.gc_pause import without_collection
+        from ckpt_core.codecs.torch.zip_layout import read_zip
+
+        if kind is None:
+            _refuse_known(path, head)
+        with without_collection():
+            return read_zip(files, path)
+    if kind is TorchKind.LEGACY:
+        from ckpt_core.codecs.gc_pause import without_collection
+        from ckpt_core.codecs.torch.legacy_layout import read_legacy
+
+        with without_collection():
+            return read_legacy(files, path)
+    if kind is TorchKind.TAR:
+        raise UnsupportedFormatError(
+            f"{printable(path)}: {kind.value}, which no reader is left for but torch's own; "
+            "load it with an old torch and save it again",
+            code="TF006",
+            path=path,
+        )
+    from ckpt_core.codecs.foreign.errors import not_ours
+
+    raise not_ours(path, head, files.size(path)) or CorruptError(
+        f"{printable(path)}: not a torch file: it begins like nothing that torch.save writes; get the file again",
+        code="TF001",
+        path=path,
+    )
+
+
+def _refuse_known(path: str, head: bytes) -> None:
+    """FM001: an archive of another program that its first records show."""
+    from ckpt_core.codecs.foreign.errors import foreign_error
+    from ckpt_core.codecs.foreign.files import zip_kind
+    from ckpt_core.codecs.foreign.signs import ZIP
+
+    kind = zip_kind(head)
+    if kind is not ZIP:
+        raise foreign_error(printable(path), path, kind)

@@ -1,0 +1,1 @@
+"""Zip archives: the directory read strictly, records checked, and written."""

@@ -1,0 +1,1 @@
+"""What layouts share: the builder, components, steps, single files and tables in memory."""

@@ -1,0 +1,151 @@
+"""A checkpoint made of tensors in memory: torch's or numpy's, in the tree of dicts that a trainer hands over."""
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any
+
+from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
+from ckpt_core.errors import UnsupportedFormatError, UsageError
+from ckpt_core.layouts.components import components_of
+from ckpt_core.reading.boxes import slabs
+from ckpt_core.schema.access import Checkpoint
+from ckpt_core.schema.formats import Confidence, FormatMatch
+from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.manifests import Manifest
+from ckpt_core.schema.state import State, TensorRef
+from ckpt_core.schema.tensors import Box, ByteRange, Chunk, Encoding, TensorEntry, TensorTable
+from ckpt_core.schema.text import printable
+
+_MEMORY = Encoding("memory")
+
+
+def checkpoint_of(state: Mapping[str, Any]) -> "LiveCheckpoint":
+    """The checkpoint of a state dict, or of a tree such as `{"model": …, "optimizer": …, "step": …}`.
+
+    Raises:
+        UsageError: There is nothing in it.
+        UnsupportedFormatError: A value is of a class that no format can carry.
+    """
+    if not state:
+        raise UsageError("nothing to save: the state is empty")
+    walk = _Walk()
+    root = walk.settle(state, "")
+    return LiveCheckpoint(root, walk.entries, walk.memory)
+
+
+class LiveCheckpoint(Checkpoint):
+    """Tensors in memory. They must not change while they are written."""
+
+    def __init__(self, root: State, entries: Mapping[str, TensorEntry], memory: Mapping[str, Any]) -> None:
+        self.location = Location("memory", Kind.FILE)
+        self.match = FormatMatch("live", Confidence.CERTAIN, "tensors in memory")
+        self.manifest = Manifest(components_of(root, TensorTable.of(entries)))
+        self._memory = memory
+
+    def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
+        entry = self.component(component).tensors[name]
+        held = entry.chunks[0].stored
+        assert held is not None
+        piece = self._memory[held.path]
+        if box is not None and box[1] != entry.shape:
+            piece = piece[tuple(slice(start, start + size) for start, size in zip(*box, strict=True))]
+        data = _bytes_of(piece)
+        if out is None:
+            return data
+        out[:] = data
+        return out
+
+    def stream(self, component: str, name: str) -> Iterator[tuple[memoryview, memoryview]]:
+        entry = self.component(component).tensors[name]
+        for box in slabs(entry.shape, entry.dtype):
+            data = self.read(component, name, box=box)
+            if len(data):
+                yield data, data
+
+
+class _Walk:
+    """Turns a tree of live values into plain state, with every tensor under its dotted path."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, TensorEntry] = {}
+        self.memory: dict[str, Any] = {}
+        self._first: dict[tuple[object, ...], str] = {}
+
+    def settle(self, value: Any, path: str) -> State:
+        if value is None or type(value) in (bool, int, float, str, bytes):
+            return value  # type: ignore[no-any-return]
+        if isinstance(value, Mapping):
+            return {key: self.settle(item, _join(path, key)) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            items = [self.settle(item, _join(path, index)) for index, item in enumerate(value)]
+            return items if isinstance(value, list) else tuple(items)
+        module = type(value).__module__.partition(".")[0]
+        if hasattr(value, "untyped_storage"):
+            return self._tensor(value.detach(), path)
+        if module == "numpy":
+            return self._numpy(value, path)
+        if isinstance(value, bool | int | float | str):  # an enum or another subclass of a plain type
+            return self.settle(_plain(value), path)
+        raise UnsupportedFormatError(
+            f"{printable(path)}: a value of class {type(value).__qualname__} cannot be saved; turn it into plain data"
+        )
+
+    def _tensor(self, tensor: Any, path: str) -> State:
+        dtype = BY_DTYPE_NAME.get(str(tensor.dtype).removeprefix("torch."))
+        plain = str(tensor.layout) == "torch.strided" and not tensor.is_meta
+        if dtype is None or not plain or tensor.is_conj() or tensor.is_neg():
+            raise UnsupportedFormatError(
+                f"{printable(path)}: a {tensor.layout} tensor of {tensor.dtype} cannot be saved as it is; make it plain"
+            )
+        shape = tuple(tensor.shape)
+        place = (str(tensor.device), tensor.data_ptr(), dtype, shape, tuple(tensor.stride()))
+        return self._add(path, dtype, shape, tensor, place if tensor.numel() else (path,))
+
+    def _numpy(self, value: Any, path: str) -> State:
+        if not hasattr(value, "__array_interface__") or value.dtype.hasobject:
+            raise UnsupportedFormatError(
+                f"{printable(path)}: {type(value).__name__} cannot be saved; make it plain data"
+            )
+        if (not value.shape and not hasattr(value, "flags")) or type(value).__name__ != "ndarray":
+            return self.settle(value.item(), path)
+        from ckpt_core.reading.values import dtype_of_numpy
+
+        dtype = dtype_of_numpy(value.dtype)
+        if dtype is None:
+            raise UnsupportedFormatError(f"{printable(path)}: an array of {value.dtype} cannot be saved")
+        place = (value.__array_interface__["data"][0], dtype, value.shape, value.strides)
+        return self._add(path, dtype, tuple(value.shape), value, place if value.size else (path,))
+
+    def _add(self, path: str, dtype: Any, shape: tuple[int, ...], memory: Any, place: tuple[object, ...]) -> State:
+        first = self._first.setdefault(place, path)
+        # The chunk's path is the key of `memory`: components rename tensors, and chunks stay.
+        chunk = Chunk((0,) * len(shape), shape, ByteRange(path, 0, dtype.nbytes(prod(shape))), encoding=_MEMORY)
+        self.entries[path] = TensorEntry(dtype, shape, (chunk,), None if first == path else first)
+        self.memory[path] = memory
+        return TensorRef(path)
+
+
+def _bytes_of(piece: Any) -> memoryview:
+    """Row-major little-endian bytes of a part of a tensor or array."""
+    if hasattr(piece, "untyped_storage"):
+        import torch
+
+        # A call a tensor counts where there are thousands: most are whole, and in the memory of the processor.
+        plain = piece if piece.is_cpu and piece.is_contiguous() else piece.to("cpu").contiguous()
+        flat = plain if plain.ndim == 1 else plain.reshape(-1)
+        return memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b"")
+    import numpy as np
+
+    array: Any = np.ascontiguousarray(piece, dtype=piece.dtype.newbyteorder("<"))
+    return memoryview(array.reshape(-1)).cast("B") if array.size else memoryview(b"")
+
+
+def _plain(value: Any) -> State:
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(type(value))
+
+
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)

@@ -1,0 +1,205 @@
+"""The training step that the content of a checkpoint records: which counters trainers keep, and where.
+
+What its name claims is in `step_names`; `step_of_name` is here too, where plugins import it from.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from struct import unpack
+from typing import TYPE_CHECKING
+
+from ckpt_core.layouts.step_names import step_of_name as step_of_name
+from ckpt_core.schema.state import Array, Opaque, TensorRef
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.access import Files
+    from ckpt_core.schema.state import State
+    from ckpt_core.schema.tensors import TensorTable
+
+STEPS = (
+    "global_step",
+    "global_steps",
+    "step",
+    "steps",
+    "train_step",
+    "train_steps",
+    "current_step",
+    "step_num",
+    "step_count",
+    "num_updates",
+    "n_updates",
+    "update",
+    "iteration",
+    "iterations",
+    "global_iteration",
+    "current_iteration",
+    "iter",
+    "iters",
+    "iter_num",
+    "n_iter",
+    "global_iter",
+    "current_iter",
+    "it",
+    "num_timesteps",
+)
+"""Keys of the number of steps done, the plainest first.
+
+Lightning, DeepSpeed, minimind, BAGEL, Megatron, nanoGPT and litgpt (iter_num), rsl_rl (iter), fairseq (num_updates),
+detectron2 (iteration), mmengine (iter), stable-baselines3 (num_timesteps).
+"""
+
+EPOCHS = ("epoch", "current_epoch", "cur_epoch", "epoch_num", "last_epoch")
+"""Keys of the number of passes over the data; they count only where no step is kept."""
+
+_NESTED = (
+    "progress",
+    "meta",
+    "extra_state",
+    "train_iterator",
+    "optimizer_history",
+    "trainer_state",
+    "train_state",
+    "training_state",
+    "training",
+    "trainer",
+    "state",
+)
+"""Keys of dicts, or of lists whose last item is one, in which trainers keep their counters: mmengine, fairseq."""
+
+_DEEPEST = 3
+_LONGEST = 40
+"""Characters of a value that are shown."""
+
+_CODES = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i", "I16": "<h", "I8": "<b", "U8": "<B"}
+
+Scalar = Callable[[str], float | int | None]
+"""The value of a tensor of one element, by its name; None where it cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A counter that was found: the dotted path of its key; its value, or what is wrong with it.
+
+    Attributes:
+        value: None where it counts nothing: None, or a negative number as a mark that the training has ended.
+        problem: Why it is no number of steps; "" where it is one.
+    """
+
+    key: str
+    value: int | None
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """The key alone, in lower case."""
+        return self.key.rpartition(".")[2].lower()
+
+    @property
+    def of_epochs(self) -> bool:
+        return self.name in EPOCHS
+
+
+def step_of_state(state: "State", scalar: Scalar | None = None) -> int | None:
+    """The step that a saved object records; None where there is none, or where it is not of a step's type."""
+    found = count_of_state(state, scalar)
+    return None if found is None or found.problem else found.value
+
+
+def count_of_state(state: "State", scalar: Scalar | None = None) -> Count | None:
+    """The counter that says how far a training was: steps before epochs, the top before what is nested.
+
+    Args:
+        state: The saved object, or its part that is about progress.
+        scalar: Reads a step that is kept as a tensor; None to leave such out.
+
+    Returns:
+        The first that counts or is wrong; else one that is there and counts nothing; None where there is none.
+    """
+    idle: Count | None = None
+    for found in counts_of_state(state, scalar):
+        if found.problem or found.value is not None:
+            return found
+        idle = idle or found
+    return idle
+
+
+def counts_of_state(state: "State", scalar: Scalar | None = None) -> Iterator[Count]:
+    """Every counter of a saved object, in the order in which they are to be believed."""
+    places = list(_places(state, "", _DEEPEST))
+    for keys in (STEPS, EPOCHS):
+        for path, place in places:
+            named = {str(key).lower(): key for key in place if isinstance(key, str)}
+            for key in keys:
+                if key in named:
+                    yield from _count(f"{path}{named[key]}", place[named[key]], scalar)
+
+
+def _places(state: "State", path: str, depth: int) -> "Iterator[tuple[str, Mapping[object, State]]]":
+    """The dicts that may have counters, each with the path to it; those of a list's last item too."""
+    if isinstance(state, list | tuple) and state:
+        state = state[-1]
+    if isinstance(state, Opaque):
+        state = state.state
+    if not isinstance(state, dict):
+        return
+    yield path, state
+    for key in _NESTED if depth else ():
+        if isinstance(state.get(key), dict | list | tuple | Opaque):
+            yield from _places(state[key], f"{path}{key}.", depth - 1)
+
+
+def _count(key: str, value: "State", scalar: Scalar | None) -> Iterator[Count]:
+    """One counter; nothing for what only has a counter's name: a schedule, a log, a tensor of many elements."""
+    if isinstance(value, TensorRef):
+        value = None if scalar is None else scalar(value.name)
+        if value is None:
+            return
+    if isinstance(value, Array):
+        value = _element(value)
+        if value is None:
+            return
+    if value is None:
+        yield Count(key, None)
+    elif type(value) is int or (isinstance(value, float) and value.is_integer()):
+        yield Count(key, int(value) if value >= 0 else None)
+    elif isinstance(value, bool | str | bytes | float):
+        yield Count(key, None, f"{key} is {_shown(value)}, a {type(value).__name__}, where a number of steps belongs")
+
+
+def _shown(value: bool | str | bytes | float) -> str:
+    from ckpt_core.schema.text import printable
+
+    return printable(repr(value), _LONGEST)
+
+
+def _element(array: Array) -> bool | int | float | None:
+    return None if any(size != 1 for size in array.shape) else _number(array.dtype.code, array.data)
+
+
+def _number(code: str, data: bytes) -> bool | int | float | None:
+    if code == "BOOL":
+        return bool(data[0])
+    if code == "BF16":
+        return float(unpack("<f", b"\0\0" + data)[0])
+    found = unpack(_CODES[code], data)[0] if code in _CODES else None
+    return found if isinstance(found, int | float) else None
+
+
+def scalar_reader(files: "Files", tensors: "TensorTable", settle: Callable[[], None] | None = None) -> Scalar:
+    """What reads the few bytes of a tensor of one element; None for every other tensor.
+
+    Args:
+        files: The listing that the tensors are stored in.
+        tensors: Their table.
+        settle: Proves where they lie; run before the first is read.
+    """
+
+    def read(name: str) -> float | int | None:
+        found = tensors.outline(name)
+        if found.numel != 1 or found.path is None:
+            return None
+        if settle is not None:
+            settle()
+        return _number(found.dtype.code, files.read(found.path, found.offset, found.nbytes))
+
+    return read

@@ -1,0 +1,1 @@
+"""A checkpoint held against a base model, and seen in its names, shapes and order."""

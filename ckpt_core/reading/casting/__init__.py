@@ -1,0 +1,1 @@
+"""Conversions between element types: how, of which tensors, and what a seal records of them."""

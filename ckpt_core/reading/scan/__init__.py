@@ -1,0 +1,1 @@
+"""Whole and sampled passes over the bytes of a checkpoint, and what they find."""

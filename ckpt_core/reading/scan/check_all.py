@@ -1,0 +1,57 @@
+"""Every byte of a checkpoint read once: its tensors, the digests of its files and their checksums, all from one walk.
+
+Memory: one block of 1 MiB a worker; two slabs more for tensors whose elements are not one plain run of bytes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence, Set
+
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.scan.full import walk
+from ckpt_core.reading.scan.tensors import SweptTensor, swept_tensors
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.findings import Finding
+from ckpt_core.schema.watches import OnBlock, Watch
+from ckpt_core.storage.workers import run, stretches
+
+
+def sweep(
+    checkpoint: StoredCheckpoint,
+    *,
+    values: bool,
+    leave_out: Set[str | None] = frozenset(),
+    whole: Sequence[str] = (),
+    on_block: OnBlock | None = None,
+) -> Iterator[Finding]:
+    """What reading every tensor shows: reads that fail, checksums that do not hold, and `values` of which to beware.
+
+    Args:
+        checkpoint: A checkpoint that is settled.
+        values: Look at the values of tensors, too.
+        leave_out: Names of tensors that cannot be read.
+        whole: Files of which `on_block` is to be told every block, in the same pass.
+        on_block: See `walk`.
+    """
+    tensors = list(swept_tensors(checkpoint, leave_out))
+    watches = [watch for tensor in tensors for watch in tensor.watches(values, checkpoint.progress)]
+    sums = [] if checkpoint.checksums is None else list(checkpoint.checksums())
+    yield from read_all(checkpoint.files, [*watches, *sums], whole=whole, on_block=on_block)
+    for found in sums:
+        yield from found.findings()
+    apart = [tensor for tensor in tensors if tensor.runs is None]
+    shares = stretches(apart, [tensor.entry.nbytes for tensor in apart])
+    run(lambda share: _read_apart(checkpoint, share, values), shares)
+    for tensor in tensors:
+        yield from tensor.findings()
+
+
+def _read_apart(checkpoint: StoredCheckpoint, share: Sequence[SweptTensor], values: bool) -> None:
+    for tensor in share:
+        tensor.read_apart(checkpoint, values)
+
+
+def read_all(
+    files: Files, watches: Iterable[Watch], *, whole: Sequence[str], on_block: OnBlock | None
+) -> Iterator[Finding]:
+    """Walk over the files; what cannot be read and is not said by a watch."""
+    for error in walk(files, watches, whole=whole, on_block=on_block):
+        yield Finding.of_error(error)

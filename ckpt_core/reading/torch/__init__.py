@@ -1,0 +1,1 @@
+"""Tensors of torch filled from stored bytes: read, or mapped."""

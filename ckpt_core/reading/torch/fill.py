@@ -1,0 +1,124 @@
+"""Existing torch tensors filled from a checkpoint, in place: straight into their memory, or cast slab by slab.
+
+Memory: nothing for a tensor of the stored type that is contiguous on the CPU; one slab a worker for every other.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from ckpt_core import knobs
+from ckpt_core.reading.boxes import slabs
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.torch.tensors import torch_dtype, writable_bytes
+from ckpt_core.storage.workers import run, stretches
+
+if TYPE_CHECKING:
+    import torch
+
+_PIECE = 8 << 20
+"""Bytes after which a tensor is cut, so that workers end at about the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """A tensor to fill, of the shape of the stored one, and the stored one's name."""
+
+    target: "torch.Tensor"
+    component: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    path: str
+    offset: int
+    out: memoryview
+    name: str
+
+
+def fill_tensors(checkpoint: StoredCheckpoint, fills: Sequence[Fill], *, done: Callable[[str], None]) -> None:
+    """Fill every tensor; `done` is told the name of each stored tensor whose bytes have all arrived, in any order.
+
+    Raises:
+        CkptError: A read fails; tensors that `done` was not told of may hold a part of their new values.
+    """
+    checkpoint.settle()
+    pieces: list[_Piece] = []
+    slow: list[Fill] = []
+    for item in fills:
+        found = _pieces(checkpoint, item)
+        if found is None:
+            slow.append(item)
+        else:
+            pieces.extend(found)
+            if not found:
+                done(item.name)
+    pieces.sort(key=lambda piece: (piece.path, piece.offset))
+    run(lambda share: _read_pieces(checkpoint, share), stretches(pieces, [len(piece.out) for piece in pieces]))
+    for name in dict.fromkeys(piece.name for piece in pieces):
+        done(name)
+    slow.sort(key=lambda item: _place(checkpoint, item))
+    sizes = [item.target.numel() * item.target.element_size() for item in slow]
+    run(lambda share: _convert_all(checkpoint, share, done), stretches(slow, sizes))
+    checkpoint.finish()
+
+
+def _pieces(checkpoint: StoredCheckpoint, item: Fill) -> list[_Piece] | None:
+    """Where the bytes of a tensor lie and go, in pieces; None where they cannot go straight to its memory."""
+    import torch
+
+    outline = checkpoint.component(item.component).tensors.outline(item.name)
+    target = item.target
+    direct = target.device.type == "cpu" and target.is_contiguous() and outline.dtype.itemsize
+    if not direct or target.dtype is not torch_dtype(outline.dtype) or outline.path is None:
+        return None
+    if not isinstance(target, torch.Tensor) or checkpoint.files.local_path(outline.path) is None:
+        return None
+    if not target.numel():
+        return []
+    memory = writable_bytes(target)
+    return [
+        _Piece(outline.path, outline.offset + at, memory[at : at + _PIECE], item.name)
+        for at in range(0, len(memory), _PIECE)
+    ]
+
+
+def _place(checkpoint: StoredCheckpoint, item: Fill) -> tuple[str, int]:
+    outline = checkpoint.component(item.component).tensors.outline(item.name)
+    return outline.path or "", outline.offset
+
+
+def _read_pieces(checkpoint: StoredCheckpoint, pieces: Sequence[_Piece]) -> None:
+    for piece in pieces:
+        checkpoint.files.read_into(piece.path, piece.offset, piece.out)
+
+
+def _convert_all(checkpoint: StoredCheckpoint, fills: Sequence[Fill], done: Callable[[str], None]) -> None:
+    for item in fills:
+        _convert(checkpoint, item)
+        done(item.name)
+
+
+def _convert(checkpoint: StoredCheckpoint, item: Fill) -> None:
+    """Copy a tensor of several chunks, or through slabs to another type, device or memory layout."""
+    import torch
+
+    entry = checkpoint.component(item.component).tensors[item.name]
+    kind = torch_dtype(entry.dtype)
+    target = item.target
+    if target.dtype is kind and target.device.type == "cpu" and target.is_contiguous() and target.numel():
+        checkpoint.read(item.component, item.name, out=writable_bytes(target))
+        return
+    buffer = memoryview(bytearray(max(min(knobs.slab_bytes(), entry.nbytes), entry.dtype.itemsize)))
+    with torch.no_grad():
+        for offsets, sizes in slabs(entry.shape, entry.dtype):
+            count = prod(sizes)
+            if not count:
+                continue
+            out = buffer[: entry.dtype.nbytes(count)]
+            checkpoint.read(item.component, item.name, box=(offsets, sizes), out=out)
+            slab = torch.frombuffer(out, dtype=kind).reshape(sizes)
+            region = tuple(slice(offset, offset + size) for offset, size in zip(offsets, sizes, strict=True))
+            item.target.detach()[region].copy_(slab)

@@ -1,0 +1,199 @@
+"""A component's tensors as torch tensors: mapped from the file, read into one buffer of our own, or cast on the way.
+
+Tensors that lie in one raw row-major chunk (nearly all) are views of one storage a file: no object a tensor besides the
+view. Such views share that storage: `torch.save` of one would write all. `separate=True` gives each its own.
+"""
+
+import logging
+import mmap
+from collections.abc import Iterable
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.errors import UnsupportedFormatError, UsageError
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.torch.memory import map_region, new_region, read_region
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.dtypes import DType, dtype_named
+from ckpt_core.schema.tensors import Outline, row_major_strides
+from ckpt_core.schema.text import printable
+
+if TYPE_CHECKING:
+    import torch
+
+_log = logging.getLogger(__name__)
+
+_HUGE_PAGE = 2 << 20
+
+_TORCH_NAME = {
+    DType.BOOL: "bool",
+    DType.U8: "uint8",
+    DType.I8: "int8",
+    DType.I16: "int16",
+    DType.U16: "uint16",
+    DType.F16: "float16",
+    DType.BF16: "bfloat16",
+    DType.I32: "int32",
+    DType.U32: "uint32",
+    DType.F32: "float32",
+    DType.F64: "float64",
+    DType.I64: "int64",
+    DType.U64: "uint64",
+    DType.C64: "complex64",
+    DType.C128: "complex128",
+    DType.F8_E4M3: "float8_e4m3fn",
+    DType.F8_E5M2: "float8_e5m2",
+    DType.F8_E4M3FNUZ: "float8_e4m3fnuz",
+    DType.F8_E5M2FNUZ: "float8_e5m2fnuz",
+    DType.F8_E8M0: "float8_e8m0fnu",
+}
+
+
+def torch_dtype(dtype: DType) -> "torch.dtype":
+    """Torch's type; UnsupportedFormatError where it has none."""
+    import torch
+
+    name = _TORCH_NAME.get(dtype)
+    if name is None or not hasattr(torch, name):
+        raise UnsupportedFormatError(f"{dtype.code}: this torch has no such type; read its bytes with .read")
+    return getattr(torch, name)
+
+
+def to_torch(
+    checkpoint: StoredCheckpoint,
+    label: str,
+    names: Iterable[str] | None = None,
+    *,
+    mapped: bool = False,
+    checked: bool = False,
+    separate: bool = False,
+    dtype: "torch.dtype | DType | str | None" = None,
+) -> "dict[str, torch.Tensor]":
+    """Tensors of a component on the CPU, by name. See `StoredCheckpoint.to_torch`."""
+    checkpoint.settle()
+    table = checkpoint.component(label).tensors
+    wanted = list(table if names is None else names)
+    if checked and mapped:
+        for name in wanted:
+            checkpoint.prove(label, name)
+    found = _all(checkpoint, label, wanted, mapped, separate, dtype)
+    checkpoint.finish()
+    return found
+
+
+def _all(
+    checkpoint: StoredCheckpoint,
+    label: str,
+    names: list[str],
+    mapped: bool,
+    separate: bool,
+    dtype: "torch.dtype | DType | str | None",
+) -> "dict[str, torch.Tensor]":
+    table = checkpoint.component(label).tensors
+    if dtype is not None:
+        return _cast(checkpoint, label, names, dtype_named(dtype))
+    plain: dict[str, list[tuple[str, Outline]]] = {}
+    result: dict[str, Any] = dict.fromkeys(names)
+    others: list[str] = []
+    for name in result:
+        outline = table.outline(name)
+        if outline.path is None or not outline.dtype.itemsize:
+            others.append(name)
+        else:
+            plain.setdefault(outline.path, []).append((name, outline))
+    for path, outlines in plain.items():
+        result.update(_views(checkpoint.files, path, outlines, mapped))
+    for name in others:
+        result[name] = _read_alone(checkpoint, label, name, result)
+    if separate:
+        return {name: tensor.clone() for name, tensor in result.items()}
+    return result
+
+
+def _views(files: Files, path: str, outlines: list[tuple[str, Outline]], mapped: bool) -> "dict[str, torch.Tensor]":
+    """Views into one buffer that holds the stretch of a file from the first of these tensors to the last."""
+    import torch
+
+    start = min(outline.offset for _, outline in outlines)
+    start -= start % mmap.ALLOCATIONGRANULARITY
+    end = max(outline.offset + outline.nbytes for _, outline in outlines)
+    if end == start:
+        return {name: torch.empty(o.shape, dtype=torch_dtype(o.dtype)) for name, o in outlines}
+    local = files.local_path(path)
+    if mapped and local is not None:
+        buffer = map_region(files, path, local, start, end - start)
+    else:
+        buffer = read_region(files, path, start, end - start)
+    whole = torch.frombuffer(buffer, dtype=torch.uint8, count=end - start)
+    typed: dict[tuple[DType, int], torch.Tensor] = {}
+    strides: dict[tuple[int, ...], tuple[int, ...]] = {}
+    result = {}
+    for name, (dtype, shape, _, offset, _) in outlines:
+        width = dtype.itemsize
+        shift = (offset - start) % width
+        base = typed.get((dtype, shift))
+        if base is None:
+            usable = (len(whole) - shift) // width * width
+            if shift:  # torch wants whole elements from the start of a storage
+                base = whole[shift : shift + usable].clone().view(torch_dtype(dtype))
+            else:
+                base = whole[:usable].view(torch_dtype(dtype))
+            typed[dtype, shift] = base
+        steps = strides.get(shape)
+        if steps is None:
+            steps = strides[shape] = row_major_strides(shape)
+        result[name] = base.as_strided(shape, steps, (offset - start - shift) // width)
+    return result
+
+
+def _read_alone(checkpoint: StoredCheckpoint, label: str, name: str, done: "dict[str, Any]") -> "torch.Tensor":
+    """A tensor that is strided, in several chunks or not in the machine's byte order, read into memory of its own."""
+    import torch
+
+    entry = checkpoint.component(label).tensors[name]
+    if entry.alias_of is not None and done.get(entry.alias_of) is not None:
+        return done[entry.alias_of]
+    dtype = torch_dtype(entry.dtype) if entry.dtype.itemsize else None
+    if dtype is None:
+        raise UnsupportedFormatError(f"{printable(name)}: torch has no {entry.dtype.code}; read its bytes with .read")
+    tensor = torch.empty(entry.shape, dtype=dtype)
+    if entry.numel:
+        checkpoint.read(label, name, out=writable_bytes(tensor))
+    return tensor
+
+
+def writable_bytes(tensor: "torch.Tensor") -> memoryview:
+    """The memory of a contiguous CPU tensor as bytes."""
+    import torch
+
+    return memoryview(tensor.detach().reshape(-1).view(torch.uint8).numpy())
+
+
+def _cast(checkpoint: StoredCheckpoint, label: str, names: list[str], dtype: DType) -> "dict[str, torch.Tensor]":
+    """Tensors of which the floating ones of 16 bits and more become `dtype`, each in memory of its own."""
+
+    from ckpt_core.reading.casting.rules import cast_types
+    from ckpt_core.reading.torch.fill import Fill, fill_tensors
+
+    if not dtype.is_float or dtype.bits < 16:
+        raise UsageError(f"{dtype.code}: tensors are cast to floating types of 16 bits and more")
+    component = checkpoint.component(label)
+    types, uncast = cast_types(component, [("*/*", dtype)])
+    for one in uncast:
+        _log.info("%s: kept their types: %s", checkpoint.location, one.summary)
+    result = {}
+    for name in names:
+        outline = component.tensors.outline(name)
+        result[name] = empty_tensor(outline.shape, torch_dtype(types.get(name, outline.dtype)))
+    fill_tensors(checkpoint, [Fill(tensor, label, name) for name, tensor in result.items()], done=lambda _: None)
+    return result
+
+
+def empty_tensor(shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
+    """An uninitialised CPU tensor, in huge pages where it is large enough to have some."""
+    import torch
+
+    nbytes = prod(shape) * dtype.itemsize
+    if nbytes < _HUGE_PAGE:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(new_region(nbytes), dtype=dtype, count=prod(shape)).reshape(shape)

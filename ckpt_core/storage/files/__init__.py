@@ -1,0 +1,1 @@
+"""Listings and ranged reads: local disks, servers, what is checked as it is read."""

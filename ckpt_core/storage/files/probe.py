@@ -1,0 +1,70 @@
+"""What is at a local path, told by one look: light, since every search does it."""
+
+import errno
+import os
+import stat
+
+from ckpt_core.errors import CkptError, CorruptError, UnreachableError
+from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.side_files.own_names import MARK
+from ckpt_core.schema.text import printable
+
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+def probe(path: str, *, wanted: Kind | None = None) -> Kind | None:
+    """What is at a path: a file, a directory, or None for nothing.
+
+    Args:
+        path: The path.
+        wanted: What should be there; a file is looked for once, a directory also where it waits to be replaced.
+
+    Raises:
+        UnreachableError: It cannot be told: no permission, a mount that fails.
+        CorruptError: It is neither a regular file nor a directory.
+    """
+    found = stat_of(path)
+    if found is None and wanted is not Kind.FILE:
+        found = stat_of(left_between(path))
+    return None if found is None else kind_of(path, found.st_mode)
+
+
+def left_between(path: str) -> str:
+    """Where the old content of a directory is while it is replaced on a mount that cannot exchange two names."""
+    folder, name = os.path.split(path.rstrip("/"))
+    return os.path.join(folder, f".{name}{MARK}old")
+
+
+def stat_of(path: str) -> os.stat_result | None:
+    """What the system says of a path, links followed; None for nothing there."""
+    try:
+        return os.stat(path)
+    except ValueError:
+        return None  # a name that no file can have, such as one with a NUL in it
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        if error.errno == errno.ELOOP:
+            raise CorruptError(f"{printable(path)}: a link that leads back to itself", code="CK002") from error
+        raise unreachable(path, error) from error
+
+
+def kind_of(path: str, mode: int) -> Kind:
+    """File or directory. CorruptError (CK002) for anything else."""
+    if stat.S_ISDIR(mode):
+        return Kind.DIRECTORY
+    if stat.S_ISREG(mode):
+        return Kind.FILE
+    raise CorruptError(f"{printable(path)}: not a regular file (a device, a pipe or a socket)", code="CK002")
+
+
+def unreachable(path: str, error: OSError) -> CkptError:
+    """The error for a path of which the system does not say what it is."""
+    denied = error.errno in (errno.EACCES, errno.EPERM)
+    cure = "ask its owner for the right to read it" if denied else "check the disk or mount and try again"
+    return UnreachableError(f"{printable(path)}: {reason_of(error)}; {cure}", path=path)
+
+
+def reason_of(error: OSError) -> str:
+    """The system's words."""
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,149 @@
+"""Two kinds of checked range, fed as their bytes are read: a record with a CRC-32, and the 1 MiB blocks of a seal.
+
+A record's pieces may come in any order, since the sums of neighbours can be combined. A block's may not: what lies
+before a piece is read by itself then, which is at most one block.
+"""
+
+from collections.abc import Callable, Iterator
+from threading import Lock
+
+import xxhash
+
+from ckpt_core.schema.side_files.seals import DIGEST_BYTES, FileSeal
+from ckpt_core.schema.watches import Sum
+from ckpt_core.storage.crc import combined, crc32
+from ckpt_core.storage.digests import BLOCK, block_digest
+
+Read = Callable[[int, int], Iterator[memoryview]]
+"""The bytes from one offset of the file to another, in slabs; each valid until the next."""
+
+
+class Record:
+    """A stretch of a file with a CRC-32. `proved` once it is known to hold, `wrong` once it is known not to."""
+
+    def __init__(self, known: Sum) -> None:
+        self.known = known
+        self.start, self.end = known.start, known.end
+        self.proved = self.wrong = False
+        self._lock = Lock()
+        self._pieces: list[tuple[int, int, int]] = []
+        """Start, end and sum of what was seen, sorted and apart."""
+
+    @property
+    def begun(self) -> bool:
+        return bool(self._pieces) and not self.proved and not self.wrong
+
+    def see(self, start: int, data: memoryview) -> None:
+        """A part of it; what was seen before is not looked at again."""
+        with self._lock:
+            for first, last in self._gaps(start, start + len(data)):
+                self._add(first, last, data[first - start : last - start])
+            self._judge()
+
+    def finish(self, read: Read) -> None:
+        """Read what was not seen."""
+        with self._lock:
+            for first, last in self._gaps(self.start, self.end):
+                at = first
+                for data in read(first, last):
+                    self._add(at, at + len(data), data)
+                    at += len(data)
+            self._judge()
+
+    def _gaps(self, start: int, end: int) -> list[tuple[int, int]]:
+        gaps, at = [], start
+        for first, last, _ in self._pieces:
+            if last <= at:
+                continue
+            if first >= end:
+                break
+            if first > at:
+                gaps.append((at, first))
+            at = last
+        return [*gaps, (at, end)] if at < end else gaps
+
+    def _add(self, start: int, end: int, data: memoryview) -> None:
+        pieces = self._pieces
+        at = next((index for index, piece in enumerate(pieces) if piece[0] > start), len(pieces))
+        if at and pieces[at - 1][1] == start:
+            at -= 1
+            pieces[at] = (pieces[at][0], end, crc32(data, pieces[at][2]))
+        else:
+            pieces.insert(at, (start, end, crc32(data)))
+        if at + 1 < len(pieces) and pieces[at + 1][0] == end:
+            (first, _, one), (_, last, other) = pieces[at], pieces.pop(at + 1)
+            pieces[at] = (first, last, combined(one, other, last - end))
+
+    def _judge(self) -> None:
+        if self._pieces and self._pieces[0][:2] == (self.start, self.end):
+            self.proved = self._pieces[0][2] == self.known.crc
+            self.wrong = not self.proved
+            self._pieces = self._pieces[:1]
+
+
+class Blocks:
+    """The blocks of a sealed file. Those that are not what was sealed are in `wrong`."""
+
+    def __init__(self, sealed: FileSeal) -> None:
+        self._sealed = sealed
+        self._proved = bytearray(len(sealed.blocks) // DIGEST_BYTES)
+        self._open: dict[int, tuple[int, xxhash.xxh3_128]] = {}
+        """Of blocks that were begun: up to where, and the digest so far."""
+        self._lock = Lock()
+        self.wrong: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._proved)
+
+    @property
+    def proved(self) -> int:
+        return sum(self._proved)
+
+    def bounds(self, number: int) -> tuple[int, int]:
+        """The first byte of a block in its file, and the one after its last."""
+        return number * BLOCK, min((number + 1) * BLOCK, self._sealed.size)
+
+    def unproved(self, start: int, end: int) -> list[int]:
+        """The blocks with bytes between two offsets that are not known to hold."""
+        if start >= end:
+            return []
+        return [number for number in range(start // BLOCK, (end - 1) // BLOCK + 1) if not self._proved[number]]
+
+    def see(self, number: int, start: int, data: memoryview, read: Read) -> None:
+        """A part of a block."""
+        first, last = self.bounds(number)
+        if start == first and start + len(data) == last:
+            self._judge(number, block_digest(data))
+            return
+        with self._lock:
+            at, digest = self._open.get(number) or (first, xxhash.xxh3_128())
+            if start + len(data) <= at:
+                return
+            if at < start:
+                for gap in read(at, start):
+                    digest.update(gap)
+                at = start
+            digest.update(data[at - start :])
+            at = start + len(data)
+            self._open[number] = (at, digest)
+            if at == last:
+                del self._open[number]
+                self._judge(number, digest.digest())
+
+    def finish(self, number: int, read: Read) -> None:
+        """Read what of a block was not seen."""
+        with self._lock:
+            at, digest = self._open.get(number) or (self.bounds(number)[0], xxhash.xxh3_128())
+            for data in read(at, self.bounds(number)[1]):
+                digest.update(data)
+            self._open.pop(number, None)
+            self._judge(number, digest.digest())
+
+    def begun(self) -> list[int]:
+        return sorted(self._open)
+
+    def _judge(self, number: int, digest: bytes) -> None:
+        if digest == self._sealed.blocks[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]:
+            self._proved[number] = 1
+        else:
+            self.wrong.add(number)

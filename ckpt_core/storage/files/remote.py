@@ -1,0 +1,335 @@
+"""Listings and ranged reads of every place that is not a local disk, through fsspec.
+
+A question has one deadline for all of its tries, which bytes to come prolong: a server that fails, breaks off or is
+silent is asked again, with pauses. What a client has
+noted of a place before is not trusted: a file that came since is found, one that went is not. What comes back is
+measured: an answer of another length than was asked is an error. An object that is replaced
+while it is read is noticed by what its store says of versions. What goes wrong on the way says nothing of the content.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from ckpt_core import knobs
+from ckpt_core.errors import (
+    BudgetError,
+    CheckpointNotFoundError,
+    CkptError,
+    NoAnswerError,
+    ReplacedError,
+    UnsupportedFormatError,
+    UsageError,
+)
+from ckpt_core.schema.access import FileEntry
+from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.side_files.debris import debris
+from ckpt_core.schema.side_files.own_names import is_ours
+from ckpt_core.schema.tensors import ByteRange
+from ckpt_core.schema.text import printable, redact
+from ckpt_core.storage.files.base import ListedFiles, below_folder
+from ckpt_core.storage.files.range_checks import check_budget, check_range, gone
+from ckpt_core.storage.files.retries import ask_again, status_of
+from ckpt_core.storage.files.urls import scheme_of
+
+_TOGETHER = 32
+"""Ranges asked for at once: enough to hide latency."""
+
+_TOGETHER_BYTES = 64 << 20
+"""Bytes asked for at once, since all of them are held in memory; one range may be longer."""
+
+_SLOWEST = 256 << 10
+"""Bytes a second below which a connection to an object store counts as stuck, once the deadline has passed."""
+
+_VERSIONS = (
+    "version",
+    "ETag",
+    "etag",
+    "generation",
+    "blob_id",
+    "digest",
+    "LastModified",
+    "last_modified",
+    "mtime",
+    "modified",
+    "created",
+)
+"""Under which names filesystems of fsspec tell in `info` which content of an object they speak of: the checked HTTP of
+this package, s3fs, gcsfs, adlfs, huggingface_hub, W&B's artifacts, sftp, and memory."""
+
+_EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
+_PLUGINS = {"hf": "ckpt-hf", "wandb": "ckpt-wandb"}
+
+
+class RemoteFiles(ListedFiles):
+    """A listing of a URL.
+
+    Args:
+        location: The URL.
+        filesystem: The fsspec filesystem that serves it.
+        names: What the filesystem calls each listed path.
+        entries: The listed files.
+        skipped: What was left out.
+        debris: What is no part of a checkpoint.
+        expected: What each read is to be compared with, passed on to a filesystem that compares.
+        read: Names of what was read, in the filesystem's words; shared with the listings below.
+    """
+
+    def __init__(
+        self,
+        location: Location,
+        filesystem: Any,
+        names: Mapping[str, str],
+        entries: Mapping[str, FileEntry],
+        *,
+        skipped: Mapping[str, str] | None = None,
+        debris: Mapping[str, str] | None = None,
+        expected: Mapping[str, Any] | None = None,
+        read: set[str] | None = None,
+    ) -> None:
+        super().__init__(location, entries, skipped, debris)
+        self._read = set() if read is None else read
+        self._filesystem = filesystem
+        self._names = names
+        self._expected = expected or {}
+
+    def read_into(self, path: str, offset: int, out: memoryview) -> None:
+        check_range(path, offset, len(out), self.size(path))
+        slab = 8 * knobs.slab_bytes()
+        for start in range(0, len(out), slab):
+            part = out[start : start + slab]
+            (part[:],) = self._fetch([ByteRange(path, offset + start, len(part))])
+
+    def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
+        for wanted in ranges:
+            check_range(wanted.path, wanted.offset, wanted.length, self.size(wanted.path))
+        for batch in _batches(ranges):
+            yield from self._fetch(batch)
+
+    def below(self, root: str) -> "RemoteFiles":
+        if not root:
+            return self
+        folder = f"{root.rstrip('/')}/"
+        is_file = root in self._entries
+        cut = root.rfind("/") + 1 if is_file else len(folder)
+        kept = [root] if is_file else [path for path in self._entries if path.startswith(folder)]
+        return RemoteFiles(
+            Location(f"{self.location.url.rstrip('/')}/{root}", Kind.FILE if is_file else Kind.DIRECTORY),
+            self._filesystem,
+            {path[cut:]: self._names[path] for path in kept},
+            {path[cut:]: replace(self._entries[path], path=path[cut:]) for path in kept},
+            skipped=below_folder(self._skipped, folder),
+            debris=below_folder(self._debris, folder),
+            expected=self._expected,
+            read=self._read,
+        )
+
+    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
+        if self._expected and not failed:
+            return  # each answer was compared
+        read = {path for path, name in self._names.items() if name in self._read}
+        if not read and not failed:
+            return
+        try:
+            now = list_remote(self.location.url)
+        except CheckpointNotFoundError:
+            raise _replaced(self.location.url, "removed") from None
+        for path in sorted({*read, *suspects} & self._entries.keys()):
+            if now.entries.get(path) != self._entries[path]:
+                raise _replaced(path, "replaced" if path in now.entries else "removed")
+        if failed and now.entries.keys() != self._entries.keys():
+            raise _replaced(self.location.url, "changed")
+
+    def beside(self, name: str) -> bytes | None:
+        url, signed, _ = self.location.url.partition("?")
+        if signed:
+            return None  # a signature is for one name
+        is_file = self.location.kind is Kind.FILE
+        folder = url[: url.rindex("/") + 1] if is_file or url.endswith("/") else f"{url}/"
+        place = f"{folder}{name}"
+        try:
+            filesystem, full, found = _look(place)
+            size = found["size"] or 0
+            check_budget(size, name)
+            return bytes(_ask(filesystem, filesystem.cat_file, full, nbytes=size))
+        except Exception as error:
+            known = as_ckpt_error(error, place)
+            if isinstance(known, CheckpointNotFoundError):
+                return None
+            raise known from None
+
+    def _fetch(self, ranges: Sequence[ByteRange]) -> list[bytes]:
+        # Object stores take an empty range for an error.
+        asked = [wanted for wanted in ranges if wanted.length]
+        self._read.update(self._names[wanted.path] for wanted in asked)
+        try:
+            answers = _ask(
+                self._filesystem,
+                self._filesystem.cat_ranges,
+                [self._names[wanted.path] for wanted in asked],
+                [wanted.offset for wanted in asked],
+                [wanted.end for wanted in asked],
+                nbytes=sum(wanted.length for wanted in asked),
+                on_error="raise",
+                **self._expected,
+            )
+        except FileNotFoundError:
+            raise gone(asked[0].path) from None
+        except Exception as error:
+            raise as_ckpt_error(error, self.location.url) from None
+        for wanted, data in zip(asked, answers, strict=True):
+            if len(data) != wanted.length:
+                raise NoAnswerError(
+                    f"{printable(wanted.path)}: the server sent {len(data)} bytes where {wanted.length} were asked; "
+                    "try again, or download it first",
+                    path=wanted.path,
+                )
+        left = iter(answers)
+        return [next(left) if wanted.length else b"" for wanted in ranges]
+
+
+def _replaced(place: str, what: str) -> ReplacedError:
+    return ReplacedError(f"{redact(place)}: was {what} while it was read; run it again", code="MO001")
+
+
+def _batches(ranges: Sequence[ByteRange]) -> Iterator[list[ByteRange]]:
+    batch: list[ByteRange] = []
+    held = 0
+    for wanted in ranges:
+        if batch and (len(batch) == _TOGETHER or held + wanted.length > _TOGETHER_BYTES):
+            yield batch
+            batch, held = [], 0
+        batch.append(wanted)
+        held += wanted.length
+    if batch:
+        yield batch
+
+
+def probe_remote(url: str) -> Kind | None:
+    """What is at a URL; None for nothing.
+
+    Raises:
+        UnreachableError: It cannot be told.
+        UnsupportedFormatError: Its scheme needs a package that is not installed.
+    """
+    try:
+        _, _, found = _look(url)
+    except CheckpointNotFoundError:
+        return None
+    return Kind.DIRECTORY if found["type"] == "directory" else Kind.FILE
+
+
+def list_remote(url: str) -> RemoteFiles:
+    """The listing of a URL: of everything below a directory, or of one file."""
+    filesystem, name, found = _look(url)
+    if found["type"] != "directory":
+        location = Location(url, Kind.FILE)
+        entry = _entry(location.name, found)
+        expected = {"size": entry.size, "version": found["version"]} if "version" in found else None
+        return RemoteFiles(location, filesystem, {entry.path: name}, {entry.path: entry}, expected=expected)
+    try:
+        below = _ask(filesystem, filesystem.find, name, detail=True)
+    except Exception as error:
+        raise as_ckpt_error(error, url) from None
+    if len(below) > knobs.listing_limit():
+        raise BudgetError(f"{redact(url)}: more than {knobs.listing_limit()} files; name a directory further down")
+    prefix = f"{name.rstrip('/')}/"
+    names = {full[len(prefix) :]: full for full in sorted(below) if full.startswith(prefix) and full != prefix}
+    astray = [path for path in names if not {"", ".", ".."}.isdisjoint(path.split("/"))]
+    skipped = dict.fromkeys(astray, "a name that no directory can hold, or that leads out of it")
+    aside = {path: left_aside for path in names if path not in skipped and (left_aside := debris(path)) is not None}
+    left = skipped.keys() | aside.keys()
+    kept = {path: full for path, full in names.items() if path not in left and not is_ours(path, names)}
+    entries = {path: _entry(path, below[full]) for path, full in kept.items()}
+    location = Location(url, Kind.DIRECTORY)
+    return RemoteFiles(location, filesystem, names, entries, skipped=skipped, debris=dict(aside.values()))
+
+
+def as_ckpt_error(error: Exception, place: str) -> CkptError:
+    """What a filesystem raised, in our words; its own text may hold tokens and is not repeated."""
+    shown = redact(place)
+    kind = type(error).__name__
+    status = status_of(error)
+    if isinstance(error, CkptError):
+        return error
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        return CheckpointNotFoundError(f"{shown}: nothing there; check the name")
+    if isinstance(error, PermissionError) or status in (401, 403) or kind == "NoCredentialsError":
+        return NoAnswerError(f"{shown}: access denied ({kind}); check the credentials")
+    if kind == "ParamValidationError":
+        return UsageError(f"{shown}: not a name that its store could have; check the bucket and what follows")
+    if isinstance(error, TimeoutError):
+        limit = knobs.remote_timeout()
+        return NoAnswerError(f"{shown}: no answer within {limit} s; try again, or set CKPT_REMOTE_TIMEOUT")
+    detail = f"{kind}, HTTP {status}" if isinstance(status, int) else kind
+    return NoAnswerError(f"{shown}: did not answer as it should ({detail}); check the connection and try again")
+
+
+def _look(url: str) -> tuple[Any, str, Mapping[str, Any]]:
+    """The filesystem of a URL, what it calls it, and what it knows of it."""
+    filesystem, name = _open(url)
+    try:
+        filesystem.invalidate_cache()
+        return filesystem, name, _ask(filesystem, filesystem.info, name)
+    except Exception as error:
+        raise as_ckpt_error(error, url) from None
+
+
+def _ask(filesystem: Any, function: Callable[..., Any], /, *arguments: Any, nbytes: int = 0, **named: Any) -> Any:
+    """Call a filesystem, again where that may help, within the deadline, which `nbytes` to come prolong."""
+
+    def once(left: float) -> Any:
+        if getattr(filesystem, "async_impl", False):  # it works in a loop of its own, which can be left
+            return function(*arguments, **named, timeout=left)
+        return function(*arguments, **named)
+
+    return ask_again(once, seconds=knobs.remote_timeout() + nbytes / _SLOWEST)
+
+
+def _open(url: str) -> tuple[Any, str]:
+    scheme = scheme_of(url)
+    assert scheme is not None
+    url = scheme + url[len(scheme) :]
+    try:
+        if scheme in ("http", "https"):
+            from ckpt_core.storage.files.http import http_filesystem
+
+            return http_filesystem(), _valid(url)
+        from fsspec.core import get_filesystem_class, url_to_fs
+
+        get_filesystem_class(scheme)
+    except (ImportError, ValueError) as error:
+        if isinstance(error, CkptError):
+            raise
+        raise _missing(scheme, url) from None
+    try:
+        filesystem, name = url_to_fs(url)
+    except Exception as error:
+        raise as_ckpt_error(error, url) from None
+    return filesystem, name
+
+
+def _valid(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0:
+            return url
+    except ValueError:
+        pass  # said below, without the words of urllib, which repeat the URL
+    raise UsageError(f"{redact(url)}: not a valid URL; check its host and port")
+
+
+def _missing(scheme: str, url: str) -> UnsupportedFormatError:
+    package = _PLUGINS.get(scheme) or f"ckpt-core[{_EXTRAS.get(scheme, 'all')}]"
+    return UnsupportedFormatError(
+        f"{redact(url)}: reading {scheme}:// needs a package that is not installed; run pip install '{package}'"
+    )
+
+
+def _entry(path: str, found: Mapping[str, Any]) -> FileEntry:
+    size = found.get("size")
+    if not isinstance(size, int):
+        raise NoAnswerError(f"{printable(path)}: the server does not say how long it is; download it first")
+    said = {name: found[name] for name in _VERSIONS if found.get(name) is not None}
+    return FileEntry(path, size, " ".join(f"{name}={value}" for name, value in said.items()))

@@ -1,0 +1,192 @@
+"""Ranks of several processes that torchrun has started: they meet at its store, and watch that the others live.
+
+Nothing is sent from rank to rank but numbers and digests, so the key-value store of torch.distributed is enough: no
+process group, no network of its own, no GPU. What a rank fails with is put there too, and ends the work of all. Each
+rank leaves a sign of life every two seconds; one whose signs stop is gone, and the others do not wait for it.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Any
+
+from ckpt_core import errors, knobs
+from ckpt_core.errors import CkptError, UnreachableError, UsageError
+from ckpt_core.storage.ranks.ranks import ALONE, Ranks
+
+_BEAT = 2.0
+"""Seconds between two signs of life."""
+
+_POLL = 0.002, 0.1
+"""Seconds between two looks for what another rank is to come with: at first, and after a while."""
+
+_FAREWELL = 10.0
+"""Seconds for which a rank that has failed waits for the first one to say so: where one ends, all are killed."""
+
+
+def of_environment(environment: Mapping[str, str]) -> bool:
+    """Whether torchrun has started this process as one of several."""
+    return environment.get("WORLD_SIZE", "1") != "1" and "TORCHELASTIC_RUN_ID" in environment
+
+
+@contextmanager
+def together() -> Iterator[Ranks]:
+    """The ranks that torchrun has started, for a block that all of them run; this process alone where there are none.
+
+    What ends the block of one rank with an error ends that of the others with the same. Each of several on one machine
+    takes its part of the workers.
+
+    Raises:
+        UnreachableError: The others cannot be reached, one is gone, or is silent.
+        UsageError: Torch is not there, or the environment is not that of torchrun.
+    """
+    if not of_environment(os.environ):
+        yield ALONE
+        return
+    ranks = StoreRanks(*_meet())
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    try:
+        with knobs.override(workers=max(knobs.workers() // here, 1)):
+            yield ranks
+    except BaseException as error:
+        ranks.fail(error)
+        raise
+    finally:
+        ranks.stop_watching()
+
+
+class StoreRanks(Ranks):
+    """One of several ranks.
+
+    Args:
+        store: A store of torch.distributed that all of them reach.
+        rank: Which of them this is.
+        world: How many there are.
+    """
+
+    def __init__(self, store: Any, rank: int, world: int) -> None:
+        self.rank, self.world = rank, world
+        self._store = store
+        self._step = 0
+        self._problem: CkptError | None = None
+        self._ended = Event()
+        self._heard = {other: (b"", time.monotonic()) for other in range(world) if other != rank}
+        self._thread = Thread(target=self._watch, name="ckpt-ranks", daemon=True)
+        self._thread.start()
+
+    def exchange(self, value: Any) -> list[Any]:
+        step, self._step = self._step, self._step + 1
+        self._do(lambda: self._store.set(f"{step}/{self.rank}", json.dumps(value)))
+        return [json.loads(self._await(f"{step}/{other}")) for other in range(self.world)]
+
+    def check(self) -> None:
+        if self._problem is not None:
+            raise self._problem
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the others what this rank failed with, unless one has told before."""
+        try:
+            self._store.compare_set("failed", "", json.dumps(_described(error, self.rank)))
+        except RuntimeError:
+            pass  # the store is gone, and with it the others
+
+    def stop_watching(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def part(self) -> bool:
+        others = [f"parted/{other}" for other in (range(1, self.world) if self.leads else (0,))]
+        until = time.monotonic() + _FAREWELL
+        try:
+            self._store.set(f"parted/{self.rank}", "")
+            while not self._store.check(others):
+                if time.monotonic() > until:
+                    return False
+                time.sleep(_POLL[0])
+        except RuntimeError:
+            return False  # as above: there is nobody left to wait for
+        return True
+
+    def _await(self, key: str) -> bytes:
+        pause, most = _POLL
+        while True:
+            self.check()
+            if self._do(lambda: self._store.check([key])):
+                return bytes(self._do(lambda: self._store.get(key)))
+            time.sleep(pause)
+            pause = min(pause * 1.5, most)
+
+    def _do(self, ask: Any) -> Any:
+        try:
+            return ask()
+        except RuntimeError as error:
+            raise _lost("the store where the ranks meet is gone") from error
+
+    def _watch(self) -> None:
+        count = 0
+        while self._problem is None and not self._ended.wait(_BEAT if count else 0):
+            count += 1
+            try:
+                self._problem = self._look(count)
+            except RuntimeError:
+                self._problem = _lost("the store where the ranks meet is gone")
+
+    def _look(self, count: int) -> CkptError | None:
+        """Leave a sign of life, and see to the others'."""
+        self._store.set(f"alive/{self.rank}", str(count))
+        if self._store.check(["failed"]):
+            return _as_error(json.loads(self._store.get("failed")))
+        now, limit = time.monotonic(), knobs.rank_timeout()
+        for other, (sign, since) in self._heard.items():
+            key = f"alive/{other}"
+            found = bytes(self._store.get(key)) if self._store.check([key]) else b""
+            if found != sign:
+                self._heard[other] = found, now
+            elif now - since > limit:
+                return _lost(f"rank {other} has given no sign of life for {limit} s")
+        return None
+
+
+def _meet() -> tuple[Any, int, int]:
+    """The store of torchrun, under a prefix of this run, and which rank of how many this is."""
+    try:
+        from torch.distributed import PrefixStore, rendezvous
+    except ImportError:
+        raise UsageError(
+            'WORLD_SIZE: several ranks need torch to meet; install "ckpt-core[torch]", or run one process'
+        ) from None
+    try:
+        store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=knobs.rank_timeout())))
+        # A script that torchrun has started may run ckpt more than once.
+        run = store.add(f"ckpt/runs/{rank}", 1)
+    except ValueError as error:
+        raise UsageError(f"the environment is not that of torchrun ({error}); unset WORLD_SIZE") from error
+    except (RuntimeError, OSError) as error:
+        raise _lost("the store where the ranks meet cannot be reached") from error
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return PrefixStore(f"ckpt/{restarts}/{run}", store), rank, world
+
+
+def _lost(reason: str) -> UnreachableError:
+    return UnreachableError(f"{reason}; nothing was committed, run it again: it goes on where it was")
+
+
+def _described(error: BaseException, rank: int) -> dict[str, Any]:
+    if isinstance(error, CkptError):
+        kinds = [kind.__name__ for kind in type(error).__mro__]
+        about = {"code": error.code, "path": error.path, "tensor": error.tensor, "hint": error.hint}
+        return {"kinds": kinds, "message": f"rank {rank}: {error.message}", **about}
+    text = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+    return {"kinds": [], "message": f"rank {rank}: {text}"}
+
+
+def _as_error(described: Mapping[str, Any]) -> CkptError:
+    """The error, of the nearest of its classes that is one of core's."""
+    about = dict(described)
+    kinds = [getattr(errors, name) for name in about.pop("kinds") if hasattr(errors, name)]
+    kind: type[CkptError] = kinds[0] if kinds else CkptError
+    return kind(about.pop("message"), **about)

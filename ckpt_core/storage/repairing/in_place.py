@@ -1,0 +1,293 @@
+"""A checkpoint changed where it is, with a backup from which every byte comes back.
+
+.ckpt-backup-1/       inside of a directory, so that it goes where the checkpoint goes and never meets another one;
+                      of a single file beside it: `.NAME.ckpt-backup-1`
+    new-0, new-1, …   new content, until it has its name
+    old-0, old-1, …   what was replaced (copied) or removed (moved here)
+    steps.json        the steps, written before the first is done: from here on undo works, wherever it stops
+    done              all of it was done and verified
+
+A backup without `steps.json` is of a repair that had changed nothing yet, or of an undo that had ended: it is swept.
+Listings and seals leave the names out.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import xxhash
+
+from ckpt_core.errors import CheckpointNotFoundError, CorruptError, OverwriteError, UnsupportedFormatError
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.side_files.own_names import MARK
+from ckpt_core.schema.text import printable
+from ckpt_core.storage.files.local import fill, open_regular
+from ckpt_core.storage.repairing.overlay import MendedFiles
+from ckpt_core.storage.writing import syscalls
+from ckpt_core.storage.writing.locks import locked
+
+_SCHEMA = "ckpt/backup@1"
+_STEPS, _DONE = "steps.json", "done"
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One change.
+
+    Attributes:
+        do: `write`, `move` or `remove`.
+        path: The file it is about, relative to the root.
+        source: For a move: the name the file had.
+        made: For a write: the digest of its content.
+        had: Whether the path had other content before, which is kept as `old-N`.
+    """
+
+    do: str
+    path: str
+    source: str = ""
+    made: str = ""
+    had: bool = False
+
+
+class InPlace:
+    """Where a checkpoint lies, as the folder that its files' paths are relative to."""
+
+    def __init__(self, files: Files) -> None:
+        where = files.location.url.rstrip("/")
+        local = next((files.local_path(path) for path in files.entries), None)
+        if local is None:
+            raise UnsupportedFormatError(f"{files.location}: only local checkpoints are changed in place; use --output")
+        self.shown = where
+        whole = os.path.realpath(where)
+        self._parent, self._name = os.path.split(whole)
+        one = files.location.kind is Kind.FILE
+        self.root = self._parent if one else whole
+        self._prefix = f".{self._name}{MARK}backup-" if one else f"{MARK}backup-"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Locked for the block, as for any writer; what a repair left that had changed nothing is swept."""
+        with locked(os.path.join(self._parent, f".{self._name}{MARK}lock"), place=self.shown):
+            for number in self._numbers():
+                if not os.path.lexists(os.path.join(self.backup(number), _STEPS)):
+                    syscalls.remove_tree(self.backup(number))
+            yield
+
+    def require(self, files: Files) -> None:
+        """CorruptError where a listing is of another place: with the lock, something else is there than before it."""
+        if InPlace(files).root != self.root:
+            raise CorruptError(f"{self.shown}: changed while it was opened; nothing was repaired, try again")
+
+    def backup(self, number: int) -> str:
+        return os.path.join(self.root, f"{self._prefix}{number}")
+
+    def interrupted(self) -> bool:
+        """Whether the last repair did not come to its end."""
+        last = self._last()
+        return last is not None and not os.path.lexists(os.path.join(last, _DONE))
+
+    def apply(self, mended: MendedFiles) -> str:
+        """Do what a plan says, the seal last; the path of the backup. `confirm` ends it, `undo` takes it back.
+
+        Raises:
+            UnsupportedFormatError: A file is a link: what it leads to may be another's too.
+            CkptError: A write fails; what was done so far is undone by `undo`.
+        """
+        number = max(self._numbers(), default=0) + 1
+        folder, steps = self.backup(number), self._steps_of(mended)
+        syscalls.make_directory(folder)
+        for index, step in enumerate(steps):
+            if step.had:
+                _copy(self._path(step.path), _old(folder, index))
+            if step.do == "write":
+                syscalls.write_file(_new(folder, index), mended.written[step.path])
+                _keep_mode(_old(folder, index), _new(folder, index))
+        _note(folder, steps)
+        syscalls.sync_directory(self.root)
+        for index, step in enumerate(steps):
+            self._do(folder, index, step)
+        self._sync(steps)
+        syscalls.sync_directory(folder)
+        return folder
+
+    def confirm(self, backup: str) -> None:
+        """Note that what was done is whole and verified."""
+        syscalls.write_file(os.path.join(backup, _DONE), b"")
+        syscalls.sync_directory(backup)
+
+    def undo(self) -> list[str]:
+        """Take back the last repair, wherever it stopped; the paths that are as they were.
+
+        Raises:
+            CheckpointNotFoundError: There is no backup.
+            OverwriteError: A file was changed after the repair; that would be lost.
+            CorruptError: The backup's notes are damaged, or lead out of the checkpoint.
+        """
+        folder = self._last()
+        if folder is None:
+            raise CheckpointNotFoundError(f"{self.shown}: no backup of a repair in it; there is nothing to undo")
+        steps = list(enumerate(_read_steps(folder)))
+        for index, step in steps:
+            self._refuse_changed(folder, index, step)
+        for index, step in reversed(steps):
+            self._take_back(folder, index, step)
+        self._sync([step for _, step in steps])
+        syscalls.remove(os.path.join(folder, _STEPS))
+        syscalls.sync_directory(folder)
+        syscalls.remove_tree(folder)
+        syscalls.sync_directory(self.root)
+        return sorted(step.source or step.path for _, step in steps)
+
+    def _numbers(self) -> list[int]:
+        pattern = re.compile(re.escape(self._prefix) + r"(\d{1,9})")
+        found = map(pattern.fullmatch, syscalls.list_names(self.root))
+        return sorted(int(match[1]) for match in found if match)
+
+    def backups(self) -> list[str]:
+        """The backups that undo works from, the oldest first."""
+        folders = [self.backup(number) for number in self._numbers()]
+        return [folder for folder in folders if os.path.lexists(os.path.join(folder, _STEPS))]
+
+    def _last(self) -> str | None:
+        return next(reversed(self.backups()), None)
+
+    def _path(self, path: str) -> str:
+        return os.path.join(self.root, path)
+
+    def _steps_of(self, mended: MendedFiles) -> list[_Step]:
+        """Moves and removals, then what is written, seals last."""
+        moved, removed = mended.moved, mended.removed
+        steps = [_Step("move", new, old, had=self._is_there(new)) for new, old in moved.items()]
+        steps += [_Step("remove", path) for path in removed]
+        for path, data in mended.written.items():
+            had = self._is_there(path) and path not in moved.values()
+            steps.append(_Step("write", path, made=_digest(data), had=had))
+        for path in {step.path for step in steps} | set(moved.values()):
+            if os.path.islink(self._path(path)):
+                raise UnsupportedFormatError(
+                    f"{printable(path)}: a link, whose target others may use; write a repaired copy with --output"
+                )
+        return steps
+
+    def _is_there(self, path: str) -> bool:
+        return os.path.lexists(self._path(path))
+
+    def _do(self, folder: str, index: int, step: _Step) -> None:
+        source = {"write": _new(folder, index), "move": self._path(step.source), "remove": self._path(step.path)}
+        target = _old(folder, index) if step.do == "remove" else self._path(step.path)
+        syscalls.rename(source[step.do], target)
+
+    def _refuse_changed(self, folder: str, index: int, step: _Step) -> None:
+        """OverwriteError where undoing would overwrite what came after the repair."""
+        path = self._path(step.path)
+        if step.do == "write" and os.path.lexists(path):
+            known = [step.made, _digest(_read(_old(folder, index)))] if step.had else [step.made]
+            changed = _digest(_read(path)) not in known
+        elif step.do == "remove":
+            changed = os.path.lexists(path) and os.path.lexists(_old(folder, index))
+        else:
+            changed = step.do == "move" and os.path.lexists(path) and not step.had and self._is_there(step.source)
+        if changed:
+            raise OverwriteError(f"{printable(step.path)}: changed after the repair; move it away, then undo")
+
+    def _take_back(self, folder: str, index: int, step: _Step) -> None:
+        path, old = self._path(step.path), _old(folder, index)
+        if step.do == "remove":
+            if os.path.lexists(old):
+                syscalls.rename(old, path)
+            return
+        if step.do == "move" and not self._is_there(step.source):
+            syscalls.rename(path, self._path(step.source))
+        if step.had:
+            back = f"{old}-back"
+            syscalls.remove(back)
+            _copy(old, back)
+            syscalls.rename(back, path)
+        elif step.do == "write":
+            syscalls.remove(path)
+
+    def _sync(self, steps: list[_Step]) -> None:
+        touched = {os.path.dirname(self._path(path)) for step in steps for path in (step.path, step.source) if path}
+        for folder in sorted(touched | {self.root}):
+            syscalls.sync_directory(folder)
+
+
+def is_interrupted(files: Files) -> bool:
+    """Whether a repair of what was listed was stopped in the middle; never so of what is not on a local disk."""
+    local = all(files.local_path(path) is not None for path in list(files.entries)[:1])
+    return bool(files.entries) and local and InPlace(files).interrupted()
+
+
+def _new(folder: str, index: int) -> str:
+    return os.path.join(folder, f"new-{index}")
+
+
+def _old(folder: str, index: int) -> str:
+    return os.path.join(folder, f"old-{index}")
+
+
+def _note(folder: str, steps: list[_Step]) -> None:
+    """Write the steps, whole or not at all."""
+    content = [[step.do, step.path, step.source, step.made, step.had] for step in steps]
+    text = json.dumps({"schema": _SCHEMA, "steps": content}).encode()
+    staged = os.path.join(folder, f"{_STEPS}.new")
+    syscalls.write_file(staged, text)
+    syscalls.sync_directory(folder)
+    syscalls.rename(staged, os.path.join(folder, _STEPS))
+    syscalls.sync_directory(folder)
+
+
+def _read_steps(folder: str) -> list[_Step]:
+    """The steps of a backup. CorruptError where no repair noted them: a checkpoint may come from anybody."""
+    path = os.path.join(folder, _STEPS)
+    try:
+        document: Mapping[str, Any] = json.loads(_read(path))
+        if document["schema"] != _SCHEMA:
+            raise ValueError(document["schema"])
+        steps = [_Step(*row) for row in document["steps"]]
+        for step in steps:
+            _check(folder, step)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = printable(str(error), 80)
+        raise CorruptError(f"{printable(path)}: not the notes of a repair ({reason}); nothing was undone") from None
+    return steps
+
+
+def _check(folder: str, step: _Step) -> None:
+    """ValueError for a step that leads out of the folder that the backup lies in, by name or by a link."""
+    root = os.path.realpath(os.path.dirname(folder))
+    for path in filter(None, (step.path, step.source)):
+        above = os.path.realpath(os.path.join(root, os.path.dirname(path)))
+        away = os.path.isabs(path) or ".." in path.split("/") or os.path.commonpath([root, above]) != root
+        if away or step.do not in ("write", "move", "remove"):
+            raise ValueError(path)
+
+
+def _copy(source: str, target: str) -> None:
+    """A copy, synced, of its source's mode: it shares nothing with it that a later write could change."""
+    syscalls.write_file(target, _read(source))
+    _keep_mode(source, target)
+
+
+def _keep_mode(source: str, target: str) -> None:
+    if os.path.lexists(source):
+        os.chmod(target, os.stat(source).st_mode & 0o7777)
+
+
+def _read(path: str) -> bytes:
+    descriptor = open_regular(path, path)
+    try:
+        out = bytearray(os.fstat(descriptor).st_size)
+        fill(descriptor, path, 0, memoryview(out))
+        return bytes(out)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(data: bytes) -> str:
+    return str(xxhash.xxh3_128(data).hexdigest())

@@ -1,0 +1,141 @@
+"""A listing as it would be once repairs were done: read from the files there are, and from content made in memory.
+
+So a plan is verified by the same readers as a checkpoint on a disk, before a byte of that is changed.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
+from ckpt_core.schema.repairs import Operation, RepairAction
+from ckpt_core.schema.side_files.own_names import is_ours
+from ckpt_core.schema.tensors import ByteRange
+from ckpt_core.storage.files.range_checks import check_range, not_listed
+
+Content = bytes | str
+"""What a file holds: bytes made in memory, or what the file of this path in the original listing has."""
+
+
+class MendedFiles(Files):
+    """A listing with repairs done.
+
+    Attributes:
+        original: The listing as it is.
+        contents: What each listed file holds, by path.
+        own: Seals that were written, by name.
+    """
+
+    def __init__(self, original: Files, contents: Mapping[str, Content], own: Mapping[str, bytes]) -> None:
+        self.original = original
+        self.location = original.location
+        self.contents = dict(sorted(contents.items()))
+        self.own = dict(own)
+        self._entries = {path: FileEntry(path, self._size(held)) for path, held in self.contents.items()}
+
+    @property
+    def entries(self) -> Mapping[str, FileEntry]:
+        return self._entries
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        return self.original.skipped
+
+    @property
+    def debris(self) -> Mapping[str, str]:
+        return self.original.debris
+
+    @property
+    def written(self) -> dict[str, bytes]:
+        """Files with new content, by path; seals too, and last."""
+        made = {path: held for path, held in self.contents.items() if isinstance(held, bytes)}
+        return {**made, **self.own}
+
+    @property
+    def moved(self) -> dict[str, str]:
+        """Files that have another name: by the new one, the old."""
+        return {path: held for path, held in self.contents.items() if isinstance(held, str) and held != path}
+
+    @property
+    def removed(self) -> list[str]:
+        """Files that are gone, and whose content is nowhere else."""
+        kept = {held for held in self.contents.values() if isinstance(held, str)}
+        return [path for path in self.original.entries if path not in kept and path not in self.contents]
+
+    def head(self, path: str) -> bytes:
+        held = self._held(path)
+        return held[:HEAD_BYTES] if isinstance(held, bytes) else self.original.head(held)
+
+    def size(self, path: str) -> int:
+        return self._size(self._held(path))
+
+    def read_into(self, path: str, offset: int, out: memoryview) -> None:
+        held = self._held(path)
+        if isinstance(held, str):
+            self.original.read_into(held, offset, out)
+            return
+        check_range(path, offset, len(out), len(held))
+        out[:] = held[offset : offset + len(out)]
+
+    def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
+        for wanted in ranges:
+            yield self.read(wanted.path, wanted.offset, wanted.length)
+
+    def beside(self, name: str) -> bytes | None:
+        return self.own[name] if name in self.own else self.original.beside(name)
+
+    def below(self, root: str) -> Files:
+        if not root:
+            return self
+        one = root in self.contents
+        inside = [root] if one else [path for path in self.contents if path.startswith(root.rstrip("/") + "/")]
+        start = root.rfind("/") + 1 if one else len(root.rstrip("/")) + 1
+        below = self.original.below(root)
+        contents = {path[start:]: self._seen_from(below, path, start) for path in inside}
+        return MendedFiles(below, contents, {})
+
+    def local_path(self, path: str) -> str | None:
+        held = self._held(path)
+        return None if isinstance(held, bytes) else self.original.local_path(held)
+
+    def opened(self, path: str, descriptor: int) -> None:
+        held = self._held(path)
+        if isinstance(held, str):
+            self.original.opened(held, descriptor)
+
+    def version(self, path: str) -> str:
+        held = self._held(path)
+        return "" if isinstance(held, bytes) else self.original.version(held)
+
+    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
+        self.original.check_unchanged(failed=failed, suspects=suspects)
+
+    def _seen_from(self, below: Files, path: str, start: int) -> Content:
+        """What a file holds, its source named as the inner listing names it; read whole where it is not in that."""
+        held = self.contents[path]
+        if isinstance(held, bytes):
+            return held
+        inner = held[start:]
+        return inner if held[:start] == path[:start] and inner in below.entries else self.original.read(held)
+
+    def _held(self, path: str) -> Content:
+        if path not in self.contents:
+            raise not_listed(path, self.skipped)
+        return self.contents[path]
+
+    def _size(self, held: Content) -> int:
+        return len(held) if isinstance(held, bytes) else self.original.size(held)
+
+
+def mended(files: Files, actions: Sequence[RepairAction]) -> MendedFiles:
+    """A listing with actions done on it, in their order."""
+    found = files if isinstance(files, MendedFiles) else MendedFiles(files, {path: path for path in files.entries}, {})
+    contents, own = dict(found.contents), dict(found.own)
+    for action in actions:
+        if is_ours(action.path, contents):
+            own[action.path] = action.data
+        elif action.operation is Operation.WRITE:
+            contents[action.path] = action.data
+        elif action.operation is Operation.REMOVE:
+            contents.pop(action.path, None)
+        else:
+            contents[action.path] = contents.pop(action.source)
+    return MendedFiles(found.original, contents, own)

@@ -1,0 +1,1 @@
+"""Staged targets, plans carried out, and commits that show all or nothing."""

@@ -1,0 +1,50 @@
+"""Small tensors that lie end to end in a file, written together: a call each would cost more than their bytes."""
+
+from collections.abc import Callable, Mapping
+
+from ckpt_core import knobs
+from ckpt_core.schema.plans import Written
+from ckpt_core.storage.writing import syscalls
+from ckpt_core.storage.writing.jobs import Job
+
+Told = Callable[[Job, Written], None]
+"""Is told of a tensor whose bytes are written."""
+
+
+class Neighbours:
+    """What one worker has gathered: less than a slab, which is also what a kill can make a rerun read again.
+
+    Args:
+        descriptors: Of the files, by their path with the root.
+        told: Told of each tensor once its bytes are written, not before: a journal must not be ahead of them.
+    """
+
+    def __init__(self, descriptors: Mapping[str, int], told: Told) -> None:
+        self._descriptors = descriptors
+        self._told = told
+        self._limit = knobs.slab_bytes()
+        self._data = bytearray()
+        self._jobs: list[tuple[Job, Written]] = []
+        self._path = ""
+        self._end = 0
+
+    def add(self, job: Job, data: bytes, written: Written) -> None:
+        """Take the bytes of a tensor that has one place; what does not lie before it is written first."""
+        place = job.places[0]
+        if place.path != self._path or place.offset != self._end:
+            self.write()
+            self._path, self._end = place.path, place.offset
+        self._data += data
+        self._end += len(data)
+        self._jobs.append((job, written))
+        if len(self._data) >= self._limit:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was gathered."""
+        if self._data:
+            syscalls.write_at(self._descriptors[self._path], bytes(self._data), self._end - len(self._data), self._path)
+        for job, written in self._jobs:
+            self._told(job, written)
+        self._data.clear()
+        self._jobs.clear()

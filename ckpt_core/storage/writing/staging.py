@@ -1,0 +1,124 @@
+"""The stage: a folder beside the destination, on its filesystem, in which a checkpoint is made before it is named.
+
+.NAME.ckpt-lock          held while anything is written there
+.NAME.ckpt-stage-ID/     ID: of what is being written
+    data/                what becomes NAME
+    journal              a line for each finished tensor, where the work can go on after a stop
+    seal                 the seal of the file that NAME is, while NAME changes hands
+.NAME.ckpt-old           the former content, for the moment between two renames, where names cannot be exchanged
+"""
+
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ckpt_core.errors import CkptError
+from ckpt_core.schema.side_files.own_names import FILE_SUFFIX, MARK
+from ckpt_core.storage.writing import syscalls
+from ckpt_core.storage.writing.late_seals import name_late
+from ckpt_core.storage.writing.locks import locked
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage that is locked for us. `parent` and `name` are the destination's."""
+
+    parent: str
+    name: str
+    id: str
+
+    @property
+    def root(self) -> str:
+        return os.path.join(self.parent, f".{self.name}{MARK}stage-{self.id}")
+
+    @property
+    def data(self) -> str:
+        return os.path.join(self.root, "data")
+
+    @property
+    def journal(self) -> str:
+        return os.path.join(self.root, "journal")
+
+    @property
+    def seal(self) -> str:
+        return os.path.join(self.root, "seal")
+
+    @property
+    def destination(self) -> str:
+        return os.path.join(self.parent, self.name)
+
+    @property
+    def old(self) -> str:
+        return os.path.join(self.parent, f".{self.name}{MARK}old")
+
+    def clear(self) -> None:
+        """Remove the stage and the former content. Where that fails it is left to the next writer, and said so."""
+        try:
+            syscalls.remove_tree(self.root)
+            if os.path.lexists(self.destination):
+                syscalls.remove_tree(self.old)
+        except CkptError as error:
+            _log.warning("%s: left behind (%s); the next save there removes it", self.root, error.__cause__ or error)
+
+
+@contextmanager
+def hold(parent: str, name: str, id: str) -> Iterator[Stage]:
+    """A stage for `parent/name`, locked for the block, and leftovers of killed writers swept away.
+
+    Raises:
+        LockedError: Somebody else is writing there.
+    """
+    stage = Stage(parent, name, id)
+    with tidied(parent, name):
+        syscalls.make_directory(stage.root)
+        syscalls.make_directory(stage.data)
+        yield stage
+
+
+@contextmanager
+def tidied(parent: str, name: str) -> Iterator[None]:
+    """The place `parent/name`, locked for the block, what killed writers began there ended, and their leftovers gone.
+
+    Raises:
+        LockedError: Somebody else is writing there.
+    """
+    stage = Stage(parent, name, "")
+    with locked(os.path.join(parent, f".{name}{MARK}lock"), place=stage.destination):
+        _restore(stage)
+        _sweep(stage)
+        yield
+
+
+def _restore(stage: Stage) -> None:
+    """End what a writer killed between two renames began: the old content is back, or gone for good."""
+    if not os.path.lexists(stage.old):
+        return
+    if os.path.lexists(stage.destination):
+        syscalls.remove_tree(stage.old)
+    else:
+        syscalls.rename(stage.old, stage.destination)
+        syscalls.sync_directory(stage.parent)
+
+
+def _sweep(stage: Stage) -> None:
+    """Remove the stages of killed writers of this destination, but for those that work can go on from."""
+    prefix = f".{stage.name}{MARK}stage-"
+    names = [name for name in syscalls.list_names(stage.parent) if name.startswith(prefix)]
+    found = [Stage(stage.parent, stage.name, name.removeprefix(prefix)) for name in names]
+    over = [one for one in found if not (os.path.lexists(one.journal) and _is_ours(one.root))]
+    for one in over:
+        if _is_ours(one.root):
+            name_late(stage.destination, (os.path.join(one.data, stage.name) + FILE_SUFFIX, one.seal))
+    for one in over:
+        syscalls.remove_tree(one.root)
+
+
+def _is_ours(root: str) -> bool:
+    """Whether a stage is a folder that this user made: others may have put anything in theirs, in a shared place."""
+    found = os.lstat(root)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()

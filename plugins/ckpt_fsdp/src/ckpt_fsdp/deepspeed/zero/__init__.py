@@ -1,0 +1,1 @@
+"""The flat partitions of ZeRO, cut at the bounds of parameters."""

@@ -1,0 +1,187 @@
+"""The flat fp32 weights of a tag as spaces over its ranks, proved to be as large as the parameters need them."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING
+
+from ckpt_core import DType, Finding, Severity, TensorTable, UnsupportedFormatError, printable
+from ckpt_fsdp.deepspeed.rank_files import OptimStates
+from ckpt_fsdp.deepspeed.tag_content import TagContent
+from ckpt_fsdp.deepspeed.zero.partitions import Chain, Place, Space, Vector, partitioned_places, whole_places
+
+if TYPE_CHECKING:
+    from ckpt_fsdp.deepspeed.fields import Shape
+
+_ALIGNED_TO = 2
+"""Elements for each rank to which the whole is padded. Source: `utils/zero_to_fp32.py` (zero2_align)."""
+
+_PARAMETER_ALIGNED_TO = 16
+"""Most bytes, so elements, to which single parameters are aligned. Source: `runtime/zero/stage_1_and_2.py`."""
+
+
+@dataclass(slots=True)
+class GroupSpace:
+    """The fp32 weights of one group, or of several where they cannot be told apart.
+
+    Attributes:
+        groups: Numbers of the groups, as each optim_states file counts them.
+        places: Where each of its parameters begins.
+        space: Where its elements are stored.
+        stored: Elements that each rank has, by rank.
+    """
+
+    groups: tuple[int, ...]
+    places: dict[str, Place]
+    space: Space
+    stored: dict[int, int] = field(default_factory=dict)
+
+
+def spaces_of(content: TagContent) -> tuple[list[GroupSpace], list[Finding]]:
+    """The spaces of the trained parameters, and what does not fit: ZE007."""
+    first = content.first
+    assert first is not None and content.model.groups is not None
+    if first.stage == 3:
+        return _partitioned(content, content.model.groups, len(first.flat))
+    spaces: list[GroupSpace] = []
+    findings: list[Finding] = []
+    for number, shapes in enumerate(content.model.groups):
+        space, wrong = _whole(content, number, shapes)
+        spaces.append(space)
+        findings += wrong
+    return spaces, findings
+
+
+def vector(table: TensorTable, name: str) -> tuple[DType, tuple[int, ...], Vector]:
+    """A tensor of a rank file as a run of elements: its type and shape, and where it lies.
+
+    Raises:
+        UnsupportedFormatError: It is not contiguous, or big-endian.
+    """
+    found = table.outline(name)
+    if found.path is None:
+        raise UnsupportedFormatError(
+            f"{printable(name)}: a partition that is not one run of little-endian bytes; load it with DeepSpeed and "
+            "save it again",
+            code="ZE010",
+            tensor=name,
+        )
+    return found.dtype, found.shape, Vector(found.path, found.offset, found.numel)
+
+
+def chains(
+    content: TagContent, names: Mapping[int, Sequence[str]]
+) -> tuple[DType, tuple[Chain | None, ...], list[Finding]]:
+    """What the ranks have of something flat, and ZE007 where their types differ: such a rank is left out.
+
+    Args:
+        content: The files.
+        names: For each rank, the tensors of its file that make it up.
+    """
+    found: list[Chain | None] = [None] * content.world
+    findings: list[Finding] = []
+    kind: DType | None = None
+    for rank, parts in sorted(names.items()):
+        vectors = [vector(content.optims[rank].torch.tensors, name) for name in parts]
+        kinds = {dtype for dtype, _, _ in vectors}
+        kind = kind or next(iter(kinds), None)
+        if kinds - {kind}:
+            findings.append(_wrong(content, content.optims[rank], f"its partitions are of {sorted(map(str, kinds))}"))
+        else:
+            found[rank] = Chain([part for _, _, part in vectors])
+    return kind or DType.F32, tuple(found), findings
+
+
+def _whole(content: TagContent, number: int, shapes: "dict[str, Shape]") -> tuple[GroupSpace, list[Finding]]:
+    between = _between(content, number, len(shapes))
+    places, needed = whole_places(shapes, between)
+    dtype, found, findings = chains(content, {rank: [o.flat[number]] for rank, o in content.optims.items()})
+    stored = {rank: chain.numel for rank, chain in enumerate(found) if chain is not None}
+    partition = _partition(content, number, stored)
+    padding = _ALIGNED_TO * content.world + (_PARAMETER_ALIGNED_TO * len(shapes) if between else 0)
+    if not 0 <= partition * content.world - needed < padding:
+        reason = f"{content.world} partitions of {partition} elements, and its parameters have {needed}"
+        findings.append(_wrong(content, content.optims[min(stored)], f"group {number}: {reason}"))
+    kept = list(found)
+    for rank, numel in stored.items():
+        least = min(max(needed - rank * partition, 0), partition)
+        if not least <= numel <= partition or not _agrees(content, rank, number, places, partition):
+            reason = f"group {number}: it has {numel} elements, or parts of parameters, that its rank cannot have"
+            findings.append(_wrong(content, content.optims[rank], reason))
+            kept[rank] = None
+    return GroupSpace((number,), places, Space(dtype, tuple(kept), partition), stored), findings
+
+
+def _between(content: TagContent, number: int, count: int) -> list[int] | None:
+    """Padding behind each parameter of a group, where any has some."""
+    lists = content.first.between if content.first is not None else None
+    row = lists[number] if lists is not None and number < len(lists) else []
+    return row if len(row) == count and any(row) else None
+
+
+def _partition(content: TagContent, number: int, stored: Mapping[int, int]) -> int:
+    """Elements of a partition. A rank without padding has all of it; DeepSpeed before 0.19 counts only the last's."""
+    sizes = []
+    for rank, numel in stored.items():
+        optim = content.optims[rank]
+        padding = optim.padding[number] if number < len(optim.padding) else 0
+        if not padding or optim.padded:
+            return numel
+        sizes.append(numel + padding)
+    return min(sizes, default=0)
+
+
+def _agrees(content: TagContent, rank: int, number: int, places: Mapping[str, Place], partition: int) -> bool:
+    """Whether a rank has the parts of parameters that it says to have.
+
+    With round_robin_gradients DeepSpeed counts them in another order than it stores them, so that nothing follows.
+    """
+    fragments = content.optims[rank].fragments
+    zero = content.model.config.get("zero_optimization")
+    if fragments is None or number >= len(fragments) or (isinstance(zero, dict) and zero.get("round_robin_gradients")):
+        return True
+    return fragments[number] == dict(_parts(places, rank, partition))
+
+
+def _parts(places: Mapping[str, Place], rank: int, partition: int) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The parameters that a rank has something of: first element in its partition, and number of elements."""
+    low, high = rank * partition, (rank + 1) * partition
+    items = list(places.items())
+    for name, place in items[max(bisect_right(items, low, key=lambda item: item[1].at) - 1, 0) :]:
+        begin, end = max(place.at, low), min(place.at + prod(place.shape), high)
+        if place.at >= high:
+            return
+        if begin < end:
+            yield name, (begin - low, end - begin)
+
+
+def _partitioned(
+    content: TagContent, groups: "list[dict[str, Shape]]", count: int
+) -> tuple[list[GroupSpace], list[Finding]]:
+    """Stage 3: one space for each sub-group; one for all where shapes and sub-groups were not counted alike."""
+    findings: list[Finding] = []
+    spaces: list[GroupSpace] = []
+    if len(groups) != count:
+        groups = [{name: shape for group in groups for name, shape in group.items()}]
+    for index, shapes in enumerate(groups):
+        numbers = (index,) if len(groups) == count else tuple(range(count))
+        places, needed = partitioned_places(shapes, content.world)
+        names = {rank: [optim.flat[number] for number in numbers] for rank, optim in content.optims.items()}
+        dtype, found, wrong = chains(content, names)
+        findings += wrong
+        kept = list(found)
+        stored = {rank: chain.numel for rank, chain in enumerate(found) if chain is not None}
+        for rank, numel in stored.items():
+            if numel != needed:
+                reason = f"group {index}: it has {numel} elements, and its parts of the parameters are {needed}"
+                findings.append(_wrong(content, content.optims[rank], reason))
+                kept[rank] = None
+        spaces.append(GroupSpace(numbers, places, Space(dtype, tuple(kept), None), stored))
+    return spaces, findings
+
+
+def _wrong(content: TagContent, optim: OptimStates, reason: str) -> Finding:
+    path = content.path(optim.file.name)
+    hint = "it is of another model or another save; copy the file of this one"
+    return Finding("ZE007", Severity.ERROR, f"{printable(path)}: {reason}", path, hint=hint)

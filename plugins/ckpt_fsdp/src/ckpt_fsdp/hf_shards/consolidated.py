@@ -1,0 +1,53 @@
+"""The files that shards were joined into, where they lie beside: they say how far each tensor goes."""
+
+from collections.abc import Iterator
+
+from ckpt_core import Files, Finding, FormatError, Outline, Severity, printable
+from ckpt_core.codecs.safetensors.reader import read_safetensors
+from ckpt_fsdp.hf_shards.boxes import Shards
+from ckpt_fsdp.hf_shards.names import is_whole
+
+
+class Joined:
+    """The tensors of the joined files, and the files that could not be read."""
+
+    def __init__(self, files: Files) -> None:
+        self.outlines: dict[str, Outline] = {}
+        self.findings: list[Finding] = []
+        for path in files.entries:
+            if "/" not in path and is_whole(path):
+                self._read(files, path)
+
+    def _read(self, files: Files, path: str) -> None:
+        try:
+            self.outlines.update(read_safetensors(files, path).tensors.outlines())
+        except FormatError as error:
+            message = f"{error.message}; it proves nothing about its shards"
+            self.findings.append(Finding("DC054", Severity.WARNING, message, path))
+
+
+def extend(shards: Shards, joined: Joined) -> Iterator[Finding]:
+    """Give each tensor the shape that its joined file has, so that what its shards lack is a hole; say where not."""
+    for name, outline in joined.outlines.items():
+        tensor = shards.tensors.get(name)
+        if tensor is None:
+            message = f"{printable(outline.path or '')}: holds {printable(name)}, and no shard does"
+            yield Finding("DC055", Severity.ERROR, message, outline.path, name, "copy the shards again, of all ranks")
+        elif tensor.dtype is outline.dtype and _covers(outline.shape, tensor.shape):
+            tensor.shape = outline.shape
+        else:
+            message = (
+                f"{printable(outline.path or '')}: {printable(name)} is {outline.dtype.code} {outline.shape} here, "
+                f"{tensor.dtype.code} {tensor.shape} in the shards; they are of two saves"
+            )
+            yield Finding("DC054", Severity.WARNING, message, outline.path, name)
+
+
+def agreed(shards: Shards, joined: Joined) -> set[str]:
+    """Names of the tensors that are of one shape in both."""
+    outlines = joined.outlines.items()
+    return {name for name, o in outlines if name in shards.tensors and shards.tensors[name].shape == o.shape}
+
+
+def _covers(shape: tuple[int, ...], reach: tuple[int, ...]) -> bool:
+    return len(shape) == len(reach) and all(size >= least for size, least in zip(shape, reach, strict=True))

@@ -1,0 +1,1 @@
+"""What a config claims, held against the tensors beside it."""

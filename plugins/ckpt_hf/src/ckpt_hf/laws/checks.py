@@ -1,0 +1,73 @@
+"""The laws that a config adds: asked of every layout of Hugging Face's whose config lies beside its weights."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckpt_core import Checkpoint, Component, Files, Finding, Severity, VerifyRequest, printable
+from ckpt_core.laws.missing_blocks import missing_projections
+from ckpt_core.laws.model_sizes import model_sizes
+from ckpt_hf.diffusers.claims import component_laws
+from ckpt_hf.laws.config_claims import claims
+from ckpt_hf.laws.quantization import quantization_laws
+from ckpt_hf.laws.second_copy import second_copy
+from ckpt_hf.names import CONFIG
+from ckpt_hf.peft.base import other_base
+from ckpt_hf.peft.laws import lora_laws
+from ckpt_hf.weights.adapter_names import ADAPTER_CONFIG
+
+Config = Mapping[str, Any]
+
+
+def check(files: Files, checkpoint: Checkpoint, request: VerifyRequest) -> Iterator[Finding]:
+    """What configs say of the tensors and is not so; nothing where no purpose is given."""
+    if request.profile is None:
+        return
+    configs = {one.name: one.state for one in checkpoint.manifest.components if one.kind == "config"}
+    for component in checkpoint.manifest.components:
+        state = configs.get(component.label if component.kind == "adapter" else component.name)
+        if not isinstance(state, dict):
+            continue
+        if component.kind == "adapter":
+            yield from _check_adapter(component, state)
+        elif component.kind in ("model", "ema"):
+            yield from _check_model(component, state, files)
+    yield from _foreign_code(configs.get(""))
+    if checkpoint.match.format in ("hf", "hf-trainer"):
+        yield from second_copy(files, checkpoint, request)
+        yield from _without_index(checkpoint)
+
+
+def _check_model(component: Component, config: Config, files: Files) -> Iterator[Finding]:
+    outlines = dict(component.tensors.outlines())
+    if "_class_name" in config:
+        yield from component_laws(config, outlines, CONFIG)
+        return
+    yield from model_sizes(claims(config, CONFIG), outlines)
+    yield from quantization_laws(config, outlines, CONFIG, files.entries)
+    yield from missing_projections(outlines)
+
+
+def _check_adapter(component: Component, config: Config) -> Iterator[Finding]:
+    outlines = dict(component.tensors.outlines())
+    path = f"{component.name}/{ADAPTER_CONFIG}".lstrip("/")
+    yield from lora_laws(config, outlines, path)
+    yield from other_base(config.get("base_model_name_or_path"), outlines, path)
+
+
+def _foreign_code(config: object) -> Iterator[Finding]:
+    """LW031: a config that names code which transformers fetches and runs, if it is allowed to."""
+    named = config.get("auto_map") if isinstance(config, dict) else None
+    if isinstance(named, dict) and named:
+        what = ", ".join(printable(str(value), 60) for value in list(named.values())[:2])
+        message = f"{CONFIG}: auto_map names code outside of the weights ({what}), which from_pretrained asks to run"
+        hint = "without trust_remote_code it is refused, or another class is taken; read that code first"
+        yield Finding("LW031", Severity.WARNING, message, CONFIG, hint=hint)
+
+
+def _without_index(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """LW036: shards without their index, which from_pretrained does not find."""
+    for finding in checkpoint.manifest.findings:
+        if finding.code == "HF013":
+            message = f"{printable(finding.path or '')}: shards without an index, which from_pretrained does not find"
+            hint = "ckpt repair writes the index; ckpt itself joins them by their numbers"
+            yield Finding("LW036", Severity.ERROR, message, finding.path, hint=hint)

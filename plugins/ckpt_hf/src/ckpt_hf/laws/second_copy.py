@@ -1,0 +1,84 @@
+"""A model's weights a second time in one directory, as `.bin` beside safetensors: whether both are the same.
+
+transformers reads safetensors, where there are any; older tools, and some servers, read the other.
+"""
+
+from collections.abc import Iterator
+from math import prod
+
+from ckpt_core import (
+    Checkpoint,
+    CkptError,
+    Component,
+    Files,
+    Finding,
+    Manifest,
+    Severity,
+    StoredCheckpoint,
+    VerifyRequest,
+    printable,
+)
+from ckpt_core.laws.outlines import some
+from ckpt_hf.names import WeightSet, group
+from ckpt_hf.weights.shards import read_weights
+
+_SLAB = 1 << 20
+"""Bytes of each copy that are compared at once."""
+
+
+def second_copy(files: Files, checkpoint: Checkpoint, request: VerifyRequest) -> Iterator[Finding]:
+    """LW035: a second copy of the weights that differs; in bytes, too, where all are read."""
+    own = next((one for one in checkpoint.manifest.components if one.kind == "model" and not one.name), None)
+    paths = {outline.path for _, outline in own.tensors.outlines()} if own is not None else set()
+    for weights in group(path for path in files.entries if "/" not in path):
+        if weights.component == "model" and not weights.variant and paths and not paths & set(weights.paths):
+            yield from _compare(files, checkpoint, own, weights, whole=request.whole)
+
+
+def _compare(
+    files: Files, checkpoint: Checkpoint, own: Component | None, weights: WeightSet, *, whole: bool
+) -> Iterator[Finding]:
+    found = read_weights(files, weights)
+    if own is None or found.errors:
+        return
+    other = Component("model", found.table())
+    wrong = list(_unlike(own, other))
+    if not wrong and whole:
+        copy = StoredCheckpoint(files, checkpoint.match, Manifest((other,)), settle=found.settle)
+        try:
+            wrong = [name for name in own.tensors if name in other.tensors and not _equal(checkpoint, copy, name)]
+        except CkptError:
+            return  # what cannot be read is said by whoever reads it
+    if wrong:
+        path = weights.shown
+        message = f"{printable(path)}: a second copy of the weights that differs in {len(wrong)} tensors: {some(wrong)}"
+        hint = "tools differ in which they read; remove the one that is older"
+        yield Finding("LW035", Severity.WARNING, message, path, wrong[0], hint)
+
+
+def _unlike(own: Component, other: Component) -> Iterator[str]:
+    """Tensors that one lacks, or has of another shape or type; a tied tensor may be stored under one name only."""
+    mine, theirs = dict(own.tensors.outlines()), dict(other.tensors.outlines())
+    for name, outline in mine.items():
+        there = theirs.get(name)
+        if there is None or (there.shape, there.dtype) != (outline.shape, outline.dtype):
+            yield name
+    shapes = {(outline.shape, outline.dtype) for outline in mine.values()}
+    for name, outline in theirs.items():
+        is_weight = name.endswith((".weight", ".bias"))
+        if name not in mine and is_weight and outline.alias_of is None and (outline.shape, outline.dtype) not in shapes:
+            yield name
+
+
+def _equal(first: Checkpoint, second: Checkpoint, name: str) -> bool:
+    """Whether every byte of a tensor is the same, in slabs of its rows."""
+    entry = first.manifest.component("model").tensors[name]
+    if not entry.shape or not entry.numel:
+        return first.read("model", name) == second.read("model", name)
+    inner = entry.shape[1:]
+    step = max(1, _SLAB // max(entry.dtype.nbytes(prod(inner)), 1))
+    for start in range(0, entry.shape[0], step):
+        box = ((start, *(0 for _ in inner)), (min(step, entry.shape[0] - start), *inner))
+        if first.read("model", name, box=box) != second.read("model", name, box=box):
+            return False
+    return True

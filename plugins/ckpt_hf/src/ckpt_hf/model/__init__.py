@@ -1,0 +1,1 @@
+"""Format `hf`: a model directory of transformers."""

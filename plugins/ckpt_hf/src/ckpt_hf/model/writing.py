@@ -1,0 +1,156 @@
+"""A model directory planned: shards and their index, the config, and the files that the source carried along.
+
+A tied tensor is stored once in safetensors, under the name that comes first: transformers ties the others by the
+config, and our reader finds them in the shard's metadata. An index names what is stored, so those names are not in it.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ckpt_core import (
+    AssetBytes,
+    Checkpoint,
+    Component,
+    FilePlan,
+    Literal,
+    Manifest,
+    State,
+    Target,
+    UnsupportedFormatError,
+    WritePlan,
+    printable,
+)
+from ckpt_core.codecs.safetensors.writer import metadata_of
+from ckpt_core.codecs.single_table import plain_state
+from ckpt_hf.bagel import COMPANIONS
+from ckpt_hf.model.config_types import TYPES, edited, plain_outlines, said_type, type_of, with_type
+from ckpt_hf.model.layouts import Layout, as_json, layout_of, plan_index
+from ckpt_hf.model.opening import SEALS, is_weight
+from ckpt_hf.model.sharding import DEFAULT_LIMIT, parse_size, plan_shards
+from ckpt_hf.names import CONFIG
+
+_STALE = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp", ".gguf", ".h5", ".msgpack", ".onnx", ".pkl")
+"""Suffixes of weights under other names and of a trainer's state: of the source, not of what is written beside them."""
+
+_WEIGHTS = ("model", "ema")
+_CONFIG = "config"
+
+
+def write(checkpoint: Checkpoint, target: Target) -> Manifest:
+    """Write a model, its average or both, and the config, as save_pretrained of transformers lays them out.
+
+    Raises:
+        UnsupportedFormatError: There are other components, or something that no file of the format holds.
+        UsageError: An option has a value that it cannot have.
+    """
+    limit = parse_size(target.options.get("max_shard_size", DEFAULT_LIMIT))
+    weights, config = _parts(checkpoint)
+    layouts = [layout_of(component, target.options) for component in weights]
+    files: list[FilePlan] = []
+    for component, layout in zip(weights, layouts, strict=True):
+        # One index has the name that loaders look for: the model's, or where there is none the average's.
+        first = component is weights[0]
+        index = layout.index if not first or layout.stem != "ema" else f"model{layout.suffix}.index.json"
+        keep = first and "index" in checkpoint.manifest.metadata
+        files += _weights(checkpoint, component, config, layout, limit, index, keep)
+    restated = _restated(checkpoint, weights[0], config)
+    files += [*_config(checkpoint, config, restated), *_assets(checkpoint)]
+    return target.write(WritePlan(tuple(files), {} if restated is None else {_CONFIG: restated}), checkpoint)
+
+
+def _parts(checkpoint: Checkpoint) -> tuple[list[Component], Component | None]:
+    """The model and its average, and the config. UnsupportedFormatError where anything would be lost."""
+    found = {component.label: component for component in checkpoint.manifest.components}
+    weights = [found[label] for label in _WEIGHTS if label in found]
+    if not weights or not found.keys() <= {*_WEIGHTS, _CONFIG}:
+        has = ", ".join(map(printable, found)) or "none"
+        raise UnsupportedFormatError(
+            f"hf holds a model, its ema and its config, this checkpoint has {has}; choose with --component model"
+        )
+    for component in weights:
+        if component.state is not None:
+            raise plain_state(component, "hf")
+    config = found.get(_CONFIG)
+    if config is not None and len(config.tensors):
+        raise UnsupportedFormatError(
+            "hf keeps a config as JSON, and this one has tensors; leave it with --component model"
+        )
+    return weights, config
+
+
+def _weights(
+    checkpoint: Checkpoint,
+    component: Component,
+    config: Component | None,
+    layout: Layout,
+    limit: int,
+    index: str,
+    keep: bool,
+) -> Iterator[FilePlan]:
+    """The files of one component; an index where there are several, or with `keep`, for the source had one."""
+    outlines = dict(component.tensors.outlines())
+    if not layout.shares and _unties(config):
+        outlines = {name: outline._replace(alias_of=None) for name, outline in outlines.items()}
+    shards = plan_shards(outlines, limit)
+    paths = [layout.shard(number, len(shards)) for number in range(1, len(shards) + 1)]
+    metadata = metadata_of(checkpoint)
+    for path, names in zip(paths, shards, strict=True):
+        yield layout.plan(path, component, {name: outlines[name] for name in names}, metadata)
+    if len(shards) > 1 or keep:
+        yield plan_index(index, dict(zip(paths, shards, strict=True)), outlines, layout)
+
+
+def _unties(config: Component | None) -> bool:
+    """Whether the config says that nothing is tied: then transformers wants every name, and gets every one."""
+    state = config.state if config is not None else None
+    return isinstance(state, dict) and state.get("tie_word_embeddings") is False
+
+
+def _restated(checkpoint: Checkpoint, weights: Component, config: Component | None) -> dict[Any, State] | None:
+    """The config with the type that weights were cast to, where it says one that none of them has any more."""
+    state = config.state if config is not None else None
+    said = said_type(state)
+    if said is None or not isinstance(state, dict):
+        return None
+    outlines = plain_outlines(weights)
+    types = {outline.dtype for outline in outlines.values()}
+    cast = any(checkpoint.origin(weights.label, name).dtype is not o.dtype for name, o in outlines.items())
+    dtype = type_of(outlines.values())
+    return with_type(state, dtype) if cast and dtype is not None and TYPES[said] not in types else None
+
+
+def _config(checkpoint: Checkpoint, config: Component | None, restated: dict[Any, State] | None) -> Iterator[FilePlan]:
+    """The source's own file, changed in nothing but what is restated; where it has none, one made of the state."""
+    if config is None:
+        return
+    state = config.state if restated is None else restated
+    for asset in checkpoint.manifest.assets:
+        if asset.path == CONFIG:
+            kept = AssetBytes(CONFIG, asset.size) if restated is None else _rewritten(checkpoint, restated)
+            yield FilePlan(CONFIG, (kept,))
+            return
+    try:
+        text = as_json(state)
+        same = isinstance(state, dict) and json.loads(text) == state
+    except (TypeError, ValueError, RecursionError):
+        same = False
+    if not same:
+        raise UnsupportedFormatError(
+            "hf keeps a config as a JSON object, and this one is more than that; leave it with --component model"
+        )
+    yield FilePlan(CONFIG, (Literal(text),))
+
+
+def _rewritten(checkpoint: Checkpoint, restated: dict[Any, State]) -> Literal:
+    """The source's own file with another type in it; written anew where it is not plain where that stands."""
+    text = edited(checkpoint.asset_files().read(CONFIG), restated)
+    return Literal(as_json(restated) if text is None else text)
+
+
+def _assets(checkpoint: Checkpoint) -> Iterator[FilePlan]:
+    for asset in checkpoint.manifest.assets:
+        stale = is_weight(asset.path) or asset.path.lower().endswith(_STALE)
+        carried = not stale or asset.path in COMPANIONS
+        if asset.path != CONFIG and asset.path not in SEALS and carried:
+            yield FilePlan(asset.path, (AssetBytes(asset.path, asset.size),))

@@ -1,0 +1,1 @@
+"""Weights as Hugging Face's tools lay them out: shards, indexes, adapters."""

@@ -1,0 +1,63 @@
+"""The model and its average, each with its own weight files: two components of one directory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ckpt_core import CkptError, Component, Files, Finding, UnsafeContentError
+from ckpt_hf.weights.selection import Selection, select
+from ckpt_hf.weights.shards import Weights, read_weights
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentWeights:
+    """The weights of one component: which files were chosen, and what is in them."""
+
+    selection: Selection
+    weights: Weights
+
+    @property
+    def findings(self) -> Iterator[Finding]:
+        yield from self.selection.findings
+        yield from self.weights.findings
+
+
+def read_all(files: Files, variant: str | None = None) -> list[ComponentWeights]:
+    """Open the weights of a directory, the model's first. What is wrong with them is in the result.
+
+    An index without any of its files is what a directory of averaged weights may have kept of another save. Where the
+    average is whole, that index is a finding: the model is absent.
+
+    Raises:
+        CorruptError: The directory holds no weights.
+        UsageError: The variant is not there, or must be chosen.
+    """
+    chosen = select(files, variant)
+    found = [ComponentWeights(selection, read_weights(files, selection.weights)) for selection in chosen]
+    if len(found) == 2 and _is_absent(found[0]) and not found[1].weights.errors:
+        found[1].weights.findings += [Finding.of_error(error) for error in found[0].weights.errors]
+        return found[1:]
+    return found
+
+
+def first_error(found: Sequence[ComponentWeights]) -> CkptError | None:
+    """What makes the directory unreadable, unsafe content first; None where nothing does."""
+    errors = [error for one in found for error in one.weights.errors]
+    return min(errors, key=lambda error: not isinstance(error, UnsafeContentError), default=None)
+
+
+def components_of(found: Sequence[ComponentWeights]) -> list[Component]:
+    """A component for each, where there is no error."""
+    return [Component(one.selection.weights.component, one.weights.table(), one.weights.state()) for one in found]
+
+
+def metadata_of(found: Sequence[ComponentWeights]) -> dict[str, object]:
+    """The metadata of all; of a key that comes twice, the model's."""
+    metadata: dict[str, object] = {}
+    for one in reversed(found):
+        metadata.update(one.weights.metadata)
+    return metadata
+
+
+def _is_absent(one: ComponentWeights) -> bool:
+    errors = one.weights.errors
+    return bool(errors) and not one.weights.shards and all(error.code == "HF001" for error in errors)

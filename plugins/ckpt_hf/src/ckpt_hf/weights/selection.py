@@ -1,0 +1,121 @@
+"""Which of the weights that lie side by side are read, and what is said about the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ckpt_core import CorruptError, Files, Finding, FormatError, Severity, UsageError, printable
+from ckpt_hf.names import WeightSet, group
+from ckpt_hf.weights.index import read_index
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The weight set that is read as one component, and the findings about those that are not."""
+
+    weights: WeightSet
+    findings: tuple[Finding, ...]
+
+
+def top_names(files: Files) -> list[str]:
+    """The files at the top of the directory."""
+    return [path for path in files.entries if "/" not in path]
+
+
+def select(files: Files, variant: str | None = None) -> list[Selection]:
+    """Choose the weights to read of the model and of its average, the model first; one of them may be absent.
+
+    Of each: the asked variant, else the plain one, else the only variant there is.
+
+    Raises:
+        CorruptError: The directory holds no weights.
+        UsageError: The asked variant is not there, or none was asked for and several are.
+    """
+    sets = weight_sets(files)
+    if not sets:
+        raise CorruptError(
+            f"{files.location}: no weights in it (model.safetensors, pytorch_model.bin or shards with an index)",
+            code="HF014",
+            hint="copy the weight files too, or name the directory that has them",
+        )
+    chosen, findings = _choose_variant(files, sets, variant)
+    by_component: dict[str, list[WeightSet]] = {}
+    for found in chosen:
+        by_component.setdefault(found.component, []).append(found)
+    return [
+        Selection(mine[0], (*findings.get(component, ()), *([_passed_over(mine)] if len(mine) > 1 else [])))
+        for component, mine in by_component.items()
+    ]
+
+
+def weight_sets(files: Files) -> list[WeightSet]:
+    """The weights at the top of the directory, those that belong together as one set, the preferred first."""
+    return _with_indexes(files, group(top_names(files)))
+
+
+def _with_indexes(files: Files, sets: list[WeightSet]) -> list[WeightSet]:
+    """The sets, an index of the model's name given to the average where it names files of that and nothing else."""
+    averages = {path: found for found in sets if found.component == "ema" for path in found.paths}
+    kept = []
+    for found in sets:
+        named = _named(files, found.indexes[0]) if averages and found.indexes and not _has_files(found) else set()
+        if named and named <= averages.keys():
+            averages[min(named)].indexes += found.indexes
+        else:
+            kept.append(found)
+    return kept
+
+
+def _has_files(found: WeightSet) -> bool:
+    return found.single is not None or bool(found.shards)
+
+
+def _named(files: Files, index: str) -> set[str]:
+    """The files that an index names; none where it cannot be read, which is reported when it is opened."""
+    try:
+        return set(read_index(files, index).shards)
+    except FormatError:
+        return set()
+
+
+def _choose_variant(
+    files: Files, sets: Sequence[WeightSet], variant: str | None
+) -> tuple[list[WeightSet], dict[str, list[Finding]]]:
+    """The sets of one variant, and findings by component; a variant that is asked for need not be of both."""
+    there = list(dict.fromkeys(found.variant for found in sets))
+    if variant is not None:
+        if variant not in there:
+            raise UsageError(
+                f"{files.location}: no weights of variant {printable(variant)}; there are: {_spelled(there)}"
+            )
+        return [found for found in sets if found.variant == variant], {}
+    chosen: list[WeightSet] = []
+    findings: dict[str, list[Finding]] = {}
+    for component in dict.fromkeys(found.component for found in sets):
+        mine = [found for found in sets if found.component == component]
+        variants = list(dict.fromkeys(found.variant for found in mine))
+        if "" not in variants and len(variants) > 1:
+            raise UsageError(
+                f"{files.location}: weights in several variants and no plain ones: {_spelled(variants)}; "
+                "choose --variant"
+            )
+        wanted = "" if "" in variants else variants[0]
+        chosen += [found for found in mine if found.variant == wanted]
+        if wanted:
+            findings[component] = [_only_variant(mine[0])]
+    return sorted(chosen, key=lambda found: found.order), findings
+
+
+def _spelled(variants: Sequence[str]) -> str:
+    return ", ".join(printable(name) or "the plain one" for name in variants)
+
+
+def _only_variant(found: WeightSet) -> Finding:
+    message = f"{printable(found.shown)}: there are only weights of variant {printable(found.variant)}; these are read"
+    return Finding("HF012", Severity.INFO, message, found.shown, hint="name it with --variant")
+
+
+def _passed_over(chosen: Sequence[WeightSet]) -> Finding:
+    first, *rest = chosen
+    others = ", ".join(printable(found.shown) for found in rest)
+    message = f"{printable(first.shown)}: these weights are read; {others} beside it is not"
+    return Finding("HF011", Severity.INFO, message, first.shown, hint="remove one of them where both are not meant")

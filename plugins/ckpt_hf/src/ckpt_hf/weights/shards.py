@@ -1,0 +1,232 @@
+"""The files of one model opened and joined into one table, with everything that is wrong with them.
+
+Headers are read, no tensor is. What makes the model unreadable is an error, what it can be read in spite of a finding;
+`load` raises the first error, `verify` reports all.
+"""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core import (
+    BudgetError,
+    CkptError,
+    Files,
+    Finding,
+    FormatError,
+    Severity,
+    State,
+    TensorRef,
+    TensorTable,
+    UnsafeContentError,
+    printable,
+)
+from ckpt_core.codecs.foreign.impostors import impostor
+from ckpt_core.codecs.gc_pause import without_collection
+from ckpt_core.codecs.safetensors.reader import read_safetensors
+from ckpt_hf.names import WeightSet
+from ckpt_hf.weights.consistency import lacking, left_out_numbers, missing, repeated, unnamed, wrong_count
+from ckpt_hf.weights.index import Index, is_plain, read_index, unsafe_names
+
+if TYPE_CHECKING:
+    from ckpt_core.codecs.torch.reader import TorchFile
+
+_TOGETHER = 16
+"""Requests to a remote place at once: they wait for answers, and hardly need a processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One weight file: its table, its metadata, and the torch file where it is one."""
+
+    path: str
+    tensors: TensorTable
+    metadata: Mapping[str, str]
+    torch: "TorchFile | None" = None
+
+    @property
+    def stored(self) -> Iterable[str]:
+        """The names that have bytes of their own in the file: an index needs to name no other."""
+        if self.torch is not None:
+            return self.tensors
+        return [name for name, outline in self.tensors.outlines() if outline.alias_of is None]
+
+    @property
+    def state(self) -> State:
+        """What the file holds besides tensors; None where that is nothing."""
+        return (_beside_tensors(self.torch.root) if self.torch is not None else None) or None
+
+
+@dataclass(slots=True)
+class Weights:
+    """All that was found of a weight set.
+
+    Attributes:
+        shards: The files that could be opened, in order.
+        index: The index that names them, where there is one.
+        errors: What makes the model unreadable, unsafe content first.
+        findings: What it can be read in spite of.
+        repeats: Whether a tensor is in more than one file.
+    """
+
+    shards: list[Shard] = field(default_factory=list)
+    index: Index | None = None
+    errors: list[CkptError] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    repeats: bool = False
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The `__metadata__` of the files, the first of each key, and under `index` the metadata of the index."""
+        found: dict[str, Any] = {}
+        for shard in self.shards:
+            for key, value in shard.metadata.items():
+                found.setdefault(key, value)
+        if self.index is not None:
+            found["index"] = dict(self.index.metadata)
+        return found
+
+    def settle(self) -> None:
+        """Prove what opening `.bin` files took on trust."""
+        for shard in self.shards:
+            if shard.torch is not None:
+                shard.torch.settle()
+
+    def table(self) -> TensorTable:
+        """The tensors of all files; of a name that comes twice, the one that the index points to."""
+        if not self.repeats:
+            return TensorTable.join(shard.tensors for shard in self.shards)
+        named = self.index.weight_map if self.index is not None else {}
+        tables = []
+        for shard in self.shards:
+            mine = {name: name for name in shard.tensors if named.get(name, shard.path) == shard.path}
+            tables.append(shard.tensors.renamed(mine))
+        return TensorTable.join(tables)
+
+    def state(self) -> State:
+        """What `.bin` files hold besides tensors; None where that is nothing."""
+        found: dict[Any, Any] = {}
+        for shard in self.shards:
+            if shard.torch is not None:
+                found.update(_beside_tensors(shard.torch.root))
+        return found or None
+
+
+def read_weights(files: Files, weights: WeightSet) -> Weights:
+    """Open the files of a weight set. Errors are in the result; only a place that does not answer raises.
+
+    Raises:
+        UnreachableError: A file could not be read at all.
+    """
+    found = Weights()
+    with without_collection():
+        if weights.single is not None and not _indexes_only(files, weights):
+            _open(files, weights.single, found)
+        elif weights.indexes:
+            _read_indexed(files, weights.indexes[0], found)
+        else:
+            _read_numbered(files, weights, found)
+        _note_repeated(found)
+    found.errors.sort(key=lambda error: not isinstance(error, UnsafeContentError))
+    return found
+
+
+def open_shard(files: Files, path: str) -> Shard:
+    """Open one weight file, by what its name says it is.
+
+    Raises:
+        CkptError: It is something else, or breaks its format's rules.
+    """
+    wrong = impostor(path, files.head(path), files.size(path))
+    if wrong is not None:
+        raise wrong
+    if path.endswith(".safetensors"):
+        file = read_safetensors(files, path)
+        return Shard(path, file.tensors, file.metadata)
+    from ckpt_core.codecs.torch.reader import read_torch_file
+
+    torch = read_torch_file(files, path)
+    return Shard(path, torch.tensors, {}, torch)
+
+
+def _indexes_only(files: Files, weights: WeightSet) -> bool:
+    """Whether there is an index that names the single file and no other: then it has something to say about it."""
+    if not weights.indexes:
+        return False
+    try:
+        return list(read_index(files, weights.indexes[0]).shards) == [weights.single]
+    except FormatError:
+        return False
+
+
+def _open(files: Files, path: str, found: Weights) -> Shard | None:
+    try:
+        shard = open_shard(files, path)
+    except (FormatError, BudgetError) as error:
+        error.path = error.path or path
+        found.errors.append(error)
+        return None
+    found.shards.append(shard)
+    if shard.torch is not None:
+        found.findings.extend(shard.torch.findings)
+    return shard
+
+
+def _read_indexed(files: Files, path: str, found: Weights) -> None:
+    try:
+        index = read_index(files, path)
+    except FormatError as error:
+        found.errors.append(error)
+        return
+    found.index = index
+    found.errors.extend(unsafe_names(index))
+    _fetch_heads(files, filter(is_plain, index.shards))
+    plain = [name for name in index.shards if is_plain(name)]
+    found.errors.extend(missing(files, index, [name for name in plain if name not in files.entries]))
+    for name in plain:
+        if name not in files.entries:
+            continue
+        tensors = index.shards[name]
+        shard = _open(files, name, found)
+        if shard is not None:
+            found.errors.extend(lacking(index, shard.path, shard.tensors, tensors))
+            found.findings.extend(unnamed(index, shard.path, shard.stored))
+    found.findings.extend(left_out_numbers(index))
+
+
+def _read_numbered(files: Files, weights: WeightSet, found: Weights) -> None:
+    """Shards that no index names: joined by number where all are there, since together they lack nothing."""
+    problem = wrong_count(list(weights.shards.items()))
+    if problem is not None:
+        found.errors.append(problem)
+    else:
+        first, count = next(iter(weights.shards)), len(weights.shards)
+        message = f"{printable(first)}: no index names these {count} shards; they are joined by their numbers"
+        found.findings.append(Finding("HF013", Severity.WARNING, message, first, hint="transformers needs the index"))
+    _fetch_heads(files, weights.shards)
+    for path in weights.shards:
+        _open(files, path, found)
+
+
+def _note_repeated(found: Weights) -> None:
+    tables = [shard.tensors for shard in found.shards]
+    found.repeats = len(set().union(*tables)) < sum(map(len, tables))
+    if found.repeats:
+        found.findings.extend(repeated({shard.path: shard.tensors for shard in found.shards}))
+
+
+def _fetch_heads(files: Files, paths: Iterable[str]) -> None:
+    """Ask a remote place for the first bytes of all files at once; what fails here is asked again, and said, later."""
+    wanted = [path for path in paths if path in files.entries]
+    if "://" not in files.location.url or len(wanted) < 2:
+        return
+    with ThreadPoolExecutor(_TOGETHER) as pool:
+        for request in [pool.submit(files.head, path) for path in wanted]:
+            request.exception()
+
+
+def _beside_tensors(root: State) -> dict[Any, Any]:
+    if not isinstance(root, dict):
+        return {}
+    return {key: value for key, value in root.items() if not isinstance(value, TensorRef)}

@@ -1,0 +1,1 @@
+"""Format `minillm-resume`: what minimind's trainers go on from."""

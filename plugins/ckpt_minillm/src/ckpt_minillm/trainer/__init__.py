@@ -1,0 +1,1 @@
+"""What a trainer of MiniLLM calls: arguments, start, save and restore."""

@@ -1,0 +1,1 @@
+"""MiniLLM weights seen as a model directory of transformers."""
