@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.verbs.convert import convert
-from ckpt_core.verbs.opening import OWN_CHECKS, Checks, open_checkpoint
+from ckpt_core.verbs.load import OWN_CHECKS, Checks, open_checkpoint
 from ckpt_core.verbs.seal import seal
 
 _ROUNDS = 7

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ckpt_core.version import __version__ as __version__
 
 _WHERE = {
     "AmbiguousFormatError": "ckpt_core.errors",
@@ -24,7 +24,7 @@ _WHERE = {
     "Conversion": "ckpt_core.verbs.convert",
     "CorruptError": "ckpt_core.errors",
     "DType": "ckpt_core.schema.dtypes",
-    "Depth": "ckpt_core.schema.findings",
+    "Depth": "ckpt_core.schema.verification",
     "Detection": "ckpt_core.schema.formats",
     "Encoding": "ckpt_core.schema.tensors",
     "FileEntry": "ckpt_core.schema.access",
@@ -53,19 +53,19 @@ _WHERE = {
     "OverwriteError": "ckpt_core.errors",
     "Part": "ckpt_core.schema.formats",
     "PluginError": "ckpt_core.errors",
-    "Presence": "ckpt_core.schema.profiles",
-    "Profile": "ckpt_core.schema.profiles",
+    "Presence": "ckpt_core.schema.roles",
+    "Profile": "ckpt_core.schema.roles",
     "Query": "ckpt_core.schema.locations",
     "Rank": "ckpt_core.schema.locations",
     "Ranks": "ckpt_core.storage.ranks.ranks",
-    "Repair": "ckpt_core.verbs.repair",
+    "Repair": "ckpt_core.verbs.repair_plan",
     "RepairAction": "ckpt_core.schema.repairs",
     "RepairPlan": "ckpt_core.schema.repairs",
     "RepairRequest": "ckpt_core.schema.repairs",
     "ReplacedError": "ckpt_core.errors",
     "Resolution": "ckpt_core.schema.locations",
-    "Role": "ckpt_core.schema.profiles",
-    "Sampling": "ckpt_core.schema.findings",
+    "Role": "ckpt_core.schema.roles",
+    "Sampling": "ckpt_core.schema.verification",
     "SaveReport": "ckpt_core.verbs.save",
     "Severity": "ckpt_core.schema.findings",
     "State": "ckpt_core.schema.state",
@@ -79,8 +79,8 @@ _WHERE = {
     "UnsafeContentError": "ckpt_core.errors",
     "UnsupportedFormatError": "ckpt_core.errors",
     "UsageError": "ckpt_core.errors",
-    "VerifyReport": "ckpt_core.schema.findings",
-    "VerifyRequest": "ckpt_core.schema.findings",
+    "VerifyReport": "ckpt_core.schema.verification",
+    "VerifyRequest": "ckpt_core.schema.verification",
     "WritePlan": "ckpt_core.schema.plans",
     "convert": "ckpt_core.verbs.convert",
     "diff": "ckpt_core.verbs.diff",
@@ -95,7 +95,7 @@ _WHERE = {
     "read_seal": "ckpt_core.storage.sealing",
     "repair": "ckpt_core.verbs.repair",
     "save": "ckpt_core.verbs.save",
-    "scale_names": "ckpt_core.schema.scales",
+    "scale_names": "ckpt_core.reading.casting.scales",
     "tensor_names": "ckpt_core.schema.state",
     "together": "ckpt_core.storage.ranks.torchrun",
     "undo_repair": "ckpt_core.verbs.repair",
@@ -126,18 +126,15 @@ if TYPE_CHECKING:
     from ckpt_core.hookspecs import hookimpl as hookimpl
     from ckpt_core.manager.plugin_manager import CkptPluginManager as CkptPluginManager
     from ckpt_core.manager.plugin_manager import get_plugin_manager as get_plugin_manager
+    from ckpt_core.reading.casting.scales import scale_names as scale_names
     from ckpt_core.reading.checkpoints import StoredCheckpoint as StoredCheckpoint
     from ckpt_core.schema.access import Checkpoint as Checkpoint
     from ckpt_core.schema.access import FileEntry as FileEntry
     from ckpt_core.schema.access import Files as Files
     from ckpt_core.schema.access import Target as Target
     from ckpt_core.schema.dtypes import DType as DType
-    from ckpt_core.schema.findings import Depth as Depth
     from ckpt_core.schema.findings import Finding as Finding
-    from ckpt_core.schema.findings import Sampling as Sampling
     from ckpt_core.schema.findings import Severity as Severity
-    from ckpt_core.schema.findings import VerifyReport as VerifyReport
-    from ckpt_core.schema.findings import VerifyRequest as VerifyRequest
     from ckpt_core.schema.formats import Confidence as Confidence
     from ckpt_core.schema.formats import Detection as Detection
     from ckpt_core.schema.formats import Format as Format
@@ -160,15 +157,14 @@ if TYPE_CHECKING:
     from ckpt_core.schema.plans import Literal as Literal
     from ckpt_core.schema.plans import TensorBytes as TensorBytes
     from ckpt_core.schema.plans import WritePlan as WritePlan
-    from ckpt_core.schema.profiles import Presence as Presence
-    from ckpt_core.schema.profiles import Profile as Profile
-    from ckpt_core.schema.profiles import Role as Role
     from ckpt_core.schema.repairs import Irreparable as Irreparable
     from ckpt_core.schema.repairs import Operation as Operation
     from ckpt_core.schema.repairs import RepairAction as RepairAction
     from ckpt_core.schema.repairs import RepairPlan as RepairPlan
     from ckpt_core.schema.repairs import RepairRequest as RepairRequest
-    from ckpt_core.schema.scales import scale_names as scale_names
+    from ckpt_core.schema.roles import Presence as Presence
+    from ckpt_core.schema.roles import Profile as Profile
+    from ckpt_core.schema.roles import Role as Role
     from ckpt_core.schema.state import Array as Array
     from ckpt_core.schema.state import Opaque as Opaque
     from ckpt_core.schema.state import State as State
@@ -182,6 +178,10 @@ if TYPE_CHECKING:
     from ckpt_core.schema.tensors import TensorEntry as TensorEntry
     from ckpt_core.schema.tensors import TensorTable as TensorTable
     from ckpt_core.schema.text import printable as printable
+    from ckpt_core.schema.verification import Depth as Depth
+    from ckpt_core.schema.verification import Sampling as Sampling
+    from ckpt_core.schema.verification import VerifyReport as VerifyReport
+    from ckpt_core.schema.verification import VerifyRequest as VerifyRequest
     from ckpt_core.schema.watches import Checksum as Checksum
     from ckpt_core.storage.files.listing import list_files as list_files
     from ckpt_core.storage.ranks.ranks import Ranks as Ranks
@@ -195,9 +195,9 @@ if TYPE_CHECKING:
     from ckpt_core.verbs.load_into import LoadReport as LoadReport
     from ckpt_core.verbs.load_into import load_into as load_into
     from ckpt_core.verbs.locate import locate as locate
-    from ckpt_core.verbs.repair import Repair as Repair
     from ckpt_core.verbs.repair import repair as repair
     from ckpt_core.verbs.repair import undo_repair as undo_repair
+    from ckpt_core.verbs.repair_plan import Repair as Repair
     from ckpt_core.verbs.save import SaveReport as SaveReport
     from ckpt_core.verbs.save import save as save
     from ckpt_core.verbs.verify import verify as verify

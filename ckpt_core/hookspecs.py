@@ -4,17 +4,18 @@ Each parameter is an object that can grow. An implementation may take fewer para
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Checkpoint, Files, Target
-    from ckpt_core.schema.findings import Finding, VerifyReport, VerifyRequest
+    from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.formats import Detection, Format, FormatMatch, LoadRequest
     from ckpt_core.schema.locations import Candidate, Query, Resolution
     from ckpt_core.schema.manifests import Manifest
     from ckpt_core.schema.repairs import Irreparable, RepairAction, RepairPlan, RepairRequest
+    from ckpt_core.schema.verification import VerifyReport, VerifyRequest
 
 PROJECT = "ckpt_core"
 ENTRY_POINT_GROUP = "ckpt_core.plugins"
@@ -77,3 +78,18 @@ class Hooks(Protocol):
     ) -> "VerifyReport": ...
 
     def repair(self, *, files: "Files", report: "VerifyReport", request: "RepairRequest") -> "RepairPlan": ...
+
+
+class Plugins(Protocol):
+    """What the steps of opening and searching ask of the plugin manager, whatever class it is of."""
+
+    @property
+    def hooks(self) -> Hooks: ...
+
+    def formats(self) -> "tuple[Format, ...]": ...
+
+    def format(self, name: str) -> "Format": ...
+
+    def get_plugin(self, name: str) -> Any | None: ...
+
+    def subset_hook_caller(self, name: str, remove_plugins: Iterable[Any]) -> pluggy.HookCaller: ...

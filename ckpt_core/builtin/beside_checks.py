@@ -10,7 +10,7 @@ from ckpt_core.schema.text import printable
 if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.access import Files
-    from ckpt_core.schema.findings import VerifyRequest
+    from ckpt_core.schema.verification import VerifyRequest
 
 _ENDINGS = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
@@ -57,9 +57,9 @@ def _judge(files: "Files", path: str) -> Iterator[Finding]:
 
 
 def _findings_of(files: "Files", path: str) -> tuple[Finding, ...]:
+    from ckpt_core.codecs.heads.torch import sniff
     from ckpt_core.codecs.pickle.reader import read_pickle
     from ckpt_core.codecs.torch.reader import read_torch_file
-    from ckpt_core.codecs.torch.sniff import sniff
     from ckpt_core.errors import CorruptError, UnsupportedFormatError
 
     try:

@@ -8,7 +8,8 @@ from ckpt_core.hookspecs import hookimpl
 if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.access import Checkpoint, Files
-    from ckpt_core.schema.findings import Finding, Sampling, VerifyRequest
+    from ckpt_core.schema.findings import Finding
+    from ckpt_core.schema.verification import Sampling, VerifyRequest
 
 
 @hookimpl
@@ -17,7 +18,7 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
     from ckpt_core.builtin.carried_files import left_out, loose_files
     from ckpt_core.builtin.law_checks import for_a_purpose, laws_of_tables, needed_and_opaque
     from ckpt_core.reading.checkpoints import StoredCheckpoint
-    from ckpt_core.schema.findings import Depth
+    from ckpt_core.schema.verification import Depth
 
     stored = checkpoint if isinstance(checkpoint, StoredCheckpoint) else None
     yield from left_out(files, stored)
@@ -61,7 +62,7 @@ def _tainted(files: "Files", stored: "StoredCheckpoint") -> "Iterator[Finding]":
 
 def _resumes(stored: "StoredCheckpoint", request: "VerifyRequest") -> "Iterator[Finding]":
     """Where a training is to go on: whether what is there goes together, and is what it is called."""
-    from ckpt_core.schema.profiles import Profile
+    from ckpt_core.schema.roles import Profile
 
     if request.profile in (Profile.RESUME, Profile.EXACT_RESUME):
         from ckpt_core.laws.resume import resume_findings

@@ -10,8 +10,8 @@ from ckpt_core.schema.findings import Finding, Severity
 if TYPE_CHECKING:
     from ckpt_core.laws.outlines import Outlines
     from ckpt_core.reading.checkpoints import StoredCheckpoint
-    from ckpt_core.schema.findings import VerifyRequest
     from ckpt_core.schema.manifests import Component, Manifest
+    from ckpt_core.schema.verification import VerifyRequest
 
 _WEIGHTS = ("model", "ema", "adapter")
 
@@ -77,7 +77,8 @@ def _spoils(finding: Finding, stored: "StoredCheckpoint") -> bool:
 
 def needed_and_opaque(stored: "StoredCheckpoint", request: "VerifyRequest") -> Iterator[Finding]:
     """LW030: a component that the purpose needs, and that is one object of a class that is not read."""
-    from ckpt_core.schema.profiles import NEEDS, Profile
+    from ckpt_core.schema.profiles import NEEDS
+    from ckpt_core.schema.roles import Profile
     from ckpt_core.schema.state import Opaque
     from ckpt_core.schema.text import printable
 

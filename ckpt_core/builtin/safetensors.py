@@ -11,8 +11,9 @@ from ckpt_core.schema.locations import Kind
 if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.access import Checkpoint, Files, Target
-    from ckpt_core.schema.findings import Finding, VerifyRequest
+    from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.manifests import Manifest
+    from ckpt_core.schema.verification import VerifyRequest
 
 COMPONENT = "ckpt.component"
 """Key of the metadata that names what the tensors are, where they are not the model; other readers ignore it."""
@@ -28,7 +29,7 @@ def formats() -> tuple[Format, ...]:
 @hookimpl
 def detect_format(files: "Files") -> Iterator[FormatMatch]:
     for root, path, head in candidates(files, (".safetensors",)):
-        from ckpt_core.codecs.safetensors.reader import sniff
+        from ckpt_core.codecs.heads.safetensors import sniff
 
         if sniff(head):
             yield FormatMatch("safetensors", Confidence.CERTAIN, "a header length and a JSON header", root)
@@ -53,7 +54,8 @@ def load(files: "Files", match: FormatMatch, request: LoadRequest) -> "StoredChe
 @hookimpl
 def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
     """The format has no checksum: from the bytes depth on, that is said where there is no seal either."""
-    from ckpt_core.schema.findings import Depth, Finding, Severity
+    from ckpt_core.schema.findings import Finding, Severity
+    from ckpt_core.schema.verification import Depth
     from ckpt_core.storage.sealing import read_seal
 
     if checkpoint is None or checkpoint.match.format != "safetensors" or request.depth < Depth.BYTES:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.access import Checkpoint, Files, Target
     from ckpt_core.schema.manifests import Manifest
-    from ckpt_core.schema.profiles import Role
+    from ckpt_core.schema.roles import Role
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt2", ".pkl", ".t7", ".tar")
 _SHARED = (".bin", ".pkl", ".tar")
@@ -29,7 +29,7 @@ def formats() -> tuple[Format, ...]:
 
 @hookimpl
 def detect_format(files: "Files") -> Iterator[FormatMatch]:
-    from ckpt_core.codecs.torch.sniff import sniff
+    from ckpt_core.codecs.heads.torch import sniff
     from ckpt_core.layouts.step_names import step_of_name
 
     for root, path, head in candidates(files, _SUFFIXES):
@@ -74,7 +74,7 @@ def load(files: "Files", match: FormatMatch, request: LoadRequest) -> "StoredChe
 
 def _roles(count: "Count | None") -> "Iterator[Role]":
     """A training goes on from a step: what else is kept beside the weights is no progress."""
-    from ckpt_core.schema.profiles import Presence, Role
+    from ckpt_core.schema.roles import Presence, Role
 
     if count is None:
         yield Role("progress", Presence.ABSENT, note="no step and no epoch is recorded")

@@ -77,9 +77,9 @@ class OpeningCommand(VerbCommand):
 def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:
     if not value or context.resilient_parsing:
         return
-    from ckpt_core import __version__
-    from ckpt_core.cli.main import emit
     from ckpt_core.cli.output.answer import Answer
+    from ckpt_core.cli.output.emit import emit
+    from ckpt_core.version import __version__
 
     session = context.find_object(Session) or Session()
     session.verb = "version"

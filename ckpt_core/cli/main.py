@@ -12,6 +12,7 @@ from typing import cast
 import click
 
 from ckpt_core.cli.output.answer import Answer
+from ckpt_core.cli.output.emit import emit
 from ckpt_core.cli.output.failures import (
     BUDGET,
     Failure,
@@ -45,18 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as raised:
         error = raised
     return _end(session, answer, error, code)
-
-
-def emit(session: Session, answer: Answer | None, failure: Failure | None = None) -> None:
-    """Print an answer, or what there is of it, on stdout."""
-    if session.json:
-        from ckpt_core.cli.output.json_envelope import envelope
-
-        print(envelope(session, answer, failure))
-    elif answer is not None:
-        from ckpt_core.cli.output.tables import print_blocks
-
-        print_blocks(answer.brief() if session.quiet else answer.page())
 
 
 def _run(args: list[str], session: Session) -> Answer | None:

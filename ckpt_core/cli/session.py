@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from ckpt_core.schema.progress import Progress
+    from ckpt_core.schema.access import Progress
     from ckpt_core.storage.ranks.ranks import Ranks
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -1,6 +1,6 @@
 """What lies in a file where its format expects nothing: named, so that nothing is passed over without a word."""
 
-from ckpt_core.codecs.torch.sniff import sniff
+from ckpt_core.codecs.heads.torch import sniff
 
 LOOKED_AT = 4096
 """Bytes whose content is looked at."""

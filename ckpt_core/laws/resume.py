@@ -8,7 +8,7 @@ from ckpt_core.laws.whole_weights import weights_are_whole
 from ckpt_core.layouts.steps import count_of_state
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.manifests import Component, Manifest
-from ckpt_core.schema.profiles import Profile
+from ckpt_core.schema.roles import Profile
 
 
 def resume_findings(

@@ -3,7 +3,7 @@
 from ckpt_core.schema.findings import Severity
 from ckpt_core.schema.kinds import WEIGHTS
 from ckpt_core.schema.manifests import Manifest
-from ckpt_core.schema.profiles import Presence
+from ckpt_core.schema.roles import Presence
 
 _LOST = (Presence.ABSENT, Presence.UNREADABLE)
 

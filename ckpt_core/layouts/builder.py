@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ckpt_core.codecs.foreign.impostors import impostor
-from ckpt_core.codecs.torch.reader import TorchFile, read_torch_file
+from ckpt_core.codecs.torch.file import TorchFile
+from ckpt_core.codecs.torch.reader import read_torch_file
 from ckpt_core.errors import CkptError, CorruptError, UnreachableError, UnsafeContentError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Files
@@ -16,7 +17,7 @@ from ckpt_core.schema.evidence import emptiness
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.manifests import Asset, Component, Manifest, in_order
-from ckpt_core.schema.profiles import Presence, Profile, Role
+from ckpt_core.schema.roles import Presence, Profile, Role
 from ckpt_core.schema.state import State
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable

@@ -7,7 +7,7 @@ from typing import Any
 from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
 from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.layouts.components import components_of
-from ckpt_core.reading.boxes import slabs
+from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.formats import Confidence, FormatMatch
 from ckpt_core.schema.locations import Kind, Location

@@ -8,9 +8,9 @@ where the question itself is wrong. Only the owner of a format may answer `load`
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import ckpt_core
 from ckpt_core.errors import CkptError, NoAnswerError, PluginError, ReplacedError, UsageError
 from ckpt_core.schema.locations import Candidate
 from ckpt_core.schema.text import scrub
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _OWNED = ("load", "save")
 _ANSWERS = {
-    "formats": ("Format",),
-    "locate": ("Candidate",),
-    "detect_format": ("FormatMatch",),
-    "load": ("Checkpoint",),
-    "save": ("Manifest",),
-    "verify": ("Finding",),
-    "repair": ("RepairAction", "Irreparable"),
+    "formats": ("formats:Format",),
+    "locate": ("locations:Candidate",),
+    "detect_format": ("formats:FormatMatch",),
+    "load": ("access:Checkpoint",),
+    "save": ("manifests:Manifest",),
+    "verify": ("findings:Finding",),
+    "repair": ("repairs:RepairAction", "repairs:Irreparable"),
 }
-"""Public names of what each hook answers with; imported when one answers, since few commands meet all of them."""
+"""The classes that each hook answers with, by module of `schema`: imported when one answers, since few commands do."""
 
 
 class Failures:
@@ -148,10 +148,18 @@ def guarded_wrapper(
 
 
 def _check_type(hook: str, answer: Any) -> None:
-    if not isinstance(answer, tuple(getattr(ckpt_core, name) for name in _ANSWERS[hook])):
-        raise TypeError(f"answered with {type(answer).__name__} where {' or '.join(_ANSWERS[hook])} belongs")
+    allowed = tuple(map(_class, _ANSWERS[hook]))
+    if not isinstance(answer, allowed):
+        names = " or ".join(one.__name__ for one in allowed)
+        raise TypeError(f"answered with {type(answer).__name__} where {names} belongs")
     if isinstance(answer, Candidate) and not isinstance(answer.url, str):
         raise TypeError(f"the url of a Candidate is {type(answer.url).__name__}, not str")
+
+
+def _class(place: str) -> type:
+    module, _, name = place.partition(":")
+    found: type = getattr(import_module(f"ckpt_core.schema.{module}"), name)
+    return found
 
 
 def _format_of(arguments: Mapping[str, Any]) -> str:

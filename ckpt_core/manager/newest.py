@@ -15,14 +15,16 @@ from ckpt_core.manager.runs import Run, naming, runs_of
 from ckpt_core.manager.trials import Trial, trials_of
 from ckpt_core.manager.unclaimed import unclaimed
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.findings import Severity, VerifyRequest
+from ckpt_core.schema.findings import Severity
 from ckpt_core.schema.locations import Attempt, Choice, Outcome, Query, Resolution
-from ckpt_core.schema.profiles import Profile, Verdict
+from ckpt_core.schema.profiles import Verdict
+from ckpt_core.schema.roles import Profile
 from ckpt_core.schema.text import printable
+from ckpt_core.schema.verification import VerifyRequest
 from ckpt_core.storage.files.listing import list_files
 
 if TYPE_CHECKING:
-    from ckpt_core.manager.plugin_manager import CkptPluginManager
+    from ckpt_core.hookspecs import Plugins
 
 _POINTERS = ("latest", "latest_checkpointed_iteration.txt", "latest_checkpoint.txt", "last_checkpoint")
 """Files in which trainers note the name or number of their last checkpoint: DeepSpeed, Megatron and verl, others."""
@@ -53,7 +55,7 @@ class _Passed:
     attempt: Attempt
 
 
-def narrow(manager: "CkptPluginManager", resolution: Resolution) -> Resolution:
+def narrow(manager: "Plugins", resolution: Resolution) -> Resolution:
     """A resolution whose place was found, narrowed to the newest checkpoint in it that its query's profile accepts.
 
     One whose step nothing records is taken only where it is the only complete one. Of several runs none is chosen.
@@ -80,7 +82,7 @@ def narrow(manager: "CkptPluginManager", resolution: Resolution) -> Resolution:
     return replace(resolution, location=None, attempts=(*resolution.attempts, *answer.rejected), choices=choices)
 
 
-def _answer(manager: "CkptPluginManager", run: Run, query: Query, passed: Sequence[_Passed] = ()) -> _Answer:
+def _answer(manager: "Plugins", run: Run, query: Query, passed: Sequence[_Passed] = ()) -> _Answer:
     """The newest complete checkpoint of a run, and all that is newer; `passed` are folders that hold none."""
     rejected = list(passed)
     undated: list[Trial] = []
@@ -127,7 +129,7 @@ def _choice(run: Run, runs: Sequence[Run], answer: _Answer, resolution: Resoluti
     return Choice(ref, newest.candidate.url, newest.shown_step, lack, of_run=True)
 
 
-def _lack(manager: "CkptPluginManager", trial: Trial, run: Run, query: Query) -> str:
+def _lack(manager: "Plugins", trial: Trial, run: Run, query: Query) -> str:
     """What a checkpoint lacks for the query's profile; "" where it is complete."""
     if trial.problem:
         return trial.problem
@@ -139,7 +141,7 @@ def _lack(manager: "CkptPluginManager", trial: Trial, run: Run, query: Query) ->
     return lack
 
 
-def _verdict(manager: "CkptPluginManager", trial: Trial, run: Run, query: Query) -> tuple[str, list[str]]:
+def _verdict(manager: "Plugins", trial: Trial, run: Run, query: Query) -> tuple[str, list[str]]:
     """What a checkpoint lacks, and the files that its errors name."""
     checkpoint = open_match(manager, trial.files, replace(trial.match, root=""))
     request = VerifyRequest(profile=query.profile, without=query.without, run=run.has_besides(trial))

@@ -1,24 +1,37 @@
 """A claim opened through its format's owner: where `load` begins, and any search for the newest whole checkpoint."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import UnsupportedFormatError, UsageError
-from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.errors import (
+    CkptError,
+    CorruptError,
+    FormatError,
+    PluginError,
+    UnsafeContentError,
+    UnsupportedFormatError,
+    UsageError,
+)
+from ckpt_core.manager.options import checked_options, own_options, readable_options
+from ckpt_core.manager.parts import is_itself, match_of_part
+from ckpt_core.reading.checkpoints import OpenPart, StoredCheckpoint
+from ckpt_core.reading.nested import UnopenedPart, joined, relocate
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.formats import FormatMatch, LoadRequest
-from ckpt_core.schema.side_files.own_names import SYNTHESIZED, TAINT, TAINTED_FILE
+from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.formats import FormatMatch, LoadRequest, Part
+from ckpt_core.schema.reserved_names import SYNTHESIZED, TAINT, TAINTED_FILE
+from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
-    from ckpt_core.manager.plugin_manager import CkptPluginManager
+    from ckpt_core.hookspecs import Plugins
 
 _log = logging.getLogger(__name__)
 
 
 def open_match(
-    manager: "CkptPluginManager",
+    manager: "Plugins",
     files: Files,
     match: FormatMatch,
     options: Mapping[str, Any] | None = None,
@@ -43,13 +56,11 @@ def open_match(
     if match.problem is not None:
         raise UnsupportedFormatError(f"{files.location}: {match.problem}", code="CK016")
     _log.info("%s: opened as %s (%s)", files.location, match.format, match.evidence)
-    checked = checked_options(manager, match.format, _own(manager, files, match, options or {}))
+    checked = checked_options(manager, match.format, own_options(manager, files, match, options or {}))
     checkpoint = manager.hooks.load(files=files, match=match, request=LoadRequest(checked, hints or {}))
     if not isinstance(checkpoint, StoredCheckpoint):
         raise UnsupportedFormatError(f"{files.location}: format {match.format} cannot be read yet")
     if match.parts:
-        from ckpt_core.manager.parts import with_parts
-
         checkpoint = with_parts(manager, checkpoint, match.parts, options=options, lenient=lenient)
     if SYNTHESIZED in files.entries:
         from ckpt_core.schema.side_files.synthesized import synthesized_roles
@@ -74,50 +85,78 @@ def _taint(checkpoint: StoredCheckpoint, files: Files) -> None:
     checkpoint.manifest = replace(checkpoint.manifest, metadata=left, tainted=found | of_files(files))
 
 
-def _own(
-    manager: "CkptPluginManager", files: Files, match: FormatMatch, options: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """The options for the format itself: those that it has, and those that none of its parts has either."""
-    if not options or not match.parts:
-        return options
-    from ckpt_core.manager.parts import readable_options
+def with_parts(
+    manager: "Plugins",
+    own: StoredCheckpoint,
+    parts: Sequence[Part],
+    *,
+    options: Mapping[str, Any] | None = None,
+    lenient: bool = False,
+) -> StoredCheckpoint:
+    """A checkpoint joined with the parts that its claim names.
 
-    having = {option.name for option in manager.format(match.format).options if option.reads}
-    others = readable_options(manager, files, match) - having
-    return {name: value for name, value in options.items() if name not in others}
-
-
-def checked_options(
-    manager: "CkptPluginManager", format: str, options: Mapping[str, Any], *, writing: bool = False
-) -> dict[str, Any]:
-    """Options as the format types them.
+    Args:
+        manager: The plugin manager, which knows the owners.
+        own: What the owner of the outer layout opened.
+        parts: Where its parts are.
+        options: What was asked for; each part gets the options that it reads with. One that refuses their values is
+            opened without, with a WARNING finding, where another takes them.
+        lenient: Go on without a part that is broken or of no known format; it becomes an ERROR finding.
 
     Raises:
-        UsageError: The format has no such option (names those that have), has it for the other of reading and
-            writing, or the value is not of its type.
+        FormatError: A part cannot be opened; the message begins with where it is.
+        UsageError: Every part that an option is for refuses its value.
     """
-    declared = {option.name: option for option in manager.format(format).options}
-    checked = {}
-    for name, value in options.items():
-        if name not in declared:
-            having = [f.name for f in manager.formats() if any(option.name == name for option in f.options)]
-            where = f"formats that have it: {', '.join(having)}" if having else "no format has it"
-            raise UsageError(f"--{name}: format {format} has no such option; {where}")
-        if not (declared[name].writes if writing else declared[name].reads):
-            here, other = ("writing", "reading") if writing else ("reading", "writing")
-            raise UsageError(f"--{name}: an option for {other} {format}, not for {here} it")
-        kind = declared[name].type
+    found: list[OpenPart] = []
+    refused: list[tuple[OpenPart, UsageError]] = []
+    unopened: list[UnopenedPart] = []
+    for part in parts:
+        base = part.root.rpartition("/")[0] if part.root in own.files.entries else part.root
         try:
-            checked[name] = _as_bool(value) if kind is bool else kind(value)
-        except ValueError:
-            raise UsageError(f"--{name} {value}: not {kind.__name__}") from None
-    return checked
+            opened, refusal = _open(manager, own, part, base, options or {}, lenient=lenient)
+            found.append(opened)
+            refused += [(opened, refusal)] if refusal is not None else []
+        except CkptError as error:
+            located = relocate(error, part.root if error.path is None else base)
+            if not lenient or isinstance(error, UnsafeContentError) or not isinstance(error, FormatError):
+                raise located from error
+            unopened.append(UnopenedPart(part, located))
+    if refused and not any(opened.options for opened in found):
+        raise relocate(refused[0][1], refused[0][0].base)
+    whole = joined(own, found, unopened) if parts else own
+    findings = (*whole.manifest.findings, *_refusals(refused, options or {}))
+    whole.manifest = replace(whole.manifest, findings=findings)
+    return whole
 
 
-def _as_bool(value: Any) -> bool:
-    text = str(value).lower()
-    if text in ("true", "1", "yes", ""):
-        return True
-    if text in ("false", "0", "no"):
-        return False
-    raise ValueError(value)
+def _open(
+    manager: "Plugins",
+    own: StoredCheckpoint,
+    part: Part,
+    base: str,
+    options: Mapping[str, Any],
+    *,
+    lenient: bool,
+) -> tuple[OpenPart, UsageError | None]:
+    """A part with the options that it reads with, or without them, and what it says against them."""
+    below = own.files.below(part.root)
+    if not below.entries:
+        raise CorruptError("a part of this checkpoint, and nothing is there; copy it again", code="CK019")
+    match = match_of_part(manager, below, part)
+    if is_itself(match, part, own.match):
+        raise PluginError(f"format {match.format}: claims to be a part of itself")
+    readable = readable_options(manager, below, match) if options else ()
+    known = {name: value for name, value in options.items() if name in readable}
+    try:
+        return OpenPart(part, base, open_match(manager, below, match, known, lenient=lenient), known), None
+    except UsageError as error:
+        if not known:
+            raise
+        return OpenPart(part, base, open_match(manager, below, match, lenient=lenient)), error
+
+
+def _refusals(refused: Sequence[tuple[OpenPart, UsageError]], options: Mapping[str, Any]) -> Iterator[Finding]:
+    flags = ", ".join(f"--{name} {value}" for name, value in options.items())
+    for opened, error in refused:
+        message = f"{opened.part.root}: opened without {flags}, which other parts have: {error.message}"
+        yield Finding("CK023", Severity.WARNING, printable(message), opened.part.root)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, cast
 
 import pluggy
 
-import ckpt_core
 from ckpt_core import knobs
 from ckpt_core.errors import PluginError, UnsupportedFormatError
 from ckpt_core.hookspecs import PROJECT, Hooks, Specs
@@ -21,6 +20,7 @@ from ckpt_core.manager.guard import Failures, checked_answers, described, guarde
 from ckpt_core.manager.policy import Policy
 from ckpt_core.schema.formats import Format
 from ckpt_core.schema.text import scrub
+from ckpt_core.version import __version__
 
 _HOOKS = tuple(name for name in vars(Specs) if not name.startswith("_"))
 _BUILTIN = ("paths", "safetensors", "torch", "checks", "seals.plugin")
@@ -48,7 +48,7 @@ class CkptPluginManager(pluggy.PluginManager):
         self.statuses: list[PluginStatus] = []
         self._owners: dict[str, str] = {}
         self._formats: tuple[Format, ...] = ()
-        self._policy = Policy(self)
+        self._policy = Policy(self, self.failures)
         super().register(self._policy, name="ckpt-core policy")
 
     @property
@@ -186,7 +186,7 @@ class CkptPluginManager(pluggy.PluginManager):
             module = importlib.import_module(f"ckpt_core.builtin.{path}")
             name = f"core.{path.removesuffix('.plugin')}"
             self.register(module, name=name)
-            self.statuses.append(self._status(name, module, "ckpt-core", ckpt_core.__version__))
+            self.statuses.append(self._status(name, module, "ckpt-core", __version__))
 
     def load_installed(self, path: Sequence[str] | None = None) -> None:
         """Register every installed plugin, in the order of their names; whatever fails is written down, not raised."""
@@ -195,11 +195,11 @@ class CkptPluginManager(pluggy.PluginManager):
 
     def _load(self, point: EntryPoint) -> PluginStatus:
         origin = f"{point.distribution} {point.version}"
-        unmet = unmet_requirement(point, ckpt_core.__version__)
+        unmet = unmet_requirement(point, __version__)
         if unmet is not None:
             too_new = not unmet.startswith("<")
             cure = f"upgrade {'ckpt-core' if too_new else point.distribution}"
-            problem = f"needs ckpt-core{unmet}, this is {ckpt_core.__version__}; {cure}"
+            problem = f"needs ckpt-core{unmet}, this is {__version__}; {cure}"
             return PluginStatus(point.name, origin, point.version, problem=problem, too_new=too_new)
         try:
             plugin: Any = importlib.import_module(point.module)

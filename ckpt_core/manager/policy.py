@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import LocateError
 from ckpt_core.hookspecs import hookimpl
+from ckpt_core.manager.guard import Failures
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
 from ckpt_core.schema.locations import Attempt, Candidate, Kind, Location, Outcome, Query, Resolution
 from ckpt_core.storage.files.listing import probe
 
 if TYPE_CHECKING:
-    from ckpt_core.manager.plugin_manager import CkptPluginManager
+    from ckpt_core.hookspecs import Plugins
     from ckpt_core.schema.access import Checkpoint
-    from ckpt_core.schema.findings import VerifyRequest
     from ckpt_core.schema.repairs import RepairRequest
+    from ckpt_core.schema.verification import VerifyRequest
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ _Wrapper = Generator[None, list[Any], Any]
 class Policy:
     """The wrappers. They see every plugin's answer and return the merged one."""
 
-    def __init__(self, manager: "CkptPluginManager") -> None:
+    def __init__(self, manager: "Plugins", failures: Failures) -> None:
         self._manager = manager
+        self._failures = failures
 
     @hookimpl(wrapper=True, tryfirst=True)
     def formats(self) -> _Wrapper:
@@ -38,10 +40,9 @@ class Policy:
 
     @hookimpl(wrapper=True, tryfirst=True)
     def locate(self, query: Query) -> _Wrapper:
-        failures = self._manager.failures
-        before = len(failures)
+        before = len(self._failures)
         answers = yield
-        found = resolve(query, _flat(answers), notes=failures.since(before))
+        found = resolve(query, _flat(answers), notes=self._failures.since(before))
         _tell(found)
         if query.profile is None or found.location is None:
             return found
@@ -58,7 +59,7 @@ class Policy:
     def verify(self, checkpoint: "Checkpoint | None", request: "VerifyRequest") -> _Wrapper:
         from ckpt_core.manager.parts import verify_parts
         from ckpt_core.reading.assessing import assessment_of
-        from ckpt_core.schema.findings import VerifyReport, sorted_findings
+        from ckpt_core.schema.verification import VerifyReport, sorted_findings
 
         answers = yield
         findings = sorted_findings([*_flat(answers), *verify_parts(self._manager, checkpoint, request)])

@@ -20,7 +20,7 @@ from ckpt_core.storage.files.listing import files_of
 from ckpt_core.storage.files.moments import one_moment
 
 if TYPE_CHECKING:
-    from ckpt_core.manager.plugin_manager import CkptPluginManager
+    from ckpt_core.hookspecs import Plugins
 
 Structure = Mapping[str, tuple[int, ...]]
 """The shape of each weight, by name without wrappers."""
@@ -67,7 +67,7 @@ class Trial:
         return f"{'epoch' if self.of_epochs else 'step'} {self.step}"
 
 
-def trials_of(manager: "CkptPluginManager", files: Files, member: str | None) -> Iterator[Trial]:
+def trials_of(manager: "Plugins", files: Files, member: str | None) -> Iterator[Trial]:
     """Every checkpoint of a place, opened; of several claims of equal weight on one none is."""
     detection = manager.hooks.detect_format(files=files)
     for root, claims in _claims(detection).items():
@@ -90,7 +90,7 @@ def _claims(detection: Detection) -> dict[str, list[FormatMatch]]:
     return by_root
 
 
-def _trial(manager: "CkptPluginManager", files: Files, root: str, claims: Sequence[FormatMatch]) -> Trial:
+def _trial(manager: "Plugins", files: Files, root: str, claims: Sequence[FormatMatch]) -> Trial:
     match = claims[0]
     path = root or files.location.name
     named = step_of_path(path) if match.step is None else match.step

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Checkpoint
-    from ckpt_core.schema.findings import Finding, VerifyRequest
+    from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.profiles import Assessment
+    from ckpt_core.schema.verification import VerifyRequest
 
 
 def assessment_of(
@@ -19,8 +20,9 @@ def assessment_of(
     """
     if request.profile is None:
         return None
-    from ckpt_core.schema.findings import Depth
-    from ckpt_core.schema.profiles import Profile, assess
+    from ckpt_core.schema.profiles import assess
+    from ckpt_core.schema.roles import Profile
+    from ckpt_core.schema.verification import Depth
 
     manifest = None if checkpoint is None else checkpoint.manifest
     if checkpoint is not None and manifest is not None and request.profile is not Profile.INFERENCE:

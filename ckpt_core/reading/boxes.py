@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from math import prod
 
-from ckpt_core import knobs
 from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
+from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import Box, Chunk, TensorEntry, row_major_strides
@@ -158,23 +158,3 @@ def _copy_swapped(files: Files, name: str, dtype: DType, chunk: Chunk, shared: B
         _copy_swapped(files, name, dtype, chunk, part, part, data)
         here = tuple(slice(s - o, s - o + n) for s, o, n in zip(part[0], box[0], sizes, strict=True))
         target[here] = np.frombuffer(data, dtype=kind).reshape(sizes)
-
-
-def slabs(shape: tuple[int, ...], dtype: DType, *, limit: int | None = None) -> Iterator[Box]:
-    """Boxes that follow each other in row-major order and cover a shape, each of at most `limit` bytes or one element.
-
-    They make any walk over a tensor's elements bounded in memory, whatever its shape.
-    """
-    most = max((limit or knobs.slab_bytes()) * 8 // dtype.bits, 1)
-    if prod(shape) <= most or not dtype.itemsize:
-        yield (0,) * len(shape), shape
-        return
-    split = 0
-    while prod(shape[split + 1 :]) > most:
-        split += 1
-    rows = max(most // prod(shape[split + 1 :]), 1)
-    tail = shape[split + 1 :]
-    for index in product(*(range(size) for size in shape[:split])):
-        for start in range(0, shape[split], rows):
-            count = min(rows, shape[split] - start)
-            yield (*index, start, *(0 for _ in tail)), (*(1 for _ in index), count, *tail)

@@ -1,15 +1,17 @@
 """The checkpoint that every format returns: a manifest over listed files, and reads of boxes out of them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ckpt_core import knobs
 from ckpt_core.errors import UsageError
-from ckpt_core.reading.boxes import SettleChunk, read_box, slabs
+from ckpt_core.reading.boxes import SettleChunk, read_box
+from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.access import Checkpoint, Files
-from ckpt_core.schema.formats import FormatMatch
+from ckpt_core.schema.formats import FormatMatch, Part
 from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.tensors import Box, Chunk, Outline, TensorEntry
 from ckpt_core.schema.text import printable
@@ -19,9 +21,8 @@ from ckpt_core.storage.files.moments import one_moment
 if TYPE_CHECKING:
     import torch
 
-    from ckpt_core.reading.nested import OpenPart
+    from ckpt_core.schema.access import Progress
     from ckpt_core.schema.dtypes import DType
-    from ckpt_core.schema.progress import Progress
     from ckpt_core.schema.watches import Checksum
 
 
@@ -203,3 +204,17 @@ def read_slabs(
             if len(out):
                 checkpoint.read(component, name, box=box, out=out)
                 yield out
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPart:
+    """A part that its owner opened. Its paths start at `base`: its root, or the folder of a part that is one file.
+
+    Attributes:
+        options: The options that it was opened with.
+    """
+
+    part: Part
+    base: str
+    checkpoint: StoredCheckpoint
+    options: Mapping[str, Any] = field(default_factory=dict)

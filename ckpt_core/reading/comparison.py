@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any
 
-from ckpt_core.reading.boxes import slabs
 from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import Box, TensorEntry
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ckpt_core.reading.checkpoints import StoredCheckpoint, places
-from ckpt_core.schema.side_files.taint import ALL, DAMAGED
+from ckpt_core.schema.causes import ALL, DAMAGED
 from ckpt_core.schema.tensors import ByteRange
 
 

@@ -3,39 +3,25 @@
 Every path that a part names starts at the part's own root; here it starts at the root of the whole.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ckpt_core.errors import CkptError
 from ckpt_core.reading.boxes import SettleChunk
-from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.checkpoints import OpenPart, StoredCheckpoint
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.formats import Part
 from ckpt_core.schema.manifests import Asset, Component, Manifest, in_order
-from ckpt_core.schema.profiles import Presence, Role
+from ckpt_core.schema.roles import Presence, Role
 from ckpt_core.schema.tensors import Chunk, under
 from ckpt_core.schema.text import printable
 from ckpt_core.schema.watches import Checksum, Sum
 
 Stored = TypeVar("Stored", bound=StoredCheckpoint)
 Error = TypeVar("Error", bound=CkptError)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenPart:
-    """A part that its owner opened. Its paths start at `base`: its root, or the folder of a part that is one file.
-
-    Attributes:
-        options: The options that it was opened with.
-    """
-
-    part: Part
-    base: str
-    checkpoint: StoredCheckpoint
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

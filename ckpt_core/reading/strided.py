@@ -7,7 +7,7 @@ result needs is fetched, which must fit the budget.
 from math import prod
 from typing import Any
 
-from ckpt_core.reading.boxes import slabs
+from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import Box, ByteRange, Chunk

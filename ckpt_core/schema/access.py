@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ckpt_core.errors import CorruptError, UsageError
 from ckpt_core.schema.formats import FormatMatch
@@ -213,7 +213,7 @@ class Checkpoint(ABC):
 
     def cause(self, component: str, name: str) -> str | None:
         """Why a tensor is tainted, one of `taint.CAUSES`; None where it is not. `*` asks about the component."""
-        from ckpt_core.schema.side_files.taint import cause_of, made_up
+        from ckpt_core.schema.causes import cause_of, made_up
 
         found = cause_of(self.manifest.tainted, component, name)
         return found or made_up(self.manifest.roles, component)
@@ -284,3 +284,13 @@ class Target(ABC):
     @abstractmethod
     def write(self, plan: "WritePlan", checkpoint: Checkpoint) -> Manifest:
         """Write a plan to the stage, reading the checkpoint's tensors. What was written is named only at the commit."""
+
+
+class Progress(Protocol):
+    """What a caller passes in to be told. Any thread may call `advance`."""
+
+    def begin(self, total: int) -> None:
+        """About so many bytes will be read."""
+
+    def advance(self, nbytes: int) -> None:
+        """So many more were read."""

@@ -1,14 +1,13 @@
 """What is wrong with a checkpoint, or not known about it, and the report that gathers it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import CkptError, NoAnswerError, ReplacedError
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.profiles import Assessment, Profile
+    pass
 
 
 class Severity(IntEnum):
@@ -59,94 +58,3 @@ class Finding:
             "hint": self.hint,
             "component": self.component,
         }
-
-
-class Depth(IntEnum):
-    """How much of a checkpoint is read to verify it: headers and sizes, all bytes, or all values too."""
-
-    LAYOUT = 0
-    BYTES = 1
-    VALUES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """To read a part of the bytes only.
-
-    Attributes:
-        share: How much of each file, more than 0 and at most 1; at least one block of each.
-        seed: Which blocks: the same number chooses the same ones of the same files.
-        seconds: Begin no further block after this time; None for no limit. One block is read in any case.
-
-    Raises:
-        ValueError: Nothing would be read.
-    """
-
-    share: float = 1.0
-    seed: int = 0
-    seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"a share of {self.share}: more than 0 and at most 1 is needed")
-        if self.seconds is not None and not self.seconds > 0:
-            raise ValueError(f"a limit of {self.seconds} seconds: more than 0 is needed")
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyRequest:
-    """What to verify.
-
-    Attributes:
-        depth: How much is read.
-        options: The format's own.
-        profile: The purpose that the checkpoint must be complete for; None to look for damage only.
-        without: Kinds of components that the training is known to have had none of.
-        sampling: From the BYTES depth on: which part of the bytes is read; None for all of them.
-        run: Kinds of components that other checkpoints of the same run have, each with the one that has it.
-    """
-
-    depth: Depth = Depth.LAYOUT
-    options: Mapping[str, Any] = field(default_factory=dict)
-    profile: "Profile | None" = None
-    without: tuple[str, ...] = ()
-    sampling: Sampling | None = None
-    run: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def whole(self) -> bool:
-        """Whether every byte is read: what needs whole files is checked only then, and else said to be unchecked."""
-        return self.depth >= Depth.BYTES and self.sampling is None
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """All findings, worst first, and what was looked at.
-
-    Attributes:
-        checked_tensors: Tensors whose place, bytes or values were checked.
-        checked_bytes: Bytes of them that were read; 0 at the layout depth.
-        total_bytes: Bytes that they have.
-        assessment: The verdict for the profile that was asked for; None where none was.
-    """
-
-    findings: tuple[Finding, ...] = ()
-    depth: Depth = Depth.LAYOUT
-    checked_tensors: int = 0
-    checked_bytes: int = 0
-    total_bytes: int = 0
-    assessment: "Assessment | None" = None
-
-    @property
-    def worst(self) -> Severity:
-        return max((finding.severity for finding in self.findings), default=Severity.INFO)
-
-    @property
-    def ok(self) -> bool:
-        return self.worst < Severity.ERROR
-
-
-def sorted_findings(findings: "list[Finding]") -> tuple[Finding, ...]:
-    """Without repetitions, worst first, then by code, file and tensor."""
-    unique = dict.fromkeys(findings)
-    return tuple(sorted(unique, key=lambda f: (-f.severity, f.code, f.path or "", f.tensor or "", f.message)))

@@ -10,7 +10,7 @@ from ckpt_core.errors import AmbiguousRunError, CheckpointNotFoundError, Incompl
 from ckpt_core.schema.text import redact
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.profiles import Profile
+    from ckpt_core.schema.roles import Profile
 
 
 _SHOWN = 6

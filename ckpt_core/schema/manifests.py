@@ -9,7 +9,7 @@ from ckpt_core.schema.tensors import TensorTable
 
 if TYPE_CHECKING:
     from ckpt_core.schema.findings import Finding
-    from ckpt_core.schema.profiles import Role
+    from ckpt_core.schema.roles import Role
     from ckpt_core.schema.state import State
 
 

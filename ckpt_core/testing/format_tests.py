@@ -8,10 +8,10 @@ import pytest
 
 import ckpt_core
 from ckpt_core.errors import CkptError
-from ckpt_core.schema.findings import Depth
+from ckpt_core.schema.verification import Depth
 from ckpt_core.testing.samples import every_dtype, every_shape, hostile_files, odd_names, plain
 from ckpt_core.testing.write_tests import WriteTests
-from ckpt_core.verbs.opening import find
+from ckpt_core.verbs.load import find
 
 _HEAVY = ("torch", "numpy", "fsspec", "s3fs", "gcsfs", "wandb", "transformers")
 

@@ -75,7 +75,7 @@ def as_torch(sample: Sample) -> "dict[str, torch.Tensor]":
     """The sample as torch tensors, for formats that torch or a library over it writes."""
     import torch
 
-    from ckpt_core.reading.torch.tensors import torch_dtype
+    from ckpt_core.reading.torch.memory import torch_dtype
 
     result = {}
     for name, item in sample.tensors.items():

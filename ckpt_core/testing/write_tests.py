@@ -15,13 +15,14 @@ import ckpt_core
 from ckpt_core.errors import CkptError
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.dtypes import DType
-from ckpt_core.schema.findings import Depth, Severity
-from ckpt_core.schema.side_files.own_names import MARK
+from ckpt_core.schema.findings import Severity
+from ckpt_core.schema.reserved_names import MARK
+from ckpt_core.schema.verification import Depth
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.testing.kit import FormatKit
 from ckpt_core.testing.memory import BreakingCheckpoint, SampleCheckpoint
 from ckpt_core.testing.samples import Sample, Tensor, every_dtype, every_shape, odd_names, plain
-from ckpt_core.verbs.opening import find
+from ckpt_core.verbs.load import find
 
 
 class WriteTests(FormatKit):

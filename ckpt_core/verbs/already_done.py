@@ -17,8 +17,9 @@ from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.storage.files.urls import local_path
 from ckpt_core.storage.ranks.ranks import Ranks
 from ckpt_core.storage.sealing import read_seal
-from ckpt_core.storage.writing.targets import digest_of_work, swept
-from ckpt_core.verbs.opening import Checks, find
+from ckpt_core.storage.writing.open_local import swept
+from ckpt_core.storage.writing.plan_digest import digest_of_work
+from ckpt_core.verbs.load import Checks, find
 from ckpt_core.verbs.save import SaveReport, report_of
 
 

@@ -17,10 +17,10 @@ from ckpt_core.schema.side_files.seals import COPY, Certificate, Seal
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import TensorDigest
 from ckpt_core.storage.sealing import read_seal
-from ckpt_core.verbs.opening import OWN_CHECKS, open_checkpoint
+from ckpt_core.verbs.load import OWN_CHECKS, open_checkpoint
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.progress import Progress
+    from ckpt_core.schema.access import Progress
 
 
 def certify(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_core.codecs.pickle.verdicts.extraction import extracting
 from ckpt_core.errors import CorruptError, UnsafeContentError, UsageError
-from ckpt_core.manager.parts import readable_options
+from ckpt_core.manager.options import readable_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.base_model.fit import Fit
 from ckpt_core.reading.casting.rules import Rule, Uncast
@@ -18,22 +18,22 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
 from ckpt_core.reading.damage import note_damage
 from ckpt_core.reading.selection import ViewCheckpoint, select
+from ckpt_core.schema.causes import ALL, EXTRACTED
 from ckpt_core.schema.dtypes import DType, dtype_named
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.side_files.taint import ALL, EXTRACTED
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
-from ckpt_core.storage.writing.targets import refuse_overlap
+from ckpt_core.storage.writing.overlap import refuse_overlap
 from ckpt_core.verbs.already_done import done_already
 from ckpt_core.verbs.base_model import components_of, lay_onto
 from ckpt_core.verbs.forecast import LEFT_OUT, Forecast, draw_plan, forecast, limited
-from ckpt_core.verbs.opening import Checks, find, open_checkpoint
+from ckpt_core.verbs.load import Checks, find, open_checkpoint
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
 
 if TYPE_CHECKING:
     import torch
 
-    from ckpt_core.schema.progress import Progress
+    from ckpt_core.schema.access import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from ckpt_core.reading.comparison import Difference, Side, compare
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import differing_paths
 from ckpt_core.storage.files.moments import one_moment
-from ckpt_core.verbs.opening import Checks, open_checkpoint
+from ckpt_core.verbs.load import Checks, open_checkpoint
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.progress import Progress
+    from ckpt_core.schema.access import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ckpt_core import knobs
 from ckpt_core.errors import BudgetError, UnsupportedFormatError
-from ckpt_core.manager.opening import checked_options
+from ckpt_core.manager.options import checked_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.objects import left_out

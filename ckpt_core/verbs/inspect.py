@@ -11,7 +11,7 @@ from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.tensors import Outline
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
-from ckpt_core.verbs.opening import Place, find
+from ckpt_core.verbs.load import Place, find
 
 
 @dataclass(slots=True)

@@ -1,11 +1,242 @@
-"""Load: an open checkpoint whose tensors are read when they are asked for."""
+"""From a ref to an open checkpoint: locate, list, detect, load. Every verb that reads begins here."""
 
+import logging
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.errors import (
+    AmbiguousFormatError,
+    CheckpointNotFoundError,
+    CkptError,
+    CorruptError,
+    ReplacedError,
+    UsageError,
+)
+from ckpt_core.manager.opening import open_match
+from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.verbs.opening import Checks, open_checkpoint
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.formats import Confidence, Detection, FormatMatch
+from ckpt_core.schema.locations import Kind, Location, Resolution
+from ckpt_core.schema.text import printable
+from ckpt_core.storage.checking.checked_files import CheckedFiles
+from ckpt_core.storage.files.identity import comes_back
+from ckpt_core.storage.files.listing import files_of, list_files
+from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.files.urls import local_path
+from ckpt_core.verbs.locate import locate
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What bytes are compared with as they are read.
+
+    Attributes:
+        reads: Whether they are at all; not by what walks over all bytes with checks of its own.
+        seals: Whether with a seal too; not where that is about to be replaced.
+        accept: Go on where something does not hold, and note it.
+    """
+
+    reads: bool = True
+    seals: bool = True
+    accept: bool = False
+
+    def of(self, files: Files) -> Files:
+        """The listing with these checks."""
+        return CheckedFiles(files, seals=self.seals, accept=self.accept) if self.reads else files
+
+
+OWN_CHECKS = Checks(reads=False)
+"""For what has checks of its own."""
+
+
+class Place(NamedTuple):
+    """A located and listed ref, and what the formats say of it.
+
+    Attributes:
+        files: The listing of the checkpoint itself; of a member where the ref picks one.
+        match: The claim that holds; None for a container whose members are to be chosen from.
+    """
+
+    manager: CkptPluginManager
+    resolution: Resolution
+    files: Files
+    detection: Detection
+    match: FormatMatch | None
+
+    def open(self, options: Mapping[str, Any] | None = None, *, lenient: bool = False) -> StoredCheckpoint:
+        """The checkpoint, its headers read, joined with its nested parts.
+
+        Args:
+            options: The format's own options.
+            lenient: Make a part that cannot be opened a finding of the manifest, as `verify` reports it.
+
+        Raises:
+            UsageError: The place holds several checkpoints, or an option is not one of the format's.
+            UnsupportedFormatError: The format is recognised and cannot be read.
+        """
+        match = self.match
+        if match is None:
+            raise _choose_member(self.detection, str(self.files.location))
+        hints = self.resolution.query.hints
+        try:
+            with one_moment(self.files, failures_only=True):
+                return open_match(self.manager, self.files, match, options, hints=hints, lenient=lenient)
+        except CorruptError as error:
+            raise (_left_by_name(self.files) or error) from error
+
+
+def find(
+    ref: str | None,
+    *,
+    hints: Mapping[str, object] | None = None,
+    format: str | None = None,
+    manager: CkptPluginManager | None = None,
+    checks: Checks = Checks(),
+) -> Place:
+    """Locate, list and detect.
+
+    Args:
+        ref: What to open; see `locate`.
+        hints: See `locate`.
+        format: Take it for this format, whatever else is claimed.
+        manager: The plugin manager; None for the process's own.
+        checks: What its bytes are compared with as they are read.
+
+    Raises:
+        LocateError: Nothing there, or not reachable.
+        AmbiguousFormatError: Two formats claim it equally.
+        UnsupportedFormatError: No format claims it.
+        CorruptError: It is a pointer, a web page, or empty.
+        ReplacedError: It was replaced or removed meanwhile.
+    """
+    manager = manager or get_plugin_manager()
+    resolution = locate(ref, hints=hints, manager=manager)
+    if not resolution.found and _may_come_back(ref):
+        resolution = locate(ref, hints=hints, manager=manager)
+    location = resolution.require()
+    try:
+        files = checks.of(list_files(location.url))
+    except CheckpointNotFoundError:
+        message = f"{location}: was removed while it was looked at; run it again"
+        raise ReplacedError(message, code="MO001") from None
+    log_debris(files)
+    with one_moment(files, failures_only=True):
+        return _place(manager, resolution, location, files, format)
+
+
+def _may_come_back(ref: str | None) -> bool:
+    """Whether a path that leads to nothing leads somewhere a moment later, as one does that is being replaced."""
+    path = None if ref is None else local_path(ref.partition("#")[0])
+    return path is not None and comes_back(path)
+
+
+def _place(
+    manager: CkptPluginManager, resolution: Resolution, location: Location, files: Files, format: str | None
+) -> Place:
+    detection = manager.hooks.detect_format(files=files)
+    if location.member is not None:
+        member = pick_member(detection, location.member, str(location))
+        files = files_of(files, member)
+        detection = manager.hooks.detect_format(files=files)
+    elif detection.best is None and len(detection.members) == 1:
+        files = files_of(files, detection.members[0])
+        detection = manager.hooks.detect_format(files=files)
+    if format is not None:
+        return Place(manager, resolution, files, detection, _as_format(manager, detection, format))
+    if detection.rivals:
+        names = ", ".join(sorted({match.format for match in detection.rivals}))
+        raise AmbiguousFormatError(f"{files.location}: equally claimed by {names}; choose one with --format")
+    if detection.best is None and not detection.members:
+        from ckpt_core.codecs.foreign.errors import unknown
+
+        raise unknown(files)
+    if detection.best is not None and detection.best.confidence is Confidence.POSSIBLE:
+        _refuse_impostor(files)
+    return Place(manager, resolution, files, detection, detection.best)
+
+
+def _left_by_name(files: Files) -> CkptError | None:
+    """FM003: what a file that is damaged is by its name, where that says it; such as a download under way."""
+    if files.location.kind is not Kind.FILE:
+        return None
+    from ckpt_core.codecs.foreign.errors import unfinished
+
+    return unfinished(next(iter(files.entries)))
+
+
+def log_debris(files: Files) -> None:
+    """Name what lies in a place and is left aside."""
+    for path, what in files.debris.items():
+        _log.info("left aside %s: %s", printable(path), what)
+
+
+def open_checkpoint(
+    ref: str | None,
+    *,
+    hints: Mapping[str, object] | None = None,
+    format: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    manager: CkptPluginManager | None = None,
+    checks: Checks = Checks(),
+) -> StoredCheckpoint:
+    """`find` and `open` in one step; with damage that is accepted, what has some is tainted then."""
+    checkpoint = find(ref, hints=hints, format=format, manager=manager, checks=checks).open(options)
+    if checks.accept:
+        from ckpt_core.reading.damage import note_damage
+
+        note_damage(checkpoint)
+    return checkpoint
+
+
+def member_place(place: Place, match: FormatMatch) -> Place:
+    """The place of one checkpoint of a container, detected anew on its own files."""
+    files = files_of(place.files, match)
+    detection = place.manager.hooks.detect_format(files=files)
+    return Place(place.manager, place.resolution, files, detection, detection.best or replace(match, root=""))
+
+
+def pick_member(detection: Detection, member: str, place: str) -> FormatMatch:
+    """The match of a container's member, by its root or the last part of it.
+
+    Raises:
+        UsageError: There is none of that name, or several.
+    """
+    found = [match for match in detection.members if match.root == member]
+    found = found or [match for match in detection.members if match.root.rpartition("/")[2] == member]
+    roots = sorted({match.root for match in found})
+    if len(roots) == 1:
+        return found[0]
+    known = ", ".join(printable(root) for root in sorted({match.root for match in detection.members})[:20]) or "none"
+    raise UsageError(f"{place}: no single checkpoint of that name in it; it holds {known}")
+
+
+def _as_format(manager: CkptPluginManager, detection: Detection, format: str) -> FormatMatch:
+    manager.format(format)
+    for match in detection.matches:
+        if match.format == format and not match.root:
+            return match
+    return FormatMatch(format, Confidence.POSSIBLE, "asked for with --format")
+
+
+def _refuse_impostor(files: Files) -> None:
+    from ckpt_core.codecs.foreign.impostors import impostor
+
+    for path, entry in list(files.entries.items())[:1]:
+        error: CkptError | None = impostor(path, files.head(path), entry.size)
+        if error is not None:
+            raise error
+
+
+def _choose_member(detection: Detection, place: str) -> UsageError:
+    roots = sorted({match.root for match in detection.members})
+    shown = ", ".join(printable(root) for root in roots[:10]) + (", …" if len(roots) > 10 else "")
+    return UsageError(
+        f"{place}: holds {len(roots)} checkpoints ({shown}); name one as {place}#{printable(roots[0])}",
+    )
 
 
 def load(

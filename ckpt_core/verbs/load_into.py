@@ -158,7 +158,7 @@ def _load(
 def _report(
     checkpoint: StoredCheckpoint, part: Component, targets: "Mapping[str, torch.Tensor]", names: NameMap
 ) -> LoadReport:
-    from ckpt_core.reading.torch.tensors import torch_dtype
+    from ckpt_core.reading.torch.memory import torch_dtype
 
     mismatched, cast, matched = {}, {}, []
     for name, stored in names.pairs.items():
@@ -275,7 +275,7 @@ def _state(filled: Sequence[str], fills: Sequence[object]) -> str:
 def _fresh(tensor: "torch.Tensor") -> "torch.Tensor":
     import torch
 
-    from ckpt_core.reading.torch.tensors import empty_tensor
+    from ckpt_core.reading.torch.memory import empty_tensor
 
     if tensor.device.type == "cpu" and tensor.is_contiguous():
         return empty_tensor(tuple(tensor.shape), tensor.dtype)

@@ -10,7 +10,7 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manag
 from ckpt_core.schema.locations import Query, Resolution
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.profiles import Profile
+    from ckpt_core.schema.roles import Profile
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def locate(
 def _profile(given: "Profile | str | None") -> "Profile | None":
     if given is None:
         return None
-    from ckpt_core.schema.profiles import Profile
+    from ckpt_core.schema.roles import Profile
 
     try:
         return Profile(given)

@@ -9,31 +9,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import ckpt_core
 from ckpt_core.errors import CorruptError, FormatError, LoadError
 from ckpt_core.reading.damage import note_damage
 from ckpt_core.reading.read_back import read_back
-from ckpt_core.schema.findings import Finding, VerifyRequest, sorted_findings
+from ckpt_core.schema.causes import ALL, DAMAGED
+from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.repairs import Irreparable
-from ckpt_core.schema.side_files.own_names import TAINTED_FILE
+from ckpt_core.schema.reserved_names import TAINTED_FILE
 from ckpt_core.schema.side_files.seals import FileSeal, Seal
-from ckpt_core.schema.side_files.taint import ALL, DAMAGED, as_file, findings_of
+from ckpt_core.schema.side_files.taint import as_file, findings_of
 from ckpt_core.schema.tensors import ByteRange
-from ckpt_core.storage.files.checked import CheckedFiles, refusal
+from ckpt_core.schema.verification import VerifyRequest, sorted_findings
+from ckpt_core.storage.checking.checked_files import CheckedFiles, refusal
 from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.repairing.overlay import MendedFiles
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.copy import copy_files, digests_of
-from ckpt_core.storage.writing.targets import LocalTarget, open_target, refuse_overlap
-from ckpt_core.verbs.opening import Place
-from ckpt_core.verbs.repair import Repair, errors_of, redetected, verified
+from ckpt_core.storage.writing.overlap import refuse_overlap
+from ckpt_core.storage.writing.staged_target import StagedTarget
+from ckpt_core.storage.writing.targets import open_target
+from ckpt_core.verbs.load import Place
+from ckpt_core.verbs.repair_plan import Repair, errors_of, redetected, verified
 from ckpt_core.verbs.verify import Verification
+from ckpt_core.version import __version__
 
 if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
-    from ckpt_core.schema.progress import Progress
+    from ckpt_core.schema.access import Progress
 
 
 def write_copy(
@@ -112,10 +116,10 @@ def _tainted(source: "StoredCheckpoint | None") -> Mapping[str, str]:
 
 
 def _marked(
-    seal: Seal | None, target: LocalTarget, format: str, copied: Mapping[str, FileSeal], tainted: Mapping[str, str]
+    seal: Seal | None, target: StagedTarget, format: str, copied: Mapping[str, FileSeal], tainted: Mapping[str, str]
 ) -> Seal:
     """The seal with the taint in it, which a directory says in a file too; made where there is none, to say it."""
-    made = seal or Seal(format, dict(copied), provenance={"ckpt_core": ckpt_core.__version__, "sealed": "by a repair"})
+    made = seal or Seal(format, dict(copied), provenance={"ckpt_core": __version__, "sealed": "by a repair"})
     files = dict(made.files)
     if target.location.kind is Kind.DIRECTORY:
         path = os.path.join(target.staged, TAINTED_FILE)
@@ -135,7 +139,7 @@ def _reported(done: Repair, damage: Sequence[Finding], tainted: Mapping[str, str
     return replace(done, after=after, remaining=(*done.remaining, *more), tainted=tainted)
 
 
-def _folder(target: LocalTarget) -> str:
+def _folder(target: StagedTarget) -> str:
     return os.path.dirname(target.staged) if target.location.kind is Kind.FILE else target.staged
 
 
@@ -150,7 +154,7 @@ def _seal_of(staged: Verification, files: MendedFiles, format: str) -> Seal | No
         files=found.files,
         tensors=found.by_component(),
         components=found.components(),
-        provenance={"ckpt_core": ckpt_core.__version__, "sealed": "by a repair"},
+        provenance={"ckpt_core": __version__, "sealed": "by a repair"},
     )
 
 

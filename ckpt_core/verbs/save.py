@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import ckpt_core
 from ckpt_core.codecs.gc_pause import without_collection
 from ckpt_core.errors import CorruptError, PluginError, UnsupportedFormatError, UsageError
-from ckpt_core.manager.opening import checked_options
+from ckpt_core.manager.options import checked_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.digests import digest_of_array
@@ -26,10 +25,12 @@ from ckpt_core.schema.state import Array, arrays_of, differing_paths, without_ar
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
-from ckpt_core.storage.writing.targets import LocalTarget, open_target
+from ckpt_core.storage.writing.staged_target import StagedTarget
+from ckpt_core.storage.writing.targets import open_target
+from ckpt_core.version import __version__
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.progress import Progress
+    from ckpt_core.schema.access import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,7 @@ _AGAIN = (
 )
 
 
-def _reopen(manager: CkptPluginManager, target: LocalTarget) -> StoredCheckpoint:
+def _reopen(manager: CkptPluginManager, target: StagedTarget) -> StoredCheckpoint:
     """What is staged, opened by the reader of its format."""
     files = list_files(target.staged)
     match = FormatMatch(target.format, Confidence.CERTAIN, "just written")
@@ -240,10 +241,10 @@ def _reopen(manager: CkptPluginManager, target: LocalTarget) -> StoredCheckpoint
     return staged
 
 
-def _seal(checkpoint: Checkpoint, target: LocalTarget, found: ReadBack, provenance: Mapping[str, Any]) -> Seal:
+def _seal(checkpoint: Checkpoint, target: StagedTarget, found: ReadBack, provenance: Mapping[str, Any]) -> Seal:
     certificates = {}
     tainted = carried(checkpoint)
-    known = {"ckpt_core": ckpt_core.__version__, **provenance, **checkpoint.checked_by()}
+    known = {"ckpt_core": __version__, **provenance, **checkpoint.checked_by()}
     if target.work:
         known["plan"] = target.work
     if tainted:

@@ -5,21 +5,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import ckpt_core
 from ckpt_core.errors import OverwriteError, UnsupportedFormatError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.read_back import read_back
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind
-from ckpt_core.schema.side_files.own_names import FILE_SUMS, SUMS
+from ckpt_core.schema.reserved_names import FILE_SUMS, SUMS
 from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.sealing import put_beside, read_seal, sealing, write_seal
-from ckpt_core.verbs.opening import Checks, open_checkpoint
+from ckpt_core.verbs.load import Checks, open_checkpoint
+from ckpt_core.version import __version__
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.progress import Progress
+    from ckpt_core.schema.access import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _seal_of(checkpoint: StoredCheckpoint, progress: "Progress | None") -> Seal:
         files=found.files,
         tensors=found.by_component(),
         components=found.components(),
-        provenance={"ckpt_core": ckpt_core.__version__, "sealed": "afterwards", **_taint(checkpoint)},
+        provenance={"ckpt_core": __version__, "sealed": "afterwards", **_taint(checkpoint)},
     )
 
 

@@ -10,15 +10,16 @@ from ckpt_core.errors import CorruptError, LoadError, UnsupportedFormatError, Us
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.assessing import assessment_of
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.schema.findings import Depth, Finding, Sampling, Severity, VerifyReport, VerifyRequest, sorted_findings
+from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.text import printable
+from ckpt_core.schema.verification import Depth, Sampling, VerifyReport, VerifyRequest, sorted_findings
 from ckpt_core.storage.files.moments import one_moment
-from ckpt_core.verbs.opening import OWN_CHECKS, Place, find, member_place
+from ckpt_core.verbs.load import OWN_CHECKS, Place, find, member_place
 
 if TYPE_CHECKING:
+    from ckpt_core.schema.access import Progress
     from ckpt_core.schema.formats import FormatMatch
-    from ckpt_core.schema.profiles import Profile
-    from ckpt_core.schema.progress import Progress
+    from ckpt_core.schema.roles import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ def _without_tensors(place: Place) -> Finding:
 def _without_weights(checkpoint: StoredCheckpoint | None) -> Iterator[Finding]:
     """CK024: what a format keeps weights in is not there; a verdict for a purpose would say so by itself."""
     from ckpt_core.schema.kinds import WEIGHTS
-    from ckpt_core.schema.profiles import Presence, Profile
+    from ckpt_core.schema.roles import Presence, Profile
 
     for role in () if checkpoint is None else checkpoint.manifest.roles:
         needed = role.needed_for in (None, Profile.INFERENCE)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import ckpt_core
+from ckpt_core.codecs.heads.torch import LEGACY_MAGIC
 from ckpt_core.codecs.torch.reader import read_torch_file
-from ckpt_core.codecs.torch.sniff import LEGACY_MAGIC
 from ckpt_core.reading.scan.full import walk
 from ckpt_core.schema.findings import Finding
 

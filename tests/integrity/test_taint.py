@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 import ckpt_core
 from ckpt_core.reading.selection import select
-from ckpt_core.schema.profiles import Profile
-from ckpt_core.schema.side_files.taint import CAUSES, EXTRACTED
+from ckpt_core.schema.causes import CAUSES, EXTRACTED
+from ckpt_core.schema.roles import Profile
 from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.save import save
 from ckpt_core.verbs.seal import seal

@@ -8,7 +8,7 @@ import torch
 import ckpt_core
 from ckpt_core import Query
 from ckpt_core.errors import AmbiguousRunError, IncompleteError
-from ckpt_core.schema.profiles import Profile
+from ckpt_core.schema.roles import Profile
 
 OPTIMIZER = {"state": {0: {"step": torch.tensor(1.0), "exp_avg": torch.ones(2)}}, "param_groups": [{"params": [0]}]}
 FULL = {"model": {"w": torch.ones(2)}, "optimizer": OPTIMIZER, "scheduler": {"last_epoch": 1}}

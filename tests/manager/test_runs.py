@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 import ckpt_core
 from ckpt_core.errors import AmbiguousRunError, IncompleteError
-from ckpt_core.schema.findings import VerifyRequest
-from ckpt_core.verbs.opening import find
+from ckpt_core.schema.verification import VerifyRequest
+from ckpt_core.verbs.load import find
 from ckpt_core.verbs.verify import verify_members
 
 SMALL, LARGE = {"w": (2, 2), "b": (2,)}, {"w": (4, 4), "b": (4,)}

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import ckpt_core
 from ckpt_core import ByteRange, Chunk, CorruptError, DType, Encoding, TensorEntry
-from ckpt_core.reading.boxes import read_box, slabs
+from ckpt_core.reading.boxes import read_box
+from ckpt_core.reading.slabs import slabs
 
 SHAPES = st.lists(st.integers(1, 5), min_size=0, max_size=4).map(tuple)
 

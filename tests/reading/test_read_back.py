@@ -6,7 +6,7 @@ from ckpt_core import knobs
 from ckpt_core.reading.digests import fingerprint
 from ckpt_core.reading.read_back import read_back
 from ckpt_core.storage.digests import BLOCK, block_digest
-from ckpt_core.verbs.opening import OWN_CHECKS, open_checkpoint
+from ckpt_core.verbs.load import OWN_CHECKS, open_checkpoint
 from ckpt_core.verbs.save import save
 
 SIZES = [0, 1, 3, BLOCK // 4 - 1, BLOCK // 4, BLOCK // 4 + 1, BLOCK // 2 + 7, 5]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckpt_core import DType
-from ckpt_core.reading.torch.tensors import torch_dtype
+from ckpt_core.reading.torch.memory import torch_dtype
 from ckpt_core.reading.values import NonFinite, as_numbers
 
 EIGHT = [DType.F8_E4M3, DType.F8_E5M2, DType.F8_E4M3FNUZ, DType.F8_E5M2FNUZ, DType.F8_E8M0]

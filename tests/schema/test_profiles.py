@@ -3,7 +3,8 @@
 import pytest
 
 from ckpt_core import Component, DType, Finding, Manifest, Severity, TensorEntry, TensorTable
-from ckpt_core.schema.profiles import Presence, Profile, Role, Verdict, assess
+from ckpt_core.schema.profiles import Verdict, assess
+from ckpt_core.schema.roles import Presence, Profile, Role
 
 WEIGHTS = TensorTable.of({"w": TensorEntry(DType.F32, (2,), ())})
 NOTHING = TensorTable.of({})

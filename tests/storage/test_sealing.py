@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ckpt_core
-from ckpt_core.schema.findings import Depth
+from ckpt_core.schema.verification import Depth
 from ckpt_core.storage.digests import BLOCK
 from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.sealing import read_seal

@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ckpt_core
-from ckpt_core.schema.profiles import Profile, Verdict
+from ckpt_core.schema.profiles import Verdict
+from ckpt_core.schema.roles import Profile
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.verbs.inspect import inspect
-from ckpt_core.verbs.opening import OWN_CHECKS, Checks, find
+from ckpt_core.verbs.load import OWN_CHECKS, Checks, find
 from ckpt_core.verbs.seal import seal
 from ckpt_core.verbs.verify import verify
 

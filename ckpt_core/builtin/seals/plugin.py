@@ -7,8 +7,9 @@ from ckpt_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Files
-    from ckpt_core.schema.findings import Finding, VerifyReport
+    from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.repairs import Irreparable, RepairAction
+    from ckpt_core.schema.verification import VerifyReport
 
 
 @hookimpl

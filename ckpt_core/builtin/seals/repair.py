@@ -5,21 +5,19 @@ without the other. Where they contradict the content that is damage, and the sea
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
-import ckpt_core
-from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.findings import Depth, Severity, VerifyReport
+from ckpt_core.schema.findings import Severity
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.repairs import Irreparable, Operation, RepairAction
-from ckpt_core.schema.side_files.own_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
+from ckpt_core.schema.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.side_files.seals import DIGEST_BYTES, SCHEMA, Certificate, FileSeal, Seal, pack
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.sealing import read_seal
+from ckpt_core.schema.verification import Depth, VerifyReport
 from ckpt_core.storage.writing.copy import digests_of
+from ckpt_core.version import __version__
 
 _CONTRADICTED = {
     "SL001": "the content is not what was sealed: damage, or a change that only who made it can vouch for",
@@ -82,7 +80,7 @@ def _writes(name: str, one: bool, seal: Seal, proved: str) -> Iterator[RepairAct
 def _seal(document: dict[str, Any], sealed: dict[str, Any], found: dict[str, FileSeal]) -> Seal:
     """With a text that was proved: all that it said. Else the files' digests alone."""
     if not sealed:
-        about = {"ckpt_core": ckpt_core.__version__, "sealed": "by a repair"}
+        about = {"ckpt_core": __version__, "sealed": "by a repair"}
         return Seal(str(document.get("format", "")), found, provenance=about)
     said = {key: document.get(key) for key in ("tensors", "components", "provenance")}
     kept: dict[str, Any] = {key: value for key, value in said.items() if isinstance(value, dict)}
@@ -116,27 +114,3 @@ def _roots(document: dict[str, Any]) -> dict[str, Any]:
 
 def _root(file: FileSeal) -> tuple[int, str]:
     return file.size, file.root
-
-
-def entered(files: Files, actions: Sequence[RepairAction], mended: Files) -> list[RepairAction]:
-    """The seal with what the actions changed entered in it, and all else as it was sealed; nothing where there is none.
-
-    What is not changed keeps the digests it was sealed with, so that damage to it still shows.
-    """
-    try:
-        seal = read_seal(mended)
-    except CorruptError:
-        return []  # which verifying says; nothing is entered in what cannot be read
-    if seal is None:
-        return []
-    changed = {path for action in actions for path in (action.path, action.source) if path}
-    new = {path: digests_of(mended, path) for path in changed if path in mended.entries}
-    files_now = {**{path: file for path, file in seal.files.items() if path not in changed}, **new}
-    if files_now == dict(seal.files):
-        return []
-    one = files.location.kind is Kind.FILE
-    name = next(iter(files.entries)) + FILE_SUFFIX if one else DIRECTORY_SEAL
-    text, blocks = pack(replace(seal, files=files_now), apart=not one)
-    summary = "enter in the seal what was mended; all else stays as it was sealed"
-    made = [RepairAction(summary, Operation.WRITE, name, text)]
-    return made if one else [*made, RepairAction("the digests of the seal", Operation.WRITE, BLOCKS, blocks)]

@@ -13,9 +13,9 @@ from ckpt_core.cli.text import counted, severity_word, shown_place
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.findings import VerifyReport
     from ckpt_core.schema.repairs import Irreparable, RepairAction
-    from ckpt_core.verbs.repair import Repair
+    from ckpt_core.schema.verification import VerifyReport
+    from ckpt_core.verbs.repair_plan import Repair
 
 _LONG = 2000
 _TO_DO, _LEFT = 1, 4
@@ -71,8 +71,8 @@ def command(
         raise click.UsageError("--without goes with --for.")
     if undo:
         return _undone(ref)
-    from ckpt_core.schema.findings import Depth
-    from ckpt_core.schema.profiles import Profile
+    from ckpt_core.schema.roles import Profile
+    from ckpt_core.schema.verification import Depth
     from ckpt_core.verbs.repair import repair
 
     with session.progress() as progress:

@@ -15,9 +15,9 @@ from ckpt_core.cli.text import counted, finding_lines, human_bytes, severity_wor
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.findings import Sampling, VerifyReport
+    from ckpt_core.schema.access import Progress
     from ckpt_core.schema.profiles import Assessment
-    from ckpt_core.schema.progress import Progress
+    from ckpt_core.schema.verification import Sampling, VerifyReport
     from ckpt_core.verbs.verify import Verification
 
 _DEPTHS = ("layout", "bytes", "values")
@@ -82,9 +82,9 @@ def command(
         raise click.UsageError("--sample and --time-budget go with --depth bytes or values.")
     form, format = _split(formats)
     session.json = session.json or form == "json"
-    from ckpt_core.schema.findings import Depth, VerifyRequest
-    from ckpt_core.schema.profiles import Profile
-    from ckpt_core.verbs.opening import OWN_CHECKS, find
+    from ckpt_core.schema.roles import Profile
+    from ckpt_core.schema.verification import Depth, VerifyRequest
+    from ckpt_core.verbs.load import OWN_CHECKS, find
     from ckpt_core.verbs.verify import verify_members, verify_place
 
     purpose = None if profile is None else Profile(profile)
@@ -188,7 +188,7 @@ def _verdict(report: "VerifyReport") -> str:
 def _with_certificate(
     found: "Verification", source: str | None, base: str | None, progress: "Progress | None"
 ) -> "VerifyReport":
-    from ckpt_core.schema.findings import sorted_findings
+    from ckpt_core.schema.verification import sorted_findings
     from ckpt_core.verbs.certify import certify
 
     place = found.place.files.location.url

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.findings import Sampling
+    from ckpt_core.schema.verification import Sampling
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
@@ -47,7 +47,7 @@ def _options() -> list[Callable[..., Any]]:
 
 
 def _sampling(share: float | None, seconds: float | None, seed: int) -> "Sampling | None":
-    from ckpt_core.schema.findings import Sampling
+    from ckpt_core.schema.verification import Sampling
 
     if share is None and seconds is None:
         return None

@@ -21,7 +21,7 @@ _INCOMPLETE = "CK017"
 
 def sarif(found: "Sequence[Verification]") -> str:
     """One run with a result for each finding, and one for each component that is needed and not there."""
-    from ckpt_core import __version__
+    from ckpt_core.version import __version__
 
     results = [result for one in found for result in _results(one)]
     rules = [{"id": code} for code in sorted({result["ruleId"] for result in results})]

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.reading.digests import Fingerprint
     from ckpt_core.reading.statistics import Statistics
+    from ckpt_core.schema.access import Progress
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.formats import FormatMatch
     from ckpt_core.schema.manifests import Component
-    from ckpt_core.schema.progress import Progress
 
 Name = tuple[str, str]
 """Label of a component, and name of a tensor in it."""

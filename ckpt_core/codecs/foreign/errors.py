@@ -6,8 +6,7 @@ from ckpt_core.codecs.foreign.files import foreign
 from ckpt_core.codecs.foreign.folders import foreign_folder
 from ckpt_core.codecs.foreign.impostors import impostor
 from ckpt_core.codecs.foreign.signs import Kind
-from ckpt_core.codecs.safetensors import reader as safetensors
-from ckpt_core.codecs.torch import sniff as torch
+from ckpt_core.codecs.heads import safetensors, torch
 from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import Kind as Place

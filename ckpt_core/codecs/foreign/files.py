@@ -5,7 +5,7 @@ import zlib
 
 from ckpt_core.codecs.foreign import signs
 from ckpt_core.codecs.foreign.signs import Kind
-from ckpt_core.codecs.torch.sniff import like_legacy, short
+from ckpt_core.codecs.heads.torch import like_legacy, short
 
 _TAR_NAME = 100
 _PEEKED = 1024

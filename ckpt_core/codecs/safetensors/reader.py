@@ -10,6 +10,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ckpt_core.codecs.gc_pause import without_collection
+from ckpt_core.codecs.heads.safetensors import LENGTH_BYTES, MAX_HEADER, sniff
 from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Files
@@ -20,10 +21,7 @@ from ckpt_core.schema.text import printable
 ALIASES = "ckpt.aliases"
 """Key in the metadata: a JSON map from each name that is left out to the tensor that is the same."""
 
-MAX_HEADER = 100_000_000
-"""The format's own limit on the header, in bytes."""
 
-_LENGTH = 8
 _KEYS = {"dtype", "shape", "data_offsets"}
 
 
@@ -35,13 +33,6 @@ class SafetensorsFile(NamedTuple):
     metadata: Mapping[str, str]
 
 
-def sniff(head: bytes) -> bool:
-    """Whether a file begins like a safetensors file: a possible header length, then a JSON object."""
-    if head[_LENGTH : _LENGTH + 1] != b"{":
-        return False
-    return 2 <= int.from_bytes(head[:_LENGTH], "little") <= MAX_HEADER
-
-
 def read_safetensors(files: Files, path: str) -> SafetensorsFile:
     """The table of a safetensors file; reads the header only.
 
@@ -51,9 +42,13 @@ def read_safetensors(files: Files, path: str) -> SafetensorsFile:
     size = files.size(path)
     if not sniff(files.head(path)):
         _refuse_others(files, path, size)
-    header_end = _LENGTH + _header_length(files, path, size)
+    header_end = LENGTH_BYTES + _header_length(files, path, size)
     head = files.head(path)
-    raw = head[_LENGTH:header_end] if header_end <= len(head) else files.read(path, _LENGTH, header_end - _LENGTH)
+    raw = (
+        head[LENGTH_BYTES:header_end]
+        if header_end <= len(head)
+        else files.read(path, LENGTH_BYTES, header_end - LENGTH_BYTES)
+    )
     with without_collection():
         header = _parse(path, raw)
         return _checked(path, header, header_end, size)
@@ -79,12 +74,12 @@ def _checked(path: str, header: dict[str, Any], header_end: int, size: int) -> S
 
 def _header_length(files: Files, path: str, size: int) -> int:
     head = files.head(path)
-    if size < _LENGTH:
+    if size < LENGTH_BYTES:
         raise _corrupt("ST001", path, f"the file has {size} bytes, too few for a header (truncated?)")
-    length = int.from_bytes(head[:_LENGTH], "little")
+    length = int.from_bytes(head[:LENGTH_BYTES], "little")
     if length > MAX_HEADER:
         raise _corrupt("ST001", path, f"the header claims {length} bytes; the format allows {MAX_HEADER}")
-    if length > size - _LENGTH:
+    if length > size - LENGTH_BYTES:
         raise _corrupt("ST001", path, f"the header claims {length} bytes, the file has {size} (truncated?)")
     return length
 

@@ -23,7 +23,7 @@ from ckpt_core.schema.tensors import ByteRange, Chunk, Encoding
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.reader import TorchFile
+    from ckpt_core.codecs.torch.file import TorchFile
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.watches import Sum
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ckpt_core import knobs
+from ckpt_core.codecs.heads.torch import LEGACY_MAGIC, TorchKind
 from ckpt_core.codecs.pickle.reader import Pickle, read_scanned
 from ckpt_core.codecs.pickle.records import SafeDict, StorageRecord
 from ckpt_core.codecs.pickle.scan import Scan, TruncatedError, scan
 from ckpt_core.codecs.pickle.unpickle import Built, build
-from ckpt_core.codecs.torch.reader import TorchFile
-from ckpt_core.codecs.torch.sniff import LEGACY_MAGIC, TorchKind
+from ckpt_core.codecs.torch.file import TorchFile
 from ckpt_core.codecs.torch.tables import StorageError, tensor_table
 from ckpt_core.codecs.unread_bytes import LOOKED_AT, what_is
 from ckpt_core.errors import BudgetError, CorruptError

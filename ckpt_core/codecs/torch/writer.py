@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from ckpt_core.codecs.heads.torch import TAINT_RECORD
 from ckpt_core.codecs.pickle.writer import StoredTensor, write_pickle
 from ckpt_core.codecs.single_table import refuse_objects
-from ckpt_core.codecs.torch.sniff import TAINT_RECORD
 from ckpt_core.codecs.zip.writer import Record, plan_zip
 from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.access import Checkpoint

@@ -8,12 +8,12 @@ from shlex import quote
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ckpt_core.codecs.heads.torch import TAINT_RECORD, TorchKind
 from ckpt_core.codecs.pickle.reader import read_pickle
 from ckpt_core.codecs.pickle.records import StorageRecord, TensorRecord
 from ckpt_core.codecs.pickle.sharded_tensors import ShardedRecord, Sharding
+from ckpt_core.codecs.torch.file import TorchFile
 from ckpt_core.codecs.torch.programs import CONSTANTS, exported, is_exported, joined_script, unread
-from ckpt_core.codecs.torch.reader import TorchFile
-from ckpt_core.codecs.torch.sniff import TAINT_RECORD, TorchKind
 from ckpt_core.codecs.torch.tables import StorageError, tensor_table
 from ckpt_core.codecs.torch.zip_records import check_id, check_root, read_version, strangers
 from ckpt_core.codecs.zip.checks import check_local_headers, checksums_of, read_member
@@ -21,7 +21,7 @@ from ckpt_core.codecs.zip.directory import Member, read_archive
 from ckpt_core.errors import CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding
-from ckpt_core.schema.side_files.own_names import TAINT
+from ckpt_core.schema.reserved_names import TAINT
 from ckpt_core.schema.state import State
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable

@@ -8,7 +8,7 @@ Sources: torch, `caffe2/serialize/inline_container.cc` (PyTorchStreamReader::ini
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from ckpt_core.codecs.torch.sniff import TAINT_RECORD, TorchKind
+from ckpt_core.codecs.heads.torch import TAINT_RECORD, TorchKind
 from ckpt_core.codecs.unread_bytes import LOOKED_AT, what_is
 from ckpt_core.codecs.zip.checks import read_member
 from ckpt_core.codecs.zip.directory import Member

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import CorruptError
+from ckpt_core.reading.casting.scales import SCALES
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import BY_CODE, DType
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.scales import SCALES
 from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.sealing import read_seal
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.profiles import Role
+    from ckpt_core.schema.roles import Role
 
 _HOLDS = {
     DType.F16: {DType.F16, DType.F32, DType.F64},
@@ -39,7 +39,7 @@ def uncast_scales(seal: Seal) -> Iterator[Finding]:
 
 def narrowed_roles(files: Files) -> "Iterator[Role]":
     """A role for each component that a conversion cast to a type that does not hold all of its values."""
-    from ckpt_core.schema.profiles import Presence, Role
+    from ckpt_core.schema.roles import Presence, Role
 
     try:
         seal = read_seal(files)

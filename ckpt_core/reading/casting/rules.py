@@ -12,10 +12,10 @@ from fnmatch import fnmatchcase
 from functools import partial
 
 from ckpt_core.reading.casting.conversions import CASTABLE
+from ckpt_core.reading.casting.scales import SCALES, scale_names
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.kinds import WEIGHTS
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.scales import SCALES, scale_names
 from ckpt_core.schema.tensors import Outline
 
 Rule = tuple[str, DType]

@@ -7,11 +7,12 @@ from collections.abc import Generator, Iterator, Sequence, Set
 from math import prod
 
 from ckpt_core.errors import CkptError
-from ckpt_core.reading.boxes import slabs
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.scan.sampled import Tally, sampled_walk
 from ckpt_core.reading.scan.tensors import SweptTensor, swept_tensors
-from ckpt_core.schema.findings import Finding, Sampling, Severity
+from ckpt_core.reading.slabs import slabs
+from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.verification import Sampling
 from ckpt_core.schema.watches import Checksum, OnBlock
 
 

@@ -15,7 +15,7 @@ from ckpt_core import knobs
 from ckpt_core.errors import CkptError
 from ckpt_core.reading.scan.block_choice import Blocks, choice, taken
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.findings import Sampling
+from ckpt_core.schema.verification import Sampling
 from ckpt_core.schema.watches import Checksum, OnBlock, Watch
 from ckpt_core.storage.digests import BLOCK
 from ckpt_core.storage.workers import run

@@ -12,7 +12,7 @@ from ckpt_core.schema.tensors import ByteRange, Chunk, TensorEntry
 
 if TYPE_CHECKING:
     from ckpt_core.reading.values import NonFinite
-    from ckpt_core.schema.progress import Progress
+    from ckpt_core.schema.access import Progress
 
 
 @dataclass(slots=True)

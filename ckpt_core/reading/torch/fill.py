@@ -9,9 +9,9 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ckpt_core import knobs
-from ckpt_core.reading.boxes import slabs
-from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.torch.tensors import torch_dtype, writable_bytes
+from ckpt_core.reading.slabs import slabs
+from ckpt_core.reading.torch.memory import torch_dtype, writable_bytes
+from ckpt_core.reading.torch.source import TensorSource
 from ckpt_core.storage.workers import run, stretches
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class _Piece:
     name: str
 
 
-def fill_tensors(checkpoint: StoredCheckpoint, fills: Sequence[Fill], *, done: Callable[[str], None]) -> None:
+def fill_tensors(checkpoint: TensorSource, fills: Sequence[Fill], *, done: Callable[[str], None]) -> None:
     """Fill every tensor; `done` is told the name of each stored tensor whose bytes have all arrived, in any order.
 
     Raises:
@@ -65,7 +65,7 @@ def fill_tensors(checkpoint: StoredCheckpoint, fills: Sequence[Fill], *, done: C
     checkpoint.finish()
 
 
-def _pieces(checkpoint: StoredCheckpoint, item: Fill) -> list[_Piece] | None:
+def _pieces(checkpoint: TensorSource, item: Fill) -> list[_Piece] | None:
     """Where the bytes of a tensor lie and go, in pieces; None where they cannot go straight to its memory."""
     import torch
 
@@ -85,23 +85,23 @@ def _pieces(checkpoint: StoredCheckpoint, item: Fill) -> list[_Piece] | None:
     ]
 
 
-def _place(checkpoint: StoredCheckpoint, item: Fill) -> tuple[str, int]:
+def _place(checkpoint: TensorSource, item: Fill) -> tuple[str, int]:
     outline = checkpoint.component(item.component).tensors.outline(item.name)
     return outline.path or "", outline.offset
 
 
-def _read_pieces(checkpoint: StoredCheckpoint, pieces: Sequence[_Piece]) -> None:
+def _read_pieces(checkpoint: TensorSource, pieces: Sequence[_Piece]) -> None:
     for piece in pieces:
         checkpoint.files.read_into(piece.path, piece.offset, piece.out)
 
 
-def _convert_all(checkpoint: StoredCheckpoint, fills: Sequence[Fill], done: Callable[[str], None]) -> None:
+def _convert_all(checkpoint: TensorSource, fills: Sequence[Fill], done: Callable[[str], None]) -> None:
     for item in fills:
         _convert(checkpoint, item)
         done(item.name)
 
 
-def _convert(checkpoint: StoredCheckpoint, item: Fill) -> None:
+def _convert(checkpoint: TensorSource, item: Fill) -> None:
     """Copy a tensor of several chunks, or through slabs to another type, device or memory layout."""
     import torch
 

@@ -6,11 +6,18 @@ each worker reading one contiguous part of it, leaves the copy alone.
 
 import mmap
 import os
+from math import prod
+from typing import TYPE_CHECKING
 
 from ckpt_core import knobs
+from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.access import Files
+from ckpt_core.schema.dtypes import DType
 from ckpt_core.storage.files.local import open_regular
 from ckpt_core.storage.workers import WORTH_A_WORKER, run
+
+if TYPE_CHECKING:
+    import torch
 
 _MADV_POPULATE_READ = 22
 """Linux 5.14 and later: fill the page table for reading, without a copy of private pages."""
@@ -64,3 +71,57 @@ def read_parallel(files: Files, path: str, offset: int, out: memoryview) -> None
     share = -(-len(out) // workers)
     parts = [[at] for at in range(0, len(out), share)]
     run(lambda part: files.read_into(path, offset + part[0], out[part[0] : part[0] + share]), parts)
+
+
+_HUGE_PAGE = 2 << 20
+
+
+_TORCH_NAME = {
+    DType.BOOL: "bool",
+    DType.U8: "uint8",
+    DType.I8: "int8",
+    DType.I16: "int16",
+    DType.U16: "uint16",
+    DType.F16: "float16",
+    DType.BF16: "bfloat16",
+    DType.I32: "int32",
+    DType.U32: "uint32",
+    DType.F32: "float32",
+    DType.F64: "float64",
+    DType.I64: "int64",
+    DType.U64: "uint64",
+    DType.C64: "complex64",
+    DType.C128: "complex128",
+    DType.F8_E4M3: "float8_e4m3fn",
+    DType.F8_E5M2: "float8_e5m2",
+    DType.F8_E4M3FNUZ: "float8_e4m3fnuz",
+    DType.F8_E5M2FNUZ: "float8_e5m2fnuz",
+    DType.F8_E8M0: "float8_e8m0fnu",
+}
+
+
+def torch_dtype(dtype: DType) -> "torch.dtype":
+    """Torch's type; UnsupportedFormatError where it has none."""
+    import torch
+
+    name = _TORCH_NAME.get(dtype)
+    if name is None or not hasattr(torch, name):
+        raise UnsupportedFormatError(f"{dtype.code}: this torch has no such type; read its bytes with .read")
+    return getattr(torch, name)
+
+
+def writable_bytes(tensor: "torch.Tensor") -> memoryview:
+    """The memory of a contiguous CPU tensor as bytes."""
+    import torch
+
+    return memoryview(tensor.detach().reshape(-1).view(torch.uint8).numpy())
+
+
+def empty_tensor(shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
+    """An uninitialised CPU tensor, in huge pages where it is large enough to have some."""
+    import torch
+
+    nbytes = prod(shape) * dtype.itemsize
+    if nbytes < _HUGE_PAGE:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(new_region(nbytes), dtype=dtype, count=prod(shape)).reshape(shape)

@@ -7,12 +7,17 @@ view. Such views share that storage: `torch.save` of one would write all. `separ
 import logging
 import mmap
 from collections.abc import Iterable
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import UnsupportedFormatError, UsageError
-from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.torch.memory import map_region, new_region, read_region
+from ckpt_core.reading.torch.memory import (
+    empty_tensor,
+    map_region,
+    read_region,
+    torch_dtype,
+    writable_bytes,
+)
+from ckpt_core.reading.torch.source import TensorSource
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType, dtype_named
 from ckpt_core.schema.tensors import Outline, row_major_strides
@@ -23,44 +28,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_HUGE_PAGE = 2 << 20
-
-_TORCH_NAME = {
-    DType.BOOL: "bool",
-    DType.U8: "uint8",
-    DType.I8: "int8",
-    DType.I16: "int16",
-    DType.U16: "uint16",
-    DType.F16: "float16",
-    DType.BF16: "bfloat16",
-    DType.I32: "int32",
-    DType.U32: "uint32",
-    DType.F32: "float32",
-    DType.F64: "float64",
-    DType.I64: "int64",
-    DType.U64: "uint64",
-    DType.C64: "complex64",
-    DType.C128: "complex128",
-    DType.F8_E4M3: "float8_e4m3fn",
-    DType.F8_E5M2: "float8_e5m2",
-    DType.F8_E4M3FNUZ: "float8_e4m3fnuz",
-    DType.F8_E5M2FNUZ: "float8_e5m2fnuz",
-    DType.F8_E8M0: "float8_e8m0fnu",
-}
-
-
-def torch_dtype(dtype: DType) -> "torch.dtype":
-    """Torch's type; UnsupportedFormatError where it has none."""
-    import torch
-
-    name = _TORCH_NAME.get(dtype)
-    if name is None or not hasattr(torch, name):
-        raise UnsupportedFormatError(f"{dtype.code}: this torch has no such type; read its bytes with .read")
-    return getattr(torch, name)
-
 
 def to_torch(
-    checkpoint: StoredCheckpoint,
+    checkpoint: TensorSource,
     label: str,
     names: Iterable[str] | None = None,
     *,
@@ -82,7 +52,7 @@ def to_torch(
 
 
 def _all(
-    checkpoint: StoredCheckpoint,
+    checkpoint: TensorSource,
     label: str,
     names: list[str],
     mapped: bool,
@@ -146,7 +116,7 @@ def _views(files: Files, path: str, outlines: list[tuple[str, Outline]], mapped:
     return result
 
 
-def _read_alone(checkpoint: StoredCheckpoint, label: str, name: str, done: "dict[str, Any]") -> "torch.Tensor":
+def _read_alone(checkpoint: TensorSource, label: str, name: str, done: "dict[str, Any]") -> "torch.Tensor":
     """A tensor that is strided, in several chunks or not in the machine's byte order, read into memory of its own."""
     import torch
 
@@ -162,14 +132,7 @@ def _read_alone(checkpoint: StoredCheckpoint, label: str, name: str, done: "dict
     return tensor
 
 
-def writable_bytes(tensor: "torch.Tensor") -> memoryview:
-    """The memory of a contiguous CPU tensor as bytes."""
-    import torch
-
-    return memoryview(tensor.detach().reshape(-1).view(torch.uint8).numpy())
-
-
-def _cast(checkpoint: StoredCheckpoint, label: str, names: list[str], dtype: DType) -> "dict[str, torch.Tensor]":
+def _cast(checkpoint: TensorSource, label: str, names: list[str], dtype: DType) -> "dict[str, torch.Tensor]":
     """Tensors of which the floating ones of 16 bits and more become `dtype`, each in memory of its own."""
 
     from ckpt_core.reading.casting.rules import cast_types
@@ -187,13 +150,3 @@ def _cast(checkpoint: StoredCheckpoint, label: str, names: list[str], dtype: DTy
         result[name] = empty_tensor(outline.shape, torch_dtype(types.get(name, outline.dtype)))
     fill_tensors(checkpoint, [Fill(tensor, label, name) for name, tensor in result.items()], done=lambda _: None)
     return result
-
-
-def empty_tensor(shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
-    """An uninitialised CPU tensor, in huge pages where it is large enough to have some."""
-    import torch
-
-    nbytes = prod(shape) * dtype.itemsize
-    if nbytes < _HUGE_PAGE:
-        return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(new_region(nbytes), dtype=dtype, count=prod(shape)).reshape(shape)

@@ -17,28 +17,11 @@ from typing import Any
 
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Checkpoint, Files
+from ckpt_core.schema.causes import CAUSES, DAMAGED, EXTRACTED, SALVAGED, SYNTHESIZED
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.plans import FilePlan, Literal, WritePlan
-from ckpt_core.schema.profiles import Role
-from ckpt_core.schema.side_files.own_names import SYNTHESIZED as MADE_UP_FILE
-from ckpt_core.schema.side_files.own_names import TAINT, TAINTED_FILE
+from ckpt_core.schema.reserved_names import TAINT, TAINTED_FILE
 from ckpt_core.schema.text import printable
-
-DAMAGED = "damaged"
-"""A checksum did not hold, and somebody went on."""
-
-EXTRACTED = "extracted"
-"""Taken out of a file that was not loaded: what lies in it, not what loading would give."""
-
-SALVAGED = "salvaged"
-"""Put together of what was left of something broken."""
-
-SYNTHESIZED = "synthesized"
-"""Made up."""
-
-CAUSES = (DAMAGED, EXTRACTED, SALVAGED, SYNTHESIZED)
-
-ALL = "*"
 
 _MEANS = {
     DAMAGED: "did not match its checksum when it was written, which was accepted",
@@ -48,22 +31,6 @@ _MEANS = {
 }
 _SHOWN = 3
 _LARGEST = 64 << 20
-
-
-def cause_of(tainted: Mapping[str, str], component: str, name: str) -> str | None:
-    """Why a tensor is tainted; None where it is not."""
-    if not tainted:
-        return None
-    return next((tainted[key] for key in (f"{component}/{name}", f"{component}/*", ALL) if key in tainted), None)
-
-
-def made_up(roles: Iterable[Role], component: str) -> str | None:
-    """SYNTHESIZED for a component that a repair made up.
-
-    Where it was, its role says so, and some purposes can do with it; of what it is written to it becomes a taint.
-    """
-    found = any(role.label == component and role.where == MADE_UP_FILE for role in roles)
-    return SYNTHESIZED if found else None
 
 
 def carried(checkpoint: Checkpoint) -> dict[str, str]:

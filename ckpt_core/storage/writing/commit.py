@@ -7,7 +7,7 @@ rename a failure leaves what was there; after it the new content is there, and a
 import os
 
 from ckpt_core.errors import CkptError, OverwriteError
-from ckpt_core.schema.side_files.own_names import FILE_SUFFIX
+from ckpt_core.schema.reserved_names import FILE_SUFFIX
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.staging import Stage

@@ -9,7 +9,7 @@ from ckpt_core.storage.digests import BLOCK, block_digest, seal_of
 from ckpt_core.storage.writing import syscalls
 
 if TYPE_CHECKING:
-    from ckpt_core.schema.progress import Progress
+    from ckpt_core.schema.access import Progress
 
 
 def copy_files(files: Files, folder: str, *, progress: "Progress | None" = None) -> dict[str, FileSeal]:

@@ -11,9 +11,8 @@ from typing import Any
 
 from ckpt_core import knobs
 from ckpt_core.errors import CorruptError
-from ckpt_core.schema.access import Checkpoint, Files
+from ckpt_core.schema.access import Checkpoint, Files, Progress
 from ckpt_core.schema.plans import AssetBytes, FilePlan, LateBytes, Literal, TensorBytes, TensorKey, WritePlan, Written
-from ckpt_core.schema.progress import Progress
 from ckpt_core.schema.tensors import TensorEntry
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.crc import crc32

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import OverwriteError
 from ckpt_core.schema.locations import Kind, Location
-from ckpt_core.schema.side_files.own_names import DIRECTORY_SEAL, FILE_SUFFIX
+from ckpt_core.schema.reserved_names import DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
-    from ckpt_core.storage.writing.targets import LocalTarget
+    from ckpt_core.storage.writing.staged_target import StagedTarget
 
 
 @contextmanager
 def open_memory_target(
     url: str, *, format: str, kind: Kind, options: Mapping[str, Any] | None, replace: bool
-) -> Iterator["LocalTarget"]:
+) -> Iterator["StagedTarget"]:
     """Stage on a local disk; what was committed there is put into memory at the end, the seal last.
 
     Raises:
@@ -26,7 +26,7 @@ def open_memory_target(
     """
     from fsspec.core import url_to_fs
 
-    from ckpt_core.storage.writing.targets import open_target
+    from ckpt_core.storage.writing.open_local import open_local_target
 
     filesystem, place = url_to_fs(url)
     if filesystem.exists(place) and not replace:
@@ -34,7 +34,7 @@ def open_memory_target(
     location = Location(url, kind)
     with tempfile.TemporaryDirectory() as folder:
         local = os.path.join(folder, location.name)
-        with open_target(local, format=format, kind=kind, options=options) as target:
+        with open_local_target(local, format=format, kind=kind, options=options) as target:
             target.location = location
             yield target
         if filesystem.exists(place):

@@ -251,9 +251,9 @@ def test_a_cast_may_reach_the_weights_and_never_the_moments(minimind):
 
 
 def test_what_a_trainer_makes_again_is_no_lack_and_what_is_lost_is(minimind):
-    from ckpt_core.schema.findings import VerifyRequest
-    from ckpt_core.schema.profiles import Profile
-    from ckpt_core.verbs.opening import find
+    from ckpt_core.schema.roles import Profile
+    from ckpt_core.schema.verification import VerifyRequest
+    from ckpt_core.verbs.load import find
     from ckpt_core.verbs.verify import verify_place
 
     model, optimizer = trained(minimind)

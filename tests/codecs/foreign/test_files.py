@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from ckpt_core.errors import CorruptError, UnsupportedFormatError
-from ckpt_core.schema.findings import VerifyRequest
-from ckpt_core.schema.profiles import Profile
+from ckpt_core.schema.roles import Profile
+from ckpt_core.schema.verification import VerifyRequest
 from ckpt_core.verbs.inspect import inspect
-from ckpt_core.verbs.opening import find
+from ckpt_core.verbs.load import find
 from ckpt_core.verbs.verify import verify, verify_members
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import ckpt_core
 from ckpt_core import CkptError, CorruptError
-from ckpt_core.codecs.safetensors.reader import MAX_HEADER, read_safetensors
+from ckpt_core.codecs.heads.safetensors import MAX_HEADER
+from ckpt_core.codecs.safetensors.reader import read_safetensors
 from ckpt_core.storage.files.listing import list_files
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import ckpt_core
 from ckpt_core import CorruptError
-from ckpt_core.codecs.torch.sniff import TorchKind
+from ckpt_core.codecs.heads.torch import TorchKind
 from ckpt_core.schema.findings import Severity
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -11,12 +11,13 @@ import torch
 
 import ckpt_core
 from ckpt_core import CorruptError, UnsupportedFormatError
+from ckpt_core.codecs.heads.torch import TorchKind, sniff
 from ckpt_core.codecs.torch.reader import read_torch_file, sniff_pickle
-from ckpt_core.codecs.torch.sniff import TorchKind, sniff
 from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
-from ckpt_core.schema.findings import Depth, Severity
+from ckpt_core.schema.findings import Severity
 from ckpt_core.schema.state import Array, Opaque, TensorRef
 from ckpt_core.schema.tensors import outline_of
+from ckpt_core.schema.verification import Depth
 
 
 @pytest.fixture(params=["zip", "legacy"])

@@ -12,7 +12,7 @@ import numpy as np
 import ckpt_core
 from ckpt_core import knobs
 from ckpt_core.reading.digests import fingerprint
-from ckpt_core.schema.findings import Depth
+from ckpt_core.schema.verification import Depth
 from ckpt_core.storage.writing import journal
 from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.save import save

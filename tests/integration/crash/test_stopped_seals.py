@@ -9,7 +9,7 @@ import pytest
 import ckpt_core
 from ckpt_core import knobs
 from ckpt_core.errors import CkptError, LockedError, OverwriteError
-from ckpt_core.schema.findings import Depth
+from ckpt_core.schema.verification import Depth
 from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.sealing import read_seal, sealing
 from ckpt_core.verbs.save import save

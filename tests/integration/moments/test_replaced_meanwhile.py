@@ -16,7 +16,7 @@ import torch
 
 import ckpt_core
 from ckpt_core.errors import CkptError, ReplacedError
-from ckpt_core.schema.findings import Depth
+from ckpt_core.schema.verification import Depth
 from tests.integration.moments.writers import KINDS
 
 _SUFFIX = {"safetensors_in_place": ".safetensors", "sealed_file": ".safetensors"}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import ckpt_core
 from ckpt_core import knobs
 from ckpt_core.reading.scan.sampled import sampled_walk
-from ckpt_core.schema.findings import Sampling
+from ckpt_core.schema.verification import Sampling
 from ckpt_core.storage.digests import BLOCK
 from tests.reading.short_files import ShortFiles
 

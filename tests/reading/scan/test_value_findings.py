@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ckpt_core.reading.scan.value_findings import findings_of_values
-from ckpt_core.reading.torch.tensors import torch_dtype
+from ckpt_core.reading.torch.memory import torch_dtype
 from ckpt_core.reading.values import NonFinite
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import TensorEntry

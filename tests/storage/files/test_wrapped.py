@@ -2,7 +2,7 @@ import inspect
 
 import ckpt_core
 from ckpt_core.schema.access import Files
-from ckpt_core.storage.files.checked import CheckedFiles
+from ckpt_core.storage.checking.checked_files import CheckedFiles
 from ckpt_core.storage.files.wrapped import WrappedFiles
 
 OF_OTHERS = {"left_out", "read"}

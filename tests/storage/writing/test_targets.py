@@ -24,7 +24,9 @@ from ckpt_core.reading.selection import select
 from ckpt_core.schema.locations import Kind
 from ckpt_core.schema.plans import FilePlan, TensorBytes, WritePlan
 from ckpt_core.storage.writing import syscalls
-from ckpt_core.storage.writing.targets import digest_of_plan, open_target, refuse_overlap
+from ckpt_core.storage.writing.overlap import refuse_overlap
+from ckpt_core.storage.writing.plan_digest import digest_of_plan
+from ckpt_core.storage.writing.targets import open_target
 from ckpt_core.verbs.save import save
 
 

@@ -7,7 +7,8 @@ import zipfile
 
 import pytest
 import torch
-from ckpt_fsdp.ranks.names import RankSet, group, parse
+from ckpt_fsdp.rank_sets import RankSet
+from ckpt_fsdp.ranks.names import group, parse
 
 import ckpt_core
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ckpt_core import Confidence, Files, FormatMatch, Kind, Part
-from ckpt_fsdp.bagel.names import DATA, METADATA, Found, step_of, survey
+from ckpt_fsdp.bagel_names import DATA, METADATA, Found, step_of, survey
 
 _SHARDED = "sharded"
 

@@ -20,9 +20,9 @@ from ckpt_core import (
 from ckpt_core.codecs.safetensors.reader import read_safetensors
 from ckpt_core.layouts.builder import NO_TENSORS, Pieces, read_json
 from ckpt_fsdp.bagel.detection import sharded_metadata
-from ckpt_fsdp.bagel.names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
+from ckpt_fsdp.bagel_names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
+from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks.missing import missing_of
-from ckpt_fsdp.ranks.names import RankSet
 from ckpt_fsdp.ranks.opening import SEALS, add_apart, add_parts, add_set, are_flat
 from ckpt_fsdp.ranks.reading import read_parts
 

@@ -11,7 +11,7 @@ from ckpt_core import ByteRange, Chunk, Files, Finding, State, TensorEntry, Tens
 from ckpt_core.codecs.torch.items import moved, read_object
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.reader import TorchFile
+    from ckpt_core.codecs.torch.file import TorchFile
 
 _SMALL = 1 << 14
 """Bytes of an item that is compared with those read before; a number takes 1261."""

@@ -15,11 +15,11 @@ from ckpt_core import Component, Files, Finding, FormatError, Severity, TensorRe
 from ckpt_fsdp.deepspeed.fields import Fields, broken
 from ckpt_fsdp.deepspeed.names import RankFile, Tag
 from ckpt_fsdp.deepspeed.rank_files import ModelStates, read_model_states
-from ckpt_fsdp.deepspeed.tables import Row, in_file, table_of
 from ckpt_fsdp.deepspeed.training_state import training_components
+from ckpt_fsdp.deepspeed.zero.tables import Row, in_file, table_of
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.reader import TorchFile
+    from ckpt_core.codecs.torch.file import TorchFile
 
 _EXPERT = re.compile(r"(?:layer_(\d{1,6})_)?expert_(\d{1,6})_mp_rank_(\d{2,6})_model_states\.pt")
 _OPTIMIZER = re.compile(r"(?:expp_rank_|(?:bf16_|fp16_)?zero_pp_rank_)(\d{1,6})_mp_rank_(\d{2,6})_optim_states\.pt")

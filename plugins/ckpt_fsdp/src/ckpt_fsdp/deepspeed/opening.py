@@ -34,7 +34,7 @@ from ckpt_fsdp.deepspeed.zero.flat_groups import spaces_of
 from ckpt_fsdp.deepspeed.zero.optimizer_state import optimizer
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.reader import TorchFile
+    from ckpt_core.codecs.torch.file import TorchFile
 
 _NOT_CARRIED = (".pt", ".pth", ".bin", ".safetensors", ".index.json", ".ckpt", ".pkl", ".distcp")
 """Suffixes of weights and of training state: other checkpoints of the same step, never files to carry along."""

@@ -13,7 +13,7 @@ from ckpt_fsdp.deepspeed.fields import Fields, Shape, broken, members, shapes_of
 from ckpt_fsdp.deepspeed.names import RankFile
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.reader import TorchFile
+    from ckpt_core.codecs.torch.file import TorchFile
 
 _OWN_KEYS = frozenset(
     [

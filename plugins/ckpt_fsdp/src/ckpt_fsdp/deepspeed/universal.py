@@ -13,7 +13,6 @@ from ckpt_core.codecs.torch.reader import read_torch_file
 from ckpt_fsdp.deepspeed.fields import Fields, Shape, broken
 from ckpt_fsdp.deepspeed.names import Tag
 from ckpt_fsdp.deepspeed.state_trees import without_objects
-from ckpt_fsdp.deepspeed.tables import Row, in_file, in_space, table_of
 from ckpt_fsdp.deepspeed.tag_content import TagContent
 from ckpt_fsdp.deepspeed.tag_opening import open_models
 from ckpt_fsdp.deepspeed.training_state import training_components
@@ -21,9 +20,10 @@ from ckpt_fsdp.deepspeed.weights import weights
 from ckpt_fsdp.deepspeed.zero.flat_groups import vector
 from ckpt_fsdp.deepspeed.zero.optimizer_state import named_groups
 from ckpt_fsdp.deepspeed.zero.partitions import Chain, Place, Space
+from ckpt_fsdp.deepspeed.zero.tables import Row, in_file, in_space, table_of
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.reader import TorchFile
+    from ckpt_core.codecs.torch.file import TorchFile
 
 _WEIGHT = "fp32"
 _COMMON = "zero/optimizer_state.pt"

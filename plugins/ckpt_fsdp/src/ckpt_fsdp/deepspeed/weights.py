@@ -10,10 +10,10 @@ from math import prod
 from ckpt_core import Component, Finding, Severity, State, TensorRef, printable
 from ckpt_fsdp.deepspeed.fields import Shape, broken
 from ckpt_fsdp.deepspeed.rank_files import ModelStates
-from ckpt_fsdp.deepspeed.tables import Row, in_file, in_space, table_of, tied
 from ckpt_fsdp.deepspeed.tag_content import TagContent
 from ckpt_fsdp.deepspeed.zero.flat_groups import GroupSpace, vector
 from ckpt_fsdp.deepspeed.zero.partitions import Chain, Place, Space
+from ckpt_fsdp.deepspeed.zero.tables import Row, in_file, in_space, table_of, tied
 
 MODULE = "module"
 """Name of the component with the weights that the module ran with: of 16 bits where there are fp32 masters."""

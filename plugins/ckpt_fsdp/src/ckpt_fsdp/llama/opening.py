@@ -21,7 +21,7 @@ from ckpt_core import (
     UnsupportedFormatError,
     printable,
 )
-from ckpt_core.codecs.torch.reader import TorchFile
+from ckpt_core.codecs.torch.file import TorchFile
 from ckpt_core.layouts.builder import Pieces
 from ckpt_fsdp.llama.names import PARAMS, file_of, survey
 from ckpt_fsdp.llama.rules import Params, axis_of, params_of, world_of

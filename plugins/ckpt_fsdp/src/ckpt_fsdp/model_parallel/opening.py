@@ -18,14 +18,14 @@ from ckpt_core import (
     TensorRef,
     printable,
 )
-from ckpt_core.codecs.torch.reader import TorchFile
+from ckpt_core.codecs.torch.file import TorchFile
 from ckpt_core.layouts.builder import Pieces
 from ckpt_core.layouts.components import components_of
 from ckpt_core.layouts.steps import step_of_state
 from ckpt_fsdp.model_parallel.detection import is_candidate, saves_in
 from ckpt_fsdp.model_parallel.names import MODEL, Rank, expected, folder_of, folders, label
 from ckpt_fsdp.model_parallel.sizes import Sizes, sizes_of
-from ckpt_fsdp.ranks.names import RankSet
+from ckpt_fsdp.rank_sets import RankSet
 
 _SHARED = ("config", "scheduler", "progress", "tokenizer")
 """Kinds that every rank saves alike: that of the first is shown."""

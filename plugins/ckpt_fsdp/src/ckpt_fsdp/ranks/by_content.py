@@ -9,12 +9,12 @@ from ckpt_core.codecs.pickle.sharded_tensors import Sharding
 from ckpt_core.layouts.builder import Pieces
 from ckpt_core.layouts.components import keyed_components
 from ckpt_core.layouts.steps import step_of_state
+from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks import consistency as agreement
 from ckpt_fsdp.ranks.detection import is_candidate, saves_in
 from ckpt_fsdp.ranks.grouping import WHOLE
 from ckpt_fsdp.ranks.joining import RankPart, component_of, rows_of, without_refs
 from ckpt_fsdp.ranks.missing import missing_of
-from ckpt_fsdp.ranks.names import RankSet
 from ckpt_fsdp.ranks.reading import read_parts
 
 _OF_EACH_RANK = ("rng", "sampler")

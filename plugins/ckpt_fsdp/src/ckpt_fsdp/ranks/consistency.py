@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
 from ckpt_core import Finding, Severity, printable
+from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks.joining import RankPart, Row
 from ckpt_fsdp.ranks.missing import Missing
-from ckpt_fsdp.ranks.names import RankSet
 
 _HINT = "copy the directory again, all files of one save"
 

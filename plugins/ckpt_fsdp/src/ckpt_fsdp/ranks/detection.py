@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind
 from ckpt_core.layouts.steps import step_of_name
-from ckpt_fsdp.bagel.names import survey as bagels
+from ckpt_fsdp.bagel_names import survey as bagels
+from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks.grouping import RankedFile, Save, saves_of, with_broken
 from ckpt_fsdp.ranks.heads import is_torch, told
-from ckpt_fsdp.ranks.names import RankSet, group, parse
+from ckpt_fsdp.ranks.names import group, parse
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar")
 _OF_OTHERS = re.compile(

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from ckpt_fsdp.ranks.names import RankSet
+from ckpt_fsdp.rank_sets import RankSet
 
 WHOLE = "whole"
 """The part that a rank's file has where it holds all that the rank saved, or nothing says what it holds."""

@@ -6,11 +6,12 @@ Sources: verl `verl/utils/checkpoint/fsdp_checkpoint_manager.py` (save_checkpoin
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from ckpt_fsdp.rank_sets import RankSet
 
 _WITH_WORLD = re.compile(r"(model|optim|extra_state)_world_size_(\d{1,7})_rank_(\d{1,7})\.pt")
 _ACCELERATE = re.compile(r"(pytorch_model_fsdp|optimizer)_(\d{1,4})_rank(\d{1,7})\.bin")
-_RANK = re.compile(r"(.*rank_?)(\d+)(.*?)")
 _PARTS = {"model": "model", "pytorch_model_fsdp": "model", "optim": "optimizer", "optimizer": "optimizer"}
 
 EXTRA = "extra"
@@ -32,32 +33,6 @@ class RankName:
     number: str
     rank: int
     world: int | None
-
-
-@dataclass(slots=True)
-class RankSet:
-    """The files of one part, by rank.
-
-    `template` is what a name has before and behind the rank, how many digits at least, and from where it counts; None
-    for the known names.
-    """
-
-    part: str
-    number: str = ""
-    world: int | None = None
-    paths: dict[int, str] = field(default_factory=dict)
-    template: tuple[str, str, int, int] | None = None
-
-    def name_of(self, rank: int) -> str:
-        """The name that another rank's file would have, after that of one that is there; "" where none tells."""
-        if self.template is not None:
-            before, behind, least, start = self.template
-            return f"{before}{rank + start:0{least}}{behind}"
-        if _RANK.fullmatch(next(iter(self.paths.values()))) is None:
-            return ""
-        head, digits, tail = _RANK.fullmatch(next(iter(self.paths.values()))).groups()  # type: ignore[union-attr]
-        width = len(digits) if digits.startswith("0") else 1
-        return f"{head}{rank:0{width}}{tail}"
 
 
 def parse(name: str) -> RankName | None:

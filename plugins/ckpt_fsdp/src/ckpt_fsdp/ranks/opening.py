@@ -16,11 +16,12 @@ from ckpt_core import (
 )
 from ckpt_core.layouts.builder import Pieces
 from ckpt_core.layouts.components import components_of
+from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks import consistency as agreement
 from ckpt_fsdp.ranks.by_content import read_by_content
 from ckpt_fsdp.ranks.joining import RankPart, component_of, is_flat_parameter, rows_of, without_refs
 from ckpt_fsdp.ranks.missing import missing_of
-from ckpt_fsdp.ranks.names import EXTRA, RankSet, group, parse
+from ckpt_fsdp.ranks.names import EXTRA, group, parse
 from ckpt_fsdp.ranks.reading import read_parts
 
 SEALS = ("ckpt.manifest.json", "ckpt.blocks")

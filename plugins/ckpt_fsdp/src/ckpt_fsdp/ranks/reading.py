@@ -3,8 +3,8 @@
 from functools import partial
 
 from ckpt_core.layouts.builder import Pieces
+from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks.joining import RankPart
-from ckpt_fsdp.ranks.names import RankSet
 
 
 def read_parts(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> list[RankPart]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind, printable
-from ckpt_core.codecs.torch.sniff import sniff
+from ckpt_core.codecs.heads.torch import sniff
 from ckpt_core.layouts.steps import step_of_name
 
 NAME = "lightning"

@@ -16,7 +16,7 @@ from ckpt_core import (
     StoredCheckpoint,
     printable,
 )
-from ckpt_core.codecs.torch.reader import TorchFile
+from ckpt_core.codecs.torch.file import TorchFile
 from ckpt_core.layouts.builder import Pieces
 from ckpt_core.layouts.components import component_at, components_of, keyed_components
 from ckpt_core.layouts.steps import step_of_state

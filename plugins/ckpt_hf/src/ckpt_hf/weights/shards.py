@@ -30,7 +30,7 @@ from ckpt_hf.weights.consistency import lacking, left_out_numbers, missing, repe
 from ckpt_hf.weights.index import Index, is_plain, read_index, unsafe_names
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.reader import TorchFile
+    from ckpt_core.codecs.torch.file import TorchFile
 
 _TOGETHER = 16
 """Requests to a remote place at once: they wait for answers, and hardly need a processor."""

@@ -9,10 +9,10 @@ from typing import Any
 from ckpt_core import Component, Finding, Severity, State, TensorRef, printable
 from ckpt_fsdp.deepspeed.rank_files import OptimStates
 from ckpt_fsdp.deepspeed.state_trees import without_objects
-from ckpt_fsdp.deepspeed.tables import Row, in_file, in_space, table_of
 from ckpt_fsdp.deepspeed.tag_content import TagContent
 from ckpt_fsdp.deepspeed.zero.flat_groups import GroupSpace, chains
 from ckpt_fsdp.deepspeed.zero.partitions import Space
+from ckpt_fsdp.deepspeed.zero.tables import Row, in_file, in_space, table_of
 
 
 def optimizer(content: TagContent, spaces: Iterable[GroupSpace]) -> tuple[Component, list[Finding]]:

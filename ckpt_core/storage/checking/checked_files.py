@@ -22,7 +22,7 @@ from ckpt_core.storage.buffers import borrowed
 from ckpt_core.storage.files.wrapped import WrappedFiles
 
 if TYPE_CHECKING:
-    from ckpt_core.storage.files.proved_ranges import Blocks, Record
+    from ckpt_core.storage.checking.proved_ranges import Blocks, Record
 
 _HINT = "copy the file again"
 
@@ -61,7 +61,7 @@ class _Ledger:
             if prefix in self.sealed or not self.seals:
                 return
             self.sealed.add(prefix)
-        from ckpt_core.storage.files.proved_ranges import Blocks  # with its digests, which a listing has no need of
+        from ckpt_core.storage.checking.proved_ranges import Blocks  # with its digests, which a listing has no need of
 
         seal = self._read(files)
         for path, sealed in seal.files.items() if seal is not None else ():
@@ -90,7 +90,7 @@ class _Ledger:
             return None
 
     def expect(self, sums: Iterable[Sum], prefix: str) -> None:
-        from ckpt_core.storage.files.proved_ranges import Record
+        from ckpt_core.storage.checking.proved_ranges import Record
 
         for known in sums:
             file = self.file(under(prefix, known.path))

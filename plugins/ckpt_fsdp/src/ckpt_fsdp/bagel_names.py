@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ckpt_fsdp.ranks.names import RankSet
+from ckpt_fsdp.rank_sets import RankSet
 
 METADATA = "metadata.json"
 SCHEDULER = "scheduler.pt"

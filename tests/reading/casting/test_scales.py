@@ -1,7 +1,7 @@
 import pytest
 
+from ckpt_core.reading.casting.scales import scale_names
 from ckpt_core.schema.dtypes import DType, dtype_named
-from ckpt_core.schema.scales import scale_names
 from ckpt_core.schema.tensors import Outline
 
 
@@ -89,7 +89,7 @@ def test_every_dtype_of_torch_that_has_a_code_is_meant_by_itself():
     torch = pytest.importorskip("torch")
     import numpy as np
 
-    from ckpt_core.reading.torch.tensors import torch_dtype
+    from ckpt_core.reading.torch.memory import torch_dtype
 
     for dtype in (DType.F16, DType.BF16, DType.F32, DType.F64, DType.I64, DType.U8, DType.F8_E4M3, DType.F8_E5M2):
         assert dtype_named(torch_dtype(dtype)) is dtype

@@ -1,0 +1,14 @@
+"""The beginning of a safetensors file, told from that of others."""
+
+MAX_HEADER = 100_000_000
+"""The format's own limit on the header, in bytes."""
+
+LENGTH_BYTES = 8
+"""Of the header's length, a little-endian integer before it."""
+
+
+def sniff(head: bytes) -> bool:
+    """Whether a file begins like a safetensors file: a possible header length, then a JSON object."""
+    if head[LENGTH_BYTES : LENGTH_BYTES + 1] != b"{":
+        return False
+    return 2 <= int.from_bytes(head[:LENGTH_BYTES], "little") <= MAX_HEADER

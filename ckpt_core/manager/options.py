@@ -1,0 +1,74 @@
+"""The options of a format, typed and checked, and those that a claim and its parts are read with."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.errors import (
+    FormatError,
+    UsageError,
+)
+from ckpt_core.manager.parts import is_itself, match_of_part
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.formats import FormatMatch
+
+if TYPE_CHECKING:
+    from ckpt_core.hookspecs import Plugins
+
+
+def checked_options(
+    manager: "Plugins", format: str, options: Mapping[str, Any], *, writing: bool = False
+) -> dict[str, Any]:
+    """Options as the format types them.
+
+    Raises:
+        UsageError: The format has no such option (names those that have), has it for the other of reading and
+            writing, or the value is not of its type.
+    """
+    declared = {option.name: option for option in manager.format(format).options}
+    checked = {}
+    for name, value in options.items():
+        if name not in declared:
+            having = [f.name for f in manager.formats() if any(option.name == name for option in f.options)]
+            where = f"formats that have it: {', '.join(having)}" if having else "no format has it"
+            raise UsageError(f"--{name}: format {format} has no such option; {where}")
+        if not (declared[name].writes if writing else declared[name].reads):
+            here, other = ("writing", "reading") if writing else ("reading", "writing")
+            raise UsageError(f"--{name}: an option for {other} {format}, not for {here} it")
+        kind = declared[name].type
+        try:
+            checked[name] = _as_bool(value) if kind is bool else kind(value)
+        except ValueError:
+            raise UsageError(f"--{name} {value}: not {kind.__name__}") from None
+    return checked
+
+
+def _as_bool(value: Any) -> bool:
+    text = str(value).lower()
+    if text in ("true", "1", "yes", ""):
+        return True
+    if text in ("false", "0", "no"):
+        return False
+    raise ValueError(value)
+
+
+def readable_options(manager: "Plugins", files: "Files", match: FormatMatch) -> set[str]:
+    """Names of the options with which the format of a claim is read, or that of any of its parts."""
+    names = {option.name for option in manager.format(match.format).options if option.reads}
+    for part in match.parts:
+        below = files.below(part.root)
+        try:
+            found = match_of_part(manager, below, part)
+        except FormatError:
+            continue  # opening the part says what is wrong with it
+        if not is_itself(found, part, match):
+            names |= readable_options(manager, below, found)
+    return names
+
+
+def own_options(manager: "Plugins", files: Files, match: FormatMatch, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options for the format itself: those that it has, and those that none of its parts has either."""
+    if not options or not match.parts:
+        return options
+    having = {option.name for option in manager.format(match.format).options if option.reads}
+    others = readable_options(manager, files, match) - having
+    return {name: value for name, value in options.items() if name not in others}

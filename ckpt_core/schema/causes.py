@@ -1,0 +1,43 @@
+"""Causes of a taint: why a tensor is not what was saved, or was never proved to be."""
+
+from collections.abc import Iterable, Mapping
+
+from ckpt_core.schema.reserved_names import SYNTHESIZED as MADE_UP_FILE
+from ckpt_core.schema.roles import Role
+
+DAMAGED = "damaged"
+"""A checksum did not hold, and somebody went on."""
+
+
+EXTRACTED = "extracted"
+"""Taken out of a file that was not loaded: what lies in it, not what loading would give."""
+
+
+SALVAGED = "salvaged"
+"""Put together of what was left of something broken."""
+
+
+SYNTHESIZED = "synthesized"
+"""Made up."""
+
+
+CAUSES = (DAMAGED, EXTRACTED, SALVAGED, SYNTHESIZED)
+
+
+ALL = "*"
+
+
+def cause_of(tainted: Mapping[str, str], component: str, name: str) -> str | None:
+    """Why a tensor is tainted; None where it is not."""
+    if not tainted:
+        return None
+    return next((tainted[key] for key in (f"{component}/{name}", f"{component}/*", ALL) if key in tainted), None)
+
+
+def made_up(roles: Iterable[Role], component: str) -> str | None:
+    """SYNTHESIZED for a component that a repair made up.
+
+    Where it was, its role says so, and some purposes can do with it; of what it is written to it becomes a taint.
+    """
+    found = any(role.label == component and role.where == MADE_UP_FILE for role in roles)
+    return SYNTHESIZED if found else None

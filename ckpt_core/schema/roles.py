@@ -1,0 +1,49 @@
+"""What a checkpoint is for, and whether each role in it is there for that."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Profile(Enum):
+    """A purpose: compute with the weights, train on, or train on as if nothing had happened in between."""
+
+    INFERENCE = "inference"
+    RESUME = "resume"
+    EXACT_RESUME = "exact-resume"
+
+
+class Presence(Enum):
+    """What became of a component. Unreadable is not absent, synthesized is not saved, narrowed is not as trained."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNREADABLE = "unreadable"
+    NOT_NEEDED = "not needed"
+    DERIVED = "derived"
+    SYNTHESIZED = "synthesized"
+    NARROWED = "narrowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a format knows of a component besides its content: where it is kept, and what became of it.
+
+    Attributes:
+        kind: Kind of the component.
+        presence: What became of it. A component of the manifest is present without a role.
+        where: The file, or the key in it, that holds it or would hold it.
+        note: Why it is not needed, what it is derived from, or what is wrong with it.
+        name: Where there are several of a kind: the rank of an rng, say.
+        needed_for: The least demanding profile that needs it; None for what `NEEDS` says of its kind.
+    """
+
+    kind: str
+    presence: Presence
+    where: str = ""
+    note: str = ""
+    name: str = ""
+    needed_for: Profile | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind}:{self.name}" if self.name else self.kind

@@ -1,0 +1,130 @@
+"""A staged place on a disk: written under a lock, named whole."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ckpt_core.errors import (
+    CorruptError,
+)
+from ckpt_core.schema.access import Checkpoint, Progress
+from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.manifests import Manifest
+from ckpt_core.schema.plans import TensorKey, WritePlan, Written
+from ckpt_core.schema.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
+from ckpt_core.schema.side_files.seals import Seal, pack
+from ckpt_core.schema.side_files.taint import marked
+from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.ranks.ranks import ALONE, Ranks
+from ckpt_core.storage.writing import syscalls
+from ckpt_core.storage.writing.commit import name_directory, name_file, settle
+from ckpt_core.storage.writing.execute import execute
+from ckpt_core.storage.writing.journal import begin, belongs, forget
+from ckpt_core.storage.writing.plan_digest import digest_of_plan
+from ckpt_core.storage.writing.staged_target import StagedTarget
+from ckpt_core.storage.writing.staging import Stage
+
+
+class LocalTarget(StagedTarget):
+    """A destination on this machine, staged beside it."""
+
+    def __init__(
+        self,
+        location: Location,
+        stage: Stage,
+        *,
+        format: str,
+        options: Mapping[str, Any],
+        replace: bool = False,
+        resume: bool = False,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.location = location
+        self.format = format
+        self.options = options
+        self.written: dict[TensorKey, Written] = {}
+        self.planned: WritePlan | None = None
+        self.work = ""
+        self._stage = stage
+        self._replace = replace
+        self._resume = resume
+        self._ranks = ranks
+        self._named = False
+        self._progress: Progress | None = None
+
+    @property
+    def staged(self) -> str:
+        return os.path.join(self._stage.data, self._stage.name) if self.location.kind is Kind.FILE else self._stage.data
+
+    def watch(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
+        if self.location.kind is Kind.DIRECTORY:
+            plan = marked(plan, checkpoint)
+        digest = digest_of_plan(plan, checkpoint) if self._resume or self._ranks.world > 1 else ""
+        self.work = digest if self._resume and checkpoint.identity() else ""
+        self._agree(digest)
+        if self._resume and self._ranks.leads:
+            self._begin_or_go_on(digest, known=bool(checkpoint.identity()))
+        journal = self._stage.journal if self._resume else None
+        with one_moment(checkpoint):
+            self.written = execute(
+                plan, checkpoint, self._stage.data, journal=journal, progress=self._progress, ranks=self._ranks
+            )
+            checkpoint.finish()
+        self.planned = plan
+        return checkpoint.manifest
+
+    def _agree(self, digest: str) -> None:
+        """CorruptError where another rank would write something else: then it reads something else too."""
+        for rank, other in enumerate(self._ranks.exchange(digest)):
+            if other != digest:
+                raise CorruptError(
+                    f"{self.location}: rank {rank} and rank {self._ranks.rank} have different sources or plans; "
+                    "give every rank the same command, files and version of ckpt; nothing was committed"
+                )
+
+    def commit(self, seal: Seal | None) -> None:
+        """Write the seal, if any, and name what is staged; of several ranks the first does, and the others wait."""
+        if self._ranks.leads:
+            self._commit(seal)
+        self._ranks.exchange(None)
+
+    def _commit(self, seal: Seal | None) -> None:
+        one_file = self.location.kind is Kind.FILE
+        if seal is not None:
+            self._write_seal(seal, one_file)
+        # What has its name is no stage to go on with: killed after the rename, the next run begins anew.
+        syscalls.remove(self._stage.journal)
+        name = name_file if one_file else name_directory
+        name(self._stage, replace=self._replace)
+        self._named = True
+        settle(self._stage, seal=one_file and seal is not None)
+
+    def _write_seal(self, seal: Seal, one_file: bool) -> None:
+        text, blocks = pack(seal, apart=not one_file)
+        if one_file:
+            _write_anew(self.staged + FILE_SUFFIX, text)
+            return
+        _write_anew(os.path.join(self._stage.data, BLOCKS), blocks)
+        _write_anew(os.path.join(self._stage.data, DIRECTORY_SEAL), text)
+
+    def drop(self, *, entirely: bool = False) -> None:
+        if self._ranks.leads and not self._named and (entirely or not os.path.lexists(self._stage.journal)):
+            self._stage.clear()
+
+    def _begin_or_go_on(self, digest: str, *, known: bool) -> None:
+        """Go on with a stage of the same work; empty one of another, or of a source that cannot be told again."""
+        if known and belongs(self._stage.journal, digest):
+            return
+        forget(self._stage.journal)
+        syscalls.sync_directory(self._stage.root)
+        syscalls.remove_tree(self._stage.data)
+        syscalls.make_directory(self._stage.data)
+        begin(self._stage.journal, digest)
+
+
+def _write_anew(path: str, data: bytes) -> None:
+    syscalls.remove(path)
+    syscalls.write_file(path, data)

@@ -1,0 +1,38 @@
+"""`StagedTarget`: what verbs ask of any destination, on a disk, in memory, or in a store of objects."""
+
+from abc import abstractmethod
+
+from ckpt_core.schema.access import Progress, Target
+from ckpt_core.schema.plans import TensorKey, WritePlan, Written
+from ckpt_core.schema.side_files.seals import Seal
+
+
+class StagedTarget(Target):
+    """A destination whose content is staged, read back there, and named in one step.
+
+    Attributes:
+        written: What was seen of each tensor by `write`.
+        planned: The plan that `write` carried out; None before.
+        work: The digest of plan and source, by which a rerun knows that it was done; empty where it cannot know.
+    """
+
+    written: dict[TensorKey, Written]
+    planned: WritePlan | None
+    work: str
+
+    @property
+    @abstractmethod
+    def staged(self) -> str:
+        """The path or URL of what is staged: the file or directory that will have the destination's name."""
+
+    @abstractmethod
+    def watch(self, progress: Progress) -> None:
+        """Tell `progress` of the bytes that `write` writes."""
+
+    @abstractmethod
+    def commit(self, seal: Seal | None) -> None:
+        """Write the seal, if any, and give what is staged its name. Before that nothing is to be seen there."""
+
+    @abstractmethod
+    def drop(self, *, entirely: bool = False) -> None:
+        """Remove the stage; not where work can go on from it, unless `entirely`, and not once it has its name."""

@@ -1,0 +1,3 @@
+"""The version of ckpt-core, and nothing else: what is asked for it imports nothing more."""
+
+__version__ = "0.1.0"
