@@ -15,7 +15,7 @@ _WHERE = {
     "Candidate": "ckpt_core.schema.locations",
     "Checkpoint": "ckpt_core.schema.access",
     "CheckpointNotFoundError": "ckpt_core.errors",
-    "Checksum": "ckpt_core.schema.watches",
+    "Checksum": "ckpt_core.schema.byte_consumers",
     "Chunk": "ckpt_core.schema.tensors",
     "CkptError": "ckpt_core.errors",
     "CkptPluginManager": "ckpt_core.manager.plugin_manager",
@@ -37,7 +37,6 @@ _WHERE = {
     "FormatOption": "ckpt_core.schema.formats",
     "Hooks": "ckpt_core.hookspecs",
     "Irreparable": "ckpt_core.schema.repairs",
-    "Kind": "ckpt_core.schema.locations",
     "LateBytes": "ckpt_core.schema.plans",
     "Literal": "ckpt_core.schema.plans",
     "LoadError": "ckpt_core.errors",
@@ -45,18 +44,18 @@ _WHERE = {
     "LoadRequest": "ckpt_core.schema.formats",
     "LocateError": "ckpt_core.errors",
     "Location": "ckpt_core.schema.locations",
+    "LocationKind": "ckpt_core.schema.locations",
     "Manifest": "ckpt_core.schema.manifests",
+    "NoAnswerError": "ckpt_core.errors",
     "Opaque": "ckpt_core.schema.state",
     "Operation": "ckpt_core.schema.repairs",
-    "Outline": "ckpt_core.schema.tensors",
-    "NoAnswerError": "ckpt_core.errors",
     "OverwriteError": "ckpt_core.errors",
     "Part": "ckpt_core.schema.formats",
     "PluginError": "ckpt_core.errors",
     "Presence": "ckpt_core.schema.roles",
+    "Priority": "ckpt_core.schema.locations",
     "Profile": "ckpt_core.schema.roles",
     "Query": "ckpt_core.schema.locations",
-    "Rank": "ckpt_core.schema.locations",
     "Ranks": "ckpt_core.storage.ranks.ranks",
     "Repair": "ckpt_core.verbs.repair_plan",
     "RepairAction": "ckpt_core.schema.repairs",
@@ -73,6 +72,7 @@ _WHERE = {
     "Target": "ckpt_core.schema.access",
     "TensorBytes": "ckpt_core.schema.plans",
     "TensorEntry": "ckpt_core.schema.tensors",
+    "TensorInfo": "ckpt_core.schema.tensors",
     "TensorRef": "ckpt_core.schema.state",
     "TensorTable": "ckpt_core.schema.tensors",
     "UnreachableError": "ckpt_core.errors",
@@ -97,7 +97,7 @@ _WHERE = {
     "save": "ckpt_core.verbs.save",
     "scale_names": "ckpt_core.reading.casting.scales",
     "tensor_names": "ckpt_core.schema.state",
-    "together": "ckpt_core.storage.ranks.torchrun",
+    "torchrun_ranks": "ckpt_core.storage.ranks.torchrun",
     "undo_repair": "ckpt_core.verbs.repair",
     "verify": "ckpt_core.verbs.verify",
     "with_names": "ckpt_core.schema.state",
@@ -132,6 +132,7 @@ if TYPE_CHECKING:
     from ckpt_core.schema.access import FileEntry as FileEntry
     from ckpt_core.schema.access import Files as Files
     from ckpt_core.schema.access import Target as Target
+    from ckpt_core.schema.byte_consumers import Checksum as Checksum
     from ckpt_core.schema.dtypes import DType as DType
     from ckpt_core.schema.findings import Finding as Finding
     from ckpt_core.schema.findings import Severity as Severity
@@ -143,10 +144,10 @@ if TYPE_CHECKING:
     from ckpt_core.schema.formats import LoadRequest as LoadRequest
     from ckpt_core.schema.formats import Part as Part
     from ckpt_core.schema.locations import Candidate as Candidate
-    from ckpt_core.schema.locations import Kind as Kind
     from ckpt_core.schema.locations import Location as Location
+    from ckpt_core.schema.locations import LocationKind as LocationKind
+    from ckpt_core.schema.locations import Priority as Priority
     from ckpt_core.schema.locations import Query as Query
-    from ckpt_core.schema.locations import Rank as Rank
     from ckpt_core.schema.locations import Resolution as Resolution
     from ckpt_core.schema.manifests import Asset as Asset
     from ckpt_core.schema.manifests import Component as Component
@@ -174,18 +175,17 @@ if TYPE_CHECKING:
     from ckpt_core.schema.tensors import ByteRange as ByteRange
     from ckpt_core.schema.tensors import Chunk as Chunk
     from ckpt_core.schema.tensors import Encoding as Encoding
-    from ckpt_core.schema.tensors import Outline as Outline
     from ckpt_core.schema.tensors import TensorEntry as TensorEntry
+    from ckpt_core.schema.tensors import TensorInfo as TensorInfo
     from ckpt_core.schema.tensors import TensorTable as TensorTable
     from ckpt_core.schema.text import printable as printable
     from ckpt_core.schema.verification import Depth as Depth
     from ckpt_core.schema.verification import Sampling as Sampling
     from ckpt_core.schema.verification import VerifyReport as VerifyReport
     from ckpt_core.schema.verification import VerifyRequest as VerifyRequest
-    from ckpt_core.schema.watches import Checksum as Checksum
     from ckpt_core.storage.files.listing import list_files as list_files
     from ckpt_core.storage.ranks.ranks import Ranks as Ranks
-    from ckpt_core.storage.ranks.torchrun import together as together
+    from ckpt_core.storage.ranks.torchrun import torchrun_ranks as torchrun_ranks
     from ckpt_core.storage.sealing import read_seal as read_seal
     from ckpt_core.verbs.convert import Conversion as Conversion
     from ckpt_core.verbs.convert import convert as convert

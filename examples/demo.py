@@ -112,7 +112,7 @@ def verify() -> None:
 def find_flipped_bit() -> None:
     name = "atom_conv_layers.2.twoBody_atom.bn1.weight"
     say(f"4  One bit flips in a copy, inside of {name}. torch does not notice:")
-    place = ckpt_core.load("chgnet.pth.tar").component("model").tensors.outline(name)
+    place = ckpt_core.load("chgnet.pth.tar").component("model").tensors.info(name)
     content = bytearray(Path("chgnet.pth.tar").read_bytes())
     content[place.offset + 9] ^= 0x10
     Path("flipped.pth.tar").write_bytes(content)
@@ -179,7 +179,7 @@ def convert() -> None:
     say("   Its certificate can be checked at any time, against the source.")
     ckpt("verify", "speaker.safetensors", "--certificate", "--depth", "bytes", shows=["ok: nothing wrong; 16 tensors"])
     say("   safetensors has no checksums. The seal has: a flipped bit is found, with the tensors of its block.")
-    place = ckpt_core.load("speaker.safetensors").component("model").tensors.outline("linear.weight")
+    place = ckpt_core.load("speaker.safetensors").component("model").tensors.info("linear.weight")
     content = bytearray(Path("speaker.safetensors").read_bytes())
     content[place.offset + 9] ^= 0x10
     Path("speaker.safetensors").write_bytes(content)

@@ -39,7 +39,6 @@ PUBLIC = [
     "FormatOption",
     "Hooks",
     "Irreparable",
-    "Kind",
     "LateBytes",
     "Literal",
     "LoadError",
@@ -47,18 +46,18 @@ PUBLIC = [
     "LoadRequest",
     "LocateError",
     "Location",
+    "LocationKind",
     "Manifest",
     "NoAnswerError",
     "Opaque",
     "Operation",
-    "Outline",
     "OverwriteError",
     "Part",
     "PluginError",
     "Presence",
+    "Priority",
     "Profile",
     "Query",
-    "Rank",
     "Ranks",
     "Repair",
     "RepairAction",
@@ -75,6 +74,7 @@ PUBLIC = [
     "Target",
     "TensorBytes",
     "TensorEntry",
+    "TensorInfo",
     "TensorRef",
     "TensorTable",
     "UnreachableError",
@@ -100,7 +100,7 @@ PUBLIC = [
     "save",
     "scale_names",
     "tensor_names",
-    "together",
+    "torchrun_ranks",
     "undo_repair",
     "verify",
     "with_names",
@@ -145,7 +145,7 @@ print(sorted(name for name in set(sys.modules) - before if not name.startswith("
     ran = subprocess.run(
         [sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=Path(ckpt_core.__file__).parents[1]
     )
-    known = {"ckpt_core", "typing"}
+    known = {"ckpt_core", "ckpt_core.version"}
     loaded = set(ast.literal_eval(ran.stdout))
     assert {name.partition(".")[0] for name in loaded} - set(sys.stdlib_module_names) == {"ckpt_core"}, ran.stderr
     assert {name for name in loaded if name.startswith("ckpt_core")} <= known

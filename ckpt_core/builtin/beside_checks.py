@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _LONGEST = 64 << 20
 
 def pickles_beside(files: "Files", stored: "StoredCheckpoint", request: "VerifyRequest") -> Iterator[Finding]:
     """LW033 and LW034 of files in the folders of a checkpoint that nothing else has looked at."""
-    if request.profile is None or files.location.kind is not Kind.DIRECTORY:
+    if request.profile is None or files.location.kind is not LocationKind.DIRECTORY:
         return
     folders = {"", *(opened.base for opened in stored.parts)}
     read = _paths_read(stored)
@@ -31,7 +31,7 @@ def pickles_beside(files: "Files", stored: "StoredCheckpoint", request: "VerifyR
 
 def _paths_read(stored: "StoredCheckpoint") -> set[str | None]:
     manifest = stored.manifest
-    paths = {outline.path for component in manifest.components for _, outline in component.tensors.outlines()}
+    paths = {info.path for component in manifest.components for _, info in component.tensors.infos()}
     return paths | {role.where for role in manifest.roles} | {finding.path for finding in manifest.findings}
 
 

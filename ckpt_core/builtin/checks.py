@@ -32,7 +32,7 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
         yield from laws_of_tables(stored, request)
         yield from needed_and_opaque(stored, request)
         yield from pickles_beside(files, stored, request)
-        if not (yield from _settles(stored)):
+        if not (yield from _confirms(stored)):
             stored = None
     if request.depth >= Depth.BYTES:
         values = request.depth >= Depth.VALUES
@@ -125,13 +125,13 @@ def _sample(
     yield from sealed.findings(None if sampling.seconds else stored, tried=tally.blocks)
 
 
-def _settles(stored: "StoredCheckpoint") -> "Generator[Finding, None, bool]":
+def _confirms(stored: "StoredCheckpoint") -> "Generator[Finding, None, bool]":
     """The error of what opening took on trust and does not hold; returns whether it holds."""
     from ckpt_core.errors import CkptError
     from ckpt_core.schema.findings import Finding
 
     try:
-        stored.settle()
+        stored.confirm()
     except CkptError as error:
         yield Finding.of_error(error)
         return False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ckpt_core.schema.findings import Finding, Severity
 
 if TYPE_CHECKING:
-    from ckpt_core.laws.outlines import Outlines
+    from ckpt_core.laws.tensor_infos import TensorInfos
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.schema.manifests import Component, Manifest
     from ckpt_core.schema.verification import VerifyRequest
@@ -31,25 +31,25 @@ def laws_of_tables(stored: "StoredCheckpoint", request: "VerifyRequest") -> Iter
     for component in stored.manifest.components:
         if component.kind not in _WEIGHTS:
             continue
-        outlines = dict(component.tensors.outlines())
-        yield from scale_types(outlines, inventory=request.profile is not None)
+        infos = dict(component.tensors.infos())
+        yield from scale_types(infos, inventory=request.profile is not None)
         if request.profile is not None:
-            yield from _laws(component, outlines, by_config=by_config)
+            yield from _laws(component, infos, by_config=by_config)
 
 
-def _laws(component: "Component", outlines: "Outlines", *, by_config: bool) -> Iterator[Finding]:
+def _laws(component: "Component", infos: "TensorInfos", *, by_config: bool) -> Iterator[Finding]:
     from ckpt_core.laws.empty import empty
     from ckpt_core.laws.low_rank import unpaired
     from ckpt_core.laws.missing_blocks import missing_blocks
     from ckpt_core.laws.quantized import quantized
     from ckpt_core.laws.wrapped import wrapped
 
-    yield from empty(outlines)
-    yield from wrapped(outlines, severity=Severity.ERROR if by_config else Severity.WARNING)
-    yield from unpaired(outlines)
-    yield from quantized(outlines)
+    yield from empty(infos)
+    yield from wrapped(infos, severity=Severity.ERROR if by_config else Severity.WARNING)
+    yield from unpaired(infos)
+    yield from quantized(infos)
     if component.kind != "adapter":
-        yield from missing_blocks(outlines)
+        yield from missing_blocks(infos)
 
 
 def for_a_purpose(
@@ -71,7 +71,7 @@ def _spoils(finding: Finding, stored: "StoredCheckpoint") -> bool:
     if finding.code != "VL003" or not _MATRIX.search(name) or _ZERO_AT_FIRST.search(name):
         return False
     tables = (component.tensors for component in stored.manifest.components if component.kind in _WEIGHTS)
-    shapes = [table.outline(name).shape for table in tables if name in table]
+    shapes = [table.info(name).shape for table in tables if name in table]
     return any(len(shape) == 2 and min(shape) > 1 for shape in shapes)
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 from ckpt_core.hookspecs import hookimpl
-from ckpt_core.schema.locations import Candidate, Query, Rank
+from ckpt_core.schema.locations import Candidate, Priority, Query
 
 
 @hookimpl
@@ -16,6 +16,6 @@ def locate(query: Query) -> Iterator[Candidate]:
     insisted = "://" in place or os.sep in place or place in (".", "..") or place.startswith("~")
     # A file may have a # in its name; then the whole ref is that file.
     if query.member is not None and query.ref is not None and os.path.exists(query.ref):
-        yield Candidate(query.ref, Rank.EXPLICIT, "the path that was given")
+        yield Candidate(query.ref, Priority.EXPLICIT, "the path that was given")
     reason = "the path that was given" if insisted else "a file or directory of that name here"
-    yield Candidate(place, Rank.EXPLICIT, reason, required=insisted, order=1)
+    yield Candidate(place, Priority.EXPLICIT, reason, required=insisted, order=1)

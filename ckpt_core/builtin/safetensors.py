@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ckpt_core.hookspecs import hookimpl
 from ckpt_core.layouts.single_file import candidates, only_path
 from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 
 if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint
@@ -22,7 +22,9 @@ COMPONENT = "ckpt.component"
 @hookimpl
 def formats() -> tuple[Format, ...]:
     return (
-        Format("safetensors", "one .safetensors file: a JSON header and the bytes of its tensors", writes=Kind.FILE),
+        Format(
+            "safetensors", "one .safetensors file: a JSON header and the bytes of its tensors", writes=LocationKind.FILE
+        ),
     )
 
 
@@ -78,6 +80,6 @@ def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
     metadata = metadata_of(checkpoint)
     if component.label != "model":
         metadata[COMPONENT] = component.label
-    names = dict(component.tensors.outlines())
+    names = dict(component.tensors.infos())
     plan = plan_safetensors(target.name, component, names, metadata={"format": "pt", **metadata})
     return target.write(WritePlan((plan,)), checkpoint)

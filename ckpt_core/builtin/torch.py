@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ckpt_core.hookspecs import hookimpl
 from ckpt_core.layouts.single_file import candidates, only_path
 from ckpt_core.schema.formats import Confidence, Format, FormatMatch, LoadRequest
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 
 if TYPE_CHECKING:
     from ckpt_core.layouts.steps import Count
@@ -23,7 +23,11 @@ _SHARED = (".bin", ".pkl", ".tar")
 @hookimpl
 def formats() -> tuple[Format, ...]:
     return (
-        Format("torch", "one file that torch.save wrote (.pt, .pth, .bin, .ckpt, …), zip or legacy", writes=Kind.FILE),
+        Format(
+            "torch",
+            "one file that torch.save wrote (.pt, .pth, .bin, .ckpt, …), zip or legacy",
+            writes=LocationKind.FILE,
+        ),
     )
 
 
@@ -58,7 +62,7 @@ def load(files: "Files", match: FormatMatch, request: LoadRequest) -> "StoredChe
     from ckpt_core.schema.manifests import Manifest
 
     file = read_torch_file(files, only_path(files))
-    count = count_of_state(file.root, scalar_reader(files, file.tensors, file.settle))
+    count = count_of_state(file.root, scalar_reader(files, file.tensors, file.confirm))
     components = components_of(file.root, file.tensors)
     manifest = Manifest(
         components,
@@ -67,7 +71,7 @@ def load(files: "Files", match: FormatMatch, request: LoadRequest) -> "StoredChe
         roles=tuple(_roles(count)) if any(part.kind == "progress" for part in components) else (),
         step=None if count is None else count.value,
     )
-    checkpoint = StoredCheckpoint(files, match, manifest, settle=file.settle)
+    checkpoint = StoredCheckpoint(files, match, manifest, confirm=file.confirm)
     checkpoint.checksums = file.checksums
     return checkpoint
 

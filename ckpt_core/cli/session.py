@@ -46,9 +46,9 @@ class Session:
     @contextmanager
     def ranks(self) -> "Iterator[Ranks]":
         """The processes that torchrun has started for this command; for one alone, nothing is imported for it."""
-        from ckpt_core.storage.ranks.torchrun import together
+        from ckpt_core.storage.ranks.torchrun import torchrun_ranks
 
-        with together() as ranks:
+        with torchrun_ranks() as ranks:
             self._ranks, self.speaks = ranks, ranks.leads
             yield ranks
 

@@ -6,7 +6,7 @@ Source: deepspeed `runtime/zero/partition_parameters.py`: a partitioned paramete
 import re
 from collections.abc import Iterator
 
-from ckpt_core.laws.outlines import Outlines, some
+from ckpt_core.laws.tensor_infos import TensorInfos, some
 from ckpt_core.schema.findings import Finding, Severity
 
 _PARAMETER = re.compile(r"(^|[._])(weight|bias|gamma|beta|kernel|embeddings?|lora(_embedding)?_[AB](\..*)?|\w*proj)$")
@@ -15,26 +15,26 @@ _PARAMETER = re.compile(r"(^|[._])(weight|bias|gamma|beta|kernel|embeddings?|lor
 _OBSERVED = re.compile(r"(min_val|max_val|histogram|scale|zero_point)$")
 
 
-def empty(outlines: Outlines) -> Iterator[Finding]:
+def empty(infos: TensorInfos) -> Iterator[Finding]:
     """LW001: parameters of shape [0]."""
-    found = [name for name, outline in outlines.items() if outline.shape == (0,) and outline.dtype.is_float]
+    found = [name for name, info in infos.items() if info.shape == (0,) and info.dtype.is_float]
     if not found:
         return
-    wrong = [name for name in found if _is_parameter(name, outlines)]
-    if 2 * len(found) >= len(outlines) and not all(_OBSERVED.search(name) for name in found):
+    wrong = [name for name in found if _is_parameter(name, infos)]
+    if 2 * len(found) >= len(infos) and not all(_OBSERVED.search(name) for name in found):
         wrong = found
     if wrong:
-        message = f"{len(wrong)} of {len(outlines)} tensors have no element: {some(wrong)}"
+        message = f"{len(wrong)} of {len(infos)} tensors have no element: {some(wrong)}"
         hint = (
             "saved under ZeRO-3 without gathering; save again with stage3_gather_16bit_weights_on_model_save, or run "
             "DeepSpeed's zero_to_fp32.py on the training's own checkpoint"
         )
-        yield Finding("LW001", Severity.ERROR, message, outlines[wrong[0]].path, wrong[0], hint)
+        yield Finding("LW001", Severity.ERROR, message, infos[wrong[0]].path, wrong[0], hint)
 
 
-def _is_parameter(name: str, outlines: Outlines) -> bool:
+def _is_parameter(name: str, infos: TensorInfos) -> bool:
     """Whether it must have elements: the bias of a layer without outputs need not."""
     if not _PARAMETER.search(name):
         return False
-    beside = outlines.get(f"{name.rpartition('.')[0]}.weight")
+    beside = infos.get(f"{name.rpartition('.')[0]}.weight")
     return not (name.endswith("bias") and beside is not None and len(beside.shape) > 1 and 0 in beside.shape)

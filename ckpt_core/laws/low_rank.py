@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckpt_core.laws.outlines import Outlines
+from ckpt_core.laws.tensor_infos import TensorInfos
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.tensors import TensorInfo
 from ckpt_core.schema.text import printable
 
 _FACTOR = re.compile(
@@ -28,26 +28,26 @@ class Factor:
         name: The tensor's own name.
         partner: The name of the other factor.
         first: Whether it is the one that is multiplied first: A, or down.
-        outline: Its type and shape.
+        info: Its type and shape.
     """
 
     module: str
     name: str
     partner: str
     first: bool
-    outline: Outline
+    info: TensorInfo
 
 
-def factors(outlines: Outlines) -> Iterator[Factor]:
+def factors(infos: TensorInfos) -> Iterator[Factor]:
     """Every factor of a low-rank adapter among tensors."""
-    for name, outline in outlines.items():
+    for name, info in infos.items():
         if "lora" not in name:
             continue
         found = _FACTOR.fullmatch(name)
         if found is not None and (found["rest"] in ("", ".weight") or _is_named(found["rest"])):
             side = found["side"]
             partner = f"{name[: found.start('side')]}{_OTHER[side]}{found['rest']}"
-            yield Factor(found["module"].removesuffix("."), name, partner, side in ("A", "down"), outline)
+            yield Factor(found["module"].removesuffix("."), name, partner, side in ("A", "down"), info)
 
 
 def _is_named(rest: str) -> bool:
@@ -55,18 +55,18 @@ def _is_named(rest: str) -> bool:
     return re.fullmatch(r"\.[\w-]+(\.weight)?", rest) is not None and rest != ".bias"
 
 
-def unpaired(outlines: Outlines) -> Iterator[Finding]:
+def unpaired(infos: TensorInfos) -> Iterator[Finding]:
     """LW005: a factor without its partner, or two that cannot be multiplied."""
-    for factor in factors(outlines):
-        partner = outlines.get(factor.partner)
+    for factor in factors(infos):
+        partner = infos.get(factor.partner)
         if partner is None:
             message = f"{printable(factor.name)}: its partner {printable(factor.partner)} is missing"
             hint = "the adapter was cut short; copy it again, or save it again from the training"
-            yield Finding("LW005", Severity.ERROR, message, factor.outline.path, factor.name, hint)
-        elif factor.first and (sizes := _inner(factor.outline.shape, partner.shape)) is not None:
+            yield Finding("LW005", Severity.ERROR, message, factor.info.path, factor.name, hint)
+        elif factor.first and (sizes := _inner(factor.info.shape, partner.shape)) is not None:
             message = f"{printable(factor.name)}: {sizes[0]} rows, and its partner has {sizes[1]} columns"
             hint = "the two factors are of different saves; copy the adapter again"
-            yield Finding("LW005", Severity.ERROR, message, factor.outline.path, factor.name, hint)
+            yield Finding("LW005", Severity.ERROR, message, factor.info.path, factor.name, hint)
 
 
 def _inner(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, int] | None:

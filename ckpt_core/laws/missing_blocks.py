@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from ckpt_core.laws.outlines import Outlines, Stack, numbers, some, stacks
+from ckpt_core.laws.tensor_infos import Stack, TensorInfos, numbers, some, stacks
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.text import printable
 
@@ -37,16 +37,16 @@ def is_block_stack(stack: Stack) -> bool:
     return 2 * len(full) > len(stack.blocks) and any(_BLOCK.search(rest) for rest in full[0])
 
 
-def missing_blocks(outlines: Outlines) -> Iterator[Finding]:
+def missing_blocks(infos: TensorInfos) -> Iterator[Finding]:
     """LW003 of holes among blocks and experts, LW004 of a projection that a block's siblings have."""
-    found = stacks(outlines)
+    found = stacks(infos)
     for stack in found.values():
         if stack.holes and is_block_stack(stack):
-            yield _hole(stack, "blocks", outlines)
-    yield from _experts([stack for stack in found.values() if _EXPERTS.search(stack.leaf)], outlines)
+            yield _hole(stack, "blocks", infos)
+    yield from _experts([stack for stack in found.values() if _EXPERTS.search(stack.leaf)], infos)
 
 
-def _experts(every: list[Stack], outlines: Outlines) -> Iterator[Finding]:
+def _experts(every: list[Stack], infos: TensorInfos) -> Iterator[Finding]:
     """Experts that are numbered with a hole, or that other layers have more of."""
     counts: dict[str, int] = {}
     for stack in every:
@@ -55,7 +55,7 @@ def _experts(every: list[Stack], outlines: Outlines) -> Iterator[Finding]:
     for stack in every:
         lost = [number for number in range(counts[_family(stack.prefix)]) if number not in stack.blocks]
         if lost:
-            yield _hole(stack, "experts", outlines, lost)
+            yield _hole(stack, "experts", infos, lost)
 
 
 def _family(prefix: str) -> str:
@@ -63,18 +63,18 @@ def _family(prefix: str) -> str:
     return re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", prefix)
 
 
-def _hole(stack: Stack, what: str, outlines: Outlines, lost: list[int] | None = None) -> Finding:
+def _hole(stack: Stack, what: str, infos: TensorInfos, lost: list[int] | None = None) -> Finding:
     lost = lost or stack.holes
     present = f"{stack.prefix}.{min(stack.blocks)}."
-    path = next(outline.path for name, outline in outlines.items() if name.startswith(present))
+    path = next(info.path for name, info in infos.items() if name.startswith(present))
     message = f"{printable(stack.prefix)}: {what} {numbers(lost)} of 0 to {max(stack.count - 1, *lost)} are missing"
     return Finding("LW003", Severity.ERROR, message, path, hint="a file or a rank's part was lost; copy it again")
 
 
-def missing_projections(outlines: Outlines) -> Iterator[Finding]:
+def missing_projections(infos: TensorInfos) -> Iterator[Finding]:
     """LW004: a block without a projection that its siblings have."""
     held: dict[int, dict[str, set[str]]] = {}
-    for name in outlines:
+    for name in infos:
         if not name.endswith("weight"):
             continue
         module, _, leaf = name.rpartition(".")
@@ -83,16 +83,16 @@ def missing_projections(outlines: Outlines) -> Iterator[Finding]:
         if number is not None and leaf in ("weight", "qweight"):
             held.setdefault(number, {}).setdefault(parent, set()).add(projection)
     for number in sorted(held):
-        yield from _odd_ones(held[number], outlines)
+        yield from _odd_ones(held[number], infos)
 
 
-def _differ(lost: str, sibling: str, outlines: Outlines) -> bool:
+def _differ(lost: str, sibling: str, infos: TensorInfos) -> bool:
     """Whether a module has tensors that its sibling has not: then it is one of another kind."""
-    theirs = {name.removeprefix(sibling) for name in outlines if name.startswith(f"{sibling}.")}
-    return any(name.removeprefix(lost) not in theirs for name in outlines if name.startswith(f"{lost}."))
+    theirs = {name.removeprefix(sibling) for name in infos if name.startswith(f"{sibling}.")}
+    return any(name.removeprefix(lost) not in theirs for name in infos if name.startswith(f"{lost}."))
 
 
-def _odd_ones(held: dict[str, set[str]], outlines: Outlines) -> Iterator[Finding]:
+def _odd_ones(held: dict[str, set[str]], infos: TensorInfos) -> Iterator[Finding]:
     siblings: dict[str, list[str]] = {}
     for parent in held:
         siblings.setdefault(_family(parent), []).append(parent)
@@ -102,9 +102,9 @@ def _odd_ones(held: dict[str, set[str]], outlines: Outlines) -> Iterator[Finding
             lost = [parent for parent in parents if projection not in held[parent]]
             # Layers that share another's keys and values are many, or have names of their own.
             few = 4 * len(lost) <= len(parents) or (len(lost) == 1 and len(parents) < 4)
-            if lost and few and not _differ(lost[0], next(p for p in parents if p not in lost), outlines):
+            if lost and few and not _differ(lost[0], next(p for p in parents if p not in lost), infos):
                 names = [f"{parent}.{projection}" for parent in lost]
                 message = f"{some(names)}: missing, and every other layer has one"
-                path = next(outline.path for name, outline in outlines.items() if name.startswith(f"{lost[0]}."))
+                path = next(info.path for name, info in infos.items() if name.startswith(f"{lost[0]}."))
                 hint = "a loader starts it at random; copy the file that had it again"
                 yield Finding("LW004", Severity.ERROR, message, path, hint=hint)

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ckpt_core.laws.missing_blocks import is_block_stack
-from ckpt_core.laws.outlines import Outlines, Stack, numbers, stacks
+from ckpt_core.laws.tensor_infos import Stack, TensorInfos, numbers, stacks
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.tensors import TensorInfo
 from ckpt_core.schema.text import printable
 
 _TOKENS = re.compile(
@@ -95,26 +95,26 @@ class ModelSizes:
     special: bool = False
 
 
-def model_sizes(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
+def model_sizes(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
     """LW020 to LW026: whatever a config says of the tensors and is not so."""
-    tables = {name: outline for name, outline in outlines.items() if _TOKENS.search(name)}
-    yield from _vocabulary(said, tables, {name: outline for name, outline in outlines.items() if _HEADS.search(name)})
+    tables = {name: info for name, info in infos.items() if _TOKENS.search(name)}
+    yield from _vocabulary(said, tables, {name: info for name, info in infos.items() if _HEADS.search(name)})
     yield from _hidden(said, tables)
-    yield from _layers(said, outlines)
-    yield from _projections(said, outlines)
-    yield from _head(said, outlines, tables)
-    yield from _parts_of_architecture(said, outlines)
+    yield from _layers(said, infos)
+    yield from _projections(said, infos)
+    yield from _head(said, infos, tables)
+    yield from _parts_of_architecture(said, infos)
 
 
-def _vocabulary(said: ModelSizes, tables: Outlines, heads: Outlines) -> Iterator[Finding]:
+def _vocabulary(said: ModelSizes, tables: TensorInfos, heads: TensorInfos) -> Iterator[Finding]:
     """LW020: tables of tokens, and output layers, with another number of rows than any vocabulary."""
     sizes = {count for _, count in said.vocabularies}
     if not sizes:
         return
-    for name, outline in {**tables, **heads}.items():
-        if len(outline.shape) != 2 or 0 in outline.shape or not outline.dtype.is_float:
+    for name, info in {**tables, **heads}.items():
+        if len(info.shape) != 2 or 0 in info.shape or not info.dtype.is_float:
             continue
-        rows = outline.shape[0]
+        rows = info.shape[0]
         others = _rows_of(heads if name in tables else tables) if said.special else set()
         if rows not in sizes and not _is_near(rows, sizes, others):
             keys = " and ".join(f"{key} {count}" for key, count in said.vocabularies)
@@ -123,8 +123,8 @@ def _vocabulary(said: ModelSizes, tables: Outlines, heads: Outlines) -> Iterator
             yield Finding("LW020", Severity.ERROR, message, said.path, name, hint)
 
 
-def _rows_of(side: Outlines) -> set[int]:
-    return {outline.shape[0] for outline in side.values() if outline.shape}
+def _rows_of(side: TensorInfos) -> set[int]:
+    return {info.shape[0] for info in side.values() if info.shape}
 
 
 def _is_near(rows: int, sizes: set[int], others: set[int]) -> bool:
@@ -134,18 +134,18 @@ def _is_near(rows: int, sizes: set[int], others: set[int]) -> bool:
     return special or any(rows == one + other for one in sizes for other in sizes if one != other)
 
 
-def _hidden(said: ModelSizes, tables: Outlines) -> Iterator[Finding]:
+def _hidden(said: ModelSizes, tables: TensorInfos) -> Iterator[Finding]:
     """LW021: tables of tokens with other columns than the hidden size."""
     if said.hidden is None:
         return
-    for name, outline in tables.items():
-        if _is_plain_matrix(outline) and outline.shape[1] != said.hidden[1]:
-            yield _other_size(said, said.hidden[0], name, outline, f"{said.hidden[1]} columns")
+    for name, info in tables.items():
+        if _is_plain_matrix(info) and info.shape[1] != said.hidden[1]:
+            yield _other_size(said, said.hidden[0], name, info, f"{said.hidden[1]} columns")
 
 
-def _layers(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
+def _layers(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
     """LW022: more or fewer blocks than the config says."""
-    blocks = [stack for stack in stacks(outlines).values() if is_block_stack(stack)]
+    blocks = [stack for stack in stacks(infos).values() if is_block_stack(stack)]
     for claim in said.layers:
         mine = [stack for stack in blocks if claim.is_about(stack)]
         allowed = range(claim.count, claim.count + claim.extra + 1)
@@ -155,22 +155,22 @@ def _layers(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
         held, says = sorted(stack.blocks), f"{claim.key} {claim.count}"
         message = f"{printable(stack.prefix)}: blocks {numbers(held)}, and {printable(said.path)} says {says}"
         hint = f"a loader starts missing blocks at random, and leaves others out; {_ONE_SAVE}"
-        path = next(outline.path for name, outline in outlines.items() if name.startswith(f"{stack.prefix}."))
+        path = next(info.path for name, info in infos.items() if name.startswith(f"{stack.prefix}."))
         yield Finding("LW022", Severity.ERROR, message, path, hint=hint)
 
 
-def _projections(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
+def _projections(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
     """LW023: projections that have other sizes than heads, or the inner size, make."""
-    wrong: dict[str, tuple[str, Outline, int]] = {}
-    for name, outline in outlines.items():
-        if not name.endswith("proj.weight") or not _is_plain_matrix(outline):
+    wrong: dict[str, tuple[str, TensorInfo, int]] = {}
+    for name, info in infos.items():
+        if not name.endswith("proj.weight") or not _is_plain_matrix(info):
             continue
         projection = name.rpartition(".weight")[0].rpartition(".")[2]
         wanted = _rows(said, name, projection)
-        if wanted and outline.shape[0] not in wanted:
-            wrong.setdefault(projection, (name, outline, wanted[0]))
-    for name, outline, rows in wrong.values():
-        yield _other_size(said, "", name, outline, f"{rows} rows")
+        if wanted and info.shape[0] not in wanted:
+            wrong.setdefault(projection, (name, info, wanted[0]))
+    for name, info, rows in wrong.values():
+        yield _other_size(said, "", name, info, f"{rows} rows")
 
 
 def _rows(said: ModelSizes, name: str, projection: str) -> Sequence[int]:
@@ -186,37 +186,37 @@ def _rows(said: ModelSizes, name: str, projection: str) -> Sequence[int]:
     return ()
 
 
-def _head(said: ModelSizes, outlines: Outlines, tables: Outlines) -> Iterator[Finding]:
+def _head(said: ModelSizes, infos: TensorInfos, tables: TensorInfos) -> Iterator[Finding]:
     """LW024: no output layer, though the config says that it is not shared with the table of tokens."""
     if said.head is None or not said.vocabularies:
         return
     sizes = {count for _, count in said.vocabularies}
     if tables and not any(
-        name not in tables and (_HEAD_LIKE.search(name) or (len(outline.shape) == 2 and sizes & set(outline.shape)))
-        for name, outline in outlines.items()
+        name not in tables and (_HEAD_LIKE.search(name) or (len(info.shape) == 2 and sizes & set(info.shape)))
+        for name, info in infos.items()
     ):
         message = f"no output layer (lm_head.weight): {printable(said.path)} says {said.head} without tied embeddings"
         hint = "a loader starts it at random; copy the weights again, or set tie_word_embeddings if they were tied"
         yield Finding("LW024", Severity.ERROR, message, said.path, hint=hint)
 
 
-def _parts_of_architecture(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
+def _parts_of_architecture(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
     """LW025: an architecture whose parts the names do not have."""
-    if said.classifier is not None and not any(map(_CLASSIFIED.search, outlines)):
-        yield _lacking(said, f"{said.classifier}, and no name is of a classifier", outlines)
-    if said.experts is not None and not any("expert" in name or "moe" in name for name in outlines):
-        yield _lacking(said, f"{said.experts[0]} {said.experts[1]}, and no name is of an expert", outlines)
+    if said.classifier is not None and not any(map(_CLASSIFIED.search, infos)):
+        yield _lacking(said, f"{said.classifier}, and no name is of a classifier", infos)
+    if said.experts is not None and not any("expert" in name or "moe" in name for name in infos):
+        yield _lacking(said, f"{said.experts[0]} {said.experts[1]}, and no name is of an expert", infos)
     for word in said.stacks:
-        if not any(word in name for name in outlines):
-            yield _lacking(said, f"an encoder and a decoder, and no name is of the {word}", outlines)
+        if not any(word in name for name in infos):
+            yield _lacking(said, f"an encoder and a decoder, and no name is of the {word}", infos)
     if said.experts is not None:
-        yield from _expert_counts(said, outlines)
+        yield from _expert_counts(said, infos)
 
 
-def _expert_counts(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
+def _expert_counts(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
     """LW026: other numbers of experts than the config says."""
     assert said.experts is not None
-    every = [stack for stack in stacks(outlines).values() if stack.leaf == "experts"]
+    every = [stack for stack in stacks(infos).values() if stack.leaf == "experts"]
     most = max((stack.count for stack in every), default=said.experts[1])
     if most != said.experts[1]:
         key, count = said.experts
@@ -224,17 +224,17 @@ def _expert_counts(said: ModelSizes, outlines: Outlines) -> Iterator[Finding]:
         yield Finding("LW026", Severity.ERROR, message, said.path, hint=_ONE_SAVE)
 
 
-def _lacking(said: ModelSizes, what: str, outlines: Outlines) -> Finding:
+def _lacking(said: ModelSizes, what: str, infos: TensorInfos) -> Finding:
     message = f"{printable(said.path)} says {printable(what)}: the weights are of another architecture"
     return Finding("LW025", Severity.ERROR, message, said.path, hint=_ONE_SAVE)
 
 
-def _other_size(said: ModelSizes, key: str, name: str, outline: Outline, wanted: str) -> Finding:
-    shape = " x ".join(map(str, outline.shape))
+def _other_size(said: ModelSizes, key: str, name: str, info: TensorInfo, wanted: str) -> Finding:
+    shape = " x ".join(map(str, info.shape))
     by = f" by its {key}" if key else " by its sizes"
     message = f"{printable(name)}: {shape}, and {printable(said.path)} makes {wanted} of it{by}"
     return Finding("LW021" if key else "LW023", Severity.ERROR, message, said.path, name, _ONE_SAVE)
 
 
-def _is_plain_matrix(outline: Outline) -> bool:
-    return len(outline.shape) == 2 and 0 not in outline.shape and outline.dtype.is_float and outline.dtype.bits >= 16
+def _is_plain_matrix(info: TensorInfo) -> bool:
+    return len(info.shape) == 2 and 0 not in info.shape and info.dtype.is_float and info.dtype.bits >= 16

@@ -56,7 +56,7 @@ class Weights:
         adapters = [name for c in found if c.kind == "adapter" for name in c.tensors]
         if not found or (adapters and not any("lora_" in name for name in adapters)):
             return None  # a prompt's encoder is trained, and what it comes to is saved
-        rows = [(_bare(name), row.shape) for c in found for name, row in c.tensors.outlines()]
+        rows = [(_bare(name), row.shape) for c in found for name, row in c.tensors.infos()]
         return cls(dict(rows), Counter(shape for _, shape in rows))
 
 
@@ -146,7 +146,7 @@ def _dicts(items: Any) -> list[Mapping[Any, Any]]:
 def _shape(item: State, tensors: TensorTable) -> Shape | None:
     """The shape of the first state that has its parameter's; None where there is none such."""
     leaves = [item.get(key) for key in _ELEMENTWISE] if isinstance(item, dict) else []
-    return next((tensors.outline(leaf.name).shape for leaf in leaves if isinstance(leaf, TensorRef)), None)
+    return next((tensors.info(leaf.name).shape for leaf in leaves if isinstance(leaf, TensorRef)), None)
 
 
 def _bare(name: str) -> str:

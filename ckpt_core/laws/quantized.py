@@ -10,7 +10,6 @@ transformers `integrations/` of eetq, mxfp4 and fp8 experts, ModelOpt and Quark 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckpt_core.laws.outlines import Outlines, some
 from ckpt_core.laws.scale_shapes import (
     Fits,
     anything,
@@ -22,9 +21,10 @@ from ckpt_core.laws.scale_shapes import (
     of_rows,
     of_runs,
 )
+from ckpt_core.laws.tensor_infos import TensorInfos, some
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.findings import Finding, Severity
-from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.tensors import TensorInfo
 from ckpt_core.schema.text import printable
 
 _F8 = frozenset({DType.F8_E4M3, DType.F8_E5M2, DType.F8_E4M3FNUZ, DType.F8_E5M2FNUZ})
@@ -123,91 +123,91 @@ class Codes:
     scheme: Scheme
     module: str
     name: str
-    outline: Outline
+    info: TensorInfo
 
 
-def find_codes(outlines: Outlines) -> Iterator[Codes]:
+def find_codes(infos: TensorInfos) -> Iterator[Codes]:
     """Quantized weights, told from names and types, and from their scales where those are alike."""
-    for name, outline in outlines.items():
-        if outline.dtype in _FLOATS:
+    for name, info in infos.items():
+        if info.dtype in _FLOATS:
             continue
-        found = [codes for scheme in SCHEMES if (codes := _as_codes(scheme, name, outline)) is not None]
+        found = [codes for scheme in SCHEMES if (codes := _as_codes(scheme, name, info)) is not None]
         if found:
-            yield max(found, key=lambda codes: _likeness(codes, outlines))
+            yield max(found, key=lambda codes: _likeness(codes, infos))
 
 
-def _as_codes(scheme: Scheme, name: str, outline: Outline) -> Codes | None:
+def _as_codes(scheme: Scheme, name: str, info: TensorInfo) -> Codes | None:
     module = name.removesuffix(scheme.codes)
     is_end = module != name and (not module or module.endswith("."))
-    return Codes(scheme, module, name, outline) if is_end and outline.dtype in scheme.types else None
+    return Codes(scheme, module, name, info) if is_end and info.dtype in scheme.types else None
 
 
-def _likeness(codes: Codes, outlines: Outlines) -> int:
+def _likeness(codes: Codes, infos: TensorInfos) -> int:
     """How much speaks for a scheme: its scales, their shape and their type, and what else it needs."""
-    scale = scale_of(codes, outlines)
-    others = len(_others(codes, outlines))
+    scale = scale_of(codes, infos)
+    others = len(_others(codes, infos))
     if scale is None:
         return others
-    outline = outlines[scale]
-    return 1 + others + codes.scheme.fits(codes.outline.shape, outline.shape) + _can_be(codes.scheme, outline.dtype)
+    info = infos[scale]
+    return 1 + others + codes.scheme.fits(codes.info.shape, info.shape) + _can_be(codes.scheme, info.dtype)
 
 
-def _others(codes: Codes, outlines: Outlines) -> list[str]:
+def _others(codes: Codes, infos: TensorInfos) -> list[str]:
     """What the scheme needs besides scales, as far as it is there."""
-    return [end for end in codes.scheme.others if f"{codes.module}{end}" in outlines]
+    return [end for end in codes.scheme.others if f"{codes.module}{end}" in infos]
 
 
 def _can_be(scheme: Scheme, dtype: DType) -> bool:
     return not scheme.scale_types or dtype in scheme.scale_types
 
 
-def scale_of(codes: Codes, outlines: Outlines) -> str | None:
+def scale_of(codes: Codes, infos: TensorInfos) -> str | None:
     """The name of the scales of the codes; None where there are none."""
-    return next((name for end in codes.scheme.scales if (name := f"{codes.module}{end}") in outlines), None)
+    return next((name for end in codes.scheme.scales if (name := f"{codes.module}{end}") in infos), None)
 
 
-def has_scales(codes: Codes, outlines: Outlines) -> bool:
+def has_scales(codes: Codes, infos: TensorInfos) -> bool:
     """Whether scales of the codes are there, under any of their names."""
-    return scale_of(codes, outlines) is not None
+    return scale_of(codes, infos) is not None
 
 
-def quantized(outlines: Outlines) -> Iterator[Finding]:
+def quantized(infos: TensorInfos) -> Iterator[Finding]:
     """LW010 to LW012: codes without scales, scales without codes, and scales of a type that they cannot have."""
-    if not any(outline.dtype not in _FLOATS for outline in outlines.values()) and not _named_like_scales(outlines):
+    if not any(info.dtype not in _FLOATS for info in infos.values()) and not _named_like_scales(infos):
         return
-    found = list(find_codes(outlines))
-    yield from _without_scales(found, outlines)
-    yield from _misfits(found, outlines)
-    yield from _orphans(outlines, quantized_otherwise=bool(found))
+    found = list(find_codes(infos))
+    yield from _without_scales(found, infos)
+    yield from _misfits(found, infos)
+    yield from _orphans(infos, quantized_otherwise=bool(found))
 
 
-def scale_types(outlines: Outlines, *, inventory: bool) -> Iterator[Finding]:
+def scale_types(infos: TensorInfos, *, inventory: bool) -> Iterator[Finding]:
     """LW012: scales whose type no tool writes; LW013: scales in a narrower type than usual.
 
     Args:
-        outlines: The tensors.
+        infos: The tensors.
         inventory: Say LW013 of every quantized model.
     """
     schemes: dict[str, list[tuple[Codes, str]]] = {}
-    for codes in find_codes(outlines):
+    for codes in find_codes(infos):
         scheme = codes.scheme
-        scale = scale_of(codes, outlines)
+        scale = scale_of(codes, infos)
         if scale is None:
             continue
         schemes.setdefault(scheme.name, []).append((codes, scale))
-        dtype = outlines[scale].dtype
+        dtype = infos[scale].dtype
         if not _can_be(scheme, dtype):
             message = f"{printable(scale)}: a scale of {scheme.name} in {dtype.code}, a type that scales cannot have"
             hint = "they were cast; convert again from the quantized model itself"
-            yield Finding("LW012", Severity.ERROR, message, outlines[scale].path, scale, hint)
+            yield Finding("LW012", Severity.ERROR, message, infos[scale].path, scale, hint)
     for name, every in schemes.items():
-        kinds = sorted({outlines[scale].dtype.code for _, scale in every})
-        odd = [scale for codes, scale in every if _is_narrow(scale.removeprefix(codes.module), outlines[scale].dtype)]
+        kinds = sorted({infos[scale].dtype.code for _, scale in every})
+        odd = [scale for codes, scale in every if _is_narrow(scale.removeprefix(codes.module), infos[scale].dtype)]
         message = f"{len(every)} quantized weights ({name}), with scales in {' and '.join(kinds)}"
         if odd:
             message += "; most tools write a wider type: where the scales were cast, they are rounded"
         if odd or inventory:
-            yield Finding("LW013", Severity.INFO, message, every[0][0].outline.path, odd[0] if odd else None)
+            yield Finding("LW013", Severity.INFO, message, every[0][0].info.path, odd[0] if odd else None)
 
 
 def _is_narrow(end: str, dtype: DType) -> bool:
@@ -215,57 +215,57 @@ def _is_narrow(end: str, dtype: DType) -> bool:
     return usual is not None and dtype in _FLOATS and dtype not in usual
 
 
-def _without_scales(found: list[Codes], outlines: Outlines) -> Iterator[Finding]:
+def _without_scales(found: list[Codes], infos: TensorInfos) -> Iterator[Finding]:
     lost: dict[tuple[str, str], list[Codes]] = {}
-    certain = _certain_types(outlines)
+    certain = _certain_types(infos)
     for codes in found:
-        if not has_scales(codes, outlines):
-            if codes.scheme.codes != "weight" or codes.outline.dtype in certain or _others(codes, outlines):
+        if not has_scales(codes, infos):
+            if codes.scheme.codes != "weight" or codes.info.dtype in certain or _others(codes, infos):
                 lost.setdefault((codes.scheme.name, codes.scheme.scales[0]), []).append(codes)
             continue
         for end in codes.scheme.others:
-            if f"{codes.module}{end}" not in outlines:
+            if f"{codes.module}{end}" not in infos:
                 lost.setdefault((codes.scheme.name, end), []).append(codes)
     for (scheme, end), every in lost.items():
         message = f"{some([codes.name for codes in every])}: codes of {scheme} without {end}"
         hint = "codes mean nothing without it; copy the whole quantized model again"
-        yield Finding("LW010", Severity.ERROR, message, every[0].outline.path, every[0].name, hint)
+        yield Finding("LW010", Severity.ERROR, message, every[0].info.path, every[0].name, hint)
 
 
-def _certain_types(outlines: Outlines) -> frozenset[DType]:
+def _certain_types(infos: TensorInfos) -> frozenset[DType]:
     """Types of which a `weight` without scales is codes nevertheless: others of the model have scales for them.
 
     Integers named `weight` may be anything, and F8 may be a plain cast.
     """
-    ends = {".".join(name.split(".")[-count:]) for name in outlines for count in (1, 2)}
+    ends = {".".join(name.split(".")[-count:]) for name in infos for count in (1, 2)}
     of_weights = (scheme for scheme in SCHEMES if scheme.codes == "weight")
     known = (scheme.types for scheme in of_weights if ends & set(scheme.scales) - {"scale"})
     return frozenset[DType]().union(*known)
 
 
-def _misfits(found: list[Codes], outlines: Outlines) -> Iterator[Finding]:
+def _misfits(found: list[Codes], infos: TensorInfos) -> Iterator[Finding]:
     """LW016: scales whose shape no group, block, row or column of their codes makes."""
     for codes in found:
-        scale = scale_of(codes, outlines)
-        if scale is not None and not codes.scheme.fits(codes.outline.shape, outlines[scale].shape):
-            shapes = f"of shape {list(outlines[scale].shape)} for codes of shape {list(codes.outline.shape)}"
+        scale = scale_of(codes, infos)
+        if scale is not None and not codes.scheme.fits(codes.info.shape, infos[scale].shape):
+            shapes = f"of shape {list(infos[scale].shape)} for codes of shape {list(codes.info.shape)}"
             message = f"{printable(scale)}: scales of {codes.scheme.name} {shapes}, which they cannot belong to"
             hint = "codes and scales are of two saves; copy the whole quantized model again"
-            yield Finding("LW016", Severity.ERROR, message, outlines[scale].path, scale, hint)
+            yield Finding("LW016", Severity.ERROR, message, infos[scale].path, scale, hint)
 
 
-def _named_like_scales(outlines: Outlines) -> bool:
-    return any(name.endswith(tuple(_ORPHANS)) for name in outlines)
+def _named_like_scales(infos: TensorInfos) -> bool:
+    return any(name.endswith(tuple(_ORPHANS)) for name in infos)
 
 
-def _orphans(outlines: Outlines, *, quantized_otherwise: bool) -> Iterator[Finding]:
+def _orphans(infos: TensorInfos, *, quantized_otherwise: bool) -> Iterator[Finding]:
     lost: dict[str, list[str]] = {}
-    for name in outlines:
+    for name in infos:
         for end, codes in _ORPHANS.items():
             module = name.removesuffix(end)
             if module == name or (module and not module.endswith(".")):
                 continue
-            if not any(f"{module}{code}" in outlines for code in codes):
+            if not any(f"{module}{code}" in infos for code in codes):
                 lost.setdefault(end, []).append(name)
             break
     for end, names in lost.items():
@@ -273,4 +273,4 @@ def _orphans(outlines: Outlines, *, quantized_otherwise: bool) -> Iterator[Findi
             continue
         message = f"{some(names)}: {end} without the codes that it belongs to"
         hint = "a shard was lost, or files of two saves are mixed; copy the whole quantized model again"
-        yield Finding("LW011", Severity.ERROR, message, outlines[names[0]].path, names[0], hint)
+        yield Finding("LW011", Severity.ERROR, message, infos[names[0]].path, names[0], hint)

@@ -82,7 +82,7 @@ def _twister(words: State, position: State, component: Component) -> str:
 
 
 def _kind_and_shape(leaf: TensorRef | Array, component: Component) -> tuple[str, tuple[int, ...]]:
-    found = component.tensors.outline(leaf.name) if isinstance(leaf, TensorRef) else leaf
+    found = component.tensors.info(leaf.name) if isinstance(leaf, TensorRef) else leaf
     return found.dtype.code, found.shape
 
 

@@ -13,6 +13,7 @@ from ckpt_core.codecs.torch.reader import read_torch_file
 from ckpt_core.errors import CkptError, CorruptError, UnreachableError, UnsafeContentError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Files
+from ckpt_core.schema.byte_consumers import Checksum
 from ckpt_core.schema.evidence import emptiness
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.formats import FormatMatch
@@ -21,7 +22,6 @@ from ckpt_core.schema.roles import Presence, Profile, Role
 from ckpt_core.schema.state import State
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable
-from ckpt_core.schema.watches import Checksum
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ MAX_JSON = 64 << 20
 """Bytes of a JSON file that are read: the log of a run of a million steps has about thirty million."""
 
 
-class Pieces:
+class CheckpointBuilder:
     """What was opened of a directory so far. Each method adds one piece; `checkpoint` joins them.
 
     Attributes:
@@ -159,10 +159,10 @@ class Pieces:
             return None
         return impostor(path, self.files.head(path), self.files.size(path))
 
-    def settle(self) -> None:
+    def confirm(self) -> None:
         """Prove where the tensors of torch files lie."""
         for file in self.torch_files:
-            file.settle()
+            file.confirm()
 
     def checksums(self) -> list[Checksum]:
         """What compares the checksums of every torch file."""
@@ -185,7 +185,7 @@ class Pieces:
             roles=tuple(self.roles),
             step=step,
         )
-        checkpoint = StoredCheckpoint(self.files, match, manifest, settle=self.settle)
+        checkpoint = StoredCheckpoint(self.files, match, manifest, confirm=self.confirm)
         checkpoint.checksums = self.checksums
         return checkpoint
 

@@ -155,7 +155,7 @@ def _holds_state(value: State) -> bool:
 
 def _is_scalar(value: State, tensors: TensorTable) -> bool:
     """Whether it is a tensor of one number, as trainers keep a step or the best loss beside the weights."""
-    return isinstance(value, TensorRef) and tensors.outline(value.name).shape == ()
+    return isinstance(value, TensorRef) and tensors.info(value.name).shape == ()
 
 
 def _label(key: str, kind: str | None, taken: set[str]) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from ckpt_core.layouts.components import components_of
 from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.formats import Confidence, FormatMatch
-from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.manifests import Manifest
 from ckpt_core.schema.state import State, TensorRef
 from ckpt_core.schema.tensors import Box, ByteRange, Chunk, Encoding, TensorEntry, TensorTable
@@ -29,7 +29,7 @@ def checkpoint_of(state: Mapping[str, Any]) -> "LiveCheckpoint":
     if not state:
         raise UsageError("nothing to save: the state is empty")
     walk = _Walk()
-    root = walk.settle(state, "")
+    root = walk.as_state(state, "")
     return LiveCheckpoint(root, walk.entries, walk.memory)
 
 
@@ -37,7 +37,7 @@ class LiveCheckpoint(Checkpoint):
     """Tensors in memory. They must not change while they are written."""
 
     def __init__(self, root: State, entries: Mapping[str, TensorEntry], memory: Mapping[str, Any]) -> None:
-        self.location = Location("memory", Kind.FILE)
+        self.location = Location("memory", LocationKind.FILE)
         self.match = FormatMatch("live", Confidence.CERTAIN, "tensors in memory")
         self.manifest = Manifest(components_of(root, TensorTable.of(entries)))
         self._memory = memory
@@ -71,13 +71,13 @@ class _Walk:
         self.memory: dict[str, Any] = {}
         self._first: dict[tuple[object, ...], str] = {}
 
-    def settle(self, value: Any, path: str) -> State:
+    def as_state(self, value: Any, path: str) -> State:
         if value is None or type(value) in (bool, int, float, str, bytes):
             return value  # type: ignore[no-any-return]
         if isinstance(value, Mapping):
-            return {key: self.settle(item, _join(path, key)) for key, item in value.items()}
+            return {key: self.as_state(item, _join(path, key)) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            items = [self.settle(item, _join(path, index)) for index, item in enumerate(value)]
+            items = [self.as_state(item, _join(path, index)) for index, item in enumerate(value)]
             return items if isinstance(value, list) else tuple(items)
         module = type(value).__module__.partition(".")[0]
         if hasattr(value, "untyped_storage"):
@@ -85,7 +85,7 @@ class _Walk:
         if module == "numpy":
             return self._numpy(value, path)
         if isinstance(value, bool | int | float | str):  # an enum or another subclass of a plain type
-            return self.settle(_plain(value), path)
+            return self.as_state(_plain(value), path)
         raise UnsupportedFormatError(
             f"{printable(path)}: a value of class {type(value).__qualname__} cannot be saved; turn it into plain data"
         )
@@ -107,7 +107,7 @@ class _Walk:
                 f"{printable(path)}: {type(value).__name__} cannot be saved; make it plain data"
             )
         if (not value.shape and not hasattr(value, "flags")) or type(value).__name__ != "ndarray":
-            return self.settle(value.item(), path)
+            return self.as_state(value.item(), path)
         from ckpt_core.reading.values import dtype_of_numpy
 
         dtype = dtype_of_numpy(value.dtype)

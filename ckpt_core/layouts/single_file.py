@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ckpt_core.errors import CkptError
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Files
@@ -24,7 +24,7 @@ def candidates(files: "Files", suffixes: tuple[str, ...]) -> Iterator[tuple[str,
     A file that was named is looked at whatever its name; in a directory, those at its top with a usual suffix, and
     further down those whose names say a step, or which of a run they are.
     """
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         for path in files.entries:
             yield "", path, files.head(path)
         return

@@ -185,7 +185,7 @@ def _number(code: str, data: bytes) -> bool | int | float | None:
     return found if isinstance(found, int | float) else None
 
 
-def scalar_reader(files: "Files", tensors: "TensorTable", settle: Callable[[], None] | None = None) -> Scalar:
+def scalar_reader(files: "Files", tensors: "TensorTable", confirm: Callable[[], None] | None = None) -> Scalar:
     """What reads the few bytes of a tensor of one element; None for every other tensor.
 
     Args:
@@ -195,11 +195,11 @@ def scalar_reader(files: "Files", tensors: "TensorTable", settle: Callable[[], N
     """
 
     def read(name: str) -> float | int | None:
-        found = tensors.outline(name)
+        found = tensors.info(name)
         if found.numel != 1 or found.path is None:
             return None
-        if settle is not None:
-            settle()
+        if confirm is not None:
+            confirm()
         return _number(found.dtype.code, files.read(found.path, found.offset, found.nbytes))
 
     return read

@@ -12,7 +12,7 @@ from ckpt_core.errors import LocateError
 from ckpt_core.hookspecs import hookimpl
 from ckpt_core.manager.guard import Failures
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
-from ckpt_core.schema.locations import Attempt, Candidate, Kind, Location, Outcome, Query, Resolution
+from ckpt_core.schema.locations import Attempt, Candidate, Location, LocationKind, Outcome, Query, Resolution
 from ckpt_core.storage.files.listing import probe
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def resolve(query: Query, candidates: Iterable[Candidate], *, notes: Sequence[st
         candidates: What was proposed, in any order.
         notes: What went wrong while it was proposed; `explain()` ends with it.
     """
-    ordered = _each_place_once(sorted(candidates, key=lambda c: (c.rank, c.order, c.url, c.reason)))
+    ordered = _each_place_once(sorted(candidates, key=lambda c: (c.priority, c.order, c.url, c.reason)))
     attempts: list[Attempt] = []
     location: Location | None = None
     for index, candidate in enumerate(ordered):
@@ -144,7 +144,7 @@ def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detectio
     bases = {format.name: format.base for format in formats}
     nested = {under(match.root, part.root) for match in matches for part in match.parts if part.root}
     nested |= {path for match in matches for path in match.files if path != match.root}
-    single = {format.name for format in formats if format.writes is Kind.FILE}
+    single = {format.name for format in formats if format.writes is LocationKind.FILE}
     wholes = {match.root for match in matches if match.format not in single}
     matches = [m for m in matches if m.root not in nested and not (m.format in single and _is_inside(m.root, wholes))]
     ordered = sorted(matches, key=lambda match: (match.root, -match.confidence, match.format, match.evidence))

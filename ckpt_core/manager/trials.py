@@ -14,7 +14,7 @@ from ckpt_core.reading.base_model.wrapper_names import strip_wrappers
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.evidence import emptiness
 from ckpt_core.schema.formats import Detection, FormatMatch
-from ckpt_core.schema.locations import Candidate, Rank
+from ckpt_core.schema.locations import Candidate, Priority
 from ckpt_core.schema.manifests import Manifest
 from ckpt_core.storage.files.listing import files_of
 from ckpt_core.storage.files.moments import one_moment
@@ -58,7 +58,7 @@ class Trial:
 
     @property
     def candidate(self) -> Candidate:
-        return Candidate(self.files.location.url, Rank.EXPLICIT, f"{self.match.format}, {self.shown_step}")
+        return Candidate(self.files.location.url, Priority.EXPLICIT, f"{self.match.format}, {self.shown_step}")
 
     @property
     def shown_step(self) -> str:
@@ -134,8 +134,8 @@ def structure_of(manifest: Manifest) -> Structure:
         found = [component for component in manifest.components if component.kind == kind and len(component.tensors)]
         if found:
             main = [component for component in found if not component.name] or found  # a part may be named for its step
-            rows = [(c.name, *row) for c in main for row in c.tensors.outlines()]
-            return {f"{kind}:{label}:{strip_wrappers(name)[0]}": outline.shape for label, name, outline in rows}
+            rows = [(c.name, *row) for c in main for row in c.tensors.infos()]
+            return {f"{kind}:{label}:{strip_wrappers(name)[0]}": info.shape for label, name, info in rows}
     return {}
 
 

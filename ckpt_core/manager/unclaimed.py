@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from ckpt_core.layouts.step_names import epoch_of_name, step_of_name
 from ckpt_core.manager.trials import Trial
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.locations import Attempt, Candidate, Outcome, Rank
+from ckpt_core.schema.locations import Attempt, Candidate, Outcome, Priority
 from ckpt_core.schema.tensors import under
 from ckpt_core.schema.text import printable
 
@@ -26,7 +26,9 @@ def unclaimed(files: Files, trials: Sequence[Trial]) -> Iterator[tuple[int, Atte
         step = _step(folder.rpartition("/")[2])
         if step is not None and not any(_overlap(folder, root) for root in claimed):
             claimed.append(folder)
-            candidate = Candidate(files.below(folder).location.url, Rank.EXPLICIT, f"a folder named for step {step}")
+            candidate = Candidate(
+                files.below(folder).location.url, Priority.EXPLICIT, f"a folder named for step {step}"
+            )
             yield step, Attempt(candidate, Outcome.REJECTED, _content(files, folder))
 
 

@@ -15,12 +15,12 @@ from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import Box, Chunk, TensorEntry, row_major_strides
 from ckpt_core.schema.text import printable
 
-SettleChunk = Callable[[Chunk], Chunk]
+FindChunk = Callable[[Chunk], Chunk]
 """Makes a raw chunk of one whose elements have a place of their own within its bytes."""
 
 
 def read_box(
-    files: Files, name: str, entry: TensorEntry, box: Box, out: memoryview, *, settle_chunk: SettleChunk | None = None
+    files: Files, name: str, entry: TensorEntry, box: Box, out: memoryview, *, find_chunk: FindChunk | None = None
 ) -> None:
     """Fill `out` with the elements of a box of a tensor.
 
@@ -53,7 +53,7 @@ def read_box(
         if any(_intersection(shared, part) is not None for part in parts):
             raise CorruptError(f"{printable(name)}: its chunks overlap; run ckpt verify", code="CV004", tensor=name)
         parts.append(shared)
-        _copy(files, name, entry.dtype, _settled(name, chunk, settle_chunk), shared, box, out)
+        _copy(files, name, entry.dtype, _located(name, chunk, find_chunk), shared, box, out)
         filled += prod(shared[1])
     if filled < wanted:
         raise CorruptError(
@@ -63,11 +63,11 @@ def read_box(
         )
 
 
-def _settled(name: str, chunk: Chunk, settle_chunk: SettleChunk | None) -> Chunk:
-    if settle_chunk is None or chunk.encoding.name == "raw":
+def _located(name: str, chunk: Chunk, find_chunk: FindChunk | None) -> Chunk:
+    if find_chunk is None or chunk.encoding.name == "raw":
         return chunk
     try:
-        return settle_chunk(chunk)
+        return find_chunk(chunk)
     except CkptError as error:
         if error.tensor is not None:
             raise

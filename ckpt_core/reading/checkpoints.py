@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_core import knobs
 from ckpt_core.errors import UsageError
-from ckpt_core.reading.boxes import SettleChunk, read_box
+from ckpt_core.reading.boxes import FindChunk, read_box
 from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.formats import FormatMatch, Part
 from ckpt_core.schema.manifests import Component, Manifest
-from ckpt_core.schema.tensors import Box, Chunk, Outline, TensorEntry
+from ckpt_core.schema.tensors import Box, Chunk, TensorEntry, TensorInfo
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.buffers import borrowed
 from ckpt_core.storage.files.moments import one_moment
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from ckpt_core.schema.access import Progress
+    from ckpt_core.schema.byte_consumers import Checksum
     from ckpt_core.schema.dtypes import DType
-    from ckpt_core.schema.watches import Checksum
 
 
 class StoredCheckpoint(Checkpoint):
@@ -54,39 +54,39 @@ class StoredCheckpoint(Checkpoint):
         match: FormatMatch,
         manifest: Manifest,
         *,
-        settle: Callable[[], None] | None = None,
-        settle_chunk: SettleChunk | None = None,
+        confirm: Callable[[], None] | None = None,
+        find_chunk: FindChunk | None = None,
     ) -> None:
         self.files = files
         self.location = files.location
         self.match = match
         self.manifest = manifest
-        self._settle = settle
-        self._settle_chunk = settle_chunk
+        self._confirm = confirm
+        self._find_chunk = find_chunk
         self._expecting = False
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{c.label} ({len(c.tensors)} tensors)" for c in self.manifest.components)
         return f"<Checkpoint {self.location}, {self.match.format}: {labels}>"
 
-    def settle(self) -> None:
+    def confirm(self) -> None:
         """Prove what opening took on trust, and tell the listing which checksums there are; once."""
-        if self._settle is not None:
-            self._settle()
-            self._settle = None
+        if self._confirm is not None:
+            self._confirm()
+            self._confirm = None
         if not self._expecting:
             known = self.checksums() if self.checksums is not None else ()
             sums = (found for checksum in known for found in checksum.sums())
             self.files.expect(sums, partial(tensors_in, self))
             self._expecting = True
 
-    def settle_chunk(self, chunk: Chunk) -> Chunk:
+    def find_chunk(self, chunk: Chunk) -> Chunk:
         """The chunk with its elements found; itself where they need not be looked for."""
-        return chunk if self._settle_chunk is None else self._settle_chunk(chunk)
+        return chunk if self._find_chunk is None else self._find_chunk(chunk)
 
-    def replace_settling(self, settle: Callable[[], None], settle_chunk: SettleChunk) -> None:
+    def replace_settling(self, confirm: Callable[[], None], find_chunk: FindChunk) -> None:
         """Settle in another way from now on: what joins checkpoints asks each of them."""
-        self._settle, self._settle_chunk = settle, settle_chunk
+        self._confirm, self._find_chunk = confirm, find_chunk
 
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
         table = self.component(component).tensors
@@ -102,8 +102,8 @@ class StoredCheckpoint(Checkpoint):
             for size in sizes:
                 count *= size
             out = memoryview(bytearray(entry.dtype.nbytes(count)))
-        self.settle()
-        read_box(self.files, name, entry, box, out.cast("B"), settle_chunk=self._settle_chunk)
+        self.confirm()
+        read_box(self.files, name, entry, box, out.cast("B"), find_chunk=self._find_chunk)
         if whole:
             self.prove(component, name)
         if self.progress is not None:
@@ -116,9 +116,9 @@ class StoredCheckpoint(Checkpoint):
             yield data, data
 
     def prove(self, component: str, name: str) -> None:
-        self.settle()
+        self.confirm()
         chunks = self.component(component).tensors[name].chunks
-        settled = [self.settle_chunk(chunk) for chunk in chunks]
+        settled = [self.find_chunk(chunk) for chunk in chunks]
         self.files.prove([chunk.stored for chunk in settled if chunk.stored is not None])
 
     def finish(self) -> None:
@@ -180,15 +180,15 @@ def tensors_in(checkpoint: StoredCheckpoint, path: str, start: int, end: int) ->
     return [
         name
         for component in checkpoint.manifest.components
-        for name, outline in component.tensors.outlines()
-        if any(where == path and at < end and stop > start for where, at, stop in places(component, name, outline))
+        for name, info in component.tensors.infos()
+        if any(where == path and at < end and stop > start for where, at, stop in places(component, name, info))
     ]
 
 
-def places(component: Component, name: str, outline: Outline) -> list[tuple[str, int, int]]:
+def places(component: Component, name: str, info: TensorInfo) -> list[tuple[str, int, int]]:
     """The stretches of files that a tensor has, each with its start and end."""
-    if outline.path is not None:
-        return [(outline.path, outline.offset, outline.offset + outline.nbytes)]
+    if info.path is not None:
+        return [(info.path, info.offset, info.offset + info.nbytes)]
     stored = [chunk.stored for chunk in component.tensors[name].chunks if chunk.stored is not None]
     return [(held.path, held.offset, held.end) for held in stored]
 

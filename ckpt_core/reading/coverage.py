@@ -14,13 +14,13 @@ from ckpt_core.schema.text import printable
 def check_component(files: Files, component: Component) -> Iterator[Finding]:
     """What is wrong with where the tensors of a component lie, from its table alone."""
     sizes = {path: entry.size for path, entry in files.entries.items()}
-    for name, outline in component.tensors.outlines():
-        if outline.path is None:
+    for name, info in component.tensors.infos():
+        if info.path is None:
             yield from _check_entry(name, component.tensors[name], sizes)
-        elif outline.path not in sizes:
-            yield _missing(name, outline.path)
-        elif outline.offset + outline.nbytes > sizes[outline.path]:
-            yield _beyond(name, outline.path, outline.offset + outline.nbytes, sizes[outline.path])
+        elif info.path not in sizes:
+            yield _missing(name, info.path)
+        elif info.offset + info.nbytes > sizes[info.path]:
+            yield _beyond(name, info.path, info.offset + info.nbytes, sizes[info.path])
 
 
 def _check_entry(name: str, entry: TensorEntry, sizes: dict[str, int]) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ def note_damage(checkpoint: StoredCheckpoint) -> None:
     Damage to what the tensors were named by, such as a header, is damage to all tensors of that file; of a file
     without tensors, to all there are. A tensor that is computed, and lies in no file, may be made of any of it.
     """
-    checkpoint.settle()
+    checkpoint.confirm()
     for component in checkpoint.manifest.components:
         for name in component.tensors:
             checkpoint.prove(component.label, name)
@@ -29,8 +29,8 @@ def _computed(checkpoint: StoredCheckpoint) -> list[str]:
     return [
         f"{component.label}/{name}"
         for component in checkpoint.manifest.components
-        for name, outline in component.tensors.outlines()
-        if outline.nbytes and not any(places(component, name, outline))
+        for name, info in component.tensors.infos()
+        if info.nbytes and not any(places(component, name, info))
     ]
 
 
@@ -38,9 +38,9 @@ def _tensors_in(checkpoint: StoredCheckpoint, where: ByteRange) -> list[str]:
     return [
         f"{component.label}/{name}"
         for component in checkpoint.manifest.components
-        for name, outline in component.tensors.outlines()
+        for name, info in component.tensors.infos()
         if any(
             path == where.path and start < where.end and end > where.offset
-            for path, start, end in places(component, name, outline)
+            for path, start, end in places(component, name, info)
         )
     ]

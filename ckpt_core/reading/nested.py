@@ -10,15 +10,15 @@ from functools import partial
 from typing import TypeVar
 
 from ckpt_core.errors import CkptError
-from ckpt_core.reading.boxes import SettleChunk
+from ckpt_core.reading.boxes import FindChunk
 from ckpt_core.reading.checkpoints import OpenPart, StoredCheckpoint
+from ckpt_core.schema.byte_consumers import Checksum, Sum
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.formats import Part
 from ckpt_core.schema.manifests import Asset, Component, Manifest, in_order
 from ckpt_core.schema.roles import Presence, Role
 from ckpt_core.schema.tensors import Chunk, under
 from ckpt_core.schema.text import printable
-from ckpt_core.schema.watches import Checksum, Sum
 
 Stored = TypeVar("Stored", bound=StoredCheckpoint)
 Error = TypeVar("Error", bound=CkptError)
@@ -46,7 +46,7 @@ def joined(own: Stored, parts: Sequence[OpenPart], unopened: Sequence[UnopenedPa
     whole = copy(own)
     whole.parts = tuple(parts)
     whole.manifest = _manifest(own.manifest, parts, unopened)
-    whole.replace_settling(_settle_each(own, parts), _settle_where_stored(own, parts))
+    whole.replace_settling(_confirm_each(own, parts), _find_where_stored(own, parts))
     whole.checksums = lambda: _checksums_of_each(own, parts)
     return whole
 
@@ -171,16 +171,16 @@ def _unreadable(missing: UnopenedPart) -> Role:
     return Role(kind or "model", Presence.UNREADABLE, missing.part.root, missing.error.message, name)
 
 
-def _settle_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Callable[[], None]:
-    def settle() -> None:
-        own.settle()
+def _confirm_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Callable[[], None]:
+    def confirm() -> None:
+        own.confirm()
         for opened in parts:
             try:
-                opened.checkpoint.settle()
+                opened.checkpoint.confirm()
             except CkptError as error:
                 raise relocate(error, opened.base) from error
 
-    return settle
+    return confirm
 
 
 def _checksums_of_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Iterator[Checksum]:
@@ -213,22 +213,22 @@ class _Below:
         return relocated(found.damage(), self._base)
 
 
-def _settle_where_stored(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> SettleChunk:
+def _find_where_stored(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> FindChunk:
     deepest_first = sorted(parts, key=lambda opened: -len(opened.base))
 
-    def settle_chunk(chunk: Chunk) -> Chunk:
+    def find_chunk(chunk: Chunk) -> Chunk:
         for opened in deepest_first:
             if not _is_below(chunk, opened.base):
                 continue
             try:
-                settled = opened.checkpoint.settle_chunk(_as_below(chunk, opened.base)).within(opened.base)
+                settled = opened.checkpoint.find_chunk(_as_below(chunk, opened.base)).within(opened.base)
             except CkptError as error:
                 raise relocate(error, opened.base) from error
             if settled.encoding.name == "raw":
                 return settled
-        return own.settle_chunk(chunk)
+        return own.find_chunk(chunk)
 
-    return settle_chunk
+    return find_chunk
 
 
 def _is_below(chunk: Chunk, base: str) -> bool:

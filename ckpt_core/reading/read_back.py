@@ -13,7 +13,7 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.digests import digest_tensor
 from ckpt_core.schema.plans import TensorKey
 from ckpt_core.schema.side_files.seals import FileSeal
-from ckpt_core.schema.tensors import Outline, TensorEntry, outline_of
+from ckpt_core.schema.tensors import TensorEntry, TensorInfo, outline_of
 from ckpt_core.storage.digests import BLOCK, TensorDigest, block_digest, of_small_tensor, of_tensors, seal_of
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.workers import WORTH_A_WORKER, run, split, stretches
@@ -24,7 +24,7 @@ R = TypeVar("R")
 _Place = tuple[int, str, tuple[int, ...]]
 """Offset, type and shape: two names at one place are one tensor."""
 
-_Tensor = tuple[_Place, Outline, list[TensorKey]]
+_Tensor = tuple[_Place, TensorInfo, list[TensorKey]]
 """A tensor of a file, and all names it has."""
 
 
@@ -57,7 +57,7 @@ def read_back(checkpoint: StoredCheckpoint, *, ranks: Ranks = ALONE) -> ReadBack
     Raises:
         CkptError: A read fails, here or at another rank.
     """
-    checkpoint.settle()
+    checkpoint.confirm()
     plain, apart = _places(checkpoint)
     regions = [region for path, tensors in plain.items() for region in _regions(checkpoint, path, tensors, ranks)]
     mine = ranks.share(regions, [region.end - region.start for region in regions])
@@ -79,24 +79,24 @@ def _places(checkpoint: StoredCheckpoint) -> tuple[dict[str, list[_Tensor]], lis
     plain: dict[str, dict[_Place, _Tensor]] = {path: {} for path in checkpoint.files.entries}
     apart: list[tuple[TensorKey, TensorEntry]] = []
     for component in checkpoint.manifest.components:
-        for name, listed in component.tensors.outlines():
-            key, outline = (component.label, name), listed
+        for name, listed in component.tensors.infos():
+            key, info = (component.label, name), listed
             if listed.path is None:
                 entry = component.tensors[name]
-                outline = _settled_outline(checkpoint, entry)
-            if outline.path is None:
+                info = _located_info(checkpoint, entry)
+            if info.path is None:
                 apart.append((key, entry))
                 continue
-            place = (outline.offset, outline.dtype.code, outline.shape)
-            known = plain[outline.path].setdefault(place, (place, outline, []))
+            place = (info.offset, info.dtype.code, info.shape)
+            known = plain[info.path].setdefault(place, (place, info, []))
             known[2].append(key)
     return {path: sorted(found.values(), key=lambda one: one[0]) for path, found in plain.items()}, apart
 
 
-def _settled_outline(checkpoint: StoredCheckpoint, entry: TensorEntry) -> Outline:
-    """The outline of a tensor once the place of its elements is found, where a single chunk holds them."""
+def _located_info(checkpoint: StoredCheckpoint, entry: TensorEntry) -> TensorInfo:
+    """The info of a tensor once the place of its elements is found, where a single chunk holds them."""
     if len(entry.chunks) == 1:
-        entry = replace(entry, chunks=(checkpoint.settle_chunk(entry.chunks[0]),))
+        entry = replace(entry, chunks=(checkpoint.find_chunk(entry.chunks[0]),))
     return outline_of(entry)
 
 
@@ -113,8 +113,8 @@ class _Region:
 
 def _regions(checkpoint: StoredCheckpoint, path: str, tensors: list[_Tensor], ranks: Ranks) -> list[_Region]:
     """Regions of about as many bytes, that end where no tensor is cut; one where tensors overlap each other."""
-    size, sizes = checkpoint.files.size(path), [outline.nbytes for _, outline, _ in tensors]
-    ends = [_end(outline) for _, outline, _ in tensors]
+    size, sizes = checkpoint.files.size(path), [info.nbytes for _, info, _ in tensors]
+    ends = [_end(info) for _, info, _ in tensors]
     apart = all(end <= following[1].offset for end, following in zip(ends, tensors[1:], strict=False))
     most = min(knobs.workers() * ranks.world, max(sum(sizes) // WORTH_A_WORKER, 1))
     shares = split(tensors, sizes, most) if apart else [tensors]
@@ -181,21 +181,21 @@ class _Digests:
         while self._next < len(self._tensors) and _end(self._tensors[self._next][1]) <= begin:
             self._next += 1
         for index in range(self._next, len(self._tensors)):
-            place, outline, _ = self._tensors[index]
-            if outline.offset >= end:
+            place, info, _ = self._tensors[index]
+            if info.offset >= end:
                 break
-            first, last = max(outline.offset, begin), min(_end(outline), end)
+            first, last = max(info.offset, begin), min(_end(info), end)
             part = data[first - begin : max(last - begin, 0)]
-            if len(part) == outline.nbytes:
-                self._whole[place] = of_small_tensor(outline.dtype, outline.shape, part)
+            if len(part) == info.nbytes:
+                self._whole[place] = of_small_tensor(info.dtype, info.shape, part)
             elif len(part):
                 if place not in self._parted:
-                    self._parted[place] = TensorDigest(outline.dtype, outline.shape)
+                    self._parted[place] = TensorDigest(info.dtype, info.shape)
                 self._parted[place].update(part)
 
     def done(self) -> dict[_Place, str]:
         return {**self._whole, **{place: digest.hexdigest() for place, digest in self._parted.items()}}
 
 
-def _end(outline: Outline) -> int:
-    return outline.offset + outline.nbytes
+def _end(info: TensorInfo) -> int:
+    return info.offset + info.nbytes

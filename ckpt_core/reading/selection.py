@@ -13,7 +13,7 @@ from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import TensorKey
 from ckpt_core.schema.state import State, TensorRef, mapped
-from ckpt_core.schema.tensors import Box, Outline, TensorEntry, TensorTable
+from ckpt_core.schema.tensors import Box, TensorEntry, TensorInfo, TensorTable
 from ckpt_core.schema.text import printable
 
 
@@ -44,18 +44,18 @@ class ViewCheckpoint(Checkpoint):
 
     def _shown(self, component: Component, names: Mapping[str, str], types: Mapping[str, DType]) -> Component:
         table = component.tensors.renamed(names)
-        outlines: dict[str, Outline] = {}
-        for name, outline in table.outlines():
-            dtype = types.get(name, outline.dtype)
-            same = dtype is outline.dtype
-            outlines[name] = outline if same else Outline(dtype, outline.shape, None, 0, outline.alias_of)
+        infos: dict[str, TensorInfo] = {}
+        for name, info in table.infos():
+            dtype = types.get(name, info.dtype)
+            same = dtype is info.dtype
+            infos[name] = info if same else TensorInfo(dtype, info.shape, None, 0, info.alias_of)
 
-        def entry(row: tuple[str, Outline]) -> TensorEntry:
+        def entry(row: tuple[str, TensorInfo]) -> TensorEntry:
             own = table[row[0]]
             return own if own.dtype is row[1].dtype else replace(own, dtype=row[1].dtype, chunks=())
 
-        rows = {name: (name, outline) for name, outline in outlines.items()}
-        shown = TensorTable(rows, entry=entry, outline=lambda row: row[1])
+        rows = {name: (name, info) for name, info in infos.items()}
+        shown = TensorTable(rows, entry=entry, info=lambda row: row[1])
         return replace(component, tensors=shown, state=_renamed_refs(component.state, names))
 
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:

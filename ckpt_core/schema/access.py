@@ -13,9 +13,9 @@ from ckpt_core.schema.tensors import Box, ByteRange, TensorEntry
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
+    from ckpt_core.schema.byte_consumers import Sum
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.plans import TensorKey, WritePlan
-    from ckpt_core.schema.watches import Sum
 
 HEAD_BYTES = 64 * 1024
 

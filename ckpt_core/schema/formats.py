@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Format:
     options: tuple[FormatOption, ...] = ()
     hints: tuple[FormatOption, ...] = ()
     reads: bool = True
-    writes: Kind | None = None
+    writes: LocationKind | None = None
 
 
 class Confidence(IntEnum):

@@ -57,7 +57,7 @@ def split_member(ref: str) -> tuple[str, str | None]:
     return place, member
 
 
-class Kind(Enum):
+class LocationKind(Enum):
     FILE = "file"
     DIRECTORY = "directory"
 
@@ -67,7 +67,7 @@ class Location:
     """A settled place: a local path or a URL, and what is there. `str()` leaves out the secrets a URL may hold."""
 
     url: str = field(repr=False)
-    kind: Kind
+    kind: LocationKind
     member: str | None = None
 
     @property
@@ -80,7 +80,7 @@ class Location:
         return redact(self.url) + (f"#{self.member}" if self.member else "")
 
 
-class Rank(IntEnum):
+class Priority(IntEnum):
     """The order in which candidates are probed, whoever proposed them."""
 
     EXPLICIT = 0
@@ -94,17 +94,17 @@ class Rank(IntEnum):
 class Candidate:
     """A proposed place. A missing one is passed over, unless it is `required`: then the search ends there.
 
-    Candidates of one rank are probed by `order`, then by URL. Where `kind` is given and something else is there, the
-    search ends as well. `warning` says in what a candidate is not quite what was asked for: it is logged where that is
-    the one that is found, and `explain` shows it.
+    Candidates of one priority are probed by `order`, then by URL. Where `kind` is given and something else is there,
+    the search ends as well. `warning` says in what a candidate is not quite what was asked for: it is logged where that
+    is the one that is found, and `explain` shows it.
     """
 
     url: str = field(repr=False)
-    rank: Rank
+    priority: Priority
     reason: str
     required: bool = False
     order: int = 0
-    kind: Kind | None = None
+    kind: LocationKind | None = None
     warning: str = ""
 
     def __str__(self) -> str:
@@ -173,7 +173,7 @@ class Resolution:
         for attempt in self.attempts:
             mark = "->" if attempt.outcome is Outcome.FOUND else "  "
             detail = f" ({attempt.detail})" if attempt.detail else ""
-            rank = attempt.candidate.rank.name.lower()
+            rank = attempt.candidate.priority.name.lower()
             lines.append(
                 f"{mark} {rank:<11}  {attempt.outcome.value:<11}  {attempt.candidate}  "
                 f"[{attempt.candidate.reason}]{detail}"

@@ -97,7 +97,7 @@ class TensorEntry:
         return self.dtype.nbytes(self.numel)
 
 
-class Outline(NamedTuple):
+class TensorInfo(NamedTuple):
     """What a listing needs of a tensor, cheap enough for 20,000 of them.
 
     `path` and `offset` say where its bytes lie when it is one raw, row-major, little-endian chunk; else `path` is None.
@@ -119,36 +119,36 @@ class Outline(NamedTuple):
 
 
 class TensorTable(Mapping[str, TensorEntry]):
-    """Tensors by name. Entries are made when they are asked for; a listing needs only the outlines.
+    """Tensors by name. Entries are made when they are asked for; a listing needs only the infos.
 
     Args:
         rows: Whatever the format knows of each tensor, by name, in file order.
         entry: Makes the entry of a row.
-        outline: Makes the outline of a row.
+        info: Makes the info of a row.
     """
 
-    __slots__ = ("_entry", "_outline", "_rows")
+    __slots__ = ("_entry", "_info", "_rows")
 
     def __init__(
         self,
         rows: Mapping[str, Any],
         *,
         entry: Callable[[Any], TensorEntry],
-        outline: Callable[[Any], Outline],
+        info: Callable[[Any], TensorInfo],
     ) -> None:
         self._rows = rows
         self._entry = entry
-        self._outline = outline
+        self._info = info
 
     @classmethod
     def of(cls, entries: Mapping[str, TensorEntry]) -> "TensorTable":
         """A table of entries that exist already."""
-        return cls(entries, entry=_same, outline=outline_of)
+        return cls(entries, entry=_same, info=outline_of)
 
     @classmethod
-    def of_outlines(cls, outlines: Mapping[str, Outline], *, entry: Callable[[Outline], TensorEntry]) -> "TensorTable":
-        """A table whose rows are the outlines themselves."""
-        return cls(outlines, entry=entry, outline=_same)
+    def of_infos(cls, infos: Mapping[str, TensorInfo], *, entry: Callable[[TensorInfo], TensorEntry]) -> "TensorTable":
+        """A table whose rows are the infos themselves."""
+        return cls(infos, entry=entry, info=_same)
 
     @classmethod
     def join(cls, tables: Iterable["TensorTable"]) -> "TensorTable":
@@ -157,7 +157,7 @@ class TensorTable(Mapping[str, TensorEntry]):
         for table in tables:
             for name in table:
                 rows.setdefault(name, (table, name))
-        return cls(rows, entry=lambda row: row[0][row[1]], outline=lambda row: row[0].outline(row[1]))
+        return cls(rows, entry=lambda row: row[0][row[1]], info=lambda row: row[0].info(row[1]))
 
     def renamed(self, names: Mapping[str, str]) -> "TensorTable":
         """The tensors that `names` maps (old name to new), in its order; an alias of a tensor left out stands alone."""
@@ -169,11 +169,11 @@ class TensorTable(Mapping[str, TensorEntry]):
                 return found
             return TensorEntry(found.dtype, found.shape, found.chunks, alias)
 
-        def outline(old: str) -> Outline:
-            found = self.outline(old)
+        def info(old: str) -> TensorInfo:
+            found = self.info(old)
             return found._replace(alias_of=names.get(found.alias_of)) if found.alias_of else found
 
-        return TensorTable({new: old for old, new in names.items()}, entry=entry, outline=outline)
+        return TensorTable({new: old for old, new in names.items()}, entry=entry, info=info)
 
     def within(self, root: str) -> "TensorTable":
         """The same tensors, stored in files whose paths start at `root`; rows are shared, not copied."""
@@ -185,11 +185,11 @@ class TensorTable(Mapping[str, TensorEntry]):
             chunks = tuple(chunk.within(root) for chunk in found.chunks)
             return TensorEntry(found.dtype, found.shape, chunks, found.alias_of)
 
-        def outline(row: Any) -> Outline:
-            found = self._outline(row)
+        def info(row: Any) -> TensorInfo:
+            found = self._info(row)
             return found if found.path is None else found._replace(path=under(root, found.path))
 
-        return TensorTable(self._rows, entry=entry, outline=outline)
+        return TensorTable(self._rows, entry=entry, info=info)
 
     def __getitem__(self, name: str) -> TensorEntry:
         return self._entry(self._rows[name])
@@ -206,12 +206,12 @@ class TensorTable(Mapping[str, TensorEntry]):
     def __repr__(self) -> str:
         return f"<TensorTable of {len(self)} tensors>"
 
-    def outline(self, name: str) -> Outline:
-        return self._outline(self._rows[name])
+    def info(self, name: str) -> TensorInfo:
+        return self._info(self._rows[name])
 
-    def outlines(self) -> Iterator[tuple[str, Outline]]:
-        """Name and outline of every tensor, in file order."""
-        make = self._outline
+    def infos(self) -> Iterator[tuple[str, TensorInfo]]:
+        """Name and info of every tensor, in file order."""
+        make = self._info
         for name, row in self._rows.items():
             yield name, make(row)
 
@@ -243,15 +243,17 @@ def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
-def outline_of(entry: TensorEntry) -> Outline:
-    """The outline of an entry."""
+def outline_of(entry: TensorEntry) -> TensorInfo:
+    """The info of an entry."""
     if len(entry.chunks) == 1:
         chunk = entry.chunks[0]
         whole = chunk.sizes == entry.shape and not any(chunk.offsets)
         whole = whole and chunk.strides is None and chunk.encoding == RAW
         if whole and chunk.stored is not None:
-            return Outline(entry.dtype, entry.shape, chunk.stored.path, chunk.stored.offset + chunk.at, entry.alias_of)
-    return Outline(entry.dtype, entry.shape, None, 0, entry.alias_of)
+            return TensorInfo(
+                entry.dtype, entry.shape, chunk.stored.path, chunk.stored.offset + chunk.at, entry.alias_of
+            )
+    return TensorInfo(entry.dtype, entry.shape, None, 0, entry.alias_of)
 
 
 def stretch_of(box: Box, shape: tuple[int, ...]) -> tuple[int, int] | None:

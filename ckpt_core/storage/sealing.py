@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 from ckpt_core.errors import CkptError
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, FILE_SUMS, MARK, SUMS
 from ckpt_core.schema.side_files.seals import Seal, not_a_seal, pack, unpack
 from ckpt_core.schema.text import printable
@@ -17,7 +17,7 @@ from ckpt_core.storage.writing.locks import locked
 
 def read_seal(files: Files) -> Seal | None:
     """The seal of a listing; None where there is none. CorruptError (SL005) where it cannot be read."""
-    one_file = files.location.kind is Kind.FILE
+    one_file = files.location.kind is LocationKind.FILE
     name = next(iter(files.entries)) + FILE_SUFFIX if one_file else DIRECTORY_SEAL
     text = files.beside(name)
     if text is None:
@@ -31,7 +31,7 @@ def read_seal(files: Files) -> Seal | None:
 
 def write_seal(files: Files, seal: Seal) -> None:
     """Write a seal for a local listing. The old one goes first: a stop between leaves it unsealed, never false."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         text, _ = pack(seal, apart=False)
         put_beside(files, next(iter(files.entries)) + FILE_SUFFIX, text)
         return
@@ -61,7 +61,7 @@ def sealing(files: Files) -> Iterator[None]:
         LockedError: Another process is writing there.
     """
     folder = _folder(files)
-    single = files.location.kind is Kind.FILE
+    single = files.location.kind is LocationKind.FILE
     name = next(iter(files.entries)) if single else ""
     with locked(os.path.join(folder, f".{name}{MARK}lock" if single else f"{MARK}lock"), place=files.location.url):
         _sweep(folder, name)
@@ -88,7 +88,7 @@ def _names_beside(name: str) -> tuple[str, ...]:
 def _folder(files: Files) -> str:
     """Where the small files of ours are that belong to a local listing."""
     root = files.location.url
-    return (os.path.dirname(root) or ".") if files.location.kind is Kind.FILE else root
+    return (os.path.dirname(root) or ".") if files.location.kind is LocationKind.FILE else root
 
 
 def _staged(folder: str, name: str, data: bytes) -> str:

@@ -55,13 +55,13 @@ class FormatTests(WriteTests):
         place = self.write(tmp_path, plain())
         before = self.open(place)
         table = before.component(self.component).tensors
-        for name, outline in table.outlines():
-            path = before.files.local_path(outline.path) if outline.path else None
+        for name, info in table.infos():
+            path = before.files.local_path(info.path) if info.path else None
             if path is None:
                 pytest.skip(f"{name} does not lie plainly in a local file")
             with open(path, "r+b") as file:
-                file.seek(outline.offset)
-                file.write(b"\xa5" * outline.nbytes)
+                file.seek(info.offset)
+                file.write(b"\xa5" * info.nbytes)
         after = self.open(place).component(self.component).tensors
         assert dict(after.items()) == dict(table.items())
 

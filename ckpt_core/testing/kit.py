@@ -58,5 +58,5 @@ class FormatKit(ABC):
             entry = table[self.name_of(name)]
             assert (entry.dtype, entry.shape) == (tensor.dtype, tensor.shape), name
             assert bytes(checkpoint.read(self.component, self.name_of(name))) == tensor.data, name
-            outline = table.outline(self.name_of(name))
-            assert (outline.dtype, outline.shape, outline.nbytes) == (entry.dtype, entry.shape, entry.nbytes), name
+            info = table.info(self.name_of(name))
+            assert (info.dtype, info.shape, info.nbytes) == (entry.dtype, entry.shape, entry.nbytes), name

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.formats import Confidence, FormatMatch
-from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.tensors import Box, TensorEntry, TensorTable
 from ckpt_core.testing.samples import Sample
@@ -25,7 +25,7 @@ class SampleCheckpoint(Checkpoint):
         entries = {
             key: TensorEntry(tensor.dtype, tensor.shape, (), ties.get(key)) for key, tensor in sample.tensors.items()
         }
-        self.location = Location("sample", Kind.FILE)
+        self.location = Location("sample", LocationKind.FILE)
         self.match = FormatMatch("sample", Confidence.CERTAIN, "made by a test")
         self.manifest = Manifest((Component(kind, TensorTable.of(entries), name=name),))
         self._tensors = sample.tensors

@@ -11,7 +11,7 @@ from ckpt_core.errors import CkptError, LockedError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.read_back import ReadBack, read_back
 from ckpt_core.schema.access import Checkpoint
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.plans import WritePlan
 from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.storage.files.urls import local_path
@@ -40,7 +40,7 @@ def _proved(
     destination: str, plan: WritePlan, view: Checkpoint, format: str, manager: CkptPluginManager
 ) -> SaveReport | None:
     path = local_path(destination)
-    work = digest_of_work(plan, view, manager.format(format).writes or Kind.FILE)
+    work = digest_of_work(plan, view, manager.format(format).writes or LocationKind.FILE)
     if path is None or not work or not os.path.lexists(path):
         return None
     try:

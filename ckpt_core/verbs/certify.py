@@ -60,7 +60,7 @@ def certify(
     for end in ends:
         end.progress = progress
     if progress is not None:
-        progress.begin(sum(o.nbytes for end in ends for c in end.manifest.components for _, o in c.tensors.outlines()))
+        progress.begin(sum(o.nbytes for end in ends for c in end.manifest.components for _, o in c.tensors.infos()))
     findings: list[Finding] = []
     for name, certificate in seal.certificates.items():
         end = ends[-1] if FROM_BASE in _steps(certificate) else origin

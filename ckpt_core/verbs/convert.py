@@ -142,7 +142,7 @@ def convert(
     _refuse_overlap(destination, opened, against)
     inputs = [opened] if against is None else [opened, against]
     with one_moment(*inputs, failures_only=True), limited(max_memory):
-        opened.settle()
+        opened.confirm()
         labels = components if against is None else components_of(opened, models or "both")
         _refuse_holes(opened, labels)
         view, fits = _view(opened, labels, include, exclude, rename, dtypes, against, optional)

@@ -137,7 +137,7 @@ def _labels(one: StoredCheckpoint, other: StoredCheckpoint, asked: str | None, r
 
 
 def _nbytes(component: Component) -> int:
-    return sum(outline.nbytes for _, outline in component.tensors.outlines())
+    return sum(info.nbytes for _, info in component.tensors.infos())
 
 
 def _diff_tensors(
@@ -183,10 +183,10 @@ def _twin(checkpoint: StoredCheckpoint, component: Component, name: str, identic
     entry = component.tensors[name]
     if entry.alias_of in identical:
         return entry.alias_of
-    for other, outline in component.tensors.outlines():
-        if other not in identical or outline.shape != entry.shape or outline.dtype is not entry.dtype:
+    for other, info in component.tensors.infos():
+        if other not in identical or info.shape != entry.shape or info.dtype is not entry.dtype:
             continue
-        if outline.alias_of == name:
+        if info.alias_of == name:
             return other
         mine = Side(checkpoint, component.label, name, entry)
         if compare(mine, Side(checkpoint, component.label, other, component.tensors[other])) is None:

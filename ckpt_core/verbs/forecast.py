@@ -14,7 +14,7 @@ from ckpt_core.reading.objects import left_out
 from ckpt_core.reading.selection import ViewCheckpoint
 from ckpt_core.schema.access import Checkpoint, Target
 from ckpt_core.schema.findings import Finding
-from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.plans import TensorBytes, WritePlan
 from ckpt_core.schema.text import printable
@@ -72,7 +72,7 @@ def draw_plan(
     if kind is None:
         raise UnsupportedFormatError(f"{name}: this format cannot be written")
     drawing = _Drawing(
-        Location(destination, kind or Kind.FILE), name, checked_options(manager, name, options, writing=True)
+        Location(destination, kind or LocationKind.FILE), name, checked_options(manager, name, options, writing=True)
     )
     manager.hooks.save(checkpoint=view, target=drawing)
     return drawing.plan

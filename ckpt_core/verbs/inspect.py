@@ -8,7 +8,7 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.tensors import TensorInfo
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.verbs.load import Place, find
@@ -24,15 +24,15 @@ class Totals:
     aliases: int = 0
     by_dtype: dict[str, int] = field(default_factory=dict)
 
-    def add(self, outline: Outline) -> None:
+    def add(self, info: TensorInfo) -> None:
         self.tensors += 1
-        if outline.alias_of is not None:
+        if info.alias_of is not None:
             self.aliases += 1
             return
-        numel = outline.numel
+        numel = info.numel
         self.parameters += numel
-        self.nbytes += outline.dtype.nbytes(numel)
-        code = outline.dtype.code
+        self.nbytes += info.dtype.nbytes(numel)
+        code = info.dtype.code
         self.by_dtype[code] = self.by_dtype.get(code, 0) + numel
 
     def as_dict(self) -> dict[str, Any]:
@@ -77,8 +77,8 @@ def inspect(
 def totals_of(component: Component) -> Totals:
     """The totals of a component."""
     totals = Totals()
-    for _, outline in component.tensors.outlines():
-        totals.add(outline)
+    for _, info in component.tensors.infos():
+        totals.add(info)
     return totals
 
 
@@ -91,12 +91,12 @@ def select_names(component: Component, patterns: tuple[str, ...]) -> list[str]:
     return [name for name in component.tensors if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def tensor_row(name: str, outline: Outline) -> dict[str, Any]:
+def tensor_row(name: str, info: TensorInfo) -> dict[str, Any]:
     """One line of a listing of tensors."""
     return {
         "name": printable(name, 1000),
-        "dtype": outline.dtype.code,
-        "shape": list(outline.shape),
-        "bytes": outline.nbytes,
-        "alias_of": outline.alias_of,
+        "dtype": info.dtype.code,
+        "shape": list(info.shape),
+        "bytes": info.nbytes,
+        "alias_of": info.alias_of,
     }

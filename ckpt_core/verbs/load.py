@@ -18,7 +18,7 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manag
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.formats import Confidence, Detection, FormatMatch
-from ckpt_core.schema.locations import Kind, Location, Resolution
+from ckpt_core.schema.locations import Location, LocationKind, Resolution
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.checking.checked_files import CheckedFiles
 from ckpt_core.storage.files.identity import comes_back
@@ -161,7 +161,7 @@ def _place(
 
 def _left_by_name(files: Files) -> CkptError | None:
     """FM003: what a file that is damaged is by its name, where that says it; such as a download under way."""
-    if files.location.kind is not Kind.FILE:
+    if files.location.kind is not LocationKind.FILE:
         return None
     from ckpt_core.codecs.foreign.errors import unfinished
 

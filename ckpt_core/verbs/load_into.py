@@ -162,13 +162,13 @@ def _report(
 
     mismatched, cast, matched = {}, {}, []
     for name, stored in names.pairs.items():
-        outline, target = part.tensors.outline(stored), targets[name]
-        if outline.shape != tuple(target.shape):
-            mismatched[name] = (outline.shape, tuple(target.shape))
+        info, target = part.tensors.info(stored), targets[name]
+        if info.shape != tuple(target.shape):
+            mismatched[name] = (info.shape, tuple(target.shape))
             continue
         matched.append(name)
-        if torch_dtype(outline.dtype) is not target.dtype:
-            cast[name] = (outline.dtype.code, str(target.dtype).removeprefix("torch."))
+        if torch_dtype(info.dtype) is not target.dtype:
+            cast[name] = (info.dtype.code, str(target.dtype).removeprefix("torch."))
     filled = {id(targets[name]): name for name in matched}
     tied = {name: filled[id(targets[name])] for name in names.missing if id(targets[name]) in filled}
     elements = {id(tensor): tensor.numel() for tensor in targets.values()}
@@ -238,7 +238,7 @@ def _prove(checkpoint: StoredCheckpoint, part: Component, wanted: set[str]) -> N
     for finding in check_component(checkpoint.files, part):
         if finding.tensor in wanted:
             raise LoadError(f"{finding.message}; nothing was loaded", code=finding.code, path=finding.path)
-    checkpoint.settle()
+    checkpoint.confirm()
 
 
 def _fill(

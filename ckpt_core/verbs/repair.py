@@ -14,7 +14,7 @@ from ckpt_core.schema.repairs import RepairRequest
 from ckpt_core.schema.verification import Depth, VerifyRequest
 from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.repairing.in_place import InPlace
-from ckpt_core.storage.repairing.overlay import MendedFiles
+from ckpt_core.storage.repairing.overlay import OverlaidFiles
 from ckpt_core.verbs.load import OWN_CHECKS, Place, find
 from ckpt_core.verbs.locate import locate
 from ckpt_core.verbs.repair_plan import Repair, errors_of, propose, verified
@@ -117,7 +117,7 @@ def _on_disk(ref: str, hints: Mapping[str, object] | None, manager: CkptPluginMa
         return InPlace(list_files(locate(ref, hints=hints, manager=manager).require().url))
 
 
-def _change(planned: Repair, files: MendedFiles, disk: InPlace, request: VerifyRequest) -> Repair:
+def _change(planned: Repair, files: OverlaidFiles, disk: InPlace, request: VerifyRequest) -> Repair:
     """Carry a plan out where the checkpoint is, verify that, and take it back where it is not as planned."""
     kept = disk.backups()
     try:

@@ -10,7 +10,7 @@ from ckpt_core.schema.repairs import Irreparable, RepairAction, RepairPlan, Repa
 from ckpt_core.schema.side_files.synthesized import marks
 from ckpt_core.schema.verification import VerifyReport, VerifyRequest
 from ckpt_core.storage.repairing.in_place import is_interrupted
-from ckpt_core.storage.repairing.overlay import MendedFiles, mended
+from ckpt_core.storage.repairing.overlay import OverlaidFiles, overlaid
 from ckpt_core.storage.repairing.seal_update import entered
 from ckpt_core.verbs.load import Place
 from ckpt_core.verbs.verify import Verification, verify_place
@@ -59,19 +59,19 @@ class Repair:
 
 def propose(
     place: Place, request: VerifyRequest, wish: RepairRequest, *, progress: "Progress | None" = None
-) -> tuple[Repair, MendedFiles]:
+) -> tuple[Repair, OverlaidFiles]:
     """The plan for a place, and its listing as it would be; nothing is written.
 
     What is mended may show what else is wrong, so the plugins are asked again until they have nothing to add.
     """
     first = now = verify_place(place, request, progress=progress)
     done: list[RepairAction] = []
-    files = mended(place.files, ())
+    files = overlaid(place.files, ())
     for _ in range(_ROUNDS):
         plan = place.manager.hooks.repair(files=files, report=now.report, request=wish)
         if not plan.actions:
             break
-        trial = mended(files, _with_marks(files, plan.actions))
+        trial = overlaid(files, _with_marks(files, plan.actions))
         then = verified(place, trial, request)
         if not _is_cleaner(then.report, now.report):
             plan = replace(plan, beyond=(*plan.beyond, _USELESS))
@@ -116,20 +116,20 @@ def _weight(report: VerifyReport) -> tuple[int, int]:
     return errors_of(report), warnings
 
 
-def _with_marks(files: MendedFiles, actions: Sequence[RepairAction]) -> list[RepairAction]:
+def _with_marks(files: OverlaidFiles, actions: Sequence[RepairAction]) -> list[RepairAction]:
     """The actions, and the note of what they invent, which goes with the files from then on."""
     invented = {label: how for action in actions for label, how in action.invents.items()}
     return [*actions, marks(files, invented)] if invented else list(actions)
 
 
 def _sealed(
-    place: Place, files: MendedFiles, done: list[RepairAction], now: Verification, request: VerifyRequest
-) -> tuple[MendedFiles, list[RepairAction], Verification]:
+    place: Place, files: OverlaidFiles, done: list[RepairAction], now: Verification, request: VerifyRequest
+) -> tuple[OverlaidFiles, list[RepairAction], Verification]:
     """With the seal, where there is one, brought up to what was mended."""
     more = entered(place.files, done, files) if done else []
     if not more:
         return files, done, now
-    sealed = mended(files, more)
+    sealed = overlaid(files, more)
     return sealed, [*done, *more], verified(place, sealed, request)
 
 

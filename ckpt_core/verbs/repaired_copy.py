@@ -14,7 +14,7 @@ from ckpt_core.reading.damage import note_damage
 from ckpt_core.reading.read_back import read_back
 from ckpt_core.schema.causes import ALL, DAMAGED
 from ckpt_core.schema.findings import Finding
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.repairs import Irreparable
 from ckpt_core.schema.reserved_names import TAINTED_FILE
 from ckpt_core.schema.side_files.seals import FileSeal, Seal
@@ -23,7 +23,7 @@ from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.verification import VerifyRequest, sorted_findings
 from ckpt_core.storage.checking.checked_files import CheckedFiles, refusal
 from ckpt_core.storage.files.listing import list_files
-from ckpt_core.storage.repairing.overlay import MendedFiles
+from ckpt_core.storage.repairing.overlay import OverlaidFiles
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.copy import copy_files, digests_of
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 def write_copy(
     planned: Repair,
-    files: MendedFiles,
+    files: OverlaidFiles,
     ref: str,
     request: VerifyRequest,
     *,
@@ -90,7 +90,7 @@ def _opened(place: Place, checked: CheckedFiles, request: VerifyRequest) -> "Sto
         found = redetected(place, checked)
         if found.match is not None:
             opened = found.open(request.options, lenient=True)
-            opened.settle()
+            opened.confirm()
             return opened
     except (FormatError, LoadError):
         pass
@@ -121,7 +121,7 @@ def _marked(
     """The seal with the taint in it, which a directory says in a file too; made where there is none, to say it."""
     made = seal or Seal(format, dict(copied), provenance={"ckpt_core": __version__, "sealed": "by a repair"})
     files = dict(made.files)
-    if target.location.kind is Kind.DIRECTORY:
+    if target.location.kind is LocationKind.DIRECTORY:
         path = os.path.join(target.staged, TAINTED_FILE)
         syscalls.remove(path)
         syscalls.write_file(path, as_file(tainted))
@@ -140,10 +140,10 @@ def _reported(done: Repair, damage: Sequence[Finding], tainted: Mapping[str, str
 
 
 def _folder(target: StagedTarget) -> str:
-    return os.path.dirname(target.staged) if target.location.kind is Kind.FILE else target.staged
+    return os.path.dirname(target.staged) if target.location.kind is LocationKind.FILE else target.staged
 
 
-def _seal_of(staged: Verification, files: MendedFiles, format: str) -> Seal | None:
+def _seal_of(staged: Verification, files: OverlaidFiles, format: str) -> Seal | None:
     """The seal that was there; a new one for what verifies; none for what does not, since it would look proved."""
     seal = _old_seal(files)
     if seal is not None or staged.checkpoint is None or not staged.report.ok:
@@ -158,7 +158,7 @@ def _seal_of(staged: Verification, files: MendedFiles, format: str) -> Seal | No
     )
 
 
-def _old_seal(files: MendedFiles) -> Seal | None:
+def _old_seal(files: OverlaidFiles) -> Seal | None:
     try:
         return read_seal(files)
     except CorruptError:

@@ -161,8 +161,8 @@ def prove(
     """CorruptError where what was read back is not, name by name, what went in."""
     wanted: dict[TensorKey, str] = {}
     for component in components:
-        for name, outline in component.tensors.outlines():
-            seen = written.get((component.label, name)) or written.get((component.label, str(outline.alias_of)))
+        for name, info in component.tensors.infos():
+            seen = written.get((component.label, name)) or written.get((component.label, str(info.alias_of)))
             if seen is None:
                 raise _unproved(name, "was not written")
             wanted[component.label, name] = seen.target
@@ -191,7 +191,7 @@ def _arrays_kept(label: str, staged: StoredCheckpoint) -> dict[str, Array]:
 def _second_name(staged: StoredCheckpoint, key: TensorKey, wanted: Mapping[TensorKey, str]) -> bool:
     """Whether it adds nothing but a name: a format may give a tied tensor the name that its readers look for."""
     label, name = key
-    alias = staged.component(label).tensors.outline(name).alias_of
+    alias = staged.component(label).tensors.info(name).alias_of
     return alias is not None and (label, alias) in wanted
 
 
@@ -250,9 +250,9 @@ def _seal(checkpoint: Checkpoint, target: StagedTarget, found: ReadBack, provena
     if tainted:
         known["tainted"] = tainted
     for component in checkpoint.manifest.components:
-        for name, outline in component.tensors.outlines():
+        for name, info in component.tensors.infos():
             key = (component.label, name)
-            seen = target.written.get(key) or target.written[component.label, str(outline.alias_of)]
+            seen = target.written.get(key) or target.written[component.label, str(info.alias_of)]
             operation = "; ".join(checkpoint.operations(component.label, name)) or COPY
             source = "/".join(checkpoint.origin_key(component.label, name))
             certificates["/".join(key)] = Certificate(source, seen.source, operation, seen.target)

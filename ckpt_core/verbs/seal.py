@@ -10,7 +10,7 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.read_back import read_back
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.reserved_names import FILE_SUMS, SUMS
 from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.storage.files.moments import one_moment
@@ -64,7 +64,7 @@ def seal(
         if not force and read_seal(files) is not None:
             raise OverwriteError(f"{checkpoint.location}: is sealed already; check it with ckpt verify, or --force")
         sums = _write_sums(files) if sha256 else None
-        if sums is not None and files.location.kind is Kind.DIRECTORY:
+        if sums is not None and files.location.kind is LocationKind.DIRECTORY:
             checkpoint = open_checkpoint(ref, manager=manager, checks=Checks(seals=False))  # it lists the sums now
         made = _seal_of(checkpoint, progress)
         write_seal(checkpoint.files, made)
@@ -78,7 +78,7 @@ def _seal_of(checkpoint: StoredCheckpoint, progress: "Progress | None") -> Seal:
     if progress is not None:
         progress.begin(sum(entry.size for entry in checkpoint.files.entries.values()))
     with one_moment(checkpoint):
-        checkpoint.settle()
+        checkpoint.confirm()
         found = read_back(checkpoint)
         checkpoint.finish()
     return Seal(
@@ -98,7 +98,7 @@ def _taint(checkpoint: StoredCheckpoint) -> dict[str, Any]:
 
 def _write_sums(files: Files) -> str:
     """Write the sha256 sums of every file but an older list of them; the name of the new one."""
-    single = files.location.kind is Kind.FILE
+    single = files.location.kind is LocationKind.FILE
     name = f"{next(iter(files.entries))}{FILE_SUMS}" if single else SUMS
     lines = [f"{_sha256(files, path)}  {path}\n" for path in files.entries if path != name]
     put_beside(files, name, "".join(lines).encode("utf-8", "surrogateescape"))

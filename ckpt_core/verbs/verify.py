@@ -219,9 +219,9 @@ def _measure(checkpoint: StoredCheckpoint | None) -> tuple[int, int]:
         return 0, 0
     tensors = nbytes = 0
     for component in checkpoint.manifest.components:
-        for _, outline in component.tensors.outlines():
+        for _, info in component.tensors.infos():
             tensors += 1
-            nbytes += 0 if outline.alias_of else outline.nbytes
+            nbytes += 0 if info.alias_of else info.nbytes
     return tensors, nbytes
 
 

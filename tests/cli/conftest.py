@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 CODE = "import sys; from ckpt_core.cli.main import main; sys.exit(main())"
 
 PLUGIN = """
-from ckpt_core import Candidate, Confidence, Format, FormatMatch, FormatOption, Manifest, Rank
+from ckpt_core import Candidate, Confidence, Format, FormatMatch, FormatOption, Manifest, Priority
 from ckpt_core import StoredCheckpoint, hookimpl
 
 @hookimpl
@@ -26,7 +26,7 @@ def formats():
 @hookimpl
 def locate(query):
     if "shelf" in query.hints:
-        yield Candidate(str(query.hints["shelf"]), Rank.LOCAL, "the shelf that was hinted at")
+        yield Candidate(str(query.hints["shelf"]), Priority.LOCAL, "the shelf that was hinted at")
     if query.ref == "crash":
         raise ZeroDivisionError("the toy broke")
 

@@ -30,13 +30,13 @@ class Opened:
 
     def check_bytes(self):
         """What the walk over its bytes finds."""
-        self.file.settle()
+        self.file.confirm()
         sums = self.file.checksums()
         errors = [Finding.of_error(error) for error in walk(self.files, sums)]
         return [*errors, *(finding for found in sums for finding in found.findings())]
 
     def data(self, name):
-        self.file.settle()
+        self.file.confirm()
         entry = self.file.tensors[name]
         (chunk,) = entry.chunks
         assert (chunk.offsets, chunk.sizes) == ((0,) * len(entry.shape), entry.shape)

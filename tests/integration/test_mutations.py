@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ckpt_core
-from ckpt_core import Kind, hookimpl
+from ckpt_core import LocationKind, hookimpl
 from ckpt_core.builtin import safetensors as builtin
 from ckpt_core.codecs.safetensors.writer import plan_safetensors
 from ckpt_core.errors import CorruptError, LoadError, PluginError
@@ -37,7 +37,7 @@ class Faulty:
 
     @hookimpl
     def formats(self):
-        return (ckpt_core.Format("faulty", "writes wrongly", writes=Kind.FILE),)
+        return (ckpt_core.Format("faulty", "writes wrongly", writes=LocationKind.FILE),)
 
     @hookimpl
     def load(self, files, match, request):
@@ -46,7 +46,7 @@ class Faulty:
     @hookimpl
     def save(self, checkpoint, target):
         component = checkpoint.component("model")
-        names = dict(component.tensors.outlines())
+        names = dict(component.tensors.infos())
         plan, source = self._mistake(component, names, target, checkpoint)
         return target.write(WritePlan((plan,)), source)
 

@@ -122,9 +122,9 @@ def test_two_chgnet_models_differ_in_named_tensors_by_known_amounts():
 def test_one_flipped_bit_in_a_chgnet_file_is_found_and_its_tensor_named(tmp_path):
     path = shipped("chgnet")[1]
     checkpoint = ckpt_core.load(str(path))
-    name, outline = max(checkpoint.component("model").tensors.outlines(), key=lambda item: item[1].nbytes)
+    name, info = max(checkpoint.component("model").tensors.infos(), key=lambda item: item[1].nbytes)
     data = bytearray(path.read_bytes())
-    data[outline.offset + outline.nbytes // 2] ^= 4
+    data[info.offset + info.nbytes // 2] ^= 4
     damaged = tmp_path / "damaged.pth.tar"
     damaged.write_bytes(data)
     assert ckpt_core.verify(str(damaged)).report.ok, "the layout is not hurt"

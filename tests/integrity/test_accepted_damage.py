@@ -23,7 +23,7 @@ def _module(seed: int = 0) -> nn.Module:
 
 
 def _flip(path: Path, name: str) -> None:
-    place = ckpt_core.load(str(path)).component("model").tensors.outline(name)
+    place = ckpt_core.load(str(path)).component("model").tensors.info(name)
     data = bytearray(path.read_bytes())
     data[place.offset + 5] ^= 4
     path.write_bytes(data)

@@ -25,7 +25,7 @@ def _flip(place: Path, at: int) -> None:
 
 
 def _flip_tensor(place: Path) -> None:
-    _flip(place, ckpt_core.load(str(place)).component("model").tensors.outline("a").offset + 9)
+    _flip(place, ckpt_core.load(str(place)).component("model").tensors.info("a").offset + 9)
 
 
 def _command(verb: str, place: Path) -> list[str]:

@@ -179,12 +179,12 @@ class _Mending:
 
     @ckpt_core.hookimpl
     def verify(self, files: ckpt_core.Files) -> Iterator[ckpt_core.Finding]:
-        if files.location.kind is ckpt_core.Kind.DIRECTORY and "mended" not in files.entries:
+        if files.location.kind is ckpt_core.LocationKind.DIRECTORY and "mended" not in files.entries:
             yield ckpt_core.Finding("CK007", ckpt_core.Severity.ERROR, "no mended", "mended")
 
     @ckpt_core.hookimpl
     def repair(self, files: ckpt_core.Files) -> Iterator[ckpt_core.RepairAction]:
-        if files.location.kind is ckpt_core.Kind.DIRECTORY and "mended" not in files.entries:
+        if files.location.kind is ckpt_core.LocationKind.DIRECTORY and "mended" not in files.entries:
             yield ckpt_core.RepairAction("write it", ckpt_core.Operation.WRITE, "mended", b"1")
 
 

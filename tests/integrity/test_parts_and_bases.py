@@ -32,8 +32,8 @@ def _bin(place: Path, seed: int = 0) -> Path:
 def _flip(place: Path, label: str, name: str) -> None:
     """Change the first byte of a tensor, wherever it lies."""
     checkpoint = ckpt_core.load(str(place))
-    checkpoint.settle()
-    chunk = checkpoint.settle_chunk(checkpoint.component(label).tensors[name].chunks[0])
+    checkpoint.confirm()
+    chunk = checkpoint.find_chunk(checkpoint.component(label).tensors[name].chunks[0])
     assert chunk.stored is not None
     path = place / chunk.stored.path if place.is_dir() else place
     data = bytearray(path.read_bytes())

@@ -26,7 +26,7 @@ from ckpt_core import (
     UsageError,
     hookimpl,
 )
-from ckpt_core.schema.watches import Noted
+from ckpt_core.schema.byte_consumers import Noted
 
 
 class Inner:
@@ -58,11 +58,11 @@ class Inner:
         parts = (Component("model", table, {"lr": 0.1}), Component("config", TensorTable.of({}), {"a": 1}))
         manifest = Manifest(parts, (Asset("notes.txt", 3),), {"by": "inner"}, findings=(note,), step=7)
 
-        def settle_chunk(chunk):
+        def find_chunk(chunk):
             assert chunk.stored.path == "inner.bin"
             return Chunk(chunk.offsets, chunk.sizes, ByteRange("inner.bin", 8, 8))
 
-        made = StoredCheckpoint(files, match, manifest, settle_chunk=settle_chunk)
+        made = StoredCheckpoint(files, match, manifest, find_chunk=find_chunk)
         bare = Finding("IN004", Severity.WARNING, "inner.bin: no checksum", "inner.bin")
         made.checksums = lambda: iter([Noted(bare)])
         return made
@@ -293,13 +293,13 @@ def test_thousands_of_tensors_of_a_part_are_listed_without_an_object_each():
     rows = {f"w{number}": number for number in range(20_000)}
     made = []
 
-    def outline(row):
-        return ckpt_core.Outline(DType.F32, (2,), "x.bin", 8 * row)
+    def info(row):
+        return ckpt_core.TensorInfo(DType.F32, (2,), "x.bin", 8 * row)
 
     def entry(row):
         made.append(row)
         return TensorEntry(DType.F32, (2,), (Chunk((0,), (2,), ByteRange("x.bin", 8 * row, 8)),))
 
-    table = TensorTable(rows, entry=entry, outline=outline).within("a/b")
-    assert len(table) == 20_000 and {found.path for _, found in table.outlines()} == {"a/b/x.bin"} and not made
+    table = TensorTable(rows, entry=entry, info=info).within("a/b")
+    assert len(table) == 20_000 and {found.path for _, found in table.infos()} == {"a/b/x.bin"} and not made
     assert table["w3"].chunks[0].stored == ByteRange("a/b/x.bin", 24, 8) and made == [3]

@@ -20,7 +20,7 @@ from ckpt_core import (
     list_files,
 )
 from ckpt_core.schema.formats import Confidence, Format
-from ckpt_core.schema.locations import Candidate, Rank
+from ckpt_core.schema.locations import Candidate, Priority
 
 BROKEN = {
     "raises": ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
@@ -227,7 +227,7 @@ def test_policy_stays_outside_of_a_wrapper_that_asks_to_be_first(manager):
         def locate(self, query):
             answers = yield
             seen.append(answers)
-            return [*answers, [Candidate("elsewhere", Rank.FALLBACK, "added by a wrapper")]]
+            return [*answers, [Candidate("elsewhere", Priority.FALLBACK, "added by a wrapper")]]
 
     manager.register(Eager(), name="eager")
     resolution = manager.hook.locate(query=Query("nothing-here"))
@@ -388,7 +388,7 @@ def test_a_candidate_whose_url_is_no_text_costs_only_that_answer(manager, checkp
     class Careless:
         @hookimpl
         def locate(self, query):
-            return [Candidate(tmp_path, Rank.EXPLICIT, "a Path, not its text")]
+            return [Candidate(tmp_path, Priority.EXPLICIT, "a Path, not its text")]
 
     manager.register(Careless(), name="careless")
     assert manager.hook.locate(query=Query(checkpoint)).found

@@ -3,7 +3,7 @@ from itertools import permutations
 
 import pytest
 
-from ckpt_core import CkptPluginManager, Confidence, FormatMatch, Kind, Query, Rank, hookimpl
+from ckpt_core import CkptPluginManager, Confidence, FormatMatch, LocationKind, Priority, Query, hookimpl
 from ckpt_core.errors import CheckpointNotFoundError, UnreachableError, UnsafeContentError
 from ckpt_core.manager.policy import resolve, weigh
 from ckpt_core.schema.formats import Format
@@ -32,10 +32,10 @@ def outcomes(resolution):
 
 def test_candidates_are_probed_by_rank_then_order_whatever_order_they_come_in(place):
     candidates = [
-        Candidate(place("fallback", exists=True), Rank.FALLBACK, "r"),
-        Candidate(place("local-2", exists=True), Rank.LOCAL, "r", order=2),
-        Candidate(place("local-1", exists=False), Rank.LOCAL, "r", order=1),
-        Candidate(place("env", exists=False), Rank.ENVIRONMENT, "r"),
+        Candidate(place("fallback", exists=True), Priority.FALLBACK, "r"),
+        Candidate(place("local-2", exists=True), Priority.LOCAL, "r", order=2),
+        Candidate(place("local-1", exists=False), Priority.LOCAL, "r", order=1),
+        Candidate(place("env", exists=False), Priority.ENVIRONMENT, "r"),
     ]
     for order in permutations(candidates):
         resolution = resolve(QUERY, order)
@@ -49,8 +49,8 @@ def test_candidates_are_probed_by_rank_then_order_whatever_order_they_come_in(pl
 
 
 def test_a_required_place_that_is_missing_ends_the_search(place):
-    env = Candidate(place("env", exists=False), Rank.ENVIRONMENT, "$CKPT", required=True)
-    resolution = resolve(QUERY, [Candidate(place("local", exists=True), Rank.LOCAL, "r"), env])
+    env = Candidate(place("env", exists=False), Priority.ENVIRONMENT, "$CKPT", required=True)
+    resolution = resolve(QUERY, [Candidate(place("local", exists=True), Priority.LOCAL, "r"), env])
     assert outcomes(resolution) == [("env", Outcome.MISSING), ("local", Outcome.NOT_PROBED)]
     with pytest.raises(CheckpointNotFoundError, match=r"\$CKPT"):
         resolution.require()
@@ -58,8 +58,8 @@ def test_a_required_place_that_is_missing_ends_the_search(place):
 
 def test_a_place_that_does_not_answer_ends_the_search(place, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    silent = Candidate("http://me:hunter2@127.0.0.1:1/x?t=s3cr3t", Rank.REMOTE, "r")
-    resolution = resolve(QUERY, [Candidate(place("local", exists=True), Rank.LOCAL, "r"), silent])
+    silent = Candidate("http://me:hunter2@127.0.0.1:1/x?t=s3cr3t", Priority.REMOTE, "r")
+    resolution = resolve(QUERY, [Candidate(place("local", exists=True), Priority.LOCAL, "r"), silent])
     assert [attempt.outcome for attempt in resolution.attempts] == [Outcome.UNREACHABLE, Outcome.NOT_PROBED]
     with pytest.raises(UnreachableError) as caught:
         resolution.require()
@@ -72,16 +72,16 @@ def test_a_place_that_does_not_answer_ends_the_search(place, monkeypatch):
 
 def test_a_place_that_may_not_be_named_is_refused():
     with pytest.raises(UnsafeContentError):
-        resolve(QUERY, [Candidate("reference://x", Rank.EXPLICIT, "r")])
+        resolve(QUERY, [Candidate("reference://x", Priority.EXPLICIT, "r")])
 
 
 def test_a_place_is_probed_once_and_required_where_anybody_requires_it(place):
     url, local = place("a", exists=False), place("local", exists=True)
     candidates = [
-        Candidate(url, Rank.EXPLICIT, "bare"),
-        Candidate(url, Rank.EXPLICIT, "bare"),
-        Candidate(url, Rank.ENVIRONMENT, "insisted", required=True),
-        Candidate(local, Rank.LOCAL, "r"),
+        Candidate(url, Priority.EXPLICIT, "bare"),
+        Candidate(url, Priority.EXPLICIT, "bare"),
+        Candidate(url, Priority.ENVIRONMENT, "insisted", required=True),
+        Candidate(local, Priority.LOCAL, "r"),
     ]
     for order in permutations(candidates):
         resolution = resolve(QUERY, order)
@@ -148,17 +148,17 @@ def test_bases_that_go_round_in_a_circle_refine_nothing():
 
 def test_a_directory_where_a_file_belongs_ends_the_search(tmp_path, place):
     (tmp_path / "full_sft_512.pth").mkdir()
-    wanted = Candidate(str(tmp_path / "full_sft_512.pth"), Rank.REMOTE, "remote folder", kind=Kind.FILE)
-    resolution = resolve(QUERY, [wanted, Candidate(place("local", exists=True), Rank.LOCAL, "r")])
+    wanted = Candidate(str(tmp_path / "full_sft_512.pth"), Priority.REMOTE, "remote folder", kind=LocationKind.FILE)
+    resolution = resolve(QUERY, [wanted, Candidate(place("local", exists=True), Priority.LOCAL, "r")])
     assert outcomes(resolution) == [("full_sft_512.pth", Outcome.REJECTED), ("local", Outcome.NOT_PROBED)]
     with pytest.raises(CheckpointNotFoundError, match=r"full_sft_512\.pth: a directory, where a file belongs"):
         resolution.require()
 
 
-@pytest.mark.parametrize(("rank", "taken"), [(Rank.ENVIRONMENT, True), (Rank.LOCAL, False)])
+@pytest.mark.parametrize(("rank", "taken"), [(Priority.ENVIRONMENT, True), (Priority.LOCAL, False)])
 def test_a_candidate_that_is_not_quite_what_was_asked_for_is_warned_of_where_it_wins(rank, taken, place, caplog):
     pretrained = Candidate(place("env", exists=True), rank, "$CKPT", warning="is a pretrain file")
-    remote = Candidate(place("remote", exists=True), Rank.REMOTE, "remote folder")
+    remote = Candidate(place("remote", exists=True), Priority.REMOTE, "remote folder")
 
     class Proposes:
         @hookimpl

@@ -161,7 +161,7 @@ def test_what_a_module_leaves_out_is_in_the_report_of_its_conversion(tmp_path):
     assert said.endswith("read as its state dict; left out: training, classes, and its code")
 
 
-TABLE = TensorTable({}, entry=None, outline=None)
+TABLE = TensorTable({}, entry=None, info=None)
 
 
 def test_objects_are_the_outermost_ones_by_path():

@@ -61,7 +61,7 @@ def test_an_alias_whose_tensor_is_left_out_stands_alone(opened):
 def test_the_last_rule_that_fits_says_the_type_and_integers_keep_theirs(opened):
     view = select(opened, components=["model"], dtypes=[("*", DType.BF16), ("enc.b.*", DType.F16)])
     table = view.component("model").tensors
-    types = {name: outline.dtype for name, outline in table.outlines()}
+    types = {name: info.dtype for name, info in table.infos()}
     assert types["enc.a.weight"] is types["dec.tied"] is DType.BF16
     assert types["enc.b.weight"] is DType.F16
     assert types["dec.steps"] is DType.I64

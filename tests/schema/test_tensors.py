@@ -1,4 +1,4 @@
-"""Tables make entries when they are asked for, and outlines say the same as entries."""
+"""Tables make entries when they are asked for, and infos say the same as entries."""
 
 import pytest
 from hypothesis import given
@@ -32,9 +32,9 @@ def test_entries_are_made_on_demand():
         made.append(row)
         return entry(offset=row)
 
-    table = TensorTable({"a": 0, "b": 24}, entry=make, outline=lambda row: outline_of(entry(offset=row)))
+    table = TensorTable({"a": 0, "b": 24}, entry=make, info=lambda row: outline_of(entry(offset=row)))
     assert list(table) == ["a", "b"] and len(table) == 2 and "a" in table
-    assert [outline.offset for _, outline in table.outlines()] == [0, 24]
+    assert [info.offset for _, info in table.infos()] == [0, 24]
     assert made == []
     assert table["b"].chunks[0].stored.offset == 24
     assert made == [24]
@@ -54,7 +54,7 @@ def test_join_keeps_order_and_the_first_of_a_name():
     one = TensorTable.of({"a": entry("1"), "b": entry("1")})
     other = TensorTable.of({"b": entry("2"), "c": entry("2")})
     joined = TensorTable.join([one, other])
-    assert [(name, o.path) for name, o in joined.outlines()] == [("a", "1"), ("b", "1"), ("c", "2")]
+    assert [(name, o.path) for name, o in joined.infos()] == [("a", "1"), ("b", "1"), ("c", "2")]
     assert joined["c"] == entry("2")
 
 
@@ -62,7 +62,7 @@ def test_renaming_follows_aliases_and_drops_those_that_lead_out():
     twin = TensorEntry(DType.F32, (2, 3), entry().chunks, alias_of="a")
     table = TensorTable.of({"a": entry(), "b": twin})
     both = table.renamed({"a": "x", "b": "y"})
-    assert both["y"].alias_of == both.outline("y").alias_of == "x"
+    assert both["y"].alias_of == both.info("y").alias_of == "x"
     assert table.renamed({"b": "y"})["y"].alias_of is None
     with pytest.raises(KeyError):
         both["a"]

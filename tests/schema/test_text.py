@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckpt_core.schema.locations import Attempt, Candidate, Kind, Location, Outcome, Query, Rank, Resolution
+from ckpt_core.schema.locations import Attempt, Candidate, Location, LocationKind, Outcome, Priority, Query, Resolution
 from ckpt_core.schema.text import printable, redact, scrub
 
 USERINFO = st.text("abcXYZ019-._~!$&'()*+,;=:%", min_size=1).map(lambda text: f"U5{text}U5")
@@ -76,9 +76,9 @@ def test_scrub_redacts_each_url_in_a_message(userinfo, query):
 
 def test_a_resolution_shows_no_secret_anywhere():
     url = "https://me:hunter2@host/x?token=s3cr3t"
-    candidate = Candidate(url, Rank.EXPLICIT, "given", required=True)
+    candidate = Candidate(url, Priority.EXPLICIT, "given", required=True)
     for outcome in Outcome:
-        location = Location(url, Kind.FILE) if outcome is Outcome.FOUND else None
+        location = Location(url, LocationKind.FILE) if outcome is Outcome.FOUND else None
         resolution = Resolution(Query(url, env={"TOKEN": "s3cr3t"}), location, (Attempt(candidate, outcome),))
         said = [resolution.explain(), repr(resolution.attempts), repr(location), str(location), str(candidate)]
         said += [] if location else [str(resolution.error()), repr(resolution.error())]

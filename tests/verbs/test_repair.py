@@ -19,7 +19,7 @@ from ckpt_core import (
     Format,
     FormatMatch,
     Irreparable,
-    Kind,
+    LocationKind,
     Manifest,
     Operation,
     OverwriteError,
@@ -38,7 +38,7 @@ from ckpt_core import (
 )
 from ckpt_core.errors import LockedError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
-from ckpt_core.storage.repairing.overlay import mended
+from ckpt_core.storage.repairing.overlay import overlaid
 from ckpt_core.storage.writing import locks
 from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.save import save
@@ -320,7 +320,7 @@ class Toy:
 
     @hookimpl
     def formats(self):
-        return (Format("toy", "a toy", writes=Kind.DIRECTORY),)
+        return (Format("toy", "a toy", writes=LocationKind.DIRECTORY),)
 
     @hookimpl
     def detect_format(self, files):
@@ -415,12 +415,12 @@ def test_a_listing_with_repairs_done_reads_as_if_they_were(toy):
         RepairAction("", Operation.WRITE, "toy", b"written"),
         RepairAction("", Operation.RENAME, "sub/new", source="sub/old"),
     ]
-    files = mended(ckpt_core.list_files(str(toy)), actions)
+    files = overlaid(ckpt_core.list_files(str(toy)), actions)
     assert list(files.entries.values()) == [FileEntry("sub/new", 7), FileEntry("toy", 7)]
     assert (files.head("toy"), files.read("toy", 2, 3)) == (b"written", b"itt")
     assert files.below("sub").read("new") == b"content"
     assert files.below("sub").local_path("new") == str(toy / "sub" / "old")
-    assert mended(files, [RepairAction("", Operation.REMOVE, "sub/new")]).removed == ["sub/old"]
+    assert overlaid(files, [RepairAction("", Operation.REMOVE, "sub/new")]).removed == ["sub/old"]
     with pytest.raises(CorruptError):
         files.read("sub/old")
 

@@ -114,8 +114,8 @@ def _tensors_in(checkpoint: Checkpoint | None, path: str, start: int, end: int) 
     return [
         (component.label, name)
         for component in checkpoint.manifest.components
-        for name, outline in component.tensors.outlines()
-        if any(at < end and stop > start for where, at, stop in places(component, name, outline) if where == path)
+        for name, info in component.tensors.infos()
+        if any(at < end and stop > start for where, at, stop in places(component, name, info) if where == path)
     ]
 
 

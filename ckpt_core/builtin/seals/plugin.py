@@ -21,6 +21,6 @@ def verify(files: "Files") -> "Iterator[Finding]":
 
 @hookimpl
 def repair(files: "Files", report: "VerifyReport") -> "Iterator[RepairAction | Irreparable]":
-    from ckpt_core.builtin.seals.repair import mend_seal
+    from ckpt_core.builtin.seals.repair import propose
 
-    return mend_seal(files, report)
+    return propose(files, report)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Severity
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.repairs import Irreparable, Operation, RepairAction
 from ckpt_core.schema.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.side_files.seals import DIGEST_BYTES, SCHEMA, Certificate, FileSeal, Seal, pack
@@ -27,7 +27,7 @@ _CONTRADICTED = {
 _HINT = "copy it again, or run ckpt seal --force if it was changed on purpose"
 
 
-def mend_seal(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
+def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
     """What to do about a seal that the report names."""
     for finding in report.findings:
         if finding.code in _CONTRADICTED:
@@ -46,7 +46,7 @@ def mend_seal(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irr
 def _again(files: Files, path: str | None, depth: Depth) -> Iterator[RepairAction | Irreparable]:
     """The seal made of the content, unless a half of the old one says that the content was another."""
     found = {name: digests_of(files, name) for name in files.entries}
-    one = files.location.kind is Kind.FILE
+    one = files.location.kind is LocationKind.FILE
     name = next(iter(files.entries)) + FILE_SUFFIX if one else DIRECTORY_SEAL
     document = _document(files, name)
     sealed = _roots(document)

@@ -59,7 +59,7 @@ def _say_rejected(resolution: "Resolution") -> None:
     if resolution.query.profile is None:
         return
     for attempt in resolution.attempts:
-        if attempt.outcome.value == "rejected" and (resolution.found or attempt.candidate.rank.value == 0):
+        if attempt.outcome.value == "rejected" and (resolution.found or attempt.candidate.priority.value == 0):
             click.echo(f"ckpt: passed over {attempt.candidate}: {attempt.detail}", err=True)
     for note in resolution.notes:
         click.echo(f"ckpt: {note}", err=True)
@@ -74,7 +74,7 @@ def _result(resolution: "Resolution") -> dict[str, Any]:
         "attempts": [
             {
                 "candidate": shown_place(attempt.candidate.url),
-                "rank": attempt.candidate.rank.name.lower(),
+                "priority": attempt.candidate.priority.name.lower(),
                 "reason": attempt.candidate.reason,
                 "outcome": attempt.outcome.value,
                 "detail": attempt.detail,

@@ -95,9 +95,9 @@ def _announce(
     total = 0
     if wanted.stats:
         tables = {component.label: component.tensors for component in shown}
-        total += sum(tables[label].outline(name).nbytes for label, name in names)
+        total += sum(tables[label].info(name).nbytes for label, name in names)
     if wanted.fingerprint:
-        total += sum(o.nbytes for c in shown for _, o in c.tensors.outlines() if o.alias_of is None)
+        total += sum(o.nbytes for c in shown for _, o in c.tensors.infos() if o.alias_of is None)
     if progress is not None and total:
         progress.begin(total)
         checkpoint.progress = progress

@@ -151,8 +151,8 @@ def _entry(contents: Contents, name: Name) -> dict[str, Any]:
     checkpoint = contents.inspection.checkpoint
     assert checkpoint is not None
     label, tensor = name
-    outline = checkpoint.manifest.component(label).tensors.outline(tensor)
-    entry = {"component": label} | tensor_row(tensor, outline) | {"name": tensor}
+    info = checkpoint.manifest.component(label).tensors.info(tensor)
+    entry = {"component": label} | tensor_row(tensor, info) | {"name": tensor}
     if contents.statistics:
         found = contents.statistics[name]
         entry["statistics"] = None if found is None else found.as_dict()

@@ -5,11 +5,11 @@ from shlex import quote
 from ckpt_core.codecs.foreign.files import foreign
 from ckpt_core.codecs.foreign.folders import foreign_folder
 from ckpt_core.codecs.foreign.impostors import impostor
-from ckpt_core.codecs.foreign.signs import Kind
+from ckpt_core.codecs.foreign.signs import ForeignKind
 from ckpt_core.codecs.heads import safetensors, torch
 from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.locations import Kind as Place
+from ckpt_core.schema.locations import LocationKind as Place
 from ckpt_core.schema.side_files.debris import debris
 from ckpt_core.schema.text import printable
 
@@ -29,11 +29,11 @@ def not_ours(path: str, head: bytes, size: int) -> CkptError | None:
     return _renamed(path, head) or (_answer(path, head, size) if kind is None else _of_kind(path, kind))
 
 
-def _of_kind(path: str, kind: Kind) -> UnsupportedFormatError:
+def _of_kind(path: str, kind: ForeignKind) -> UnsupportedFormatError:
     return foreign_error(printable(path), path, kind)
 
 
-def foreign_error(place: str, path: str, kind: Kind) -> UnsupportedFormatError:
+def foreign_error(place: str, path: str, kind: ForeignKind) -> UnsupportedFormatError:
     """FM001: what a file is, and the next step with its name in it."""
     step = kind.step.replace("{name}", quote(printable(path)))
     return UnsupportedFormatError(f"{place}: {kind.what}; {step}", code="FM001", path=path)

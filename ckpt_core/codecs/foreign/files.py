@@ -4,7 +4,7 @@ import re
 import zlib
 
 from ckpt_core.codecs.foreign import signs
-from ckpt_core.codecs.foreign.signs import Kind
+from ckpt_core.codecs.foreign.signs import ForeignKind
 from ckpt_core.codecs.heads.torch import like_legacy, short
 
 _TAR_NAME = 100
@@ -18,7 +18,7 @@ _NEWEST_ONNX = 30
 """Far above the newest ir_version there is: a byte there that is greater is another format's."""
 
 
-def foreign(path: str, head: bytes) -> Kind | None:
+def foreign(path: str, head: bytes) -> ForeignKind | None:
     """What another program's file is, by its first bytes and where these say nothing by its name; None for ours."""
     lower = path.lower()
     for magic in signs.MAGICS:
@@ -28,12 +28,12 @@ def foreign(path: str, head: bytes) -> Kind | None:
     return found or next((kind for end, kind in signs.SUFFIXES.items() if lower.endswith(end)), None)
 
 
-def _named(kind: Kind, lower: str) -> Kind:
+def _named(kind: ForeignKind, lower: str) -> ForeignKind:
     """The kind, and for the names that a library gives its own."""
     return signs.TF_KERAS if kind is signs.HDF5 and lower.rpartition("/")[2].startswith("tf_model") else kind
 
 
-def _archive(head: bytes) -> Kind | None:
+def _archive(head: bytes) -> ForeignKind | None:
     if head[:4] == b"PK\x03\x04":
         return zip_kind(head)
     if head[:3] == b"\x1f\x8b\x08":
@@ -41,7 +41,7 @@ def _archive(head: bytes) -> Kind | None:
     return _tar(head)
 
 
-def zip_kind(head: bytes) -> Kind:
+def zip_kind(head: bytes) -> ForeignKind:
     """What a zip archive is by its first records, as far as they lie in the first bytes."""
     first = head[30 : 30 + short(head, 26)]
     if first.endswith(b".npy"):
@@ -51,7 +51,7 @@ def zip_kind(head: bytes) -> Kind:
     return signs.COREML if b"com.apple.CoreML" in head else signs.ZIP
 
 
-def _gzip(head: bytes) -> Kind:
+def _gzip(head: bytes) -> ForeignKind:
     try:
         content = zlib.decompressobj(31).decompress(head, _PEEKED)
     except zlib.error:
@@ -60,19 +60,19 @@ def _gzip(head: bytes) -> Kind:
     return {None: signs.GZIP, signs.NEMO: signs.NEMO_GZ}.get(inside, signs.TAR_GZ)
 
 
-def _tar(head: bytes) -> Kind | None:
+def _tar(head: bytes) -> ForeignKind | None:
     if head[257:262] != b"ustar":
         return None
     first = head[:_TAR_NAME].rstrip(b"\0").removeprefix(b"./")
     return signs.NEMO if first == b"model_config.yaml" or b"model_config.yaml\0" in head else signs.TAR
 
 
-def _openvino(head: bytes) -> Kind | None:
+def _openvino(head: bytes) -> ForeignKind | None:
     start = head[:512].lstrip()
     return signs.OPENVINO if start.startswith(b"<?xml") and b"<net " in start else None
 
 
-def _protobuf(head: bytes) -> Kind | None:
+def _protobuf(head: bytes) -> ForeignKind | None:
     """ONNX, Core ML and TensorFlow, told by the first fields of their top-level message.
 
     Sources: onnx.proto (ModelProto: ir_version, producer_name, graph), Model.proto of Core ML (specificationVersion,
@@ -92,7 +92,7 @@ def _protobuf(head: bytes) -> Kind | None:
     return signs.COREML if tag == 0x12 and head[4 : 4 + 4].startswith(b"\x0a") else None
 
 
-def _msgpack(head: bytes) -> Kind | None:
+def _msgpack(head: bytes) -> ForeignKind | None:
     """A map whose first key is text. Source: the msgpack specification; flax, serialization.py (msgpack_serialize)."""
     at = 1 if 0x81 <= head[0] <= 0x8F else {0xDE: 3, 0xDF: 5}.get(head[0], 0) if head else 0
     if not at or len(head) <= at:
@@ -104,7 +104,7 @@ def _msgpack(head: bytes) -> Kind | None:
     return signs.MSGPACK if is_text and len(key) == length and _TEXT.fullmatch(key + b"..") else None
 
 
-def _pickle(head: bytes, lower: str) -> Kind | None:
+def _pickle(head: bytes, lower: str) -> ForeignKind | None:
     binary = head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
     if like_legacy(head):
         return None

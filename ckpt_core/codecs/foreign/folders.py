@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from ckpt_core.codecs.foreign import signs
-from ckpt_core.codecs.foreign.signs import Kind
+from ckpt_core.codecs.foreign.signs import ForeignKind
 
 _ANYWHERE = (
     (r"(?:^|/)(?:_CHECKPOINT_METADATA|manifest\.ocdbt|_sharding|d/[0-9a-f]{32})$", signs.ORBAX),
@@ -17,7 +17,7 @@ _ANYWHERE = (
 `tensor_bundle/naming.cc`; coremltools, `modelpackage`."""
 
 
-def foreign_folder(paths: Iterable[str]) -> tuple[str, Kind] | None:
+def foreign_folder(paths: Iterable[str]) -> tuple[str, ForeignKind] | None:
     """A path that shows whose folder it is, and what that is; None where no name does."""
     for path in paths:
         for pattern, kind in _ANYWHERE:

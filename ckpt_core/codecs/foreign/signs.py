@@ -8,7 +8,7 @@ from typing import NamedTuple
 ARRAYS = "safetensors.numpy.save_file writes its arrays for ckpt"
 
 
-class Kind(NamedTuple):
+class ForeignKind(NamedTuple):
     """What a file or a folder of another program is, and the next step; `{name}` in it stands for the file's name."""
 
     what: str
@@ -19,83 +19,95 @@ class Magic(NamedTuple):
     """Bytes at an offset that only this kind has there."""
 
     bytes: bytes
-    kind: Kind
+    kind: ForeignKind
     at: int = 0
 
 
-GGUF = Kind(
+GGUF = ForeignKind(
     "a GGUF file, of llama.cpp",
     "take the safetensors files of the model it was made from, or open it with llama.cpp, or with from_pretrained(…, "
     "gguf_file=…) of transformers, whose save_pretrained writes safetensors",
 )
-GGML = Kind(
+GGML = ForeignKind(
     "a GGML file, of whisper.cpp or an old llama.cpp", "open it there, or take the weights that it was made from"
 )
-HDF5 = Kind("an HDF5 file, as Keras and TensorFlow write them", f"h5py and Keras open it; {ARRAYS}")
-NPY = Kind(
+HDF5 = ForeignKind("an HDF5 file, as Keras and TensorFlow write them", f"h5py and Keras open it; {ARRAYS}")
+NPY = ForeignKind(
     "a NumPy array (.npy)",
     'convert it: python -c "import sys, numpy, safetensors.numpy as s; '
     "s.save_file({'array': numpy.load(sys.argv[1])}, 'array.safetensors')\" {name}",
 )
-NPZ = Kind(
+NPZ = ForeignKind(
     "NumPy arrays (.npz)",
     'convert them: python -c "import sys, numpy, safetensors.numpy as s; '
     "s.save_file(dict(numpy.load(sys.argv[1])), 'arrays.safetensors')\" {name}",
 )
-ONNX = Kind("an ONNX model", f"onnxruntime runs it, and onnx.numpy_helper.to_array gives its initializers; {ARRAYS}")
-MSGPACK = Kind(
+ONNX = ForeignKind(
+    "an ONNX model", f"onnxruntime runs it, and onnx.numpy_helper.to_array gives its initializers; {ARRAYS}"
+)
+MSGPACK = ForeignKind(
     "msgpack, as Flax writes it (JAX)",
     f"flax.serialization.msgpack_restore gives what it holds, and transformers before 5 loads a Flax model with "
     f"from_pretrained(…, from_flax=True); {ARRAYS}",
 )
-ORBAX = Kind("an Orbax checkpoint (JAX)", f"orbax.checkpoint restores it; {ARRAYS}")
-SAVED_MODEL = Kind("a TensorFlow SavedModel", f"tf.saved_model.load opens it; {ARRAYS}")
-TENSORFLOW = Kind("a TensorFlow checkpoint", f"tf.train.load_checkpoint reads it; {ARRAYS}")
-TF_KERAS = Kind(
+ORBAX = ForeignKind("an Orbax checkpoint (JAX)", f"orbax.checkpoint restores it; {ARRAYS}")
+SAVED_MODEL = ForeignKind("a TensorFlow SavedModel", f"tf.saved_model.load opens it; {ARRAYS}")
+TENSORFLOW = ForeignKind("a TensorFlow checkpoint", f"tf.train.load_checkpoint reads it; {ARRAYS}")
+TF_KERAS = ForeignKind(
     "TensorFlow weights (HDF5)",
     f"transformers before 5 loads them with from_pretrained(…, from_tf=True), and save_pretrained writes safetensors; "
     f"or h5py opens it and {ARRAYS}",
 )
-GRAPH = Kind("a frozen TensorFlow graph", "TensorFlow runs it; take the checkpoint that it was frozen from")
-TFLITE = Kind("a TensorFlow Lite model", "LiteRT runs it; take the model that it was converted from")
-TENSORRT = Kind("a TensorRT engine", "TensorRT of the same version runs it; take the model that it was built from")
-NEMO = Kind(
+GRAPH = ForeignKind("a frozen TensorFlow graph", "TensorFlow runs it; take the checkpoint that it was frozen from")
+TFLITE = ForeignKind("a TensorFlow Lite model", "LiteRT runs it; take the model that it was converted from")
+TENSORRT = ForeignKind(
+    "a TensorRT engine", "TensorRT of the same version runs it; take the model that it was built from"
+)
+NEMO = ForeignKind(
     "a tar archive of NeMo",
     "unpack it with python -m tarfile -e {name} FOLDER, and give ckpt the FOLDER",
 )
-COREML = Kind("a Core ML model", "coremltools opens it; take the model that it was converted from")
-RKNN = Kind("an RKNN model, for Rockchip's chips", "its runtime runs it; take the model that it was converted from")
-APPLE = Kind(
+COREML = ForeignKind("a Core ML model", "coremltools opens it; take the model that it was converted from")
+RKNN = ForeignKind(
+    "an RKNN model, for Rockchip's chips", "its runtime runs it; take the model that it was converted from"
+)
+APPLE = ForeignKind(
     "AppleDouble, what macOS keeps beside a file on foreign disks: no checkpoint, and nothing is lost with it",
     "take the file of the name without ._",
 )
-EXECUTORCH = Kind("an ExecuTorch program (.pte)", "its runtime runs it; take the model that it was exported from")
-MOBILE = Kind("a PyTorch Mobile model (.ptl)", "its runtime runs it; take the model that it was exported from")
-NCNN = Kind("an ncnn model", "ncnn runs it; take the model that it was converted from")
-MXNET = Kind("an MXNet parameter file (.params)", f"mxnet.nd.load reads it; {ARRAYS}")
-OPENVINO = Kind("an OpenVINO model", "openvino.Core().read_model opens it; take the model that it was converted from")
-MNN = Kind("an MNN model", "MNN runs it; take the model that it was converted from")
-PADDLE = Kind("a PaddlePaddle file", f"paddle.load reads it where it comes from a place that you trust; {ARRAYS}")
-PICKLE = Kind(
+EXECUTORCH = ForeignKind(
+    "an ExecuTorch program (.pte)", "its runtime runs it; take the model that it was exported from"
+)
+MOBILE = ForeignKind("a PyTorch Mobile model (.ptl)", "its runtime runs it; take the model that it was exported from")
+NCNN = ForeignKind("an ncnn model", "ncnn runs it; take the model that it was converted from")
+MXNET = ForeignKind("an MXNet parameter file (.params)", f"mxnet.nd.load reads it; {ARRAYS}")
+OPENVINO = ForeignKind(
+    "an OpenVINO model", "openvino.Core().read_model opens it; take the model that it was converted from"
+)
+MNN = ForeignKind("an MNN model", "MNN runs it; take the model that it was converted from")
+PADDLE = ForeignKind(
+    "a PaddlePaddle file", f"paddle.load reads it where it comes from a place that you trust; {ARRAYS}"
+)
+PICKLE = ForeignKind(
     "a plain pickle (pickle.dump, joblib, a model zoo), not what torch.save writes",
     f"loading it runs what it names: where you trust its source, pickle.load gives what it holds, and {ARRAYS}",
 )
-JOBLIB = Kind(
+JOBLIB = ForeignKind(
     "compressed with zlib, as joblib.dump does with a pickle",
     f"loading it runs what it names: where you trust its source, joblib.load gives what it holds, and {ARRAYS}",
 )
-KERAS = Kind("a Keras model (a zip archive)", "keras.models.load_model opens it, and " + ARRAYS)
-ZIP = Kind("a zip archive", "unpack it with python -m zipfile -e {name} FOLDER, and give ckpt what was in it")
-TAR = Kind("a tar archive", "unpack it with python -m tarfile -e {name} FOLDER, and give ckpt what was in it")
-TAR_GZ = Kind("a tar archive packed with gzip", TAR.step)
-NEMO_GZ = Kind("a tar archive of NeMo packed with gzip", NEMO.step)
-GZIP = Kind("packed with gzip", "unpack it with gzip -dc {name} > FILE, and give ckpt the FILE")
-BZIP2 = Kind("packed with bzip2", "unpack it with bzip2 -dc {name} > FILE, and give ckpt the FILE")
-XZ = Kind("packed with xz", "unpack it with xz -dc {name} > FILE, and give ckpt the FILE")
-ZSTD = Kind("packed with zstd", "unpack it with zstd -dc {name} > FILE, and give ckpt the FILE")
-LZ4 = Kind("packed with lz4", "unpack it with lz4 -dc {name} > FILE, and give ckpt the FILE")
-SEVEN = Kind("a 7z archive", "unpack it with 7z x {name}, and give ckpt what was in it")
-RAR = Kind("a RAR archive", "unpack it with unrar x {name}, and give ckpt what was in it")
+KERAS = ForeignKind("a Keras model (a zip archive)", "keras.models.load_model opens it, and " + ARRAYS)
+ZIP = ForeignKind("a zip archive", "unpack it with python -m zipfile -e {name} FOLDER, and give ckpt what was in it")
+TAR = ForeignKind("a tar archive", "unpack it with python -m tarfile -e {name} FOLDER, and give ckpt what was in it")
+TAR_GZ = ForeignKind("a tar archive packed with gzip", TAR.step)
+NEMO_GZ = ForeignKind("a tar archive of NeMo packed with gzip", NEMO.step)
+GZIP = ForeignKind("packed with gzip", "unpack it with gzip -dc {name} > FILE, and give ckpt the FILE")
+BZIP2 = ForeignKind("packed with bzip2", "unpack it with bzip2 -dc {name} > FILE, and give ckpt the FILE")
+XZ = ForeignKind("packed with xz", "unpack it with xz -dc {name} > FILE, and give ckpt the FILE")
+ZSTD = ForeignKind("packed with zstd", "unpack it with zstd -dc {name} > FILE, and give ckpt the FILE")
+LZ4 = ForeignKind("packed with lz4", "unpack it with lz4 -dc {name} > FILE, and give ckpt the FILE")
+SEVEN = ForeignKind("a 7z archive", "unpack it with 7z x {name}, and give ckpt what was in it")
+RAR = ForeignKind("a RAR archive", "unpack it with unrar x {name}, and give ckpt what was in it")
 _OTHER = "check the name"
 
 MAGICS = (
@@ -121,15 +133,15 @@ MAGICS = (
     Magic(b"\x04\x22\x4d\x18", LZ4),
     Magic(b"7z\xbc\xaf\x27\x1c", SEVEN),
     Magic(b"Rar!\x1a\x07", RAR),
-    Magic(b"PK\x05\x06", Kind("a zip archive with nothing in it", "copy it again")),
-    Magic(b"PK\x07\x08", Kind("one of the files of a split zip archive", "put them together and unpack them")),
-    Magic(b"%PDF-", Kind("a PDF document", _OTHER)),
-    Magic(b"\x89PNG\r\n\x1a\n", Kind("a PNG image", _OTHER)),
-    Magic(b"\xff\xd8\xff", Kind("a JPEG image", _OTHER)),
-    Magic(b"\x7fELF", Kind("a program or library (ELF)", _OTHER)),
-    Magic(b"SQLite format 3\0", Kind("an SQLite database", _OTHER)),
-    Magic(b"PAR1", Kind("a Parquet table", _OTHER)),
-    Magic(b"ARROW1", Kind("an Arrow table", _OTHER)),
+    Magic(b"PK\x05\x06", ForeignKind("a zip archive with nothing in it", "copy it again")),
+    Magic(b"PK\x07\x08", ForeignKind("one of the files of a split zip archive", "put them together and unpack them")),
+    Magic(b"%PDF-", ForeignKind("a PDF document", _OTHER)),
+    Magic(b"\x89PNG\r\n\x1a\n", ForeignKind("a PNG image", _OTHER)),
+    Magic(b"\xff\xd8\xff", ForeignKind("a JPEG image", _OTHER)),
+    Magic(b"\x7fELF", ForeignKind("a program or library (ELF)", _OTHER)),
+    Magic(b"SQLite format 3\0", ForeignKind("an SQLite database", _OTHER)),
+    Magic(b"PAR1", ForeignKind("a Parquet table", _OTHER)),
+    Magic(b"ARROW1", ForeignKind("an Arrow table", _OTHER)),
 )
 
 SUFFIXES = {

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from ckpt_core import knobs
 from ckpt_core.codecs.pickle.verdicts.policy import Judged, canonical
-from ckpt_core.codecs.pickle.verdicts.table import Verdict
+from ckpt_core.codecs.pickle.verdicts.table import NameVerdict
 from ckpt_core.errors import BudgetError, CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.schema.text import printable
 
@@ -324,7 +324,7 @@ class Machine:
         return known
 
     def _judge(self, full_name: str, name: str) -> None:
-        if Judged(self.path, extractable=False).name(full_name, name) >= Verdict.UNKNOWN:
+        if Judged(self.path, extractable=False).name(full_name, name) >= NameVerdict.UNKNOWN:
             raise UnsupportedFormatError(
                 f"{printable(self.path)}: asks for {printable(full_name)}, a class that is not known here; "
                 "it was not imported; save the checkpoint without it",

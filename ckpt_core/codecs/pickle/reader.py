@@ -6,7 +6,7 @@ from ckpt_core.codecs.gc_pause import without_collection
 from ckpt_core.codecs.pickle.records import StorageRecord
 from ckpt_core.codecs.pickle.scan import Scan, scan
 from ckpt_core.codecs.pickle.sharded_tensors import parts_finding
-from ckpt_core.codecs.pickle.state import Tree, settle
+from ckpt_core.codecs.pickle.state import Tree, state_of
 from ckpt_core.codecs.pickle.unpickle import build
 from ckpt_core.codecs.pickle.whole_modules import SCRIPTED
 from ckpt_core.codecs.unread_bytes import LOOKED_AT, what_is
@@ -56,6 +56,6 @@ def read_scanned(scanned: Scan, *, path: str) -> Pickle:
     """Read a pickle whose opcodes were checked; raises as `read_pickle`."""
     with without_collection():
         built = build(scanned, path=path)
-        tree = settle(built.value, path=path, stream_bytes=len(scanned.stream), judged=built.judged)
+        tree = state_of(built.value, path=path, stream_bytes=len(scanned.stream), judged=built.judged)
     findings = (*tree.findings, *built.judged.findings(but=SCRIPTED), *parts_finding(tree.sharded, path))
     return Pickle(tree, built.globals, built.storages, findings)

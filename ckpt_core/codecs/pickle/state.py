@@ -68,7 +68,7 @@ class Tree:
         return {name: found.sharding for name, found in self.tensors.items() if isinstance(found, ShardedRecord)}
 
 
-def settle(value: Any, *, path: str, stream_bytes: int, judged: Judged | None = None) -> Tree:
+def state_of(value: Any, *, path: str, stream_bytes: int, judged: Judged | None = None) -> Tree:
     """Make state of what a pickle was built of.
 
     Names are the keys and indexes on the way from the root, joined by dots; the state of an object adds no part of its

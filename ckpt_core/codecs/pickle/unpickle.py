@@ -20,7 +20,7 @@ from ckpt_core.codecs.pickle.torch_types import storage_record, torch_factories
 from ckpt_core.codecs.pickle.verdicts.called_values import Callee, refuse_state, restored_class
 from ckpt_core.codecs.pickle.verdicts.extraction import dangerous_class
 from ckpt_core.codecs.pickle.verdicts.policy import Judged, canonical
-from ckpt_core.codecs.pickle.verdicts.table import Verdict
+from ckpt_core.codecs.pickle.verdicts.table import NameVerdict
 from ckpt_core.errors import BudgetError, CkptError, CorruptError
 from ckpt_core.schema.text import printable
 
@@ -115,7 +115,7 @@ class _Unpickler(pickle.Unpickler):
             self.looked_up.add(full_name)
             if known is None:  # of what is built here the arguments decide
                 verdict = self.judged.name(full_name, name)
-                if verdict is Verdict.DANGEROUS:
+                if verdict is NameVerdict.DANGEROUS:
                     known = self._known[full_name] = dangerous_class(full_name, self.judged.made)
             if len(self.looked_up) > _MOST_NAMES:
                 raise MemoryError(f"more than {_MOST_NAMES} different names")

@@ -13,7 +13,7 @@ from ckpt_core.schema.state import Array, Opaque, State, TensorRef
 from ckpt_core.schema.text import printable
 
 
-class StoredTensor(NamedTuple):
+class StorageView(NamedTuple):
     """What the pickle says of a tensor: how it is typed, its record's key, elements in it, and the view.
 
     `storage_class` is torch's; where it is empty the storage is of untyped bytes, and `dtype` names the element type.
@@ -27,7 +27,7 @@ class StoredTensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def write_pickle(root: State, *, tensor: Callable[[TensorRef], StoredTensor]) -> bytes:
+def write_pickle(root: State, *, tensor: Callable[[TensorRef], StorageView]) -> bytes:
     """The pickle of a state tree.
 
     Args:
@@ -43,7 +43,7 @@ def write_pickle(root: State, *, tensor: Callable[[TensorRef], StoredTensor]) ->
 
 
 class _Writer:
-    def __init__(self, tensor: Callable[[TensorRef], StoredTensor]) -> None:
+    def __init__(self, tensor: Callable[[TensorRef], StorageView]) -> None:
         self.parts: list[bytes] = []
         self._tensor = tensor
 
@@ -92,7 +92,7 @@ class _Writer:
         """As protocol 2 knows it: text of one character a byte, encoded when it is read."""
         self.parts.append(b"c_codecs\nencode\n" + _text(value.decode("latin1")) + _text("latin1") + b"\x86R")
 
-    def _tensor_value(self, tensor: StoredTensor) -> None:
+    def _tensor_value(self, tensor: StorageView) -> None:
         put = self.parts.append
         version = 2 if tensor.storage_class else 3
         storage = f"torch\n{tensor.storage_class}" if tensor.storage_class else "torch.storage\nUntypedStorage"

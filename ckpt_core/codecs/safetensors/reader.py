@@ -15,7 +15,7 @@ from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, pa
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import BY_CODE, DType
-from ckpt_core.schema.tensors import ByteRange, Chunk, Outline, TensorEntry, TensorTable
+from ckpt_core.schema.tensors import ByteRange, Chunk, TensorEntry, TensorInfo, TensorTable
 from ckpt_core.schema.text import printable
 
 ALIASES = "ckpt.aliases"
@@ -67,9 +67,9 @@ def _checked(path: str, header: dict[str, Any], header_end: int, size: int) -> S
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _corrupt("ST003", path, "__metadata__ is not a map of strings")
-    outlines = _outlines(path, header, header_end, size - header_end)
-    outlines.update(_aliases(path, metadata.pop(ALIASES, None), outlines))
-    return SafetensorsFile(path, TensorTable.of_outlines(outlines, entry=_entry), metadata)
+    infos = _infos(path, header, header_end, size - header_end)
+    infos.update(_aliases(path, metadata.pop(ALIASES, None), infos))
+    return SafetensorsFile(path, TensorTable.of_infos(infos, entry=_entry), metadata)
 
 
 def _header_length(files: Files, path: str, size: int) -> int:
@@ -95,11 +95,11 @@ def _parse(path: str, raw: bytes) -> dict[str, Any]:
         raise _corrupt("ST002", path, f"the header is {error}") from None
 
 
-def _outlines(path: str, header: dict[str, Any], data_start: int, data_size: int) -> dict[str, Outline]:
-    """The outline of each tensor in the order of their bytes, proved to lie end to end."""
+def _infos(path: str, header: dict[str, Any], data_start: int, data_size: int) -> dict[str, TensorInfo]:
+    """The info of each tensor in the order of their bytes, proved to lie end to end."""
     found = [_checked_span(path, name, info) for name, info in header.items()]
     found.sort()
-    outlines: dict[str, Outline] = {}
+    infos: dict[str, TensorInfo] = {}
     at, last = 0, ""
     for start, end, last in found:
         if start != at:
@@ -107,13 +107,13 @@ def _outlines(path: str, header: dict[str, Any], data_start: int, data_size: int
             raise _corrupt("ST006", path, f"tensor {printable(last)} {what}", last)
         at = end
         info = header[last]
-        outlines[last] = Outline(BY_CODE[info["dtype"]], tuple(info["shape"]), path, data_start + start)
+        infos[last] = TensorInfo(BY_CODE[info["dtype"]], tuple(info["shape"]), path, data_start + start)
     if at > data_size:
         missing = f"tensor {printable(last)} ends {at - data_size} bytes after the file (truncated?)"
         raise _corrupt("ST007", path, missing, last)
     if at < data_size:
         raise _corrupt("ST008", path, f"{data_size - at} bytes follow the last tensor")
-    return outlines
+    return infos
 
 
 def _checked_span(path: str, name: str, info: Any) -> tuple[int, int, str]:
@@ -140,25 +140,25 @@ def _are_sizes(values: Any) -> bool:
     return all(type(value) is int and 0 <= value < 1 << 63 for value in values)
 
 
-def _aliases(path: str, text: str | None, outlines: Mapping[str, Outline]) -> dict[str, Outline]:
+def _aliases(path: str, text: str | None, infos: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
     """The names that our writer left out because another tensor is the same, under `ckpt.aliases` in the metadata."""
     if text is None:
         return {}
     try:
         aliases = json.loads(text)
-        found = {name: outlines[first]._replace(alias_of=first) for name, first in aliases.items()}
+        found = {name: infos[first]._replace(alias_of=first) for name, first in aliases.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         found = None
-    if found is None or not outlines.keys().isdisjoint(found):
+    if found is None or not infos.keys().isdisjoint(found):
         raise _corrupt("ST010", path, f"{ALIASES} in the metadata does not name tensors of this file")
     return found
 
 
-def _entry(outline: Outline) -> TensorEntry:
-    assert outline.path is not None
-    stored = ByteRange(outline.path, outline.offset, outline.nbytes)
-    chunk = Chunk((0,) * len(outline.shape), outline.shape, stored)
-    return TensorEntry(outline.dtype, outline.shape, (chunk,), outline.alias_of)
+def _entry(info: TensorInfo) -> TensorEntry:
+    assert info.path is not None
+    stored = ByteRange(info.path, info.offset, info.nbytes)
+    chunk = Chunk((0,) * len(info.shape), info.shape, stored)
+    return TensorEntry(info.dtype, info.shape, (chunk,), info.alias_of)
 
 
 def _corrupt(code: str, path: str, reason: str, tensor: str | None = None) -> CorruptError:

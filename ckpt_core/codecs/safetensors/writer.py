@@ -15,20 +15,20 @@ from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import FilePlan, Literal, TensorBytes
 from ckpt_core.schema.side_files.taint import as_metadata, carried
-from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.tensors import TensorInfo
 from ckpt_core.schema.text import printable
 
 
 def plan_safetensors(
-    path: str, component: Component, names: Mapping[str, Outline], *, metadata: Mapping[str, str]
+    path: str, component: Component, names: Mapping[str, TensorInfo], *, metadata: Mapping[str, str]
 ) -> FilePlan:
     """One file that holds the tensors of `names`; those that are aliases of one another are stored once.
 
     Raises:
         UnsupportedFormatError: The format has no such element type.
     """
-    stored = {name: outline for name, outline in names.items() if not _is_alias(outline, names)}
-    aliases = {name: str(outline.alias_of) for name, outline in names.items() if name not in stored}
+    stored = {name: info for name, info in names.items() if not _is_alias(info, names)}
+    aliases = {name: str(info.alias_of) for name, info in names.items() if name not in stored}
     order = sorted(stored, key=lambda name: (-stored[name].dtype.bits, name))
     header: dict[str, object] = {}
     text = {**metadata, **({ALIASES: json.dumps(aliases, sort_keys=True)} if aliases else {})}
@@ -36,13 +36,11 @@ def plan_safetensors(
         header["__metadata__"] = text
     at = 0
     for name in order:
-        outline = stored[name]
-        if outline.dtype is DType.C128 or outline.dtype.bits * outline.numel % 8:
-            raise UnsupportedFormatError(
-                f"{printable(name)}: safetensors cannot hold {outline.dtype.code} of this shape"
-            )
-        end = at + outline.nbytes
-        header[name] = {"dtype": outline.dtype.code, "shape": list(outline.shape), "data_offsets": [at, end]}
+        info = stored[name]
+        if info.dtype is DType.C128 or info.dtype.bits * info.numel % 8:
+            raise UnsupportedFormatError(f"{printable(name)}: safetensors cannot hold {info.dtype.code} of this shape")
+        end = at + info.nbytes
+        header[name] = {"dtype": info.dtype.code, "shape": list(info.shape), "data_offsets": [at, end]}
         at = end
     raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
     raw += b" " * (-len(raw) % 8)
@@ -56,5 +54,5 @@ def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
     return {**kept, **as_metadata(carried(checkpoint))}
 
 
-def _is_alias(outline: Outline, names: Mapping[str, Outline]) -> bool:
-    return outline.alias_of is not None and outline.alias_of in names
+def _is_alias(info: TensorInfo, names: Mapping[str, TensorInfo]) -> bool:
+    return info.alias_of is not None and info.alias_of in names

@@ -9,9 +9,9 @@ from ckpt_core.schema.tensors import TensorTable
 
 if TYPE_CHECKING:
     from ckpt_core.codecs.pickle.sharded_tensors import Sharding
+    from ckpt_core.schema.byte_consumers import Checksum
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.state import State
-    from ckpt_core.schema.watches import Checksum
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class TorchFile:
     sharded: "Mapping[str, Sharding]" = field(default_factory=dict)
     _settled: bool = field(default=False, init=False)
 
-    def settle(self) -> None:
+    def confirm(self) -> None:
         """Prove that the places of the tensors are where the file's own headers say; once. Run before reading bytes.
 
         Raises:

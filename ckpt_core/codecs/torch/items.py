@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ckpt_core.codecs.torch.subfile import ItemFiles
 from ckpt_core.codecs.zip.directory import HAS_DESCRIPTOR, Member, directory_places, read_archive
 from ckpt_core.errors import CorruptError, UnsupportedFormatError
-from ckpt_core.reading.boxes import SettleChunk
+from ckpt_core.reading.boxes import FindChunk
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.state import TensorRef
@@ -24,8 +24,8 @@ from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.codecs.torch.file import TorchFile
+    from ckpt_core.schema.byte_consumers import Sum
     from ckpt_core.schema.findings import Finding
-    from ckpt_core.schema.watches import Sum
 
 TORCH_ZIP = "torch-zip"
 """Name of the encoding."""
@@ -78,7 +78,7 @@ class _Pattern(NamedTuple):
         )
 
 
-def settler(files: Files) -> SettleChunk:
+def chunk_finder(files: Files) -> FindChunk:
     """What turns a chunk that is an item of a file of `files` into a raw one; it remembers what it found.
 
     It raises:
@@ -89,7 +89,7 @@ def settler(files: Files) -> SettleChunk:
     """
     reader = ItemReader(files)
 
-    def settle_chunk(chunk: Chunk) -> Chunk:
+    def find_chunk(chunk: Chunk) -> Chunk:
         stored = chunk.stored
         if stored is None or chunk.encoding.name != TORCH_ZIP:
             return chunk
@@ -104,7 +104,7 @@ def settler(files: Files) -> SettleChunk:
         files.expect(moved(item.sums, stored))
         return Chunk(chunk.offsets, chunk.sizes, place, item.strides, item.encoding, owner=chunk.owner)
 
-    return settle_chunk
+    return find_chunk
 
 
 def moved(sums: "Iterable[Sum]", stored: ByteRange) -> "list[Sum]":
@@ -142,7 +142,7 @@ def read_object(files: Files, stored: ByteRange) -> "TorchFile":
         # An item is no file of its own: what begins like another program's is the wrong place.
         message = f"{_where(stored)}: no item begins there; get the file again, and the .metadata with it"
         raise CorruptError(message, code="TF001", path=stored.path) from None
-    file.settle()
+    file.confirm()
     return file
 
 

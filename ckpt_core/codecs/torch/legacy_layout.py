@@ -21,10 +21,10 @@ from ckpt_core.codecs.torch.tables import StorageError, tensor_table
 from ckpt_core.codecs.unread_bytes import LOOKED_AT, what_is
 from ckpt_core.errors import BudgetError, CorruptError
 from ckpt_core.schema.access import Files
+from ckpt_core.schema.byte_consumers import Checksum, Noted
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
-from ckpt_core.schema.watches import Checksum, Noted
 
 _PROTOCOL = 1001
 _COUNT = 8

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files, TensorsIn
+from ckpt_core.schema.byte_consumers import Sum
 from ckpt_core.schema.tensors import ByteRange
-from ckpt_core.schema.watches import Sum
 from ckpt_core.storage.files.range_checks import check_range, not_listed
 
 

@@ -13,8 +13,8 @@ from ckpt_core.schema.tensors import (
     ByteRange,
     Chunk,
     Encoding,
-    Outline,
     TensorEntry,
+    TensorInfo,
     TensorTable,
     is_row_major,
     outline_of,
@@ -26,8 +26,8 @@ _LARGEST = 1 << 63
 _MOST_REPEATED = 16
 _BIG_ENDIAN = Encoding(little_endian=False)
 
-Row = Outline | TensorEntry
-"""An outline where a tensor is one plain run of bytes, as nearly all are; else its entry."""
+Row = TensorInfo | TensorEntry
+"""An info where a tensor is one plain run of bytes, as nearly all are; else its entry."""
 
 _First = dict[tuple[int, str, tuple[int, ...], tuple[int, ...]], str]
 """The tensor that was first found at a place, with its type, shape and strides."""
@@ -63,7 +63,7 @@ def tensor_table(
         for name, tensor in tensors.items()
     }
     builder.check_total()
-    return TensorTable(rows, entry=_entry, outline=_outline)
+    return TensorTable(rows, entry=_entry, info=_info)
 
 
 class _Builder:
@@ -97,7 +97,7 @@ class _Builder:
         storage, dtype, offset, shape, strides = tensor
         start, length = self._storage(name, storage)
         if 0 in shape:
-            return Outline(dtype, shape, self.path, start)
+            return TensorInfo(dtype, shape, self.path, start)
         extent = self._extents.get((shape, strides))
         if extent is None:
             extent = self._extents[shape, strides] = _extent(shape, strides)
@@ -114,7 +114,7 @@ class _Builder:
             self._stored[start] = length
         swapped = not self.little_endian and dtype.itemsize != 1
         if plain and not swapped:
-            return Outline(dtype, shape, self.path, start + begin, alias_of)
+            return TensorInfo(dtype, shape, self.path, start + begin, alias_of)
         stored = ByteRange(self.path, start + begin, end - begin)
         encoding = _BIG_ENDIAN if swapped else RAW
         chunk = Chunk((0,) * len(shape), shape, stored, None if plain else strides, encoding)
@@ -172,5 +172,5 @@ def _entry(row: Row) -> TensorEntry:
     return TensorEntry(row.dtype, row.shape, (Chunk((0,) * len(row.shape), row.shape, stored),), row.alias_of)
 
 
-def _outline(row: Row) -> Outline:
-    return row if isinstance(row, Outline) else outline_of(row)
+def _info(row: Row) -> TensorInfo:
+    return row if isinstance(row, TensorInfo) else outline_of(row)

@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from ckpt_core.codecs.heads.torch import TAINT_RECORD
-from ckpt_core.codecs.pickle.writer import StoredTensor, write_pickle
+from ckpt_core.codecs.pickle.writer import StorageView, write_pickle
 from ckpt_core.codecs.single_table import refuse_objects
 from ckpt_core.codecs.zip.writer import Record, plan_zip
 from ckpt_core.errors import UnsupportedFormatError
@@ -20,7 +20,7 @@ from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, Section, TensorBytes
 from ckpt_core.schema.side_files.taint import as_text, carried
 from ckpt_core.schema.state import Array, State, TensorRef, tensor_names
-from ckpt_core.schema.tensors import Outline, row_major_strides
+from ckpt_core.schema.tensors import TensorInfo, row_major_strides
 from ckpt_core.schema.text import printable
 
 _ROOT = "archive"
@@ -94,7 +94,7 @@ def plan_object(value: State, component: Component) -> tuple[Section, ...]:
     return (Literal(b"".join(known)),) if len(known) == len(sections) else sections
 
 
-def stored_tensor(shown: str, dtype: DType, shape: tuple[int, ...], key: str) -> StoredTensor:
+def stored_tensor(shown: str, dtype: DType, shape: tuple[int, ...], key: str) -> StorageView:
     """What a pickle of torch says of a row-major tensor whose elements are the record `key`.
 
     Raises:
@@ -102,9 +102,9 @@ def stored_tensor(shown: str, dtype: DType, shape: tuple[int, ...], key: str) ->
     """
     numel = prod(shape)
     if dtype in _STORAGE_CLASS:
-        return StoredTensor(_STORAGE_CLASS[dtype], "", key, numel, shape, row_major_strides(shape))
+        return StorageView(_STORAGE_CLASS[dtype], "", key, numel, shape, row_major_strides(shape))
     if dtype in _DTYPE_NAME:
-        return StoredTensor("", _DTYPE_NAME[dtype], key, dtype.nbytes(numel), shape, row_major_strides(shape))
+        return StorageView("", _DTYPE_NAME[dtype], key, dtype.nbytes(numel), shape, row_major_strides(shape))
     raise UnsupportedFormatError(f"{shown}: torch has no type {dtype.code}")
 
 
@@ -113,11 +113,11 @@ class _Storages:
 
     def __init__(self) -> None:
         self.contents: dict[str, Literal | TensorBytes] = {}
-        self.stored: dict[str, StoredTensor] = {}
+        self.stored: dict[str, StorageView] = {}
 
     def tree_of(self, component: Component) -> State:
         """The component as one tree, its tensors under keys that are unique in the file."""
-        keys = {name: self._add(component, name, outline) for name, outline in component.tensors.outlines()}
+        keys = {name: self._add(component, name, info) for name, info in component.tensors.infos()}
         if component.state is None:
             return {name: TensorRef(key) for name, key in keys.items()}
         lost = set(keys) - set(tensor_names(component.state))
@@ -130,7 +130,7 @@ class _Storages:
 
     def tree(self, value: State, component: Component) -> State:
         """A part of the component's state, its tensors under keys that are unique in the file."""
-        keys = {name: self._add(component, name, component.tensors.outline(name)) for name in tensor_names(value)}
+        keys = {name: self._add(component, name, component.tensors.info(name)) for name in tensor_names(value)}
         return self._keyed(value, keys)
 
     def archive(self, root: State, *, tainted: Mapping[str, str] | None = None) -> tuple[Section, ...]:
@@ -146,14 +146,14 @@ class _Storages:
             records.append(Record(f"{_ROOT}/{TAINT_RECORD}", Literal(as_text(tainted).encode())))
         return plan_zip(records)
 
-    def _add(self, component: Component, name: str, outline: Outline) -> str:
+    def _add(self, component: Component, name: str, info: TensorInfo) -> str:
         key = f"{component.label}/{name}"
-        twin = f"{component.label}/{outline.alias_of}" if outline.alias_of is not None else ""
+        twin = f"{component.label}/{info.alias_of}" if info.alias_of is not None else ""
         if twin in self.stored:
             self.stored[key] = self.stored[twin]
             return key
-        content = TensorBytes(component.label, name, outline.nbytes)
-        self._store(key, printable(name), outline.dtype, outline.shape, content)
+        content = TensorBytes(component.label, name, info.nbytes)
+        self._store(key, printable(name), info.dtype, info.shape, content)
         return key
 
     def _store(

@@ -7,10 +7,10 @@ from ckpt_core import knobs
 from ckpt_core.codecs.zip.directory import HAS_DESCRIPTOR, LOCAL, MAX32, MOST_INFLATED, Member, corrupt, wide_sizes
 from ckpt_core.errors import BudgetError, CkptError, CorruptError
 from ckpt_core.schema.access import Files
+from ckpt_core.schema.byte_consumers import Checksum, Noted, Sum
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
-from ckpt_core.schema.watches import Checksum, Noted, Sum
 from ckpt_core.storage.crc import crc32
 
 # Below this, one read of everything is cheaper than one for each header.

@@ -8,7 +8,7 @@ from ckpt_core.reading.base_model.patch_embedding import Rearrangement, rearrang
 from ckpt_core.reading.base_model.wrapper_names import NameMap, match_names, strip_wrappers
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.tensors import Outline, TensorTable
+from ckpt_core.schema.tensors import TensorInfo, TensorTable
 
 _ROOT = "model."
 """What trainers put before every name where they keep the model under a key of its own."""
@@ -110,7 +110,7 @@ def _compare(
 ) -> tuple[dict[str, Rearrangement], dict[str, Mismatch]]:
     rearranged, mismatched = {}, {}
     for name, old in pairs.items():
-        mine, wanted = stored.outline(old), base.outline(name)
+        mine, wanted = stored.info(old), base.info(name)
         how = rearrangement(mine, wanted.shape)
         if _is_float(mine) != _is_float(wanted) or (mine.shape != wanted.shape and how is None):
             mismatched[name] = Mismatch((mine.dtype, wanted.dtype), (mine.shape, wanted.shape))
@@ -119,25 +119,25 @@ def _compare(
     return rearranged, mismatched
 
 
-def _is_float(outline: Outline) -> bool:
-    return outline.dtype.is_float
+def _is_float(info: TensorInfo) -> bool:
+    return info.dtype.is_float
 
 
 def _tied(names: NameMap, base: TensorTable) -> dict[str, str]:
     """Missing names that the base itself stores as another tensor, which is there."""
-    firsts = {name: base.outline(name).alias_of for name in names.missing}
+    firsts = {name: base.info(name).alias_of for name in names.missing}
     return {name: first for name, first in firsts.items() if first is not None and first in names.pairs}
 
 
 def _superfluous(names: NameMap, stored: TensorTable, optional: Sequence[str]) -> list[str]:
     """Stored names without a place in the base that may go: optional ones, and other names of a tensor that has one."""
     used = set(names.pairs.values())
-    firsts = {stored.outline(name).alias_of for name in used}
+    firsts = {stored.info(name).alias_of for name in used}
     return [
         name
         for name in names.unexpected
         if name in firsts
-        or stored.outline(name).alias_of in used
+        or stored.info(name).alias_of in used
         or _matches(strip_wrappers(name)[0].removeprefix(_ROOT), optional)
     ]
 

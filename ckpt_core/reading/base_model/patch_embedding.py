@@ -14,7 +14,7 @@ from typing import Any
 from ckpt_core import knobs
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.dtypes import DType
-from ckpt_core.schema.tensors import Box, Outline, TensorEntry
+from ckpt_core.schema.tensors import Box, TensorEntry, TensorInfo
 
 TO_LINEAR = "conv2d to linear"
 TO_CONV = "linear to conv2d"
@@ -43,7 +43,7 @@ class Rearrangement:
         return memoryview(moved.view("u1")) if rows.size else memoryview(b"")
 
 
-def rearrangement(stored: Outline | TensorEntry, wanted: tuple[int, ...]) -> Rearrangement | None:
+def rearrangement(stored: TensorInfo | TensorEntry, wanted: tuple[int, ...]) -> Rearrangement | None:
     """How a stored tensor becomes one of the wanted shape; None where that is no matter of order.
 
     The ranks decide, 4 to 2 or 2 to 4, and the sizes must agree: what has the wanted rank already is left as it is.
@@ -60,7 +60,7 @@ def stream_rearranged(
     checkpoint: Checkpoint, component: str, name: str, how: Rearrangement
 ) -> Iterator[tuple[memoryview, memoryview]]:
     """A tensor in slabs of whole rows: as it was read, and rearranged."""
-    dtype = checkpoint.component(component).tensors.outline(name).dtype
+    dtype = checkpoint.component(component).tensors.info(name).dtype
     for start, count in _row_slabs(how.source, dtype):
         box = ((start, *(0 for _ in how.source[1:])), (count, *how.source[1:]))
         read = checkpoint.read(component, name, box=box)
@@ -73,7 +73,7 @@ def read_rearranged(
     """Fill `out` with a box of a tensor as it is after it was rearranged, in slabs of whole rows."""
     import numpy as np
 
-    dtype = checkpoint.component(component).tensors.outline(name).dtype
+    dtype = checkpoint.component(component).tensors.info(name).dtype
     (first, *offsets), (rows, *sizes) = box
     part = tuple(slice(offset, offset + size) for offset, size in zip(offsets, sizes, strict=True))
     at = 0

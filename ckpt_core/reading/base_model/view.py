@@ -8,7 +8,7 @@ from ckpt_core.reading.base_model.patch_embedding import Rearrangement, read_rea
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.plans import TensorKey
-from ckpt_core.schema.tensors import Box, Outline, TensorEntry, TensorTable
+from ckpt_core.schema.tensors import Box, TensorEntry, TensorInfo, TensorTable
 
 FROM_BASE = "take from the base"
 """The operation of a tensor that is the base's own."""
@@ -27,15 +27,15 @@ class _Row:
     alias_of: str | None = None
 
     @property
-    def outline(self) -> Outline:
-        own = self.checkpoint.component(self.component).tensors.outline(self.name)
-        return Outline(own.dtype, self.how.target if self.how else own.shape, None, 0, self.alias_of)
+    def info(self) -> TensorInfo:
+        own = self.checkpoint.component(self.component).tensors.info(self.name)
+        return TensorInfo(own.dtype, self.how.target if self.how else own.shape, None, 0, self.alias_of)
 
     @property
     def entry(self) -> TensorEntry:
         # No chunks: those of the base's tensors lie in another listing than the checkpoint's.
-        outline = self.outline
-        return TensorEntry(outline.dtype, outline.shape, (), self.alias_of)
+        info = self.info
+        return TensorEntry(info.dtype, info.shape, (), self.alias_of)
 
 
 class OntoBase(Checkpoint):
@@ -63,14 +63,14 @@ class OntoBase(Checkpoint):
 
     def _component(self, fit: Fit) -> Component:
         rows = self._rows[fit.component]
-        table = TensorTable(rows, entry=lambda row: row.entry, outline=lambda row: row.outline)
+        table = TensorTable(rows, entry=lambda row: row.entry, info=lambda row: row.info)
         return replace(self._source.component(fit.component), tensors=table)
 
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
         row = self._rows[component][name]
         if row.how is None:
             return row.checkpoint.read(row.component, row.name, box=box, out=out)
-        dtype, shape = row.outline.dtype, row.how.target
+        dtype, shape = row.info.dtype, row.how.target
         box = box or ((0,) * len(shape), shape)
         if out is None:
             count = 1
@@ -131,24 +131,24 @@ def _rows(source: Checkpoint, base: Checkpoint, fit: Fit) -> dict[str, _Row]:
     """A row for each tensor of the base's component, in its order."""
     taken = set(fit.taken)
     rows: dict[str, _Row] = {}
-    for name, outline in base.component(fit.base).tensors.outlines():
+    for name, info in base.component(fit.base).tensors.infos():
         if name in taken:
             rows[name] = _Row(base, fit.base, name)
         else:
-            first = _first(source, fit, name, outline)
+            first = _first(source, fit, name, info)
             place = first or name
             rows[name] = _Row(source, fit.component, fit.matched[place], fit.rearranged.get(place), first)
     return rows
 
 
-def _first(source: Checkpoint, fit: Fit, name: str, outline: Outline) -> str | None:
+def _first(source: Checkpoint, fit: Fit, name: str, info: TensorInfo) -> str | None:
     """The tensor that this one is stored as, where the base stores it so and the checkpoint has nothing else for it."""
     if name in fit.tied:
         return fit.tied[name]
-    first = outline.alias_of
+    first = info.alias_of
     if first is None or first not in fit.matched:
         return None
     table = source.component(fit.component).tensors
     mine, other = fit.matched[name], fit.matched[first]
-    shared = table.outline(mine).alias_of == other or table.outline(other).alias_of == mine
+    shared = table.info(mine).alias_of == other or table.info(other).alias_of == mine
     return first if shared else None

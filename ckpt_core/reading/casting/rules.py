@@ -16,7 +16,7 @@ from ckpt_core.reading.casting.scales import SCALES, scale_names
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.kinds import WEIGHTS
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.tensors import TensorInfo
 
 Rule = tuple[str, DType]
 """A glob and the type that what fits it is cast to."""
@@ -63,24 +63,24 @@ def cast_types(component: Component, rules: Sequence[Rule]) -> tuple[dict[str, D
     """
     cast: dict[str, DType] = {}
     kept: dict[str, list[tuple[str, DType]]] = {}
-    scales = scale_names(component.tensors.outlines()) if rules else frozenset()
-    for name, outline in component.tensors.outlines() if rules else ():
-        if outline.dtype not in CASTABLE:
+    scales = scale_names(component.tensors.infos()) if rules else frozenset()
+    for name, info in component.tensors.infos() if rules else ():
+        if info.dtype not in CASTABLE:
             continue
-        why = _why_not(component, name, outline, scales)
+        why = _why_not(component, name, info, scales)
         asked = _last(rules, partial(_fits, component, name, why != ""))
         if asked is not None:
             cast[name] = asked
-        elif _last(rules, partial(_sounds_like, component, name)) not in (None, outline.dtype):
-            kept.setdefault(why or NOT_WEIGHTS, []).append((name, outline.dtype))
+        elif _last(rules, partial(_sounds_like, component, name)) not in (None, info.dtype):
+            kept.setdefault(why or NOT_WEIGHTS, []).append((name, info.dtype))
     return cast, tuple(_uncast(component.label, why, rows) for why, rows in kept.items())
 
 
-def _why_not(component: Component, name: str, outline: Outline, scales: Set[str]) -> str:
+def _why_not(component: Component, name: str, info: TensorInfo, scales: Set[str]) -> str:
     """Why no glob casts a tensor; "" where one may."""
     if name in scales:
         return SCALES
-    counts = outline.numel == 1 and name.rpartition(".")[2] in _COUNTERS
+    counts = info.numel == 1 and name.rpartition(".")[2] in _COUNTERS
     return COUNTERS if counts and component.kind not in WEIGHTS else ""
 
 

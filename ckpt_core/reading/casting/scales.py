@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Set
 
 from ckpt_core.schema.dtypes import DType
-from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.tensors import TensorInfo
 
 _SCALE = re.compile(
     r"(^|_)(scales?|scale_inv|scale_ub|absmax|quant_map|qmap|code|codebooks?|zeros?|zero_points?|qzeros|shift|SCB"
@@ -34,15 +34,15 @@ SCALES = "scales of quantized tensors"
 """Why a cast leaves a tensor as it is."""
 
 
-def scale_names(outlines: Iterable[tuple[str, Outline]]) -> frozenset[str]:
+def scale_names(infos: Iterable[tuple[str, TensorInfo]]) -> frozenset[str]:
     """Names of the floating tensors of 16 bits and more that belong to quantized ones of the same component."""
-    rows = list(outlines)
-    codes = {name for name, outline in rows if outline.dtype in _CODES}
+    rows = list(infos)
+    codes = {name for name, info in rows if info.dtype in _CODES}
     if not codes:
         return frozenset()
     beside = codes | {_module(name) for name in codes}
     above = {module for name in beside for module in _modules(name)}
-    floating = (name for name, outline in rows if outline.dtype.is_float and outline.dtype not in _CODES)
+    floating = (name for name, info in rows if info.dtype.is_float and info.dtype not in _CODES)
     return frozenset(name for name in floating if _is_scale(name, beside, above))
 
 

@@ -9,8 +9,8 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.scan.full import walk
 from ckpt_core.reading.scan.tensors import SweptTensor, swept_tensors
 from ckpt_core.schema.access import Files
+from ckpt_core.schema.byte_consumers import ByteConsumer, OnBlock
 from ckpt_core.schema.findings import Finding
-from ckpt_core.schema.watches import OnBlock, Watch
 from ckpt_core.storage.workers import run, stretches
 
 
@@ -50,7 +50,7 @@ def _read_apart(checkpoint: StoredCheckpoint, share: Sequence[SweptTensor], valu
 
 
 def read_all(
-    files: Files, watches: Iterable[Watch], *, whole: Sequence[str], on_block: OnBlock | None
+    files: Files, watches: Iterable[ByteConsumer], *, whole: Sequence[str], on_block: OnBlock | None
 ) -> Iterator[Finding]:
     """Walk over the files; what cannot be read and is not said by a watch."""
     for error in walk(files, watches, whole=whole, on_block=on_block):

@@ -11,9 +11,9 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.scan.sampled import Tally, sampled_walk
 from ckpt_core.reading.scan.tensors import SweptTensor, swept_tensors
 from ckpt_core.reading.slabs import slabs
+from ckpt_core.schema.byte_consumers import Checksum, OnBlock
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.verification import Sampling
-from ckpt_core.schema.watches import Checksum, OnBlock
 
 
 def sampled_sweep(

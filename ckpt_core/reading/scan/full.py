@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ckpt_core.errors import CkptError
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.watches import OnBlock, Watch
+from ckpt_core.schema.byte_consumers import ByteConsumer, OnBlock
 from ckpt_core.storage.digests import BLOCK
 from ckpt_core.storage.workers import run, stretches
 
@@ -25,7 +25,7 @@ class _Unit:
 
 
 def walk(
-    files: Files, watches: Iterable[Watch], *, whole: Sequence[str] = (), on_block: OnBlock | None = None
+    files: Files, watches: Iterable[ByteConsumer], *, whole: Sequence[str] = (), on_block: OnBlock | None = None
 ) -> list[CkptError]:
     """Read what the watches want, and the files named in `whole` altogether, each byte once.
 
@@ -40,7 +40,7 @@ def walk(
     Returns:
         The errors of reads that no watch was told of.
     """
-    by_path: dict[str, list[Watch]] = {path: [] for path in whole}
+    by_path: dict[str, list[ByteConsumer]] = {path: [] for path in whole}
     for watch in watches:
         if watch.end > watch.start:
             by_path.setdefault(watch.path, []).append(watch)
@@ -59,7 +59,7 @@ def _nothing(path: str, number: int, data: memoryview) -> None:
     pass
 
 
-def _units(files: Files, path: str, watches: Sequence[Watch], whole: bool) -> Iterable[_Unit]:
+def _units(files: Files, path: str, watches: Sequence[ByteConsumer], whole: bool) -> Iterable[_Unit]:
     """The file, or what of it is watched, in units that begin at blocks."""
     first = 0 if whole else watches[0].start // BLOCK * BLOCK
     last = files.size(path) if whole else max(watch.end for watch in watches)
@@ -68,7 +68,11 @@ def _units(files: Files, path: str, watches: Sequence[Watch], whole: bool) -> It
 
 
 def _walk_share(
-    files: Files, share: Sequence[_Unit], by_path: Mapping[str, Sequence[Watch]], whole: frozenset[str], told: OnBlock
+    files: Files,
+    share: Sequence[_Unit],
+    by_path: Mapping[str, Sequence[ByteConsumer]],
+    whole: frozenset[str],
+    told: OnBlock,
 ) -> list[CkptError]:
     buffer = memoryview(bytearray(BLOCK))
     errors: list[CkptError] = []
@@ -103,9 +107,9 @@ class _Walker:
         self._files, self._path, self._buffer = files, path, buffer
         self.errors: list[CkptError] = []
 
-    def walk(self, start: int, end: int, watches: Sequence[Watch], told: OnBlock | None) -> None:
+    def walk(self, start: int, end: int, watches: Sequence[ByteConsumer], told: OnBlock | None) -> None:
         waiting = list(reversed(watches))
-        active: list[Watch] = []
+        active: list[ByteConsumer] = []
         position, size = start, self._files.size(self._path)
         while active or waiting or (told is not None and position < end):
             if not active and told is None:
@@ -123,7 +127,7 @@ class _Walker:
             active = [watch for watch in active if watch.end > stop]
             position += BLOCK
 
-    def _read(self, start: int, stop: int, active: Sequence[Watch]) -> memoryview | None:
+    def _read(self, start: int, stop: int, active: Sequence[ByteConsumer]) -> memoryview | None:
         data = self._buffer[: stop - start]
         try:
             self._files.read_into(self._path, start, data)
@@ -135,7 +139,7 @@ class _Walker:
         return data
 
 
-def _show(active: Sequence[Watch], position: int, data: memoryview) -> None:
+def _show(active: Sequence[ByteConsumer], position: int, data: memoryview) -> None:
     end = position + len(data)
     for watch in active:
         part = data[max(watch.start - position, 0) : min(watch.end, end) - position]

@@ -15,8 +15,8 @@ from ckpt_core import knobs
 from ckpt_core.errors import CkptError
 from ckpt_core.reading.scan.block_choice import Blocks, choice, taken
 from ckpt_core.schema.access import Files
+from ckpt_core.schema.byte_consumers import ByteConsumer, Checksum, OnBlock
 from ckpt_core.schema.verification import Sampling
-from ckpt_core.schema.watches import Checksum, OnBlock, Watch
 from ckpt_core.storage.digests import BLOCK
 from ckpt_core.storage.workers import run
 
@@ -24,7 +24,7 @@ _WIDEST = 16
 """Bytes of the widest element: a block is read so much further at most, to end no element in the middle."""
 
 
-class Stretch(Watch, Protocol):
+class Stretch(ByteConsumer, Protocol):
     """A watch that takes any part of its bytes, in whole elements; several workers call it.
 
     Attributes:
@@ -79,7 +79,7 @@ class Tally:
     errors: list[CkptError] = field(default_factory=list)
 
 
-_W = TypeVar("_W", bound=Watch)
+_W = TypeVar("_W", bound=ByteConsumer)
 
 
 class _InFile:
@@ -105,7 +105,7 @@ class _InFile:
         return [found for found in self._sums[first:last] if found.end <= stop]
 
 
-def _start(watch: Watch) -> int:
+def _start(watch: ByteConsumer) -> int:
     return watch.start
 
 
@@ -220,7 +220,7 @@ class _Sampler:
         for found in sums:
             found.see(data[found.start - start : found.end - start])
 
-    def _read(self, path: str, start: int, out: memoryview, watches: Sequence[Watch]) -> memoryview | None:
+    def _read(self, path: str, start: int, out: memoryview, watches: Sequence[ByteConsumer]) -> memoryview | None:
         try:
             self._files.read_into(path, start, out)
         except CkptError as error:

@@ -141,8 +141,8 @@ class TensorStretch:
 def swept_tensors(checkpoint: StoredCheckpoint, leave_out: Set[str | None]) -> Iterator[SweptTensor]:
     """Every tensor with bytes of its own; aliases are left out."""
     for component in checkpoint.manifest.components:
-        for name, outline in component.tensors.outlines():
-            if outline.alias_of is not None or name in leave_out or not outline.numel:
+        for name, info in component.tensors.infos():
+            if info.alias_of is not None or name in leave_out or not info.numel:
                 continue
             entry = component.tensors[name]
             yield SweptTensor(component.kind, component.label, name, entry, _runs(checkpoint, entry))
@@ -153,7 +153,7 @@ def _runs(checkpoint: StoredCheckpoint, entry: TensorEntry) -> list[ByteRange] |
     found = {}
     for chunk in entry.chunks:
         try:
-            place = _run(checkpoint.settle_chunk(chunk), entry)
+            place = _run(checkpoint.find_chunk(chunk), entry)
         except CkptError:
             return None
         if place is None:

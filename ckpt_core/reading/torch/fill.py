@@ -44,7 +44,7 @@ def fill_tensors(checkpoint: TensorSource, fills: Sequence[Fill], *, done: Calla
     Raises:
         CkptError: A read fails; tensors that `done` was not told of may hold a part of their new values.
     """
-    checkpoint.settle()
+    checkpoint.confirm()
     pieces: list[_Piece] = []
     slow: list[Fill] = []
     for item in fills:
@@ -69,25 +69,24 @@ def _pieces(checkpoint: TensorSource, item: Fill) -> list[_Piece] | None:
     """Where the bytes of a tensor lie and go, in pieces; None where they cannot go straight to its memory."""
     import torch
 
-    outline = checkpoint.component(item.component).tensors.outline(item.name)
+    info = checkpoint.component(item.component).tensors.info(item.name)
     target = item.target
-    direct = target.device.type == "cpu" and target.is_contiguous() and outline.dtype.itemsize
-    if not direct or target.dtype is not torch_dtype(outline.dtype) or outline.path is None:
+    direct = target.device.type == "cpu" and target.is_contiguous() and info.dtype.itemsize
+    if not direct or target.dtype is not torch_dtype(info.dtype) or info.path is None:
         return None
-    if not isinstance(target, torch.Tensor) or checkpoint.files.local_path(outline.path) is None:
+    if not isinstance(target, torch.Tensor) or checkpoint.files.local_path(info.path) is None:
         return None
     if not target.numel():
         return []
     memory = writable_bytes(target)
     return [
-        _Piece(outline.path, outline.offset + at, memory[at : at + _PIECE], item.name)
-        for at in range(0, len(memory), _PIECE)
+        _Piece(info.path, info.offset + at, memory[at : at + _PIECE], item.name) for at in range(0, len(memory), _PIECE)
     ]
 
 
 def _place(checkpoint: TensorSource, item: Fill) -> tuple[str, int]:
-    outline = checkpoint.component(item.component).tensors.outline(item.name)
-    return outline.path or "", outline.offset
+    info = checkpoint.component(item.component).tensors.info(item.name)
+    return info.path or "", info.offset
 
 
 def _read_pieces(checkpoint: TensorSource, pieces: Sequence[_Piece]) -> None:

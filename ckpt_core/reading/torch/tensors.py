@@ -20,7 +20,7 @@ from ckpt_core.reading.torch.memory import (
 from ckpt_core.reading.torch.source import TensorSource
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType, dtype_named
-from ckpt_core.schema.tensors import Outline, row_major_strides
+from ckpt_core.schema.tensors import TensorInfo, row_major_strides
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def to_torch(
     dtype: "torch.dtype | DType | str | None" = None,
 ) -> "dict[str, torch.Tensor]":
     """Tensors of a component on the CPU, by name. See `StoredCheckpoint.to_torch`."""
-    checkpoint.settle()
+    checkpoint.confirm()
     table = checkpoint.component(label).tensors
     wanted = list(table if names is None else names)
     if checked and mapped:
@@ -62,17 +62,17 @@ def _all(
     table = checkpoint.component(label).tensors
     if dtype is not None:
         return _cast(checkpoint, label, names, dtype_named(dtype))
-    plain: dict[str, list[tuple[str, Outline]]] = {}
+    plain: dict[str, list[tuple[str, TensorInfo]]] = {}
     result: dict[str, Any] = dict.fromkeys(names)
     others: list[str] = []
     for name in result:
-        outline = table.outline(name)
-        if outline.path is None or not outline.dtype.itemsize:
+        info = table.info(name)
+        if info.path is None or not info.dtype.itemsize:
             others.append(name)
         else:
-            plain.setdefault(outline.path, []).append((name, outline))
-    for path, outlines in plain.items():
-        result.update(_views(checkpoint.files, path, outlines, mapped))
+            plain.setdefault(info.path, []).append((name, info))
+    for path, infos in plain.items():
+        result.update(_views(checkpoint.files, path, infos, mapped))
     for name in others:
         result[name] = _read_alone(checkpoint, label, name, result)
     if separate:
@@ -80,15 +80,15 @@ def _all(
     return result
 
 
-def _views(files: Files, path: str, outlines: list[tuple[str, Outline]], mapped: bool) -> "dict[str, torch.Tensor]":
+def _views(files: Files, path: str, infos: list[tuple[str, TensorInfo]], mapped: bool) -> "dict[str, torch.Tensor]":
     """Views into one buffer that holds the stretch of a file from the first of these tensors to the last."""
     import torch
 
-    start = min(outline.offset for _, outline in outlines)
+    start = min(info.offset for _, info in infos)
     start -= start % mmap.ALLOCATIONGRANULARITY
-    end = max(outline.offset + outline.nbytes for _, outline in outlines)
+    end = max(info.offset + info.nbytes for _, info in infos)
     if end == start:
-        return {name: torch.empty(o.shape, dtype=torch_dtype(o.dtype)) for name, o in outlines}
+        return {name: torch.empty(o.shape, dtype=torch_dtype(o.dtype)) for name, o in infos}
     local = files.local_path(path)
     if mapped and local is not None:
         buffer = map_region(files, path, local, start, end - start)
@@ -98,7 +98,7 @@ def _views(files: Files, path: str, outlines: list[tuple[str, Outline]], mapped:
     typed: dict[tuple[DType, int], torch.Tensor] = {}
     strides: dict[tuple[int, ...], tuple[int, ...]] = {}
     result = {}
-    for name, (dtype, shape, _, offset, _) in outlines:
+    for name, (dtype, shape, _, offset, _) in infos:
         width = dtype.itemsize
         shift = (offset - start) % width
         base = typed.get((dtype, shift))
@@ -146,7 +146,7 @@ def _cast(checkpoint: TensorSource, label: str, names: list[str], dtype: DType) 
         _log.info("%s: kept their types: %s", checkpoint.location, one.summary)
     result = {}
     for name in names:
-        outline = component.tensors.outline(name)
-        result[name] = empty_tensor(outline.shape, torch_dtype(types.get(name, outline.dtype)))
+        info = component.tensors.info(name)
+        result[name] = empty_tensor(info.shape, torch_dtype(types.get(name, info.dtype)))
     fill_tensors(checkpoint, [Fill(tensor, label, name) for name, tensor in result.items()], done=lambda _: None)
     return result

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Files, TensorsIn
+from ckpt_core.schema.byte_consumers import Sum
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.side_files.seals import BLOCK, Seal
 from ckpt_core.schema.tensors import ByteRange, under
 from ckpt_core.schema.text import printable
-from ckpt_core.schema.watches import Sum
 from ckpt_core.storage.buffers import borrowed
 from ckpt_core.storage.files.wrapped import WrappedFiles
 

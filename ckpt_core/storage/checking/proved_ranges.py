@@ -9,8 +9,8 @@ from threading import Lock
 
 import xxhash
 
+from ckpt_core.schema.byte_consumers import Sum
 from ckpt_core.schema.side_files.seals import DIGEST_BYTES, FileSeal
-from ckpt_core.schema.watches import Sum
 from ckpt_core.storage.crc import combined, crc32
 from ckpt_core.storage.digests import BLOCK, block_digest
 

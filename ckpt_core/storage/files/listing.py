@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.storage.files.urls import local_path
 
 if TYPE_CHECKING:
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ckpt_core.schema.formats import FormatMatch
 
 
-def probe(ref: str, *, wanted: Kind | None = None) -> Kind | None:
+def probe(ref: str, *, wanted: LocationKind | None = None) -> LocationKind | None:
     """What a path or URL leads to; None for nothing. `wanted` is what should be there, where that is known.
 
     Raises:

@@ -15,7 +15,7 @@ from threading import Lock
 from ckpt_core import knobs
 from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CkptError, CorruptError, LocateError, ReplacedError
 from ckpt_core.schema.access import FileEntry
-from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.reserved_names import is_ours
 from ckpt_core.schema.side_files.debris import debris, debris_folder
 from ckpt_core.schema.tensors import ByteRange
@@ -211,7 +211,7 @@ class LocalFiles(ListedFiles):
             found = stat_of(os.path.join(self._root, name))
             if (found is None) is not (was is None) or (found is not None and was is not None and not was.is_of(found)):
                 raise replaced(name)
-        if self.location.kind is Kind.FILE:
+        if self.location.kind is LocationKind.FILE:
             return
         try:
             now = list_local(self.location.url)
@@ -253,7 +253,7 @@ class LocalFiles(ListedFiles):
             folder, _, name = root.rpartition("/")
             prefix = f"{folder}/" if folder else ""
             entries = {name: FileEntry(name, self._entries[root].size)}
-            kind, skipped, aside = Kind.FILE, {}, {}  # what else is beside a file is no part of it
+            kind, skipped, aside = LocationKind.FILE, {}, {}  # what else is beside a file is no part of it
             links = {name: self._links[root]} if root in self._links else {}
         else:
             entries = {
@@ -261,7 +261,7 @@ class LocalFiles(ListedFiles):
                 for path, entry in self._entries.items()
                 if path.startswith(prefix)
             }
-            kind = Kind.DIRECTORY
+            kind = LocationKind.DIRECTORY
             skipped, aside = below_folder(self._skipped, prefix), below_folder(self._debris, prefix)
             links = below_folder(self._links, prefix)
         below = LocalFiles(
@@ -287,13 +287,15 @@ def list_local(path: str) -> LocalFiles:
         found = stat_of(path)
     if found is None:
         raise CheckpointNotFoundError(f"{printable(asked)}: no such file or directory; check the name")
-    if kind_of(path, found.st_mode) is Kind.DIRECTORY:
+    if kind_of(path, found.st_mode) is LocationKind.DIRECTORY:
         return _list_directory(path)
     # A link may be named anything; the name that was typed is what formats see, the file it ends at is what is read.
     folder, name = os.path.split(path)
     entries = {name: FileEntry(name, found.st_size)}
     links = {name: os.path.realpath(path)}
-    return LocalFiles(Location(path, Kind.FILE), folder or ".", entries, {name: Identity.of(found)}, links=links)
+    return LocalFiles(
+        Location(path, LocationKind.FILE), folder or ".", entries, {name: Identity.of(found)}, links=links
+    )
 
 
 def _list_directory(root: str) -> LocalFiles:
@@ -331,7 +333,7 @@ def _list_directory(root: str) -> LocalFiles:
                     _add(item, path, homes, entries, identities, skipped, links, pending)
         empty += [folder] if folder and seen == before else []
     return LocalFiles(
-        Location(root, Kind.DIRECTORY),
+        Location(root, LocationKind.DIRECTORY),
         root,
         {path: entry for path, entry in sorted(entries.items()) if not is_ours(path, entries)},
         identities,

@@ -5,14 +5,14 @@ import os
 import stat
 
 from ckpt_core.errors import CkptError, CorruptError, UnreachableError
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.reserved_names import MARK
 from ckpt_core.schema.text import printable
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
-def probe(path: str, *, wanted: Kind | None = None) -> Kind | None:
+def probe(path: str, *, wanted: LocationKind | None = None) -> LocationKind | None:
     """What is at a path: a file, a directory, or None for nothing.
 
     Args:
@@ -24,7 +24,7 @@ def probe(path: str, *, wanted: Kind | None = None) -> Kind | None:
         CorruptError: It is neither a regular file nor a directory.
     """
     found = stat_of(path)
-    if found is None and wanted is not Kind.FILE:
+    if found is None and wanted is not LocationKind.FILE:
         found = stat_of(left_between(path))
     return None if found is None else kind_of(path, found.st_mode)
 
@@ -49,12 +49,12 @@ def stat_of(path: str) -> os.stat_result | None:
         raise unreachable(path, error) from error
 
 
-def kind_of(path: str, mode: int) -> Kind:
+def kind_of(path: str, mode: int) -> LocationKind:
     """File or directory. CorruptError (CK002) for anything else."""
     if stat.S_ISDIR(mode):
-        return Kind.DIRECTORY
+        return LocationKind.DIRECTORY
     if stat.S_ISREG(mode):
-        return Kind.FILE
+        return LocationKind.FILE
     raise CorruptError(f"{printable(path)}: not a regular file (a device, a pipe or a socket)", code="CK002")
 
 

@@ -23,7 +23,7 @@ from ckpt_core.errors import (
     UsageError,
 )
 from ckpt_core.schema.access import FileEntry
-from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.reserved_names import is_ours
 from ckpt_core.schema.side_files.debris import debris
 from ckpt_core.schema.tensors import ByteRange
@@ -115,7 +115,9 @@ class RemoteFiles(ListedFiles):
         cut = root.rfind("/") + 1 if is_file else len(folder)
         kept = [root] if is_file else [path for path in self._entries if path.startswith(folder)]
         return RemoteFiles(
-            Location(f"{self.location.url.rstrip('/')}/{root}", Kind.FILE if is_file else Kind.DIRECTORY),
+            Location(
+                f"{self.location.url.rstrip('/')}/{root}", LocationKind.FILE if is_file else LocationKind.DIRECTORY
+            ),
             self._filesystem,
             {path[cut:]: self._names[path] for path in kept},
             {path[cut:]: replace(self._entries[path], path=path[cut:]) for path in kept},
@@ -145,7 +147,7 @@ class RemoteFiles(ListedFiles):
         url, signed, _ = self.location.url.partition("?")
         if signed:
             return None  # a signature is for one name
-        is_file = self.location.kind is Kind.FILE
+        is_file = self.location.kind is LocationKind.FILE
         folder = url[: url.rindex("/") + 1] if is_file or url.endswith("/") else f"{url}/"
         place = f"{folder}{name}"
         try:
@@ -206,7 +208,7 @@ def _batches(ranges: Sequence[ByteRange]) -> Iterator[list[ByteRange]]:
         yield batch
 
 
-def probe_remote(url: str) -> Kind | None:
+def probe_remote(url: str) -> LocationKind | None:
     """What is at a URL; None for nothing.
 
     Raises:
@@ -217,14 +219,14 @@ def probe_remote(url: str) -> Kind | None:
         _, _, found = _look(url)
     except CheckpointNotFoundError:
         return None
-    return Kind.DIRECTORY if found["type"] == "directory" else Kind.FILE
+    return LocationKind.DIRECTORY if found["type"] == "directory" else LocationKind.FILE
 
 
 def list_remote(url: str) -> RemoteFiles:
     """The listing of a URL: of everything below a directory, or of one file."""
     filesystem, name, found = _look(url)
     if found["type"] != "directory":
-        location = Location(url, Kind.FILE)
+        location = Location(url, LocationKind.FILE)
         entry = _entry(location.name, found)
         expected = {"size": entry.size, "version": found["version"]} if "version" in found else None
         return RemoteFiles(location, filesystem, {entry.path: name}, {entry.path: entry}, expected=expected)
@@ -242,7 +244,7 @@ def list_remote(url: str) -> RemoteFiles:
     left = skipped.keys() | aside.keys()
     kept = {path: full for path, full in names.items() if path not in left and not is_ours(path, names)}
     entries = {path: _entry(path, below[full]) for path, full in kept.items()}
-    location = Location(url, Kind.DIRECTORY)
+    location = Location(url, LocationKind.DIRECTORY)
     return RemoteFiles(location, filesystem, names, entries, skipped=skipped, debris=dict(aside.values()))
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ckpt_core.schema.access import FileEntry, Files, TensorsIn
+from ckpt_core.schema.byte_consumers import Sum
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.tensors import ByteRange
-from ckpt_core.schema.watches import Sum
 
 
 class WrappedFiles(Files):

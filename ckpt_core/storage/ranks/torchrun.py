@@ -34,7 +34,7 @@ def of_environment(environment: Mapping[str, str]) -> bool:
 
 
 @contextmanager
-def together() -> Iterator[Ranks]:
+def torchrun_ranks() -> Iterator[Ranks]:
     """The ranks that torchrun has started, for a block that all of them run; this process alone where there are none.
 
     What ends the block of one rank with an error ends that of the others with the same. Each of several on one machine

@@ -23,11 +23,11 @@ import xxhash
 
 from ckpt_core.errors import CheckpointNotFoundError, CorruptError, OverwriteError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.reserved_names import MARK
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.local import fill, open_regular
-from ckpt_core.storage.repairing.overlay import MendedFiles
+from ckpt_core.storage.repairing.overlay import OverlaidFiles
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.locks import locked
 
@@ -65,7 +65,7 @@ class InPlace:
         self.shown = where
         whole = os.path.realpath(where)
         self._parent, self._name = os.path.split(whole)
-        one = files.location.kind is Kind.FILE
+        one = files.location.kind is LocationKind.FILE
         self.root = self._parent if one else whole
         self._prefix = f".{self._name}{MARK}backup-" if one else f"{MARK}backup-"
 
@@ -91,7 +91,7 @@ class InPlace:
         last = self._last()
         return last is not None and not os.path.lexists(os.path.join(last, _DONE))
 
-    def apply(self, mended: MendedFiles) -> str:
+    def apply(self, mended: OverlaidFiles) -> str:
         """Do what a plan says, the seal last; the path of the backup. `confirm` ends it, `undo` takes it back.
 
         Raises:
@@ -159,7 +159,7 @@ class InPlace:
     def _path(self, path: str) -> str:
         return os.path.join(self.root, path)
 
-    def _steps_of(self, mended: MendedFiles) -> list[_Step]:
+    def _steps_of(self, mended: OverlaidFiles) -> list[_Step]:
         """Moves and removals, then what is written, seals last."""
         moved, removed = mended.moved, mended.removed
         steps = [_Step("move", new, old, had=self._is_there(new)) for new, old in moved.items()]

@@ -15,7 +15,7 @@ Content = bytes | str
 """What a file holds: bytes made in memory, or what the file of this path in the original listing has."""
 
 
-class MendedFiles(Files):
+class OverlaidFiles(Files):
     """A listing with repairs done.
 
     Attributes:
@@ -90,7 +90,7 @@ class MendedFiles(Files):
         start = root.rfind("/") + 1 if one else len(root.rstrip("/")) + 1
         below = self.original.below(root)
         contents = {path[start:]: self._seen_from(below, path, start) for path in inside}
-        return MendedFiles(below, contents, {})
+        return OverlaidFiles(below, contents, {})
 
     def local_path(self, path: str) -> str | None:
         held = self._held(path)
@@ -125,9 +125,11 @@ class MendedFiles(Files):
         return len(held) if isinstance(held, bytes) else self.original.size(held)
 
 
-def mended(files: Files, actions: Sequence[RepairAction]) -> MendedFiles:
+def overlaid(files: Files, actions: Sequence[RepairAction]) -> OverlaidFiles:
     """A listing with actions done on it, in their order."""
-    found = files if isinstance(files, MendedFiles) else MendedFiles(files, {path: path for path in files.entries}, {})
+    found = (
+        files if isinstance(files, OverlaidFiles) else OverlaidFiles(files, {path: path for path in files.entries}, {})
+    )
     contents, own = dict(found.contents), dict(found.own)
     for action in actions:
         if is_ours(action.path, contents):
@@ -138,4 +140,4 @@ def mended(files: Files, actions: Sequence[RepairAction]) -> MendedFiles:
             contents.pop(action.path, None)
         else:
             contents[action.path] = contents.pop(action.source)
-    return MendedFiles(found.original, contents, own)
+    return OverlaidFiles(found.original, contents, own)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Files
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.repairs import Operation, RepairAction
 from ckpt_core.schema.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.side_files.seals import pack
@@ -29,7 +29,7 @@ def entered(files: Files, actions: Sequence[RepairAction], mended: Files) -> lis
     files_now = {**{path: file for path, file in seal.files.items() if path not in changed}, **new}
     if files_now == dict(seal.files):
         return []
-    one = files.location.kind is Kind.FILE
+    one = files.location.kind is LocationKind.FILE
     name = next(iter(files.entries)) + FILE_SUFFIX if one else DIRECTORY_SEAL
     text, blocks = pack(replace(seal, files=files_now), apart=not one)
     summary = "enter in the seal what was mended; all else stays as it was sealed"

@@ -58,7 +58,7 @@ def name_file(stage: Stage, *, replace: bool) -> None:
         raise
 
 
-def settle(stage: Stage, *, seal: bool) -> None:
+def finish(stage: Stage, *, seal: bool) -> None:
     """Make a name that was given durable, name the staged seal where it is a file's, and remove what is left.
 
     Raises:

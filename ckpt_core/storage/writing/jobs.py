@@ -11,7 +11,7 @@ from ckpt_core.schema.tensors import stretch_of
 from ckpt_core.schema.text import printable
 
 
-class Place(NamedTuple):
+class Destination(NamedTuple):
     """Where a stretch of a tensor goes: its bytes from `start` to `stop`, to `offset` of a file."""
 
     path: str
@@ -27,7 +27,7 @@ class Job(NamedTuple):
 
     key: TensorKey
     nbytes: int
-    places: tuple[Place, ...]
+    places: tuple[Destination, ...]
 
 
 def jobs_of(plan: WritePlan, checkpoint: Checkpoint, root: str) -> list[Job]:
@@ -42,13 +42,13 @@ def jobs_of(plan: WritePlan, checkpoint: Checkpoint, root: str) -> list[Job]:
         ValueError: A box is not one stretch of its tensor's rows, or leaves it.
         CorruptError: A section is not as long as what it is to hold.
     """
-    places: dict[TensorKey, list[Place]] = {}
+    places: dict[TensorKey, list[Destination]] = {}
     for file in plan.files:
         offset, path = 0, os.path.join(root, file.path)
         for section in file.sections:
             if isinstance(section, TensorBytes):
                 start, stop = (0, section.length) if section.box is None else _stretch(file, section, checkpoint)
-                place = Place(path, offset, start, stop, section, file.checksums)
+                place = Destination(path, offset, start, stop, section, file.checksums)
                 places.setdefault((section.component, section.name), []).append(place)
             offset += section.length
     return [_job(key, found, checkpoint) for key, found in places.items()]
@@ -67,21 +67,21 @@ def checksums(jobs: list[Job], done: Mapping[TensorKey, Written]) -> dict[str, d
 def _stretch(file: FilePlan, section: TensorBytes, checkpoint: Checkpoint) -> tuple[int, int]:
     """The bytes of its tensor that a box is."""
     assert section.box is not None
-    outline = checkpoint.manifest.component(section.component).tensors.outline(section.name)
-    leaves = any(o < 0 or o + n > size for o, n, size in zip(*section.box, outline.shape, strict=True))
-    stretch = None if leaves else stretch_of(section.box, outline.shape)
-    if stretch is None or stretch[0] * outline.dtype.bits % 8:
+    info = checkpoint.manifest.component(section.component).tensors.info(section.name)
+    leaves = any(o < 0 or o + n > size for o, n, size in zip(*section.box, info.shape, strict=True))
+    stretch = None if leaves else stretch_of(section.box, info.shape)
+    if stretch is None or stretch[0] * info.dtype.bits % 8:
         raise ValueError(f"{file.path}: the box {section.box} of {printable(section.name)} is no stretch of its rows")
-    start, length = outline.dtype.nbytes(stretch[0]), outline.dtype.nbytes(stretch[1])
+    start, length = info.dtype.nbytes(stretch[0]), info.dtype.nbytes(stretch[1])
     if length != section.length:
         raise CorruptError(f"{printable(section.name)}: a box of it has {length} bytes, {section.length} were planned")
     return start, start + length
 
 
-def _job(key: TensorKey, places: list[Place], checkpoint: Checkpoint) -> Job:
+def _job(key: TensorKey, places: list[Destination], checkpoint: Checkpoint) -> Job:
     if len(places) == 1 and places[0].section.box is None:
         return Job(key, places[0].stop, tuple(places))
-    nbytes = checkpoint.manifest.component(key[0]).tensors.outline(key[1]).nbytes
+    nbytes = checkpoint.manifest.component(key[0]).tensors.info(key[1]).nbytes
     for place in places:
         if place.section.box is None and place.stop != nbytes:
             raise CorruptError(f"{printable(key[1])}: has {nbytes} bytes, {place.stop} were planned")

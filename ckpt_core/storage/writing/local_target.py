@@ -8,7 +8,7 @@ from ckpt_core.errors import (
     CorruptError,
 )
 from ckpt_core.schema.access import Checkpoint, Progress
-from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.manifests import Manifest
 from ckpt_core.schema.plans import TensorKey, WritePlan, Written
 from ckpt_core.schema.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
@@ -17,7 +17,7 @@ from ckpt_core.schema.side_files.taint import marked
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.writing import syscalls
-from ckpt_core.storage.writing.commit import name_directory, name_file, settle
+from ckpt_core.storage.writing.commit import finish, name_directory, name_file
 from ckpt_core.storage.writing.execute import execute
 from ckpt_core.storage.writing.journal import begin, belongs, forget
 from ckpt_core.storage.writing.plan_digest import digest_of_plan
@@ -54,13 +54,17 @@ class LocalTarget(StagedTarget):
 
     @property
     def staged(self) -> str:
-        return os.path.join(self._stage.data, self._stage.name) if self.location.kind is Kind.FILE else self._stage.data
+        return (
+            os.path.join(self._stage.data, self._stage.name)
+            if self.location.kind is LocationKind.FILE
+            else self._stage.data
+        )
 
     def watch(self, progress: Progress) -> None:
         self._progress = progress
 
     def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
-        if self.location.kind is Kind.DIRECTORY:
+        if self.location.kind is LocationKind.DIRECTORY:
             plan = marked(plan, checkpoint)
         digest = digest_of_plan(plan, checkpoint) if self._resume or self._ranks.world > 1 else ""
         self.work = digest if self._resume and checkpoint.identity() else ""
@@ -92,7 +96,7 @@ class LocalTarget(StagedTarget):
         self._ranks.exchange(None)
 
     def _commit(self, seal: Seal | None) -> None:
-        one_file = self.location.kind is Kind.FILE
+        one_file = self.location.kind is LocationKind.FILE
         if seal is not None:
             self._write_seal(seal, one_file)
         # What has its name is no stage to go on with: killed after the rename, the next run begins anew.
@@ -100,7 +104,7 @@ class LocalTarget(StagedTarget):
         name = name_file if one_file else name_directory
         name(self._stage, replace=self._replace)
         self._named = True
-        settle(self._stage, seal=one_file and seal is not None)
+        finish(self._stage, seal=one_file and seal is not None)
 
     def _write_seal(self, seal: Seal, one_file: bool) -> None:
         text, blocks = pack(seal, apart=not one_file)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import OverwriteError
-from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.reserved_names import DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.text import printable
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_memory_target(
-    url: str, *, format: str, kind: Kind, options: Mapping[str, Any] | None, replace: bool
+    url: str, *, format: str, kind: LocationKind, options: Mapping[str, Any] | None, replace: bool
 ) -> Iterator["StagedTarget"]:
     """Stage on a local disk; what was committed there is put into memory at the end, the seal last.
 

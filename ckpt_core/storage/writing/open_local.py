@@ -11,7 +11,7 @@ from ckpt_core.errors import (
     ReplacedError,
     UsageError,
 )
-from ckpt_core.schema.locations import Kind, Location
+from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.writing import syscalls
@@ -24,7 +24,7 @@ def open_local_target(
     path: str,
     *,
     format: str,
-    kind: Kind,
+    kind: LocationKind,
     options: Mapping[str, Any] | None = None,
     replace: bool = False,
     resume: bool = False,
@@ -34,7 +34,7 @@ def open_local_target(
     if not ranks.leads:
         yield _joined_target(kind, ranks, format=format, options=options or {}, resume=resume)
         return
-    parent, name = _settled(path)
+    parent, name = _real_place(path)
     path = os.path.join(parent, name)
     _refuse_existing(path, kind, replace)
     with hold(parent, name, "convert" if resume else f"save-{os.getpid()}") as stage:
@@ -61,11 +61,13 @@ def swept(path: str) -> Iterator[None]:
         LockedError: Another process is writing there.
         CkptError: The folder that it is in may not be written to.
     """
-    with tidied(*_settled(path)):
+    with tidied(*_real_place(path)):
         yield
 
 
-def _joined_target(kind: Kind, ranks: Ranks, *, format: str, options: Mapping[str, Any], resume: bool) -> LocalTarget:
+def _joined_target(
+    kind: LocationKind, ranks: Ranks, *, format: str, options: Mapping[str, Any], resume: bool
+) -> LocalTarget:
     """The stage that rank 0 has made, for another rank."""
     parent, name, id, number = ranks.from_leader(None)
     stage = Stage(parent, name, id)
@@ -86,7 +88,7 @@ def _number_of(folder: str) -> int | None:
         return None
 
 
-def _settled(path: str) -> tuple[str, str]:
+def _real_place(path: str) -> tuple[str, str]:
     """Parent and name of a destination, its links followed: what is at the end of them is what is written."""
     parent, name = os.path.split(os.path.realpath(path))
     if not path or not name:
@@ -105,11 +107,11 @@ def _make_parents(folder: str) -> None:
     syscalls.sync_directory(above)
 
 
-def _refuse_existing(path: str, kind: Kind, replace: bool) -> None:
+def _refuse_existing(path: str, kind: LocationKind, replace: bool) -> None:
     if not os.path.lexists(path):
         return
     is_directory = os.path.isdir(path)
-    if is_directory != (kind is Kind.DIRECTORY):
+    if is_directory != (kind is LocationKind.DIRECTORY):
         there = "directory" if is_directory else "file"
         raise OverwriteError(
             f"{printable(path)}: is a {there}, and a {kind.value} is to be written; choose another place"

@@ -3,16 +3,16 @@
 import xxhash
 
 from ckpt_core.schema.access import Checkpoint
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.plans import AssetBytes, LateBytes, Literal, TensorBytes, TensorKey, WritePlan
 from ckpt_core.schema.side_files.taint import marked
 
 
-def digest_of_work(plan: WritePlan, checkpoint: Checkpoint, kind: Kind) -> str:
+def digest_of_work(plan: WritePlan, checkpoint: Checkpoint, kind: LocationKind) -> str:
     """The `work` of a target that is to write a plan; empty where the source cannot be told again."""
     if not checkpoint.identity():
         return ""
-    return digest_of_plan(marked(plan, checkpoint) if kind is Kind.DIRECTORY else plan, checkpoint)
+    return digest_of_plan(marked(plan, checkpoint) if kind is LocationKind.DIRECTORY else plan, checkpoint)
 
 
 def digest_of_plan(plan: WritePlan, checkpoint: Checkpoint) -> str:

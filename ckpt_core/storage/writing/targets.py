@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ckpt_core.errors import UnsupportedFormatError
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.text import redact
 from ckpt_core.storage.files.urls import local_path, scheme_of
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
@@ -17,7 +17,7 @@ def open_target(
     ref: str,
     *,
     format: str,
-    kind: Kind,
+    kind: LocationKind,
     options: Mapping[str, Any] | None = None,
     replace: bool = False,
     resume: bool = False,

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 import ckpt_core
 
+LAYOUTS = plugin._LAYOUTS.layouts
+PACKAGES = [layout.package for layout in LAYOUTS.values()]
 ASCII = st.characters(codec="ascii", exclude_categories=["Cc"])
 ROOTS = st.sampled_from(["", "0000400/", "step=1.ckpt/", "global_step4/", "optimizer_0/", "sharded/", "model_sharded/"])
 GIVEN = [
@@ -31,13 +33,13 @@ GIVEN = [
 
 def patterns():
     """Every pattern that detection matches names with."""
-    kinds = [(package, kind) for package in plugin._LAYOUTS.values() for kind in ("names", "detection")]
-    found = [import_module(f"ckpt_fsdp.{package}.{kind}") for package, kind in kinds if has(package, kind)]
+    kinds = [(package, kind) for package in PACKAGES for kind in ("names", "detection")]
+    found = [import_module(f"{package}.{kind}") for package, kind in kinds if has(package, kind)]
     return [value for module in found for value in vars(module).values() if isinstance(value, re.Pattern)]
 
 
 def has(package, kind):
-    return find_spec(f"ckpt_fsdp.{package}.{kind}") is not None
+    return find_spec(f"{package}.{kind}") is not None
 
 
 def names():
@@ -46,15 +48,15 @@ def names():
     return st.lists(st.tuples(ROOTS, name).map("".join), max_size=8, unique=True)
 
 
-@pytest.mark.parametrize("format", plugin._SIGNS)
+@pytest.mark.parametrize("format", LAYOUTS)
 @settings(max_examples=40, deadline=None)
 @given(paths=names())
 def test_no_layout_is_found_without_its_sign(format, paths):
-    without = [path for path in paths if not any(sign in path for sign in plugin._SIGNS[format])]
+    without = [path for path in paths if not any(sign in path for sign in LAYOUTS[format].signs)]
     with tempfile.TemporaryDirectory() as folder:
         for path in without:
             write(Path(folder), path)
-        found = import_module(f"ckpt_fsdp.{plugin._LAYOUTS[format]}.detection").find(ckpt_core.list_files(folder))
+        found = LAYOUTS[format].module("detection").find(ckpt_core.list_files(folder))
         assert list(found) == []
 
 
@@ -67,13 +69,13 @@ def test_every_layout_is_asked_that_would_find_one_also_among_broken_links(paths
         for path in broken:
             link(Path(folder), path)
         files = ckpt_core.list_files(folder)
-        found = [import_module(f"ckpt_fsdp.{package}.detection").find(files) for package in plugin._LAYOUTS.values()]
+        found = [import_module(f"{package}.detection").find(files) for package in PACKAGES]
         assert Counter(plugin.detect_format(files)) == Counter(chain.from_iterable(found))
 
 
 def test_every_layout_has_signs():
-    assert plugin._SIGNS.keys() == plugin._LAYOUTS.keys()
-    assert plugin._LAYOUTS.keys() == {format.name for format in plugin.formats()}
+    assert all(layout.signs for layout in LAYOUTS.values())
+    assert LAYOUTS.keys() == {format.name for format in plugin.formats()}
 
 
 def write(folder, path):

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 import ckpt_core
 
+LAYOUTS = plugin._LAYOUTS.layouts
+PACKAGES = [layout.package for layout in LAYOUTS.values()]
 ASCII = st.characters(codec="ascii", exclude_categories=["Cc"])
 ROOTS = st.sampled_from(["", "checkpoint-4/", "step=1.ckpt/", "dylo_moe_state/", "expert_0/", "unet/", "peft/default/"])
 GIVEN = [
@@ -28,7 +30,7 @@ GIVEN = [
 
 def patterns():
     """Every pattern that detection matches names with."""
-    packages = sorted(plugin._LAYOUTS.values())
+    packages = sorted(PACKAGES)
     modules = [import_module(f"{package}.detection") for package in packages] + [import_module("ckpt_hf.names")]
     return [value for module in modules for value in vars(module).values() if isinstance(value, re.Pattern)]
 
@@ -39,15 +41,15 @@ def names():
     return st.lists(st.tuples(ROOTS, name).map("".join), max_size=8, unique=True)
 
 
-@pytest.mark.parametrize("format", plugin._SIGNS)
+@pytest.mark.parametrize("format", LAYOUTS)
 @settings(max_examples=40, deadline=None)
 @given(paths=names())
 def test_no_layout_is_found_without_its_sign(format, paths):
-    without = [path for path in paths if not any(sign in path for sign in plugin._SIGNS[format])]
+    without = [path for path in paths if not any(sign in path for sign in LAYOUTS[format].signs)]
     with tempfile.TemporaryDirectory() as folder:
         for path in without:
             write(Path(folder), path)
-        found = import_module(f"{plugin._LAYOUTS[format]}.detection").find(ckpt_core.list_files(folder))
+        found = LAYOUTS[format].module("detection").find(ckpt_core.list_files(folder))
         assert list(found) == []
 
 
@@ -60,7 +62,7 @@ def test_every_layout_is_asked_that_would_find_one_also_among_broken_links(paths
         for path in broken:
             link(Path(folder), path)
         files = ckpt_core.list_files(folder)
-        found = [import_module(f"{package}.detection").find(files) for package in plugin._LAYOUTS.values()]
+        found = [import_module(f"{package}.detection").find(files) for package in PACKAGES]
         assert Counter(plugin.detect_format(files)) == Counter(chain.from_iterable(found))
 
 
@@ -73,8 +75,8 @@ def test_a_pipeline_is_found_whose_index_is_a_link_to_nothing(tmp_path):
 
 
 def test_every_layout_has_signs():
-    assert plugin._SIGNS.keys() == plugin._LAYOUTS.keys()
-    assert plugin._LAYOUTS.keys() == {format.name for format in plugin.formats()}
+    assert all(layout.signs for layout in LAYOUTS.values())
+    assert LAYOUTS.keys() == {format.name for format in plugin.formats()}
 
 
 def write(folder, path):

@@ -198,7 +198,7 @@ def test_a_sum_too_large_for_the_type_is_refused_by_name(tuned):
 def test_damage_in_the_model_or_in_the_lora_is_refused(tuned, damaged, name):
     component = ckpt_core.load(damaged).manifest.components[0]
     data = bytearray(Path(damaged).read_bytes())
-    data[component.tensors.outline(name).offset + 1] ^= 1
+    data[component.tensors.info(name).offset + 1] ^= 1
     Path(damaged).write_bytes(data)
     with pytest.raises(CorruptError, match=damaged):
         merge()

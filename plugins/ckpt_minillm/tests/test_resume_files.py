@@ -100,8 +100,8 @@ def test_the_critic_of_ppo_is_components_of_its_own(minimind):
     ]
     assert checkpoint.component("progress").state == {"epoch": 0, "step": 3, "world_size": 1, "wandb_id": None}
     assert checkpoint.component("scheduler:critic").state["T_max"] == 10
-    assert checkpoint.component("model").tensors.outline("model.norm.weight").dtype.code == "F16"
-    assert checkpoint.component("model:critic").tensors.outline("model.norm.weight").dtype.code == "F32"
+    assert checkpoint.component("model").tensors.info("model.norm.weight").dtype.code == "F16"
+    assert checkpoint.component("model:critic").tensors.info("model.norm.weight").dtype.code == "F32"
 
 
 def test_an_optimizer_that_took_no_step_is_one_too(minimind):
@@ -246,8 +246,8 @@ def test_a_cast_may_reach_the_weights_and_never_the_moments(minimind):
         convert(source, "copy/dpo_16_resume.pth", to="minillm-resume", dtypes=["optimizer/*=F16"])
     convert(source, "copy/dpo_16_resume.pth", to="minillm-resume", dtypes=["F16"])
     copy = ckpt_core.load("copy/dpo_16_resume.pth")
-    assert {outline.dtype for _, outline in copy.component("model").tensors.outlines()} == {DType.F16}
-    assert {outline.dtype for _, outline in copy.component("optimizer").tensors.outlines()} == {DType.F32}
+    assert {info.dtype for _, info in copy.component("model").tensors.infos()} == {DType.F16}
+    assert {info.dtype for _, info in copy.component("optimizer").tensors.infos()} == {DType.F32}
 
 
 def test_what_a_trainer_makes_again_is_no_lack_and_what_is_lost_is(minimind):

@@ -106,7 +106,7 @@ def test_a_store_that_goes_away_while_a_model_is_filled_leaves_the_model_as_it_w
     model = minimind.model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     checkpoint = ckpt_core.load(f"{s3.url}/out/full_sft_16.pth")
-    checkpoint.settle()
+    checkpoint.confirm()
     s3.filesystem.rm_file(f"{s3.url}/out/full_sft_16.pth")
     from ckpt_minillm.filling import fill_model
 

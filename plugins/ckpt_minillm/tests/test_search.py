@@ -4,7 +4,7 @@ import pytest
 from ckpt_minillm.search import candidates
 
 import ckpt_core
-from ckpt_core import CheckpointNotFoundError, Query, Rank, UsageError
+from ckpt_core import CheckpointNotFoundError, Priority, Query, UsageError
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def ask(places, *, leave_out=(), **hints):
 
 
 def trace(resolution):
-    return [(attempt.candidate.rank.name.lower(), attempt.outcome.value) for attempt in resolution.attempts]
+    return [(attempt.candidate.priority.name.lower(), attempt.outcome.value) for attempt in resolution.attempts]
 
 
 def test_the_path_given_wins_and_the_others_are_named(places):
@@ -144,21 +144,21 @@ def test_remote_only_never_takes_another_place(places):
 
 
 def proposed(ref=None, env=None, **hints):
-    return [(found.rank, found.url) for found in candidates(Query(ref, hints, env or {}))]
+    return [(found.priority, found.url) for found in candidates(Query(ref, hints, env or {}))]
 
 
 def test_without_hints_the_defaults_of_minillms_scripts_hold():
     assert proposed("pretrain") == [
-        (Rank.REMOTE, "/openbayes/home/out/pretrain_512.pth"),
-        (Rank.LOCAL, "out/pretrain_512.pth"),
+        (Priority.REMOTE, "/openbayes/home/out/pretrain_512.pth"),
+        (Priority.LOCAL, "out/pretrain_512.pth"),
     ]
 
 
 def test_the_variables_of_minillms_scripts_hold():
     env = {"MODEL_HIDDEN_SIZE": "768", "USE_MOE": "1", "OUT_DIR": "/data/out", "MINILLM_REMOTE_DIR": "s3://b/home"}
     assert proposed("dpo", env) == [
-        (Rank.REMOTE, "s3://b/home/dpo_768_moe.pth"),
-        (Rank.LOCAL, "/data/out/dpo_768_moe.pth"),
+        (Priority.REMOTE, "s3://b/home/dpo_768_moe.pth"),
+        (Priority.LOCAL, "/data/out/dpo_768_moe.pth"),
     ]
 
 
@@ -166,13 +166,13 @@ def test_a_hint_wins_over_its_variable():
     env = {"MODEL_HIDDEN_SIZE": "768", "USE_MOE": "true", "OUT_DIR": "/data/out", "MINILLM_REMOTE_DIR": "s3://b/home"}
     hints = {"hidden_size": 64, "use_moe": False, "local_dir": "here", "remote_dir": "memory://there/"}
     assert proposed("dpo", env, **hints) == [
-        (Rank.REMOTE, "memory://there/dpo_64.pth"),
-        (Rank.LOCAL, "here/dpo_64.pth"),
+        (Priority.REMOTE, "memory://there/dpo_64.pth"),
+        (Priority.LOCAL, "here/dpo_64.pth"),
     ]
 
 
 def test_the_stage_hint_wins_over_the_word():
-    assert proposed("word", stage="reasoning")[1] == (Rank.LOCAL, "out/reason_512.pth")
+    assert proposed("word", stage="reasoning")[1] == (Priority.LOCAL, "out/reason_512.pth")
 
 
 def test_a_signed_url_keeps_its_query_at_the_end():
@@ -194,12 +194,12 @@ def test_two_paths_are_the_askers_error():
 
 
 def test_without_a_question_the_variable_alone_is_proposed():
-    assert proposed(env={"MINILLM_PRETRAINED_PATH": "/x.pth"}) == [(Rank.ENVIRONMENT, "/x.pth")]
+    assert proposed(env={"MINILLM_PRETRAINED_PATH": "/x.pth"}) == [(Priority.ENVIRONMENT, "/x.pth")]
     assert proposed() == []
 
 
 def test_a_path_hint_alone_proposes_nothing_else():
-    assert proposed(env={"MINILLM_PRETRAINED_PATH": "/x.pth"}, path="/y.pth") == [(Rank.EXPLICIT, "/y.pth")]
+    assert proposed(env={"MINILLM_PRETRAINED_PATH": "/x.pth"}, path="/y.pth") == [(Priority.EXPLICIT, "/y.pth")]
 
 
 @pytest.mark.parametrize("value", ["true", "True", "1", "yes", "YES", True, 1])
@@ -299,7 +299,7 @@ def test_stages_stand_in_after_both_places_of_the_own_and_only_when_asked():
 
 
 def test_what_a_training_goes_on_from_is_asked_for_by_a_hint():
-    assert proposed("sft", resume="yes", use_moe=1)[1] == (Rank.LOCAL, "out/full_sft_512_moe_resume.pth")
+    assert proposed("sft", resume="yes", use_moe=1)[1] == (Priority.LOCAL, "out/full_sft_512_moe_resume.pth")
 
 
 def test_every_hint_that_is_shown_is_understood():

@@ -114,7 +114,7 @@ def test_any_change_of_bytes_reads_equal_or_raises_our_error(tmp_path_factory, d
         table = read(tmp_path_factory.mktemp("fuzz"), bytes(good)).tensors
     except CkptError:
         return
-    assert sum(outline.nbytes for _, outline in table.outlines()) == 12
+    assert sum(info.nbytes for _, info in table.infos()) == 12
 
 
 @pytest.mark.parametrize("name", [r"a\ud800", r"\udfff", r"x\uD83Dy"])

@@ -124,8 +124,8 @@ def edited(content, edits):
 def read_all(opened, content):
     found = opened(content)
     findings = found.check_bytes()
-    for name, outline in found.file.tensors.outlines():
-        assert outline.shape == found.file.tensors[name].shape
+    for name, info in found.file.tensors.infos():
+        assert info.shape == found.file.tensors[name].shape
     return found, findings
 
 

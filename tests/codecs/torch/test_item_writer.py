@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ckpt_core.codecs.torch.item_writer import plan_tensor_item
-from ckpt_core.codecs.torch.items import settler
+from ckpt_core.codecs.torch.items import chunk_finder
 from ckpt_core.codecs.zip.directory import read_archive
 from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.dtypes import DType
@@ -74,7 +74,7 @@ def test_items_beyond_four_gibibytes_are_what_others_read(size, tmp_path):
     files = list_files(str(path))
     assert read_archive(files, "item.pt")["archive/data/0"].data_offset == before.length
     chunk = Chunk((0,), (size,), ByteRange("item.pt", 0, path.stat().st_size), encoding=Encoding("torch-zip"))
-    assert settler(files)(chunk).stored == ByteRange("item.pt", before.length, size)
+    assert chunk_finder(files)(chunk).stored == ByteRange("item.pt", before.length, size)
 
 
 def test_a_type_that_torch_lacks_is_refused():

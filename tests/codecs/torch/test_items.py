@@ -8,7 +8,7 @@ import torch
 
 import ckpt_core
 from ckpt_core import ByteRange, Chunk, CkptError, CorruptError, DType, Encoding, TensorEntry
-from ckpt_core.codecs.torch.items import TORCH_ZIP, settler
+from ckpt_core.codecs.torch.items import TORCH_ZIP, chunk_finder
 from ckpt_core.reading.boxes import read_box
 
 DTYPES = {
@@ -31,7 +31,7 @@ class Items:
                 self.ranges.append(ByteRange("items", out.tell(), len(content)))
                 out.write(content + between)
         self.files = ckpt_core.list_files(str(folder))
-        self.settle = settler(self.files)
+        self.confirm = chunk_finder(self.files)
 
     def chunk(self, index, shape, dtype=DType.F32):
         encoding = Encoding(TORCH_ZIP, dtype=dtype)
@@ -40,7 +40,7 @@ class Items:
     def read(self, index, shape, dtype=DType.F32):
         entry = TensorEntry(dtype, tuple(shape), (self.chunk(index, shape, dtype),))
         out = memoryview(bytearray(entry.nbytes))
-        read_box(self.files, "w", entry, ((0,) * len(shape), tuple(shape)), out, settle_chunk=self.settle)
+        read_box(self.files, "w", entry, ((0,) * len(shape), tuple(shape)), out, find_chunk=self.confirm)
         return bytes(out)
 
 
@@ -94,11 +94,11 @@ def test_a_large_item_is_read_by_its_ends_alone(tmp_path):
     seen = []
     read_into = items.files.read_into
     items.files.read_into = lambda path, offset, out: seen.append(len(out)) or read_into(path, offset, out)
-    items.settle(items.chunk(0, (300, 40)))
+    items.confirm(items.chunk(0, (300, 40)))
     seen.clear()
-    items.settle(items.chunk(1, (300, 40)))
+    items.confirm(items.chunk(1, (300, 40)))
     assert sum(seen) <= 4096
-    items.settle(items.chunk(1, (300, 40)))
+    items.confirm(items.chunk(1, (300, 40)))
     assert sum(seen) <= 4096
 
 
@@ -158,13 +158,13 @@ def test_a_damaged_item_does_not_pass_for_one_like_its_neighbour(tmp_path, where
     payload = content.index(plain_bytes(torch.ones(64, 64)))
     places = range(0, payload, 7) if where == "head" else range(payload + 64 * 64 * 4, len(content), 7)
     items = Items(tmp_path, content, content)
-    before = items.settle(items.chunk(0, (64, 64))).stored
+    before = items.confirm(items.chunk(0, (64, 64))).stored
     accepted = 0
     for place in places:
         damaged = bytearray(content)
         damaged[place] ^= 0x41
         (tmp_path / "items").write_bytes(content + damaged)
-        fresh = settler(ckpt_core.list_files(str(tmp_path)))
+        fresh = chunk_finder(ckpt_core.list_files(str(tmp_path)))
         fresh(items.chunk(0, (64, 64)))
         try:
             found = fresh(items.chunk(1, (64, 64))).stored

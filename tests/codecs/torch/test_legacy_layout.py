@@ -106,7 +106,7 @@ def test_one_storage_of_two_sizes_is_corrupt(opened, legacy):
 def test_a_count_that_differs_is_found_before_the_first_read(opened, legacy):
     found = opened(legacy(tensor_pickle(), ("0", 5, FOUR)))
     with pytest.raises(CorruptError, match="5 elements by its own header, 4 by the pickle") as refused:
-        found.file.settle()
+        found.file.confirm()
     assert refused.value.code == "TF003"
 
 

@@ -42,7 +42,7 @@ def assert_same(found, tensors):
         entry = found.file.tensors[name]
         assert entry.shape == tuple(tensor.shape)
         assert found.data(name) == logical(tensor)
-        assert found.file.tensors.outline(name) == outline_of(entry)
+        assert found.file.tensors.info(name) == outline_of(entry)
 
 
 DTYPES = [getattr(torch, name) for name in dict.fromkeys(BY_DTYPE_NAME)]
@@ -99,7 +99,7 @@ def test_tied_tensors_are_aliases_of_the_first(opened, saved, layout, protocol):
     found = opened(
         saved({"a": weight, "b": weight, "c": weight.t(), "d": weight[0], "e": weight[0]}, **layout, **protocol)
     )
-    aliases = {name: outline.alias_of for name, outline in found.file.tensors.outlines()}
+    aliases = {name: info.alias_of for name, info in found.file.tensors.infos()}
     assert aliases == {"a": None, "b": "a", "c": None, "d": None, "e": "d"}
 
 
@@ -226,8 +226,8 @@ def test_a_big_endian_file_says_so_in_its_chunks(opened, zipped, saved):
     found = opened(zipped(stream, data__0=np.arange(6, dtype=">i4").tobytes(), data__1=b"\0\1\2", byteorder=b"big"))
     assert found.file.metadata["byte_order"] == "big"
     assert found.data("w") == logical(tensor)
-    assert found.file.tensors.outline("w").path is None
-    assert found.file.tensors.outline("b").path == "x.pth"
+    assert found.file.tensors.info("w").path is None
+    assert found.file.tensors.info("b").path == "x.pth"
 
 
 def pickle_of(content):
@@ -339,4 +339,4 @@ def test_the_same_file_opens_in_a_directory(saved, tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "x.pth").write_bytes(saved({"w": torch.ones(1)}))
     file = read_torch_file(ckpt_core.list_files(str(tmp_path)), "sub/x.pth")
-    assert file.tensors.outline("w").path == "sub/x.pth"
+    assert file.tensors.info("w").path == "sub/x.pth"

@@ -10,7 +10,7 @@ import ckpt_core
 from ckpt_core import knobs
 from ckpt_core.reading.base_model.patch_embedding import read_rearranged, rearrangement, stream_rearranged
 from ckpt_core.schema.dtypes import DType
-from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.tensors import TensorInfo
 
 SHAPES = st.tuples(*(st.integers(1, 5) for _ in range(4)))
 
@@ -19,13 +19,13 @@ def flat(shape):
     return (shape[0], shape[1] * shape[2] * shape[3])
 
 
-def outline(shape, dtype=DType.F32):
-    return Outline(dtype, tuple(shape), None, 0)
+def info(shape, dtype=DType.F32):
+    return TensorInfo(dtype, tuple(shape), None, 0)
 
 
 def to_linear(weight):
     """The weights of a convolution as those of a linear map, through what is tested."""
-    how = rearrangement(outline(weight.shape), flat(weight.shape))
+    how = rearrangement(info(weight.shape), flat(weight.shape))
     data = memoryview(weight.numpy()).cast("B")
     return torch.from_numpy(np.frombuffer(how.apply(data, DType.F32), "f4").reshape(how.target).copy())
 
@@ -53,10 +53,10 @@ def test_the_linear_map_gives_on_patches_what_the_convolution_gives_on_the_image
 def test_it_is_permute_then_reshape_and_its_inverse_brings_it_back(shape, kind):
     dtype = {"u1": DType.U8, "f2": DType.F16, "f4": DType.F32, "f8": DType.F64}[kind]
     weight = np.arange(int(np.prod(shape))).astype(kind).reshape(shape)
-    there = rearrangement(outline(shape, dtype), flat(shape))
+    there = rearrangement(info(shape, dtype), flat(shape))
     linear = there.apply(memoryview(weight).cast("B"), dtype)
     assert bytes(linear) == weight.transpose(0, 2, 3, 1).tobytes()
-    back = rearrangement(outline(flat(shape), dtype), shape)
+    back = rearrangement(info(flat(shape), dtype), shape)
     assert bytes(back.apply(linear, dtype)) == weight.tobytes()
     assert (there.operation, back.operation) == ("conv2d to linear", "linear to conv2d")
 
@@ -73,7 +73,7 @@ def test_it_is_permute_then_reshape_and_its_inverse_brings_it_back(shape, kind):
     ],
 )
 def test_what_has_the_rank_already_or_another_size_is_left_alone(stored, wanted):
-    assert rearrangement(outline(stored), wanted) is None
+    assert rearrangement(info(stored), wanted) is None
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def stored(tmp_path):
 @pytest.mark.parametrize("slab", [1, 200, 1 << 20])
 def test_a_stream_gives_whole_rows_as_read_and_as_rearranged(stored, slab):
     weight, checkpoint = stored
-    how = rearrangement(outline(weight.shape), flat(weight.shape))
+    how = rearrangement(info(weight.shape), flat(weight.shape))
     with knobs.override(slab_bytes=slab):
         pairs = [(bytes(a), bytes(b)) for a, b in stream_rearranged(checkpoint, "model", "w", how)]
     assert b"".join(a for a, _ in pairs) == weight.tobytes()
@@ -98,7 +98,7 @@ def test_a_stream_gives_whole_rows_as_read_and_as_rearranged(stored, slab):
 @pytest.mark.parametrize("box", [((0, 0), (10, 24)), ((3, 5), (4, 7)), ((9, 23), (1, 1)), ((2, 0), (0, 24))])
 def test_any_box_of_the_result_is_read(stored, box, slab):
     weight, checkpoint = stored
-    how = rearrangement(outline(weight.shape), flat(weight.shape))
+    how = rearrangement(info(weight.shape), flat(weight.shape))
     whole = weight.transpose(0, 2, 3, 1).reshape(10, 24)
     expected = whole[box[0][0] : box[0][0] + box[1][0], box[0][1] : box[0][1] + box[1][1]]
     out = memoryview(bytearray(expected.nbytes))

@@ -31,9 +31,9 @@ def view(ends):
 def test_names_shapes_and_order_are_the_bases(view, ends):
     table = view.component("model").tensors
     base = ends[1].component("model").tensors
-    assert {name: outline.shape for name, outline in table.outlines()} == {n: o.shape for n, o in base.outlines()}
+    assert {name: info.shape for name, info in table.infos()} == {n: o.shape for n, o in base.infos()}
     assert list(table) == list(base)
-    assert all(table[name].shape == outline.shape for name, outline in table.outlines())
+    assert all(table[name].shape == info.shape for name, info in table.infos())
 
 
 def test_values_are_the_checkpoints_and_the_tables_are_the_bases(view, ends):

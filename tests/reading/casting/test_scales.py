@@ -2,7 +2,7 @@ import pytest
 
 from ckpt_core.reading.casting.scales import scale_names
 from ckpt_core.schema.dtypes import DType, dtype_named
-from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.tensors import TensorInfo
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ from ckpt_core.schema.tensors import Outline
     ],
 )
 def test_a_scale_is_told_by_its_name_beside_codes(rows, scales):
-    outlines = [(name, Outline(DType[dtype], (2, 2), None, 0)) for name, dtype in rows.items()]
-    assert scale_names(outlines) == scales
+    infos = [(name, TensorInfo(DType[dtype], (2, 2), None, 0)) for name, dtype in rows.items()]
+    assert scale_names(infos) == scales
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_scale_is_told_by_its_name_beside_codes(rows, scales):
     ],
 )
 def test_a_weight_of_such_a_name_without_codes_beside_it_is_a_weight(rows):
-    assert scale_names((name, Outline(DType[dtype], (2, 2), None, 0)) for name, dtype in rows.items()) == frozenset()
+    assert scale_names((name, TensorInfo(DType[dtype], (2, 2), None, 0)) for name, dtype in rows.items()) == frozenset()
 
 
 @pytest.mark.parametrize("spelling", ["bf16", "BF16", "bfloat16", "torch.bfloat16", "BFloat16", " bf16 ", DType.BF16])

@@ -90,7 +90,7 @@ def test_values_are_counted_also_where_a_number_lies_across_two_blocks(tmp_path)
         values[at] = float("nan")
     torch.save({"w": values}, tmp_path / "w.pt")
     checkpoint = ckpt_core.load(str(tmp_path / "w.pt"))
-    offset = checkpoint.component("model").tensors.outline("w").offset
+    offset = checkpoint.component("model").tensors.info("w").offset
     found = [finding for finding in sweep(checkpoint, values=True) if finding.code == "VL001"]
     assert offset % BLOCK, "the tensor begins in the middle of a block"
     assert "5 of" in found[0].message

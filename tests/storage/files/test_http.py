@@ -16,7 +16,7 @@ from ckpt_core.errors import (
     UnreachableError,
     UsageError,
 )
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage.files.listing import list_files, probe
 
@@ -32,7 +32,7 @@ def server(http):
 
 def test_an_object_is_a_file_of_its_size_named_after_the_last_part_of_its_path(server):
     url = server.url(NAME, query="?path=a/b.bin")
-    assert probe(url) is Kind.FILE
+    assert probe(url) is LocationKind.FILE
     files = list_files(url)
     assert {path: entry.size for path, entry in files.entries.items()} == {NAME: len(DATA)}
 

@@ -10,7 +10,7 @@ import pytest
 
 from ckpt_core import knobs
 from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CorruptError, ReplacedError, UnreachableError
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage.files import local
 from ckpt_core.storage.files.local import list_local
@@ -57,7 +57,7 @@ def test_a_directory_is_listed_with_sizes_in_the_order_of_paths(root):
     (root / ".hidden").write_bytes(b"h")
     (root / "empty").write_bytes(b"")
     files = list_local(str(root))
-    assert files.location.kind is Kind.DIRECTORY
+    assert files.location.kind is LocationKind.DIRECTORY
     assert [(path, entry.size) for path, entry in files.entries.items()] == [
         (".hidden", 1),
         ("a.bin", 10),
@@ -70,7 +70,7 @@ def test_a_directory_is_listed_with_sizes_in_the_order_of_paths(root):
 
 def test_a_file_is_a_listing_of_itself(root):
     files = list_local(str(root / "a.bin"))
-    assert files.location.kind is Kind.FILE
+    assert files.location.kind is LocationKind.FILE
     assert list(files.entries) == ["a.bin"]
     assert files.read("a.bin") == b"0123456789"
     assert files.local_path("a.bin") == os.path.realpath(root / "a.bin")
@@ -150,7 +150,7 @@ def test_a_link_that_a_person_names_is_followed(root, tmp_path):
 
 def test_a_directory_named_like_a_file_is_a_directory(root):
     (root / "model.safetensors").mkdir()
-    assert probe(str(root / "model.safetensors")) is Kind.DIRECTORY
+    assert probe(str(root / "model.safetensors")) is LocationKind.DIRECTORY
     assert list(list_local(str(root / "model.safetensors")).entries) == []
 
 
@@ -339,14 +339,14 @@ def test_below_gives_a_directory_or_a_file_of_the_listing(root):
     (root / "step-2").write_bytes(b"")
     files = list_local(str(root))
     step = files.below("step")
-    assert (str(step.location), step.location.kind) == (f"{root}/step", Kind.DIRECTORY)
+    assert (str(step.location), step.location.kind) == (f"{root}/step", LocationKind.DIRECTORY)
     assert list(step.entries) == ["deep/x", "link"]
     assert list(step.skipped) == ["gone"]
     assert (step.read("link"), step.read("deep/x")) == (b"0123456789", b"xx")
     one = files.below("step/deep/x")
     assert (str(one.location), one.location.kind, dict(one.entries)) == (
         f"{root}/step/deep/x",
-        Kind.FILE,
+        LocationKind.FILE,
         {"x": step.below("deep").entries["x"]},
     )
     assert one.read("x") == b"xx"

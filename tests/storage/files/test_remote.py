@@ -14,7 +14,7 @@ from ckpt_core.errors import (
     UnsupportedFormatError,
     UsageError,
 )
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage.files.listing import list_files, probe
 from ckpt_core.storage.files.remote import as_ckpt_error
@@ -27,18 +27,18 @@ def run(memory):
 
 
 def test_a_directory_is_listed_with_sizes_in_the_order_of_paths(run):
-    assert probe(run) is Kind.DIRECTORY
+    assert probe(run) is LocationKind.DIRECTORY
     files = list_files(run)
-    assert files.location.kind is Kind.DIRECTORY
+    assert files.location.kind is LocationKind.DIRECTORY
     assert {path: entry.size for path, entry in files.entries.items()} == {"a.bin": 10, "empty": 0, "step/b.bin": 6}
     assert list(files.entries) == sorted(files.entries)
     assert files.local_path("a.bin") is None
 
 
 def test_a_file_is_a_listing_of_itself(run):
-    assert probe(f"{run}/a.bin") is Kind.FILE
+    assert probe(f"{run}/a.bin") is LocationKind.FILE
     files = list_files(f"{run}/a.bin")
-    assert files.location.kind is Kind.FILE
+    assert files.location.kind is LocationKind.FILE
     assert list(files.entries) == ["a.bin"]
     assert files.read("a.bin", 3, 4) == b"3456"
     assert files.head("a.bin") == b"0123456789"
@@ -98,10 +98,18 @@ def test_an_object_that_is_deleted_after_the_listing_is_no_damage(run, memory):
 def test_below_gives_a_directory_or_a_file_of_the_listing(run):
     files = list_files(run)
     step = files.below("step")
-    assert (str(step.location), step.location.kind, list(step.entries)) == (f"{run}/step", Kind.DIRECTORY, ["b.bin"])
+    assert (str(step.location), step.location.kind, list(step.entries)) == (
+        f"{run}/step",
+        LocationKind.DIRECTORY,
+        ["b.bin"],
+    )
     assert step.read("b.bin") == b"abcdef"
     one = files.below("step/b.bin")
-    assert (str(one.location), one.location.kind, list(one.entries)) == (f"{run}/step/b.bin", Kind.FILE, ["b.bin"])
+    assert (str(one.location), one.location.kind, list(one.entries)) == (
+        f"{run}/step/b.bin",
+        LocationKind.FILE,
+        ["b.bin"],
+    )
     assert one.read("b.bin", 1, 2) == b"bc"
     assert files.below("") is files
 

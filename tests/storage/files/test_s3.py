@@ -10,15 +10,15 @@ import safetensors.numpy
 import ckpt_core
 from ckpt_core import knobs
 from ckpt_core.errors import CheckpointNotFoundError, UnreachableError, UsageError
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage.files.listing import list_files, probe
 
 
 def test_objects_and_folders_are_told_apart(s3):
     file = s3.put("run/a.bin", b"0123456789")
-    assert probe(file) is Kind.FILE
-    assert probe(f"{s3.url}/run") is Kind.DIRECTORY
+    assert probe(file) is LocationKind.FILE
+    assert probe(f"{s3.url}/run") is LocationKind.DIRECTORY
     for absent in (f"{s3.url}/run/b.bin", f"{s3.url}/ru", "s3://no-such-bucket/a.bin"):
         assert probe(absent) is None
         with pytest.raises(CheckpointNotFoundError):
@@ -39,7 +39,7 @@ def test_what_came_or_went_since_the_last_listing_is_noticed(s3):
     first = s3.put("run/a.bin", b"a")
     assert list(list_files(f"{s3.url}/run").entries) == ["a.bin"]
     second = s3.put("run/b.bin", b"b")
-    assert probe(second) is Kind.FILE
+    assert probe(second) is LocationKind.FILE
     s3.filesystem.rm_file(first)
     assert probe(first) is None
     s3.put("run/b.bin", b"longer")

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from ckpt_core.errors import UnsafeContentError, UsageError
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.storage.files import urls
 from ckpt_core.storage.files.listing import list_files, probe
 from ckpt_core.storage.files.urls import local_path, scheme_of
@@ -68,5 +68,5 @@ def test_the_scheme_of_a_mount_is_its_folder(url, tmp_path, monkeypatch):
     assert probe(url) is None
     (tmp_path / "home" / "out").mkdir(parents=True)
     (tmp_path / "home" / "out" / "x.pth").write_bytes(b"here")
-    assert probe(url) is Kind.FILE
+    assert probe(url) is LocationKind.FILE
     assert list_files(url).read("x.pth") == b"here"

@@ -12,7 +12,7 @@ from ckpt_core.codecs.safetensors.writer import plan_safetensors
 from ckpt_core.errors import CorruptError, OverwriteError, UnreachableError, UnsupportedFormatError, UsageError
 from ckpt_core.layouts.in_memory import checkpoint_of
 from ckpt_core.reading.read_back import read_back
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, TensorBytes, WritePlan
 from ckpt_core.storage.ranks import torchrun as rank_store
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
@@ -201,10 +201,10 @@ def test_what_was_written_is_read_back_in_shares(world, tmp_path):
 
 
 def written_by(ranks, place, state, **how):
-    with open_target(str(place), format="safetensors", kind=Kind.FILE, ranks=ranks, **how) as target:
+    with open_target(str(place), format="safetensors", kind=LocationKind.FILE, ranks=ranks, **how) as target:
         checkpoint = checkpoint_of(state)
         component = checkpoint.component("model")
-        names = dict(component.tensors.outlines())
+        names = dict(component.tensors.infos())
         file = plan_safetensors(target.name, component, names, metadata={})
         target.write(WritePlan((file,)), checkpoint)
         return target.staged

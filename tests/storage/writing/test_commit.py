@@ -6,7 +6,7 @@ import pytest
 
 from ckpt_core.errors import OverwriteError, UnreachableError
 from ckpt_core.storage.writing import syscalls
-from ckpt_core.storage.writing.commit import name_directory, name_file, settle
+from ckpt_core.storage.writing.commit import finish, name_directory, name_file
 from ckpt_core.storage.writing.staging import hold
 
 
@@ -26,7 +26,7 @@ def test_a_file_is_named_and_then_sealed(stage, tmp_path):
     name_file(stage, replace=False)
     assert (tmp_path / "m").read_bytes() == b"new"
     assert not (tmp_path / "m.ckpt.json").exists()
-    settle(stage, seal=True)
+    finish(stage, seal=True)
     assert (tmp_path / "m.ckpt.json").read_bytes() == b"new seal"
     assert sorted(os.listdir(tmp_path)) == [".m.ckpt-lock", "m", "m.ckpt.json"]
 
@@ -84,6 +84,6 @@ def test_a_failure_after_the_rename_does_not_say_that_nothing_was_committed(stag
 
     monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(UnreachableError, match=r"is written, but .*input/output error.*--force") as caught:
-        settle(stage, seal=True)
+        finish(stage, seal=True)
     assert "nothing was committed" not in str(caught.value)
     assert (tmp_path / "m").read_bytes() == b"new"

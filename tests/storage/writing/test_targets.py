@@ -21,7 +21,7 @@ from ckpt_core.errors import (
     UsageError,
 )
 from ckpt_core.reading.selection import select
-from ckpt_core.schema.locations import Kind
+from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.plans import FilePlan, TensorBytes, WritePlan
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.overlap import refuse_overlap
@@ -153,7 +153,10 @@ def test_a_link_is_followed_to_what_is_written(tmp_path):
 
 @pytest.mark.parametrize("ref", ["", "/"])
 def test_a_name_is_needed(ref):
-    with pytest.raises(UsageError, match="not a place to write to"), open_target(ref, format="hf", kind=Kind.DIRECTORY):
+    with (
+        pytest.raises(UsageError, match="not a place to write to"),
+        open_target(ref, format="hf", kind=LocationKind.DIRECTORY),
+    ):
         pass
 
 

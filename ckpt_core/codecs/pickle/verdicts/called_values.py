@@ -9,7 +9,7 @@ from typing import Any
 from ckpt_core.codecs.pickle.records import Budget, Recorded, recorded_class
 from ckpt_core.codecs.pickle.verdicts.extraction import dangerous_class, is_extracting
 from ckpt_core.codecs.pickle.verdicts.policy import Judged
-from ckpt_core.codecs.pickle.verdicts.table import Verdict, called, is_own, judge
+from ckpt_core.codecs.pickle.verdicts.table import NameVerdict, called, is_own, judge
 
 
 class Callee:
@@ -93,14 +93,14 @@ class _Calls:
         outer, bound = _named(owner)
         full_name = f"{outer}.{name}" if outer else "builtins.getattr"
         if not outer or type(name) is not str or "." in name or isinstance(owner, Callee):
-            self._judged.note("builtins.getattr", Verdict.DANGEROUS)
+            self._judged.note("builtins.getattr", NameVerdict.DANGEROUS)
             return dangerous_class("builtins.getattr", self._judged.made)(owner, name)
         within = judge(outer)
         verdict = max(within, judge(full_name, _nested(outer, name)))
-        if bound and is_own(outer) and judge(full_name, name) is not Verdict.HARMLESS:
-            verdict = Verdict.DANGEROUS
+        if bound and is_own(outer) and judge(full_name, name) is not NameVerdict.HARMLESS:
+            verdict = NameVerdict.DANGEROUS
         self._judged.note(full_name, verdict)
-        if verdict is Verdict.DANGEROUS:
+        if verdict is NameVerdict.DANGEROUS:
             return dangerous_class(full_name, self._judged.made)(owner, name)
         return recorded_class(full_name, self._budget)
 
@@ -118,17 +118,17 @@ class _Calls:
     def parametrized(self, origin: Any = None, parameters: Any = None) -> Recorded:
         """`operator.getitem`, as `typing.Optional[int]` is pickled: of anything else it may be any code."""
         name, made = _named(origin)
-        generic = not made and name.startswith(_GENERIC) and judge(name) < Verdict.UNKNOWN
-        self._judged.note("operator.getitem", Verdict.HARMLESS if generic else Verdict.UNKNOWN)
+        generic = not made and name.startswith(_GENERIC) and judge(name) < NameVerdict.UNKNOWN
+        self._judged.note("operator.getitem", NameVerdict.HARMLESS if generic else NameVerdict.UNKNOWN)
         return recorded_class("operator.getitem", self._budget)(origin, parameters)
 
     def itemgetter(self, *items: Any) -> Recorded:
-        self._judged.note("operator.itemgetter", Verdict.UNKNOWN)
+        self._judged.note("operator.itemgetter", NameVerdict.UNKNOWN)
         return recorded_class("operator.itemgetter", self._budget)(*items)
 
     def pattern(self, pattern: Any, flags: Any = 0) -> Recorded:
         plain = type(pattern) in (str, bytes) and (type(flags) is int or isinstance(flags, Recorded))
-        self._judged.note("re._compile", Verdict.HARMLESS if plain else Verdict.UNKNOWN)
+        self._judged.note("re._compile", NameVerdict.HARMLESS if plain else NameVerdict.UNKNOWN)
         return recorded_class("re._compile", self._budget)(pattern, flags)
 
     def partial_class(self) -> type[Recorded]:
@@ -149,20 +149,20 @@ def recorded_partial(budget: Budget, judged: Judged) -> type[Recorded]:
         def __new__(cls, function: Any = None, /, *args: Any, **kwargs: Any) -> Any:
             judged.note("functools.partial", verdict_of(function))
             made = super().__new__(cls, function, *args, **kwargs)
-            if verdict_of(function) is Verdict.DANGEROUS:
+            if verdict_of(function) is NameVerdict.DANGEROUS:
                 judged.made.append(made)
             return made
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             if not is_extracting():
                 raise TypeError("a call of a functools.partial")
-            judged.note("functools.partial", Verdict.DANGEROUS)
+            judged.note("functools.partial", NameVerdict.DANGEROUS)
             return dangerous_class("functools.partial", judged.made)(self, *args, **kwargs)
 
         def __setstate__(self, state: Any) -> None:
             if type(state) is tuple and state:
                 judged.note("functools.partial", verdict_of(state[0]))
-                if verdict_of(state[0]) is Verdict.DANGEROUS:
+                if verdict_of(state[0]) is NameVerdict.DANGEROUS:
                     judged.made.append(self)
             super().__setstate__(state)
 
@@ -176,7 +176,7 @@ def recorded_type(budget: Budget, judged: Judged) -> type[Recorded]:
         __slots__ = ()
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-            judged.note("builtins.type", Verdict.DATA if len(args) == 1 and not kwargs else Verdict.DANGEROUS)
+            judged.note("builtins.type", NameVerdict.DATA if len(args) == 1 and not kwargs else NameVerdict.DANGEROUS)
             made = super().__new__(cls, *args, **kwargs)
             if len(args) != 1 or kwargs:
                 judged.made.append(made)
@@ -185,14 +185,14 @@ def recorded_type(budget: Budget, judged: Judged) -> type[Recorded]:
     return Type
 
 
-def verdict_of(function: Any) -> Verdict:
+def verdict_of(function: Any) -> NameVerdict:
     """The verdict of what is to be called: of a name's own, never better than harmless."""
     if isinstance(function, Callee):
-        return max(Verdict.UNKNOWN, judge(function.full_name))
+        return max(NameVerdict.UNKNOWN, judge(function.full_name))
     name, made = _named(function)
     if made:  # what a call gave: of that nothing is known, but of another partial what was noted of it
-        return Verdict.HARMLESS if name == "functools.partial" else Verdict.UNKNOWN
-    return max(Verdict.HARMLESS, judge(name)) if name else Verdict.HARMLESS
+        return NameVerdict.HARMLESS if name == "functools.partial" else NameVerdict.UNKNOWN
+    return max(NameVerdict.HARMLESS, judge(name)) if name else NameVerdict.HARMLESS
 
 
 def _named(value: Any) -> tuple[str, bool]:

@@ -7,7 +7,7 @@ unknown. `pickle_verdicts` has the table.
 from ckpt_core.codecs.pickle.records import Recorded
 from ckpt_core.codecs.pickle.verdicts.dangerous_names import REACHED
 from ckpt_core.codecs.pickle.verdicts.extraction import is_extracting
-from ckpt_core.codecs.pickle.verdicts.table import Verdict, deed, judge
+from ckpt_core.codecs.pickle.verdicts.table import NameVerdict, deed, judge
 from ckpt_core.errors import UnsafeContentError
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.text import printable
@@ -39,10 +39,10 @@ class Judged:
     def __init__(self, path: str, *, extractable: bool = True) -> None:
         self.path = path
         self.extractable = extractable
-        self.names: dict[str, Verdict] = {}
+        self.names: dict[str, NameVerdict] = {}
         self.made: list[Recorded] = []
 
-    def name(self, full_name: str, name: str = "") -> Verdict:
+    def name(self, full_name: str, name: str = "") -> NameVerdict:
         """Judge a name.
 
         Raises:
@@ -52,30 +52,30 @@ class Judged:
         self.note(full_name, verdict, deed(full_name, name or full_name.rpartition(".")[2]))
         return verdict
 
-    def note(self, full_name: str, verdict: Verdict, what: str = REACHED) -> None:
+    def note(self, full_name: str, verdict: NameVerdict, what: str = REACHED) -> None:
         """Keep a verdict, where it is the worst of this name; raises as `name`."""
-        if verdict is Verdict.DANGEROUS and not (self.extractable and is_extracting()):
+        if verdict is NameVerdict.DANGEROUS and not (self.extractable and is_extracting()):
             raise refusal(self.path, full_name, what, extractable=self.extractable)
-        self.names[full_name] = max(verdict, self.names.get(full_name, Verdict.DATA))
+        self.names[full_name] = max(verdict, self.names.get(full_name, NameVerdict.DATA))
 
     def findings(self, *, but: str = " ") -> list[Finding]:
         """PK007 for what is harmless, PK004 for what is unknown and does not begin with `but`; none where none is."""
         found = []
-        dangerous = self._those(Verdict.DANGEROUS)
+        dangerous = self._those(NameVerdict.DANGEROUS)
         if dangerous:
             message = f"left out with all that is behind them, dangerous: {dangerous}; nothing was executed"
             found.append(Finding("PK008", Severity.WARNING, message, self.path))
-        harmless = self._those(Verdict.HARMLESS)
+        harmless = self._those(NameVerdict.HARMLESS)
         if harmless:
             message = f"kept opaque, harmless: {harmless}"
             found.append(Finding("PK007", Severity.INFO, message, self.path))
-        unknown = self._those(Verdict.UNKNOWN, but)
+        unknown = self._those(NameVerdict.UNKNOWN, but)
         if unknown:
             message = f"kept opaque, not known: {unknown}; nothing of it was imported or called here"
             found.append(Finding("PK004", Severity.WARNING, message, self.path, hint=_UNKNOWN_HINT))
         return found
 
-    def _those(self, verdict: Verdict, but: str = " ") -> str:
+    def _those(self, verdict: NameVerdict, but: str = " ") -> str:
         names = sorted(name for name, found in self.names.items() if found is verdict and not name.startswith(but))
         more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
         return ", ".join(printable(name, 80) for name in names[:_MOST_SHOWN]) + more

@@ -28,7 +28,7 @@ from ckpt_core.codecs.pickle.verdicts.harmless_names import (
 )
 
 
-class Verdict(IntEnum):
+class NameVerdict(IntEnum):
     """What a name is, from the best to the worst.
 
     Attributes:
@@ -62,26 +62,26 @@ _PUBLIC_CLASS = re.compile(r"[A-Z]\w+")
 _OWN = frozenset(["torch", "numpy"])
 
 
-def judge(full_name: str, name: str = "") -> Verdict:
+def judge(full_name: str, name: str = "") -> NameVerdict:
     """The verdict of a full dotted name; `name` is the part that is looked up within the module, "" for the last."""
     name = name or full_name.rpartition(".")[2]
     module = full_name[: -len(name) - 1]
     if full_name in _DATA or _TORCH_DTYPE.fullmatch(full_name):
-        return Verdict.DATA
+        return NameVerdict.DATA
     if full_name in _HARMLESS:
-        return Verdict.HARMLESS
+        return NameVerdict.HARMLESS
     if deed(full_name, name):
-        return Verdict.DANGEROUS
+        return NameVerdict.DANGEROUS
     if module in _PURE_MODULES and "." not in name:
-        return Verdict.HARMLESS
+        return NameVerdict.HARMLESS
     inert = module in _INERT_MODULES and _PUBLIC_CLASS.fullmatch(name) and full_name not in _NOT_INERT
-    return Verdict.HARMLESS if inert else Verdict.UNKNOWN
+    return NameVerdict.HARMLESS if inert else NameVerdict.UNKNOWN
 
 
-def called(full_name: str) -> Verdict:
+def called(full_name: str) -> NameVerdict:
     """The verdict of a call of what has this name, whatever it is called with."""
     verdict = judge(full_name)
-    return verdict if full_name in _CALLED_DATA or full_name in _CALLED else max(verdict, Verdict.UNKNOWN)
+    return verdict if full_name in _CALLED_DATA or full_name in _CALLED else max(verdict, NameVerdict.UNKNOWN)
 
 
 def deed(full_name: str, name: str) -> str:

@@ -12,7 +12,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from ckpt_core import CkptError, convert, printable, together
+from ckpt_core import CkptError, convert, printable, torchrun_ranks
 
 if TYPE_CHECKING:
     from ckpt_core import Conversion, Ranks
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     ranks = None
     try:
-        with together() as ranks:
+        with torchrun_ranks() as ranks:
             if ranks.leads:
                 _say([f"note: {note}" for note in _notes(os.environ, ranks.world)], sys.stderr)
             done = _convert(arguments, ranks)

@@ -1,10 +1,10 @@
 """The hooks: sharded layouts found, read, written, checked. Each layout is a package; its modules are imported late."""
 
-from collections.abc import Iterable, Iterator
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from ckpt_core import Format, FormatOption, Kind, hookimpl
+from ckpt_core import Format, FormatOption, LocationKind, hookimpl
+from ckpt_core.layouts.dispatch import Layout, LayoutTable
 
 if TYPE_CHECKING:
     from ckpt_core import (
@@ -16,48 +16,25 @@ if TYPE_CHECKING:
         LoadRequest,
         Manifest,
         RepairAction,
-        StoredCheckpoint,
         Target,
         VerifyReport,
         VerifyRequest,
     )
 
-_LAYOUTS = {
-    "bagel": "bagel",
-    "dcp": "dcp",
-    "dcp-safetensors": "hf_shards",
-    "deepspeed": "deepspeed",
-    "fsdp": "accelerate",
-    "fsdp-ranks": "ranks",
-    "lightning-fsdp": "lightning",
-    "llama": "llama",
-    "megatron-dist": "megatron_dist",
-    "model-parallel": "model_parallel",
-    "numbered-shards": "numbered",
-}
-"""The package of each format. A hook calls one function of one module in it, which is imported then:
-`detection.find(files)`, `opening.read(files, match, request)`, `checks.check(files, checkpoint, request)`; where the
-format can be written `writing.write(checkpoint, target)`, and where it can be mended `mending.mend(files, report)`."""
-
-_SIGNS = {
-    "bagel": ("metadata.json", "data_status.pt", "optimizer.", "_rank"),
-    "dcp": (".metadata", ".distcp"),
-    "dcp-safetensors": ("shard-",),
-    "deepspeed": ("_states.pt", "fp32.pt", "latest"),
-    "fsdp": ("pytorch_model_fsdp", "optimizer_"),
-    "fsdp-ranks": (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"),
-    "lightning-fsdp": (".metadata", ".distcp"),
-    "llama": ("consolidated.",),
-    "megatron-dist": ("metadata.json",),
-    "model-parallel": (".pt", ".pth", ".bin", ".ckpt"),
-    "numbered-shards": (".safetensors", ".pt", ".pth", ".bin", ".ckpt"),
-}
-"""Of each format: every such directory has a path with one of these in it. Its rules are only imported where one is."""
-
-_CHECKED = [name for name in _LAYOUTS if name not in ("fsdp", "model-parallel")]
-"""Formats with `checks`; of the others all is checked when they are opened, or as what their parts are."""
-
-_MENDED = ("dcp", "deepspeed")
+_LAYOUTS = LayoutTable(
+    Layout("bagel", "ckpt_fsdp.bagel", ("metadata.json", "data_status.pt", "optimizer.", "_rank"), checks=True),
+    Layout("dcp", "ckpt_fsdp.dcp", (".metadata", ".distcp"), checks=True, repairs=True),
+    Layout("dcp-safetensors", "ckpt_fsdp.hf_shards", ("shard-",), checks=True),
+    Layout("deepspeed", "ckpt_fsdp.deepspeed", ("_states.pt", "fp32.pt", "latest"), checks=True, repairs=True),
+    Layout("fsdp", "ckpt_fsdp.accelerate", ("pytorch_model_fsdp", "optimizer_")),
+    Layout("fsdp-ranks", "ckpt_fsdp.ranks", (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"), checks=True),
+    Layout("lightning-fsdp", "ckpt_fsdp.lightning", (".metadata", ".distcp"), checks=True),
+    Layout("llama", "ckpt_fsdp.llama", ("consolidated.",), checks=True),
+    Layout("megatron-dist", "ckpt_fsdp.megatron_dist", ("metadata.json",), checks=True),
+    Layout("model-parallel", "ckpt_fsdp.model_parallel", (".pt", ".pth", ".bin", ".ckpt")),
+    Layout("numbered-shards", "ckpt_fsdp.numbered", (".safetensors", ".pt", ".pth", ".bin", ".ckpt"), checks=True),
+)
+"""Of a layout without `checks` all is checked when it is opened, or as what its parts are."""
 
 _WORLD_SIZE = "how many ranks wrote the shards: no file says it, and it proves that none is missing at the end"
 
@@ -73,7 +50,7 @@ def formats() -> tuple[Format, ...]:
                 FormatOption("ranks", "over the files of how many ranks tensors are spread (1)", int, reads=False),
                 FormatOption("flat", "keys of a model without `model.` before them", bool, reads=False),
             ),
-            writes=Kind.DIRECTORY,
+            writes=LocationKind.DIRECTORY,
         ),
         Format(
             "dcp-safetensors",
@@ -99,41 +76,28 @@ def formats() -> tuple[Format, ...]:
 
 @hookimpl
 def detect_format(files: "Files") -> "Iterator[FormatMatch]":
-    if files.location.kind is Kind.FILE:
-        return
-    paths = "\n".join((*files.entries, *files.skipped))
-    for name, signs in _SIGNS.items():
-        if any(sign in paths for sign in signs):
-            yield from _module(name, "detection").find(files)
+    return _LAYOUTS.find(files)
 
 
 @hookimpl
-def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "StoredCheckpoint":
-    checkpoint: StoredCheckpoint = _module(match.format, "opening").read(files, match, request)
-    return checkpoint
+def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "Checkpoint":
+    return _LAYOUTS.read(files, match, request)
 
 
 @hookimpl
 def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
-    manifest: Manifest = _module(target.format, "writing").write(checkpoint, target)
-    return manifest
+    return _LAYOUTS.write(checkpoint, target)
 
 
 @hookimpl
-def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterable[Finding]":
-    """What the layout itself checks. A checkpoint that did not open is asked of every layout that claims it."""
-    for name in _CHECKED:
-        if checkpoint is None or checkpoint.match.format == name:
-            yield from _module(name, "checks").check(files, checkpoint, request)
+def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
+    yield from _LAYOUTS.check(files, checkpoint, request)
     if checkpoint is not None and checkpoint.match.parts:
-        yield from _module("deepspeed", "latest").check_parts(files, checkpoint)
+        from ckpt_fsdp.deepspeed.latest import check_parts
+
+        yield from check_parts(files, checkpoint)
 
 
 @hookimpl
 def repair(files: "Files", report: "VerifyReport") -> "Iterator[RepairAction | Irreparable]":
-    for name in _MENDED:
-        yield from _module(name, "mending").mend(files, report)
-
-
-def _module(format: str, name: str) -> Any:
-    return import_module(f"ckpt_fsdp.{_LAYOUTS[format]}.{name}")
+    return _LAYOUTS.propose(files, report)

@@ -20,7 +20,7 @@ _TWO_COPIES = FormatMatch("copies", Confidence.CERTAIN, "two copies of one box")
 
 
 def differing_copies(
-    files: Files, components: Iterable[Component], *, settle_chunk: Callable[[Chunk], Chunk] | None = None
+    files: Files, components: Iterable[Component], *, find_chunk: Callable[[Chunk], Chunk] | None = None
 ) -> Iterator[tuple[str, Chunk, Chunk]]:
     """Each tensor of which two chunks of one box hold different elements, with the first two that do.
 
@@ -33,27 +33,27 @@ def differing_copies(
         settle_chunk: Finds the elements of chunks that are not raw; None where all are.
     """
     for component in components:
-        for name, outline in component.tensors.outlines():
-            if outline.path is None and outline.alias_of is None:
-                yield from _differing(files, name, component.tensors[name], settle_chunk)
+        for name, info in component.tensors.infos():
+            if info.path is None and info.alias_of is None:
+                yield from _differing(files, name, component.tensors[name], find_chunk)
 
 
 def _differing(
-    files: Files, name: str, entry: TensorEntry, settle_chunk: Callable[[Chunk], Chunk] | None
+    files: Files, name: str, entry: TensorEntry, find_chunk: Callable[[Chunk], Chunk] | None
 ) -> Iterator[tuple[str, Chunk, Chunk]]:
     first: dict[tuple[tuple[int, ...], tuple[int, ...]], Chunk] = {}
     for chunk in entry.chunks:
         one = first.setdefault((chunk.offsets, chunk.sizes), chunk)
         if one.stored != chunk.stored:
             tables = [_alone(name, entry, found) for found in (one, chunk)]
-            if not _same(files, name, tables, settle_chunk):
+            if not _same(files, name, tables, find_chunk):
                 yield name, one, chunk
                 return
 
 
-def _same(files: Files, name: str, tables: list[TensorTable], settle_chunk: Callable[[Chunk], Chunk] | None) -> bool:
+def _same(files: Files, name: str, tables: list[TensorTable], find_chunk: Callable[[Chunk], Chunk] | None) -> bool:
     both = tuple(Component(kind, table) for kind, table in zip(("one", "other"), tables, strict=True))
-    pair = StoredCheckpoint(files, _TWO_COPIES, Manifest(both), settle_chunk=settle_chunk)
+    pair = StoredCheckpoint(files, _TWO_COPIES, Manifest(both), find_chunk=find_chunk)
     try:
         slabs = zip(pair.stream("one", name), pair.stream("other", name), strict=True)
         return all(first == second for (first, _), (second, _) in slabs)

@@ -254,7 +254,7 @@ def test_the_certificate_says_every_step_and_can_be_checked_again(trained, onto,
     moved = shutil.copytree(base_model, tmp_path / "moved")
     assert certify(str(out), base=str(moved)) == []
     table = bytearray((moved / "ema.safetensors").read_bytes())
-    at = ckpt_core.load(str(moved)).component("ema").tensors.outline(tiny_bagel.TABLES[0]).offset
+    at = ckpt_core.load(str(moved)).component("ema").tensors.info(tiny_bagel.TABLES[0]).offset
     table[at + 3] ^= 1
     (moved / "ema.safetensors").write_bytes(table)
     assert [(f.code, f.tensor) for f in certify(str(out), base=str(moved))] == [
@@ -266,10 +266,10 @@ def test_the_certificate_says_every_step_and_can_be_checked_again(trained, onto,
 def test_a_reshape_in_place_of_the_permutation_is_found_by_the_certificate(trained, onto, tiny_bagel):
     out, _ = onto(trained(), models="main", dtypes=[])
     name = tiny_bagel.PATCH_EMBEDDING
-    outline = ckpt_core.load(str(out)).component("model").tensors.outline(name)
+    info = ckpt_core.load(str(out)).component("model").tensors.info(name)
     reshaped = tiny_bagel.build(0, linear=False).state_dict()[name].numpy().tobytes()
     with open(out / "model.safetensors", "r+b") as file:
-        file.seek(outline.offset)
+        file.seek(info.offset)
         file.write(reshaped)
     assert [finding.code for finding in certify(str(out))] == ["CA004", "CA005"]
 

@@ -8,7 +8,7 @@ import pytest
 from ckpt_fsdp.dcp import opening, writing
 
 import ckpt_core
-from ckpt_core import Kind, Literal, Target, TensorBytes, WritePlan, hookimpl
+from ckpt_core import Literal, LocationKind, Target, TensorBytes, WritePlan, hookimpl
 from ckpt_core.errors import CkptError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 
@@ -30,7 +30,7 @@ class Faulty:
 
     @hookimpl
     def formats(self):
-        return (ckpt_core.Format("faulty", "writes wrongly", writes=Kind.DIRECTORY),)
+        return (ckpt_core.Format("faulty", "writes wrongly", writes=LocationKind.DIRECTORY),)
 
     @hookimpl
     def load(self, files, match, request):

@@ -117,7 +117,7 @@ def test_empty_tensors_of_stage_3_are_never_weights(three, name):
     checkpoint = load(three / name)
     labels = [component.label for component in checkpoint.manifest.components]
     assert "model:module" not in labels
-    assert all(outline.numel for _, outline in checkpoint.component("model").tensors.outlines())
+    assert all(info.numel for _, info in checkpoint.component("model").tensors.infos())
 
 
 def test_a_partition_s_padding_is_no_part_of_a_tensor(three):

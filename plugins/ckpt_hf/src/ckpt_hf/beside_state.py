@@ -11,7 +11,7 @@ from ckpt_core import (
     UnreachableError,
     UnsafeContentError,
 )
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_hf.model.checks import check_weights
 from ckpt_hf.model.opening import assets_of
 from ckpt_hf.names import CONFIG
@@ -24,60 +24,60 @@ _STATE = (".pt", ".pth", ".bin", ".pkl")
 """Ends of the names of files that hold a training state."""
 
 
-def add_weights(pieces: Pieces, variant: str | None = None) -> None:
+def add_weights(builder: CheckpointBuilder, variant: str | None = None) -> None:
     """The model's weights, or the adapter's; a line that says so where there are neither, or they are broken.
 
     Raises:
         UnsafeContentError: They ask to run code, or an index leads out of the directory.
     """
-    if has_adapters(pieces.files):
-        add_adapters(pieces)
+    if has_adapters(builder.files):
+        add_adapters(builder)
         return
     try:
-        found = read_all(pieces.files, variant)
+        found = read_all(builder.files, variant)
     except (UnsafeContentError, UnreachableError):
         raise
     except CkptError as error:
         if error.code != "HF014":
             raise
-        adapter = ADAPTER_CONFIG in pieces.files.entries
+        adapter = ADAPTER_CONFIG in builder.files.entries
         kind, where = ("adapter", ADAPTERS[0]) if adapter else ("model", "model.safetensors")
-        pieces.role(kind, Presence.ABSENT, where, needed_for=Profile.INFERENCE)
+        builder.role(kind, Presence.ABSENT, where, needed_for=Profile.INFERENCE)
         return
     for one in found:
-        _add(pieces, one)
+        _add(builder, one)
 
 
-def _add(pieces: Pieces, one: ComponentWeights) -> None:
+def _add(builder: CheckpointBuilder, one: ComponentWeights) -> None:
     kind, where = one.selection.weights.component, one.selection.weights.shown
-    pieces.findings += [*one.findings, *check_weights(one)]
+    builder.findings += [*one.findings, *check_weights(one)]
     for error in one.weights.errors:
         if isinstance(error, UnsafeContentError):
             raise error
-        pieces.findings.append(Finding.of_error(error))
+        builder.findings.append(Finding.of_error(error))
     if one.weights.errors:
-        pieces.role(kind, Presence.UNREADABLE, where, one.weights.errors[0].message, needed_for=Profile.INFERENCE)
+        builder.role(kind, Presence.UNREADABLE, where, one.weights.errors[0].message, needed_for=Profile.INFERENCE)
         return
-    pieces.add(Component(kind, one.weights.table(), one.weights.state()), where)
-    pieces.torch_files += [shard.torch for shard in one.weights.shards if shard.torch is not None]
+    builder.add(Component(kind, one.weights.table(), one.weights.state()), where)
+    builder.torch_files += [shard.torch for shard in one.weights.shards if shard.torch is not None]
 
 
-def add_config(pieces: Pieces, *, needed: bool = False) -> None:
+def add_config(builder: CheckpointBuilder, *, needed: bool = False) -> None:
     """config.json where there is one. An adapter needs none; a model that a script builds does not either."""
-    kinds = {component.kind for component in pieces.components}
-    if CONFIG in pieces.files.entries:
-        pieces.json_component("config", CONFIG)
+    kinds = {component.kind for component in builder.components}
+    if CONFIG in builder.files.entries:
+        builder.json_component("config", CONFIG)
     elif "adapter" not in kinds:
-        pieces.role("config", Presence.ABSENT, CONFIG, needed_for=Profile.INFERENCE if needed else None)
+        builder.role("config", Presence.ABSENT, CONFIG, needed_for=Profile.INFERENCE if needed else None)
 
 
-def add_tokenizer(pieces: Pieces) -> None:
+def add_tokenizer(builder: CheckpointBuilder) -> None:
     """The tokenizer's files, which are carried along; none is no lack, for not every trainer is given one."""
-    found = [name for name in _TOKENIZERS if name in pieces.files.entries]
+    found = [name for name in _TOKENIZERS if name in builder.files.entries]
     if found:
-        pieces.role("tokenizer", Presence.PRESENT, ", ".join(found))
+        builder.role("tokenizer", Presence.PRESENT, ", ".join(found))
     else:
-        pieces.role("tokenizer", Presence.ABSENT)
+        builder.role("tokenizer", Presence.ABSENT)
 
 
 def assets_beside(files: Files) -> list[Asset]:

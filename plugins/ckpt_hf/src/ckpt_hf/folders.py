@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ckpt_core import Files, Kind
+from ckpt_core import Files, LocationKind
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Folder:
 
 def folders(files: Files) -> Iterator[Folder]:
     """Every folder that holds a file at any depth, the root first, then by path. Nothing for the listing of a file."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     found = {"": Folder("", files.location.name)}
     for path in files.entries:

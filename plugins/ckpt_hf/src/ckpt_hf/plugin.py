@@ -1,10 +1,10 @@
 """The hooks: Hugging Face's layouts found, read, written, checked. Each is a package; its modules are imported late."""
 
 from collections.abc import Iterator
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ckpt_core import Format, FormatOption, Kind, hookimpl
+from ckpt_core import Format, FormatOption, LocationKind, hookimpl
+from ckpt_core.layouts.dispatch import Layout, LayoutTable
 
 if TYPE_CHECKING:
     from ckpt_core import (
@@ -16,40 +16,23 @@ if TYPE_CHECKING:
         LoadRequest,
         Manifest,
         RepairAction,
-        StoredCheckpoint,
         Target,
         VerifyReport,
         VerifyRequest,
     )
 
-_LAYOUTS = {
-    "hf": "ckpt_hf.model",
-    "accelerate": "ckpt_hf.accelerate",
-    "diffusers": "ckpt_hf.diffusers",
-    "dylora": "ckpt_hf.dylora",
-    "hf-trainer": "ckpt_hf.trainer",
-    "lightning": "ckpt_hf.lightning",
-    "peft": "ckpt_hf.peft",
-    "step-folder": "ckpt_hf.step_folder",
-    "training-state": "ckpt_hf.training_state",
-}
-"""The package of each format. A hook calls one function of one module in it, which is imported then:
-`detection.find(files)` and `opening.read(files, match, request)`; of the model directory itself there are also
-`checks.check(files, checkpoint, request)`, `writing.write(checkpoint, target)` and `mending.mend(files, report)`. What
-training leaves beside a model is checked when it is read."""
-
-_SIGNS = {
-    "hf": (".safetensors", ".bin", "config.json"),
-    "accelerate": ("random_states_", "optimizer.bin"),
-    "diffusers": ("model_index.json", "diffusion_pytorch_model", "pytorch_lora_weights"),
-    "dylora": ("peft_adapters", "router.", "trainer_state.json"),
-    "hf-trainer": ("trainer_state.json", "training_args.bin", "rng_state"),
-    "lightning": (".ckpt",),
-    "peft": ("adapter_config.json", "adapter_model."),
-    "step-folder": ("optim", "sched", "rng", "random", "state", "step"),
-    "training-state": ("training_state.pt",),
-}
-"""Of each format: every such directory has a path with one of these in it. Its rules are only imported where one is."""
+_LAYOUTS = LayoutTable(
+    Layout("hf", "ckpt_hf.model", (".safetensors", ".bin", "config.json"), checks=True, repairs=True),
+    Layout("accelerate", "ckpt_hf.accelerate", ("random_states_", "optimizer.bin")),
+    Layout("diffusers", "ckpt_hf.diffusers", ("model_index.json", "diffusion_pytorch_model", "pytorch_lora_weights")),
+    Layout("dylora", "ckpt_hf.dylora", ("peft_adapters", "router.", "trainer_state.json")),
+    Layout("hf-trainer", "ckpt_hf.trainer", ("trainer_state.json", "training_args.bin", "rng_state")),
+    Layout("lightning", "ckpt_hf.lightning", (".ckpt",), one_file=True),
+    Layout("peft", "ckpt_hf.peft", ("adapter_config.json", "adapter_model.")),
+    Layout("step-folder", "ckpt_hf.step_folder", ("optim", "sched", "rng", "random", "state", "step")),
+    Layout("training-state", "ckpt_hf.training_state", ("training_state.pt",)),
+)
+"""What training leaves beside a model is checked when it is read, so that only the model itself has `checks`."""
 
 
 @hookimpl
@@ -65,7 +48,7 @@ def formats() -> tuple[Format, ...]:
                 ),
                 FormatOption("weights", "write safetensors (the default) or bin", reads=False),
             ),
-            writes=Kind.DIRECTORY,
+            writes=LocationKind.DIRECTORY,
         ),
         Format(
             "hf-trainer",
@@ -99,41 +82,28 @@ def formats() -> tuple[Format, ...]:
 
 @hookimpl
 def detect_format(files: "Files") -> "Iterator[FormatMatch]":
-    if files.location.kind is Kind.FILE:
-        yield from _module("lightning", "detection").find(files)
-        return
-    paths = "\n".join((*files.entries, *files.skipped))
-    for name, signs in _SIGNS.items():
-        if any(sign in paths for sign in signs):
-            yield from _module(name, "detection").find(files)
+    return _LAYOUTS.find(files)
 
 
 @hookimpl
-def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "StoredCheckpoint":
-    checkpoint: StoredCheckpoint = _module(match.format, "opening").read(files, match, request)
-    return checkpoint
+def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "Checkpoint":
+    return _LAYOUTS.read(files, match, request)
 
 
 @hookimpl
 def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
-    manifest: Manifest = _module(target.format, "writing").write(checkpoint, target)
-    return manifest
+    return _LAYOUTS.write(checkpoint, target)
 
 
 @hookimpl
 def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
-    """What a model directory checks, also of one that did not open."""
-    if checkpoint is None or checkpoint.match.format == "hf":
-        yield from _module("hf", "checks").check(files, checkpoint, request)
+    yield from _LAYOUTS.check(files, checkpoint, request)
     if checkpoint is not None and checkpoint.match.format in _LAYOUTS and request.profile is not None:
-        yield from import_module("ckpt_hf.laws.checks").check(files, checkpoint, request)
+        from ckpt_hf.laws.checks import check
+
+        yield from check(files, checkpoint, request)
 
 
 @hookimpl
 def repair(files: "Files", report: "VerifyReport") -> "Iterator[RepairAction | Irreparable]":
-    mended: Iterator[RepairAction | Irreparable] = _module("hf", "mending").mend(files, report)
-    return mended
-
-
-def _module(format: str, name: str) -> Any:
-    return import_module(f"{_LAYOUTS[format]}.{name}")
+    return _LAYOUTS.propose(files, report)

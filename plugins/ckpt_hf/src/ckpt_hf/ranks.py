@@ -4,7 +4,7 @@ import re
 from itertools import count, islice
 
 from ckpt_core import Files, Presence
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 
 _EVIDENCE = (
     re.compile(r"(?:.*/)?__(\d+)_\d+\.distcp"),
@@ -16,7 +16,7 @@ _SHOWN = 64
 """Missing ranks that have a line each; a name may claim a rank of any number, and the rest are counted."""
 
 
-def add_ranks(pieces: Pieces, own: re.Pattern[str], *, alone: str, pattern: str) -> None:
+def add_ranks(builder: CheckpointBuilder, own: re.Pattern[str], *, alone: str, pattern: str) -> None:
     """Add the random state of each rank, and a line for each that is missing.
 
     Args:
@@ -25,30 +25,30 @@ def add_ranks(pieces: Pieces, own: re.Pattern[str], *, alone: str, pattern: str)
         alone: The name of the file where there is one process.
         pattern: The name of a rank's file, with `{}` for the rank.
     """
-    names = {path: found for path in pieces.files.entries if (found := own.fullmatch(path))}
+    names = {path: found for path in builder.files.entries if (found := own.fullmatch(path))}
     numbered = {int(found[1]): path for path, found in names.items() if found[1] is not None}
     unnumbered = alone in names and names[alone][1] is None
     if unnumbered:
-        pieces.torch_component("rng", alone)
-    world = max(ranks_seen(pieces.files), max(numbered, default=-1) + 1)
+        builder.torch_component("rng", alone)
+    world = max(ranks_seen(builder.files), max(numbered, default=-1) + 1)
     if not numbered and world <= 1:
         if not unnumbered:
-            pieces.role("rng", Presence.ABSENT, alone)
+            builder.role("rng", Presence.ABSENT, alone)
         return
     if unnumbered and not numbered:
         return
     for rank, path in sorted(numbered.items()):
-        pieces.torch_component("rng", path, name=str(rank))
+        builder.torch_component("rng", path, name=str(rank))
     # Where one process has a name of its own, a file with a number means that there are two at least.
-    _say_missing(pieces, numbered, max(world, 2 if alone != pattern.format(0) else 1), pattern)
+    _say_missing(builder, numbered, max(world, 2 if alone != pattern.format(0) else 1), pattern)
 
 
-def _say_missing(pieces: Pieces, numbered: dict[int, str], world: int, pattern: str) -> None:
+def _say_missing(builder: CheckpointBuilder, numbered: dict[int, str], world: int, pattern: str) -> None:
     missing = world - len(numbered)
     for rank in islice((rank for rank in count() if rank not in numbered), min(missing, _SHOWN)):
-        pieces.role("rng", Presence.ABSENT, pattern.format(rank), name=str(rank))
+        builder.role("rng", Presence.ABSENT, pattern.format(rank), name=str(rank))
     if missing > _SHOWN:
-        pieces.role("rng", Presence.ABSENT, note=f"{missing - _SHOWN} more ranks of {world}", name="others")
+        builder.role("rng", Presence.ABSENT, note=f"{missing - _SHOWN} more ranks of {world}", name="others")
 
 
 def ranks_seen(files: Files) -> int:

@@ -260,7 +260,7 @@ def model(layout):
         tensors |= {f"{start}{name}.weight": ("BF16", [64]) for name in ("input_layernorm", "post_attention_layernorm")}
         for projection, (rows, columns) in PROJECTIONS.items():
             stored = layout(rows, columns) if layout else {"weight": ("BF16", [rows, columns])}
-            tensors |= {f"{start}{projection}.{end}": outline for end, outline in stored.items()}
+            tensors |= {f"{start}{projection}.{end}": info for end, info in stored.items()}
     return tensors
 
 
@@ -305,7 +305,7 @@ def scales_of(name):
 
 
 def dropped(tensors, end, *, only=""):
-    return {name: outline for name, outline in tensors.items() if not (name.endswith(f".{end}") and only in name)}
+    return {name: info for name, info in tensors.items() if not (name.endswith(f".{end}") and only in name)}
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

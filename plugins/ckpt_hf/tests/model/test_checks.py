@@ -315,10 +315,10 @@ def test_a_truncated_shard_is_named(sharded, codes):
 def test_a_flipped_bit_in_a_bin_shard_is_found_from_the_bytes_depth_on(tmp_path, llama, as_bin, codes):
     folder = as_bin(llama, tmp_path / "bin", "12KB")
     shard = shards_of(folder)[0]
-    name, outline = next(iter(ckpt_core.load(str(folder)).component("model").tensors.outlines()))
-    assert outline.path == shard, name
+    name, info = next(iter(ckpt_core.load(str(folder)).component("model").tensors.infos()))
+    assert info.path == shard, name
     data = bytearray((folder / shard).read_bytes())
-    data[outline.offset] ^= 1
+    data[info.offset] ^= 1
     (folder / shard).write_bytes(data)
     assert codes(folder) == []
     assert codes(folder, Depth.BYTES) == ["ZP004"]

@@ -85,9 +85,9 @@ def test_the_only_variant_is_read_and_said(single, llama):
 def test_the_plain_weights_win_over_variants_that_are_not_asked_for(single):
     shutil.copy(single / "model.safetensors", single / "model.fp16.safetensors")
     plain = ckpt_core.load(str(single))
-    assert next(iter(plain.component("model").tensors.outlines()))[1].path == "model.safetensors"
+    assert next(iter(plain.component("model").tensors.infos()))[1].path == "model.safetensors"
     asked = ckpt_core.load(str(single), options={"variant": "fp16"})
-    assert next(iter(asked.component("model").tensors.outlines()))[1].path == "model.fp16.safetensors"
+    assert next(iter(asked.component("model").tensors.infos()))[1].path == "model.fp16.safetensors"
 
 
 def test_several_variants_and_no_plain_weights_must_be_chosen_from(single):

@@ -6,23 +6,23 @@ from huggingface_hub.serialization._base import parse_size_to_int, split_state_d
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckpt_core import DType, Outline, UsageError
+from ckpt_core import DType, TensorInfo, UsageError
 
 
-def outlines(sizes, ties):
+def infos(sizes, ties):
     """Tensors of bytes; `ties` maps the number of a tensor to that of an earlier one."""
     found = {}
     for number, size in enumerate(sizes):
         first = ties.get(number)
         tied = first is not None and first not in ties
         shape = (sizes[first],) if tied else (size,)
-        found[f"t{number}"] = Outline(DType.U8, shape, None, 0, f"t{first}" if tied else None)
+        found[f"t{number}"] = TensorInfo(DType.U8, shape, None, 0, f"t{first}" if tied else None)
     return found
 
 
 def hub_plan(tensors, limit):
     plan = split_state_dict_into_shards_factory(
-        {name: (name, outline) for name, outline in tensors.items()},
+        {name: (name, info) for name, info in tensors.items()},
         get_storage_size=lambda item: item[1].nbytes,
         get_storage_id=lambda item: item[1].alias_of or item[0],
         filename_pattern="model{suffix}.safetensors",
@@ -37,7 +37,7 @@ def hub_plan(tensors, limit):
     st.integers(1, 60),
 )
 def test_the_plan_is_the_hubs(sizes, ties, limit):
-    tensors = outlines(sizes, {number: first for number, first in ties.items() if first < number < len(sizes)})
+    tensors = infos(sizes, {number: first for number, first in ties.items() if first < number < len(sizes)})
     shards = plan_shards(tensors, limit)
     assert [set(names) for names in shards] == hub_plan(tensors, limit)[0]
     assert sorted(name for names in shards for name in names) == sorted(tensors)
@@ -45,11 +45,11 @@ def test_the_plan_is_the_hubs(sizes, ties, limit):
 
 def test_a_tensor_larger_than_the_limit_is_alone():
     sizes = [6, 600, 6, 6]
-    assert plan_shards(outlines(sizes, {}), 100) == [["t1"], ["t0", "t2", "t3"]]
+    assert plan_shards(infos(sizes, {}), 100) == [["t1"], ["t0", "t2", "t3"]]
 
 
 def test_tied_tensors_stay_together_and_count_once():
-    assert plan_shards(outlines([60, 30, 60], {2: 0}), 100) == [["t0", "t2", "t1"]]
+    assert plan_shards(infos([60, 30, 60], {2: 0}), 100) == [["t0", "t2", "t1"]]
 
 
 def test_no_tensor_is_one_empty_shard():

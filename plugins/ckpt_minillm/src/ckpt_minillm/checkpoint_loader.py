@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 import ckpt_core
-from ckpt_core import CheckpointNotFoundError, Kind, Query, UsageError, printable
+from ckpt_core import CheckpointNotFoundError, LocationKind, Query, UsageError, printable
 from ckpt_minillm.filling import fill_model
 from ckpt_minillm.naming import WeightsName, stage_of
 from ckpt_minillm.search import PRETRAINED_PATH, joined
@@ -54,7 +54,7 @@ class CheckpointLoader:
         resolution = ckpt_core.locate(path, env={})
         if not resolution.found and not isinstance(resolution.error(), CheckpointNotFoundError):
             raise resolution.error()
-        return path, resolution.location is not None and resolution.location.kind is Kind.FILE
+        return path, resolution.location is not None and resolution.location.kind is LocationKind.FILE
 
     @staticmethod
     def resolve_checkpoint_path(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind
+from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind
 from ckpt_core.codecs.heads.torch import sniff
 from ckpt_minillm.naming import WeightsName, parse_name
 
@@ -15,7 +15,7 @@ _KEYS = (b"model.embed_tokens.weight", b"model.layers.", b"tok_embeddings.weight
 
 def matches(files: Files) -> Iterator[FormatMatch]:
     """A claim on the one file of a listing, or on each that is at the top of a directory."""
-    single = files.location.kind is Kind.FILE
+    single = files.location.kind is LocationKind.FILE
     for path in files.entries:
         name = None if "/" in path else parse_name(path)
         if name is None or name.in_flight:

@@ -89,8 +89,8 @@ def _refuse_differences(report: LoadReport, allow_missing: Sequence[str], allow_
 
 
 def _refuse_halves(report: LoadReport, part: Component) -> None:
-    total = sum(prod(outline.shape) for _, outline in part.tensors.outlines())
-    left = sum(prod(part.tensors.outline(name).shape) for name in report.unexpected)
+    total = sum(prod(info.shape) for _, info in part.tensors.infos())
+    left = sum(prod(part.tensors.info(name).shape) for name in report.unexpected)
     used = 1 - left / total if total else 0.0
     if report.coverage < LEAST or used < LEAST:
         raise LoadError(

@@ -22,10 +22,10 @@ from ckpt_core import (
     Finding,
     LoadError,
     Manifest,
-    Outline,
     Severity,
     StoredCheckpoint,
     TensorEntry,
+    TensorInfo,
     TensorTable,
     UsageError,
     printable,
@@ -75,9 +75,9 @@ class MergedCheckpoint(StoredCheckpoint):
         self._base, self._lora, self._label, self._pairs = base, lora, label, pairs
         self._factors = lru_cache(_KEPT)(self._read_factors)
 
-    def settle(self) -> None:
-        self._base.settle()
-        self._lora.settle()
+    def confirm(self) -> None:
+        self._base.confirm()
+        self._lora.confirm()
 
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
         pair = self._pairs.get(name) if component == self._label else None
@@ -122,7 +122,7 @@ class MergedCheckpoint(StoredCheckpoint):
         import numpy as np
 
         (row, column), (rows, columns) = box
-        dtype = self._base.component(self._label).tensors.outline(name).dtype
+        dtype = self._base.component(self._label).tensors.info(name).dtype
         weight = wide_numbers(self._base.read(self._label, name, box=box), dtype).reshape(rows, columns)
         a, b = self._factors(pair)
         change = np.zeros_like(weight)
@@ -181,14 +181,14 @@ def _pair(checkpoint: StoredCheckpoint, module: str, factors: Mapping[str, tuple
     where = f"{checkpoint.location}: {printable(module)}"
     if set(factors) != {"A", "B"}:
         raise LoadError(f"{where}: has only lora.{min(factors)} of two factors; save the LoRA again", tensor=module)
-    shapes = [_outline(checkpoint, factors[letter]).shape for letter in "AB"]
+    shapes = [_info(checkpoint, factors[letter]).shape for letter in "AB"]
     if [len(shape) for shape in shapes] != [2, 2] or shapes[0][0] != shapes[1][1]:
         raise LoadError(f"{where}: factors of shapes {shapes[0]} and {shapes[1]} cannot be multiplied", tensor=module)
     return Pair(factors["A"], factors["B"], shapes[0][0])
 
 
-def _outline(checkpoint: StoredCheckpoint, key: tuple[str, str]) -> Outline:
-    return checkpoint.component(key[0]).tensors.outline(key[1])
+def _info(checkpoint: StoredCheckpoint, key: tuple[str, str]) -> TensorInfo:
+    return checkpoint.component(key[0]).tensors.info(key[1])
 
 
 def _fitting(tensors: TensorTable, module: str, pair: Pair, lora: StoredCheckpoint) -> Pair:
@@ -198,16 +198,16 @@ def _fitting(tensors: TensorTable, module: str, pair: Pair, lora: StoredCheckpoi
         raise LoadError(
             f"{printable(name)}: the LoRA has factors for it, and the model lacks it; is it another model's?"
         )
-    outline, a, b = tensors.outline(name), _outline(lora, pair.a), _outline(lora, pair.b)
-    if outline.shape != (b.shape[0], a.shape[1]):
+    info, a, b = tensors.info(name), _info(lora, pair.a), _info(lora, pair.b)
+    if info.shape != (b.shape[0], a.shape[1]):
         product = (b.shape[0], a.shape[1])
         raise LoadError(
-            f"{printable(name)}: has shape {outline.shape}, the LoRA's product {product}; is it another model's?",
+            f"{printable(name)}: has shape {info.shape}, the LoRA's product {product}; is it another model's?",
             tensor=name,
         )
-    if not {outline.dtype, a.dtype, b.dtype} <= COMPUTABLE:
+    if not {info.dtype, a.dtype, b.dtype} <= COMPUTABLE:
         raise LoadError(f"{printable(name)}: its type or its factors' is not one that is computed with", tensor=name)
-    if outline.alias_of is not None or any(other.alias_of == name for _, other in tensors.outlines()):
+    if info.alias_of is not None or any(other.alias_of == name for _, other in tensors.infos()):
         raise LoadError(f"{printable(name)}: is tied to another tensor, which merging would change too", tensor=name)
     return pair
 
@@ -232,11 +232,11 @@ def _merged_table(tensors: TensorTable, pairs: Mapping[str, Pair]) -> TensorTabl
             return own
         return replace(own, chunks=(Chunk((0, 0), own.shape, None, encoding=_COMPUTED),))
 
-    def outline(name: str) -> Outline:
-        own = kept.outline(name)
+    def info(name: str) -> TensorInfo:
+        own = kept.info(name)
         return own._replace(path=None, offset=0) if name in pairs else own
 
-    return TensorTable({name: name for name in kept}, entry=entry, outline=outline)
+    return TensorTable({name: name for name in kept}, entry=entry, info=info)
 
 
 def _merged_manifest(base: StoredCheckpoint, lora: StoredCheckpoint, label: str, pairs: Mapping[str, Pair]) -> Manifest:
@@ -276,5 +276,5 @@ def _changes(lora: StoredCheckpoint, pair: Pair) -> bool:
 
 
 def _numbers(checkpoint: StoredCheckpoint, label: str, name: str) -> "np.ndarray[Any, Any]":
-    outline = _outline(checkpoint, (label, name))
-    return wide_numbers(checkpoint.read(label, name), outline.dtype).reshape(outline.shape)
+    info = _info(checkpoint, (label, name))
+    return wide_numbers(checkpoint.read(label, name), info.dtype).reshape(info.shape)

@@ -54,7 +54,7 @@ class Facts:
 
 def facts_of(tensors: TensorTable) -> Facts:
     """The facts of a checkpoint's tensors, named as minimind names them."""
-    return _facts(tensors, lambda name: tensors.outline(name).shape)
+    return _facts(tensors, lambda name: tensors.info(name).shape)
 
 
 def facts_of_module(module: "torch.nn.Module") -> Facts:

@@ -12,7 +12,7 @@ from ckpt_core import (
     Candidate,
     CheckpointNotFoundError,
     Files,
-    Rank,
+    Priority,
     UnreachableError,
     UsageError,
     list_files,
@@ -39,8 +39,8 @@ def newest_first(own: Sequence[Candidate]) -> list[Candidate]:
     missing = [candidate for candidate, progress in found if progress is None]
     there.sort(key=lambda pair: pair[1], reverse=True)
     ordered = [_said(candidate, progress) for candidate, progress in there] + missing
-    if ordered and ordered[0].rank is Rank.LOCAL:
-        ordered[1:] = [replace(candidate, rank=Rank.FALLBACK) for candidate in ordered[1:]]
+    if ordered and ordered[0].priority is Priority.LOCAL:
+        ordered[1:] = [replace(candidate, priority=Priority.FALLBACK) for candidate in ordered[1:]]
     return ordered
 
 

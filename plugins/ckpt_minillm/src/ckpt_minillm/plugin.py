@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ckpt_core import Format, FormatOption, Kind, hookimpl
+from ckpt_core import Format, FormatOption, LocationKind, hookimpl
 
 if TYPE_CHECKING:
     from ckpt_core import (
@@ -28,8 +28,8 @@ def formats() -> tuple[Format, ...]:
     resume = "what its training goes on from: {stage}_{hidden_size}[_moe]_resume.pth"
     ranks = FormatOption("world_size", "convert the step to so many ranks, by minimind's rule", int, writes=False)
     return (
-        Format("minillm", weights, base="torch", options=VIEWS, hints=HINTS, writes=Kind.FILE),
-        Format("minillm-resume", resume, base="torch", options=(ranks,), writes=Kind.FILE),
+        Format("minillm", weights, base="torch", options=VIEWS, hints=HINTS, writes=LocationKind.FILE),
+        Format("minillm-resume", resume, base="torch", options=(ranks,), writes=LocationKind.FILE),
     )
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ckpt_core import Candidate, Kind, Query, Rank, UsageError, printable
+from ckpt_core import Candidate, LocationKind, Priority, Query, UsageError, printable
 from ckpt_minillm.naming import WeightsName, looks_like_stage, name_of, parse_name
 from ckpt_minillm.search_query import Ask, Folder, asked, asked_path, asked_stage
 
@@ -17,7 +17,7 @@ class _Side:
 
     what: str
     folder: Folder
-    rank: Rank
+    priority: Priority
 
 
 def candidates(query: Query) -> Iterator[Candidate]:
@@ -37,12 +37,12 @@ def candidates(query: Query) -> Iterator[Candidate]:
     path, stage = asked_path(query), asked_stage(query)
     ask = asked(query, stage) if stage is not None else None
     if path is not None:
-        yield Candidate(path, Rank.EXPLICIT, "hint path", required=True, warning=_mismatch(path, ask))
+        yield Candidate(path, Priority.EXPLICIT, "hint path", required=True, warning=_mismatch(path, ask))
     pretrained = query.env.get(PRETRAINED_PATH)
     alone = ask is None and path is None
     if pretrained and (alone or (ask is not None and not ask.remote_only)):
         warning = _mismatch(pretrained, ask)
-        yield Candidate(pretrained, Rank.ENVIRONMENT, PRETRAINED_PATH, required=True, warning=warning)
+        yield Candidate(pretrained, Priority.ENVIRONMENT, PRETRAINED_PATH, required=True, warning=warning)
     if ask is not None:
         yield from _of_stage(ask, settled=path is not None or bool(pretrained))
 
@@ -65,10 +65,10 @@ def _of_stage(ask: Ask, *, settled: bool) -> Iterator[Candidate]:
     if ask.remote_only:
         yield from _remote_only(ask)
         return
-    remote = _Side("remote folder", ask.remote, Rank.REMOTE)
-    local = _Side("local folder", ask.local, Rank.LOCAL)
+    remote = _Side("remote folder", ask.remote, Priority.REMOTE)
+    local = _Side("local folder", ask.local, Priority.LOCAL)
     if ask.prefer == "local":
-        remote = replace(remote, rank=Rank.FALLBACK)
+        remote = replace(remote, priority=Priority.FALLBACK)
     own = [_candidate(side, ask.name) for side in (remote, local)]
     if ask.prefer == "newest" and not settled:
         from ckpt_minillm.newest import newest_first
@@ -82,7 +82,7 @@ def _of_stage(ask: Ask, *, settled: bool) -> Iterator[Candidate]:
 
 
 def _remote_only(ask: Ask) -> Iterator[Candidate]:
-    side = _Side("remote folder", ask.remote, Rank.REMOTE)
+    side = _Side("remote folder", ask.remote, Priority.REMOTE)
     found = _candidate(side, ask.name)
     yield replace(found, reason=f"{found.reason}; no other place was asked for", required=not ask.fallbacks)
     for index, name in enumerate(ask.fallbacks, start=1):
@@ -91,11 +91,11 @@ def _remote_only(ask: Ask) -> Iterator[Candidate]:
 
 def _candidate(side: _Side, name: WeightsName) -> Candidate:
     reason = f"{side.what}, {side.folder.source}"
-    return Candidate(joined(side.folder.url, str(name)), side.rank, reason, kind=Kind.FILE)
+    return Candidate(joined(side.folder.url, str(name)), side.priority, reason, kind=LocationKind.FILE)
 
 
 def _stand_in(side: _Side, name: WeightsName, ask: Ask, *, order: int) -> Candidate:
-    found = _candidate(replace(side, rank=Rank.FALLBACK), name)
+    found = _candidate(replace(side, priority=Priority.FALLBACK), name)
     warning = f"is a {name.stage} file, in place of {ask.name.stage}"
     return replace(found, reason=f"fallback stage {name.stage}; {found.reason}", order=order, warning=warning)
 

@@ -47,7 +47,7 @@ def read_weights(files: Files, match: FormatMatch, request: LoadRequest) -> Stor
     findings = (*file.findings, *_findings(path, name, facts, flat))
     metadata = {**file.metadata, "stage": name.stage, **facts.as_metadata()}
     manifest = Manifest(components, metadata=metadata, findings=findings)
-    checkpoint = StoredCheckpoint(files, match, manifest, settle=file.settle)
+    checkpoint = StoredCheckpoint(files, match, manifest, confirm=file.confirm)
     checkpoint.checksums = file.checksums
     return checkpoint
 

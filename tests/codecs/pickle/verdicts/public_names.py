@@ -6,7 +6,7 @@ import warnings
 
 from ckpt_core.codecs.pickle.verdicts.harmless_names import HARMLESS, INERT, INERT_MODULES, PURE_MODULES, RESTORED_DATA
 from ckpt_core.codecs.pickle.verdicts.policy import canonical
-from ckpt_core.codecs.pickle.verdicts.table import Verdict, judge
+from ckpt_core.codecs.pickle.verdicts.table import NameVerdict, judge
 
 _NATIVE = {"torch", "torch._C._nn", "torch.functional", "_operator", "typing", "_weakrefset", "zoneinfo"}
 
@@ -19,7 +19,7 @@ def trusted_names():
         except ImportError:
             continue
         for name, value in list(vars(module).items()):
-            if judge(canonical(family, name), name) < Verdict.UNKNOWN:
+            if judge(canonical(family, name), name) < NameVerdict.UNKNOWN:
                 yield family, name, value
 
 

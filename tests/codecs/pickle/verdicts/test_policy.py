@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ckpt_core.codecs.pickle.reader import read_pickle
 from ckpt_core.codecs.pickle.verdicts.policy import canonical
-from ckpt_core.codecs.pickle.verdicts.table import Verdict, judge, table
+from ckpt_core.codecs.pickle.verdicts.table import NameVerdict, judge, table
 from ckpt_core.errors import CkptError, UnsafeContentError
 from ckpt_core.schema.findings import Severity
 
@@ -174,7 +174,7 @@ def asked_for(name, *, called):
 
 @pytest.mark.parametrize("name", [name for name in _ATTACKS.split() if name != "functools.partial"])
 def test_an_attack_is_dangerous_or_unknown_by_its_name(name):
-    assert verdict(name) >= Verdict.UNKNOWN
+    assert verdict(name) >= NameVerdict.UNKNOWN
 
 
 @pytest.mark.parametrize("called", [False, True])
@@ -201,8 +201,8 @@ def test_what_real_frameworks_save_is_not_refused(name):
 
 @pytest.mark.parametrize("name", ["__main__.Args", "mine.trainer.Config", "os2emx.x", "torch.whatever", "string.Thing"])
 def test_a_name_that_is_not_in_the_table_is_unknown(name):
-    assert verdict(name) in (Verdict.UNKNOWN, Verdict.DANGEROUS)
-    assert verdict("mine.trainer.Config") is Verdict.UNKNOWN
+    assert verdict(name) in (NameVerdict.UNKNOWN, NameVerdict.DANGEROUS)
+    assert verdict("mine.trainer.Config") is NameVerdict.UNKNOWN
 
 
 def test_modules_of_python_2_have_their_new_names():
@@ -284,7 +284,7 @@ _STAY_DANGEROUS = """
 
 @pytest.mark.parametrize("name", _STAY_DANGEROUS.split())
 def test_functions_that_run_open_or_import_are_dangerous(name):
-    assert judge(name) is Verdict.DANGEROUS
+    assert judge(name) is NameVerdict.DANGEROUS
 
 
 _STAY_READABLE = """
@@ -301,7 +301,7 @@ _STAY_READABLE = """
 
 @pytest.mark.parametrize("name", _STAY_READABLE.split())
 def test_classes_of_data_are_data_or_harmless(name):
-    assert judge(name) <= Verdict.HARMLESS
+    assert judge(name) <= NameVerdict.HARMLESS
 
 
 # Reached through families of classes: modules, what a module imports, and classes that set something up.
@@ -328,7 +328,7 @@ _REACHED_IN_FAMILIES = """
 
 @pytest.mark.parametrize("name", _REACHED_IN_FAMILIES.split())
 def test_a_family_covers_neither_modules_nor_what_they_import(name):
-    assert verdict(name) >= Verdict.UNKNOWN
+    assert verdict(name) >= NameVerdict.UNKNOWN
 
 
 # Classes that are inert where an object is restored, and set something up, or check what they are given, when called.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ckpt_core import Confidence, Files, FormatMatch, Kind, Part, printable
+from ckpt_core import Confidence, Files, FormatMatch, LocationKind, Part, printable
 from ckpt_core.layouts.steps import step_of_name
 from ckpt_fsdp.accelerate.names import MODEL, OPTIMIZER, Found, survey
 
@@ -14,7 +14,7 @@ FLAT = (
 
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for each directory with models or optimizers of Accelerate's names."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     for root, found in sorted(survey(files.entries).items()):
         step = step_of_name(root or files.location.name)

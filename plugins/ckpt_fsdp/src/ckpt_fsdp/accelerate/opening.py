@@ -13,7 +13,7 @@ from ckpt_core import (
     UnsupportedFormatError,
     printable,
 )
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_fsdp.accelerate.detection import FLAT
 from ckpt_fsdp.accelerate.names import MODEL, OPTIMIZER, Found, survey
 from ckpt_fsdp.accelerate.training_state import add_beside
@@ -32,15 +32,15 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
         raise UnsupportedFormatError(text, code="CK016")
     if found.flat:
         raise UnsupportedFormatError(f"{printable(found.flat[0])}: {FLAT}", code="FS001", path=found.flat[0])
-    pieces = Pieces(files)
-    _add_numbered(pieces, found, "model", found.models, found.full_models)
-    _add_numbered(pieces, found, "optimizer", found.optimizers, found.full_optimizers)
-    add_beside(pieces, found)
-    return pieces.checkpoint(match, assets=_assets(files, pieces))
+    builder = CheckpointBuilder(files)
+    _add_numbered(builder, found, "model", found.models, found.full_models)
+    _add_numbered(builder, found, "optimizer", found.optimizers, found.full_optimizers)
+    add_beside(builder, found)
+    return builder.checkpoint(match, assets=_assets(files, builder))
 
 
 def _add_numbered(
-    pieces: Pieces, found: Found, kind: str, folders: Mapping[int, str], whole: Mapping[int, str]
+    builder: CheckpointBuilder, found: Found, kind: str, folders: Mapping[int, str], whole: Mapping[int, str]
 ) -> None:
     """The files with whole state dicts; a line for each number that neither a file nor a directory has.
 
@@ -56,12 +56,12 @@ def _add_numbered(
     for number in range(max(least, *(known + 1 for known in (*folders, *whole, 0)))):
         name = str(number or "")
         if number in whole:
-            pieces.torch_component(kind, whole[number], name=name)
+            builder.torch_component(kind, whole[number], name=name)
         elif number not in folders:
             path = f"{stem}{f'_{number}' if number else ''}.bin" if found.is_full else f"{stem}_{number}"
-            pieces.role(kind, Presence.ABSENT, path, name=name, needed_for=needed_for)
+            builder.role(kind, Presence.ABSENT, path, name=name, needed_for=needed_for)
 
 
-def _assets(files: Files, pieces: Pieces) -> list[Asset]:
-    taken = {role.where for role in pieces.roles}
+def _assets(files: Files, builder: CheckpointBuilder) -> list[Asset]:
+    taken = {role.where for role in builder.roles}
     return [Asset(path, entry.size) for path, entry in files.entries.items() if "/" not in path and path not in taken]

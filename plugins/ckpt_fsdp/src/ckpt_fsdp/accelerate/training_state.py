@@ -4,7 +4,7 @@ Source: accelerate `checkpointing.py` (save_accelerator_state, save_custom_state
 """
 
 from ckpt_core import Component, Presence
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_fsdp.accelerate.names import Found
 from ckpt_fsdp.ranks.missing import missing_of
 
@@ -14,62 +14,62 @@ _NO_ORDER = "the position; the order is had again from the seed of use_seedable_
 _NO_POSITION = "without use_stateful_dataloader the position in the data is not saved: the program skips the batches"
 
 
-def add_beside(pieces: Pieces, found: Found) -> None:
+def add_beside(builder: CheckpointBuilder, found: Found) -> None:
     """Every file beside the models as a component; a line for each that a save has and this one has not."""
     for number in range(max(found.schedulers, default=0) + 1):
         ending = f"_{number}" if number else ""
-        pieces.torch_component("scheduler", f"scheduler{ending}.bin", name=str(number or ""))
-    pieces.torch_component("scaler", "scaler.pt", optional=True)
-    _add_random_states(pieces, found)
-    _add_samplers(pieces, found)
-    _add_registered(pieces, found)
+        builder.torch_component("scheduler", f"scheduler{ending}.bin", name=str(number or ""))
+    builder.torch_component("scaler", "scaler.pt", optional=True)
+    _add_random_states(builder, found)
+    _add_samplers(builder, found)
+    _add_registered(builder, found)
 
 
-def _add_random_states(pieces: Pieces, found: Found) -> None:
+def _add_random_states(builder: CheckpointBuilder, found: Found) -> None:
     """One a rank; of many that are missing the first are named, and the rest are counted."""
     present = set(_numbers(found, "rng"))
     world = max(found.ranks, 1 + max(present, default=-1))
     missing = missing_of(world, present)
     for rank in sorted(present.union(missing.ranks)):
-        pieces.torch_component("rng", f"random_states_{rank}.pkl", name=str(rank))
+        builder.torch_component("rng", f"random_states_{rank}.pkl", name=str(rank))
     if missing.more:
-        pieces.role("rng", Presence.ABSENT, note=f"{missing.more} more ranks of {world}", name="others")
+        builder.role("rng", Presence.ABSENT, note=f"{missing.more} more ranks of {world}", name="others")
 
 
-def _add_samplers(pieces: Pieces, found: Found) -> None:
+def _add_samplers(builder: CheckpointBuilder, found: Found) -> None:
     stateful = False
     for kind, name, path in sorted(found.beside):
         if kind == "sampler" and path.startswith(_STATEFUL):
             stateful = stateful or not name
-            _add_position(pieces, path, name)
+            _add_position(builder, path, name)
         elif kind == "sampler":
-            pieces.torch_component("sampler", path, name=f"order_{name}" if name else "order")
+            builder.torch_component("sampler", path, name=f"order_{name}" if name else "order")
     if not stateful:
-        pieces.role("sampler", Presence.ABSENT, f"{_STATEFUL}.bin", _NO_POSITION)
+        builder.role("sampler", Presence.ABSENT, f"{_STATEFUL}.bin", _NO_POSITION)
 
 
-def _add_position(pieces: Pieces, path: str, name: str) -> None:
+def _add_position(builder: CheckpointBuilder, path: str, name: str) -> None:
     """How far a loader was, and whether the order of its data was saved with it."""
 
     def read() -> None:
-        file = pieces.torch(path)
+        file = builder.torch(path)
         assert file is not None
-        pieces.components.append(Component("sampler", file.tensors, file.root, name))
+        builder.components.append(Component("sampler", file.tensors, file.root, name))
         if isinstance(file.root, dict) and file.root.get("_sampler_iter_state") is not None:
-            pieces.role("sampler", Presence.PRESENT, path, name=name)
+            builder.role("sampler", Presence.PRESENT, path, name=name)
         else:
-            pieces.role("sampler", Presence.DERIVED, path, _NO_ORDER, name=name)
+            builder.role("sampler", Presence.DERIVED, path, _NO_ORDER, name=name)
 
-    pieces.tried("sampler", path, read, name=name)
+    builder.tried("sampler", path, read, name=name)
 
 
-def _add_registered(pieces: Pieces, found: Found) -> None:
+def _add_registered(builder: CheckpointBuilder, found: Found) -> None:
     numbers = _numbers(found, "progress")
     for number in range(max(numbers, default=-1) + 1):
         name = f"custom_checkpoint_{number}"
-        pieces.torch_component("progress", f"{name}.pkl", name=name)
+        builder.torch_component("progress", f"{name}.pkl", name=name)
     if not numbers:
-        pieces.role("progress", Presence.DERIVED, note=_NO_STEP)
+        builder.role("progress", Presence.DERIVED, note=_NO_STEP)
 
 
 def _numbers(found: Found, kind: str) -> list[int]:

@@ -123,11 +123,11 @@ def _second_weights(files: Files, checkpoint: StoredCheckpoint, found: Found) ->
 
 def _stale_copy(files: Files, model: Component) -> Iterator[Finding]:
     try:
-        copied = {name: outline.shape for name, outline in read_safetensors(files, COPY).tensors.outlines()}
+        copied = {name: info.shape for name, info in read_safetensors(files, COPY).tensors.infos()}
     except CkptError as error:
         yield Finding.of_error(error)
         return
-    sharded = {name: outline.shape for name, outline in model.tensors.outlines()}
+    sharded = {name: info.shape for name, info in model.tensors.infos()}
     differing = sorted(name for name in {*copied, *sharded} if copied.get(name) != sharded.get(name))
     if differing:
         message = f"{COPY}: {len(differing)} tensors are not those of the shards, {printable(differing[0])} first"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ckpt_core import Confidence, Files, FormatMatch, Kind, Part
+from ckpt_core import Confidence, Files, FormatMatch, LocationKind, Part
 from ckpt_fsdp.bagel_names import DATA, METADATA, Found, step_of, survey
 
 _SHARDED = "sharded"
@@ -12,7 +12,7 @@ _SHARDED = "sharded"
 
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for the listed directory itself and for each directory below it that BAGEL's trainers wrote."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     for root, found in sorted(survey(files.entries).items()):
         claim = _claim(files, root, found)

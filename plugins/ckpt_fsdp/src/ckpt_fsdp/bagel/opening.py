@@ -18,7 +18,7 @@ from ckpt_core import (
     StoredCheckpoint,
 )
 from ckpt_core.codecs.safetensors.reader import read_safetensors
-from ckpt_core.layouts.builder import NO_TENSORS, Pieces, read_json
+from ckpt_core.layouts.builder import NO_TENSORS, CheckpointBuilder, read_json
 from ckpt_fsdp.bagel.detection import sharded_metadata
 from ckpt_fsdp.bagel_names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
 from ckpt_fsdp.rank_sets import RankSet
@@ -41,106 +41,106 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
         raise CorruptError(
             f"{files.location}: none of BAGEL's files are here; name the directory of a step", code="BG009"
         )
-    pieces = Pieces(files)
-    facts = _add_progress(pieces, found)
+    builder = CheckpointBuilder(files)
+    facts = _add_progress(builder, found)
     world = facts.get("world_size")
     for kind in ("model", "ema"):
-        _add_weights(pieces, found, kind, world if type(world) is int else None)
-    _note_missing_ema(pieces, found, facts)
-    _add_optimizer(pieces, found, world if type(world) is int else None)
-    pieces.torch_component("scheduler", SCHEDULER, optional=facts.get("has_scheduler") is False)
-    pieces.torch_component("sampler", DATA, optional=facts.get("has_data_status") is False)
-    _say_not_used(pieces, facts)
-    assets = [Asset(path, entry.size) for path, entry in files.entries.items() if _is_asset(path, found, pieces)]
+        _add_weights(builder, found, kind, world if type(world) is int else None)
+    _note_missing_ema(builder, found, facts)
+    _add_optimizer(builder, found, world if type(world) is int else None)
+    builder.torch_component("scheduler", SCHEDULER, optional=facts.get("has_scheduler") is False)
+    builder.torch_component("sampler", DATA, optional=facts.get("has_data_status") is False)
+    _say_not_used(builder, facts)
+    assets = [Asset(path, entry.size) for path, entry in files.entries.items() if _is_asset(path, found, builder)]
     step = facts.get("train_steps")
-    return pieces.checkpoint(match, step=step if type(step) is int else None, assets=assets)
+    return builder.checkpoint(match, step=step if type(step) is int else None, assets=assets)
 
 
-def _add_progress(pieces: Pieces, found: Found) -> Mapping[str, Any]:
+def _add_progress(builder: CheckpointBuilder, found: Found) -> Mapping[str, Any]:
     """metadata.json, or what the directory's name says in its place."""
-    files = pieces.files
+    files = builder.files
     if METADATA in found.others:
-        facts = pieces.tried("progress", METADATA, partial(read_json, files, METADATA))
+        facts = builder.tried("progress", METADATA, partial(read_json, files, METADATA))
         if facts is None:
             return {}
         if facts and (found.sharded or sharded_metadata(files, "", found) is not None):
-            pieces.add(Component("progress", NO_TENSORS, dict(facts)), METADATA)
+            builder.add(Component("progress", NO_TENSORS, dict(facts)), METADATA)
             return facts
     step = step_of(files.location.name)
     if step is None:
-        pieces.role("progress", Presence.ABSENT, METADATA, "the directory is not named for its step")
+        builder.role("progress", Presence.ABSENT, METADATA, "the directory is not named for its step")
     else:
-        pieces.role("progress", Presence.DERIVED, "", "the step that the directory is named for")
-        pieces.components.append(Component("progress", NO_TENSORS, {"train_steps": step}))
+        builder.role("progress", Presence.DERIVED, "", "the step that the directory is named for")
+        builder.components.append(Component("progress", NO_TENSORS, {"train_steps": step}))
     return {}
 
 
-def _add_weights(pieces: Pieces, found: Found, kind: str, world: int | None) -> None:
+def _add_weights(builder: CheckpointBuilder, found: Found, kind: str, world: int | None) -> None:
     """The weights that are kept in files; those in a directory of DCP are a part."""
     if kind in found.sharded:
         return
     if kind in found.ranks:
         ranks = found.ranks[kind]
-        add_set(pieces, RankSet(kind, world=ranks.world or world, paths=dict(sorted(ranks.paths.items()))), kind)
+        add_set(builder, RankSet(kind, world=ranks.world or world, paths=dict(sorted(ranks.paths.items()))), kind)
     elif kind in found.full:
-        _add_safetensors(pieces, kind, found.full[kind])
+        _add_safetensors(builder, kind, found.full[kind])
     elif kind == "model" and SINGLE in found.others:
-        pieces.torch_component(kind, SINGLE)
+        builder.torch_component(kind, SINGLE)
     elif kind == "model" and COPY in found.others:
-        _add_safetensors(pieces, kind, COPY)
-        pieces.findings.append(_only_copy())
+        _add_safetensors(builder, kind, COPY)
+        builder.findings.append(_only_copy())
     else:
         where = f"{kind}.safetensors" if not found.others & {METADATA} else f"{kind}_sharded"
         # BAGEL stops without the model, and takes the model for a missing average; to compute with, either is enough.
         others = found.full or found.sharded or {"model", "ema"} & set(found.ranks)
         needed_for = Profile.RESUME if others or kind == "ema" else None
-        pieces.role(kind, Presence.ABSENT, where, needed_for=needed_for)
+        builder.role(kind, Presence.ABSENT, where, needed_for=needed_for)
 
 
-def _add_safetensors(pieces: Pieces, kind: str, path: str) -> None:
-    file = pieces.tried(kind, path, partial(read_safetensors, pieces.files, path))
+def _add_safetensors(builder: CheckpointBuilder, kind: str, path: str) -> None:
+    file = builder.tried(kind, path, partial(read_safetensors, builder.files, path))
     if file is not None:
-        pieces.add(Component(kind, file.tensors), path)
+        builder.add(Component(kind, file.tensors), path)
 
 
-def _add_optimizer(pieces: Pieces, found: Found, world: int | None) -> None:
+def _add_optimizer(builder: CheckpointBuilder, found: Found, world: int | None) -> None:
     if found.flat:
         for number, path in sorted(found.flat.items()):
-            pieces.torch_component("optimizer", path, name=f"{number:05d}-of-{found.flat_count:05d}")
+            builder.torch_component("optimizer", path, name=f"{number:05d}-of-{found.flat_count:05d}")
         for number in missing_of(found.flat_count, found.flat).ranks:
             name = f"{number:05d}-of-{found.flat_count:05d}"
-            pieces.role("optimizer", Presence.ABSENT, f"optimizer.{name}.pt", name=name)
-        pieces.findings.append(_not_joined(next(iter(found.flat.values())), len(found.flat)))
+            builder.role("optimizer", Presence.ABSENT, f"optimizer.{name}.pt", name=name)
+        builder.findings.append(_not_joined(next(iter(found.flat.values())), len(found.flat)))
         return
     ranks = found.ranks.get("optimizer")
     if ranks is None:
-        pieces.role("optimizer", Presence.ABSENT, "optimizer_rank00000.pt")
+        builder.role("optimizer", Presence.ABSENT, "optimizer_rank00000.pt")
         return
     kept = RankSet("optimizer", world=ranks.world or world, paths=dict(sorted(ranks.paths.items())))
-    parts = read_parts(pieces, kept, "optimizer")
+    parts = read_parts(builder, kept, "optimizer")
     if (kept.world or len(kept.paths)) > 1 and are_flat(parts):
-        add_apart(pieces, kept, parts, "{:05d}")
-        pieces.findings.append(_not_joined(parts[0].file.path, len(parts)))
+        add_apart(builder, kept, parts, "{:05d}")
+        builder.findings.append(_not_joined(parts[0].file.path, len(parts)))
     else:
-        add_parts(pieces, kept, parts, "optimizer")
+        add_parts(builder, kept, parts, "optimizer")
 
 
-def _note_missing_ema(pieces: Pieces, found: Found, facts: Mapping[str, Any]) -> None:
+def _note_missing_ema(builder: CheckpointBuilder, found: Found, facts: Mapping[str, Any]) -> None:
     there = "ema" in found.sharded or "ema" in found.ranks or "ema" in found.full
     if not there and facts.get("has_ema") is None:
         message = f"no weights of the EMA are here; {_NO_EMA}"
         hint = "copy ema.safetensors or its shards too, if the run kept an EMA"
-        pieces.findings.append(Finding("BG002", Severity.WARNING, message, hint=hint))
+        builder.findings.append(Finding("BG002", Severity.WARNING, message, hint=hint))
 
 
-def _say_not_used(pieces: Pieces, facts: Mapping[str, Any]) -> None:
+def _say_not_used(builder: CheckpointBuilder, facts: Mapping[str, Any]) -> None:
     """What metadata.json says that the run did not have."""
     named = {"has_ema": "ema", "has_scheduler": "scheduler", "has_data_status": "sampler"}
-    present = {component.kind for component in pieces.components}
+    present = {component.kind for component in builder.components}
     for key, kind in named.items():
         if facts.get(key) is False and kind not in present:
-            pieces.roles = [role for role in pieces.roles if role.kind != kind]
-            pieces.role(kind, Presence.NOT_NEEDED, METADATA, f"{key} is false")
+            builder.roles = [role for role in builder.roles if role.kind != kind]
+            builder.role(kind, Presence.NOT_NEEDED, METADATA, f"{key} is false")
 
 
 def _not_joined(path: str, count: int) -> Finding:
@@ -157,7 +157,7 @@ def _only_copy() -> Finding:
     return Finding("BG007", Severity.WARNING, message, COPY, hint="copy model_sharded/ too, to train on")
 
 
-def _is_asset(path: str, found: Found, pieces: Pieces) -> bool:
+def _is_asset(path: str, found: Found, builder: CheckpointBuilder) -> bool:
     """Whether a file is carried along: what lies at the top and was not read."""
-    read = {role.where for role in pieces.roles}
+    read = {role.where for role in builder.roles}
     return "/" not in path and path not in SEALS and (path not in found.files or (path == COPY and path not in read))

@@ -6,7 +6,7 @@ from itertools import islice
 
 from ckpt_core import ByteRange, Checkpoint, Chunk, CkptError, Files, Finding, Severity, VerifyRequest, printable
 from ckpt_core.codecs.torch.item_checks import check_items
-from ckpt_core.codecs.torch.items import TORCH_ZIP, settler
+from ckpt_core.codecs.torch.items import TORCH_ZIP, chunk_finder
 from ckpt_fsdp.dcp.detection import SUFFIX
 from ckpt_fsdp.dcp.opening import DcpCheckpoint, Opened
 from ckpt_fsdp.dcp.replicas import check_replicas
@@ -46,7 +46,7 @@ def _unnamed(files: Files, opened: Opened) -> Iterator[Finding]:
 
 def _first_items(files: Files, opened: Opened) -> Iterator[Finding]:
     """What is wrong with one item of each file: that a file has its length does not say that it was written."""
-    settle, pending = settler(files), set(opened.files) & files.entries.keys()
+    confirm, pending = chunk_finder(files), set(opened.files) & files.entries.keys()
     for name, chunk in islice(_chunks(files, opened), _MOST_LOOKED_THROUGH):
         path = chunk.stored.path if chunk.stored is not None else ""
         if not pending:
@@ -54,7 +54,7 @@ def _first_items(files: Files, opened: Opened) -> Iterator[Finding]:
         if path in pending:
             pending.remove(path)
             try:
-                settle(chunk)
+                confirm(chunk)
             except CkptError as error:
                 yield replace(Finding.of_error(error), tensor=name)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ckpt_core import Confidence, Files, FormatMatch, Kind
+from ckpt_core import Confidence, Files, FormatMatch, LocationKind
 
 METADATA = ".metadata"
 SUFFIX = ".distcp"
@@ -36,7 +36,7 @@ class Found:
 
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for the listed directory itself and for each directory below it that holds files of DCP."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     for root, found in sorted(survey(files).items()):
         if found.shards or any(_mentions_torch(files, path) for path in found.metadata):

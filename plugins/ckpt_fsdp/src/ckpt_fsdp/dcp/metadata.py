@@ -26,7 +26,7 @@ _LARGEST = 1 << 62
 _MOST_DIMENSIONS = 64
 
 
-class Part(NamedTuple):
+class StoredBox(NamedTuple):
     """What one metadata file says of a tensor: its boxes, offsets and sizes in turn, and its rows in `table`."""
 
     boxes: list[tuple[int, ...]]
@@ -39,7 +39,7 @@ class StoredTensor(NamedTuple):
 
     dtype: DType
     shape: tuple[int, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[StoredBox, ...]
     packed: bool = False
 
 
@@ -192,7 +192,7 @@ class _Reader:
         if not _is_sizes(shape):
             raise TypeError("a tensor without a size")
         dtype, packed = self._dtype(fields["properties"])
-        part = Part(list(self._boxes(fields["chunks"], len(shape))), rows or array("I"), self._table)
+        part = StoredBox(list(self._boxes(fields["chunks"], len(shape))), rows or array("I"), self._table)
         return StoredTensor(dtype, shape, (part,), packed)
 
     def _boxes(self, chunks: Any, ndim: int) -> Iterator[tuple[int, ...]]:

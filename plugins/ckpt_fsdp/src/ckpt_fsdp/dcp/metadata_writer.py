@@ -31,7 +31,7 @@ _DTYPES = {dtype: Global("torch", name) for name, dtype in reversed(BY_DTYPE_NAM
 """The name of each type; of two names that torch has for one, the first, which torch writes too."""
 
 
-class Item(NamedTuple):
+class WrittenItem(NamedTuple):
     """Where an item is stored: its flat key, its box (None for what is no tensor), file, offset and length in bytes."""
 
     key: str
@@ -50,7 +50,7 @@ class WrittenTensor:
     boxes: list[Box | None] = field(default_factory=list)
 
 
-def write_metadata(flat: Flat, tensors: Mapping[str, WrittenTensor], items: Sequence[Item]) -> bytes:
+def write_metadata(flat: Flat, tensors: Mapping[str, WrittenTensor], items: Sequence[WrittenItem]) -> bytes:
     """The bytes of `.metadata` for these leaves, the tensors among them, and the items that hold them."""
     state = {
         "state_dict_metadata": Pairs(_described(flat, tensors)),
@@ -83,7 +83,7 @@ def _chunk(offsets: tuple[int, ...], sizes: tuple[int, ...]) -> Instance:
     return Instance(_CHUNK, {"offsets": _size(offsets), "sizes": _size(sizes)})
 
 
-def _stored(items: Sequence[Item]) -> Iterator[tuple[Instance, Instance]]:
+def _stored(items: Sequence[WrittenItem]) -> Iterator[tuple[Instance, Instance]]:
     index, previous = 0, None
     for key, box, path, offset, length in items:
         index, previous = (index + 1 if key == previous else 0), key

@@ -60,7 +60,7 @@ def nest(
         _put(root, path, {})
     for path in sorted(numbered, key=len, reverse=True):
         _number(root, path)
-    return _settled(root)
+    return _as_state(root)
 
 
 def _free(root: _Node, name: str) -> str:
@@ -99,8 +99,8 @@ def _put(root: _Node, path: Path, value: State) -> bool:
     return True
 
 
-def _settled(node: _Node) -> State:
-    content = {key: _settled(value) if type(value) is _Node else value for key, value in node.items()}
+def _as_state(node: _Node) -> State:
+    content = {key: _as_state(value) if type(value) is _Node else value for key, value in node.items()}
     if node.listed and sorted(content, key=str) == sorted(range(len(content)), key=str):
         return [content[index] for index in range(len(content))]
     return content

@@ -22,7 +22,7 @@ from ckpt_core import (
     printable,
     with_names,
 )
-from ckpt_core.codecs.torch.items import settler
+from ckpt_core.codecs.torch.items import chunk_finder
 from ckpt_core.layouts.components import keyed_components
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX, Found, survey
 from ckpt_fsdp.dcp.items import Items, read_items
@@ -68,7 +68,7 @@ class DcpCheckpoint(StoredCheckpoint):
     """A distributed checkpoint, with what was read to open it."""
 
     def __init__(self, files: Files, match: FormatMatch, manifest: Manifest, opened: Opened) -> None:
-        super().__init__(files, match, manifest, settle_chunk=settler(files))
+        super().__init__(files, match, manifest, find_chunk=chunk_finder(files))
         self.opened = opened
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from ckpt_core import Component, Files, Finding, Severity, printable
-from ckpt_core.codecs.torch.items import settler
+from ckpt_core.codecs.torch.items import chunk_finder
 from ckpt_fsdp.replicas import differing_copies
 
 
 def check_replicas(files: Files, components: tuple[Component, ...]) -> Iterator[Finding]:
     """DC012 for each tensor of which two ranks stored different elements of one box."""
-    for name, one, other in differing_copies(files, components, settle_chunk=settler(files)):
+    for name, one, other in differing_copies(files, components, find_chunk=chunk_finder(files)):
         assert one.stored is not None and other.stored is not None
         paths = f"{printable(one.stored.path)} and {printable(other.stored.path)}"
         message = f"{printable(name)}: {paths} hold different elements of one part, where copies should be"

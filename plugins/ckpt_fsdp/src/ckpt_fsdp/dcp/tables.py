@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ckpt_core import ByteRange, Chunk, DType, Encoding, Outline, TensorEntry, TensorTable
+from ckpt_core import ByteRange, Chunk, DType, Encoding, TensorEntry, TensorInfo, TensorTable
 from ckpt_core.codecs.torch.items import TORCH_ZIP
-from ckpt_fsdp.dcp.metadata import Part, StoredTensor
+from ckpt_fsdp.dcp.metadata import StoredBox, StoredTensor
 
 _RANK = re.compile(r"__(\d+)_\d+\.distcp")
 
@@ -34,7 +34,7 @@ class DcpTable:
     def of(self, tensors: Mapping[str, StoredTensor], inside: Mapping[str, TensorEntry]) -> TensorTable:
         """The table of tensors, and of those found inside other items."""
         rows: dict[str, _Row] = {**tensors, **inside}
-        return TensorTable(rows, entry=self.entry, outline=_outline)
+        return TensorTable(rows, entry=self.entry, info=_info)
 
     def entry(self, row: _Row) -> TensorEntry:
         """The entry of a row. A box without an item is left out: a hole, as for torch."""
@@ -58,7 +58,7 @@ class DcpTable:
         ]
         return TensorEntry(row.dtype, _wide(row, row.shape), tuple(chunks))
 
-    def _boxes(self, part: Part) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], ByteRange, int | None]]:
+    def _boxes(self, part: StoredBox) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], ByteRange, int | None]]:
         boxes, rows, table = part
         places, paths, starts, lengths = table.places, table.paths, table.offsets, table.lengths
         by_place = {places[row]: row for row in rows}
@@ -81,9 +81,9 @@ def rank_of_shard(path: str) -> int | None:
     return int(rank[1]) if rank else None
 
 
-def _outline(row: _Row) -> Outline:
+def _info(row: _Row) -> TensorInfo:
     shape = row.shape if isinstance(row, TensorEntry) else _wide(row, row.shape)
-    return Outline(row.dtype, shape, None, 0)
+    return TensorInfo(row.dtype, shape, None, 0)
 
 
 def _wide(row: StoredTensor, numbers: tuple[int, ...]) -> tuple[int, ...]:

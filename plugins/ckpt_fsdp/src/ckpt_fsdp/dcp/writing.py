@@ -30,7 +30,7 @@ from ckpt_core.codecs.torch.item_writer import plan_tensor_item
 from ckpt_core.codecs.torch.writer import plan_object
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX
 from ckpt_fsdp.dcp.flattening import flatten
-from ckpt_fsdp.dcp.metadata_writer import Box, Item, WrittenTensor, write_metadata
+from ckpt_fsdp.dcp.metadata_writer import Box, WrittenItem, WrittenTensor, write_metadata
 from ckpt_fsdp.dcp.nesting import Path
 from ckpt_fsdp.dcp.opening import KEYS
 
@@ -108,10 +108,10 @@ class _Files:
     """
 
     def __init__(self, ranks: int) -> None:
-        self.items: list[Item] = []
+        self.items: list[WrittenItem] = []
         self._ranks = ranks
         self._files: dict[int, _File] = {}
-        self._twins: dict[tuple[str, str], list[Item]] = {}
+        self._twins: dict[tuple[str, str], list[WrittenItem]] = {}
 
     def add_value(self, key: str, component: Component, value: Any) -> None:
         """Add a value that is no tensor."""
@@ -119,9 +119,9 @@ class _Files:
 
     def add_tensor(self, key: str, component: Component, name: str) -> WrittenTensor:
         """Add a tensor in its parts. One that shares its storage with another gets no items but that one's."""
-        outline = component.tensors.outline(name)
-        written = WrittenTensor(outline.dtype, outline.shape)
-        first = (component.label, outline.alias_of or name)
+        info = component.tensors.info(name)
+        written = WrittenTensor(info.dtype, info.shape)
+        first = (component.label, info.alias_of or name)
         if first not in self._twins:
             self._twins[first] = list(self._parts(key, component, name, written))
         items = self._twins[first]
@@ -133,7 +133,7 @@ class _Files:
         for rank, file in sorted(self._files.items()):
             yield FilePlan(f"__{rank}_0{SUFFIX}", tuple(file.sections), checksums=True)
 
-    def _parts(self, key: str, component: Component, name: str, tensor: WrittenTensor) -> Iterator[Item]:
+    def _parts(self, key: str, component: Component, name: str, tensor: WrittenTensor) -> Iterator[WrittenItem]:
         for rank, box in _boxes_of_ranks(tensor.shape, self._ranks):
             whole = box[1] == tensor.shape
             content = TensorBytes(component.label, name, tensor.dtype.nbytes(prod(box[1])), None if whole else box)
@@ -143,12 +143,12 @@ class _Files:
                 raise UnsupportedFormatError(f"{key}: {error.message}", tensor=name) from None
             yield self._put(key, box, rank, sections)
 
-    def _put(self, key: str, box: Any, rank: int, sections: Sequence[Any]) -> Item:
+    def _put(self, key: str, box: Any, rank: int, sections: Sequence[Any]) -> WrittenItem:
         file = self._files.setdefault(rank, _File())
         start = file.size
         file.sections += sections
         file.size += sum(section.length for section in sections)
-        return Item(key, box, f"__{rank}_0{SUFFIX}", start, file.size - start)
+        return WrittenItem(key, box, f"__{rank}_0{SUFFIX}", start, file.size - start)
 
 
 def _assets(checkpoint: Checkpoint) -> Iterator[FilePlan]:

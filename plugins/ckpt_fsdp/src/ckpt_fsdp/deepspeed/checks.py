@@ -12,6 +12,6 @@ def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -
         return
     for file in checkpoint.torches:
         try:
-            file.settle()
+            file.confirm()
         except (FormatError, BudgetError) as error:
             yield Finding.of_error(error)

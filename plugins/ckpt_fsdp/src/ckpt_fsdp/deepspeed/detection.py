@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from ckpt_core import Confidence, CorruptError, Files, FormatMatch, Kind, UsageError, printable
+from ckpt_core import Confidence, CorruptError, Files, FormatMatch, LocationKind, UsageError, printable
 from ckpt_fsdp.deepspeed.names import POINTERS, SCRIPTS, Tag, pointed, step_of, survey
 
 FORMAT = "deepspeed"
@@ -14,7 +14,7 @@ _TRAINERS = ("trainer_state.json", "training_args.bin")
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for a tag directory that is listed itself, for each root with one tag, and for each tag of a root with
     several: which of them is wanted is not for a pointer to say."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     tags = survey(files)
     if "" in tags:

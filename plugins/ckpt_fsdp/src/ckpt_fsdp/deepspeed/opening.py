@@ -51,7 +51,7 @@ class DeepSpeedCheckpoint(StoredCheckpoint):
     """A tag that is open, with the rank files that it was opened from."""
 
     def __init__(self, files: Files, match: FormatMatch, manifest: Manifest, torches: "Sequence[TorchFile]") -> None:
-        super().__init__(files, match, manifest, settle=self._settle_files)
+        super().__init__(files, match, manifest, confirm=self._confirm_files)
         self.torches = torches
         self.checksums = self._all_checksums
 
@@ -59,9 +59,9 @@ class DeepSpeedCheckpoint(StoredCheckpoint):
         for file in self.torches:
             yield from file.checksums()
 
-    def _settle_files(self) -> None:
+    def _confirm_files(self) -> None:
         for file in self.torches:
-            file.settle()
+            file.confirm()
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> DeepSpeedCheckpoint:

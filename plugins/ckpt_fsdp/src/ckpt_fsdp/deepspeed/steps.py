@@ -64,8 +64,8 @@ def _value(files: Files, optim: OptimStates, value: State) -> float | None:
         return float(value)
     if not isinstance(value, TensorRef):
         return None
-    found = optim.torch.tensors.outline(value.name)
+    found = optim.torch.tensors.info(value.name)
     if found.numel != 1 or found.path is None or found.dtype.code not in _UNPACK:
         return None
-    optim.torch.settle()
+    optim.torch.confirm()
     return float(struct.unpack(_UNPACK[found.dtype.code], files.read(found.path, found.offset, found.nbytes))[0])

@@ -19,7 +19,7 @@ from ckpt_fsdp.deepspeed.training_state import training_components
 from ckpt_fsdp.deepspeed.weights import weights
 from ckpt_fsdp.deepspeed.zero.flat_groups import vector
 from ckpt_fsdp.deepspeed.zero.optimizer_state import named_groups
-from ckpt_fsdp.deepspeed.zero.partitions import Chain, Place, Space
+from ckpt_fsdp.deepspeed.zero.partitions import Chain, FlatStretch, Space
 from ckpt_fsdp.deepspeed.zero.tables import Row, in_file, in_space, table_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _Universal:
             else:
                 self.state[name][key] = without_objects(value)
         if _WEIGHT not in keys:
-            self.trained[name] = in_space(Space(DType.F32, (None,), None), Place(shape, 0))
+            self.trained[name] = in_space(Space(DType.F32, (None,), None), FlatStretch(shape, 0))
             self.content.findings.append(_missing(self.content, name))
 
     def _read(self, name: str, key: str, shape: Shape) -> tuple[Row | None, State]:
@@ -71,7 +71,7 @@ class _Universal:
             return in_file(file.tensors, value.name), None
         if part.numel < prod(shape):
             raise broken(path, f"it has {part.numel} elements, and {printable(name)} is of shape {shape}")
-        return in_space(Space(dtype, (Chain([part]),), None), Place(shape, 0)), None
+        return in_space(Space(dtype, (Chain([part]),), None), FlatStretch(shape, 0)), None
 
 
 def open_universal(
@@ -141,7 +141,7 @@ def _add_scalar(common: "TorchFile | None", name: str, key: str, value: State, f
         return
     if isinstance(value, int | float):
         found.state[name][key] = value
-    elif isinstance(value, TensorRef) and common.tensors.outline(value.name).shape == ():
+    elif isinstance(value, TensorRef) and common.tensors.info(value.name).shape == ():
         found.moments[f"state.{name}.{key}"] = in_file(common.tensors, value.name)
         found.state[name][key] = TensorRef(f"state.{name}.{key}")
 

@@ -12,7 +12,7 @@ from ckpt_fsdp.deepspeed.fields import Shape, broken
 from ckpt_fsdp.deepspeed.rank_files import ModelStates
 from ckpt_fsdp.deepspeed.tag_content import TagContent
 from ckpt_fsdp.deepspeed.zero.flat_groups import GroupSpace, vector
-from ckpt_fsdp.deepspeed.zero.partitions import Chain, Place, Space
+from ckpt_fsdp.deepspeed.zero.partitions import Chain, FlatStretch, Space
 from ckpt_fsdp.deepspeed.zero.tables import Row, in_file, in_space, table_of, tied
 
 MODULE = "module"
@@ -63,7 +63,7 @@ def _stored(model: ModelStates, value: TensorRef) -> Row:
 
 def _is_placeholder(model: ModelStates, value: TensorRef) -> bool:
     """Stage 3 keeps an empty tensor in the place of each parameter."""
-    return model.torch.tensors.outline(value.name).shape == (0,)
+    return model.torch.tensors.info(value.name).shape == (0,)
 
 
 def _with_tied(model: ModelStates, rows: Mapping[str, Row]) -> dict[str, Row]:
@@ -97,7 +97,7 @@ def _frozen_row(content: TagContent, ranks: Mapping[int, ModelStates], name: str
         found[rank] = Chain([part])
     if len(kinds) > 1:
         raise broken(model_path(ranks), f"the parts of {printable(name)} are of {len(kinds)} types")
-    return in_space(Space(kinds.pop(), tuple(found), None), Place(shape, 0))
+    return in_space(Space(kinds.pop(), tuple(found), None), FlatStretch(shape, 0))
 
 
 def _least(shape: Shape, rank: int, world: int) -> int:

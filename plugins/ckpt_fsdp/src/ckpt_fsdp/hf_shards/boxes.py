@@ -14,8 +14,8 @@ from ckpt_core import (
     Files,
     Finding,
     FormatError,
-    Outline,
     TensorEntry,
+    TensorInfo,
     TensorTable,
     printable,
 )
@@ -69,7 +69,7 @@ class Shards:
 
     def table(self) -> TensorTable:
         """The tensors, each an entry of its boxes when it is asked for."""
-        return TensorTable(self.tensors, entry=_entry, outline=_outline)
+        return TensorTable(self.tensors, entry=_entry, info=_info)
 
 
 def read_shards(files: Files, names: Sequence[ShardName]) -> Shards:
@@ -97,15 +97,15 @@ def _saved_offsets(file: SafetensorsFile) -> Mapping[str, tuple[int, ...]]:
         raise _corrupt("DC050", file.path, f"{SHARDING} has {printable(error.key)!r} twice") from None
     except NotAnObjectError as error:
         raise _corrupt("DC050", file.path, f"{SHARDING} in the header is {error}") from None
-    return {name: _offsets(file, name, outline, content.get(name)) for name, outline in file.tensors.outlines()}
+    return {name: _offsets(file, name, info, content.get(name)) for name, info in file.tensors.infos()}
 
 
-def _offsets(file: SafetensorsFile, name: str, outline: Outline, info: object) -> tuple[int, ...]:
-    saved = info.get("saved_offsets") if type(info) is dict else None
+def _offsets(file: SafetensorsFile, name: str, info: TensorInfo, header: object) -> tuple[int, ...]:
+    saved = header.get("saved_offsets") if type(header) is dict else None
     if type(saved) is not list or not all(type(offset) is int and 0 <= offset < _LARGEST for offset in saved):
         raise _corrupt("DC050", file.path, f"tensor {printable(name)}: no saved_offsets in the header", name)
-    if len(saved) != len(outline.shape):
-        text = f"tensor {printable(name)}: {len(saved)} saved_offsets for {len(outline.shape)} dimensions"
+    if len(saved) != len(info.shape):
+        text = f"tensor {printable(name)}: {len(saved)} saved_offsets for {len(info.shape)} dimensions"
         raise _corrupt("DC050", file.path, text, name)
     return tuple(saved)
 
@@ -114,17 +114,17 @@ def _add(found: Shards, shard: ShardName, file: SafetensorsFile, offsets: Mappin
     for key, value in file.metadata.items():
         if key != SHARDING:
             found.metadata.setdefault(key, value)
-    for name, outline in file.tensors.outlines():
-        assert outline.path is not None
-        box = StoredBox(offsets[name], outline.shape, outline.path, outline.offset, shard.rank)
+    for name, info in file.tensors.infos():
+        assert info.path is not None
+        box = StoredBox(offsets[name], info.shape, info.path, info.offset, shard.rank)
         reach = tuple(map(add, box.offsets, box.sizes))
         known = found.tensors.get(name)
         if known is None:
-            found.tensors[name] = Sharded(outline.dtype, reach, [box])
+            found.tensors[name] = Sharded(info.dtype, reach, [box])
             continue
-        if known.dtype is not outline.dtype or len(known.shape) != len(reach):
+        if known.dtype is not info.dtype or len(known.shape) != len(reach):
             was = f"{known.dtype.code} of {len(known.shape)} dimensions"
-            text = f"{outline.dtype.code} of {len(reach)} dimensions, in {printable(known.boxes[0].path)} {was}"
+            text = f"{info.dtype.code} of {len(reach)} dimensions, in {printable(known.boxes[0].path)} {was}"
             raise _corrupt("DC051", shard.path, f"tensor {printable(name)}: is {text}", name)
         known.shape = tuple(map(max, known.shape, reach))
         known.boxes.append(box)
@@ -141,11 +141,11 @@ def _chunks(row: Sharded) -> Iterable[Chunk]:
             yield Chunk(box.offsets, box.sizes, stored, owner=box.rank - 1)
 
 
-def _outline(row: Sharded) -> Outline:
+def _info(row: Sharded) -> TensorInfo:
     box = row.boxes[0]
     if len(row.boxes) == 1 and box.sizes == row.shape:
-        return Outline(row.dtype, row.shape, box.path, box.offset)
-    return Outline(row.dtype, row.shape, None, 0)
+        return TensorInfo(row.dtype, row.shape, box.path, box.offset)
+    return TensorInfo(row.dtype, row.shape, None, 0)
 
 
 def _corrupt(code: str, path: str, reason: str, tensor: str | None = None) -> CorruptError:

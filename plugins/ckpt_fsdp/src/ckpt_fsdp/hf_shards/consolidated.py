@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ckpt_core import Files, Finding, FormatError, Outline, Severity, printable
+from ckpt_core import Files, Finding, FormatError, Severity, TensorInfo, printable
 from ckpt_core.codecs.safetensors.reader import read_safetensors
 from ckpt_fsdp.hf_shards.boxes import Shards
 from ckpt_fsdp.hf_shards.names import is_whole
@@ -12,7 +12,7 @@ class Joined:
     """The tensors of the joined files, and the files that could not be read."""
 
     def __init__(self, files: Files) -> None:
-        self.outlines: dict[str, Outline] = {}
+        self.infos: dict[str, TensorInfo] = {}
         self.findings: list[Finding] = []
         for path in files.entries:
             if "/" not in path and is_whole(path):
@@ -20,7 +20,7 @@ class Joined:
 
     def _read(self, files: Files, path: str) -> None:
         try:
-            self.outlines.update(read_safetensors(files, path).tensors.outlines())
+            self.infos.update(read_safetensors(files, path).tensors.infos())
         except FormatError as error:
             message = f"{error.message}; it proves nothing about its shards"
             self.findings.append(Finding("DC054", Severity.WARNING, message, path))
@@ -28,25 +28,25 @@ class Joined:
 
 def extend(shards: Shards, joined: Joined) -> Iterator[Finding]:
     """Give each tensor the shape that its joined file has, so that what its shards lack is a hole; say where not."""
-    for name, outline in joined.outlines.items():
+    for name, info in joined.infos.items():
         tensor = shards.tensors.get(name)
         if tensor is None:
-            message = f"{printable(outline.path or '')}: holds {printable(name)}, and no shard does"
-            yield Finding("DC055", Severity.ERROR, message, outline.path, name, "copy the shards again, of all ranks")
-        elif tensor.dtype is outline.dtype and _covers(outline.shape, tensor.shape):
-            tensor.shape = outline.shape
+            message = f"{printable(info.path or '')}: holds {printable(name)}, and no shard does"
+            yield Finding("DC055", Severity.ERROR, message, info.path, name, "copy the shards again, of all ranks")
+        elif tensor.dtype is info.dtype and _covers(info.shape, tensor.shape):
+            tensor.shape = info.shape
         else:
             message = (
-                f"{printable(outline.path or '')}: {printable(name)} is {outline.dtype.code} {outline.shape} here, "
+                f"{printable(info.path or '')}: {printable(name)} is {info.dtype.code} {info.shape} here, "
                 f"{tensor.dtype.code} {tensor.shape} in the shards; they are of two saves"
             )
-            yield Finding("DC054", Severity.WARNING, message, outline.path, name)
+            yield Finding("DC054", Severity.WARNING, message, info.path, name)
 
 
 def agreed(shards: Shards, joined: Joined) -> set[str]:
     """Names of the tensors that are of one shape in both."""
-    outlines = joined.outlines.items()
-    return {name for name, o in outlines if name in shards.tensors and shards.tensors[name].shape == o.shape}
+    infos = joined.infos.items()
+    return {name for name, o in infos if name in shards.tensors and shards.tensors[name].shape == o.shape}
 
 
 def _covers(shape: tuple[int, ...], reach: tuple[int, ...]) -> bool:

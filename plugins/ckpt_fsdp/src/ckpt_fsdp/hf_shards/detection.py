@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ckpt_core import Confidence, Files, FormatMatch, Kind
+from ckpt_core import Confidence, Files, FormatMatch, LocationKind
 from ckpt_core.layouts.steps import step_of_name
 from ckpt_fsdp.hf_shards.names import FOLDER, INDEX, ShardName, is_whole, parse
 
@@ -12,7 +12,7 @@ SHARDING = "DCP_SHARDING_INFO"
 
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for each directory with shards, or for the one above their `sharded/` where nothing was joined there."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     joined = {path.rpartition("/")[0] for path in files.entries if is_whole(path) or _name(path) == INDEX}
     for folder, shards in sorted(_by_folder(files).items()):

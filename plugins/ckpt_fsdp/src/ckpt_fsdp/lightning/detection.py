@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from ckpt_core import Confidence, Files, FormatMatch, Kind
+from ckpt_core import Confidence, Files, FormatMatch, LocationKind
 from ckpt_core.layouts.steps import step_of_name
 from ckpt_fsdp.dcp.detection import survey
 
@@ -16,7 +16,7 @@ _GIVEN = re.compile(r"(?:epoch=\d+-step=\d+|last|hpc_ckpt_\d+)(?:-v\d+)?\.ckpt")
 
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for each directory with files of DCP and `meta.pt`, or with the former and one of Lightning's names."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     for root, found in sorted(survey(files).items()):
         name = (root or files.location.name).rpartition("/")[2]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ckpt_core import Component, Finding, Presence, Severity, State, TensorTable
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_core.layouts.components import components_of
 from ckpt_fsdp.lightning.detection import META
 
@@ -25,53 +25,53 @@ _NO_POSITION = "the loader of the data has no state of its own, and begins anew"
 _WEIGHTS_ONLY = "saved with save_weights_only=True"
 
 
-def add_meta(pieces: Pieces) -> None:
+def add_meta(builder: CheckpointBuilder) -> None:
     """What `meta.pt` holds; where it is missing or cannot be read, a line for each component that it would hold."""
-    known = len(pieces.roles)
-    pieces.tried("progress", META, lambda: _read(pieces))
-    if any(role.presence is Presence.UNREADABLE for role in pieces.roles[known:]):
-        pieces.role("scheduler", Presence.UNREADABLE, META)
-        pieces.role("sampler", Presence.UNREADABLE, META)
-    if all(component.kind != "rng" for component in pieces.components):
-        pieces.role("rng", Presence.ABSENT, note=_NO_RNG)
+    known = len(builder.roles)
+    builder.tried("progress", META, lambda: _read(builder))
+    if any(role.presence is Presence.UNREADABLE for role in builder.roles[known:]):
+        builder.role("scheduler", Presence.UNREADABLE, META)
+        builder.role("sampler", Presence.UNREADABLE, META)
+    if all(component.kind != "rng" for component in builder.components):
+        builder.role("rng", Presence.ABSENT, note=_NO_RNG)
 
 
-def _read(pieces: Pieces) -> None:
-    file = pieces.torch(META)
+def _read(builder: CheckpointBuilder) -> None:
+    file = builder.torch(META)
     if file is None:
         message = f"{META}: missing: Lightning writes it last, and does not open this directory without it"
         hint = "the save did not end, or a copy left it out; model and optimizer can be read all the same"
-        pieces.findings.append(Finding("FS002", Severity.WARNING, message, META, hint=hint))
+        builder.findings.append(Finding("FS002", Severity.WARNING, message, META, hint=hint))
         for kind in ("scheduler", "sampler", "progress"):
-            pieces.role(kind, Presence.ABSENT, META)
+            builder.role(kind, Presence.ABSENT, META)
         return
     root = dict(file.root) if isinstance(file.root, dict) else file.root
     if isinstance(root, dict) and _VERSION in root:
-        _add_schedules(pieces, root)
-        _add_position(pieces, root)
+        _add_schedules(builder, root)
+        _add_position(builder, root)
     if isinstance(root, dict) and _SCALER in root:
-        pieces.add(Component("scaler", TensorTable.of({}), root.pop(_SCALER)), META)
+        builder.add(Component("scaler", TensorTable.of({}), root.pop(_SCALER)), META)
     for component in components_of(root, file.tensors):
-        pieces.add(_of_meta(component), META)
+        builder.add(_of_meta(component), META)
 
 
-def _add_schedules(pieces: Pieces, root: dict[Any, State]) -> None:
+def _add_schedules(builder: CheckpointBuilder, root: dict[Any, State]) -> None:
     """Nothing for those that there are; an empty list says that the training had none."""
     if _SCHEDULES not in root:
-        pieces.role("scheduler", Presence.ABSENT, META, _WEIGHTS_ONLY)
+        builder.role("scheduler", Presence.ABSENT, META, _WEIGHTS_ONLY)
     elif root[_SCHEDULES] == []:
         del root[_SCHEDULES]
-        pieces.role("scheduler", Presence.NOT_NEEDED, META, "the training had none")
+        builder.role("scheduler", Presence.NOT_NEEDED, META, "the training had none")
 
 
-def _add_position(pieces: Pieces, root: Mapping[Any, State]) -> None:
+def _add_position(builder: CheckpointBuilder, root: Mapping[Any, State]) -> None:
     where: State = dict(root)
     for key in _LOADER:
         where = where.get(key) if isinstance(where, dict) else None
     if where:
-        pieces.role("sampler", Presence.PRESENT, META, "loops: combined_loader")
+        builder.role("sampler", Presence.PRESENT, META, "loops: combined_loader")
     else:
-        pieces.role("sampler", Presence.ABSENT, META, _NO_POSITION)
+        builder.role("sampler", Presence.ABSENT, META, _NO_POSITION)
 
 
 def _of_meta(component: Component) -> Component:

@@ -13,8 +13,8 @@ from ckpt_core import (
     StoredCheckpoint,
     TensorTable,
 )
-from ckpt_core.codecs.torch.items import settler
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.codecs.torch.items import chunk_finder
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_core.layouts.steps import step_of_state
 from ckpt_fsdp.dcp.opening import Opened, open_at
 from ckpt_fsdp.lightning.meta import add_meta
@@ -27,9 +27,11 @@ _WRAPPER = "_forward_module."
 class LightningCheckpoint(StoredCheckpoint):
     """A directory of Lightning that is open, with what DCP's reader knows of it."""
 
-    def __init__(self, files: Files, match: FormatMatch, manifest: Manifest, pieces: Pieces, opened: Opened) -> None:
-        super().__init__(files, match, manifest, settle=pieces.settle, settle_chunk=settler(files))
-        self.checksums = pieces.checksums
+    def __init__(
+        self, files: Files, match: FormatMatch, manifest: Manifest, builder: CheckpointBuilder, opened: Opened
+    ) -> None:
+        super().__init__(files, match, manifest, confirm=builder.confirm, find_chunk=chunk_finder(files))
+        self.checksums = builder.checksums
         self.opened = opened
 
 
@@ -41,15 +43,15 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> LightningChe
         UnsafeContentError: PK003, one of them would run code.
     """
     opened = open_at(files, "")
-    pieces = Pieces(files)
-    pieces.components += map(_named, opened.components)
-    pieces.findings += map(_about, opened.findings)
-    add_meta(pieces)
-    states = [component.state for component in pieces.components if component.label == "progress"]
-    manifest = pieces.checkpoint(
+    builder = CheckpointBuilder(files)
+    builder.components += map(_named, opened.components)
+    builder.findings += map(_about, opened.findings)
+    add_meta(builder)
+    states = [component.state for component in builder.components if component.label == "progress"]
+    manifest = builder.checkpoint(
         match, step=step_of_state(states[0]) if states else None, metadata=dict(opened.metadata)
     ).manifest
-    return LightningCheckpoint(files, match, manifest, pieces, opened)
+    return LightningCheckpoint(files, match, manifest, builder, opened)
 
 
 def _named(component: Component) -> Component:

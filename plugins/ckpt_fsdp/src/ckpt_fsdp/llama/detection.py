@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ckpt_core import Confidence, Files, FormatMatch, Kind
+from ckpt_core import Confidence, Files, FormatMatch, LocationKind
 from ckpt_core.layouts.steps import step_of_name
 from ckpt_fsdp.llama.names import PARAMS, survey
 
@@ -11,7 +11,7 @@ NAME = "llama"
 
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for each folder with params.json beside a rank's file, or with the files of several ranks."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     for root, ranks in sorted(survey(files.entries).items()):
         has_params = f"{root}/{PARAMS}".lstrip("/") in files.entries

@@ -13,16 +13,16 @@ from ckpt_core import (
     Finding,
     FormatMatch,
     LoadRequest,
-    Outline,
     Severity,
     StoredCheckpoint,
     TensorEntry,
+    TensorInfo,
     TensorTable,
     UnsupportedFormatError,
     printable,
 )
 from ckpt_core.codecs.torch.file import TorchFile
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_fsdp.llama.names import PARAMS, file_of, survey
 from ckpt_fsdp.llama.rules import Params, axis_of, params_of, world_of
 
@@ -51,18 +51,18 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     if not paths:
         text = f"{files.location}: no consolidated.00.pth is here; name the folder that has it"
         raise CorruptError(text, code="PT005")
-    pieces = Pieces(files)
-    content = pieces.json_component("config", PARAMS)
-    opened = {rank: pieces.tried("model", path, partial(pieces.torch, path)) for rank, path in paths.items()}
+    builder = CheckpointBuilder(files)
+    content = builder.json_component("config", PARAMS)
+    opened = {rank: builder.tried("model", path, partial(builder.torch, path)) for rank, path in paths.items()}
     parts = {rank: file for rank, file in opened.items() if file is not None}
     params = params_of(content or {})
     world = _world(params, paths, parts)
-    pieces.findings += _missing(world, paths)
+    builder.findings += _missing(world, paths)
     if parts:
         table = _merged(files, params, world, parts)
-        pieces.add(Component("model", table), next(iter(paths.values())))
+        builder.add(Component("model", table), next(iter(paths.values())))
     used = {PARAMS, *paths.values()}
-    return pieces.checkpoint(match, assets=[Asset(p, e.size) for p, e in files.entries.items() if p not in used])
+    return builder.checkpoint(match, assets=[Asset(p, e.size) for p, e in files.entries.items() if p not in used])
 
 
 def _world(params: Params | None, paths: Mapping[int, str], parts: Mapping[int, TorchFile]) -> int:
@@ -70,7 +70,7 @@ def _world(params: Params | None, paths: Mapping[int, str], parts: Mapping[int, 
     found = None
     if params is not None and parts:
         first = next(iter(parts.values()))
-        found = world_of(params, {name: outline.shape for name, outline in first.tensors.outlines()})
+        found = world_of(params, {name: info.shape for name, info in first.tensors.infos()})
     return max(found or 1, max(paths) + 1)
 
 
@@ -88,17 +88,17 @@ def _merged(files: Files, params: Params | None, world: int, parts: Mapping[int,
         raise _refused(f"{files.location}: {len(parts)} parts and no {PARAMS} with the sizes of the model")
     rows = {}
     for file in parts.values():
-        for name, outline in file.tensors.outlines():
+        for name, info in file.tensors.infos():
             if name not in rows:
-                rows[name] = _row(name, outline.shape, params, world, parts)
-    return TensorTable(rows, entry=_entry, outline=_outline)
+                rows[name] = _row(name, info.shape, params, world, parts)
+    return TensorTable(rows, entry=_entry, info=_info)
 
 
 def _row(name: str, shape: tuple[int, ...], params: Params | None, world: int, parts: Mapping[int, TorchFile]) -> _Row:
     having = {rank: file for rank, file in parts.items() if name in file.tensors}
     for file in having.values():
-        if file.tensors.outline(name).shape != shape:
-            other = file.tensors.outline(name).shape
+        if file.tensors.info(name).shape != shape:
+            other = file.tensors.info(name).shape
             raise _refused(f"{printable(file.path)}: {printable(name)} has shape {other}, and {shape} in another part")
     try:
         axis = axis_of(name, shape, params, world) if params is not None else None
@@ -126,8 +126,8 @@ def _entry(row: _Row) -> TensorEntry:
     return TensorEntry(entry.dtype, row.shape, tuple(chunks))
 
 
-def _outline(row: _Row) -> Outline:
-    first = next(iter(row.files.values())).tensors.outline(row.name)
+def _info(row: _Row) -> TensorInfo:
+    first = next(iter(row.files.values())).tensors.info(row.name)
     if len(row.files) == 1 and row.axis is None:
         return first._replace(alias_of=None)
-    return Outline(first.dtype, row.shape, None, 0)
+    return TensorInfo(first.dtype, row.shape, None, 0)

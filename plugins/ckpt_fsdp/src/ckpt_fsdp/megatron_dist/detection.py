@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind, printable
+from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind, printable
 from ckpt_core.layouts.steps import step_of_name
 from ckpt_fsdp.model_parallel.names import step_of
 
@@ -16,7 +16,7 @@ _READ = "torch_dist"
 
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for each folder whose metadata.json names a backend of dist_checkpointing."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     for path in files.entries:
         root, _, name = path.rpartition("/")

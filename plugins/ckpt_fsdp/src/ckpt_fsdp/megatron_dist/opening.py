@@ -16,8 +16,8 @@ from ckpt_core import (
     Severity,
     StoredCheckpoint,
 )
-from ckpt_core.codecs.torch.items import settler
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.codecs.torch.items import chunk_finder
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_core.layouts.components import components_of
 from ckpt_core.layouts.steps import step_of_state
 from ckpt_fsdp.dcp.opening import Opened, open_at
@@ -29,9 +29,11 @@ _OPTIMIZER = ("optimizer.", "chained_")
 class MegatronCheckpoint(StoredCheckpoint):
     """A distributed checkpoint of Megatron that is open, with what DCP's reader knows of it."""
 
-    def __init__(self, files: Files, match: FormatMatch, manifest: Manifest, pieces: Pieces, opened: Opened) -> None:
-        super().__init__(files, match, manifest, settle=pieces.settle, settle_chunk=settler(files))
-        self.checksums = pieces.checksums
+    def __init__(
+        self, files: Files, match: FormatMatch, manifest: Manifest, builder: CheckpointBuilder, opened: Opened
+    ) -> None:
+        super().__init__(files, match, manifest, confirm=builder.confirm, find_chunk=chunk_finder(files))
+        self.checksums = builder.checksums
         self.opened = opened
 
 
@@ -43,16 +45,16 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> MegatronChec
         UnsafeContentError: PK003, one of them would run code.
     """
     opened = open_at(files, "")
-    pieces = Pieces(files)
+    builder = CheckpointBuilder(files)
     for component in opened.components:
         for part in _split(component):
-            pieces.add(part)
-    pieces.findings += opened.findings
-    step = pieces.tried("progress", COMMON, partial(_add_common, pieces))
+            builder.add(part)
+    builder.findings += opened.findings
+    step = builder.tried("progress", COMMON, partial(_add_common, builder))
     used = {COMMON, METADATA, ".metadata", *opened.files}
     assets = [Asset(path, entry.size) for path, entry in files.entries.items() if path not in used]
-    manifest = pieces.checkpoint(match, step=step, assets=assets, metadata=dict(opened.metadata)).manifest
-    return MegatronCheckpoint(files, match, manifest, pieces, opened)
+    manifest = builder.checkpoint(match, step=step, assets=assets, metadata=dict(opened.metadata)).manifest
+    return MegatronCheckpoint(files, match, manifest, builder, opened)
 
 
 def _split(component: Component) -> Iterator[Component]:
@@ -66,18 +68,18 @@ def _split(component: Component) -> Iterator[Component]:
     yield Component("optimizer", component.tensors.renamed({name: name for name in moments}))
 
 
-def _add_common(pieces: Pieces) -> int | None:
+def _add_common(builder: CheckpointBuilder) -> int | None:
     """What all ranks have alike; PT002 where its file is missing. Returns the step."""
-    file = pieces.torch(COMMON)
+    file = builder.torch(COMMON)
     if file is None:
         message = f"{COMMON}: missing: Megatron loads nothing without it"
         hint = "copy the checkpoint again; the weights can be read all the same"
-        pieces.findings.append(Finding("PT002", Severity.ERROR, message, COMMON, hint=hint, component="progress"))
+        builder.findings.append(Finding("PT002", Severity.ERROR, message, COMMON, hint=hint, component="progress"))
         for kind in ("scheduler", "progress"):
-            pieces.role(kind, Presence.ABSENT, COMMON)
+            builder.role(kind, Presence.ABSENT, COMMON)
         return None
-    taken = {component.label for component in pieces.components}
+    taken = {component.label for component in builder.components}
     for component in components_of(file.root, file.tensors):
         named = replace(component, name="common") if component.label in taken else component
-        pieces.add(named, COMMON)
+        builder.add(named, COMMON)
     return step_of_state(file.root)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind
+from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind
 from ckpt_core.layouts.steps import step_of_name
 from ckpt_fsdp.model_parallel.names import folders, step_of
 from ckpt_fsdp.model_parallel.sizes import KEYS, RANKS
@@ -17,7 +17,7 @@ _OF_OTHERS = re.compile(r"rng_state|random_states|training_args|.*_states\.pt$|.
 
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for each folder with Megatron's folders of ranks, and for each with files that say how many there are."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     for root, ranks in sorted(folders(files.entries).items()):
         name = (root or files.location.name).rpartition("/")[2]

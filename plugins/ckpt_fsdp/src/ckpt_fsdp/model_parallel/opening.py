@@ -19,7 +19,7 @@ from ckpt_core import (
     printable,
 )
 from ckpt_core.codecs.torch.file import TorchFile
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_core.layouts.components import components_of
 from ckpt_core.layouts.steps import step_of_state
 from ckpt_fsdp.model_parallel.detection import is_candidate, saves_in
@@ -41,28 +41,28 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
         CorruptError: PT002, no files of ranks are here.
         UnsafeContentError: PK003, a file would run code.
     """
-    pieces = Pieces(files)
+    builder = CheckpointBuilder(files)
     inside = folders(files.entries).get("", {})
     loose = None if inside else _loose(files)
     paths = inside or {(rank,): [path] for rank, path in (loose.paths if loose else {}).items()}
-    opened = {rank: _open(pieces, rank, found) for rank, found in paths.items()}
+    opened = {rank: _open(builder, rank, found) for rank, found in paths.items()}
     models = {rank: found for rank, (found, _) in opened.items() if found is not None}
-    sizes = _agreed(pieces, {rank: sizes_of(file.root) for rank, file in models.items()}, models)
+    sizes = _agreed(builder, {rank: sizes_of(file.root) for rank, file in models.items()}, models)
     sizes = Sizes(sizes.tensor * sizes.pipeline * sizes.expert) if loose else sizes
-    pieces.findings += _missing(sizes, paths, loose)
-    pieces.findings += _differing_names(models)
-    pieces.findings += _differing_steps(models)
+    builder.findings += _missing(sizes, paths, loose)
+    builder.findings += _differing_names(models)
+    builder.findings += _differing_steps(models)
     for rank, (model, others) in opened.items():
         own = label(rank, sizes) if len(paths) > 1 or sizes != Sizes() else ""
-        _add(pieces, model, own, first=rank == next(iter(models), None))
+        _add(builder, model, own, first=rank == next(iter(models), None))
         for file in others:
-            _add(pieces, file, own, first=False, kind="optimizer")
+            _add(builder, file, own, first=False, kind="optimizer")
     if sizes != Sizes():
-        pieces.findings.append(_not_merged(sizes))
+        builder.findings.append(_not_merged(sizes))
     steps = [step for file in models.values() if (step := step_of_state(file.root)) is not None]
     used = {path for found in paths.values() for path in found}
     assets = [Asset(path, entry.size) for path, entry in files.entries.items() if path not in used]
-    return pieces.checkpoint(match, step=steps[0] if steps else None, assets=assets)
+    return builder.checkpoint(match, step=steps[0] if steps else None, assets=assets)
 
 
 def _loose(files: Files) -> RankSet:
@@ -73,18 +73,18 @@ def _loose(files: Files) -> RankSet:
     return saves[0].sets[0]
 
 
-def _open(pieces: Pieces, rank: Rank, paths: Sequence[str]) -> tuple[TorchFile | None, list[TorchFile]]:
+def _open(builder: CheckpointBuilder, rank: Rank, paths: Sequence[str]) -> tuple[TorchFile | None, list[TorchFile]]:
     """The file with a rank's weights, and what else the rank wrote; None for one that cannot be read."""
     name = "-".join(map(str, rank))
     by_name = {path.rpartition("/")[2]: path for path in paths}
     main = next((by_name[known] for known in MODEL if known in by_name), paths[0])
-    model = pieces.tried("model", main, partial(pieces.torch, main), name=name)
+    model = builder.tried("model", main, partial(builder.torch, main), name=name)
     others = [path for path in paths if path != main]
-    files = [pieces.tried("optimizer", path, partial(pieces.torch, path), name=name) for path in others]
+    files = [builder.tried("optimizer", path, partial(builder.torch, path), name=name) for path in others]
     return model, [file for file in files if file is not None]
 
 
-def _agreed(pieces: Pieces, said: Mapping[Rank, Sizes | None], models: Mapping[Rank, TorchFile]) -> Sizes:
+def _agreed(builder: CheckpointBuilder, said: Mapping[Rank, Sizes | None], models: Mapping[Rank, TorchFile]) -> Sizes:
     """The sizes that the files say; where they contradict each other the first, and PT003."""
     known = {rank: sizes for rank, sizes in said.items() if sizes is not None}
     first = next(iter(known.values()), None)
@@ -92,7 +92,7 @@ def _agreed(pieces: Pieces, said: Mapping[Rank, Sizes | None], models: Mapping[R
         if first is not None and sizes != first:
             path = models[rank].path
             message = f"{printable(path)}: of a model in {sizes.shown}, and others here are of one in {first.shown}"
-            pieces.findings.append(Finding("PT003", Severity.ERROR, message, path, hint=_COPY))
+            builder.findings.append(Finding("PT003", Severity.ERROR, message, path, hint=_COPY))
     return first or _by_numbers(list(said))
 
 
@@ -154,7 +154,7 @@ def _differing_steps(models: Mapping[Rank, TorchFile]) -> list[Finding]:
     ]
 
 
-def _add(pieces: Pieces, file: TorchFile | None, name: str, *, first: bool, kind: str = "") -> None:
+def _add(builder: CheckpointBuilder, file: TorchFile | None, name: str, *, first: bool, kind: str = "") -> None:
     """The components of a rank's file under the rank's name; what all ranks have alike only of the first."""
     if file is None:
         return
@@ -163,7 +163,7 @@ def _add(pieces: Pieces, file: TorchFile | None, name: str, *, first: bool, kind
         if shared and not first:
             continue
         named = component if shared else _named(component, name, kind)
-        pieces.add(named, file.path)
+        builder.add(named, file.path)
 
 
 def _named(component: Component, name: str, kind: str) -> Component:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind
+from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind
 from ckpt_core.layouts.steps import step_of_name
 from ckpt_fsdp.numbered.heads import names_in
 from ckpt_fsdp.numbered.names import SUFFIXES, Siblings, siblings
@@ -12,7 +12,7 @@ NAME = "numbered-shards"
 
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for each folder with the shards of one model, and for each of several models in one folder."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     by_folder: dict[str, list[str]] = {}
     for path in files.entries:

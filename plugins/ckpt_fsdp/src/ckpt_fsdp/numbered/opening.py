@@ -18,7 +18,7 @@ from ckpt_core import (
     printable,
 )
 from ckpt_core.codecs.safetensors.reader import read_safetensors
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_core.layouts.components import components_of
 from ckpt_fsdp.numbered.detection import shards_in
 from ckpt_fsdp.numbered.names import Siblings
@@ -35,19 +35,19 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
         CorruptError: PT007, a shard is missing, or PT008, a tensor is in two; `verify` lists all that is wrong.
         UnsafeContentError: PK003, a file would run code.
     """
-    pieces, shards, tables = open_shards(files)
-    errors = [finding for finding in pieces.findings if finding.severity is Severity.ERROR]
+    builder, shards, tables = open_shards(files)
+    errors = [finding for finding in builder.findings if finding.severity is Severity.ERROR]
     if errors:
         first = errors[0]
         raise CorruptError(first.message, code=first.code, path=first.path, tensor=first.tensor)
-    pieces.add(Component("model", TensorTable.join(tables.values())), next(iter(tables)))
+    builder.add(Component("model", TensorTable.join(tables.values())), next(iter(tables)))
     if _CONFIG in files.entries:
-        pieces.json_component("config", _CONFIG)
+        builder.json_component("config", _CONFIG)
     used = {_CONFIG, *shards.paths.values()}
-    return pieces.checkpoint(match, assets=[Asset(p, e.size) for p, e in files.entries.items() if p not in used])
+    return builder.checkpoint(match, assets=[Asset(p, e.size) for p, e in files.entries.items() if p not in used])
 
 
-def open_shards(files: Files) -> tuple[Pieces, Siblings, dict[str, TensorTable]]:
+def open_shards(files: Files) -> tuple[CheckpointBuilder, Siblings, dict[str, TensorTable]]:
     """The shards of a listing, the tensors of each that can be read, and all that is wrong with them.
 
     Raises:
@@ -58,17 +58,17 @@ def open_shards(files: Files) -> tuple[Pieces, Siblings, dict[str, TensorTable]]
     if len(found) != 1:
         why = f"the shards of {len(found)} models lie together" if found else "no numbered shards are here"
         raise CorruptError(f"{files.location}: {why}; name what is meant", code="PT007")
-    pieces, shards = Pieces(files), found[0]
-    tables = {path: _table(pieces, path) for path in shards.paths.values()}
+    builder, shards = CheckpointBuilder(files), found[0]
+    tables = {path: _table(builder, path) for path in shards.paths.values()}
     opened = {path: table for path, table in tables.items() if table is not None}
-    pieces.findings += [*_missing(shards), *_twice(opened), *_unlisted(files, opened)]
-    return pieces, shards, opened
+    builder.findings += [*_missing(shards), *_twice(opened), *_unlisted(files, opened)]
+    return builder, shards, opened
 
 
-def _table(pieces: Pieces, path: str) -> TensorTable | None:
+def _table(builder: CheckpointBuilder, path: str) -> TensorTable | None:
     if path.endswith(".safetensors"):
-        return pieces.tried("model", path, lambda: read_safetensors(pieces.files, path).tensors)
-    file = pieces.tried("model", path, partial(pieces.torch, path))
+        return builder.tried("model", path, lambda: read_safetensors(builder.files, path).tensors)
+    file = builder.tried("model", path, partial(builder.torch, path))
     if file is None:
         return None
     models = [component for component in components_of(file.root, file.tensors) if component.label == "model"]

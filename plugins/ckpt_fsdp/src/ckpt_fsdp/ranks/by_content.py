@@ -6,7 +6,7 @@ from math import prod
 
 from ckpt_core import Asset, Component, CorruptError, Files, FormatMatch, State, StoredCheckpoint
 from ckpt_core.codecs.pickle.sharded_tensors import Sharding
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_core.layouts.components import keyed_components
 from ckpt_core.layouts.steps import step_of_state
 from ckpt_fsdp.rank_sets import RankSet
@@ -33,14 +33,14 @@ def read_by_content(files: Files, match: FormatMatch) -> StoredCheckpoint:
     if len(saves) != 1:
         why = f"rank files of {len(saves)} saves lie together" if saves else "no rank files are here"
         raise CorruptError(f"{files.location}: {why}; name the directory or the save that is meant", code="RK004")
-    pieces, steps = Pieces(files), []
+    builder, steps = CheckpointBuilder(files), []
     for found in saves[0].sets:
-        parts = _ranked(read_parts(pieces, found, "model" if found.part == WHOLE else found.part))
-        _add(pieces, found, parts)
+        parts = _ranked(read_parts(builder, found, "model" if found.part == WHOLE else found.part))
+        _add(builder, found, parts)
         steps += [step for part in parts[:1] if (step := step_of_state(part.file.root)) is not None]
     paths = set(saves[0].paths)
     assets = [Asset(path, entry.size) for path, entry in files.entries.items() if path not in paths]
-    return pieces.checkpoint(match, step=steps[0] if steps else None, assets=assets)
+    return builder.checkpoint(match, step=steps[0] if steps else None, assets=assets)
 
 
 def _ranked(parts: Sequence[RankPart]) -> list[RankPart]:
@@ -69,15 +69,15 @@ def _row_major(mesh: Sequence[int], place: Sequence[int]) -> int:
     return rank
 
 
-def _add(pieces: Pieces, found: RankSet, parts: Sequence[RankPart]) -> None:
+def _add(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPart]) -> None:
     """The components of a set of files, each joined of what all ranks have of it, with what is wrong with them."""
     if not parts:
         return
     world = agreement.world_of(None, parts)
     what = "what was saved" if found.part == WHOLE else found.part
     present = {part.rank for part in parts} | (found.paths.keys() if found.template else set())
-    pieces.findings += agreement.missing_ranks(what, found, missing_of(world, present))
-    pieces.findings += agreement.contradictions(world, parts)
+    builder.findings += agreement.missing_ranks(what, found, missing_of(world, present))
+    builder.findings += agreement.contradictions(world, parts)
     for label, inner in _by_label(parts, found.part).items():
         kind, _, name = label.partition(":")
         if kind in _OF_EACH_RANK:
@@ -85,9 +85,9 @@ def _add(pieces: Pieces, found: RankSet, parts: Sequence[RankPart]) -> None:
                 component = Component(
                     kind, part.file.tensors, part.file.root, ":".join(filter(None, (name, str(part.rank))))
                 )
-                pieces.add(component, part.file.path)
+                builder.add(component, part.file.path)
         else:
-            _add_joined(pieces, kind, name, inner)
+            _add_joined(builder, kind, name, inner)
 
 
 def _by_label(parts: Sequence[RankPart], kind: str) -> dict[str, list[RankPart]]:
@@ -111,20 +111,20 @@ def _within(part: RankPart, keys: Sequence[str], component: Component) -> RankPa
     return RankPart(part.rank, file)
 
 
-def _add_joined(pieces: Pieces, kind: str, name: str, parts: Sequence[RankPart]) -> None:
+def _add_joined(builder: CheckpointBuilder, kind: str, name: str, parts: Sequence[RankPart]) -> None:
     rows = rows_of(parts)
     label = f"{kind}:{name}" if name else kind
     names = [set(part.file.tensors) for part in parts]
     if all(each == names[0] for each in names):
         states: dict[int, object] = {part.rank: without_refs(part.file.root) for part in parts}
-        pieces.findings += agreement.differing_states(label, states)
-    pieces.findings += agreement.differing_shapes(rows)
-    pieces.findings += agreement.unplaced(label, parts, rows)
+        builder.findings += agreement.differing_states(label, states)
+    builder.findings += agreement.differing_shapes(rows)
+    builder.findings += agreement.unplaced(label, parts, rows)
     component = component_of(kind, name, parts, rows)
     joined = component.state
     for part in parts[1:]:
         joined = _union(joined, part.file.root)
-    pieces.add(replace(component, state=joined), parts[0].file.path)
+    builder.add(replace(component, state=joined), parts[0].file.path)
 
 
 def _union(first: State, other: State) -> State:

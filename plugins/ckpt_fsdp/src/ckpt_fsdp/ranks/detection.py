@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind
+from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind
 from ckpt_core.layouts.steps import step_of_name
 from ckpt_fsdp.bagel_names import survey as bagels
 from ckpt_fsdp.rank_sets import RankSet
@@ -21,7 +21,7 @@ _OF_OTHERS = re.compile(
 
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for each directory with the rank files of a model, and for each save of several in one directory."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     named: dict[str, list[str]] = {}
     others: dict[str, list[str]] = {}

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from ckpt_core import (
     Component,
     DType,
-    Outline,
     State,
     TensorEntry,
+    TensorInfo,
     TensorRef,
     TensorTable,
     UnsupportedFormatError,
@@ -55,12 +55,12 @@ def rows_of(parts: Sequence[RankPart]) -> dict[str, Row]:
     """
     rows: dict[str, Row] = {}
     for part in parts:
-        for name, outline in part.file.tensors.outlines():
+        for name, info in part.file.tensors.infos():
             row = rows.get(name)
             if row is None:
                 _refuse_flat(part.file.path, name)
-                row = rows[name] = Row(outline.dtype, outline.shape)
-            if (row.dtype, row.shape) == (outline.dtype, outline.shape):
+                row = rows[name] = Row(info.dtype, info.shape)
+            if (row.dtype, row.shape) == (info.dtype, info.shape):
                 row.parts.append(part)
             else:
                 row.others.append(part.rank)
@@ -72,7 +72,7 @@ def rows_of(parts: Sequence[RankPart]) -> dict[str, Row]:
 def table_of(rows: dict[str, Row]) -> TensorTable:
     """The table of joined tensors: every rank's chunks, each with its owner. Equal boxes are replicas."""
     named = {name: (name, row) for name, row in rows.items()}
-    return TensorTable(named, entry=lambda item: _entry(*item), outline=lambda item: _outline(*item))
+    return TensorTable(named, entry=lambda item: _entry(*item), info=lambda item: _info(*item))
 
 
 def component_of(kind: str, name: str, parts: Sequence[RankPart], rows: dict[str, Row]) -> Component:
@@ -97,10 +97,10 @@ def _entry(name: str, row: Row) -> TensorEntry:
     return TensorEntry(row.dtype, row.shape, chunks, row.alias_of)
 
 
-def _outline(name: str, row: Row) -> Outline:
+def _info(name: str, row: Row) -> TensorInfo:
     if len(row.parts) == 1:
-        return row.parts[0].file.tensors.outline(name)._replace(alias_of=row.alias_of)
-    return Outline(row.dtype, row.shape, None, 0, row.alias_of)
+        return row.parts[0].file.tensors.info(name)._replace(alias_of=row.alias_of)
+    return TensorInfo(row.dtype, row.shape, None, 0, row.alias_of)
 
 
 def _alias(name: str, row: Row) -> str | None:
@@ -111,7 +111,7 @@ def _alias(name: str, row: Row) -> str | None:
 
 def _aliases(name: str, row: Row) -> Iterator[str | None]:
     for part in row.parts:
-        alias = part.file.tensors.outline(name).alias_of
+        alias = part.file.tensors.info(name).alias_of
         if alias is not None or part.file.tensors[name].chunks:
             yield alias
 

@@ -14,7 +14,7 @@ from ckpt_core import (
     Profile,
     StoredCheckpoint,
 )
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_core.layouts.components import components_of
 from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks import consistency as agreement
@@ -46,26 +46,26 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     if not sets:
         return read_by_content(files, match)
     _check_one_save(files, sets)
-    pieces = Pieces(files)
+    builder = CheckpointBuilder(files)
     for found in sets:
         if found.part == EXTRA:
-            add_extra(pieces, found)
+            add_extra(builder, found)
         elif found.part == "optimizer":
-            _add_optimizer(pieces, found)
+            _add_optimizer(builder, found)
         else:
-            add_set(pieces, found, found.part, found.number)
+            add_set(builder, found, found.part, found.number)
     if match.step is not None and any(found.world is not None for found in sets):
-        pieces.role("progress", Presence.DERIVED, _NAMED, f"step {match.step}; verl keeps it nowhere else")
+        builder.role("progress", Presence.DERIVED, _NAMED, f"step {match.step}; verl keeps it nowhere else")
     assets = [Asset(path, entry.size) for path, entry in files.entries.items() if _is_asset(path)]
-    return pieces.checkpoint(match, assets=assets)
+    return builder.checkpoint(match, assets=assets)
 
 
-def add_set(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> None:
+def add_set(builder: CheckpointBuilder, found: RankSet, kind: str, name: str = "") -> None:
     """The files of a part as one component, with what is wrong with them."""
-    add_parts(pieces, found, read_parts(pieces, found, kind, name), kind, name)
+    add_parts(builder, found, read_parts(builder, found, kind, name), kind, name)
 
 
-def add_parts(pieces: Pieces, found: RankSet, parts: Sequence[RankPart], kind: str, name: str = "") -> None:
+def add_parts(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPart], kind: str, name: str = "") -> None:
     """What was read of the files of a part as one component; raises as `read`."""
     if not parts:
         return
@@ -73,12 +73,12 @@ def add_parts(pieces: Pieces, found: RankSet, parts: Sequence[RankPart], kind: s
     label = f"{kind}:{name}" if name else kind
     rows = rows_of(parts)
     states: dict[int, object] = {part.rank: without_refs(part.file.root) for part in parts}
-    pieces.findings += agreement.missing_ranks(label, found, missing_of(world, found.paths), component=label)
-    pieces.findings += agreement.contradictions(world, parts)
-    pieces.findings += agreement.differing_shapes(rows)
-    pieces.findings += agreement.unplaced(label, parts, rows)
-    pieces.findings += agreement.differing_states(label, states)
-    pieces.add(component_of(kind, name, parts, rows), next(iter(found.paths.values())))
+    builder.findings += agreement.missing_ranks(label, found, missing_of(world, found.paths), component=label)
+    builder.findings += agreement.contradictions(world, parts)
+    builder.findings += agreement.differing_shapes(rows)
+    builder.findings += agreement.unplaced(label, parts, rows)
+    builder.findings += agreement.differing_states(label, states)
+    builder.add(component_of(kind, name, parts, rows), next(iter(found.paths.values())))
 
 
 def are_flat(parts: Sequence[RankPart]) -> bool:
@@ -89,17 +89,17 @@ def are_flat(parts: Sequence[RankPart]) -> bool:
     return bool(names) and not any(part.file.sharded for part in parts)
 
 
-def _add_optimizer(pieces: Pieces, found: RankSet) -> None:
+def _add_optimizer(builder: CheckpointBuilder, found: RankSet) -> None:
     """The parts of an optimizer joined; under FSDP1 verl saves it over flat parameters, and each rank's stays apart."""
-    parts = read_parts(pieces, found, "optimizer", found.number)
+    parts = read_parts(builder, found, "optimizer", found.number)
     if (found.world or len(found.paths)) > 1 and are_flat(parts):
-        pieces.findings.append(agreement.kept_apart(parts[0].file.path, len(parts)))
-        add_apart(pieces, found, parts, ":".join(filter(None, (found.number, "{}"))))
+        builder.findings.append(agreement.kept_apart(parts[0].file.path, len(parts)))
+        add_apart(builder, found, parts, ":".join(filter(None, (found.number, "{}"))))
     else:
-        add_parts(pieces, found, parts, "optimizer", found.number)
+        add_parts(builder, found, parts, "optimizer", found.number)
 
 
-def add_apart(pieces: Pieces, found: RankSet, parts: Sequence[RankPart], name: str) -> None:
+def add_apart(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPart], name: str) -> None:
     """An optimizer whose parts are kept apart: a component for each rank, and a line for each that has no file.
 
     Args:
@@ -110,47 +110,47 @@ def add_apart(pieces: Pieces, found: RankSet, parts: Sequence[RankPart], name: s
     """
     missing = missing_of(found.world or len(found.paths), found.paths)
     unread = {path: name.format(rank) for rank, path in found.paths.items()}
-    pieces.roles = [replace(role, name=unread[role.where]) if role.where in unread else role for role in pieces.roles]
-    pieces.findings += agreement.missing_ranks("the optimizer", found, missing, component=f"optimizer:{name}")
+    builder.roles = [replace(role, name=unread[role.where]) if role.where in unread else role for role in builder.roles]
+    builder.findings += agreement.missing_ranks("the optimizer", found, missing, component=f"optimizer:{name}")
     for part in parts:
         component = Component("optimizer", part.file.tensors, part.file.root, name.format(part.rank))
-        pieces.add(component, part.file.path)
+        builder.add(component, part.file.path)
     for rank in missing.ranks:
-        pieces.role("optimizer", Presence.ABSENT, found.name_of(rank), _EACH_ITS_OWN, name=name.format(rank))
+        builder.role("optimizer", Presence.ABSENT, found.name_of(rank), _EACH_ITS_OWN, name=name.format(rank))
 
 
-def add_extra(pieces: Pieces, found: RankSet) -> None:
+def add_extra(builder: CheckpointBuilder, found: RankSet) -> None:
     """What ranks keep besides weights and optimizer: each its random numbers, all the same scheduler."""
-    parts = read_parts(pieces, found, "rng", "{}")
+    parts = read_parts(builder, found, "rng", "{}")
     kept = {part.rank: components_of(part.file.root, part.file.tensors) for part in parts}
     shared: dict[str, dict[int, Component]] = {}
     for rank, components in kept.items():
         for component in components:
             if component.kind == "rng":
-                pieces.add(replace(component, name=str(rank)), found.paths[rank])
+                builder.add(replace(component, name=str(rank)), found.paths[rank])
             else:
                 shared.setdefault(component.label, {})[rank] = component
     for label, by_rank in shared.items():
         states: dict[int, object] = {rank: component.state for rank, component in by_rank.items()}
-        pieces.findings += agreement.differing_states(label, states)
+        builder.findings += agreement.differing_states(label, states)
         rank, component = next(iter(by_rank.items()))
-        pieces.add(component, found.paths[rank])
-    _say_lacking(pieces, found, {rank: [component.label for component in kept[rank]] for rank in kept})
+        builder.add(component, found.paths[rank])
+    _say_lacking(builder, found, {rank: [component.label for component in kept[rank]] for rank in kept})
     missing = missing_of(agreement.world_of(found.world, parts), found.paths)
-    pieces.findings += agreement.missing_ranks("the random state", found, missing, component="rng:{}")
+    builder.findings += agreement.missing_ranks("the random state", found, missing, component="rng:{}")
     for rank in missing.ranks:
         where = found.name_of(rank)
-        pieces.role("rng", Presence.ABSENT, where, _EACH_ITS_OWN, name=str(rank), needed_for=Profile.RESUME)
+        builder.role("rng", Presence.ABSENT, where, _EACH_ITS_OWN, name=str(rank), needed_for=Profile.RESUME)
 
 
-def _say_lacking(pieces: Pieces, found: RankSet, kept: Mapping[int, Sequence[str]]) -> None:
+def _say_lacking(builder: CheckpointBuilder, found: RankSet, kept: Mapping[int, Sequence[str]]) -> None:
     """A line for what one rank has not kept and another has: each goes on from its own file alone."""
     every = sorted({label for labels in kept.values() for label in labels})
     for rank, labels in kept.items():
         for label in every:
             if label not in labels:
                 kind, _, name = label.partition(":")
-                pieces.role(kind, Presence.ABSENT, found.paths[rank], name=":".join(filter(None, (name, str(rank)))))
+                builder.role(kind, Presence.ABSENT, found.paths[rank], name=":".join(filter(None, (name, str(rank)))))
 
 
 def _check_one_save(files: Files, sets: Sequence[RankSet]) -> None:

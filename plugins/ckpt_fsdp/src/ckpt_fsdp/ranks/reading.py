@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks.joining import RankPart
 
 
-def read_parts(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> list[RankPart]:
+def read_parts(builder: CheckpointBuilder, found: RankSet, kind: str, name: str = "") -> list[RankPart]:
     """The files of a part that can be read; what is wrong with the others is among the findings and roles.
 
     Args:
@@ -18,9 +18,9 @@ def read_parts(pieces: Pieces, found: RankSet, kind: str, name: str = "") -> lis
     """
     parts = []
     for rank, path in found.paths.items():
-        file = pieces.tried(kind, path, partial(pieces.torch, path), name=name.format(rank))
+        file = builder.tried(kind, path, partial(builder.torch, path), name=name.format(rank))
         if file is not None:
             parts.append(RankPart(rank, file))
     # What a file says of itself, that it has a part only, is what is wanted here.
-    pieces.findings = [finding for finding in pieces.findings if finding.code != "TF009"]
+    builder.findings = [finding for finding in builder.findings if finding.code != "TF009"]
     return parts

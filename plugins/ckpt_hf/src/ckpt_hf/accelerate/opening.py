@@ -3,7 +3,7 @@
 import re
 
 from ckpt_core import Asset, Component, Files, FormatMatch, LoadRequest, Presence, Profile, StoredCheckpoint
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_hf.accelerate.detection import RNG, numbered_models
 from ckpt_hf.beside_state import add_config, add_tokenizer, assets_beside
 from ckpt_hf.ranks import add_ranks
@@ -17,34 +17,34 @@ _NO_POSITION = "without use_stateful_dataloader the position in the data is not 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
     """The models, and every file of the training state as a component of its own."""
-    pieces = Pieces(files)
+    builder = CheckpointBuilder(files)
     if not match.parts:
-        _add_models(pieces)
-    add_state(pieces)
-    add_config(pieces)
-    add_tokenizer(pieces)
-    return pieces.checkpoint(match, assets=_assets(pieces))
+        _add_models(builder)
+    add_state(builder)
+    add_config(builder)
+    add_tokenizer(builder)
+    return builder.checkpoint(match, assets=_assets(builder))
 
 
-def add_state(pieces: Pieces) -> None:
+def add_state(builder: CheckpointBuilder) -> None:
     """All but the models."""
-    schedulers = _numbers(pieces.files, "scheduler")
-    _add_numbered(pieces, "optimizer", max(1, len(schedulers)))
-    _add_numbered(pieces, "scheduler", 1)
-    pieces.torch_component("scaler", "scaler.pt", optional=True)
-    add_ranks(pieces, RNG, alone="random_states_0.pkl", pattern="random_states_{}.pkl")
-    _add_sampler(pieces)
-    _add_custom(pieces)
+    schedulers = _numbers(builder.files, "scheduler")
+    _add_numbered(builder, "optimizer", max(1, len(schedulers)))
+    _add_numbered(builder, "scheduler", 1)
+    builder.torch_component("scaler", "scaler.pt", optional=True)
+    add_ranks(builder, RNG, alone="random_states_0.pkl", pattern="random_states_{}.pkl")
+    _add_sampler(builder)
+    _add_custom(builder)
 
 
-def _add_models(pieces: Pieces) -> None:
-    found = numbered_models(pieces.files.entries)
+def _add_models(builder: CheckpointBuilder) -> None:
+    found = numbered_models(builder.files.entries)
     for number in range(max(found, default=0) + 1):
         label, path = _label(number), f"model{_ending(number)}.safetensors"
         if number in found:
-            add_file(pieces, "model", found[number], label)
+            add_file(builder, "model", found[number], label)
         else:
-            pieces.role("model", Presence.ABSENT, path, name=label, needed_for=Profile.INFERENCE)
+            builder.role("model", Presence.ABSENT, path, name=label, needed_for=Profile.INFERENCE)
 
 
 def _numbers(files: Files, stem: str) -> list[int]:
@@ -53,48 +53,48 @@ def _numbers(files: Files, stem: str) -> list[int]:
     return [int(found[1] or 0) for path in files.entries if (found := pattern.fullmatch(path))]
 
 
-def _add_numbered(pieces: Pieces, kind: str, least: int) -> None:
+def _add_numbered(builder: CheckpointBuilder, kind: str, least: int) -> None:
     """Every one of a kind up to the last there is; a gap, or fewer than `least`, are absent."""
-    last = max(_numbers(pieces.files, kind), default=-1)
+    last = max(_numbers(builder.files, kind), default=-1)
     for number in range(max(last + 1, least)):
-        pieces.torch_component(kind, f"{kind}{_ending(number)}.bin", name=_label(number))
+        builder.torch_component(kind, f"{kind}{_ending(number)}.bin", name=_label(number))
 
 
-def _add_sampler(pieces: Pieces) -> None:
-    stateful = _numbers(pieces.files, "dl_state_dict")
+def _add_sampler(builder: CheckpointBuilder) -> None:
+    stateful = _numbers(builder.files, "dl_state_dict")
     for number in sorted(stateful):
-        _add_position(pieces, f"dl_state_dict{_ending(number)}.bin", _label(number))
-    for number in sorted(_numbers(pieces.files, "sampler")):
+        _add_position(builder, f"dl_state_dict{_ending(number)}.bin", _label(number))
+    for number in sorted(_numbers(builder.files, "sampler")):
         name = f"order_{number}" if number else "order"
-        pieces.torch_component("sampler", f"sampler{_ending(number)}.bin", name=name)
+        builder.torch_component("sampler", f"sampler{_ending(number)}.bin", name=name)
     if 0 not in stateful:
-        pieces.role("sampler", Presence.ABSENT, "dl_state_dict.bin", _NO_POSITION)
+        builder.role("sampler", Presence.ABSENT, "dl_state_dict.bin", _NO_POSITION)
 
 
-def _add_position(pieces: Pieces, path: str, name: str) -> None:
+def _add_position(builder: CheckpointBuilder, path: str, name: str) -> None:
     """How far a loader was, and whether the order of its data was saved with it."""
 
     def read() -> None:
-        file = pieces.torch(path)
+        file = builder.torch(path)
         assert file is not None
-        pieces.components.append(Component("sampler", file.tensors, file.root, name))
+        builder.components.append(Component("sampler", file.tensors, file.root, name))
         ordered = isinstance(file.root, dict) and file.root.get("_sampler_iter_state") is not None
         if ordered:
-            pieces.role("sampler", Presence.PRESENT, path, name=name)
+            builder.role("sampler", Presence.PRESENT, path, name=name)
         else:
-            pieces.role("sampler", Presence.DERIVED, path, _NO_ORDER, name=name)
+            builder.role("sampler", Presence.DERIVED, path, _NO_ORDER, name=name)
 
-    pieces.tried("sampler", path, read, name=name)
+    builder.tried("sampler", path, read, name=name)
 
 
-def _add_custom(pieces: Pieces) -> None:
+def _add_custom(builder: CheckpointBuilder) -> None:
     """What the program registered; its own count of steps is there, where it keeps one."""
-    found = [int(known[1]) for path in pieces.files.entries if (known := _CUSTOM.fullmatch(path))]
+    found = [int(known[1]) for path in builder.files.entries if (known := _CUSTOM.fullmatch(path))]
     for number in range(max(found, default=-1) + 1):
         name = f"custom_checkpoint_{number}"
-        pieces.torch_component("progress", f"{name}.pkl", name=name)
+        builder.torch_component("progress", f"{name}.pkl", name=name)
     if not found:
-        pieces.role("progress", Presence.DERIVED, note=_NO_STEP)
+        builder.role("progress", Presence.DERIVED, note=_NO_STEP)
 
 
 def _label(number: int) -> str:
@@ -105,6 +105,6 @@ def _ending(number: int) -> str:
     return f"_{number}" if number else ""
 
 
-def _assets(pieces: Pieces) -> list[Asset]:
-    taken = {role.where for role in pieces.roles}
-    return [asset for asset in assets_beside(pieces.files) if asset.path not in taken]
+def _assets(builder: CheckpointBuilder) -> list[Asset]:
+    taken = {role.where for role in builder.roles}
+    return [asset for asset in assets_beside(builder.files) if asset.path not in taken]

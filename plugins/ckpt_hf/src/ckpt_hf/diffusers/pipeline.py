@@ -8,7 +8,7 @@ from typing import Any
 
 from ckpt_core import Presence, Profile
 from ckpt_core.codecs.foreign.impostors import impostor
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_hf.diffusers.detection import INDEX
 from ckpt_hf.folders import Folder
 from ckpt_hf.names import CONFIG, group
@@ -23,15 +23,15 @@ _SETTINGS = {
 """The file of each component that is nothing but settings, by the end of its class's name."""
 
 
-def add_pipeline(pieces: Pieces, top: Folder, every: Mapping[str, Folder]) -> None:
+def add_pipeline(builder: CheckpointBuilder, top: Folder, every: Mapping[str, Folder]) -> None:
     """The index, and a line for each component that it names; the weights themselves are parts."""
-    index = pieces.json_component("config", INDEX)
+    index = builder.json_component("config", INDEX)
     for name, class_name in _components(index or {}):
         held = every[name].files if name in top.folders else set()
         if "Tokenizer" in class_name:
-            _add_tokenizer(pieces, name, held)
+            _add_tokenizer(builder, name, held)
         elif not group(held):
-            _add_settings(pieces, name, class_name, held)
+            _add_settings(builder, name, class_name, held)
 
 
 def _components(index: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -41,31 +41,31 @@ def _components(index: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, value[1]
 
 
-def _add_tokenizer(pieces: Pieces, name: str, held: set[str]) -> None:
+def _add_tokenizer(builder: CheckpointBuilder, name: str, held: set[str]) -> None:
     vocabulary = next((file for file in _VOCABULARIES if file in held), None)
     path = f"{name}/{vocabulary or 'tokenizer_config.json'}"
     if vocabulary is None:
-        pieces.role("tokenizer", Presence.ABSENT, path, name=name, needed_for=Profile.INFERENCE)
+        builder.role("tokenizer", Presence.ABSENT, path, name=name, needed_for=Profile.INFERENCE)
         return
 
     def look() -> None:
-        wrong = impostor(path, pieces.files.head(path), pieces.files.size(path))
+        wrong = impostor(path, builder.files.head(path), builder.files.size(path))
         if wrong is not None:
             raise wrong
-        pieces.role("tokenizer", Presence.PRESENT, path, name=name, needed_for=Profile.INFERENCE)
+        builder.role("tokenizer", Presence.PRESENT, path, name=name, needed_for=Profile.INFERENCE)
 
-    pieces.tried("tokenizer", path, look, name=name, needed_for=Profile.INFERENCE)
+    builder.tried("tokenizer", path, look, name=name, needed_for=Profile.INFERENCE)
 
 
-def _add_settings(pieces: Pieces, name: str, class_name: str, held: set[str]) -> None:
+def _add_settings(builder: CheckpointBuilder, name: str, class_name: str, held: set[str]) -> None:
     """A component without weights: settings where its class, or its folder, has no more; else weights are missing."""
     usual = next((file for end, file in _SETTINGS.items() if class_name.endswith(end)), None)
     others = () if CONFIG in held else sorted(held)  # beside config.json a model's other settings may be left
     file = usual or next((file for file in others if file.endswith("_config.json")), None)
     if file is None:
         path = f"{name}/{COMPONENT}.safetensors"
-        pieces.role("model", Presence.ABSENT, path, name=name, needed_for=Profile.INFERENCE)
+        builder.role("model", Presence.ABSENT, path, name=name, needed_for=Profile.INFERENCE)
     elif file in held:
-        pieces.json_component("config", f"{name}/{file}", name=name)
+        builder.json_component("config", f"{name}/{file}", name=name)
     else:
-        pieces.role("config", Presence.ABSENT, f"{name}/{file}", name=name, needed_for=Profile.INFERENCE)
+        builder.role("config", Presence.ABSENT, f"{name}/{file}", name=name, needed_for=Profile.INFERENCE)

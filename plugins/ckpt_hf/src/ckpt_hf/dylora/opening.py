@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 
 from ckpt_core import Files, Finding, FormatMatch, LoadRequest, Presence, Profile, Severity, StoredCheckpoint
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_core.layouts.components import component_at
 from ckpt_hf.beside_state import add_tokenizer, add_weights, assets_beside
 from ckpt_hf.dylora.detection import EXPERTS, ROUTER_STATE, is_state
@@ -28,30 +28,30 @@ _ELSEWHERE = "this is the router of the experts beside it, in best_model or chec
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
     """Experts, router and the Trainer's state; what the Trainer would need to resume is said."""
-    pieces = Pieces(files)
+    builder = CheckpointBuilder(files)
     top = next(iter(folders(files)))
-    config = pieces.json_component("config", CONFIG) or {}
-    rows = _add_router(pieces)
+    config = builder.json_component("config", CONFIG) or {}
+    rows = _add_router(builder)
     skills = next((path for path in _SKILLS if path in files.entries), None)
     if skills is not None:
-        pieces.torch_component("model", skills, name="skill_library")
+        builder.torch_component("model", skills, name="skill_library")
     if is_state(top):
-        pieces.role("model", Presence.ABSENT, note=_ELSEWHERE, needed_for=Profile.INFERENCE)
-        return pieces.checkpoint(match)
-    _add_experts(pieces, _said(config), rows)
+        builder.role("model", Presence.ABSENT, note=_ELSEWHERE, needed_for=Profile.INFERENCE)
+        return builder.checkpoint(match)
+    _add_experts(builder, _said(config), rows)
     if group(top.files):
-        add_weights(pieces)
+        add_weights(builder)
     else:
-        pieces.role("model", Presence.ABSENT, "model.safetensors", _DELETED, needed_for=Profile.RESUME)
-    step = step_in(add_training(pieces))
+        builder.role("model", Presence.ABSENT, "model.safetensors", _DELETED, needed_for=Profile.RESUME)
+    step = step_in(add_training(builder))
     if step is None:
         step = step_in({"global_step": config.get("_dylora_checkpoint_step")})
-    pieces.findings += disagreements(match, step)
-    add_tokenizer(pieces)
+    builder.findings += disagreements(match, step)
+    add_tokenizer(builder)
     base = config.get("base_model_name_or_path")
-    taken = {role.where for role in pieces.roles}
+    taken = {role.where for role in builder.roles}
     assets = [asset for asset in assets_beside(files) if asset.path not in taken]
-    return pieces.checkpoint(match, step=step, assets=assets, metadata={"base_model": base} if base else {})
+    return builder.checkpoint(match, step=step, assets=assets, metadata={"base_model": base} if base else {})
 
 
 def _said(config: dict[str, object]) -> int | None:
@@ -63,58 +63,58 @@ def _said(config: dict[str, object]) -> int | None:
     return None
 
 
-def _add_router(pieces: Pieces) -> int | None:
+def _add_router(builder: CheckpointBuilder) -> int | None:
     """Add the router; the number of experts that it chooses among, where that can be told."""
-    path = next((path for path in _ROUTERS if path in pieces.files.entries), None)
+    path = next((path for path in _ROUTERS if path in builder.files.entries), None)
     if path is None:
-        pieces.role("model", Presence.ABSENT, _ROUTERS[0], name="router", needed_for=Profile.INFERENCE)
+        builder.role("model", Presence.ABSENT, _ROUTERS[0], name="router", needed_for=Profile.INFERENCE)
         return None
     if path == _ROUTERS[0]:
-        add_file(pieces, "model", path, "router")
+        add_file(builder, "model", path, "router")
     else:
-        pieces.tried("model", path, lambda: _read_router(pieces, path), name="router", needed_for=Profile.INFERENCE)
-    router = next((component for component in pieces.components if component.label == "model:router"), None)
-    shapes = [] if router is None else [o.shape for name, o in router.tensors.outlines() if name.endswith("weight")]
+        builder.tried("model", path, lambda: _read_router(builder, path), name="router", needed_for=Profile.INFERENCE)
+    router = next((component for component in builder.components if component.label == "model:router"), None)
+    shapes = [] if router is None else [o.shape for name, o in router.tensors.infos() if name.endswith("weight")]
     return shapes[0][0] if len(shapes) == 1 and shapes[0] else None
 
 
-def _read_router(pieces: Pieces, path: str) -> None:
+def _read_router(builder: CheckpointBuilder, path: str) -> None:
     """The weights of the gate; what else its `save` keeps is no weight: sizes, and which experts are mature."""
-    file = pieces.torch(path)
+    file = builder.torch(path)
     assert file is not None
     root, key = file.root, "gate_state_dict"
     if not isinstance(root, dict) or key not in root:
-        pieces.add(component_at("model", "router", file.tensors, root, ""), path)
+        builder.add(component_at("model", "router", file.tensors, root, ""), path)
         return
-    pieces.add(component_at("model", "router", file.tensors, root[key], key), path)
+    builder.add(component_at("model", "router", file.tensors, root[key], key), path)
     rest = {name: value for name, value in root.items() if name != key}
-    pieces.components.append(component_at("progress", "router", file.tensors, rest, ""))
+    builder.components.append(component_at("progress", "router", file.tensors, rest, ""))
 
 
-def _add_experts(pieces: Pieces, said: int | None, rows: int | None) -> None:
-    found = {int(known[1]) for path in pieces.files.entries if (known := _EXPERT.fullmatch(path))}
+def _add_experts(builder: CheckpointBuilder, said: int | None, rows: int | None) -> None:
+    found = {int(known[1]) for path in builder.files.entries if (known := _EXPERT.fullmatch(path))}
     expected = next((number for number in (said, rows) if number is not None), max(found, default=-1) + 1)
     for number in sorted(found):
-        _add_expert(pieces, number)
+        _add_expert(builder, number)
     missing = expected - len([number for number in found if number < expected])
     for number in islice((number for number in count() if number not in found), min(missing, _SHOWN)):
         path = f"{EXPERTS}/expert_{number}"
-        pieces.role("adapter", Presence.ABSENT, path, name=f"expert_{number}", needed_for=Profile.INFERENCE)
+        builder.role("adapter", Presence.ABSENT, path, name=f"expert_{number}", needed_for=Profile.INFERENCE)
     if missing > _SHOWN:
         note = f"{missing - _SHOWN} more experts of {expected}"
-        pieces.role("adapter", Presence.ABSENT, note=note, name="others", needed_for=Profile.INFERENCE)
-    pieces.findings += _counts(found, said, rows)
+        builder.role("adapter", Presence.ABSENT, note=note, name="others", needed_for=Profile.INFERENCE)
+    builder.findings += _counts(found, said, rows)
 
 
-def _add_expert(pieces: Pieces, number: int) -> None:
+def _add_expert(builder: CheckpointBuilder, number: int) -> None:
     name = f"expert_{number}"
     path = f"{EXPERTS}/{name}"
-    if f"{path}.pt" in pieces.files.entries:
-        add_file(pieces, "adapter", f"{path}.pt", name)
+    if f"{path}.pt" in builder.files.entries:
+        add_file(builder, "adapter", f"{path}.pt", name)
         return
     # PEFT adds a folder of the adapter's name to the one that it is told to save to.
-    doubled = any(entry.startswith(f"{path}/{name}/") for entry in pieces.files.entries)
-    add_adapter(pieces, f"{path}/{name}/" if doubled else f"{path}/", name)
+    doubled = any(entry.startswith(f"{path}/{name}/") for entry in builder.files.entries)
+    add_adapter(builder, f"{path}/{name}/" if doubled else f"{path}/", name)
 
 
 def _counts(found: set[int], said: int | None, rows: int | None) -> Iterator[Finding]:

@@ -38,20 +38,20 @@ def check(files: Files, checkpoint: Checkpoint, request: VerifyRequest) -> Itera
 
 
 def _check_model(component: Component, config: Config, files: Files) -> Iterator[Finding]:
-    outlines = dict(component.tensors.outlines())
+    infos = dict(component.tensors.infos())
     if "_class_name" in config:
-        yield from component_laws(config, outlines, CONFIG)
+        yield from component_laws(config, infos, CONFIG)
         return
-    yield from model_sizes(claims(config, CONFIG), outlines)
-    yield from quantization_laws(config, outlines, CONFIG, files.entries)
-    yield from missing_projections(outlines)
+    yield from model_sizes(claims(config, CONFIG), infos)
+    yield from quantization_laws(config, infos, CONFIG, files.entries)
+    yield from missing_projections(infos)
 
 
 def _check_adapter(component: Component, config: Config) -> Iterator[Finding]:
-    outlines = dict(component.tensors.outlines())
+    infos = dict(component.tensors.infos())
     path = f"{component.name}/{ADAPTER_CONFIG}".lstrip("/")
-    yield from lora_laws(config, outlines, path)
-    yield from other_base(config.get("base_model_name_or_path"), outlines, path)
+    yield from lora_laws(config, infos, path)
+    yield from other_base(config.get("base_model_name_or_path"), infos, path)
 
 
 def _foreign_code(config: object) -> Iterator[Finding]:

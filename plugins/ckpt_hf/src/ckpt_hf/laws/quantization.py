@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ckpt_core import DType, Finding, Severity, printable
-from ckpt_core.laws.outlines import Outlines
 from ckpt_core.laws.quantized import find_codes, has_scales
+from ckpt_core.laws.tensor_infos import TensorInfos
 
 Config = Mapping[str, Any]
 
@@ -40,17 +40,17 @@ _ELSEWHERE = ("hf_quant_config.json", "quanto_qmap.json", "quantize_config.json"
 """Files in which ModelOpt, optimum-quanto, AutoGPTQ and AutoAWQ say it where config.json does not."""
 
 
-def quantization_laws(config: Config, outlines: Outlines, path: str, beside: Collection[str] = ()) -> Iterator[Finding]:
+def quantization_laws(config: Config, infos: TensorInfos, path: str, beside: Collection[str] = ()) -> Iterator[Finding]:
     """LW014: a config that says that weights are quantized where none is, or says nothing where they are.
 
     Args:
         config: The model's.
-        outlines: Its tensors.
+        infos: Its tensors.
         path: The config's.
         beside: Files beside it, of which one may say what the config does not.
     """
     said = config.get("quantization_config", config.get("compression_config"))
-    found = {codes.scheme.name for codes in find_codes(outlines) if has_scales(codes, outlines)}
+    found = {codes.scheme.name for codes in find_codes(infos) if has_scales(codes, infos)}
     if not isinstance(said, dict):
         if found and not any(name in beside for name in _ELSEWHERE):
             names = " and ".join(sorted(found))
@@ -61,9 +61,9 @@ def quantization_laws(config: Config, outlines: Outlines, path: str, beside: Col
     method = said.get("quant_method")
     method = "bitsandbytes" if method is None and (said.get("load_in_4bit") or said.get("load_in_8bit")) else method
     known = _schemes(said, method)
-    if known is None or found & known or not outlines:
+    if known is None or found & known or not infos:
         return
-    stored = " and ".join(sorted(found)) or _plain(outlines)
+    stored = " and ".join(sorted(found)) or _plain(infos)
     message = f"{printable(path)} says that {printable(str(method), 40)} quantized the weights, stored are {stored}"
     hint = "weights and config are of different models; take quantization_config away if the weights are not quantized"
     yield Finding("LW014", Severity.ERROR, message, path, hint=hint)
@@ -83,6 +83,6 @@ def _schemes(said: Config, method: object) -> set[str] | None:
     return known
 
 
-def _plain(outlines: Outlines) -> str:
-    kinds: set[DType] = {outline.dtype for outline in outlines.values()}
+def _plain(infos: TensorInfos) -> str:
+    kinds: set[DType] = {info.dtype for info in infos.values()}
     return "tensors of " + " and ".join(sorted(kind.code for kind in kinds))

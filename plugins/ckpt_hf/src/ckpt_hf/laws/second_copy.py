@@ -18,7 +18,7 @@ from ckpt_core import (
     VerifyRequest,
     printable,
 )
-from ckpt_core.laws.outlines import some
+from ckpt_core.laws.tensor_infos import some
 from ckpt_hf.names import WeightSet, group
 from ckpt_hf.weights.shards import read_weights
 
@@ -29,7 +29,7 @@ _SLAB = 1 << 20
 def second_copy(files: Files, checkpoint: Checkpoint, request: VerifyRequest) -> Iterator[Finding]:
     """LW035: a second copy of the weights that differs; in bytes, too, where all are read."""
     own = next((one for one in checkpoint.manifest.components if one.kind == "model" and not one.name), None)
-    paths = {outline.path for _, outline in own.tensors.outlines()} if own is not None else set()
+    paths = {info.path for _, info in own.tensors.infos()} if own is not None else set()
     for weights in group(path for path in files.entries if "/" not in path):
         if weights.component == "model" and not weights.variant and paths and not paths & set(weights.paths):
             yield from _compare(files, checkpoint, own, weights, whole=request.whole)
@@ -44,7 +44,7 @@ def _compare(
     other = Component("model", found.table())
     wrong = list(_unlike(own, other))
     if not wrong and whole:
-        copy = StoredCheckpoint(files, checkpoint.match, Manifest((other,)), settle=found.settle)
+        copy = StoredCheckpoint(files, checkpoint.match, Manifest((other,)), confirm=found.confirm)
         try:
             wrong = [name for name in own.tensors if name in other.tensors and not _equal(checkpoint, copy, name)]
         except CkptError:
@@ -58,15 +58,15 @@ def _compare(
 
 def _unlike(own: Component, other: Component) -> Iterator[str]:
     """Tensors that one lacks, or has of another shape or type; a tied tensor may be stored under one name only."""
-    mine, theirs = dict(own.tensors.outlines()), dict(other.tensors.outlines())
-    for name, outline in mine.items():
+    mine, theirs = dict(own.tensors.infos()), dict(other.tensors.infos())
+    for name, info in mine.items():
         there = theirs.get(name)
-        if there is None or (there.shape, there.dtype) != (outline.shape, outline.dtype):
+        if there is None or (there.shape, there.dtype) != (info.shape, info.dtype):
             yield name
-    shapes = {(outline.shape, outline.dtype) for outline in mine.values()}
-    for name, outline in theirs.items():
+    shapes = {(info.shape, info.dtype) for info in mine.values()}
+    for name, info in theirs.items():
         is_weight = name.endswith((".weight", ".bias"))
-        if name not in mine and is_weight and outline.alias_of is None and (outline.shape, outline.dtype) not in shapes:
+        if name not in mine and is_weight and info.alias_of is None and (info.shape, info.dtype) not in shapes:
             yield name
 
 

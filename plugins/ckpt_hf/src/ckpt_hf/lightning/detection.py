@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from ckpt_core import CkptError, Confidence, Files, FormatMatch, Kind, printable
+from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind, printable
 from ckpt_core.codecs.heads.torch import sniff
 from ckpt_core.layouts.steps import step_of_name
 
@@ -22,7 +22,7 @@ _DIFFUSION = "model.diffusion_model."
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for a file of Lightning's, and for each `*.ckpt` of a directory that is one."""
     for path in files.entries:
-        alone = files.location.kind is Kind.FILE
+        alone = files.location.kind is LocationKind.FILE
         if alone or path.endswith(".ckpt"):
             found = _claim(path, _head(files, path))
             if found is not None:

@@ -17,7 +17,7 @@ from ckpt_core import (
     printable,
 )
 from ckpt_core.codecs.torch.file import TorchFile
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_core.layouts.components import component_at, components_of, keyed_components
 from ckpt_core.layouts.steps import step_of_state
 from ckpt_hf.lightning.detection import VERSION
@@ -43,99 +43,101 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
         CorruptError: The file is damaged.
         UnsafeContentError: PK003, its pickle would run code.
     """
-    pieces = Pieces(files)
+    builder = CheckpointBuilder(files)
     path = next(iter(files.entries))
-    file = pieces.torch(path)
+    file = builder.torch(path)
     assert file is not None
     root = file.root
     if not isinstance(root, dict) or VERSION not in root:
-        return _of_another(pieces, file, match)
-    _add_model(pieces, file, root)
+        return _of_another(builder, file, match)
+    _add_model(builder, file, root)
     for kind, key in (("optimizer", "optimizer_states"), ("scheduler", "lr_schedulers")):
-        _add_each(pieces, file, kind, key, root)
-    _add_progress(pieces, file, root)
-    _add_rest(pieces, file, root)
-    pieces.role("rng", Presence.ABSENT, note=_NO_RNG)
-    _add_position(pieces, root)
+        _add_each(builder, file, kind, key, root)
+    _add_progress(builder, file, root)
+    _add_rest(builder, file, root)
+    builder.role("rng", Presence.ABSENT, note=_NO_RNG)
+    _add_position(builder, root)
     step = step_of_state({"global_step": root.get("global_step")})
-    pieces.findings += _disagreements(match, step, path)
-    return pieces.checkpoint(match, step=step, metadata=dict(file.metadata))
+    builder.findings += _disagreements(match, step, path)
+    return builder.checkpoint(match, step=step, metadata=dict(file.metadata))
 
 
-def _of_another(pieces: Pieces, file: TorchFile, match: FormatMatch) -> StoredCheckpoint:
+def _of_another(builder: CheckpointBuilder, file: TorchFile, match: FormatMatch) -> StoredCheckpoint:
     """A file that only has one of Lightning's names, with the components that any torch file has."""
     message = f"{printable(file.path)}: named as Lightning names its files, and another trainer's; read as a torch file"
-    pieces.findings.append(Finding("HT010", Severity.INFO, message, file.path, hint="--format torch opens it as such"))
+    builder.findings.append(Finding("HT010", Severity.INFO, message, file.path, hint="--format torch opens it as such"))
     for component in components_of(file.root, file.tensors):
-        pieces.add(component)
-    return pieces.checkpoint(match, step=step_of_state(file.root), metadata=dict(file.metadata))
+        builder.add(component)
+    return builder.checkpoint(match, step=step_of_state(file.root), metadata=dict(file.metadata))
 
 
-def _add_model(pieces: Pieces, file: TorchFile, root: Mapping[Any, Any]) -> None:
+def _add_model(builder: CheckpointBuilder, file: TorchFile, root: Mapping[Any, Any]) -> None:
     if "state_dict" not in root:
-        pieces.role("model", Presence.ABSENT, "state_dict")
+        builder.role("model", Presence.ABSENT, "state_dict")
         return
     averaged = _CURRENT in root
     for kind, key in (("ema", "state_dict"), ("model", _CURRENT)) if averaged else (("model", "state_dict"),):
-        pieces.add(component_at(kind, "", file.tensors, root[key], key), key)
+        builder.add(component_at(kind, "", file.tensors, root[key], key), key)
     if averaged and _AVERAGING in root:
-        pieces.add(component_at("progress", "averaging", file.tensors, root[_AVERAGING], _AVERAGING), _AVERAGING)
+        builder.add(component_at("progress", "averaging", file.tensors, root[_AVERAGING], _AVERAGING), _AVERAGING)
     elif averaged:
-        pieces.role("progress", Presence.ABSENT, _AVERAGING, _NOT_AVERAGED, name="averaging", needed_for=Profile.RESUME)
+        builder.role(
+            "progress", Presence.ABSENT, _AVERAGING, _NOT_AVERAGED, name="averaging", needed_for=Profile.RESUME
+        )
 
 
-def _add_each(pieces: Pieces, file: TorchFile, kind: str, key: str, root: Mapping[Any, Any]) -> None:
+def _add_each(builder: CheckpointBuilder, file: TorchFile, kind: str, key: str, root: Mapping[Any, Any]) -> None:
     """A component for each entry of a list; an empty one says that the training had none."""
     if key not in root:
-        pieces.role(kind, Presence.ABSENT, key, _WEIGHTS_ONLY)
+        builder.role(kind, Presence.ABSENT, key, _WEIGHTS_ONLY)
         return
     entries = root[key]
     if not isinstance(entries, list | tuple) or (not entries and kind == "optimizer"):
-        pieces.role(kind, Presence.ABSENT, key, f"{printable(repr(entries), 40)} in its place")
+        builder.role(kind, Presence.ABSENT, key, f"{printable(repr(entries), 40)} in its place")
     elif not entries:
-        pieces.role(kind, Presence.NOT_NEEDED, key, "the training had none")
+        builder.role(kind, Presence.NOT_NEEDED, key, "the training had none")
     else:
         for number, entry in enumerate(entries):
             name = str(number) if number else ""
-            pieces.add(component_at(kind, name, file.tensors, entry, f"{key}.{number}"), f"{key}[{number}]")
+            builder.add(component_at(kind, name, file.tensors, entry, f"{key}.{number}"), f"{key}[{number}]")
 
 
-def _add_progress(pieces: Pieces, file: TorchFile, root: Mapping[Any, Any]) -> None:
+def _add_progress(builder: CheckpointBuilder, file: TorchFile, root: Mapping[Any, Any]) -> None:
     """Where the training was: Lightning goes on from the loops; epoch and step beside them are for people."""
     held = {key: root[key] for key in _PROGRESS if key in root}
-    pieces.components.append(component_at("progress", "", file.tensors, held, ""))
+    builder.components.append(component_at("progress", "", file.tensors, held, ""))
     if root.get("loops"):
-        pieces.role("progress", Presence.PRESENT, "loops")
+        builder.role("progress", Presence.PRESENT, "loops")
     else:
-        pieces.role("progress", Presence.ABSENT, "loops")
+        builder.role("progress", Presence.ABSENT, "loops")
     if "callbacks" in root:
-        pieces.add(component_at("progress", "callbacks", file.tensors, root["callbacks"], "callbacks"), "callbacks")
+        builder.add(component_at("progress", "callbacks", file.tensors, root["callbacks"], "callbacks"), "callbacks")
 
 
-def _add_rest(pieces: Pieces, file: TorchFile, root: Mapping[Any, Any]) -> None:
+def _add_rest(builder: CheckpointBuilder, file: TorchFile, root: Mapping[Any, Any]) -> None:
     """The gradient scaler, hyperparameters, and what the program added."""
     for key in _SCALERS:
         if key in root:
-            pieces.add(component_at("scaler", "", file.tensors, root[key], key), key)
+            builder.add(component_at("scaler", "", file.tensors, root[key], key), key)
             break
     averages = {_CURRENT, _AVERAGING} if _CURRENT in root else set()
     known = {"state_dict", "optimizer_states", "lr_schedulers", "callbacks", *averages, *_PROGRESS, *_SCALERS}
     rest = {key: value for key, value in root.items() if key not in known}
-    taken = {component.label for component in pieces.components}
+    taken = {component.label for component in builder.components}
     for keys, component in keyed_components(rest, file.tensors) if rest else ():
         named = component if component.label not in taken else replace(component, name=".".join(keys) or "saved")
         taken.add(named.label)
-        pieces.components.append(named)
+        builder.components.append(named)
 
 
-def _add_position(pieces: Pieces, root: Mapping[Any, Any]) -> None:
+def _add_position(builder: CheckpointBuilder, root: Mapping[Any, Any]) -> None:
     where: State = dict(root)
     for key in ("loops", "fit_loop", "state_dict", "combined_loader"):
         where = where.get(key) if isinstance(where, dict) else None
     if where:
-        pieces.role("sampler", Presence.PRESENT, "loops: combined_loader")
+        builder.role("sampler", Presence.PRESENT, "loops: combined_loader")
     else:
-        pieces.role("sampler", Presence.ABSENT, "loops: combined_loader", _NO_POSITION)
+        builder.role("sampler", Presence.ABSENT, "loops: combined_loader", _NO_POSITION)
 
 
 def _disagreements(match: FormatMatch, step: int | None, path: str) -> Iterator[Finding]:

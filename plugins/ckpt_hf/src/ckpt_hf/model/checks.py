@@ -58,15 +58,15 @@ def _check_totals(weights: Weights) -> Iterator[Finding]:
     if weights.index is None or weights.index.companions:
         return
     path, metadata = weights.index.path, weights.index.metadata
-    outlines = [outline for shard in weights.shards for _, outline in shard.tensors.outlines()]
-    every = sum(outline.nbytes for outline in outlines)
-    once = sum(outline.nbytes for outline in outlines if outline.alias_of is None)
+    infos = [info for shard in weights.shards for _, info in shard.tensors.infos()]
+    every = sum(info.nbytes for info in infos)
+    once = sum(info.nbytes for info in infos if info.alias_of is None)
     if "total_size" in metadata and _whole(metadata, "total_size") not in (every, once):
         yield _wrong_total(path, "total_size", metadata, f"its files hold {every} bytes of tensors")
-    if "total_parameters" not in metadata or any(_may_be_packed(outline.dtype) for outline in outlines):
+    if "total_parameters" not in metadata or any(_may_be_packed(info.dtype) for info in infos):
         return
     # Buffers are stored and are no parameters, so the files may hold more elements than this says, never fewer.
-    elements = sum(outline.numel for outline in outlines)
+    elements = sum(info.numel for info in infos)
     claimed = _whole(metadata, "total_parameters")
     if claimed is None or claimed > elements:
         yield _wrong_total(path, "total_parameters", metadata, f"its files hold {elements} elements")
@@ -111,8 +111,8 @@ def _check_type(checkpoint: ModelCheckpoint) -> Iterator[Finding]:
     if said is None:
         return
     for label in ("model", "ema"):
-        outlines = plain_outlines(components[label]).values() if label in components else ()
-        found = sorted({outline.dtype.code for outline in outlines if not _may_be_packed(outline.dtype)})
+        infos = plain_outlines(components[label]).values() if label in components else ()
+        found = sorted({info.dtype.code for info in infos if not _may_be_packed(info.dtype)})
         if found and TYPES[said].code not in found:
             message = f"{CONFIG}: says that the weights are {said}, those of the {label} are {' and '.join(found)}"
             hint = "transformers loads them as the config says, unless it is told another dtype"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from ckpt_core import Component, DType, Outline, State, scale_names
+from ckpt_core import Component, DType, State, TensorInfo, scale_names
 
 TYPES = {"float64": DType.F64, "float32": DType.F32, "float16": DType.F16, "bfloat16": DType.BF16}
 """What a config calls the types that weights are computed in."""
@@ -25,18 +25,18 @@ def said_type(config: State) -> str | None:
     return said if isinstance(said, str) and said in TYPES else None
 
 
-def plain_outlines(weights: Component) -> dict[str, Outline]:
+def plain_outlines(weights: Component) -> dict[str, TensorInfo]:
     """The tensors whose type a config's is: all but the scales of quantized ones."""
-    scales = scale_names(weights.tensors.outlines())
-    return {name: outline for name, outline in weights.tensors.outlines() if name not in scales}
+    scales = scale_names(weights.tensors.infos())
+    return {name: info for name, info in weights.tensors.infos() if name not in scales}
 
 
-def type_of(outlines: Iterable[Outline]) -> DType | None:
+def type_of(infos: Iterable[TensorInfo]) -> DType | None:
     """The type of the most elements among those that a config can name; None where there is none."""
     counts: Counter[DType] = Counter()
-    for outline in outlines:
-        if outline.dtype in _NAMES:
-            counts[outline.dtype] += outline.numel
+    for info in infos:
+        if info.dtype in _NAMES:
+            counts[info.dtype] += info.numel
     return max(counts, key=lambda dtype: counts[dtype], default=None)
 
 

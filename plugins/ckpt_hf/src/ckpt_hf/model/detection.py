@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase, translate
 
-from ckpt_core import Confidence, Files, FormatMatch, Kind, printable
+from ckpt_core import Confidence, Files, FormatMatch, LocationKind, printable
 from ckpt_hf.names import CONFIG, WeightSet, group, parse, step_of
 
 _OTHERS = {
@@ -42,7 +42,7 @@ class _Directory:
 
 def find(files: Files) -> Iterator[FormatMatch]:
     """A match for the listed directory itself and for each directory below it that holds weights under HF names."""
-    if files.location.kind is Kind.FILE:
+    if files.location.kind is LocationKind.FILE:
         return
     directories = _survey(files)
     for root, directory in sorted(directories.items()):
@@ -56,7 +56,9 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 def is_model(files: Files) -> bool:
     """Whether the listed directory itself is a model."""
-    return files.location.kind is not Kind.FILE and any("/" not in path and parse(path) for path in files.entries)
+    return files.location.kind is not LocationKind.FILE and any(
+        "/" not in path and parse(path) for path in files.entries
+    )
 
 
 def _survey(files: Files) -> dict[str, _Directory]:

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ckpt_core import Component, FilePlan, Literal, Outline, UnsupportedFormatError, UsageError, printable
+from ckpt_core import Component, FilePlan, Literal, TensorInfo, UnsupportedFormatError, UsageError, printable
 from ckpt_hf.model.sharding import is_tied
 from ckpt_hf.names import EMA
 
 
 class _PlanShard(Protocol):
     def __call__(
-        self, path: str, weights: Component, tensors: Mapping[str, Outline], metadata: Mapping[str, str]
+        self, path: str, weights: Component, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str]
     ) -> FilePlan: ...
 
 
@@ -53,14 +53,14 @@ def layout_of(component: Component, options: Mapping[str, Any]) -> Layout:
 
 
 def plan_index(
-    path: str, shards: Mapping[str, Sequence[str]], outlines: Mapping[str, Outline], layout: Layout
+    path: str, shards: Mapping[str, Sequence[str]], infos: Mapping[str, TensorInfo], layout: Layout
 ) -> FilePlan:
     """The index as transformers writes it; in its sums a tied tensor counts once, as it is stored."""
-    tied = {name for name, outline in outlines.items() if is_tied(outline, outlines)}
-    once = [outline for name, outline in outlines.items() if name not in tied]
+    tied = {name for name, info in infos.items() if is_tied(info, infos)}
+    once = [info for name, info in infos.items() if name not in tied]
     metadata = {
-        "total_parameters": sum(outline.numel for outline in once),
-        "total_size": sum(outline.nbytes for outline in once),
+        "total_parameters": sum(info.numel for info in once),
+        "total_size": sum(info.nbytes for info in once),
     }
     weight_map = {name: path for path, names in shards.items() for name in names if layout.shares or name not in tied}
     return FilePlan(path, (Literal(as_json({"metadata": metadata, "weight_map": weight_map})),))
@@ -72,14 +72,16 @@ def as_json(value: Any) -> bytes:
 
 
 def _plan_safetensors(
-    path: str, weights: Component, tensors: Mapping[str, Outline], metadata: Mapping[str, str]
+    path: str, weights: Component, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str]
 ) -> FilePlan:
     from ckpt_core.codecs.safetensors.writer import plan_safetensors
 
     return plan_safetensors(path, weights, tensors, metadata={**metadata, "format": "pt"})
 
 
-def _plan_bin(path: str, weights: Component, tensors: Mapping[str, Outline], metadata: Mapping[str, str]) -> FilePlan:
+def _plan_bin(
+    path: str, weights: Component, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str]
+) -> FilePlan:
     from ckpt_core.codecs.torch.writer import plan_torch
 
     names = {name: name for name in tensors}

@@ -41,7 +41,7 @@ class ModelCheckpoint(StoredCheckpoint):
     def __init__(
         self, files: Files, match: FormatMatch, manifest: Manifest, *, weights: Sequence[ComponentWeights]
     ) -> None:
-        super().__init__(files, match, manifest, settle=self._settle_all)
+        super().__init__(files, match, manifest, confirm=self._confirm_all)
         self.weights = weights
         self.checksums = self._all_checksums
 
@@ -51,9 +51,9 @@ class ModelCheckpoint(StoredCheckpoint):
                 if shard.torch is not None:
                     yield from shard.torch.checksums()
 
-    def _settle_all(self) -> None:
+    def _confirm_all(self) -> None:
         for one in self.weights:
-            one.weights.settle()
+            one.weights.confirm()
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> ModelCheckpoint:

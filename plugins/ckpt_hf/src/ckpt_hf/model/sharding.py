@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 
-from ckpt_core import Outline, UsageError, printable
+from ckpt_core import TensorInfo, UsageError, printable
 
 DEFAULT_LIMIT = "50GB"
 """What save_pretrained of transformers 5 takes; the limit of 5GB before it was git-lfs's."""
@@ -35,16 +35,16 @@ def parse_size(text: str) -> int:
     )
 
 
-def plan_shards(tensors: Mapping[str, Outline], limit: int) -> list[list[str]]:
+def plan_shards(tensors: Mapping[str, TensorInfo], limit: int) -> list[list[str]]:
     """The names in each shard; one empty shard where there is no tensor.
 
     Args:
-        tensors: Outlines by name, in order; one that is tied to another goes where that one goes.
+        tensors: TensorInfos by name, in order; one that is tied to another goes where that one goes.
         limit: Most bytes of tensors in a shard, but for a tensor that is larger by itself.
     """
     together: dict[str, list[str]] = {}
-    for name, outline in tensors.items():
-        together.setdefault(str(outline.alias_of) if is_tied(outline, tensors) else name, []).append(name)
+    for name, info in tensors.items():
+        together.setdefault(str(info.alias_of) if is_tied(info, tensors) else name, []).append(name)
     shards: list[list[str]] = []
     current: list[str] = []
     size = 0
@@ -63,6 +63,6 @@ def plan_shards(tensors: Mapping[str, Outline], limit: int) -> list[list[str]]:
     return shards
 
 
-def is_tied(outline: Outline, among: Mapping[str, Outline]) -> bool:
+def is_tied(info: TensorInfo, among: Mapping[str, TensorInfo]) -> bool:
     """Whether it shares the storage of another of these tensors."""
-    return outline.alias_of is not None and outline.alias_of in among
+    return info.alias_of is not None and info.alias_of in among

@@ -89,16 +89,16 @@ def _weights(
     keep: bool,
 ) -> Iterator[FilePlan]:
     """The files of one component; an index where there are several, or with `keep`, for the source had one."""
-    outlines = dict(component.tensors.outlines())
+    infos = dict(component.tensors.infos())
     if not layout.shares and _unties(config):
-        outlines = {name: outline._replace(alias_of=None) for name, outline in outlines.items()}
-    shards = plan_shards(outlines, limit)
+        infos = {name: info._replace(alias_of=None) for name, info in infos.items()}
+    shards = plan_shards(infos, limit)
     paths = [layout.shard(number, len(shards)) for number in range(1, len(shards) + 1)]
     metadata = metadata_of(checkpoint)
     for path, names in zip(paths, shards, strict=True):
-        yield layout.plan(path, component, {name: outlines[name] for name in names}, metadata)
+        yield layout.plan(path, component, {name: infos[name] for name in names}, metadata)
     if len(shards) > 1 or keep:
-        yield plan_index(index, dict(zip(paths, shards, strict=True)), outlines, layout)
+        yield plan_index(index, dict(zip(paths, shards, strict=True)), infos, layout)
 
 
 def _unties(config: Component | None) -> bool:
@@ -113,10 +113,10 @@ def _restated(checkpoint: Checkpoint, weights: Component, config: Component | No
     said = said_type(state)
     if said is None or not isinstance(state, dict):
         return None
-    outlines = plain_outlines(weights)
-    types = {outline.dtype for outline in outlines.values()}
-    cast = any(checkpoint.origin(weights.label, name).dtype is not o.dtype for name, o in outlines.items())
-    dtype = type_of(outlines.values())
+    infos = plain_outlines(weights)
+    types = {info.dtype for info in infos.values()}
+    cast = any(checkpoint.origin(weights.label, name).dtype is not o.dtype for name, o in infos.items())
+    dtype = type_of(infos.values())
     return with_type(state, dtype) if cast and dtype is not None and TYPES[said] not in types else None
 
 

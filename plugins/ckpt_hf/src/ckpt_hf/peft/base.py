@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from ckpt_core import CkptError, Finding, Severity, list_files, printable
 from ckpt_core.laws.low_rank import Factor, factors
-from ckpt_core.laws.outlines import Outlines, some
+from ckpt_core.laws.tensor_infos import TensorInfos, some
 from ckpt_hf.names import group
 from ckpt_hf.peft.laws import module_of
 from ckpt_hf.weights.by_component import components_of, read_all
@@ -18,20 +18,20 @@ from ckpt_hf.weights.by_component import components_of, read_all
 _HINT = "name the model that the adapter was trained on, as base_model_name_or_path in its config"
 
 
-def other_base(base: object, outlines: Outlines, path: str) -> Iterator[Finding]:
+def other_base(base: object, infos: TensorInfos, path: str) -> Iterator[Finding]:
     """LW015 of an adapter whose config at `path` names `base`."""
     weights = _tensors_of(base)
     if not weights:
         return
-    first = [factor for factor in factors(outlines) if factor.first]
+    first = [factor for factor in factors(infos) if factor.first]
     held = [factor for factor in first if f"{module_of(factor)}.weight" in weights]
     for factor in held:
-        partner = outlines.get(factor.partner)
-        outline = weights[f"{module_of(factor)}.weight"]
-        sizes = (partner.shape[0], factor.outline.shape[1]) if partner is not None and factor.outline.shape[1:] else ()
-        plain = outline.dtype.is_float and outline.dtype.bits >= 16 and len(outline.shape) > 1
-        if sizes and partner is not None and partner.shape and plain and outline.shape[:2] not in (sizes, sizes[::-1]):
-            shape = " x ".join(map(str, outline.shape))
+        partner = infos.get(factor.partner)
+        info = weights[f"{module_of(factor)}.weight"]
+        sizes = (partner.shape[0], factor.info.shape[1]) if partner is not None and factor.info.shape[1:] else ()
+        plain = info.dtype.is_float and info.dtype.bits >= 16 and len(info.shape) > 1
+        if sizes and partner is not None and partner.shape and plain and info.shape[:2] not in (sizes, sizes[::-1]):
+            shape = " x ".join(map(str, info.shape))
             wanted, found = f"{sizes[0]} x {sizes[1]}", printable(str(base))
             message = f"{printable(factor.name)}: for a weight of {wanted}, and that of {found} is {shape}"
             yield Finding("LW015", Severity.ERROR, message, path, factor.name, _HINT)
@@ -52,7 +52,7 @@ def _family(module: str) -> str:
     return re.sub(r"\.\d+(?=\.|$)", ".*", module)
 
 
-def _tensors_of(base: object) -> Outlines:
+def _tensors_of(base: object) -> TensorInfos:
     """The tensors of a local model directory, by its headers; none where it is not one, or cannot be read."""
     if not isinstance(base, str) or not base or "://" in base or not os.path.isdir(base):
         return {}
@@ -63,6 +63,6 @@ def _tensors_of(base: object) -> Outlines:
         found = read_all(files)
         if any(one.weights.errors for one in found):
             return {}
-        return {name: outline for component in components_of(found) for name, outline in component.tensors.outlines()}
+        return {name: info for component in components_of(found) for name, info in component.tensors.infos()}
     except CkptError:
         return {}

@@ -10,22 +10,22 @@ from typing import Any
 
 from ckpt_core import Finding, Severity, printable
 from ckpt_core.laws.low_rank import Factor, factors
-from ckpt_core.laws.outlines import Outlines, numbers, some
+from ckpt_core.laws.tensor_infos import TensorInfos, numbers, some
 
 Config = Mapping[str, Any]
 
 _FIRST = "base_model.model."
 
 
-def lora_laws(config: Config, outlines: Outlines, path: str) -> Iterator[Finding]:
+def lora_laws(config: Config, infos: TensorInfos, path: str) -> Iterator[Finding]:
     """LW006 to LW009 of an adapter and its config at `path`."""
     if config.get("peft_type") != "LORA":
         return
-    first = [factor for factor in factors(outlines) if factor.first]
+    first = [factor for factor in factors(infos) if factor.first]
     yield from _ranks(config, first, path)
     yield from _targets(config, {module_of(factor) for factor in first}, path)
-    yield from _magnitudes(config, first, outlines, path)
-    yield from _saved_modules(config, outlines, path)
+    yield from _magnitudes(config, first, infos, path)
+    yield from _saved_modules(config, infos, path)
 
 
 def module_of(factor: Factor) -> str:
@@ -38,7 +38,7 @@ def _ranks(config: Config, first: list[Factor], path: str) -> Iterator[Finding]:
     wrong: dict[tuple[int, int], list[str]] = {}
     for factor in first:
         rank = rank_of(config, module_of(factor))
-        stored = factor.outline.shape[0] if factor.outline.shape else 0
+        stored = factor.info.shape[0] if factor.info.shape else 0
         if rank is None or not stored or stored == rank:
             continue
         several = config.get("target_parameters") and stored % rank == 0  # an expert each
@@ -97,22 +97,22 @@ def _layers(config: Config, modules: set[str], path: str) -> Iterator[Finding]:
         yield Finding("LW007", Severity.WARNING, message, path, hint="the adapter lost its factors for those layers")
 
 
-def _magnitudes(config: Config, first: list[Factor], outlines: Outlines, path: str) -> Iterator[Finding]:
+def _magnitudes(config: Config, first: list[Factor], infos: TensorInfos, path: str) -> Iterator[Finding]:
     """LW008: a DoRA without the magnitudes that its config says it has."""
     if config.get("use_dora") is not True:
         return
-    lost = [f.module for f in first if not any(n.startswith(f"{f.module}.lora_magnitude_vector") for n in outlines)]
+    lost = [f.module for f in first if not any(n.startswith(f"{f.module}.lora_magnitude_vector") for n in infos)]
     if lost:
         message = f"{printable(path)} says use_dora, and {printable(lost[0])} has no lora_magnitude_vector"
         hint = "PEFT starts it anew from the base model; copy the adapter again"
         yield Finding("LW008", Severity.ERROR, message, path, hint=hint)
 
 
-def _saved_modules(config: Config, outlines: Outlines, path: str) -> Iterator[Finding]:
+def _saved_modules(config: Config, infos: TensorInfos, path: str) -> Iterator[Finding]:
     """LW009: modules that were to be saved whole, of which none is there. PEFT itself lists some that no model has."""
     saved = config.get("modules_to_save")
     names = [module for module in saved if isinstance(module, str)] if isinstance(saved, list) else []
-    if names and not any(f".{module}." in f".{name}" for name in outlines for module in names):
+    if names and not any(f".{module}." in f".{name}" for name in infos for module in names):
         message = f"{printable(path)} says that {some(names)} were saved whole, and no tensor is of them"
         hint = "PEFT leaves what the base model has, or random values, in their place; copy the adapter again"
         yield Finding("LW009", Severity.ERROR, message, path, hint=hint)

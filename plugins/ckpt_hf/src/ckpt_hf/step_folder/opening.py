@@ -1,7 +1,7 @@
 """The whole, whose parts core opens each through its format's owner; and a folder of training state, one such part."""
 
 from ckpt_core import Asset, Files, Finding, FormatMatch, LoadRequest, Presence, Severity, StoredCheckpoint
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_core.layouts.steps import step_of_state
 from ckpt_hf.step_folder.detection import NAME
 from ckpt_hf.step_folder.names import kind_of_name
@@ -14,14 +14,14 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def _read_whole(files: Files, match: FormatMatch) -> StoredCheckpoint:
-    pieces = Pieces(files)
+    builder = CheckpointBuilder(files)
     states = [part.root for part in match.parts if part.format == NAME]
     if len(states) == len(match.parts):
-        pieces.findings.append(_no_model(states[0]))
-        pieces.role("model", Presence.ABSENT, note="no folder beside the training state has a model")
+        builder.findings.append(_no_model(states[0]))
+        builder.role("model", Presence.ABSENT, note="no folder beside the training state has a model")
     roots = [f"{part.root}/" for part in match.parts]
     beside = [Asset(path, entry.size) for path, entry in files.entries.items() if not path.startswith(tuple(roots))]
-    return pieces.checkpoint(match, assets=[asset for asset in beside if asset.path not in _files_of(match)])
+    return builder.checkpoint(match, assets=[asset for asset in beside if asset.path not in _files_of(match)])
 
 
 def _files_of(match: FormatMatch) -> set[str]:
@@ -34,9 +34,9 @@ def _no_model(state: str) -> Finding:
 
 
 def _read_state(files: Files, match: FormatMatch) -> StoredCheckpoint:
-    pieces = Pieces(files)
-    add_state(pieces)
-    steps = (step_of_state(component.state) for component in pieces.components if component.kind == "progress")
+    builder = CheckpointBuilder(files)
+    add_state(builder)
+    steps = (step_of_state(component.state) for component in builder.components if component.kind == "progress")
     step = next((step for step in steps if step is not None), None)
     others = [path for path in files.entries if kind_of_name(path.rpartition("/")[2]) is None]
-    return pieces.checkpoint(match, step=step, assets=[Asset(path, files.size(path)) for path in others])
+    return builder.checkpoint(match, step=step, assets=[Asset(path, files.size(path)) for path in others])

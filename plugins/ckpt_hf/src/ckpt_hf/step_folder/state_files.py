@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from ckpt_core import Component, Presence, State, TensorRef, TensorTable
 from ckpt_core.codecs.safetensors.reader import read_safetensors
-from ckpt_core.layouts.builder import NO_TENSORS, Pieces, read_json_value
+from ckpt_core.layouts.builder import NO_TENSORS, CheckpointBuilder, read_json_value
 from ckpt_core.layouts.components import components_of
 from ckpt_hf.step_folder.names import kind_of_name, split_name, without_kind
 
@@ -23,54 +23,54 @@ class _Flattened:
     values: dict[str, State] = field(default_factory=dict)
 
 
-def add_state(pieces: Pieces) -> None:
+def add_state(builder: CheckpointBuilder) -> None:
     """Every file of training state in a listing as components; a folder in it names those of its files."""
     found: dict[tuple[str, str], list[str]] = {}
-    for path in pieces.files.entries:
+    for path in builder.files.entries:
         folder, _, name = path.rpartition("/")
         kind = kind_of_name(name)
         if kind is not None:
             found.setdefault((kind, folder), []).append(path)
     for (kind, name), paths in found.items():
-        _add(pieces, kind, name, paths)
+        _add(builder, kind, name, paths)
 
 
-def _add(pieces: Pieces, kind: str, name: str, paths: list[str]) -> None:
+def _add(builder: CheckpointBuilder, kind: str, name: str, paths: list[str]) -> None:
     flattened = _Flattened()
     for path in paths:
         suffix = split_name(path)[1]
         if suffix in (".json", ".safetensors"):
-            pieces.tried(kind, path, lambda path=path: _read(pieces, flattened, path), name=name)  # type: ignore[misc]
+            builder.tried(kind, path, lambda path=path: _read(builder, flattened, path), name=name)  # type: ignore[misc]
         else:
-            pieces.tried(kind, path, lambda path=path: _add_torch(pieces, kind, name, path, len(paths)), name=name)  # type: ignore[misc]
+            builder.tried(kind, path, lambda path=path: _add_torch(builder, kind, name, path, len(paths)), name=name)  # type: ignore[misc]
     if flattened.paths:
-        _add_flattened(pieces, kind, name, flattened)
+        _add_flattened(builder, kind, name, flattened)
 
 
-def _read(pieces: Pieces, found: _Flattened, path: str) -> None:
+def _read(builder: CheckpointBuilder, found: _Flattened, path: str) -> None:
     if path.endswith(".json"):
-        content = read_json_value(pieces.files, path)
+        content = read_json_value(builder.files, path)
         key = without_kind(path.rpartition("/")[2])
         if key or not isinstance(content, dict):
             found.values[key or "state"] = content
         else:
             found.values.update(content)
     else:
-        found.tables.append(read_safetensors(pieces.files, path).tensors)
+        found.tables.append(read_safetensors(builder.files, path).tensors)
     found.paths.append(path)
 
 
-def _add_flattened(pieces: Pieces, kind: str, name: str, found: _Flattened) -> None:
+def _add_flattened(builder: CheckpointBuilder, kind: str, name: str, found: _Flattened) -> None:
     table = TensorTable.join(found.tables) if found.tables else NO_TENSORS
     nested = any("/" in tensor for tensor in table)
     tree: State = {**_tree(table), **found.values} if nested else found.values or None
     where = found.paths[0]
     if kind == "optimizer" and not found.tables and "state" not in found.values:
         # The groups say how it steps, and nothing of where it stands.
-        pieces.components.append(Component(kind, table, tree, name))
-        pieces.role(kind, Presence.ABSENT, "optimizer_state.safetensors", name=name)
+        builder.components.append(Component(kind, table, tree, name))
+        builder.role(kind, Presence.ABSENT, "optimizer_state.safetensors", name=name)
     else:
-        pieces.add(Component(kind, table, tree, name), where)
+        builder.add(Component(kind, table, tree, name), where)
 
 
 def _tree(table: TensorTable) -> dict[int | str, State]:
@@ -91,18 +91,18 @@ def _keys(name: str) -> Iterator[int | str]:
     return (int(key) if key.isdecimal() and len(key) < 10 else key for key in name.split("/"))
 
 
-def _add_torch(pieces: Pieces, kind: str, name: str, path: str, count: int) -> None:
+def _add_torch(builder: CheckpointBuilder, kind: str, name: str, path: str, count: int) -> None:
     """A torch file of one kind; one of all state is split into the components that it holds."""
-    file = pieces.torch(path)
+    file = builder.torch(path)
     assert file is not None
     inner = _labels(components_of(file.root, file.tensors)) if kind == "progress" else {}
     if len(inner) > 1:
         for component in inner.values():
-            pieces.add(component, path)
+            builder.add(component, path)
         return
     own = without_kind(path.rpartition("/")[2]) if count > 1 else ""
     label = ":".join(filter(None, (name, own)))
-    pieces.add(replace(Component(kind, file.tensors, file.root), name=label), path)
+    builder.add(replace(Component(kind, file.tensors, file.root), name=label), path)
 
 
 def _labels(components: tuple[Component, ...]) -> Mapping[str, Component]:

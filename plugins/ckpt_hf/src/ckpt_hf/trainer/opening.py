@@ -16,7 +16,7 @@ from ckpt_core import (
     State,
     StoredCheckpoint,
 )
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_hf.beside_state import add_config, add_tokenizer, add_weights, assets_beside
 from ckpt_hf.ranks import add_ranks
 from ckpt_hf.trainer import under_deepspeed, under_fsdp
@@ -27,40 +27,40 @@ _DATA = "the Trainer skips the batches of global_step; needs the same data and s
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
     """The weights, and every file of the training state as a component of its own."""
-    pieces = Pieces(files)
+    builder = CheckpointBuilder(files)
     sharded = {part.component for part in match.parts}
     apart = any(way.holds_all_weights(files, match.parts) for way in (under_fsdp, under_deepspeed))
     if "model" not in sharded and not apart:
-        add_weights(pieces, request.options.get("variant"))
-    state = add_training(pieces, match.parts)
-    add_config(pieces)
-    add_tokenizer(pieces)
+        add_weights(builder, request.options.get("variant"))
+    state = add_training(builder, match.parts)
+    add_config(builder)
+    add_tokenizer(builder)
     step = step_in(state)
-    pieces.findings += disagreements(match, step)
-    return pieces.checkpoint(match, step=step, assets=assets_beside(files))
+    builder.findings += disagreements(match, step)
+    return builder.checkpoint(match, step=step, assets=assets_beside(files))
 
 
-def add_training(pieces: Pieces, parts: Sequence[Part] = ()) -> dict[str, Any] | None:
+def add_training(builder: CheckpointBuilder, parts: Sequence[Part] = ()) -> dict[str, Any] | None:
     """All of the Trainer's own state but what lies in parts; the content of trainer_state.json."""
-    arguments = _arguments(pieces.torch_component("config", "training_args.bin", name="training_args", optional=True))
-    fsdp = under_fsdp.places(pieces.files, parts, arguments)
-    zero = under_deepspeed.is_used(pieces.files, parts)
+    arguments = _arguments(builder.torch_component("config", "training_args.bin", name="training_args", optional=True))
+    fsdp = under_fsdp.places(builder.files, parts, arguments)
+    zero = under_deepspeed.is_used(builder.files, parts)
     if zero:
-        under_deepspeed.add(pieces, parts)
+        under_deepspeed.add(builder, parts)
     elif fsdp is not None:
-        under_fsdp.add(pieces, parts, fsdp)
+        under_fsdp.add(builder, parts, fsdp)
     elif not any(part.component == "optimizer" for part in parts):
-        pieces.torch_component("optimizer", "optimizer.pt")
-    pieces.torch_component("scheduler", "scheduler.pt", optional=zero)
+        builder.torch_component("optimizer", "optimizer.pt")
+    builder.torch_component("scheduler", "scheduler.pt", optional=zero)
     half = arguments.get("fp16") is True and not zero
-    pieces.torch_component("scaler", "scaler.pt", optional=not half, needed_for=Profile.RESUME if half else None)
-    add_ranks(pieces, RNG, alone="rng_state.pth", pattern="rng_state_{}.pth")
-    known = len(pieces.roles)
-    state = pieces.json_component("progress", STATE)
+    builder.torch_component("scaler", "scaler.pt", optional=not half, needed_for=Profile.RESUME if half else None)
+    add_ranks(builder, RNG, alone="rng_state.pth", pattern="rng_state_{}.pth")
+    known = len(builder.roles)
+    state = builder.json_component("progress", STATE)
     if state is not None and state.get("global_step") is None:
-        del pieces.roles[known:]
-        pieces.role("progress", Presence.ABSENT, STATE, "no global_step in it: the Trainer would begin at step 0")
-    pieces.role("sampler", Presence.DERIVED, STATE, _DATA)
+        del builder.roles[known:]
+        builder.role("progress", Presence.ABSENT, STATE, "no global_step in it: the Trainer would begin at step 0")
+    builder.role("sampler", Presence.DERIVED, STATE, _DATA)
     return state
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from ckpt_core import Files, Part, Presence, Profile, printable
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_hf.names import group
 
 _POINTER = "latest"
@@ -42,14 +42,14 @@ def holds_all_weights(files: Files, parts: Sequence[Part]) -> bool:
     return has_tag(parts) and not group({path for path in files.entries if "/" not in path})
 
 
-def add(pieces: Pieces, parts: Sequence[Part]) -> None:
+def add(builder: CheckpointBuilder, parts: Sequence[Part]) -> None:
     """The pointer, and the optimizer where the tag that has it is not there."""
-    there = _POINTER in pieces.files.entries
+    there = _POINTER in builder.files.entries
     presence, note = (Presence.PRESENT, "") if there else (Presence.ABSENT, _REFUSED)
-    pieces.role("progress", presence, _POINTER, note, name="latest", needed_for=Profile.RESUME)
+    builder.role("progress", presence, _POINTER, note, name="latest", needed_for=Profile.RESUME)
     if not has_tag(parts):
-        where = printable(_named(pieces.files, ""), _LONGEST_NAME) or _POINTER
-        pieces.role("optimizer", Presence.ABSENT, where, "the directory of DeepSpeed is not here")
+        where = printable(_named(builder.files, ""), _LONGEST_NAME) or _POINTER
+        builder.role("optimizer", Presence.ABSENT, where, "the directory of DeepSpeed is not here")
 
 
 def _named(files: Files, root: str) -> str:

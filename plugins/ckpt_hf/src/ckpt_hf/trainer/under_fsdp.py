@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckpt_core import Component, Files, Part, Presence, Profile
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_hf.names import group
 from ckpt_hf.weights.adapter_names import has_adapters
 from ckpt_hf.weights.adapters import is_adapter
@@ -51,25 +51,25 @@ def holds_all_weights(files: Files, parts: Sequence[Part]) -> bool:
     return found is not None and not has_adapters(files) and not group(top)
 
 
-def add(pieces: Pieces, parts: Sequence[Part], where: Places) -> None:
+def add(builder: CheckpointBuilder, parts: Sequence[Part], where: Places) -> None:
     """The optimizer, and the copy of the weights that a resume reads, where they are not parts."""
     components = {part.component for part in parts}
     if "optimizer" not in components:
-        pieces.torch_component("optimizer", where.optimizer)
+        builder.torch_component("optimizer", where.optimizer)
     if "model" not in components:
-        alone = holds_all_weights(pieces.files, parts)
-        _add_weights(pieces, where.model, "" if alone else _NAME, Profile.INFERENCE if alone else Profile.RESUME)
+        alone = holds_all_weights(builder.files, parts)
+        _add_weights(builder, where.model, "" if alone else _NAME, Profile.INFERENCE if alone else Profile.RESUME)
 
 
-def _add_weights(pieces: Pieces, path: str, name: str, needed_for: Profile) -> None:
-    kind = "adapter" if has_adapters(pieces.files) else "model"
+def _add_weights(builder: CheckpointBuilder, path: str, name: str, needed_for: Profile) -> None:
+    kind = "adapter" if has_adapters(builder.files) else "model"
 
     def read() -> None:
-        file = pieces.torch(path)
+        file = builder.torch(path)
         if file is None:
-            pieces.role(kind, Presence.ABSENT, path, name=name, needed_for=needed_for)
+            builder.role(kind, Presence.ABSENT, path, name=name, needed_for=needed_for)
         else:
             found = "adapter" if is_adapter(file.tensors) else "model"
-            pieces.add(Component(found, file.tensors, file.root, name), path)
+            builder.add(Component(found, file.tensors, file.root, name), path)
 
-    pieces.tried(kind, path, read, name=name, needed_for=needed_for)
+    builder.tried(kind, path, read, name=name, needed_for=needed_for)

@@ -15,7 +15,7 @@ from ckpt_core import (
     State,
     StoredCheckpoint,
 )
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_core.layouts.components import components_of
 from ckpt_hf.beside_state import add_config, add_tokenizer, add_weights, assets_beside
 from ckpt_hf.training_state.detection import STATE
@@ -31,23 +31,23 @@ _FIXERS = "the trainer saves it with the optimizer: it is that of the process th
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
     """The model, and each part of the training state as a component of its own."""
-    pieces = Pieces(files)
-    add_weights(pieces, request.options.get("variant"))
-    add_config(pieces, needed=True)
-    add_tokenizer(pieces)
-    state = pieces.tried("progress", STATE, lambda: _read_state(pieces))
+    builder = CheckpointBuilder(files)
+    add_weights(builder, request.options.get("variant"))
+    add_config(builder, needed=True)
+    add_tokenizer(builder)
+    state = builder.tried("progress", STATE, lambda: _read_state(builder))
     if state is None:
         for kind in _KEYS:
-            pieces.role(kind, Presence.UNREADABLE, STATE, needed_for=Profile.RESUME)
+            builder.role(kind, Presence.UNREADABLE, STATE, needed_for=Profile.RESUME)
     step = state.get("global_step") if isinstance(state, dict) else None
     step = step if type(step) is int else None
-    pieces.role("sampler", Presence.ABSENT, note=_NO_ORDER)
-    pieces.findings += _disagreements(match, step)
-    return pieces.checkpoint(match, step=step, assets=assets_beside(files))
+    builder.role("sampler", Presence.ABSENT, note=_NO_ORDER)
+    builder.findings += _disagreements(match, step)
+    return builder.checkpoint(match, step=step, assets=assets_beside(files))
 
 
-def _read_state(pieces: Pieces) -> State:
-    file = pieces.torch(STATE)
+def _read_state(builder: CheckpointBuilder) -> State:
+    file = builder.torch(STATE)
     assert file is not None
     found = {component.kind: component for component in components_of(file.root, file.tensors)}
     held = {kind for kind, component in found.items() if component.state or len(component.tensors)}
@@ -56,28 +56,28 @@ def _read_state(pieces: Pieces) -> State:
         where = f"{STATE}: {key}"
         if kind not in held:
             note = "" if kind not in found else f"{found[kind].state!r} in its place"
-            pieces.role(kind, Presence.ABSENT, where, note, needed_for=Profile.RESUME)
+            builder.role(kind, Presence.ABSENT, where, note, needed_for=Profile.RESUME)
         elif kind == "rng" and invented:
-            pieces.role(kind, Presence.SYNTHESIZED, where, _FIXERS, needed_for=Profile.EXACT_RESUME)
+            builder.role(kind, Presence.SYNTHESIZED, where, _FIXERS, needed_for=Profile.EXACT_RESUME)
         else:
-            pieces.role(kind, Presence.PRESENT, where, needed_for=Profile.RESUME)
-    _add_progress(pieces, file.root, found.get("progress"), invented)
-    pieces.components += [component for kind, component in found.items() if kind != "progress"]
+            builder.role(kind, Presence.PRESENT, where, needed_for=Profile.RESUME)
+    _add_progress(builder, file.root, found.get("progress"), invented)
+    builder.components += [component for kind, component in found.items() if kind != "progress"]
     return file.root
 
 
-def _add_progress(pieces: Pieces, root: Any, progress: Component | None, invented: bool) -> None:
+def _add_progress(builder: CheckpointBuilder, root: Any, progress: Component | None, invented: bool) -> None:
     if progress is None:
-        pieces.role("progress", Presence.ABSENT, STATE)
+        builder.role("progress", Presence.ABSENT, STATE)
         return
-    pieces.components.append(progress)
+    builder.components.append(progress)
     step, epoch = root.get("global_step"), root.get("epoch")
     guessed = invented and type(step) is int and epoch == step // _STEPS_AN_EPOCH
     if guessed:
         note = f"step {step} and epoch {epoch} were guessed when the state was written anew"
-        pieces.role("progress", Presence.SYNTHESIZED, STATE, note)
+        builder.role("progress", Presence.SYNTHESIZED, STATE, note)
     else:
-        pieces.role("progress", Presence.PRESENT, STATE)
+        builder.role("progress", Presence.PRESENT, STATE)
 
 
 def _disagreements(match: FormatMatch, step: int | None) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ckpt_core import Finding, Presence, Profile, Severity, printable
-from ckpt_core.layouts.builder import Pieces
+from ckpt_core.layouts.builder import CheckpointBuilder
 from ckpt_hf.weights.adapter_names import ADAPTER_CONFIG, ADAPTERS, is_adapter_folder, named_adapters
 from ckpt_hf.weights.single_file import add_file
 
@@ -18,32 +18,32 @@ _WRAPPED = ".base_layer."
 """In the names of a whole model that LoRA wraps, beside its factors: that is no adapter."""
 
 
-def add_adapters(pieces: Pieces) -> None:
+def add_adapters(builder: CheckpointBuilder) -> None:
     """Every adapter, and its config. Without one at the top those with names are all there were."""
-    named = named_adapters(pieces.files)
-    top = {path for path in pieces.files.entries if "/" not in path}
+    named = named_adapters(builder.files)
+    top = {path for path in builder.files.entries if "/" not in path}
     if is_adapter_folder(top) or not named:
-        add_adapter(pieces)
+        add_adapter(builder)
     for name in named:
-        add_adapter(pieces, f"{name}/", name)
+        add_adapter(builder, f"{name}/", name)
 
 
-def add_adapter(pieces: Pieces, folder: str = "", name: str = "") -> None:
+def add_adapter(builder: CheckpointBuilder, folder: str = "", name: str = "") -> None:
     """An adapter's weights, and its config, in a folder of the directory."""
     inner, where = f"adapter:{name}" if name else "adapter", f"{folder}{ADAPTER_CONFIG}"
-    path = next((f"{folder}{file}" for file in ADAPTERS if f"{folder}{file}" in pieces.files.entries), None)
+    path = next((f"{folder}{file}" for file in ADAPTERS if f"{folder}{file}" in builder.files.entries), None)
     tensors = None
     if path is None:
-        pieces.role("adapter", Presence.ABSENT, f"{folder}{ADAPTERS[0]}", name=name, needed_for=Profile.INFERENCE)
+        builder.role("adapter", Presence.ABSENT, f"{folder}{ADAPTERS[0]}", name=name, needed_for=Profile.INFERENCE)
     else:
-        tensors = add_file(pieces, "adapter", path, name)
+        tensors = add_file(builder, "adapter", path, name)
     config = None
-    if where in pieces.files.entries:
-        config = pieces.json_component("config", where, name=inner)
+    if where in builder.files.entries:
+        config = builder.json_component("config", where, name=inner)
     else:
-        pieces.role("config", Presence.ABSENT, where, name=inner, needed_for=Profile.INFERENCE)
+        builder.role("config", Presence.ABSENT, where, name=inner, needed_for=Profile.INFERENCE)
     if path is not None and tensors is not None:
-        pieces.findings += model_in_place_of_adapter(tensors, config, path)
+        builder.findings += model_in_place_of_adapter(tensors, config, path)
 
 
 def is_adapter(names: Iterable[str]) -> bool:

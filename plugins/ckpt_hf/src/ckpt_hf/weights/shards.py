@@ -50,7 +50,7 @@ class Shard:
         """The names that have bytes of their own in the file: an index needs to name no other."""
         if self.torch is not None:
             return self.tensors
-        return [name for name, outline in self.tensors.outlines() if outline.alias_of is None]
+        return [name for name, info in self.tensors.infos() if info.alias_of is None]
 
     @property
     def state(self) -> State:
@@ -87,11 +87,11 @@ class Weights:
             found["index"] = dict(self.index.metadata)
         return found
 
-    def settle(self) -> None:
+    def confirm(self) -> None:
         """Prove what opening `.bin` files took on trust."""
         for shard in self.shards:
             if shard.torch is not None:
-                shard.torch.settle()
+                shard.torch.confirm()
 
     def table(self) -> TensorTable:
         """The tensors of all files; of a name that comes twice, the one that the index points to."""

@@ -60,7 +60,7 @@ def read_resume(files: Files, match: FormatMatch, request: LoadRequest) -> Store
     metadata = {**file.metadata, "stage": name.stage, **facts.as_metadata()}
     roles = tuple(_roles(by_label))
     manifest = Manifest(components, metadata=metadata, findings=tuple(findings), roles=roles)
-    checkpoint = StoredCheckpoint(files, match, manifest, settle=file.settle)
+    checkpoint = StoredCheckpoint(files, match, manifest, confirm=file.confirm)
     checkpoint.checksums = file.checksums
     return checkpoint
 

@@ -70,10 +70,10 @@ def _refuse_cast_moments(checkpoint: Checkpoint) -> None:
     for component in checkpoint.manifest.components:
         if component.kind == "model":
             continue
-        for name, outline in component.tensors.outlines():
-            if checkpoint.origin(component.label, name).dtype is not outline.dtype:
+        for name, info in component.tensors.infos():
+            if checkpoint.origin(component.label, name).dtype is not info.dtype:
                 raise UsageError(
-                    f"{component.label}, {printable(name)}: would be cast to {outline.dtype.code} with the weights; "
+                    f"{component.label}, {printable(name)}: would be cast to {info.dtype.code} with the weights; "
                     "leave it out: --dtype F16 casts the weights alone"
                 )
 

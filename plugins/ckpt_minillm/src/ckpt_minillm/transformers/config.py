@@ -171,7 +171,7 @@ def _require(known: Mapping[str, Any], names: tuple[str, ...]) -> None:
 
 
 def _rows(tensors: TensorTable, name: str) -> int:
-    shape = tensors.outline(name).shape if name in tensors else ()
+    shape = tensors.info(name).shape if name in tensors else ()
     if not shape or not shape[0]:
         raise UnsupportedFormatError(f"{name}: not in the model, or without rows; is it one of MiniLLM or minimind?")
     return shape[0]

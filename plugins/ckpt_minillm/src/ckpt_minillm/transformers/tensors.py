@@ -15,14 +15,13 @@ def check_tensors(tensors: TensorTable, config: Mapping[str, Any]) -> None:
     head_missing = config["tie_word_embeddings"] and HEAD not in tensors
     missing = [name for name in wanted if name not in tensors and not (name == HEAD and head_missing)]
     unknown = [name for name in tensors if name not in wanted]
-    other = [name for name in wanted if name in tensors and tensors.outline(name).shape != wanted[name]]
+    other = [name for name in wanted if name in tensors and tensors.info(name).shape != wanted[name]]
     if not (missing or unknown or other):
         return
     parts = [f"lacks {_some(missing)}"] if missing else []
     parts += [f"has no place for {_some(unknown)}"] if unknown else []
     parts += [
-        f"wants {printable(name)} of shape {wanted[name]}, here it is {tensors.outline(name).shape}"
-        for name in other[:1]
+        f"wants {printable(name)} of shape {wanted[name]}, here it is {tensors.info(name).shape}" for name in other[:1]
     ]
     raise UnsupportedFormatError(f"{config['architectures'][0]} {'; '.join(parts)}")
 

@@ -14,10 +14,10 @@ from ckpt_core import (
     Checkpoint,
     Component,
     Files,
-    Kind,
-    Outline,
+    LocationKind,
     StoredCheckpoint,
     TensorEntry,
+    TensorInfo,
     TensorTable,
     UsageError,
     list_files,
@@ -54,8 +54,8 @@ class ModelDirectory(StoredCheckpoint):
         self.checksums = base.checksums
         self._base, self._carried = base, carried
 
-    def settle(self) -> None:
-        self._base.settle()
+    def confirm(self) -> None:
+        self._base.confirm()
 
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
         result = self._base.read(component, name, box=box, out=out)
@@ -112,11 +112,11 @@ def with_tied_head(checkpoint: Checkpoint, model: Component) -> Component:
     def entry(name: str) -> TensorEntry:
         return replace(own[EMBEDDINGS], alias_of=EMBEDDINGS) if name == HEAD else own[name]
 
-    def outline(name: str) -> Outline:
-        return own.outline(EMBEDDINGS)._replace(alias_of=EMBEDDINGS) if name == HEAD else own.outline(name)
+    def info(name: str) -> TensorInfo:
+        return own.info(EMBEDDINGS)._replace(alias_of=EMBEDDINGS) if name == HEAD else own.info(name)
 
     names = {name: name for name in (*own, HEAD)}
-    return replace(model, tensors=TensorTable(names, entry=entry, outline=outline))
+    return replace(model, tensors=TensorTable(names, entry=entry, info=info))
 
 
 def _says_tied(checkpoint: Checkpoint) -> bool:
@@ -134,7 +134,7 @@ def _tied(checkpoint: StoredCheckpoint) -> bool:
     tensors = checkpoint.component("model").tensors
     if HEAD not in tensors or EMBEDDINGS not in tensors:
         return HEAD not in tensors
-    head, embeddings = tensors.outline(HEAD), tensors.outline(EMBEDDINGS)
+    head, embeddings = tensors.info(HEAD), tensors.info(EMBEDDINGS)
     if head.alias_of == EMBEDDINGS or embeddings.alias_of == HEAD:
         return True
     if (head.dtype, head.shape) != (embeddings.dtype, embeddings.shape):
@@ -148,7 +148,7 @@ def _tied(checkpoint: StoredCheckpoint) -> bool:
 
 def _tokenizer(place: str) -> Files:
     files = list_files(place)
-    if files.location.kind is Kind.FILE or not _tokenizer_files(files):
+    if files.location.kind is LocationKind.FILE or not _tokenizer_files(files):
         wanted = ", ".join(TOKENIZER_FILES)
         raise UsageError(f"--tokenizer {printable(place)}: no directory with a tokenizer's files ({wanted})")
     return files

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ckpt_core import DType, Finding, Severity, TensorTable, UnsupportedFormatError, printable
 from ckpt_fsdp.deepspeed.rank_files import OptimStates
 from ckpt_fsdp.deepspeed.tag_content import TagContent
-from ckpt_fsdp.deepspeed.zero.partitions import Chain, Place, Space, Vector, partitioned_places, whole_places
+from ckpt_fsdp.deepspeed.zero.partitions import Chain, FlatStretch, Space, Vector, partitioned_places, whole_places
 
 if TYPE_CHECKING:
     from ckpt_fsdp.deepspeed.fields import Shape
@@ -33,7 +33,7 @@ class GroupSpace:
     """
 
     groups: tuple[int, ...]
-    places: dict[str, Place]
+    places: dict[str, FlatStretch]
     space: Space
     stored: dict[int, int] = field(default_factory=dict)
 
@@ -59,7 +59,7 @@ def vector(table: TensorTable, name: str) -> tuple[DType, tuple[int, ...], Vecto
     Raises:
         UnsupportedFormatError: It is not contiguous, or big-endian.
     """
-    found = table.outline(name)
+    found = table.info(name)
     if found.path is None:
         raise UnsupportedFormatError(
             f"{printable(name)}: a partition that is not one run of little-endian bytes; load it with DeepSpeed and "
@@ -132,7 +132,7 @@ def _partition(content: TagContent, number: int, stored: Mapping[int, int]) -> i
     return min(sizes, default=0)
 
 
-def _agrees(content: TagContent, rank: int, number: int, places: Mapping[str, Place], partition: int) -> bool:
+def _agrees(content: TagContent, rank: int, number: int, places: Mapping[str, FlatStretch], partition: int) -> bool:
     """Whether a rank has the parts of parameters that it says to have.
 
     With round_robin_gradients DeepSpeed counts them in another order than it stores them, so that nothing follows.
@@ -144,7 +144,7 @@ def _agrees(content: TagContent, rank: int, number: int, places: Mapping[str, Pl
     return fragments[number] == dict(_parts(places, rank, partition))
 
 
-def _parts(places: Mapping[str, Place], rank: int, partition: int) -> Iterator[tuple[str, tuple[int, int]]]:
+def _parts(places: Mapping[str, FlatStretch], rank: int, partition: int) -> Iterator[tuple[str, tuple[int, int]]]:
     """The parameters that a rank has something of: first element in its partition, and number of elements."""
     low, high = rank * partition, (rank + 1) * partition
     items = list(places.items())

@@ -95,7 +95,7 @@ def _ref(value: State) -> str:
 
 def _is_scalar(content: TagContent, values: Mapping[int, list[State | None]]) -> bool:
     return all(
-        isinstance(part, TensorRef) and content.optims[rank].torch.tensors.outline(part.name).shape == ()
+        isinstance(part, TensorRef) and content.optims[rank].torch.tensors.info(part.name).shape == ()
         for rank, parts in values.items()
         for part in parts
     )
@@ -108,7 +108,7 @@ def _fits(content: TagContent, group: GroupSpace, values: Mapping[int, list[Stat
         for part in parts:
             if not isinstance(part, TensorRef):
                 return False
-            numel += content.optims[rank].torch.tensors.outline(part.name).numel
+            numel += content.optims[rank].torch.tensors.info(part.name).numel
         if rank in group.stored and numel not in (group.stored[rank], group.space.partition):
             return False
     return True

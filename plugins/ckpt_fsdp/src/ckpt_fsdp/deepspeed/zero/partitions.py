@@ -13,7 +13,7 @@ from itertools import accumulate
 from math import prod
 from typing import NamedTuple
 
-from ckpt_core import Chunk, DType, Outline, TensorEntry
+from ckpt_core import Chunk, DType, TensorEntry, TensorInfo
 from ckpt_fsdp.deepspeed.fields import Shape
 from ckpt_fsdp.flat_intervals import chunks_of_interval
 
@@ -58,7 +58,7 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FlatStretch:
     """A parameter in a flat space: its shape, and where it begins, in the whole (stages 1, 2) or on each rank (3)."""
 
     shape: Shape
@@ -80,7 +80,7 @@ class Space:
     chains: tuple[Chain | None, ...]
     partition: int | None
 
-    def runs(self, place: Place) -> Iterator[Run]:
+    def runs(self, place: FlatStretch) -> Iterator[Run]:
         """Where the elements of a parameter are stored, in their order; those that are stored nowhere are left out."""
         numel = prod(place.shape)
         cut, at = self.partition, place.at
@@ -108,7 +108,7 @@ class Space:
             end = min(at + numel, (rank + 1) * partition)
             yield rank, begin - at, end - at, begin - rank * partition
 
-    def entry(self, place: Place) -> TensorEntry:
+    def entry(self, place: FlatStretch) -> TensorEntry:
         """The table's entry of a parameter."""
         chunks: list[Chunk] = []
         for start, stop, path, offset, rank in self.runs(place):
@@ -117,34 +117,34 @@ class Space:
             )
         return TensorEntry(self.dtype, place.shape, tuple(chunks))
 
-    def outline(self, place: Place) -> Outline:
-        """The table's outline of a parameter; it has a place where one rank has all of it in one piece."""
+    def info(self, place: FlatStretch) -> TensorInfo:
+        """The table's info of a parameter; it has a place where one rank has all of it in one piece."""
         first = next(self.runs(place), None)
         if first is not None and (first.start, first.stop) == (0, prod(place.shape)):
-            return Outline(self.dtype, place.shape, first.path, first.offset)
-        return Outline(self.dtype, place.shape, None, 0)
+            return TensorInfo(self.dtype, place.shape, first.path, first.offset)
+        return TensorInfo(self.dtype, place.shape, None, 0)
 
 
-def whole_places(shapes: dict[str, Shape], between: Sequence[int] | None) -> tuple[dict[str, Place], int]:
+def whole_places(shapes: dict[str, Shape], between: Sequence[int] | None) -> tuple[dict[str, FlatStretch], int]:
     """The places of a group that is cut as a whole, and the elements it has.
 
     Args:
         shapes: The parameters, in their order.
         between: Padding behind each of them; None for none.
     """
-    places: dict[str, Place] = {}
+    places: dict[str, FlatStretch] = {}
     position = 0
     for index, (name, shape) in enumerate(shapes.items()):
-        places[name] = Place(shape, position)
+        places[name] = FlatStretch(shape, position)
         position += prod(shape) + (between[index] if between else 0)
     return places, position
 
 
-def partitioned_places(shapes: dict[str, Shape], world: int) -> tuple[dict[str, Place], int]:
+def partitioned_places(shapes: dict[str, Shape], world: int) -> tuple[dict[str, FlatStretch], int]:
     """The places of parameters that are cut one by one among `world` ranks, and the elements each rank has."""
-    places: dict[str, Place] = {}
+    places: dict[str, FlatStretch] = {}
     position = 0
     for name, shape in shapes.items():
-        places[name] = Place(shape, position)
+        places[name] = FlatStretch(shape, position)
         position += -(-prod(shape) // world)
     return places, position

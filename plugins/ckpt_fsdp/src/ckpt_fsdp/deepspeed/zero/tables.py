@@ -3,21 +3,21 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ckpt_core import Outline, TensorEntry, TensorTable
-from ckpt_fsdp.deepspeed.zero.partitions import Place, Space
+from ckpt_core import TensorEntry, TensorInfo, TensorTable
+from ckpt_fsdp.deepspeed.zero.partitions import FlatStretch, Space
 
 
 class Row(NamedTuple):
     """A parameter in a space, or a tensor of a file's own table; `alias_of` names the row that it is tied to."""
 
     space: Space | None
-    place: Place | None
+    place: FlatStretch | None
     table: TensorTable | None = None
     name: str = ""
     alias_of: str | None = None
 
 
-def in_space(space: Space, place: Place) -> Row:
+def in_space(space: Space, place: FlatStretch) -> Row:
     return Row(space, place)
 
 
@@ -31,7 +31,7 @@ def tied(rows: Mapping[str, Row], name: str) -> Row:
 
 
 def table_of(rows: Mapping[str, Row]) -> TensorTable:
-    return TensorTable(rows, entry=_entry, outline=_outline)
+    return TensorTable(rows, entry=_entry, info=_info)
 
 
 def _entry(row: Row) -> TensorEntry:
@@ -43,10 +43,10 @@ def _entry(row: Row) -> TensorEntry:
     return TensorEntry(found.dtype, found.shape, found.chunks, row.alias_of)
 
 
-def _outline(row: Row) -> Outline:
+def _info(row: Row) -> TensorInfo:
     if row.space is not None and row.place is not None:
-        found = row.space.outline(row.place)
+        found = row.space.info(row.place)
     else:
         assert row.table is not None
-        found = row.table.outline(row.name)
+        found = row.table.info(row.name)
     return found._replace(alias_of=row.alias_of)

@@ -24,7 +24,7 @@ from ckpt_fsdp.deepspeed.names import step_of, survey
 _CODES = ("ZE001", "ZE002")
 
 
-def mend(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
+def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
     """What to do about a pointer that is missing or names a tag that is not there."""
     for finding in report.findings:
         if finding.code in _CODES and finding.path is not None:

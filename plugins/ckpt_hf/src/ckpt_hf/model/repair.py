@@ -34,7 +34,7 @@ _OF_THE_INDEX = frozenset({"HF001", "HF002", "HF003", "HF004", "HF006", "HF008",
 _STALE = "HF009"
 
 
-def mend(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
+def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
     """What to do about the weights in each folder that the report names."""
     by_folder: dict[str, set[str]] = {}
     for finding in report.findings:
@@ -149,11 +149,11 @@ def _metadata(old: Index | None, shards: Sequence[Shard]) -> dict[str, Any]:
     kept = dict(old.metadata) if old is not None else {}
     if old is not None and old.companions:
         return kept
-    outlines = {name: outline for shard in shards for name, outline in shard.tensors.outlines()}
-    once = [outline for outline in outlines.values() if not is_tied(outline, outlines)]
-    total = {"total_size": sum(outline.nbytes for outline in once)}
+    infos = {name: info for shard in shards for name, info in shard.tensors.infos()}
+    once = [info for info in infos.values() if not is_tied(info, infos)]
+    total = {"total_size": sum(info.nbytes for info in once)}
     if old is None or "total_parameters" in old.metadata:
-        total["total_parameters"] = sum(outline.numel for outline in once)
+        total["total_parameters"] = sum(info.numel for info in once)
     return {**kept, **total}
 
 

@@ -23,7 +23,7 @@ _NOT_DERIVABLE = (
 )
 
 
-def mend(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
+def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
     """What to do about each directory whose metadata the report misses, or cannot read."""
     directories = survey(files)
     for finding in report.findings:

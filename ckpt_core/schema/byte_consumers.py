@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from ckpt_core.schema.findings import Finding
 
 
-class Watch(Protocol):
+class ByteConsumer(Protocol):
     """Something that wants to see a stretch of a file: all of it, in order, in pieces of any length.
 
     Attributes:
@@ -41,7 +41,7 @@ class Sum(NamedTuple):
     damage: "Callable[[], Finding]"
 
 
-class Checksum(Watch, Protocol):
+class Checksum(ByteConsumer, Protocol):
     """A watch that compares what it saw with a checksum that the file has."""
 
     def findings(self) -> "Iterable[Finding]":

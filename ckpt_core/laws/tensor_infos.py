@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ckpt_core.schema.tensors import Outline
+from ckpt_core.schema.tensors import TensorInfo
 from ckpt_core.schema.text import printable
 
-Outlines = Mapping[str, Outline]
+TensorInfos = Mapping[str, TensorInfo]
 
 _SHOWN = 3
 """Names that one finding spells out; the rest are counted."""
