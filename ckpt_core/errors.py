@@ -16,14 +16,18 @@
     │   ├── CorruptError                4  the content breaks its own format's rules
     │   └── UnsafeContentError          7  the content asks to run code, or leaves its folder
     ├── LoadError                       4  read, but it does not fit what it is loaded into
+    │   ├── LoadRefusedError            4  it does not fit a module; nothing of it was changed
+    │   ├── LoadInterruptedError        4  a read failed midway; a part of the module is filled
+    │   └── BaseMismatchError           4  it is not of the base model's structure; nothing was written
     ├── BudgetError                     8  more memory, disk or file content than was allowed
     ├── OverwriteError                  9  would replace something that exists (also FileExistsError)
     └── PluginError                    10  a plugin failed; its own error is the cause
 
-A message names the thing, the reason and the next step, in that order.
+A message names the thing, the reason and the next step, in that order. Signals within one module, which nobody outside
+catches, are plain exceptions of that module.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class CkptError(Exception):
@@ -122,6 +126,34 @@ class UnsafeContentError(FormatError):
 
 class LoadError(CkptError):
     exit_code = 4
+
+
+class LoadRefusedError(LoadError):
+    """Nothing was written. Attributes: report: the `LoadReport` that says what did not fit."""
+
+    def __init__(self, message: str, *, report: Any = None, code: str | None = "LD001", **about: Any) -> None:
+        super().__init__(message, code=code, **about)
+        self.report = report
+
+
+class LoadInterruptedError(LoadError):
+    """A read failed midway.
+
+    Attributes:
+        filled: The module's names that hold their new values; others may hold a part.
+    """
+
+    def __init__(self, message: str, *, filled: tuple[str, ...] = (), code: str | None = "LD002", **about: Any) -> None:
+        super().__init__(message, code=code, **about)
+        self.filled = filled
+
+
+class BaseMismatchError(LoadError):
+    """Nothing was written. Attributes: fits: a `Fit` of each component that does not fit the base, in full."""
+
+    def __init__(self, message: str, *, fits: tuple[Any, ...] = (), code: str | None = "CA006", **about: Any) -> None:
+        super().__init__(message, code=code, **about)
+        self.fits = fits
 
 
 class BudgetError(CkptError):

@@ -21,7 +21,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class AssessmentLine:
     """One component in the verdict: its role, whether the profile needs it, and whether that need is met."""
 
     role: Role
@@ -39,11 +39,11 @@ class Assessment:
 
     profile: Profile
     verdict: Verdict
-    lines: tuple[Line, ...] = ()
+    lines: tuple[AssessmentLine, ...] = ()
     finite: bool | None = None
 
     @property
-    def lacking(self) -> tuple[Line, ...]:
+    def lacking(self) -> tuple[AssessmentLine, ...]:
         """The lines of what is needed and not met."""
         return tuple(line for line in self.lines if line.needed and not line.met)
 
@@ -192,13 +192,13 @@ def _stored(component: Component, scheduled: str) -> Role:
     return Role(component.kind, presence, note=empty, name=component.name)
 
 
-def _line(role: Role, profile: Profile, weighty: bool) -> Line:
+def _line(role: Role, profile: Profile, weighty: bool) -> AssessmentLine:
     """A line; `weighty` is whether some weights are there, so that empty ones beside them are no lack."""
     beside = weighty and role.presence not in (Presence.PRESENT, Presence.UNREADABLE, Presence.NARROWED)
     by_kind = Profile.INFERENCE if role.kind in WEIGHTS and not beside else NEEDS.get(role.kind)
     least = role.needed_for or by_kind
     needed = least is not None and _RANK[least] <= _RANK[profile]
-    return Line(role, needed, role.presence in _GOOD or profile in _GOOD_FOR.get(role.presence, ()))
+    return AssessmentLine(role, needed, role.presence in _GOOD or profile in _GOOD_FOR.get(role.presence, ()))
 
 
 def _order(role: Role) -> tuple[int, str, int, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ckpt_core.errors import LoadError, UsageError
+from ckpt_core.errors import BaseMismatchError, UsageError
 from ckpt_core.reading.base_model.fit import Fit, fit
 from ckpt_core.reading.base_model.view import OntoBase
 from ckpt_core.schema.access import Checkpoint
@@ -13,14 +13,6 @@ MODELS = {"main": ("model",), "ema": ("ema",), "both": ("model", "ema")}
 """The components that each choice converts."""
 
 _SHOWN = 3
-
-
-class BaseMismatchError(LoadError):
-    """The checkpoint is not of the base's structure; nothing was written. `fits` says all of what does not fit."""
-
-    def __init__(self, message: str, fits: tuple[Fit, ...], hint: str) -> None:
-        super().__init__(message, code="CA006", hint=hint)
-        self.fits = fits
 
 
 def components_of(checkpoint: Checkpoint, models: str) -> tuple[str, ...]:
@@ -78,8 +70,9 @@ def _mismatch(checkpoint: Checkpoint, base: Checkpoint, wrong: tuple[Fit, ...]) 
     return BaseMismatchError(
         f"{checkpoint.location}, {first.component}: does not fit {base.location}, {first.base}: "
         f"{describe(first)}{also}; nothing was written",
-        wrong,
-        "is this the base that it was trained from? Tensors that the model can do without are named with --optional",
+        fits=wrong,
+        hint="is this the base that it was trained from? "
+        "Tensors that the model can do without are named with --optional",
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import CkptError, LoadError, ReplacedError
+from ckpt_core.errors import CkptError, LoadError, LoadInterruptedError, LoadRefusedError, ReplacedError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.base_model.wrapper_names import NameMap, match_names
 from ckpt_core.reading.checkpoints import StoredCheckpoint
@@ -63,22 +63,6 @@ class LoadReport:
         if self.stripped:
             parts.append("stripped " + ", ".join(f"{part}. ({count} times)" for part, count in self.stripped.items()))
         return f"{self.source}: {', '.join(parts)}"
-
-
-class LoadRefusedError(LoadError):
-    """Nothing was written. `report` says what did not fit."""
-
-    def __init__(self, message: str, report: LoadReport) -> None:
-        super().__init__(message, code="LD001")
-        self.report = report
-
-
-class LoadInterruptedError(LoadError):
-    """A read failed midway. `filled` are the module's names that hold their new values; others may hold a part."""
-
-    def __init__(self, message: str, filled: tuple[str, ...]) -> None:
-        super().__init__(message, code="LD002")
-        self.filled = filled
 
 
 def load_into(
@@ -201,20 +185,20 @@ def _refuse(
         raise LoadRefusedError(
             f"{where}: no tensor of it fits the module (stored: {_some(report.unexpected)}; "
             f"module: {_some(report.missing)}); nothing was loaded",
-            report,
+            report=report,
         )
     if report.mismatched:
         name, (stored, wanted) = next(iter(report.mismatched.items()))
         raise LoadRefusedError(
             f"{where}: {len(report.mismatched)} shapes differ ({printable(name)}: stored {list(stored)}, "
             f"module {list(wanted)}); nothing was loaded",
-            report,
+            report=report,
         )
     if report.coverage < min_coverage:
         raise LoadRefusedError(
             f"{where}: fills {report.coverage:.1%} of the module, {min_coverage:.1%} is asked; "
             f"missing {_some(report.missing)}; nothing was loaded",
-            report,
+            report=report,
         )
     patterns = ("*",) if allow_unexpected is True else tuple(allow_unexpected or ())
     refused = [name for name in report.unexpected if not any(fnmatchcase(name, pattern) for pattern in patterns)]
@@ -222,14 +206,14 @@ def _refuse(
         raise LoadRefusedError(
             f"{where}: {len(refused)} stored tensors have no place in the module ({_some(refused)}); "
             "nothing was loaded; name them in allow_unexpected if that is meant",
-            report,
+            report=report,
         )
     on_meta = [name for name in report.matched if targets[name].is_meta]
     if on_meta:
         raise LoadRefusedError(
             f"{where}: {len(on_meta)} tensors of the module have no memory (meta device: {_some(on_meta)}); "
             "call module.to_empty(device=…) first",
-            report,
+            report=report,
         )
 
 
@@ -260,7 +244,7 @@ def _fill(
             raise ReplacedError(f"{error.message}; {_state(filled, fills)}", code=error.code) from error
         raise LoadInterruptedError(
             f"{error.message}; {_state(filled, fills)}",
-            tuple(filled),
+            filled=tuple(filled),
         ) from error
     if atomic:
         for name, tensor in targets.items():

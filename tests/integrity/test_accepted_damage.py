@@ -9,10 +9,9 @@ from torch import nn
 
 import ckpt_core
 from ckpt_core.cli.main import main
-from ckpt_core.errors import CorruptError
+from ckpt_core.errors import CorruptError, LoadInterruptedError
 from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.diff import diff
-from ckpt_core.verbs.load_into import LoadInterruptedError
 from ckpt_core.verbs.seal import seal
 from ckpt_core.verbs.verify import verify
 

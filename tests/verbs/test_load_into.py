@@ -8,8 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import ckpt_core
-from ckpt_core.errors import ReplacedError
-from ckpt_core.verbs.load_into import LoadRefusedError
+from ckpt_core.errors import LoadRefusedError, ReplacedError
 
 
 def model(width=8, layers=2):

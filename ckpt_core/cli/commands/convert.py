@@ -95,7 +95,7 @@ def command(session: Session, /, source: str, destination: str, **how: Any) -> A
 
     Stopped, it goes on where it was when it is run again. Under torchrun each process writes its share.
     """
-    from ckpt_core.verbs.base_model import BaseMismatchError
+    from ckpt_core.errors import BaseMismatchError
     from ckpt_core.verbs.convert import convert
 
     try:

@@ -10,8 +10,8 @@ from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.cli.session import Session
+    from ckpt_core.errors import BaseMismatchError
     from ckpt_core.reading.base_model.fit import Fit
-    from ckpt_core.verbs.base_model import BaseMismatchError
 
 _SHOWN = 10
 """Rows of each kind that a person is shown."""

@@ -12,7 +12,7 @@ from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.schema.findings import Finding
-    from ckpt_core.schema.profiles import Line
+    from ckpt_core.schema.profiles import AssessmentLine
     from ckpt_core.verbs.verify import Verification
 
 _LEVELS = ("note", "warning", "error")
@@ -76,11 +76,11 @@ def _name(finding: "Finding") -> str:
     return f"{finding.code} {printable(about)}" if about else finding.code
 
 
-def _lacking(one: "Verification") -> "Sequence[Line]":
+def _lacking(one: "Verification") -> "Sequence[AssessmentLine]":
     return one.report.assessment.lacking if one.report.assessment else ()
 
 
-def _lack(line: "Line") -> str:
+def _lack(line: "AssessmentLine") -> str:
     role = line.role
     where = f" ({printable(role.where)})" if role.where else ""
     return f"{role.label} is {role.presence.value}{where}"

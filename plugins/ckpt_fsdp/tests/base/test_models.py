@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 import ckpt_core
 from ckpt_core import Depth, OverwriteError, UsageError
-from ckpt_core.verbs.base_model import BaseMismatchError
+from ckpt_core.errors import BaseMismatchError
 from ckpt_core.verbs.certify import certify
 from ckpt_core.verbs.convert import convert
 

@@ -11,7 +11,7 @@ from ckpt_core import (
     UnreachableError,
     UnsafeContentError,
 )
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_hf.model.checks import check_weights
 from ckpt_hf.model.opening import assets_of
 from ckpt_hf.names import CONFIG

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ckpt_core import Format, FormatOption, LocationKind, hookimpl
-from ckpt_core.layouts.dispatch import Layout, LayoutTable
+from ckpt_core.layouts import Layout, LayoutTable
 
 if TYPE_CHECKING:
     from ckpt_core import (

@@ -4,7 +4,7 @@ import re
 from itertools import count, islice
 
 from ckpt_core import Files, Presence
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 
 _EVIDENCE = (
     re.compile(r"(?:.*/)?__(\d+)_\d+\.distcp"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind
-from ckpt_core.codecs.heads.torch import sniff
+from ckpt_core.codecs import sniff
 from ckpt_minillm.naming import WeightsName, parse_name
 
 WEIGHTS = "minillm"

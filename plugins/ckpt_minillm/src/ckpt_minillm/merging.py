@@ -30,7 +30,7 @@ from ckpt_core import (
     UsageError,
     printable,
 )
-from ckpt_core.layouts.numbers import COMPUTABLE, narrow_bytes, wide_numbers
+from ckpt_core.layouts import COMPUTABLE, narrow_bytes, wide_numbers
 
 if TYPE_CHECKING:
     import numpy as np

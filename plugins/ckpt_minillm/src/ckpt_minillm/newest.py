@@ -18,7 +18,7 @@ from ckpt_core import (
     list_files,
     read_seal,
 )
-from ckpt_core.codecs.torch.reader import read_torch_file
+from ckpt_core.codecs import read_torch_file
 from ckpt_minillm.naming import parse_name
 
 Progress = tuple[int, int]

@@ -14,8 +14,8 @@ from ckpt_core import (
     UnsupportedFormatError,
     printable,
 )
-from ckpt_core.codecs.torch.reader import read_torch_file
-from ckpt_core.layouts.components import components_of
+from ckpt_core.codecs import read_torch_file
+from ckpt_core.layouts import components_of
 from ckpt_minillm.model_shape import Facts, facts_of
 from ckpt_minillm.name_checks import name_findings, refuse_contradictions
 from ckpt_minillm.naming import WeightsName, parse_name

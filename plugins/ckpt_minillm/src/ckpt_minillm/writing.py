@@ -10,8 +10,7 @@ from ckpt_core import (
     WritePlan,
     printable,
 )
-from ckpt_core.codecs.single_table import plain_state
-from ckpt_core.codecs.torch.writer import plan_torch
+from ckpt_core.codecs import plain_state, plan_torch
 from ckpt_minillm.model_shape import facts_of
 from ckpt_minillm.name_checks import refuse_name
 from ckpt_minillm.naming import WeightsName, parse_name

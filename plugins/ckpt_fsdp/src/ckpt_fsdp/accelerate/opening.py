@@ -13,7 +13,7 @@ from ckpt_core import (
     UnsupportedFormatError,
     printable,
 )
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_fsdp.accelerate.detection import FLAT
 from ckpt_fsdp.accelerate.names import MODEL, OPTIMIZER, Found, survey
 from ckpt_fsdp.accelerate.training_state import add_beside

@@ -4,7 +4,7 @@ Source: accelerate `checkpointing.py` (save_accelerator_state, save_custom_state
 """
 
 from ckpt_core import Component, Presence
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_fsdp.accelerate.names import Found
 from ckpt_fsdp.ranks.missing import missing_of
 

@@ -17,7 +17,7 @@ from ckpt_core import (
     VerifyRequest,
     printable,
 )
-from ckpt_core.codecs.safetensors.reader import read_safetensors
+from ckpt_core.codecs import read_safetensors
 from ckpt_fsdp.bagel.detection import find, sharded_metadata
 from ckpt_fsdp.bagel_names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
 from ckpt_fsdp.ranks.checks import check as check_ranks

@@ -17,8 +17,8 @@ from ckpt_core import (
     Severity,
     StoredCheckpoint,
 )
-from ckpt_core.codecs.safetensors.reader import read_safetensors
-from ckpt_core.layouts.builder import NO_TENSORS, CheckpointBuilder, read_json
+from ckpt_core.codecs import read_safetensors
+from ckpt_core.layouts import NO_TENSORS, CheckpointBuilder, read_json
 from ckpt_fsdp.bagel.detection import sharded_metadata
 from ckpt_fsdp.bagel_names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
 from ckpt_fsdp.rank_sets import RankSet

@@ -5,8 +5,7 @@ from dataclasses import replace
 from itertools import islice
 
 from ckpt_core import ByteRange, Checkpoint, Chunk, CkptError, Files, Finding, Severity, VerifyRequest, printable
-from ckpt_core.codecs.torch.item_checks import check_items
-from ckpt_core.codecs.torch.items import TORCH_ZIP, chunk_finder
+from ckpt_core.codecs import TORCH_ZIP, check_items, chunk_finder
 from ckpt_fsdp.dcp.detection import SUFFIX
 from ckpt_fsdp.dcp.opening import DcpCheckpoint, Opened
 from ckpt_fsdp.dcp.replicas import check_replicas

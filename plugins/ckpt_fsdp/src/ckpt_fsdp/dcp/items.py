@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ckpt_core import ByteRange, Chunk, Files, Finding, State, TensorEntry, TensorRef, with_names
-from ckpt_core.codecs.torch.items import moved, read_object
+from ckpt_core.codecs import moved, read_object
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.file import TorchFile
+    from ckpt_core.codecs import TorchFile
 
 _SMALL = 1 << 14
 """Bytes of an item that is compared with those read before; a number takes 1261."""

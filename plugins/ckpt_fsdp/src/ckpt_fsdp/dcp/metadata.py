@@ -11,10 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ckpt_core import CkptError, CorruptError, DType, UnsafeContentError, UnsupportedFormatError, printable
-from ckpt_core.codecs.gc_pause import without_collection
-from ckpt_core.codecs.pickle.machine import Machine, Made, Name
-from ckpt_core.codecs.pickle.torch_types import Size
-from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME, PACKED_F4
+from ckpt_core.codecs import BY_DTYPE_NAME, PACKED_F4, Machine, Made, Name, Size, without_collection
 from ckpt_fsdp.dcp.records import Boxes, BoxHook, Rows, Shapes, StorageHook, StorageTable
 
 _HOMES = ("torch.distributed.checkpoint", "torch.distributed._shard.checkpoint")

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ckpt_core import DType
-from ckpt_core.codecs.pickle.object_writer import Called, Global, Instance, Pairs, Same, write_objects
-from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
+from ckpt_core.codecs import BY_DTYPE_NAME, Called, Global, Instance, Pairs, Same, write_objects
 from ckpt_fsdp.dcp.flattening import Flat
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]

@@ -22,8 +22,8 @@ from ckpt_core import (
     printable,
     with_names,
 )
-from ckpt_core.codecs.torch.items import chunk_finder
-from ckpt_core.layouts.components import keyed_components
+from ckpt_core.codecs import chunk_finder
+from ckpt_core.layouts import keyed_components
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX, Found, survey
 from ckpt_fsdp.dcp.items import Items, read_items
 from ckpt_fsdp.dcp.joining import Joined, join

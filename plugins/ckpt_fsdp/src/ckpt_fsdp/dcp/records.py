@@ -9,7 +9,7 @@ import re
 from array import array
 from typing import Any
 
-from ckpt_core.codecs.pickle.machine import Machine, Swallowed
+from ckpt_core.codecs import Machine, Swallowed
 
 _INTEGER = rb"(?:K.|M..|J...[\x00-\x7f]|\x8a(?:\x05.{4}|\x06.{5}|\x07.{6}|\x08.{7})[\x00-\x7f])"
 _DIMENSIONS = rb"(\)|%s\x85\x94|%s{2}\x86\x94|%s{3}\x87\x94|\(%s{4,64}t\x94)" % ((_INTEGER,) * 4)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ckpt_core import Component, Files, Finding, Severity, printable
-from ckpt_core.codecs.torch.items import chunk_finder
+from ckpt_core.codecs import chunk_finder
 from ckpt_fsdp.replicas import differing_copies
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from ckpt_core import ByteRange, Chunk, DType, Encoding, TensorEntry, TensorInfo, TensorTable
-from ckpt_core.codecs.torch.items import TORCH_ZIP
+from ckpt_core.codecs import TORCH_ZIP
 from ckpt_fsdp.dcp.metadata import StoredBox, StoredTensor
 
 _RANK = re.compile(r"__(\d+)_\d+\.distcp")

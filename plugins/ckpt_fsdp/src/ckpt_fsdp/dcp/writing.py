@@ -26,8 +26,7 @@ from ckpt_core import (
     UsageError,
     WritePlan,
 )
-from ckpt_core.codecs.torch.item_writer import plan_tensor_item
-from ckpt_core.codecs.torch.writer import plan_object
+from ckpt_core.codecs import plan_object, plan_tensor_item
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX
 from ckpt_fsdp.dcp.flattening import flatten
 from ckpt_fsdp.dcp.metadata_writer import Box, WrittenItem, WrittenTensor, write_metadata

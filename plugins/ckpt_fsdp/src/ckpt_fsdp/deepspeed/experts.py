@@ -19,7 +19,7 @@ from ckpt_fsdp.deepspeed.training_state import training_components
 from ckpt_fsdp.deepspeed.zero.tables import Row, in_file, table_of
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.file import TorchFile
+    from ckpt_core.codecs import TorchFile
 
 _EXPERT = re.compile(r"(?:layer_(\d{1,6})_)?expert_(\d{1,6})_mp_rank_(\d{2,6})_model_states\.pt")
 _OPTIMIZER = re.compile(r"(?:expp_rank_|(?:bf16_|fp16_)?zero_pp_rank_)(\d{1,6})_mp_rank_(\d{2,6})_optim_states\.pt")
@@ -93,7 +93,7 @@ def _expert_rows(files: Files, path: str, content: ExpertContent) -> dict[str, R
 
 
 def _read(files: Files, path: str, content: ExpertContent) -> "TorchFile | None":
-    from ckpt_core.codecs.torch.reader import read_torch_file
+    from ckpt_core.codecs import read_torch_file
 
     try:
         file = read_torch_file(files, path)

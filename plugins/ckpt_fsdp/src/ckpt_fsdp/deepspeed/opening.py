@@ -18,8 +18,7 @@ from ckpt_core import (
     StoredCheckpoint,
     TensorTable,
 )
-from ckpt_core.codecs.gc_pause import without_collection
-from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
+from ckpt_core.codecs import DuplicateKeyError, NotAnObjectError, parse_object, without_collection
 from ckpt_fsdp.deepspeed.detection import tag_of
 from ckpt_fsdp.deepspeed.experts import is_of_experts, open_experts
 from ckpt_fsdp.deepspeed.latest import check_pointers, lost_pointer
@@ -34,7 +33,7 @@ from ckpt_fsdp.deepspeed.zero.flat_groups import spaces_of
 from ckpt_fsdp.deepspeed.zero.optimizer_state import optimizer
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.file import TorchFile
+    from ckpt_core.codecs import TorchFile
 
 _NOT_CARRIED = (".pt", ".pth", ".bin", ".safetensors", ".index.json", ".ckpt", ".pkl", ".distcp")
 """Suffixes of weights and of training state: other checkpoints of the same step, never files to carry along."""

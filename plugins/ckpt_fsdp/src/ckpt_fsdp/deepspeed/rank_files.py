@@ -13,7 +13,7 @@ from ckpt_fsdp.deepspeed.fields import Fields, Shape, broken, members, shapes_of
 from ckpt_fsdp.deepspeed.names import RankFile
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.file import TorchFile
+    from ckpt_core.codecs import TorchFile
 
 _OWN_KEYS = frozenset(
     [
@@ -190,7 +190,7 @@ def unsupported(path: str, reason: str) -> UnsupportedFormatError:
 
 
 def _open(files: Files, folder: str, file: RankFile) -> "tuple[TorchFile, Fields]":
-    from ckpt_core.codecs.torch.reader import read_torch_file
+    from ckpt_core.codecs import read_torch_file
 
     path = f"{folder}/{file.name}" if folder else file.name
     try:

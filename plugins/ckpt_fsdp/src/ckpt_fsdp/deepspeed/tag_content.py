@@ -8,7 +8,7 @@ from ckpt_core import Finding
 from ckpt_fsdp.deepspeed.rank_files import ModelStates, OptimStates
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.file import TorchFile
+    from ckpt_core.codecs import TorchFile
 
 
 @dataclass(slots=True)

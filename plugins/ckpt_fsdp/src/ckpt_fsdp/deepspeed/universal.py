@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core import Component, DType, Files, Finding, Severity, State, TensorRef, printable
-from ckpt_core.codecs.torch.reader import read_torch_file
+from ckpt_core.codecs import read_torch_file
 from ckpt_fsdp.deepspeed.fields import Fields, Shape, broken
 from ckpt_fsdp.deepspeed.names import Tag
 from ckpt_fsdp.deepspeed.state_trees import without_objects
@@ -23,7 +23,7 @@ from ckpt_fsdp.deepspeed.zero.partitions import Chain, FlatStretch, Space
 from ckpt_fsdp.deepspeed.zero.tables import Row, in_file, in_space, table_of
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.file import TorchFile
+    from ckpt_core.codecs import TorchFile
 
 _WEIGHT = "fp32"
 _COMMON = "zero/optimizer_state.pt"

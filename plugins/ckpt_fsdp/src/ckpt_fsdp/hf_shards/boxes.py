@@ -19,9 +19,14 @@ from ckpt_core import (
     TensorTable,
     printable,
 )
-from ckpt_core.codecs.gc_pause import without_collection
-from ckpt_core.codecs.safetensors.reader import SafetensorsFile, read_safetensors
-from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
+from ckpt_core.codecs import (
+    DuplicateKeyError,
+    NotAnObjectError,
+    SafetensorsFile,
+    parse_object,
+    read_safetensors,
+    without_collection,
+)
 from ckpt_fsdp.hf_shards.detection import SHARDING
 from ckpt_fsdp.hf_shards.names import ShardName
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ckpt_core import Files, Finding, FormatError, Severity, TensorInfo, printable
-from ckpt_core.codecs.safetensors.reader import read_safetensors
+from ckpt_core.codecs import read_safetensors
 from ckpt_fsdp.hf_shards.boxes import Shards
 from ckpt_fsdp.hf_shards.names import is_whole
 

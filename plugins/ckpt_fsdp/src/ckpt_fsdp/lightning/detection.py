@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from ckpt_core import Confidence, Files, FormatMatch, LocationKind
-from ckpt_core.layouts.steps import step_of_name
+from ckpt_core.layouts import step_of_name
 from ckpt_fsdp.dcp.detection import survey
 
 META = "meta.pt"

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ckpt_core import Component, Finding, Presence, Severity, State, TensorTable
-from ckpt_core.layouts.builder import CheckpointBuilder
-from ckpt_core.layouts.components import components_of
+from ckpt_core.layouts import CheckpointBuilder, components_of
 from ckpt_fsdp.lightning.detection import META
 
 _SCALER = "MixedPrecision"

@@ -13,9 +13,8 @@ from ckpt_core import (
     StoredCheckpoint,
     TensorTable,
 )
-from ckpt_core.codecs.torch.items import chunk_finder
-from ckpt_core.layouts.builder import CheckpointBuilder
-from ckpt_core.layouts.steps import step_of_state
+from ckpt_core.codecs import chunk_finder
+from ckpt_core.layouts import CheckpointBuilder, step_of_state
 from ckpt_fsdp.dcp.opening import Opened, open_at
 from ckpt_fsdp.lightning.meta import add_meta
 

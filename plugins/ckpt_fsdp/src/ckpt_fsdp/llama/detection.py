@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ckpt_core import Confidence, Files, FormatMatch, LocationKind
-from ckpt_core.layouts.steps import step_of_name
+from ckpt_core.layouts import step_of_name
 from ckpt_fsdp.llama.names import PARAMS, survey
 
 NAME = "llama"

@@ -21,8 +21,8 @@ from ckpt_core import (
     UnsupportedFormatError,
     printable,
 )
-from ckpt_core.codecs.torch.file import TorchFile
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.codecs import TorchFile
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_fsdp.llama.names import PARAMS, file_of, survey
 from ckpt_fsdp.llama.rules import Params, axis_of, params_of, world_of
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind, printable
-from ckpt_core.layouts.steps import step_of_name
+from ckpt_core.layouts import step_of_name
 from ckpt_fsdp.model_parallel.names import step_of
 
 NAME = "megatron-dist"

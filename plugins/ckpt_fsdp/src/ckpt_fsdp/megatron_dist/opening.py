@@ -16,10 +16,8 @@ from ckpt_core import (
     Severity,
     StoredCheckpoint,
 )
-from ckpt_core.codecs.torch.items import chunk_finder
-from ckpt_core.layouts.builder import CheckpointBuilder
-from ckpt_core.layouts.components import components_of
-from ckpt_core.layouts.steps import step_of_state
+from ckpt_core.codecs import chunk_finder
+from ckpt_core.layouts import CheckpointBuilder, components_of, step_of_state
 from ckpt_fsdp.dcp.opening import Opened, open_at
 from ckpt_fsdp.megatron_dist.detection import COMMON, METADATA
 

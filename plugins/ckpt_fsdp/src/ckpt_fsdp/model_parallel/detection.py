@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind
-from ckpt_core.layouts.steps import step_of_name
+from ckpt_core.layouts import step_of_name
 from ckpt_fsdp.model_parallel.names import folders, step_of
 from ckpt_fsdp.model_parallel.sizes import KEYS, RANKS
 from ckpt_fsdp.ranks.grouping import RankedFile, Save, saves_of, with_broken

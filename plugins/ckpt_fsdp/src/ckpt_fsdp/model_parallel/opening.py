@@ -18,10 +18,8 @@ from ckpt_core import (
     TensorRef,
     printable,
 )
-from ckpt_core.codecs.torch.file import TorchFile
-from ckpt_core.layouts.builder import CheckpointBuilder
-from ckpt_core.layouts.components import components_of
-from ckpt_core.layouts.steps import step_of_state
+from ckpt_core.codecs import TorchFile
+from ckpt_core.layouts import CheckpointBuilder, components_of, step_of_state
 from ckpt_fsdp.model_parallel.detection import is_candidate, saves_in
 from ckpt_fsdp.model_parallel.names import MODEL, Rank, expected, folder_of, folders, label
 from ckpt_fsdp.model_parallel.sizes import Sizes, sizes_of

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind
-from ckpt_core.layouts.steps import step_of_name
+from ckpt_core.layouts import step_of_name
 from ckpt_fsdp.numbered.heads import names_in
 from ckpt_fsdp.numbered.names import SUFFIXES, Siblings, siblings
 

@@ -2,7 +2,7 @@
 
 import re
 
-from ckpt_core.codecs.torch.reader import sniff_pickle
+from ckpt_core.codecs import sniff_pickle
 from ckpt_fsdp.ranks.heads import told
 
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)+)"\s*:\s*\{\s*"(?:dtype|shape|data_offsets)"')

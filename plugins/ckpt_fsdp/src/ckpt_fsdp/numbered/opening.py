@@ -17,9 +17,8 @@ from ckpt_core import (
     TensorTable,
     printable,
 )
-from ckpt_core.codecs.safetensors.reader import read_safetensors
-from ckpt_core.layouts.builder import CheckpointBuilder
-from ckpt_core.layouts.components import components_of
+from ckpt_core.codecs import read_safetensors
+from ckpt_core.layouts import CheckpointBuilder, components_of
 from ckpt_fsdp.numbered.detection import shards_in
 from ckpt_fsdp.numbered.names import Siblings
 

@@ -5,10 +5,8 @@ from dataclasses import replace
 from math import prod
 
 from ckpt_core import Asset, Component, CorruptError, Files, FormatMatch, State, StoredCheckpoint
-from ckpt_core.codecs.pickle.sharded_tensors import Sharding
-from ckpt_core.layouts.builder import CheckpointBuilder
-from ckpt_core.layouts.components import keyed_components
-from ckpt_core.layouts.steps import step_of_state
+from ckpt_core.codecs import Sharding
+from ckpt_core.layouts import CheckpointBuilder, keyed_components, step_of_state
 from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks import consistency as agreement
 from ckpt_fsdp.ranks.detection import is_candidate, saves_in

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind
-from ckpt_core.layouts.steps import step_of_name
+from ckpt_core.layouts import step_of_name
 from ckpt_fsdp.bagel_names import survey as bagels
 from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks.grouping import RankedFile, Save, saves_of, with_broken

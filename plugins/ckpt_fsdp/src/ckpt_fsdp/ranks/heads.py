@@ -8,7 +8,7 @@ group. Source: torch `torch/distributed/device_mesh.py` (__getstate__), `_shard/
 import re
 from typing import NamedTuple
 
-from ckpt_core.codecs.torch.reader import sniff_pickle
+from ckpt_core.codecs import sniff_pickle
 
 _CLASSES = ("DTensor", "ShardedTensor")
 _MEMO = rb"(?:q.|r.{4}|\x94)?"

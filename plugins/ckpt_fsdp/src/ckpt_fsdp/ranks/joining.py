@@ -15,7 +15,7 @@ from ckpt_core import (
     UnsupportedFormatError,
     printable,
 )
-from ckpt_core.codecs.torch.file import TorchFile
+from ckpt_core.codecs import TorchFile
 
 _FLAT = re.compile(r"(?:.*\.)?_?flat_param(?:_\d+)?(?:\..*)?")
 

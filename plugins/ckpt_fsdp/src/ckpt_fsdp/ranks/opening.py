@@ -14,8 +14,7 @@ from ckpt_core import (
     Profile,
     StoredCheckpoint,
 )
-from ckpt_core.layouts.builder import CheckpointBuilder
-from ckpt_core.layouts.components import components_of
+from ckpt_core.layouts import CheckpointBuilder, components_of
 from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks import consistency as agreement
 from ckpt_fsdp.ranks.by_content import read_by_content

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks.joining import RankPart
 

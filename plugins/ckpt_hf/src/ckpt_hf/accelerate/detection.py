@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from ckpt_core import Confidence, Files, FormatMatch
-from ckpt_core.layouts.steps import step_of_name
+from ckpt_core.layouts import step_of_name
 from ckpt_hf.folders import Folder, folders
 from ckpt_hf.names import group
 from ckpt_hf.nested_models import has_pieces_of_diffusers, models_below

@@ -3,7 +3,7 @@
 import re
 
 from ckpt_core import Asset, Component, Files, FormatMatch, LoadRequest, Presence, Profile, StoredCheckpoint
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_hf.accelerate.detection import RNG, numbered_models
 from ckpt_hf.beside_state import add_config, add_tokenizer, assets_beside
 from ckpt_hf.ranks import add_ranks

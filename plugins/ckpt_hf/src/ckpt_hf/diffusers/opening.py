@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ckpt_core import Files, FormatMatch, LoadRequest, Part, Presence, Profile, StoredCheckpoint
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_hf.accelerate.detection import LORA
 from ckpt_hf.accelerate.detection import claim as claim_of_accelerate
 from ckpt_hf.accelerate.opening import add_state

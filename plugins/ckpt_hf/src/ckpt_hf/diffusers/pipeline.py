@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckpt_core import Presence, Profile
-from ckpt_core.codecs.foreign.impostors import impostor
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.codecs import impostor
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_hf.diffusers.detection import INDEX
 from ckpt_hf.folders import Folder
 from ckpt_hf.names import CONFIG, group

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 
 from ckpt_core import Files, Finding, FormatMatch, LoadRequest, Presence, Profile, Severity, StoredCheckpoint
-from ckpt_core.layouts.builder import CheckpointBuilder
-from ckpt_core.layouts.components import component_at
+from ckpt_core.layouts import CheckpointBuilder, component_at
 from ckpt_hf.beside_state import add_tokenizer, add_weights, assets_beside
 from ckpt_hf.dylora.detection import EXPERTS, ROUTER_STATE, is_state
 from ckpt_hf.folders import folders

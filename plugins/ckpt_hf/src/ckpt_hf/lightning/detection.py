@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind, printable
-from ckpt_core.codecs.heads.torch import sniff
-from ckpt_core.layouts.steps import step_of_name
+from ckpt_core.codecs import sniff
+from ckpt_core.layouts import step_of_name
 
 NAME = "lightning"
 
@@ -40,7 +40,7 @@ def _head(files: Files, path: str) -> bytes:
 def _claim(path: str, head: bytes) -> tuple[Confidence, str] | None:
     if sniff(head) is None:
         return None
-    from ckpt_core.codecs.torch.reader import sniff_pickle
+    from ckpt_core.codecs import sniff_pickle
 
     seen = sniff_pickle(head)
     strings = seen.strings if seen is not None else ()

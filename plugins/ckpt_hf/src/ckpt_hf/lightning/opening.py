@@ -16,10 +16,8 @@ from ckpt_core import (
     StoredCheckpoint,
     printable,
 )
-from ckpt_core.codecs.torch.file import TorchFile
-from ckpt_core.layouts.builder import CheckpointBuilder
-from ckpt_core.layouts.components import component_at, components_of, keyed_components
-from ckpt_core.layouts.steps import step_of_state
+from ckpt_core.codecs import TorchFile
+from ckpt_core.layouts import CheckpointBuilder, component_at, components_of, keyed_components, step_of_state
 from ckpt_hf.lightning.detection import VERSION
 
 _SCALERS = ("MixedPrecision", "MixedPrecisionPlugin", "NativeMixedPrecisionPlugin", "native_amp_scaling_state")

@@ -74,7 +74,7 @@ def as_json(value: Any) -> bytes:
 def _plan_safetensors(
     path: str, weights: Component, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str]
 ) -> FilePlan:
-    from ckpt_core.codecs.safetensors.writer import plan_safetensors
+    from ckpt_core.codecs import plan_safetensors
 
     return plan_safetensors(path, weights, tensors, metadata={**metadata, "format": "pt"})
 
@@ -82,7 +82,7 @@ def _plan_safetensors(
 def _plan_bin(
     path: str, weights: Component, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str]
 ) -> FilePlan:
-    from ckpt_core.codecs.torch.writer import plan_torch
+    from ckpt_core.codecs import plan_torch
 
     names = {name: name for name in tensors}
     return plan_torch(path, [replace(weights, tensors=weights.tensors.renamed(names))])

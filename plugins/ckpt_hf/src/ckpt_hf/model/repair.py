@@ -20,7 +20,7 @@ from ckpt_core import (
     VerifyReport,
     printable,
 )
-from ckpt_core.codecs.gc_pause import without_collection
+from ckpt_core.codecs import without_collection
 from ckpt_hf.model.layouts import as_json
 from ckpt_hf.model.sharding import is_tied
 from ckpt_hf.names import WeightSet, parse
@@ -161,7 +161,7 @@ def _companions(files: Files, old: Index | None) -> Mapping[str, str]:
     """The tensors of files of another model that the old index named too: they stay as they were named."""
     if old is None or not old.companions:
         return {}
-    from ckpt_core.codecs.strict_json import parse_object
+    from ckpt_core.codecs import parse_object
 
     named: dict[str, str] = parse_object(files.read(old.path))["weight_map"]
     return {tensor: path for tensor, path in named.items() if path in old.companions}

@@ -21,8 +21,7 @@ from ckpt_core import (
     WritePlan,
     printable,
 )
-from ckpt_core.codecs.safetensors.writer import metadata_of
-from ckpt_core.codecs.single_table import plain_state
+from ckpt_core.codecs import metadata_of, plain_state
 from ckpt_hf.bagel import COMPANIONS
 from ckpt_hf.model.config_types import TYPES, edited, plain_outlines, said_type, type_of, with_type
 from ckpt_hf.model.layouts import Layout, as_json, layout_of, plan_index

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from ckpt_core import Confidence, Files, FormatMatch
-from ckpt_core.layouts.steps import step_of_name
+from ckpt_core.layouts import step_of_name
 from ckpt_hf.accelerate.detection import claim as claim_of_accelerate
 from ckpt_hf.folders import Folder, folders
 from ckpt_hf.names import WeightSet, group

@@ -1,7 +1,7 @@
 """Adapters opened, with their configs; the base model is named, and not asked for."""
 
 from ckpt_core import Asset, Files, FormatMatch, LoadRequest, Presence, StoredCheckpoint
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_hf.beside_state import add_tokenizer, add_weights, assets_beside
 from ckpt_hf.names import group
 from ckpt_hf.weights.adapter_names import has_adapters

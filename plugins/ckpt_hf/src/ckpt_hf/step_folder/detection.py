@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from ckpt_core import Confidence, Files, FormatMatch, Part
-from ckpt_core.layouts.steps import step_of_name
+from ckpt_core.layouts import step_of_name
 from ckpt_hf.folders import Folder, folders
 from ckpt_hf.names import group
 from ckpt_hf.step_folder.names import kind_of_folder, kind_of_name

@@ -1,8 +1,7 @@
 """The whole, whose parts core opens each through its format's owner; and a folder of training state, one such part."""
 
 from ckpt_core import Asset, Files, Finding, FormatMatch, LoadRequest, Presence, Severity, StoredCheckpoint
-from ckpt_core.layouts.builder import CheckpointBuilder
-from ckpt_core.layouts.steps import step_of_state
+from ckpt_core.layouts import CheckpointBuilder, step_of_state
 from ckpt_hf.step_folder.detection import NAME
 from ckpt_hf.step_folder.names import kind_of_name
 from ckpt_hf.step_folder.state_files import add_state

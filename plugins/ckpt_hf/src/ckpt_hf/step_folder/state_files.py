@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ckpt_core import Component, Presence, State, TensorRef, TensorTable
-from ckpt_core.codecs.safetensors.reader import read_safetensors
-from ckpt_core.layouts.builder import NO_TENSORS, CheckpointBuilder, read_json_value
-from ckpt_core.layouts.components import components_of
+from ckpt_core.codecs import read_safetensors
+from ckpt_core.layouts import NO_TENSORS, CheckpointBuilder, components_of, read_json_value
 from ckpt_hf.step_folder.names import kind_of_name, split_name, without_kind
 
 

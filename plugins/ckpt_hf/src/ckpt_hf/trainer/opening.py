@@ -16,7 +16,7 @@ from ckpt_core import (
     State,
     StoredCheckpoint,
 )
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_hf.beside_state import add_config, add_tokenizer, add_weights, assets_beside
 from ckpt_hf.ranks import add_ranks
 from ckpt_hf.trainer import under_deepspeed, under_fsdp

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from ckpt_core import Files, Part, Presence, Profile, printable
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_hf.names import group
 
 _POINTER = "latest"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckpt_core import Component, Files, Part, Presence, Profile
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_hf.names import group
 from ckpt_hf.weights.adapter_names import has_adapters
 from ckpt_hf.weights.adapters import is_adapter

@@ -15,8 +15,7 @@ from ckpt_core import (
     State,
     StoredCheckpoint,
 )
-from ckpt_core.layouts.builder import CheckpointBuilder
-from ckpt_core.layouts.components import components_of
+from ckpt_core.layouts import CheckpointBuilder, components_of
 from ckpt_hf.beside_state import add_config, add_tokenizer, add_weights, assets_beside
 from ckpt_hf.training_state.detection import STATE
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ckpt_core import Finding, Presence, Profile, Severity, printable
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_hf.weights.adapter_names import ADAPTER_CONFIG, ADAPTERS, is_adapter_folder, named_adapters
 from ckpt_hf.weights.single_file import add_file
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckpt_core import CorruptError, Files, UnsafeContentError, knobs, printable
-from ckpt_core.codecs.foreign.impostors import impostor
-from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
+from ckpt_core.codecs import DuplicateKeyError, NotAnObjectError, impostor, parse_object
 from ckpt_hf.bagel import COMPANIONS
 
 _LONGEST_NAME = 255

@@ -22,15 +22,13 @@ from ckpt_core import (
     UnsafeContentError,
     printable,
 )
-from ckpt_core.codecs.foreign.impostors import impostor
-from ckpt_core.codecs.gc_pause import without_collection
-from ckpt_core.codecs.safetensors.reader import read_safetensors
+from ckpt_core.codecs import impostor, read_safetensors, without_collection
 from ckpt_hf.names import WeightSet
 from ckpt_hf.weights.consistency import lacking, left_out_numbers, missing, repeated, unnamed, wrong_count
 from ckpt_hf.weights.index import Index, is_plain, read_index, unsafe_names
 
 if TYPE_CHECKING:
-    from ckpt_core.codecs.torch.file import TorchFile
+    from ckpt_core.codecs import TorchFile
 
 _TOGETHER = 16
 """Requests to a remote place at once: they wait for answers, and hardly need a processor."""
@@ -144,7 +142,7 @@ def open_shard(files: Files, path: str) -> Shard:
     if path.endswith(".safetensors"):
         file = read_safetensors(files, path)
         return Shard(path, file.tensors, file.metadata)
-    from ckpt_core.codecs.torch.reader import read_torch_file
+    from ckpt_core.codecs import read_torch_file
 
     torch = read_torch_file(files, path)
     return Shard(path, torch.tensors, {}, torch)

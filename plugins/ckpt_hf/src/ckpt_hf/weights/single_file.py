@@ -1,7 +1,7 @@
 """One weight file as one component of a directory that holds several: the second model of Accelerate's, an adapter."""
 
 from ckpt_core import Component, Profile, TensorTable
-from ckpt_core.layouts.builder import CheckpointBuilder
+from ckpt_core.layouts import CheckpointBuilder
 from ckpt_hf.weights.shards import open_shard
 
 

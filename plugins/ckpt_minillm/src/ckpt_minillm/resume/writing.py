@@ -13,7 +13,7 @@ from ckpt_core import (
     WritePlan,
     printable,
 )
-from ckpt_core.codecs.torch.writer import plan_torch
+from ckpt_core.codecs import plan_torch
 from ckpt_minillm.model_shape import facts_of
 from ckpt_minillm.name_checks import refuse_name
 from ckpt_minillm.naming import parse_name
