@@ -19,6 +19,9 @@ settings.register_profile("ckpt", deadline=None)
 settings.load_profile("ckpt")
 
 
+# Tests make damaged files and look at them at once; those of writers at work wait as users do.
+os.environ.setdefault("CKPT_WRITER_WAIT", "1")
+
 STEADY = {
     "CUDA_VISIBLE_DEVICES": "",
     "DS_ACCELERATOR": "cpu",

@@ -73,6 +73,15 @@ def remote_timeout() -> int:
     return _integer("CKPT_REMOTE_TIMEOUT", 60)
 
 
+def writer_wait() -> int:
+    """Milliseconds that a file which just changed and looks damaged is watched: `CKPT_WRITER_WAIT`, 2000.
+
+    Whoever fills it needs microseconds, and a processor: on a machine with many times more work than processors it may
+    get none for a second. Ends at the first change, and is not begun for a file that is older.
+    """
+    return _integer("CKPT_WRITER_WAIT", 2000)
+
+
 def rank_timeout() -> int:
     """Seconds without a sign of life after which another rank counts as gone: `CKPT_RANK_TIMEOUT`, 120."""
     return _integer("CKPT_RANK_TIMEOUT", 120)

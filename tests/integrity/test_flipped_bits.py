@@ -282,6 +282,19 @@ def test_some_flipped_bits_are_refused_or_harmless(name: str, verb: str, tmp_pat
     assert tried == 4 and not wrong
 
 
+def test_names_that_a_flipped_bit_made_are_not_compared(tmp_path: Path) -> None:
+    """No tensor is read where all names differ: what says so is proved nevertheless."""
+    (tmp_path / "good").mkdir()
+    (tmp_path / "bad").mkdir()
+    good, bad = FORMATS["sealed dcp"](tmp_path / "good"), FORMATS["sealed dcp"](tmp_path / "bad")
+    data = bytearray((bad / ".metadata").read_bytes())
+    data[data.index(b"planner_data")] ^= 1
+    (bad / ".metadata").write_bytes(data)
+    with pytest.raises(CkptError) as refused:
+        diff(str(good), str(bad), component="model")
+    assert refused.value.exit_code == 4
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name, verb", TABLE)
 def test_a_flipped_bit_in_every_tenth_byte_is_refused_or_harmless(name: str, verb: str, tmp_path: Path) -> None:

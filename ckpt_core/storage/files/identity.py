@@ -9,17 +9,12 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ckpt_core import knobs
 from ckpt_core.errors import ReplacedError
 from ckpt_core.schema.text import printable
 
 _TICK = 20_000_000
 """Nanoseconds that a tick of the kernel's clock takes at most (100 Hz), twice."""
-
-_MOMENT = 100_000_000
-"""Nanoseconds that a writer is waited for: between two of its calls it needs microseconds, and a processor."""
-
-_JUST_NOW = 1_000_000_000
-"""Nanoseconds since the last change of a folder in which somebody may still be at work."""
 
 _COARSE = 5
 """CLOCK_REALTIME_COARSE, the clock that files get their times from. Source: Linux, `include/uapi/linux/time.h`."""
@@ -59,9 +54,15 @@ def while_fresh(changed: int) -> Iterator[None]:
     A file that a writer has emptied and not yet filled again looks damaged, and is not. Times are in nanoseconds.
     """
     yield
-    while 0 <= time.time_ns() - changed < _MOMENT:
+    wait = _wait()
+    while 0 <= time.time_ns() - changed < wait:
         time.sleep(0.005)
         yield
+
+
+def _wait() -> int:
+    """Nanoseconds since a change in which its writer may still be at work."""
+    return knobs.writer_wait() * 1_000_000
 
 
 def comes_back(path: str) -> bool:
@@ -73,8 +74,7 @@ def comes_back(path: str) -> bool:
         changed = os.stat(os.path.dirname(path.rstrip("/")) or ".").st_mtime_ns
     except (OSError, ValueError):
         return False
-    end = time.monotonic_ns() + _MOMENT
-    while time.time_ns() - changed < _JUST_NOW and time.monotonic_ns() < end:
+    while 0 <= time.time_ns() - changed < _wait():
         if os.path.exists(path):
             return True
         time.sleep(0.005)

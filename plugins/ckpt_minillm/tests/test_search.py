@@ -282,13 +282,13 @@ def test_stages_stand_in_after_both_places_of_the_own_and_only_when_asked():
         "r/full_sft_512.pth",
         "l/full_sft_512.pth",
     ]
-    found = sorted(candidates(Query("sft", asked, {})), key=lambda c: (c.rank, c.order))
+    found = sorted(candidates(Query("sft", asked, {})), key=lambda c: (c.priority, c.order))
     assert [c.url for c in found] == [
         f"{folder}/{stage}_512.pth" for stage in ("full_sft", "rlhf", "pretrain") for folder in "rl"
     ]
     assert found[2].reason == "fallback stage rlhf; remote folder, hint remote_dir"
     assert found[2].warning == "is a rlhf file, in place of full_sft"
-    local = sorted(candidates(Query("sft", {**asked, "prefer": "local"}, {})), key=lambda c: (c.rank, c.order))
+    local = sorted(candidates(Query("sft", {**asked, "prefer": "local"}, {})), key=lambda c: (c.priority, c.order))
     assert [c.url for c in local] == [
         f"{folder}/{stage}_512.pth" for stage in ("full_sft", "rlhf", "pretrain") for folder in "lr"
     ]

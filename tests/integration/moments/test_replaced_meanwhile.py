@@ -23,6 +23,11 @@ _SUFFIX = {"safetensors_in_place": ".safetensors", "sealed_file": ".safetensors"
 _FILES = ("torch_in_place", "torch_same_size_in_place", "torch_renamed", *_SUFFIX)
 
 
+@pytest.fixture(autouse=True)
+def _waits_for_writers(monkeypatch):
+    monkeypatch.delenv("CKPT_WRITER_WAIT")
+
+
 @contextmanager
 def written_to(kind, tmp_path, pause):
     """The place that another process writes to during the block."""
