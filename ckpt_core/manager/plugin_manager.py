@@ -19,7 +19,7 @@ from ckpt_core.manager.discovery import EntryPoint, find_entry_points, unmet_req
 from ckpt_core.manager.guard import Failures, checked_answers, described, guarded, guarded_wrapper
 from ckpt_core.manager.policy import Policy
 from ckpt_core.schema.formats import Format
-from ckpt_core.schema.text import scrub
+from ckpt_core.schema.text import did_you_mean, scrub
 from ckpt_core.version import __version__
 
 _HOOKS = tuple(name for name in vars(Specs) if not name.startswith("_"))
@@ -122,8 +122,9 @@ class CkptPluginManager(pluggy.PluginManager):
         for format in self._formats:
             if format.name == name:
                 return format
-        known = ", ".join(format.name for format in self._formats)
-        raise UnsupportedFormatError(f"{name}: no installed plugin owns this format; known are {known}")
+        known = [format.name for format in self._formats]
+        message = f"{name}: no installed plugin owns this format; known are {', '.join(known)}"
+        raise UnsupportedFormatError(message, hint=did_you_mean(name, known))
 
     def owner(self, format: str) -> str | None:
         """The plugin that owns a format; None where none does."""

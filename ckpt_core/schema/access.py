@@ -10,7 +10,7 @@ from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.locations import Location
 from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.tensors import Box, ByteRange, TensorEntry
-from ckpt_core.schema.text import printable
+from ckpt_core.schema.text import did_you_mean, printable
 
 if TYPE_CHECKING:
     from ckpt_core.schema.byte_consumers import Sum
@@ -259,7 +259,8 @@ class Checkpoint(ABC):
             asked = "no component named" if label is None else f"no component {printable(label)}"
             why = [f" ({found.message})" for found in self.manifest.findings if label and found.component == label]
             has = ", ".join(map(printable, labels)) or "none"
-            raise UsageError(f"{self.location}: {asked}{''.join(why[:1])}; it has {has}")
+            near = did_you_mean(label, labels) if label else None
+            raise UsageError(f"{self.location}: {asked}{''.join(why[:1])}; it has {has}", hint=near)
         return self.manifest.component(label)
 
 

@@ -1,6 +1,7 @@
 """Names from files and people, made fit to show: escaped, cut to length, without secrets."""
 
 import re
+from collections.abc import Iterable
 
 _LONGEST_URL = 8192
 _USERINFO = re.compile(r"://[^/?#]*@")
@@ -23,6 +24,15 @@ def redact(url: str) -> str:
 def scrub(message: str) -> str:
     """What other software said, on one line and without the secrets of the URLs in it."""
     return printable(" ".join(_URL.sub(lambda found: redact(found[0]), message).split()), 500)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """Return `did you mean NAME?` for the known name that a mistyped word is nearest to; None where none is near."""
+    from difflib import get_close_matches
+
+    plain = {name.lower().replace("_", "-"): name for name in known}
+    found = get_close_matches(word.lower().replace("_", "-"), plain, 1, 0.7)
+    return f"did you mean {printable(plain[found[0]])}?" if found else None
 
 
 def printable(text: str, limit: int = 240) -> str:
