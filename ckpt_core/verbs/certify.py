@@ -1,6 +1,8 @@
 """Certify: the certificate of a conversion checked again from its two ends, the source and what was made of it."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ckpt_core.errors import CkptError, UnreachableError, UsageError
@@ -23,6 +25,22 @@ if TYPE_CHECKING:
     from ckpt_core.schema.access import Progress
 
 
+@dataclass(frozen=True, slots=True)
+class Certification:
+    """What was compared with a certificate, and what of it does not hold.
+
+    Attributes:
+        source: What the conversion was made of.
+        base: The base model that some tensors are of; None where none is.
+        operations: How many tensors are of each operation that was done again: `copy`, `cast F32 to BF16`.
+    """
+
+    findings: tuple[Finding, ...]
+    source: str
+    base: str | None
+    operations: Mapping[str, int]
+
+
 def certify(
     ref: str,
     source: str | None = None,
@@ -31,6 +49,18 @@ def certify(
     progress: "Progress | None" = None,
     manager: CkptPluginManager | None = None,
 ) -> list[Finding]:
+    """Return what does not hold of a certificate; see `certification`."""
+    return list(certification(ref, source, base=base, progress=progress, manager=manager).findings)
+
+
+def certification(
+    ref: str,
+    source: str | None = None,
+    *,
+    base: str | None = None,
+    progress: "Progress | None" = None,
+    manager: CkptPluginManager | None = None,
+) -> Certification:
     """Read both ends of a conversion and compare them with its certificate.
 
     Args:
@@ -41,8 +71,9 @@ def certify(
         manager: The plugin manager; None for the process's own.
 
     Returns:
-        CA003 for each tensor whose source is not what it was, CA004 for each whose target is not what was written,
-        CA005 for each whose target is not the stated operation on the source; nothing where all holds.
+        What was compared. Its findings: CA003 for each tensor whose source is not what it was, CA004 for each whose
+        target is not what was written, CA005 for each whose target is not the stated operation on the source; none
+        where all holds.
 
     Raises:
         UsageError: There is no certificate, or the source or the base is not known.
@@ -67,7 +98,9 @@ def certify(
         findings.extend(_check(name, certificate, made, end))
     for end in ends:
         end.check_unchanged(failed=bool(findings))
-    return findings
+    third = str(ends[2].location) if len(ends) == 3 else None
+    done = Counter(certificate.operation for certificate in seal.certificates.values())
+    return Certification(tuple(findings), str(origin.location), third, done)
 
 
 def _named(made: StoredCheckpoint, seal: Seal, what: str, given: str | None) -> str:
