@@ -104,9 +104,9 @@ def inspect() -> None:
 
 def verify() -> None:
     say("3  Prove them: every byte, against the checksums there are, and every value.")
-    ckpt("verify", "chgnet.pth.tar", "--depth", "values", shows=["ok: nothing wrong; 517 tensors"])
+    ckpt("verify", "chgnet.pth.tar", "--depth", "values", shows=["ok: ", "read: nothing wrong; 517 tensors"])
     ckpt("verify", "minilm", "--depth", "values", shows=["ok: ", "104 tensors"])
-    ckpt("verify", "speaker.pt", "--depth", "values", shows=["TF008 info", "ok: 1 note; 48 tensors"])
+    ckpt("verify", "speaker.pt", "--depth", "values", shows=["TF008 info", "read: 1 note; 48 tensors"])
 
 
 def find_flipped_bit() -> None:
@@ -177,7 +177,14 @@ def convert() -> None:
         "convert", "speaker.pt", "speaker.safetensors", "--component", "model", shows=["16 tensors read back and equal"]
     )
     say("   Its certificate can be checked at any time, against the source.")
-    ckpt("verify", "speaker.safetensors", "--certificate", "--depth", "bytes", shows=["ok: nothing wrong; 16 tensors"])
+    ckpt(
+        "verify",
+        "speaker.safetensors",
+        "--certificate",
+        "--depth",
+        "bytes",
+        shows=["certificate: 16 tensors", "nothing wrong; 16 tensors"],
+    )
     say("   safetensors has no checksums. The seal has: a flipped bit is found, with the tensors of its block.")
     place = ckpt_core.load("speaker.safetensors").component("model").tensors.info("linear.weight")
     content = bytearray(Path("speaker.safetensors").read_bytes())

@@ -1,10 +1,11 @@
 """The commands by name, each imported when it is called, and the options that formats add to them."""
 
 from importlib import import_module
+from os.path import exists
 
 import click
 
-from ckpt_core.cli.options.format_flags import describe_flags, take_format_flags
+from ckpt_core.cli.options.format_flags import flags_by_format, hints_by_format, kebab, take_format_flags
 from ckpt_core.cli.session import Session, common_options
 
 COMMANDS = {
@@ -18,11 +19,25 @@ COMMANDS = {
     "formats": "List the formats that can be read.",
     "plugins": "List the plugins, and what is wrong with them.",
     "completion": "Print a script that completes commands in a shell.",
+    "version": "Show the version.",
 }
 """What `ckpt --help` says of each; `ckpt_core.cli.commands.NAME` holds it as `command`."""
 
 
-class LazyGroup(click.Group):
+def examples(*lines: str) -> str:
+    """Return what stands at the end of a command's help, each line as it is typed."""
+    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
+class _WithExamples(click.Command):
+    """A command whose help ends with its examples, as they are."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.epilog:
+            formatter.write(f"\n{self.epilog}\n")
+
+
+class LazyGroup(_WithExamples, click.Group):
     """A group that knows its commands by name, and imports the one that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -34,16 +49,35 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(f"ckpt_core.cli.commands.{cmd_name}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing and args[0] not in COMMANDS and args[0][:1] != "-":
+            raise click.UsageError(f"No such command {args[0]!r}{_what_is_meant(args[0])}.", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-class VerbCommand(click.Command):
-    """A command that notes its name for error messages, takes hints as flags where it has `--hint`, and sets options of
-    formats aside where it `opens` a ref."""
+def _what_is_meant(word: str) -> str:
+    from ckpt_core.schema.text import did_you_mean
+
+    meant = did_you_mean(word, COMMANDS)
+    if meant is None and exists(word):
+        return f"; to look into that place: ckpt inspect {word}"
+    return f"; {meant.rstrip('?')}" if meant else ""
+
+
+class VerbCommand(_WithExamples):
+    """A command that notes its name for error messages, and takes what formats declare.
+
+    Hints are flags of it where it has `--hint`; options of formats are set aside where it `opens` a ref.
+    """
 
     opens = False
+    writes = False
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         session = ctx.find_object(Session)
@@ -56,38 +90,63 @@ class VerbCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)
         sections = {
-            "Options of formats": describe_flags() if self.opens else [],
-            "Hints, each for --hint too": describe_flags(hints=True) if self._searches(ctx) else [],
+            "Options of formats, see ckpt formats NAME": flags_by_format(writes=self.writes) if self.opens else [],
+            "Hints, each for --hint too, see ckpt formats NAME": hints_by_format() if self._searches(ctx) else [],
         }
         for title, flags in sections.items():
             if flags:
                 with formatter.section(title):
-                    formatter.write_dl(flags)
+                    _write_flags(formatter, flags)
 
     def _searches(self, ctx: click.Context) -> bool:
         return any("--hint" in parameter.opts for parameter in self.get_params(ctx))
 
 
+def _write_flags(formatter: click.HelpFormatter, flags: list[tuple[str, str]]) -> None:
+    """As `write_dl`, which breaks lines inside of options, at their hyphens."""
+    from textwrap import wrap
+
+    column = formatter.current_indent + max(len(name) for name, _ in flags) + 2
+    for name, shown in flags:
+        lines = wrap(shown, max(formatter.width - column, 10), break_on_hyphens=False)
+        formatter.write(f"{'':{formatter.current_indent}}{name}".ljust(column))
+        formatter.write(f"\n{'':{column}}".join(lines) + "\n")
+
+
 class OpeningCommand(VerbCommand):
-    """A command whose formats' own options are options of its too."""
+    """A command whose formats' own options for reading are options of its too."""
 
     opens = True
+
+
+class WritingCommand(OpeningCommand):
+    """A command that takes formats' options for writing besides."""
+
+    writes = True
 
 
 def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:
     if not value or context.resilient_parsing:
         return
-    from ckpt_core.cli.output.answer import Answer
     from ckpt_core.cli.output.emit import emit
-    from ckpt_core.version import __version__
+    from ckpt_core.cli.output.version import the_version
 
     session = context.find_object(Session) or Session()
     session.verb = "version"
-    emit(session, Answer(lambda: {"version": __version__}, lambda: [f"ckpt {__version__}"], lambda: [__version__]))
+    emit(session, the_version())
     context.exit()
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+_SETTINGS = {"help_option_names": ["-h", "--help"], "token_normalize_func": kebab}
+_FIRST_STEPS = examples(
+    "ckpt inspect out/model.pth",
+    "ckpt verify runs/x --depth bytes",
+    "ckpt locate runs/x --for resume -q",
+    "ckpt convert last.ckpt out --to hf",
+)
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings=_SETTINGS, epilog=_FIRST_STEPS)
 @common_options
 @click.option(
     "--version",
@@ -104,4 +163,8 @@ def group(context: click.Context) -> None:
     A REF is a path, a URL (s3://, https://, hf://, …), a stage name, or REF#member for one checkpoint of several.
     """
     if context.invoked_subcommand is None:
-        raise click.UsageError(f"No command given; there are {', '.join(COMMANDS)}.")
+        session = context.find_object(Session)
+        if session is not None and session.json:
+            raise click.UsageError(f"No command given; there are {', '.join(COMMANDS)}.")
+        click.echo(context.get_help())
+        context.exit()

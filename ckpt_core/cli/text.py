@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from ckpt_core.schema.findings import Finding
 
 _LONG = 1 << 16
+_LINE = 120
+"""Characters of a warning or a note that a person reads at a glance."""
+
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -40,10 +43,21 @@ def severity_word(severity: "IntEnum") -> str:
     return severity.name.lower()
 
 
-def finding_lines(finding: "Finding") -> list[str]:
-    """A finding as `CODE severity  path  message`, and its hint below it."""
+def _one_line(message: str) -> str:
+    if len(message) <= _LINE:
+        return message
+    return f"{message[:_LINE].rpartition(' ')[0] or message[:_LINE]} … (-v shows it all)"
+
+
+def finding_lines(finding: "Finding", *, in_full: bool = False) -> list[str]:
+    """A finding as `CODE severity  path  message`, and its hint below it.
+
+    The message of what is no error is cut to one line, unless it is wanted in full.
+    """
     path = printable(finding.path) if finding.path else "-"
     message = printable(finding.message, 2000).removeprefix(f"{path}: ")
+    if finding.severity < 2 and not in_full:
+        message = _one_line(message)
     lines = [f"{finding.code} {severity_word(finding.severity):<7}  {path}  {message}"]
     if finding.hint:
         lines.append(f"    hint: {printable(finding.hint, 2000)}")

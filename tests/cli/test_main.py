@@ -9,7 +9,8 @@ import pytest
 
 from ckpt_core.cli.main import main
 
-VERBS = ("locate", "inspect", "verify", "diff", "convert", "seal", "plugins", "formats", "completion")
+VERBS = ("locate", "inspect", "verify", "diff", "convert", "seal", "repair", "plugins", "formats", "completion")
+VERBS += ("version",)
 BUG = "import sys, ckpt_core.verbs.locate as l; l.locate = lambda *a, **k: 1 / 0; from ckpt_core.cli.main import main; "
 # A shell starts background jobs with the signal ignored; a person at a terminal does not.
 _SIGNAL = "(signal.signal(signal.SIGINT, signal.default_int_handler), signal.raise_signal(signal.SIGINT))"
@@ -24,7 +25,11 @@ def _python(code, *args, **options):
 def test_help_names_every_command(ckpt):
     done = ckpt("--help")
     assert done.code == 0
-    assert [verb for verb in VERBS if f"\n  {verb} " in done.out] == list(VERBS)
+    assert {verb for verb in VERBS if f"\n  {verb} " in done.out} == set(VERBS)
+
+
+def test_no_command_shows_the_help(ckpt):
+    assert ckpt() == ckpt("--help")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -40,10 +45,12 @@ def test_version(ckpt):
 
     assert ckpt("--version").out == f"ckpt {ckpt_core.__version__}\n"
     assert ckpt("--version", "-q").out == f"{ckpt_core.__version__}\n"
+    assert ckpt("version") == ckpt("--version")
+    assert ckpt("version", "--json") == ckpt("--version", "--json")
     assert json.loads(ckpt("--version", "--json").out)["result"] == {"version": ckpt_core.__version__}
 
 
-@pytest.mark.parametrize("args", [(), ("bogus",), ("--bogus",), ("verify", "--depth", "x", "y"), ("diff", "a")])
+@pytest.mark.parametrize("args", [("bogus",), ("--bogus",), ("verify", "--depth", "x", "y"), ("diff", "a")])
 def test_a_usage_error_is_2_and_one_line_and_a_hint(capsys, args):
     assert main(args) == 2
     shown = capsys.readouterr()

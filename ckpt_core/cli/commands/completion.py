@@ -5,21 +5,26 @@ import os
 import click
 from click.shell_completion import get_completion_class
 
-from ckpt_core.cli.app import VerbCommand, group
+from ckpt_core.cli.app import VerbCommand, examples, group
 from ckpt_core.cli.output.answer import Answer
 from ckpt_core.cli.session import Session, common_options
 
 _SHELLS = ("bash", "zsh", "fish")
+_EXAMPLES = examples(
+    'eval "$(ckpt completion bash)"',
+    'eval "$(ckpt completion zsh)"',
+    "ckpt completion fish | source",
+)
 
 
-@click.command("completion", cls=VerbCommand)
+@click.command("completion", cls=VerbCommand, epilog=_EXAMPLES)
 @click.argument("shell", required=False, type=click.Choice(_SHELLS))
 @common_options
 @click.pass_obj
 def command(session: Session, shell: str | None) -> Answer:
     """Print a script that completes commands in a shell; without one named, in that of $SHELL.
 
-    For instance: eval "$(ckpt completion bash)" in ~/.bashrc.
+    Put such a line into ~/.bashrc, ~/.zshrc, or fish's config.fish.
     """
     shell = shell or os.path.basename(os.environ.get("SHELL", ""))
     kind = get_completion_class(shell)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ckpt_core.cli.app import OpeningCommand
+from ckpt_core.cli.app import WritingCommand, examples
 from ckpt_core.cli.options.refs import place_options, ref_argument
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.output.base_fit import fit_as_dict, fit_lines, refused
@@ -37,7 +37,15 @@ def _parse_size(_: click.Context, __: click.Parameter, value: str | None) -> int
         raise click.BadParameter(f"{value!r} is not a size such as 64MiB or 5GB.") from None
 
 
-@click.command("convert", cls=OpeningCommand)
+_EXAMPLES = examples(
+    "ckpt convert model.pth model.safetensors",
+    "ckpt convert last.ckpt out --to hf",
+    "ckpt convert dcp out --to hf --base model",
+    "ckpt convert a.pth b.pth --dtype bf16",
+)
+
+
+@click.command("convert", cls=WritingCommand, epilog=_EXAMPLES)
 @ref_argument("source", required=True)
 @ref_argument("destination", required=True)
 @click.option("--to", metavar="FORMAT", help="The format to write; without it the destination's suffix tells.")

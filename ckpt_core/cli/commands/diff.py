@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ckpt_core.cli.app import OpeningCommand
+from ckpt_core.cli.app import OpeningCommand, examples
 from ckpt_core.cli.options.refs import place_options, ref_argument
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
@@ -19,7 +19,14 @@ _DIFFERENT = 1
 _NUMBERS = frozenset({"elements", "max abs", "max rel", "cosine"})
 
 
-@click.command("diff", cls=OpeningCommand)
+_EXAMPLES = examples(
+    "ckpt diff step_100.pt step_200.pt",
+    "ckpt diff model.pth model.safetensors -q",
+    "ckpt diff a.pt b.pt --component optimizer",
+)
+
+
+@click.command("diff", cls=OpeningCommand, epilog=_EXAMPLES)
 @ref_argument("a", required=True)
 @ref_argument("b", required=True)
 @place_options

@@ -1,17 +1,28 @@
 """`ckpt inspect`: what a checkpoint holds, from its headers; statistics and digests where they are asked for."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from ckpt_core.cli.app import OpeningCommand
-from ckpt_core.cli.options.refs import place_options, ref_argument, require_ref
+from ckpt_core.cli.app import OpeningCommand, examples
+from ckpt_core.cli.options.refs import are_several, place_options, refs_argument, require_ref
 from ckpt_core.cli.output.answer import Answer
 from ckpt_core.cli.session import Session, common_options
 
+if TYPE_CHECKING:
+    from ckpt_core.cli.output.inspection import Wanted
+
 _FAILED = 4
+_EXAMPLES = examples(
+    "ckpt inspect out/model.pth",
+    "ckpt inspect 'runs/*/last.ckpt'",
+    "ckpt inspect model.pth --filter '*norm*'",
+    "ckpt inspect hf://org/model --json",
+)
 
 
-@click.command("inspect", cls=OpeningCommand)
-@ref_argument()
+@click.command("inspect", cls=OpeningCommand, epilog=_EXAMPLES)
+@refs_argument()
 @place_options
 @click.option("--tensors", is_flag=True, help="List the tensors.")
 @click.option(
@@ -30,7 +41,7 @@ _FAILED = 4
 @click.pass_obj
 def command(
     session: Session,
-    ref: str | None,
+    refs: tuple[str, ...],
     hints: dict[str, str],
     format: str | None,
     tensors: bool,
@@ -39,14 +50,28 @@ def command(
     stats: bool,
     fingerprint: bool,
 ) -> Answer:
-    """Show what a checkpoint holds; of a directory of several, which there are."""
-    require_ref(ref, hints)
-    from ckpt_core.cli.output.inspection import Wanted, gather
+    """Show what each checkpoint holds; of a directory of several, which there are."""
+    require_ref(refs, hints)
+    from ckpt_core.cli.output.inspection import Wanted
+
+    wanted = Wanted(component, filters, listed=tensors or stats or bool(filters), stats=stats, fingerprint=fingerprint)
+
+    def shown(ref: str | None) -> Answer:
+        return _shown(session, ref, hints, format, wanted)
+
+    if not are_several(refs):
+        return shown(refs[0] if refs else None)
+    from ckpt_core.cli.output.several import answer_each
+
+    return answer_each(session, refs, shown, titled=True)
+
+
+def _shown(session: Session, ref: str | None, hints: dict[str, str], format: str | None, wanted: "Wanted") -> Answer:
+    from ckpt_core.cli.output.inspection import gather
     from ckpt_core.cli.output.inspection_page import brief, page, result
     from ckpt_core.verbs.inspect import inspect
 
     inspection = inspect(ref, hints=hints, format=format, options=session.options)
-    wanted = Wanted(component, filters, listed=tensors or stats or bool(filters), stats=stats, fingerprint=fingerprint)
     with session.progress() as progress:
         contents = gather(inspection, wanted, progress)
     return Answer(

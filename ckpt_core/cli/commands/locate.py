@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ckpt_core.cli.app import VerbCommand
+from ckpt_core.cli.app import VerbCommand, examples
 from ckpt_core.cli.options.refs import hint_option, profile_options, ref_argument
 from ckpt_core.cli.output.answer import Answer, Block
 from ckpt_core.cli.session import Session, common_options
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from ckpt_core.schema.locations import Location, Resolution
 
 
-@click.command("locate", cls=VerbCommand)
+_EXAMPLES = examples(
+    "ckpt locate runs/x --for resume -q",
+    "ckpt locate full_sft --explain",
+    "ckpt locate full_sft --hidden-size 768",
+)
+
+
+@click.command("locate", cls=VerbCommand, epilog=_EXAMPLES)
 @ref_argument()
 @hint_option
 @profile_options

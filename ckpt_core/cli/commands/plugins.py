@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ckpt_core.cli.app import VerbCommand
+from ckpt_core.cli.app import VerbCommand, examples
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.schema.text import printable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ckpt_core.manager.plugin_manager import PluginStatus
 
 
-@click.command("plugins", cls=VerbCommand)
+@click.command("plugins", cls=VerbCommand, epilog=examples("ckpt plugins", "ckpt plugins --json"))
 @common_options
 @click.pass_obj
 def command(session: Session) -> Answer:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ckpt_core.cli.app import OpeningCommand
+from ckpt_core.cli.app import OpeningCommand, examples
 from ckpt_core.cli.options.refs import place_options, profile_options, ref_argument
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
@@ -21,7 +21,15 @@ _LONG = 2000
 _TO_DO, _LEFT = 1, 4
 
 
-@click.command("repair", cls=OpeningCommand)
+_EXAMPLES = examples(
+    "ckpt repair out",
+    "ckpt repair out --apply --output mended",
+    "ckpt repair out --apply --in-place",
+    "ckpt repair out --undo",
+)
+
+
+@click.command("repair", cls=OpeningCommand, epilog=_EXAMPLES)
 @ref_argument(required=True)
 @place_options
 @profile_options

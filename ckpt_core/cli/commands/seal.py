@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ckpt_core.cli.app import VerbCommand
-from ckpt_core.cli.options.refs import ref_argument
+from ckpt_core.cli.app import VerbCommand, examples
+from ckpt_core.cli.options.refs import are_several, refs_argument
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.text import counted, human_bytes, shown_place
@@ -15,14 +15,26 @@ if TYPE_CHECKING:
     from ckpt_core.verbs.seal import Sealing
 
 
-@click.command("seal", cls=VerbCommand)
-@ref_argument(required=True)
+@click.command("seal", cls=VerbCommand, epilog=examples("ckpt seal out/model.pth", "ckpt seal 'out/*.pth' --sha256"))
+@refs_argument(required=True)
 @click.option("--sha256", is_flag=True, help="Also write the sums that sha256sum -c checks.")
 @click.option("--force", is_flag=True, help="Replace a seal that is there.")
 @common_options
 @click.pass_obj
-def command(session: Session, ref: str, sha256: bool, force: bool) -> Answer:
-    """Write digests beside a checkpoint; none of its files is touched."""
+def command(session: Session, refs: tuple[str, ...], sha256: bool, force: bool) -> Answer:
+    """Write digests beside each checkpoint; none of its files is touched."""
+
+    def sealed(ref: str) -> Answer:
+        return _sealed(session, ref, sha256, force)
+
+    if not are_several(refs):
+        return sealed(refs[0])
+    from ckpt_core.cli.output.several import answer_each
+
+    return answer_each(session, refs, sealed, titled=False)
+
+
+def _sealed(session: Session, ref: str, sha256: bool, force: bool) -> Answer:
     from ckpt_core.verbs.seal import seal
 
     with session.progress() as progress:

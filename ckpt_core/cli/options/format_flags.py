@@ -4,9 +4,15 @@ understands: `--hidden-size 512` stands for `--hint hidden_size=512`.
 Formats are asked for only where a word on the command line is no option of the command itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
+
+from ckpt_core.schema.text import did_you_mean, printable
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.formats import Format, FormatOption
 
 
 def take_format_flags(
@@ -28,16 +34,17 @@ def take_format_flags(
     taken: dict[str, str] = {}
     words = iter(args)
     for word in words:
-        flag, equals, value = word.partition("=")
+        long, (typed, equals, value) = word.startswith("--"), word.partition("=")
+        name = kebab(typed) if long else word
         if word == "--":
             left += [word, *words]
-        elif not word.startswith("--") or flag in takes_value:
-            left.append(word)
-            if takes_value.get(word):
+        elif not long or name in takes_value:
+            left.append(f"{name}{equals}{value}" if long else word)
+            if takes_value.get(name) and not (long and equals):
                 left += [value for value in [next(words, None)] if value is not None]
         else:
-            name, is_switch, is_hint = _declared(flag, options=opens, hints="--hint" in takes_value)
-            given = value if equals else "true" if is_switch else _next(words, flag)
+            name, is_switch, is_hint = _declared(typed, takes_value, options=opens)
+            given = value if equals else "true" if is_switch else _next(words, typed)
             if is_hint:
                 left += ["--hint", f"{name}={given}"]
             else:
@@ -45,31 +52,49 @@ def take_format_flags(
     return left, taken
 
 
-def describe_flags(*, hints: bool = False) -> list[tuple[str, str]]:
-    """Every option that an installed format declares, or every hint, with its help and the formats that have it."""
+def flags_by_format(*, writes: bool) -> list[tuple[str, str]]:
+    """Each format with the options that a command can use: those for reading, and for writing where it writes."""
+    return _by_format(
+        (format.name, [option for option in format.options if option.reads or writes]) for format in _formats()
+    )
+
+
+def hints_by_format() -> list[tuple[str, str]]:
+    """Each format with the hints that its search understands."""
+    return _by_format((format.name, format.hints) for format in _formats())
+
+
+def kebab(name: str) -> str:
+    """A name as command lines show it; guides spell it as Python does, and both are taken."""
+    return name.replace("_", "-")
+
+
+def _by_format(found: "Iterable[tuple[str, Sequence[FormatOption]]]") -> list[tuple[str, str]]:
+    return [
+        (printable(name), ", ".join(f"--{printable(kebab(option.name))}" for option in options))
+        for name, options in found
+        if options
+    ]
+
+
+def _formats() -> "Sequence[Format]":
     from ckpt_core.manager.plugin_manager import get_plugin_manager
 
-    found: dict[tuple[str, str], list[str]] = {}
-    for format in get_plugin_manager().formats():
-        for option in format.hints if hints else format.options:
-            shown = f"--{option.name}" if option.type is bool else f"--{option.name} {option.type.__name__.upper()}"
-            found.setdefault((shown, option.help), []).append(format.name)
-    return [(shown, f"{help} ({', '.join(names)})") for (shown, help), names in sorted(found.items())]
+    return get_plugin_manager().formats()
 
 
-def _declared(flag: str, *, options: bool, hints: bool) -> tuple[str, bool, bool]:
+def _declared(typed: str, own: Collection[str], *, options: bool) -> tuple[str, bool, bool]:
     """The name as its format writes it, whether it is a switch in every format that has it, whether it is a hint."""
-    from ckpt_core.manager.plugin_manager import get_plugin_manager
-
-    formats = get_plugin_manager().formats()
-    for among, is_hint in (
-        ([option for format in formats for option in format.options] if options else [], False),
-        ([hint for format in formats for hint in format.hints] if hints else [], True),
-    ):
-        having = [option for option in among if option.name.replace("-", "_") == flag[2:].replace("-", "_")]
+    formats = _formats()
+    declared = [option for format in formats for option in format.options] if options else []
+    hints = [hint for format in formats for hint in format.hints] if "--hint" in own else []
+    for among, is_hint in ((declared, False), (hints, True)):
+        having = [option for option in among if kebab(option.name) == kebab(typed[2:])]
         if having:
             return having[0].name, all(option.type is bool for option in having), is_hint
-    raise click.UsageError(f"No such option: {flag}; no format has it either, see ckpt formats.")
+    known = [*own, *(f"--{kebab(option.name)}" for option in (*declared, *hints))]
+    meant = did_you_mean(typed, [name for name in known if name.startswith("--")])
+    raise click.UsageError(f"No such option: {typed}; {meant or 'no format has it either, see ckpt formats.'}")
 
 
 def _next(words: Iterator[str], flag: str) -> str:

@@ -1,6 +1,6 @@
 """The argument and options of every command that asks about a checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -17,6 +17,12 @@ def ref_argument(name: str = "ref", *, required: bool = False) -> Callable[[_Com
     """A ref. Where it is not required, hints may stand for it."""
     shown = name.upper() if required else f"[{name.upper()}]"
     return click.argument(name, required=required, callback=_note_ref, metavar=shown)
+
+
+def refs_argument(*, required: bool = False) -> Callable[[_Command], _Command]:
+    """Any number of refs and globs, as a tuple named `refs`. Where none is required, hints may stand for them."""
+    shown = "REF..." if required else "[REF]..."
+    return click.argument("refs", nargs=-1, required=required, callback=_note_refs, metavar=shown)
 
 
 def place_options(function: _Command) -> _Command:
@@ -56,18 +62,26 @@ def profile_options(function: _Command) -> _Command:
         "--without",
         multiple=True,
         type=click.Choice(KINDS),
-        help="With --for: the training has no such part (a scheduler, say); may be repeated.",
+        metavar="KIND",
+        help="With --for: the training has no such part (scheduler, ema, scaler, …); may be repeated.",
     )
     return for_option(without_option(function))
 
 
-def require_ref(ref: str | None, hints: dict[str, str]) -> None:
+def are_several(refs: Sequence[str]) -> bool:
+    """Return whether a command line asks about several, as a glob does however many it matches."""
+    from ckpt_core.cli.options.globs import is_glob
+
+    return len(refs) > 1 or any(map(is_glob, refs))
+
+
+def require_ref(refs: Sequence[str], hints: dict[str, str]) -> None:
     """Refuse a question about nothing.
 
     Raises:
         click.UsageError: There is neither a ref nor a hint.
     """
-    if not ref and not hints:
+    if not any(refs) and not hints:
         raise click.UsageError("Missing argument 'REF': a path, a URL or a stage name; or give --hint NAME=VALUE.")
 
 
@@ -80,6 +94,14 @@ def _note_ref(context: click.Context, _: click.Parameter, value: str | None) -> 
         elif isinstance(session.ref, str):
             session.ref = [session.ref, shown]
     return value
+
+
+def _note_refs(context: click.Context, _: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    session = context.find_object(Session)
+    if session is not None and values:
+        shown = [shown_place(value) for value in values]
+        session.ref = shown[0] if len(shown) == 1 else shown
+    return values
 
 
 def _parse_hints(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

@@ -30,6 +30,7 @@ class Answer(NamedTuple):
         findings: What is wrong, or not known.
         exit_code: How the process ends.
         error: Why there is no full answer; its exit code counts then.
+        each: Makes the array that `--json` prints in place of one object, where the question was about several.
     """
 
     result: Callable[[], Any]
@@ -38,6 +39,7 @@ class Answer(NamedTuple):
     findings: Sequence["Finding"] = ()
     exit_code: int = 0
     error: "CkptError | None" = None
+    each: Callable[[], Sequence[Any]] | None = None
 
     @property
     def final_code(self) -> int:

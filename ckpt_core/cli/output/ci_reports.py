@@ -11,6 +11,7 @@ from ckpt_core.cli.text import shown_place
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
+    from ckpt_core.cli.output.failures import Failure
     from ckpt_core.schema.findings import Finding
     from ckpt_core.schema.profiles import AssessmentLine
     from ckpt_core.verbs.verify import Verification
@@ -19,11 +20,14 @@ _LEVELS = ("note", "warning", "error")
 _INCOMPLETE = "CK017"
 
 
-def sarif(found: "Sequence[Verification]") -> str:
-    """One run with a result for each finding, and one for each component that is needed and not there."""
+def sarif(found: "Sequence[Verification]", failures: "Sequence[tuple[str, Failure]]" = ()) -> str:
+    """One run with a result for each finding, each component that is needed and not there, and each failure."""
     from ckpt_core.version import __version__
 
     results = [result for one in found for result in _results(one)]
+    for ref, failure in failures:
+        rule = failure.finding["code"] if failure.finding else failure.kind
+        results.append(_result(rule, "error", failure.message, shown_place(ref)))
     rules = [{"id": code} for code in sorted({result["ruleId"] for result in results})]
     driver = {"name": "ckpt", "version": __version__, "rules": rules}
     run = {"tool": {"driver": driver}, "results": results}
@@ -45,19 +49,27 @@ def _result(code: str, level: str, message: str, uri: str) -> dict[str, Any]:
     return {"ruleId": code, "level": level, "message": {"text": message}, "locations": [location]}
 
 
-def junit(found: "Sequence[Verification]") -> str:
-    """A suite for each checkpoint, with a case for each needed component and each finding above a note."""
+def junit(found: "Sequence[Verification]", failures: "Sequence[tuple[str, Failure]]" = ()) -> str:
+    """A suite for each checkpoint, with a case for each needed component and each finding above a note.
+
+    What could not be checked is a suite with an error.
+    """
     from xml.etree import ElementTree as Xml
 
     root = Xml.Element("testsuites", name="ckpt verify")
     for one in found:
         cases = list(_cases(one)) or [("verify", None)]
-        failures = sum(problem is not None for _, problem in cases)
-        suite = Xml.SubElement(root, "testsuite", name=_place(one), tests=str(len(cases)), failures=str(failures))
+        failed = sum(problem is not None for _, problem in cases)
+        suite = Xml.SubElement(root, "testsuite", name=_place(one), tests=str(len(cases)), failures=str(failed))
         for name, problem in cases:
             case = Xml.SubElement(suite, "testcase", classname=_place(one), name=name)
             if problem is not None:
                 Xml.SubElement(case, "failure", message=problem)
+    for ref, failure in failures:
+        place = shown_place(ref)
+        suite = Xml.SubElement(root, "testsuite", name=place, tests="1", failures="0", errors="1")
+        case = Xml.SubElement(suite, "testcase", classname=place, name="verify")
+        Xml.SubElement(case, "error", message=failure.message, type=failure.kind)
     Xml.indent(root)
     return Xml.tostring(root, encoding="unicode")
 

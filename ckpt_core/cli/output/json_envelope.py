@@ -1,4 +1,4 @@
-"""The one JSON object that `--json` prints, whatever happened.
+"""The one JSON object that `--json` prints, whatever happened; about several refs, an array of such objects.
 
 `{"schema": "ckpt/VERB@1", "ok": …, "exit": …, "ref": …, "result": …, "findings": […]}`, and `"error"` on failure.
 """
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 def envelope(session: "Session", answer: "Answer | None", failure: "Failure | None") -> str:
-    """The object as one line of ASCII. `ok` is whether the exit code is 0."""
+    """The object as one line of ASCII, or the array."""
+    if answer is not None and answer.each is not None and failure is None:
+        return json.dumps(answer.each(), allow_nan=False)
+    return json.dumps(contents(session, answer, failure), allow_nan=False)
+
+
+def contents(session: "Session", answer: "Answer | None", failure: "Failure | None") -> Any:
+    """The object in JSON's own types. `ok` is whether the exit code is 0."""
     code = failure.exit_code if failure is not None else answer.final_code if answer is not None else 0
     content: dict[str, Any] = {
         "schema": f"ckpt/{session.verb or 'error'}@1",
@@ -27,7 +34,7 @@ def envelope(session: "Session", answer: "Answer | None", failure: "Failure | No
     }
     if failure is not None:
         content["error"] = {"type": failure.kind, "message": failure.message, "hint": failure.hint}
-    return json.dumps(as_json(content), allow_nan=False)
+    return as_json(content)
 
 
 def _findings(answer: "Answer | None", failure: "Failure | None") -> list[dict[str, Any]]:

@@ -10,10 +10,24 @@ def test_each_format_is_shown_with_who_reads_it_and_its_options(ckpt, plugins):
     rows = {line.split()[0]: line for line in done.out.splitlines()}
     assert done.code == 0
     assert rows["safetensors"].split()[:3] == ["safetensors", "core.safetensors", "read"]
-    assert "toy: --which (str): which toy to take" in done.out
+    of_one = ckpt("formats", "toy", PYTHONPATH=plugins)
+    assert ["--which", "TEXT", "read", "write", "which", "toy", "to", "take"] in _words(of_one)
+    assert ["--top-shelf", "the", "upper", "one"] in _words(of_one)
     assert ckpt("formats", "-q", PYTHONPATH=plugins).out.split() == sorted(
         [*ckpt("formats", "-q").out.split(), "toy", "other-toy"]
     )
+
+
+def _words(done):
+    return [line.split() for line in done.out.splitlines()]
+
+
+def test_a_format_that_is_not_there_names_the_nearest(ckpt, plugins):
+    for args in (("formats", "toyy"), ("inspect", "x", "--format", "safetensor"), ("convert", "a", "b", "--to", "hff")):
+        done = ckpt(*args, PYTHONPATH=plugins)
+        assert done.code in (3, 6)
+    assert ckpt("formats", "saftensors").err.splitlines()[-1] == "ckpt: hint: did you mean safetensors?"
+    assert "did you mean" not in ckpt("formats", "nonsense").err
 
 
 def test_json_has_one_entry_a_format(ckpt, plugins):
@@ -63,7 +77,7 @@ def test_after_two_dashes_nothing_is_an_option(ckpt, tmp_path, files):
 
 def test_help_of_a_command_lists_the_options_of_formats(ckpt, plugins):
     done = ckpt("inspect", "--help", PYTHONPATH=plugins)
-    assert ["--which", "STR", "which", "toy", "to", "take", "(toy)"] in [line.split() for line in done.out.splitlines()]
+    assert ["toy", "--which,", "--fast"] in _words(done)
 
 
 def test_format_overrules_what_was_detected(ckpt, files, plugins):
@@ -85,7 +99,7 @@ def test_a_hint_that_a_format_declares_is_a_flag_of_every_command_that_searches(
 
 def test_hints_are_in_the_help_and_options_of_formats_are_no_flags_of_locate(ckpt, plugins):
     shown = ckpt("locate", "--help", PYTHONPATH=plugins).out
-    assert ["--top_shelf", "the", "upper", "one", "(toy)"] in [line.split() for line in shown.splitlines()]
+    assert ["toy", "--shelf,", "--top-shelf"] in [line.split() for line in shown.splitlines()]
     refused = ckpt("locate", "x", "--which", "red", PYTHONPATH=plugins)
     assert refused.code == 2
     assert "No such option: --which" in refused.err

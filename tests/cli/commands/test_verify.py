@@ -3,10 +3,23 @@
 import json
 from xml.etree import ElementTree
 
+DEEPER = "--depth bytes would find what does not match its checksum, --depth values NaN and infinities too"
+
 
 def test_a_sound_file_ends_with_0(ckpt, files):
     done = ckpt("verify", files / "weights.safetensors")
-    assert done == (0, "ok: nothing wrong; 2 tensors, headers and sizes only\n", "")
+    assert done == (0, f"ok: headers and sizes only: nothing wrong; 2 tensors; {DEEPER}\n", "")
+
+
+def test_an_ok_says_what_it_rests_on_and_what_a_deeper_look_would_find(ckpt, files):
+    sound = files / "weights.safetensors"
+    assert ckpt("verify", sound, "--depth", "bytes").out.splitlines()[-1] == (
+        "ok: 56 B read: 1 note; 2 tensors; --depth values would find NaN and infinities too"
+    )
+    assert ckpt("verify", sound, "--depth", "values").out.splitlines()[-1] == "ok: 56 B read: 1 note; 2 tensors"
+    assert ckpt("verify", files / "cut.safetensors").out.splitlines()[-1] == (
+        "error: 1 error; 0 tensors, headers and sizes only"
+    )
 
 
 def test_depth_decides_what_is_found(ckpt, files):
@@ -77,33 +90,35 @@ def test_a_profile_gets_a_line_for_each_component_and_a_verdict(ckpt, files):
 
 
 def test_json_has_the_assessment(ckpt, files):
-    content = json.loads(ckpt("verify", files / "training.pth", "--for", "resume", "--format", "json").out)
+    content = json.loads(ckpt("verify", files / "training.pth", "--for", "resume", "--report", "json").out)
     assessment = content["result"]["assessment"]
     assert (assessment["profile"], assessment["verdict"], content["exit"]) == ("resume", "PARTIAL", 4)
     assert {c["component"]: c["met"] for c in assessment["components"]}["optimizer"] is True
 
 
 def test_sarif_has_a_result_for_each_finding_and_each_lack(ckpt, files):
-    done = ckpt("verify", files / "cut.safetensors", "--format", "sarif")
+    done = ckpt("verify", files / "cut.safetensors", "--report", "sarif")
     run = json.loads(done.out)["runs"][0]
     assert done.code == 4
     assert [(r["ruleId"], r["level"]) for r in run["results"]] == [("ST007", "error")]
-    lacking = json.loads(ckpt("verify", files / "training.pth", "--for", "resume", "--format", "sarif").out)
+    lacking = json.loads(ckpt("verify", files / "training.pth", "--for", "resume", "--report", "sarif").out)
     assert {r["message"]["text"] for r in lacking["runs"][0]["results"]} == {"progress is absent"}
     assert {rule["id"] for rule in lacking["runs"][0]["tool"]["driver"]["rules"]} == {"CK017"}
 
 
 def test_junit_has_a_suite_for_each_checkpoint(ckpt, files):
-    sound = ElementTree.fromstring(ckpt("verify", files / "run", "--format", "junit").out)
+    sound = ElementTree.fromstring(ckpt("verify", files / "run", "--report", "junit").out)
     assert [(suite.get("tests"), suite.get("failures")) for suite in sound] == [("1", "0")] * 2
-    broken = ElementTree.fromstring(ckpt("verify", files / "cut.safetensors", "--format", "junit").out)
+    broken = ElementTree.fromstring(ckpt("verify", files / "cut.safetensors", "--report", "junit").out)
     assert broken[0].get("failures") == "1" and "3 bytes" in broken[0][0][0].get("message")
 
 
 def test_a_report_and_a_format_can_both_be_named(ckpt, files):
-    done = ckpt("verify", files / "weights.pth", "--format", "json", "--format", "torch")
+    done = ckpt("verify", files / "weights.pth", "--report", "json", "--format", "torch")
     assert json.loads(done.out)["result"]["format"] == "torch"
-    assert ckpt("verify", files / "weights.pth", "--format", "json", "--format", "sarif").code == 2
+    old = ckpt("verify", files / "weights.pth", "--format", "sarif")
+    assert old.code == 2
+    assert "how to report is --report sarif" in old.err
     assert ckpt("verify", files / "weights.pth", "--format", "safetensors").code != 0
 
 
