@@ -76,7 +76,7 @@ def _shown(session: Session, ref: str | None, hints: dict[str, str], format: str
         contents = gather(inspection, wanted, progress)
     return Answer(
         result=lambda: result(contents),
-        page=lambda: page(contents),
+        page=lambda: page(contents, in_full=session.verbose),
         brief=lambda: brief(contents),
         findings=contents.findings,
         exit_code=_FAILED if any(finding.severity.name == "ERROR" for finding in contents.findings) else 0,

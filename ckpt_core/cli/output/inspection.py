@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ckpt_core.verbs.inspect import Inspection, Totals, select_names
 
 if TYPE_CHECKING:
+    from ckpt_core.layouts.training_record import TrainingRecord
     from ckpt_core.reading.checkpoints import StoredCheckpoint
     from ckpt_core.reading.digests import Fingerprint
     from ckpt_core.reading.statistics import Statistics
@@ -38,6 +39,7 @@ class Contents(NamedTuple):
         names: The tensors to list; None where none were asked for.
         statistics: Of the listed tensors; None for those whose type has none.
         fingerprints: Of the components that are shown, by label.
+        record: What it records of its training; None for a container.
     """
 
     inspection: Inspection
@@ -47,6 +49,7 @@ class Contents(NamedTuple):
     names: Sequence[Name] | None
     statistics: Mapping[Name, "Statistics | None"]
     fingerprints: Mapping[str, "Fingerprint"]
+    record: "TrainingRecord | None" = None
 
 
 def gather(inspection: Inspection, wanted: Wanted, progress: "Progress | None") -> Contents:
@@ -66,6 +69,9 @@ def gather(inspection: Inspection, wanted: Wanted, progress: "Progress | None") 
     _announce(checkpoint, shown, names or (), wanted, progress)
     statistics = _statistics(checkpoint, names or ()) if wanted.stats else {}
     fingerprints = _fingerprints(checkpoint, shown) if wanted.fingerprint else {}
+    from ckpt_core.layouts.training_record import training_record
+
+    record = training_record(checkpoint)
     checkpoint.finish()
     return Contents(
         inspection,
@@ -75,6 +81,7 @@ def gather(inspection: Inspection, wanted: Wanted, progress: "Progress | None") 
         names,
         statistics,
         fingerprints,
+        record,
     )
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_core.cli.output.answer import Block, Table
 from ckpt_core.cli.output.inspection import Contents, Name
+from ckpt_core.cli.output.plain_state import entries_of, in_words
+from ckpt_core.cli.output.training_lines import record_lines
 from ckpt_core.cli.text import counted, finding_lines, human_bytes, shown_place
 from ckpt_core.schema.text import printable
 from ckpt_core.verbs.inspect import Totals, tensor_row
@@ -12,7 +14,7 @@ from ckpt_core.verbs.inspect import Totals, tensor_row
 if TYPE_CHECKING:
     from ckpt_core.reading.statistics import Statistics
     from ckpt_core.schema.formats import FormatMatch
-    from ckpt_core.schema.manifests import Manifest
+    from ckpt_core.schema.manifests import Component, Manifest
 
 _FEW = 8
 """Assets, metadata and findings shown before the rest is only counted."""
@@ -20,13 +22,15 @@ _FEW = 8
 _STATISTICS = ("min", "max", "mean", "nan", "inf", "zeros")
 
 
-def page(contents: Contents) -> Iterator[Block]:
-    """All that was asked for, and briefly what lies beside the tensors."""
+def page(contents: Contents, *, in_full: bool = False) -> Iterator[Block]:
+    """All that was asked for, and briefly what lies beside the tensors; notes `in_full`, or a line of each."""
     yield from _headline(contents)
     yield from _tables(contents)
     checkpoint = contents.inspection.checkpoint
     if checkpoint is not None:
-        yield from _beside(checkpoint.manifest)
+        if contents.record is not None:
+            yield from record_lines(contents.record)
+        yield from _beside(checkpoint.manifest, in_full)
         if contents.members:
             yield f"also here: {_some([printable(member.root) for member in contents.members])}; see REF#NAME"
 
@@ -56,7 +60,8 @@ def result(contents: Contents) -> dict[str, Any]:
     found |= {
         "format": checkpoint.match.format,
         "evidence": checkpoint.match.evidence,
-        "step": checkpoint.match.step,
+        "step": checkpoint.match.step if contents.record is None else contents.record.step,
+        "training": None if contents.record is None else contents.record.as_dict(),
         "components": [_component(contents, label) for label in contents.totals],
         "total": _sum(contents.totals.values()).as_dict(),
         "assets": [{"path": asset.path, "bytes": asset.size} for asset in manifest.assets],
@@ -75,8 +80,8 @@ def _headline(contents: Contents) -> Iterator[Block]:
     if match is None:
         yield f"{where}: {counted(len(contents.members), 'checkpoint')}"
         return
-    step = "" if match.step is None else f", step {match.step}"
-    yield f"{where}: {printable(match.format)}{step}"
+    found = contents.record.step if contents.record is not None else match.step
+    yield f"{where}: {printable(match.format)}{'' if found is None else f', step {found}'}"
 
 
 def _tables(contents: Contents) -> Iterator[Block]:
@@ -94,6 +99,10 @@ def _totals(contents: Contents) -> Table:
     if len(rows) > 1:
         rows.append(_totals_cells("total", _sum(contents.totals.values())))
     headers = ["component", "dtype", "tensors", "parameters", "bytes"]
+    if any(not totals.tensors for totals in contents.totals.values()):
+        headers.append("state")
+        for row, label in zip(rows, [*contents.totals, ""], strict=False):
+            row.append(_state_cell(contents, label))
     if contents.fingerprints:
         headers.append("fingerprint")
         for row, label in zip(rows, [*contents.totals, ""], strict=False):
@@ -104,8 +113,23 @@ def _totals(contents: Contents) -> Table:
 def _totals_cells(label: str, totals: Totals) -> list[str]:
     dtypes = sorted(totals.by_dtype.items(), key=lambda item: -item[1])
     shown = dtypes[0][0] if len(dtypes) == 1 else " + ".join(f"{code} {count:,}" for code, count in dtypes) or "-"
+    if not totals.tensors:
+        return [printable(label), "-", "-", "-", "-"]
     tensors = f"{totals.tensors:,}" + (f" ({totals.aliases} tied)" if totals.aliases else "")
     return [printable(label), shown, tensors, f"{totals.parameters:,}", human_bytes(totals.nbytes)]
+
+
+def _state_cell(contents: Contents, label: str) -> str:
+    """What a component without tensors holds; nothing is said of the state beside tensors."""
+    if not label or contents.totals[label].tensors:
+        return ""
+    return in_words(_of(contents, label).state)
+
+
+def _of(contents: Contents, label: str) -> "Component":
+    checkpoint = contents.inspection.checkpoint
+    assert checkpoint is not None
+    return checkpoint.manifest.component(label)
 
 
 def _sum(totals: "Sequence[Totals] | Any") -> Totals:
@@ -148,10 +172,8 @@ def _statistics_cells(found: "Statistics | None") -> list[str]:
 
 
 def _entry(contents: Contents, name: Name) -> dict[str, Any]:
-    checkpoint = contents.inspection.checkpoint
-    assert checkpoint is not None
     label, tensor = name
-    info = checkpoint.manifest.component(label).tensors.info(tensor)
+    info = _of(contents, label).tensors.info(tensor)
     entry = {"component": label} | tensor_row(tensor, info) | {"name": tensor}
     if contents.statistics:
         found = contents.statistics[name]
@@ -163,6 +185,8 @@ def _entry(contents: Contents, name: Name) -> dict[str, Any]:
 
 def _component(contents: Contents, label: str) -> dict[str, Any]:
     entry = {"component": label} | contents.totals[label].as_dict()
+    if not contents.totals[label].tensors:
+        entry["state"] = entries_of(_of(contents, label).state)
     if contents.fingerprints:
         entry["fingerprint"] = contents.fingerprints[label].digest
     return entry
@@ -183,7 +207,7 @@ def _member_cells(match: "FormatMatch") -> tuple[str, ...]:
     return printable(match.root), printable(match.format), step, printable(match.problem or match.evidence)
 
 
-def _beside(manifest: "Manifest") -> Iterator[Block]:
+def _beside(manifest: "Manifest", in_full: bool) -> Iterator[Block]:
     if manifest.assets:
         size = human_bytes(sum(asset.size for asset in manifest.assets))
         names = _some([printable(asset.path) for asset in manifest.assets])
@@ -192,7 +216,7 @@ def _beside(manifest: "Manifest") -> Iterator[Block]:
     if said:
         yield "metadata: " + _some([f"{printable(key, 60)}={printable(str(value), 60)}" for key, value in said.items()])
     for finding in manifest.findings[:_FEW]:
-        yield from finding_lines(finding)
+        yield from finding_lines(finding, in_full=in_full)
     if len(manifest.findings) > _FEW:
         yield f"and {counted(len(manifest.findings) - _FEW, 'finding')} more; see ckpt verify"
 

@@ -139,3 +139,91 @@ def test_neither_ref_nor_hint_is_a_usage_error(ckpt, files, plugins):
     assert "Missing argument 'REF'" in done.err
     hinted = ckpt("inspect", "--hint", f"shelf={files}/weights.pth", PYTHONPATH=plugins)
     assert hinted.out.startswith(f"{files}/weights.pth: torch\n")
+
+
+def _progress(tmp_path):
+    import torch
+
+    layer = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.002)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 5)
+    content = {"model": layer.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
+    more = {"step": 40, "epoch": 3, "best_val_loss": 1.25, "loss": 0.75, "torch_version": "2.13.0"}
+    torch.save({**content, **more}, tmp_path / "a.pt")
+    return tmp_path / "a.pt"
+
+
+def test_how_far_a_training_was_has_a_line_of_its_own(ckpt, tmp_path):
+    path = _progress(tmp_path)
+    lines = ckpt("inspect", path).out.splitlines()
+    assert lines[0] == f"{path}: torch, step 40"
+    assert "training: step 40, epoch 3, best_val_loss 1.25, learning rate 0.002, loss 0.75" in lines
+    assert "versions: torch 2.13.0" in lines
+    training = json.loads(ckpt("inspect", path, "--json").out)["result"]["training"]
+    assert training == {
+        "step": 40,
+        "epoch": 3,
+        "best": [{"name": "best_val_loss", "value": 1.25, "where": None}],
+        "learning_rates": [0.002],
+        "losses": [{"name": "loss", "value": 0.75, "step": None}],
+        "versions": {"torch": "2.13.0"},
+    }
+
+
+def test_weights_alone_have_no_line_of_a_training(ckpt, files):
+    assert not [line for line in ckpt("inspect", files / "tied.pth").out.splitlines() if line.startswith("training")]
+
+
+def test_a_component_without_tensors_shows_its_state(ckpt, tmp_path):
+    path = _progress(tmp_path)
+    row = next(line for line in ckpt("inspect", path).out.splitlines() if line.startswith("scheduler"))
+    assert row.split()[:6] == ["scheduler", "-", "-", "-", "-", "step_size=5,"]
+    assert "0 B" not in row
+    found = json.loads(ckpt("inspect", path, "--json").out)["result"]["components"]
+    state = {one["component"]: one.get("state") for one in found}
+    assert (state["scheduler"]["step_size"], state["scheduler"]["base_lrs"]) == (5, [0.002])
+    assert state["model"] is None
+
+
+def test_a_long_note_is_one_line_and_verbose_shows_it_all(ckpt, tmp_path):
+    import sys
+    import types
+
+    import torch
+
+    module = types.ModuleType("a_package_of_somebody_with_a_long_name")
+    sys.modules[module.__name__] = module
+    try:
+        for number in range(5):
+            name = f"ALongClassNameOfATrainingProgram{number}"
+            setattr(module, name, type(name, (), {"__module__": module.__name__}))
+        content = {
+            f"key{number}": getattr(module, f"ALongClassNameOfATrainingProgram{number}")() for number in range(5)
+        }
+        torch.save({"model": {"w": torch.ones(2)}, **content}, tmp_path / "a.pt")
+    finally:
+        del sys.modules[module.__name__]
+    for verb in ("inspect", "verify"):
+        short, full = ckpt(verb, tmp_path / "a.pt").out, ckpt(verb, tmp_path / "a.pt", "-v").out
+        line = next(line for line in short.splitlines() if line.startswith("PK004"))
+        assert len(line) < 180
+        assert line.endswith("(-v shows it all)")
+        assert "nothing of it was imported or called here" not in short
+        assert "nothing of it was imported or called here" in full
+        (said,) = [
+            f for f in json.loads(ckpt(verb, tmp_path / "a.pt", "--json").out)["findings"] if f["code"] == "PK004"
+        ]
+        assert said["message"].endswith("nothing of it was imported or called here")
+
+
+def test_hostile_state_is_shown_in_a_few_words(ckpt, tmp_path):
+    import torch
+
+    state = {"last_epoch": 10**400, "a\x1b[31m": ["x" * 9999, 10**400], "b": {"c": {}}, "c": [10**400]}
+    torch.save({"model": {"w": torch.ones(2)}, "scheduler": state}, tmp_path / "a.pt")
+    done = ckpt("inspect", tmp_path / "a.pt")
+    assert done.code == 0
+    (row,) = [line for line in done.out.splitlines() if line.startswith("scheduler")]
+    assert len(row) < 300
+    assert "\x1b" not in row
+    assert ckpt("inspect", tmp_path / "a.pt", "--json").code == 0

@@ -1,0 +1,220 @@
+"""What the plain state of a checkpoint records of its training: how far it was, how well it did, what wrote it.
+
+Where trainers keep it: transformers' `trainer_state.json` (TrainerState: best_metric, log_history), Lightning's
+callbacks (ModelCheckpoint: monitor, best_model_score), torch's `param_groups`, and a training loop's own keys, such as
+`best_acc1` (pytorch/examples/imagenet) or `best_val_loss` (nanoGPT).
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeGuard
+
+from ckpt_core.layouts.steps import EPOCHS, count_of_state, counts_of_state, scalar_reader
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.kinds import WEIGHTS
+from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.state import Array, Opaque, State, TensorRef
+
+_DEEPEST = 4
+_LAST = 3
+"""Losses of one name that are kept, the last ones."""
+
+_HUGE = 1 << 63
+_RELEASE = re.compile(r"\d+\.\d+\S*")
+_LOSSES = re.compile(r"(?:.*_)?loss(?:es|_history)?", re.IGNORECASE)
+_COUNTERS = ("step", "steps", "epoch", "iter", "iteration", "index", "idx", "rank")
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best value of a metric; `where` is the checkpoint that had it, as the file says."""
+
+    name: str
+    value: float
+    where: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A loss that was noted; `step` is None where that is not."""
+
+    name: str
+    value: float
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """What is recorded; None or nothing where it is not.
+
+    Attributes:
+        step: Steps done.
+        epoch: Passes over the data.
+        best: The best value of each metric that was watched.
+        learning_rates: Of the groups of parameters, each value once.
+        losses: The last ones of each name, oldest first.
+        versions: By the name of the software.
+    """
+
+    step: int | None
+    epoch: float | None
+    best: tuple[Best, ...]
+    learning_rates: tuple[float, ...]
+    losses: tuple[Loss, ...]
+    versions: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the form of `--json`."""
+        return asdict(self)
+
+
+_Number = Callable[[State], float | int | None]
+
+
+def training_record(checkpoint: StoredCheckpoint) -> TrainingRecord:
+    """Collect the record from the components' plain state; of tensors only those of one element are read."""
+    manifest = checkpoint.manifest
+    others = [component for component in manifest.components if component.kind not in (*WEIGHTS, "tokenizer", "rng")]
+    progress = [(one, _reader(checkpoint, one)) for one in others if one.kind == "progress"]
+    optimizers = [(one, _reader(checkpoint, one)) for one in others if one.kind == "optimizer"]
+    losses = [loss for one, number in progress for loss in _losses(one.state, number)]
+    return TrainingRecord(
+        step=checkpoint.match.step
+        if manifest.step is None or _is_of_epochs(manifest.step, progress)
+        else manifest.step,
+        epoch=next((found for one, number in progress for found in _epochs(one.state, number)), None),
+        best=tuple(best for one, number in progress for best in _bests(one.state, number, _watched(others))),
+        learning_rates=_rates(optimizers, others),
+        losses=tuple(losses),
+        versions={**_versions(manifest.metadata), **{k: v for one in others for k, v in _versions(one.state).items()}},
+    )
+
+
+def _is_of_epochs(step: int, progress: "list[tuple[Component, _Number]]") -> bool:
+    """Whether what orders the checkpoints of a run counts epochs, where nothing counts steps."""
+    counts = [count for one, _ in progress for count in [count_of_state(one.state)] if count is not None]
+    return bool(counts) and counts[0].of_epochs and counts[0].value == step
+
+
+def _reader(checkpoint: StoredCheckpoint, component: Component) -> _Number:
+    scalar = scalar_reader(checkpoint.files, component.tensors, checkpoint.confirm)
+
+    def number(value: State) -> float | int | None:
+        if isinstance(value, TensorRef):
+            value = scalar(value.name)
+        elif isinstance(value, Array):
+            value = _element(value)
+        return value if _is_number(value) else None
+
+    return number
+
+
+def _is_number(value: Any) -> TypeGuard[float | int]:
+    """Whether a value is one that a metric can have; a pickle's integers may have thousands of digits."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_HUGE < value < _HUGE
+
+
+def _element(array: Array) -> float | int | None:
+    found = next(counts_of_state({"step": array}), None)
+    return None if found is None else found.value
+
+
+def _dicts(state: State, depth: int = _DEEPEST, *, but: str = "") -> Iterator[Mapping[Any, Any]]:
+    """A tree's dicts, the outer ones first; not those of lists, nor what is below the key `but`."""
+    level: list[State] = [state]
+    seen: set[int] = set()  # a pickle may hold one dict under a thousand keys
+    for _ in range(depth):
+        inner = (one.state if isinstance(one, Opaque) else one for one in level)
+        found = {id(one): one for one in inner if isinstance(one, dict) and id(one) not in seen}
+        seen |= found.keys()
+        yield from found.values()
+        level = [value for one in found.values() for key, value in one.items() if key != but]
+
+
+def _epochs(state: State, number: _Number) -> Iterator[float]:
+    for place in _dicts(state):
+        for key in EPOCHS:
+            value = number(place[key]) if key in place else None
+            if value is not None and value >= 0:
+                yield value
+
+
+def _bests(state: State, number: _Number, watched: str | None) -> Iterator[Best]:
+    for place in _dicts(state):
+        for key, kept in place.items():
+            if not isinstance(key, str) or not key.lower().startswith("best") or _counts(key):
+                continue
+            value = number(kept)
+            if value is not None:
+                monitor = place.get("monitor")
+                named = {"best_model_score": monitor, "best_metric": watched}.get(key) or key
+                where = place.get("best_model_path", place.get("best_model_checkpoint"))
+                yield Best(str(named), value, where if isinstance(where, str) and where else None)
+
+
+def _counts(key: str) -> bool:
+    """Whether a key that begins with `best` says when it was, and not how good."""
+    return key.lower().rpartition("_")[2] in _COUNTERS
+
+
+def _watched(components: list[Component]) -> str | None:
+    """The metric that the Trainer's arguments name."""
+    for component in components:
+        for place in _dicts(component.state, 1):
+            name = place.get("metric_for_best_model")
+            if isinstance(name, str):
+                return name
+    return None
+
+
+def _losses(state: State, number: _Number) -> Iterator[Loss]:
+    for place in _dicts(state):
+        history = place.get("log_history")
+        if isinstance(history, list):
+            yield from _logged(history)
+        for key, kept in place.items():
+            if isinstance(key, str) and _LOSSES.fullmatch(key) and not key.lower().startswith("best"):
+                values = kept[-_LAST:] if isinstance(kept, list | tuple) else [kept]
+                yield from (Loss(key, value) for value in map(number, values) if value is not None)
+
+
+def _logged(history: list[Any]) -> Iterator[Loss]:
+    """The last losses of transformers' log: of training and of evaluation apart."""
+    entries = [entry for entry in history if isinstance(entry, dict)]
+    for name in ("loss", "eval_loss", "train_loss"):
+        for entry in [entry for entry in entries if name in entry][-_LAST:]:
+            value, step = entry[name], entry.get("step")
+            if _is_number(value):
+                yield Loss(name, value, step if type(step) is int else None)
+
+
+def _rates(optimizers: list[tuple[Component, _Number]], others: list[Component]) -> tuple[float, ...]:
+    found = [
+        number(group["lr"])
+        for one, number in optimizers
+        for place in _dicts(one.state, but="state")
+        for group in _groups(place.get("param_groups"))
+        if "lr" in group
+    ]
+    if not found:
+        last = [place.get("_last_lr") for one in others if one.kind == "scheduler" for place in _dicts(one.state)]
+        found = [float(rate) for rates in last if isinstance(rates, list) for rate in rates if _is_number(rate)]
+    return tuple(dict.fromkeys(float(rate) for rate in found if rate is not None))
+
+
+def _groups(kept: Any) -> list[Mapping[Any, Any]]:
+    """Torch keeps a list of dicts; a distributed checkpoint may keep a dict of them."""
+    groups = list(kept.values()) if isinstance(kept, dict) else kept if isinstance(kept, list | tuple) else []
+    return [group for group in groups if isinstance(group, dict)]
+
+
+def _versions(state: Any) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for place in _dicts(state if isinstance(state, dict | Opaque) else dict(state or {}), but="state"):
+        for key, value in place.items():
+            text = value.args[0] if isinstance(value, Opaque) and value.args else value
+            name = key.lower().removesuffix("version").strip("_-. ") if isinstance(key, str) else ""
+            if name and key.lower().endswith("version") and isinstance(text, str) and _RELEASE.fullmatch(text):
+                found[name] = text
+    return found
