@@ -1,4 +1,4 @@
-"""What docs/design.md says of folders is so: each shows one idea, is small, and holds the file that a question asks for."""
+"""What docs/design.md says of folders is so: each has one idea, is small, and holds the file a question asks for."""
 
 import ast
 import re
