@@ -34,10 +34,10 @@ def laws_of_tables(stored: "StoredCheckpoint", request: "VerifyRequest") -> Iter
         infos = dict(component.tensors.infos())
         yield from scale_types(infos, inventory=request.profile is not None)
         if request.profile is not None:
-            yield from _laws(component, infos, by_config=by_config)
+            yield from _laws(component, infos, stored.manifest, by_config=by_config)
 
 
-def _laws(component: "Component", infos: "TensorInfos", *, by_config: bool) -> Iterator[Finding]:
+def _laws(component: "Component", infos: "TensorInfos", manifest: "Manifest", *, by_config: bool) -> Iterator[Finding]:
     from ckpt_core.laws.empty import empty
     from ckpt_core.laws.low_rank import unpaired
     from ckpt_core.laws.missing_blocks import missing_blocks
@@ -45,11 +45,28 @@ def _laws(component: "Component", infos: "TensorInfos", *, by_config: bool) -> I
     from ckpt_core.laws.wrapped import wrapped
 
     yield from empty(infos)
-    yield from wrapped(infos, severity=Severity.ERROR if by_config else Severity.WARNING)
+    sure = by_config or _trained_without_wrapper(infos, manifest)
+    yield from wrapped(infos, severity=Severity.ERROR if sure else Severity.WARNING)
     yield from unpaired(infos)
     yield from quantized(infos)
     if component.kind != "adapter":
         yield from missing_blocks(infos)
+
+
+def _trained_without_wrapper(infos: "TensorInfos", manifest: "Manifest") -> bool:
+    """Whether an optimizer's state goes by the names without their wrapper, which its tool then looks for."""
+    from ckpt_core.laws.optimizer import state_trees
+    from ckpt_core.reading.base_model.wrapper_names import strip_wrappers
+
+    bare = {stripped[0] for name in infos if (stripped := strip_wrappers(name))[1]}
+    if not bare:
+        return False
+    trees = (tree for one in manifest.components if one.kind == "optimizer" for tree in state_trees(one.state))
+    return any(name in bare and name not in infos for tree in trees for name in _keys(tree["state"]))
+
+
+def _keys(state: object) -> Iterable[object]:
+    return state if isinstance(state, dict) else ()
 
 
 def for_a_purpose(
@@ -57,22 +74,25 @@ def for_a_purpose(
 ) -> Iterator[Finding]:
     """What values show, as bad as it is for a purpose: VL002 of parameters and VL003 of matrices are errors then."""
     for finding in found:
-        severe = request.profile is not None and stored is not None and finding.tensor is not None
-        if severe and stored is not None and _spoils(finding, stored):
-            yield replace(finding, severity=Severity.ERROR)
-        else:
+        if request.profile is None or stored is None or finding.tensor is None:
             yield finding
+        else:
+            yield replace(finding, severity=_severity(finding, finding.tensor, stored.manifest))
 
 
-def _spoils(finding: Finding, stored: "StoredCheckpoint") -> bool:
-    name = finding.tensor or ""
-    if finding.code == "VL002":
-        return not _MASK.search(name)
+def _severity(finding: Finding, name: str, manifest: "Manifest") -> Severity:
+    tables = [one.tensors for one in manifest.components if name in one.tensors and one.kind in _WEIGHTS]
+    if finding.code == "VL002" and not _MASK.search(name):
+        if tables:
+            return Severity.ERROR
+        # The best value that a callback knows is infinite until there is one.
+        trained = any(name in one.tensors for one in manifest.components if one.kind == "optimizer")
+        return finding.severity if trained else Severity.INFO
     if finding.code != "VL003" or not _MATRIX.search(name) or _ZERO_AT_FIRST.search(name):
-        return False
-    tables = (component.tensors for component in stored.manifest.components if component.kind in _WEIGHTS)
-    shapes = [table.info(name).shape for table in tables if name in table]
-    return any(len(shape) == 2 and min(shape) > 1 for shape in shapes)
+        return finding.severity
+    shapes = [table.info(name).shape for table in tables]
+    matrix = any(len(shape) == 2 and min(shape) > 1 for shape in shapes)
+    return Severity.ERROR if matrix else finding.severity
 
 
 def needed_and_opaque(stored: "StoredCheckpoint", request: "VerifyRequest") -> Iterator[Finding]:

@@ -5,11 +5,13 @@ other numbers of groups and parameters; a state of another shape fails in the fi
 Flat, factored, projected and quantized states are not held against the weights.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ckpt_core.laws.tensor_infos import some
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import Array, State, TensorRef
@@ -34,6 +36,7 @@ _ELEMENTWISE = (
 _PROJECTED = {"projector", "rank", "update_proj_gap"}
 """Keys of GaLore and its kin, whose moments are of a projection of the gradient."""
 
+_ADAPTER = re.compile(r"(?<=lora_[AB])\.[\w-]+(?=\.weight$)|(?<=modules_to_save)\.[\w-]+(?=\.)")
 _WRAPPERS = ("module.", "_orig_mod.", "_forward_module.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 _DEEPEST = 3
 _LONGEST = 60
@@ -76,20 +79,29 @@ def optimizer_findings(component: Component, weights: Weights | None, step: int 
         kind = "a tensor" if isinstance(state, TensorRef | Array) else f"a {type(state).__name__}"
         yield _error("RS002", component, f"{kind} where the state of an optimizer belongs")
         return
-    trees = list(_trees(state, _DEEPEST))
+    trees = list(state_trees(state))
     for tree in trees:
         yield from _judged(component, tree, step)
     if weights is not None:
         yield from _strangers(component, trees, weights)
 
 
-def _trees(state: State, depth: int) -> Iterator[dict[Any, Any]]:
-    """The state dicts of torch's optimizers in a component, of which it may hold several."""
-    if isinstance(state, dict) and {"state", "param_groups"} <= state.keys():
-        yield state
+def state_trees(state: State, depth: int = _DEEPEST) -> Iterator[dict[Any, Any]]:
+    """The state dicts of torch's optimizers in a component, of which it may hold several.
+
+    A store of single values, such as torch.distributed.checkpoint, keeps no empty `state`: groups alone are one, too.
+    """
+    if isinstance(state, dict) and "param_groups" in state and ("state" in state or _has_params(state)):
+        yield {"state": {}, **state}
     elif isinstance(state, dict | list | tuple) and depth:
         for item in state.values() if isinstance(state, dict) else state:
-            yield from _trees(item, depth - 1)
+            yield from state_trees(item, depth - 1)
+
+
+def _has_params(tree: Mapping[Any, Any]) -> bool:
+    """Whether its groups list parameters, as every optimizer of torch's saves them."""
+    groups = tree["param_groups"]
+    return isinstance(groups, list | tuple) and any("params" in group for group in _dicts(groups))
 
 
 def _judged(component: Component, tree: Mapping[Any, Any], step: int | None) -> Iterator[Finding]:
@@ -100,10 +112,15 @@ def _judged(component: Component, tree: Mapping[Any, Any], step: int | None) -> 
             return
     if not groups:
         yield _error("RS002", component, "it has no parameter groups: no optimizer is without")
-    elif not state and step and not _stateless(groups):
+    elif _is_empty(state) and step and not _stateless(groups):
         message = f"it has no state at step {step}: it was saved anew, or before the first step"
         hint = "go back to a checkpoint that has it; where the optimizer keeps no state, add --without optimizer"
         yield _error("RS003", component, message, hint)
+
+
+def _is_empty(state: Any) -> bool:
+    """Whether there is nothing in it, or nothing for any parameter."""
+    return all(item in ({}, [], None) for item in (state.values() if isinstance(state, dict) else state))
 
 
 def _stateless(groups: Any) -> bool:
@@ -125,6 +142,10 @@ def _strangers(component: Component, trees: Sequence[Mapping[Any, Any]], weights
     shapes = {key: shape for key, item in states if (shape := _shape(item, component.tensors)) is not None}
     lacking = Counter(shapes.values()) - weights.counts
     flat = all(len(shape) == 1 for shape in shapes.values()) and any(len(shape) > 1 for shape in weights.counts)
+    strange = _unknown_names([key for key, _ in states], weights)
+    if strange and not flat:
+        yield _stranger(component, f"its states of {some(strange)} are of no weight that is here")
+        return
     if lacking and not flat:
         shown = ", ".join(map(str, [list(shape) for shape in lacking][:3]))
         message = f"{lacking.total()} of its {len(shapes)} states are of shapes that no such weight has: {shown}"
@@ -136,6 +157,25 @@ def _strangers(component: Component, trees: Sequence[Mapping[Any, Any]], weights
             name = printable(str(key), _LONGEST)
             yield _stranger(component, f"its state of {name} has the shape {list(shape)}, and the weight {list(own)}")
             return
+
+
+def _unknown_names(keys: Sequence[Any], weights: Weights) -> list[str]:
+    """Names of states that no weight has, where others show that weights and states are named alike.
+
+    A parametrized weight is saved by some tools under the name that it has without.
+    """
+    if not all(isinstance(key, str) for key in keys):
+        return []
+    strange = [key for key in keys if _bare(key) not in weights.shapes]
+    if not strange or len(strange) == len(keys):
+        return []
+    known = {_plain(name) for name in weights.shapes}
+    return [key for key in strange if _plain(key) not in known and "parametrizations" not in key]
+
+
+def _plain(name: str) -> str:
+    """A name without wrappers, and without the name of an adapter, which PEFT leaves out where it saves."""
+    return _ADAPTER.sub("", _bare(name))
 
 
 def _dicts(items: Any) -> list[Mapping[Any, Any]]:

@@ -1,13 +1,14 @@
 """Names that training wrappers prepend or insert, taken off so that a wrapped and a plain model's tensors meet.
 
 `module.` comes from DataParallel and DistributedDataParallel, `_orig_mod.` from torch.compile, `_fsdp_wrapped_module.`
-from FSDP1, `_checkpoint_wrapped_module.` from activation checkpointing. All but the first may stand anywhere in a name.
+from FSDP1, `_checkpoint_wrapped_module.` from activation checkpointing, `_forward_module.` from Lightning. All but the
+first may stand anywhere in a name.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_ANYWHERE = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+_ANYWHERE = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"})
 _LEADING = "module"
 
 

@@ -26,7 +26,7 @@ _LAYOUTS = LayoutTable(
     Layout("dcp", "ckpt_fsdp.dcp", (".metadata", ".distcp"), checks=True, repairs=True),
     Layout("dcp-safetensors", "ckpt_fsdp.hf_shards", ("shard-",), checks=True),
     Layout("deepspeed", "ckpt_fsdp.deepspeed", ("_states.pt", "fp32.pt", "latest"), checks=True, repairs=True),
-    Layout("fsdp", "ckpt_fsdp.accelerate", ("pytorch_model_fsdp", "optimizer_")),
+    Layout("fsdp", "ckpt_fsdp.accelerate", ("pytorch_model_fsdp", "optimizer_"), checks=True),
     Layout("fsdp-ranks", "ckpt_fsdp.ranks", (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar"), checks=True),
     Layout("lightning-fsdp", "ckpt_fsdp.lightning", (".metadata", ".distcp"), checks=True),
     Layout("llama", "ckpt_fsdp.llama", ("consolidated.",), checks=True),

@@ -20,8 +20,12 @@ from ckpt_core import (
 from ckpt_core.codecs import read_safetensors
 from ckpt_fsdp.bagel.detection import find, sharded_metadata
 from ckpt_fsdp.bagel_names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
+from ckpt_fsdp.config_checks import check_config
 from ckpt_fsdp.ranks.checks import check as check_ranks
 from ckpt_fsdp.ranks.missing import missing_of
+
+_LANGUAGE_CONFIG = "llm_config.json"
+"""What BAGEL builds the language model from; its vit_config.json counts a layer more than there are."""
 
 _HINT = "the save may not have ended, or the copy: use an earlier step, or copy it again"
 
@@ -41,6 +45,7 @@ def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -
         yield from _short_data_status(checkpoint, found, facts or {})
         yield from _second_weights(files, checkpoint, found)
         yield from check_ranks(files, checkpoint, request)
+    yield from check_config(files, checkpoint, request, _LANGUAGE_CONFIG, within="language_model.")
 
 
 def _broken_promises(found: Found, facts: Mapping[str, Any]) -> Iterator[Finding]:

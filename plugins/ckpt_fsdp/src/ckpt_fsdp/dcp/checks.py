@@ -15,7 +15,7 @@ _MOST_LOOKED_THROUGH = 1 << 16
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """What is wrong with a checkpoint of this format; nothing of one that is of another, or did not open."""
+    """What is wrong with a checkpoint of DCP's or of a format built on it; nothing of another, or of none."""
     if isinstance(checkpoint, DcpCheckpoint):
         yield from check_opened(files, checkpoint.opened, request)
 

@@ -23,7 +23,7 @@ from ckpt_core import (
     with_names,
 )
 from ckpt_core.codecs import chunk_finder
-from ckpt_core.layouts import keyed_components
+from ckpt_core.layouts import CheckpointBuilder, keyed_components
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX, Found, survey
 from ckpt_fsdp.dcp.items import Items, read_items
 from ckpt_fsdp.dcp.joining import Joined, join
@@ -65,10 +65,20 @@ class Opened(NamedTuple):
 
 
 class DcpCheckpoint(StoredCheckpoint):
-    """A distributed checkpoint, with what was read to open it."""
+    """A distributed checkpoint, with what was read to open it; `beside` has the torch files that lie beside it."""
 
-    def __init__(self, files: Files, match: FormatMatch, manifest: Manifest, opened: Opened) -> None:
-        super().__init__(files, match, manifest, find_chunk=chunk_finder(files))
+    def __init__(
+        self,
+        files: Files,
+        match: FormatMatch,
+        manifest: Manifest,
+        opened: Opened,
+        beside: CheckpointBuilder | None = None,
+    ) -> None:
+        confirm = beside.confirm if beside is not None else None
+        super().__init__(files, match, manifest, confirm=confirm, find_chunk=chunk_finder(files))
+        if beside is not None:
+            self.checksums = beside.checksums
         self.opened = opened
 
 

@@ -1,13 +1,14 @@
-"""What is wrong with the archives of an open DeepSpeed checkpoint; the rest was noticed when it was opened."""
+"""What is wrong with the archives of an open DeepSpeed checkpoint, and with its weights by the model's config."""
 
 from collections.abc import Iterator
 
 from ckpt_core import BudgetError, Checkpoint, Files, Finding, FormatError, VerifyRequest
+from ckpt_fsdp.config_checks import hold
 from ckpt_fsdp.deepspeed.opening import DeepSpeedCheckpoint
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """The headers of every archive, where core stops at the first that is wrong."""
+    """The headers of every archive, where core stops at the first that is wrong; what a model's config says."""
     if not isinstance(checkpoint, DeepSpeedCheckpoint):
         return
     for file in checkpoint.torches:
@@ -15,3 +16,6 @@ def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -
             file.confirm()
         except (FormatError, BudgetError) as error:
             yield Finding.of_error(error)
+    for component in checkpoint.manifest.components if request.profile is not None else ():
+        if component.label == "config" and isinstance(component.state, dict):
+            yield from hold(component.state, checkpoint)

@@ -91,7 +91,12 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> DeepSpeedChe
         _in_order(components),
         assets=tuple(_assets(files, folder)),
         findings=tuple(findings),
-        roles=(*_lost(findings), *_other_ranks(components), *lost_pointer(files, folder, universal=tag.universal)),
+        roles=(
+            *_lost(findings),
+            *_uncounted(step),
+            *_other_ranks(components),
+            *lost_pointer(files, folder, universal=tag.universal),
+        ),
         step=step,
     )
     return DeepSpeedCheckpoint(files, match, manifest, torches)
@@ -129,6 +134,12 @@ def _model_config(files: Files) -> tuple[Component | None, list[Finding]]:
         message = f"{_CONFIG}: no JSON object ({type(error).__name__}); the weights can be read without it"
         hint = "copy it again from where the model came from"
         return None, [Finding("ZE015", Severity.WARNING, message, _CONFIG, hint=hint)]
+
+
+def _uncounted(step: int | None) -> Iterator[Role]:
+    """A save without its step: DeepSpeed takes `checkpoint['global_steps']`, and fails where it is not there."""
+    if step is None:
+        yield Role("progress", Presence.ABSENT, "global_steps", "DeepSpeed resumes from no save without it")
 
 
 def _other_ranks(components: Iterable[Component]) -> Iterator[Role]:

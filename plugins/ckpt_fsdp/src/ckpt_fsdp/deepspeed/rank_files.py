@@ -73,7 +73,7 @@ class ModelStates:
 
     @property
     def client_state(self) -> dict[Any, State]:
-        return {key: value for key, value in self.values.values.items() if key not in _OWN_KEYS}
+        return {key: value for key, value in self.values.values.items() if key not in _OWN_KEYS and key not in _EXPERTS}
 
     @property
     def config(self) -> Mapping[str, Any]:

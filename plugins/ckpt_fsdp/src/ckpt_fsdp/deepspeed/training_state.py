@@ -42,8 +42,10 @@ def training_components(model: ModelStates, scaling: Fields | None, tag: str, st
 def unpartitioned_optimizer(model: ModelStates) -> tuple[Component | None, list[Finding]]:
     """The optimizer of a run without ZeRO, as it is stored; ZE011 where fp32 weights are in it, which have no names."""
     state = model.values.values.get("optimizer")
-    if not isinstance(state, dict) or not state:
+    if not state:
         return None, []
+    if not isinstance(state, dict):  # which is no optimizer, as verify says
+        return component_of("optimizer", model.torch.tensors, state, under="optimizer"), []
     wrapped = "optimizer_state_dict" in state
     kept = {key: value for key, value in state.items() if not wrapped or key not in _SCALER}
     findings = []

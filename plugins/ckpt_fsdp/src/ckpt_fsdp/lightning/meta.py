@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ckpt_core import Component, Finding, Presence, Severity, State, TensorTable
+from ckpt_core import Component, Finding, Presence, Profile, Severity, State, TensorTable
 from ckpt_core.layouts import CheckpointBuilder, components_of
 from ckpt_fsdp.lightning.detection import META
 
@@ -18,9 +18,11 @@ _VERSION = "pytorch-lightning_version"
 """The Trainer's own key; what a program saves with Fabric has the keys that the program chose."""
 
 _SCHEDULES = "lr_schedulers"
+_LOOPS = "loops"
 _LOADER = ("loops", "fit_loop", "state_dict", "combined_loader")
 _NO_RNG = "Lightning saves no random states"
 _NO_POSITION = "the loader of the data has no state of its own, and begins anew"
+_NO_LOOPS = "without loops the Trainer begins at step 0"
 _WEIGHTS_ONLY = "saved with save_weights_only=True"
 
 
@@ -48,6 +50,7 @@ def _read(builder: CheckpointBuilder) -> None:
     if isinstance(root, dict) and _VERSION in root:
         _add_schedules(builder, root)
         _add_position(builder, root)
+        _add_loops(builder, root)
     if isinstance(root, dict) and _SCALER in root:
         builder.add(Component("scaler", TensorTable.of({}), root.pop(_SCALER)), META)
     for component in components_of(root, file.tensors):
@@ -61,6 +64,12 @@ def _add_schedules(builder: CheckpointBuilder, root: dict[Any, State]) -> None:
     elif root[_SCHEDULES] == []:
         del root[_SCHEDULES]
         builder.role("scheduler", Presence.NOT_NEEDED, META, "the training had none")
+
+
+def _add_loops(builder: CheckpointBuilder, root: Mapping[Any, Any]) -> None:
+    """Lightning goes on from the loops; epoch and step beside them are for people."""
+    if not root.get(_LOOPS):
+        builder.role("progress", Presence.ABSENT, META, _NO_LOOPS, needed_for=Profile.RESUME)
 
 
 def _add_position(builder: CheckpointBuilder, root: Mapping[Any, State]) -> None:

@@ -1,6 +1,7 @@
 """The `lightning-fsdp` format: model and optimizers out of DCP's files, everything else out of `meta.pt`."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ckpt_core import (
@@ -9,13 +10,11 @@ from ckpt_core import (
     Finding,
     FormatMatch,
     LoadRequest,
-    Manifest,
-    StoredCheckpoint,
+    State,
     TensorTable,
 )
-from ckpt_core.codecs import chunk_finder
-from ckpt_core.layouts import CheckpointBuilder, step_of_state
-from ckpt_fsdp.dcp.opening import Opened, open_at
+from ckpt_core.layouts import NO_TENSORS, CheckpointBuilder, step_of_state
+from ckpt_fsdp.dcp.opening import DcpCheckpoint, open_at
 from ckpt_fsdp.lightning.meta import add_meta
 
 _OPTIMIZER = re.compile(r"optimizer_(\d+)")
@@ -23,18 +22,7 @@ _WRAPPER = "_forward_module."
 """Before the names of a module that Lightning wrapped; its own state dict has them without."""
 
 
-class LightningCheckpoint(StoredCheckpoint):
-    """A directory of Lightning that is open, with what DCP's reader knows of it."""
-
-    def __init__(
-        self, files: Files, match: FormatMatch, manifest: Manifest, builder: CheckpointBuilder, opened: Opened
-    ) -> None:
-        super().__init__(files, match, manifest, confirm=builder.confirm, find_chunk=chunk_finder(files))
-        self.checksums = builder.checksums
-        self.opened = opened
-
-
-def read(files: Files, match: FormatMatch, request: LoadRequest) -> LightningCheckpoint:
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> DcpCheckpoint:
     """Read the metadata of DCP and `meta.pt`; no tensor.
 
     Raises:
@@ -43,22 +31,34 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> LightningChe
     """
     opened = open_at(files, "")
     builder = CheckpointBuilder(files)
-    builder.components += map(_named, opened.components)
+    builder.components += [named for component in opened.components for named in _named(component)]
     builder.findings += map(_about, opened.findings)
     add_meta(builder)
     states = [component.state for component in builder.components if component.label == "progress"]
     manifest = builder.checkpoint(
         match, step=step_of_state(states[0]) if states else None, metadata=dict(opened.metadata)
     ).manifest
-    return LightningCheckpoint(files, match, manifest, builder, opened)
+    return DcpCheckpoint(files, match, manifest, opened, builder)
 
 
-def _named(component: Component) -> Component:
-    """A component under the label it has here; its modules have no wrapper."""
+def _named(component: Component) -> Iterator[Component]:
+    """A component under the label it has here; its modules have no wrapper, and no value under an optimizer's key."""
     kind, name = _label(component.kind, component.name)
     if kind == "model" and len(component.tensors):
-        return replace(component, tensors=_unwrapped(component.tensors))
-    return replace(component, kind=kind, name=name)
+        yield replace(component, tensors=_unwrapped(component.tensors))
+    elif kind == "progress" and isinstance(component.state, dict):
+        values = {key: component.state[key] for key in component.state if _OPTIMIZER.fullmatch(str(key))}
+        rest = {key: value for key, value in component.state.items() if key not in values}
+        yield from (_stray(key, value) for key, value in values.items())
+        yield from [replace(component, state=rest)] if rest else []
+    else:
+        yield replace(component, kind=kind, name=name)
+
+
+def _stray(key: str, value: State) -> Component:
+    """What is no optimizer under an optimizer's key, as verify says."""
+    kind, name = _label("model", key)
+    return Component(kind, NO_TENSORS, value, name)
 
 
 def _about(finding: Finding) -> Finding:

@@ -11,31 +11,17 @@ from ckpt_core import (
     Finding,
     FormatMatch,
     LoadRequest,
-    Manifest,
     Presence,
     Severity,
-    StoredCheckpoint,
 )
-from ckpt_core.codecs import chunk_finder
 from ckpt_core.layouts import CheckpointBuilder, components_of, step_of_state
-from ckpt_fsdp.dcp.opening import Opened, open_at
+from ckpt_fsdp.dcp.opening import DcpCheckpoint, open_at
 from ckpt_fsdp.megatron_dist.detection import COMMON, METADATA
 
 _OPTIMIZER = ("optimizer.", "chained_")
 
 
-class MegatronCheckpoint(StoredCheckpoint):
-    """A distributed checkpoint of Megatron that is open, with what DCP's reader knows of it."""
-
-    def __init__(
-        self, files: Files, match: FormatMatch, manifest: Manifest, builder: CheckpointBuilder, opened: Opened
-    ) -> None:
-        super().__init__(files, match, manifest, confirm=builder.confirm, find_chunk=chunk_finder(files))
-        self.checksums = builder.checksums
-        self.opened = opened
-
-
-def read(files: Files, match: FormatMatch, request: LoadRequest) -> MegatronCheckpoint:
+def read(files: Files, match: FormatMatch, request: LoadRequest) -> DcpCheckpoint:
     """Read the metadata of DCP and `common.pt`; no tensor.
 
     Raises:
@@ -52,7 +38,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> MegatronChec
     used = {COMMON, METADATA, ".metadata", *opened.files}
     assets = [Asset(path, entry.size) for path, entry in files.entries.items() if path not in used]
     manifest = builder.checkpoint(match, step=step, assets=assets, metadata=dict(opened.metadata)).manifest
-    return MegatronCheckpoint(files, match, manifest, builder, opened)
+    return DcpCheckpoint(files, match, manifest, opened, builder)
 
 
 def _split(component: Component) -> Iterator[Component]:

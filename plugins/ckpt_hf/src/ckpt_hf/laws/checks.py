@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckpt_core import Checkpoint, Component, Files, Finding, Severity, VerifyRequest, printable
-from ckpt_core.laws.missing_blocks import missing_projections
-from ckpt_core.laws.model_sizes import model_sizes
+from ckpt_core.laws.config_claims import config_laws
+from ckpt_hf.bagel import language_laws
 from ckpt_hf.diffusers.claims import component_laws
-from ckpt_hf.laws.config_claims import claims
 from ckpt_hf.laws.quantization import quantization_laws
 from ckpt_hf.laws.second_copy import second_copy
 from ckpt_hf.names import CONFIG
@@ -25,6 +24,8 @@ def check(files: Files, checkpoint: Checkpoint, request: VerifyRequest) -> Itera
     configs = {one.name: one.state for one in checkpoint.manifest.components if one.kind == "config"}
     for component in checkpoint.manifest.components:
         state = configs.get(component.label if component.kind == "adapter" else component.name)
+        if component.kind in ("model", "ema"):
+            yield from language_laws(files, component)
         if not isinstance(state, dict):
             continue
         if component.kind == "adapter":
@@ -42,9 +43,8 @@ def _check_model(component: Component, config: Config, files: Files) -> Iterator
     if "_class_name" in config:
         yield from component_laws(config, infos, CONFIG)
         return
-    yield from model_sizes(claims(config, CONFIG), infos)
+    yield from config_laws(config, infos, CONFIG)
     yield from quantization_laws(config, infos, CONFIG, files.entries)
-    yield from missing_projections(infos)
 
 
 def _check_adapter(component: Component, config: Config) -> Iterator[Finding]:

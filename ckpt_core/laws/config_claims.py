@@ -8,7 +8,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ckpt_core.laws.model_sizes import AttentionSizes, LayerCount, ModelSizes
+from ckpt_core.laws.missing_blocks import missing_projections
+from ckpt_core.laws.model_sizes import AttentionSizes, LayerCount, ModelSizes, model_sizes
+from ckpt_core.laws.tensor_infos import TensorInfos
+from ckpt_core.schema.findings import Finding
 
 Config = Mapping[str, Any]
 
@@ -33,6 +36,20 @@ _WORDS = {
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "ForImageClassification")
 _GENERATORS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 _EXPERTS = ("num_local_experts", "n_routed_experts")
+
+
+def config_laws(config: Config, infos: TensorInfos, path: str, *, within: str = "") -> Iterator[Finding]:
+    """LW004 and LW020 to LW026: what a config says of tensors and is not so.
+
+    Args:
+        config: The content of a config of transformers.
+        infos: The tensors of a component.
+        path: The config's file.
+        within: What the names of the tensors that it is about begin with.
+    """
+    own = {name: info for name, info in infos.items() if name.startswith(within)} if within else infos
+    yield from model_sizes(claims(config, path), own)
+    yield from missing_projections(own)
 
 
 def claims(config: Config, path: str = "config.json") -> ModelSizes:

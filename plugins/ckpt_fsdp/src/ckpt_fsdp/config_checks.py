@@ -1,0 +1,42 @@
+"""Configs of transformers that lie beside sharded weights, held against the names and shapes of these."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ckpt_core import Checkpoint, CkptError, Files, Finding, VerifyRequest
+from ckpt_core.layouts import read_json
+
+CONFIG = "config.json"
+
+
+def check_config(
+    files: Files, checkpoint: Checkpoint | None, request: VerifyRequest, path: str = CONFIG, *, within: str = ""
+) -> Iterator[Finding]:
+    """What the config in a file says of the weights and is not so; nothing where no purpose is given.
+
+    Args:
+        files: The listing.
+        checkpoint: What is open of it.
+        request: The purpose.
+        path: The config's file; nothing is said where it is not there.
+        within: What the names of the tensors that it is about begin with.
+    """
+    if checkpoint is None or request.profile is None or path not in files.entries:
+        return
+    try:
+        config = read_json(files, path)
+    except CkptError as error:
+        yield Finding.of_error(error)
+        return
+    yield from hold(config, checkpoint, path, within=within)
+
+
+def hold(
+    config: Mapping[str, Any], checkpoint: Checkpoint, path: str = CONFIG, *, within: str = ""
+) -> Iterator[Finding]:
+    """What a config says of the weights and is not so."""
+    from ckpt_core.laws.config_claims import config_laws
+
+    for component in checkpoint.manifest.components:
+        if component.kind in ("model", "ema"):
+            yield from config_laws(config, dict(component.tensors.infos()), path, within=within)
