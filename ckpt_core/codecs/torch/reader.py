@@ -1,13 +1,14 @@
 """Files that torch.save wrote: what is in them, without torch and without running their pickle.
 
-The two layouts are read by `torch_zip` and `torch_legacy`; here is what both come to.
+The two layouts are read by `zip_layout` and `legacy_layout`; here is what both come to.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ckpt_core.codecs.heads.torch import TorchKind, short, sniff
 from ckpt_core.codecs.torch.file import TorchFile
-from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
+from ckpt_core.errors import BudgetError, CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.text import printable
 
@@ -67,11 +68,21 @@ def read_torch_file(files: Files, path: str) -> TorchFile:
         )
     from ckpt_core.codecs.foreign.errors import not_ours
 
+    _refuse_unsafe(path, head)
     raise not_ours(path, head, files.size(path)) or CorruptError(
         f"{printable(path)}: not a torch file: it begins like nothing that torch.save writes; get the file again",
         code="TF001",
         path=path,
     )
+
+
+def _refuse_unsafe(path: str, head: bytes) -> None:
+    """PK003: a plain pickle whose beginning would run code. What loads a sound one is no advice for it."""
+    from ckpt_core.codecs.pickle.reader import read_pickle
+
+    if head[:1] == b"\x80":
+        with suppress(CorruptError, BudgetError):
+            read_pickle(head, path=path)
 
 
 def _refuse_known(path: str, head: bytes) -> None:

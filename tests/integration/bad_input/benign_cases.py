@@ -289,6 +289,8 @@ def _zips() -> Iterator[tuple[str, bytes]]:
     yield "written by zipfile", _by_zipfile(zipfile.ZIP_STORED)
     yield "written by zipfile to a stream", _by_zipfile(zipfile.ZIP_STORED, stream=True)
     unknown = {"a": tensor(), "x": Raw(call(glob("mycompany.models.Net"), 1, "x") + push({"depth": 3}) + b"b")}
+    cyclic = b"\x80\x02" + glob("a.B") + b")\x81q\x00}K\x01h\x00sb."  # as a schedule and its optimizer know each other
+    yield "with an object that holds itself", zip_cases.with_pickle(cyclic)
     yield "with a class that nobody knows", zip_cases.with_pickle(pickled(unknown))
     yield (
         "with a storage that no tensor views",
