@@ -124,8 +124,14 @@ _ABSENT = Opaque("absent")
 
 
 def differing_paths(first: State, second: State, path: str = "", depth: int = 0) -> list[str]:
-    """Dotted paths at which two trees differ; tensors are taken for equal, their content is compared elsewhere."""
+    """Dotted paths at which two trees differ.
+
+    Tensors are taken for equal, and so are trees of nothing but tensors that one of the two lacks: both are compared
+    elsewhere, by name.
+    """
     if isinstance(first, TensorRef) and isinstance(second, TensorRef):
+        return []
+    if (first is _ABSENT and _only_tensors(second)) or (second is _ABSENT and _only_tensors(first)):
         return []
     if depth < _DEEPEST and isinstance(first, dict) and isinstance(second, dict):
         keys = [*first, *(key for key in second if key not in first)]
@@ -139,6 +145,12 @@ def differing_paths(first: State, second: State, path: str = "", depth: int = 0)
     else:
         return [] if _equal(first, second) else [path]
     return [found for where, a, b in pairs for found in differing_paths(a, b, where, depth + 1)]
+
+
+def _only_tensors(state: State) -> bool:
+    if isinstance(state, dict | list | tuple):
+        return bool(state) and all(map(_only_tensors, state.values() if isinstance(state, dict) else state))
+    return isinstance(state, TensorRef)
 
 
 def _equal(first: State, second: State) -> bool:

@@ -1,7 +1,8 @@
 """`ckpt diff`: whether two checkpoints are the same, and where they are not."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +15,8 @@ from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.verbs.diff import DiffReport, TensorDifference
+
+_Item = TypeVar("_Item")
 
 _DIFFERENT = 1
 _NUMBERS = frozenset({"elements", "max abs", "max rel", "cosine"})
@@ -31,6 +34,14 @@ _EXAMPLES = examples(
 @ref_argument("b", required=True)
 @place_options
 @click.option("--component", metavar="LABEL", help="Compare this component only, for instance model or optimizer.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    metavar="NUMBER",
+    help="Show at most so many differences of each kind; 0 for all. --json has all of them.",
+)
 @click.option("--accept-damage", is_flag=True, help="Compare what is there, whether or not it matches its checksums.")
 @common_options
 @click.pass_obj
@@ -41,6 +52,7 @@ def command(
     hints: dict[str, str],
     format: str | None,
     component: str | None,
+    limit: int,
     accept_damage: bool,
 ) -> Answer:
     """Compare two checkpoints: names, shapes, types, values and plain state.
@@ -62,7 +74,7 @@ def command(
         )
     return Answer(
         result=lambda: _result(report),
-        page=lambda: _page(report),
+        page=lambda: _page(report, limit),
         brief=lambda: [_verdict(report)],
         exit_code=0 if report.identical else _DIFFERENT,
     )
@@ -96,18 +108,50 @@ def _result(report: "DiffReport") -> dict[str, Any]:
     }
 
 
-def _page(report: "DiffReport") -> Iterator[Block]:
+def _page(report: "DiffReport", limit: int) -> Iterator[Block]:
     yield f"{_verdict(report)}  ({counted(report.compared, 'tensor')} compared)"
-    if report.changed:
+    changed = _first(report.changed, limit)
+    if changed:
         headers = ("tensor", "dtype", "shape", "elements", "max abs", "max rel", "cosine")
-        yield Table(headers, (_row(change) for change in report.changed), _NUMBERS)
+        yield Table(headers, (_row(change) for change in changed), _NUMBERS)
+        yield from _more(report.changed, limit)
     for side, names, labels in (
         ("A", report.only_first, report.components["first"]),
         ("B", report.only_second, report.components["second"]),
     ):
         yield from (f"only in {side}: component {printable(label)}" for label in labels)
-        yield from (f"only in {side}: {_short(name)}" for name in names)
-    yield from (f"state differs: {printable(path)}" for path in report.state)
+        yield from (f"only in {side}: {_short(name)}" for name in _first(names, limit))
+        yield from _more(names, limit)
+    yield from (f"state differs: {printable(path)}" for path in _first(report.state, limit))
+    yield from _more(report.state, limit)
+    if not report.identical:
+        yield f"in all: {_summary(report)}"
+
+
+def _first(found: Sequence[_Item], limit: int) -> Sequence[_Item]:
+    return found[:limit] if limit else found
+
+
+def _more(found: Sequence[Any], limit: int) -> Iterator[str]:
+    if limit and len(found) > limit:
+        yield f"… and {len(found) - limit:,} more; --limit 0 shows all"
+
+
+def _summary(report: "DiffReport") -> str:
+    """What a person keeps of it: how many tensors differ, of which components, and what else does."""
+    by_component = Counter(change.component for change in report.changed)
+    where = ", ".join(f"{printable(label)} {count:,}" for label, count in by_component.items())
+    tensors = f"{len(report.changed):,} of {counted(report.compared, 'tensor')} differ"
+    parts = [f"{tensors} ({where})" if len(by_component) > 1 else tensors]
+    for side, names, labels in (
+        ("A", report.only_first, report.components["first"]),
+        ("B", report.only_second, report.components["second"]),
+    ):
+        parts += [f"{counted(len(labels), 'component')} only in {side}"] if labels else []
+        parts += [f"{counted(len(names), 'tensor')} only in {side}"] if names else []
+    if report.state:
+        parts.append(f"{len(report.state):,} of the plain state")
+    return ", ".join(parts)
 
 
 def _row(change: "TensorDifference") -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+import torch
+
 
 def test_the_same_weights_in_two_formats_are_identical(ckpt, files):
     done = ckpt("diff", files / "weights.safetensors", files / "weights.pth")
@@ -17,6 +20,25 @@ def test_differences_are_shown_by_tensor_and_end_with_1(ckpt, files):
         ["embed.weight", "F32", "3x4", "12", "0.5", "1", "0.999262"],
         ["only", "in", "A:", "norm.weight"],
         ["only", "in", "B:", "extra"],
+        [
+            "in",
+            "all:",
+            "1",
+            "of",
+            "1",
+            "tensor",
+            "differ,",
+            "1",
+            "tensor",
+            "only",
+            "in",
+            "A,",
+            "1",
+            "tensor",
+            "only",
+            "in",
+            "B",
+        ],
     ]
 
 
@@ -75,3 +97,46 @@ def test_two_refs_are_needed(ckpt, files):
     done = ckpt("diff", files / "weights.pth")
     assert done.code == 2
     assert "Missing argument 'B'" in done.err
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory):
+    """Three checkpoints of a training: before the optimizer had a state, after one step, after two."""
+    folder = tmp_path_factory.mktemp("steps")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for step in range(3):
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, folder / f"{step}")
+        model(torch.ones(4)).sum().backward()
+        optimizer.step()
+    return folder
+
+
+def test_keys_of_the_optimizer_stand_once(ckpt, steps):
+    lines = ckpt("diff", steps / "0", steps / "1").out.splitlines()
+    assert [line for line in lines if "state.0" in line] == [
+        f"only in B: optimizer/state.0.{name}" for name in ("step", "exp_avg", "exp_avg_sq")
+    ]
+    assert [line for line in lines if line.startswith("state differs")] == ["state differs: progress.step"]
+    assert lines[-1] == "in all: 4 of 4 tensors differ, 12 tensors only in B, 1 of the plain state"
+
+
+def test_a_limit_counts_what_it_leaves_out_and_the_summary_counts_all(ckpt, steps):
+    whole = ckpt("diff", steps / "1", steps / "2").out.splitlines()
+    cut = ckpt("diff", steps / "1", steps / "2", "--limit", "2").out.splitlines()
+    assert whole[-1] == cut[-1] == "in all: 16 of 16 tensors differ (model 4, optimizer 12), 1 of the plain state"
+    assert len(whole) == 2 + 16 + 2
+    assert cut[1:5] == [cut[1], cut[2], cut[3], "… and 14 more; --limit 0 shows all"]
+    assert ckpt("diff", steps / "1", steps / "2", "--limit", "0").out.splitlines() == whole
+    assert (
+        len(json.loads(ckpt("diff", steps / "1", steps / "2", "--limit", "2", "--json").out)["result"]["changed"]) == 16
+    )
+
+
+def test_a_tensor_where_the_other_has_a_number_is_a_difference(ckpt, tmp_path):
+    torch.save({"model": {"w": torch.ones(2)}, "optimizer": {"state": {0: {"step": torch.ones(())}}}}, tmp_path / "a")
+    torch.save({"model": {"w": torch.ones(2)}, "optimizer": {"state": {0: {"step": 1}}}}, tmp_path / "b")
+    done = ckpt("diff", tmp_path / "a", tmp_path / "b")
+    assert done.code == 1
+    assert "state differs: optimizer.state.0.step" in done.out
