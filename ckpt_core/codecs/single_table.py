@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ckpt_core.errors import UnsupportedFormatError
+from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.reading.objects import how_to_leave_out, objects_of, said_of, without
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.manifests import Component
@@ -13,15 +13,14 @@ def only_tensors(checkpoint: Checkpoint, format: str) -> Component:
     """The checkpoint's only component, which has tensors and no plain state.
 
     Raises:
-        UnsupportedFormatError: There are others, or there is plain state: the format would lose it.
+        UsageError: There are others: one is to be chosen.
+        UnsupportedFormatError: There is plain state: the format would lose it.
     """
     components = checkpoint.manifest.components
     labels = ", ".join(printable(component.label) for component in components)
     if len(components) != 1:
-        raise UnsupportedFormatError(
-            f"{format} holds the tensors of one component, this checkpoint has {labels or 'none'}; "
-            "choose one with --component"
-        )
+        reason = f"{format} holds the tensors of one component, this checkpoint has {labels or 'none'}"
+        raise UsageError(f"{reason}; choose one with --component") if components else UnsupportedFormatError(reason)
     if components[0].state is not None:
         raise plain_state(components[0], format)
     return components[0]

@@ -39,6 +39,8 @@ class Format:
         hints: What its owner's `locate` understands; the command line makes `--name` of each, which is `--hint name=…`.
         reads: Whether `load` is implemented.
         writes: What `save` makes, a file or a directory; None where it is not implemented.
+        holds: Labels of the components that `save` takes, where it takes no others: a conversion leaves the rest out,
+            and says so. None where nothing goes without saying.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Format:
     hints: tuple[FormatOption, ...] = ()
     reads: bool = True
     writes: LocationKind | None = None
+    holds: tuple[str, ...] | None = None
 
 
 class Confidence(IntEnum):

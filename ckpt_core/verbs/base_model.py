@@ -15,6 +15,12 @@ MODELS = {"main": ("model",), "ema": ("ema",), "both": ("model", "ema")}
 _SHOWN = 3
 
 
+def models_in(checkpoint: Checkpoint) -> str:
+    """The choice that converts what there is: both, or the model alone where there is no average."""
+    there = {component.label for component in checkpoint.manifest.components}
+    return "main" if "model" in there and "ema" not in there else "both"
+
+
 def components_of(checkpoint: Checkpoint, models: str) -> tuple[str, ...]:
     """Labels of the components to convert.
 

@@ -21,11 +21,14 @@ from ckpt_core.reading.selection import ViewCheckpoint, select
 from ckpt_core.schema.causes import ALL, EXTRACTED
 from ckpt_core.schema.dtypes import DType, dtype_named
 from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.formats import Format
+from ckpt_core.schema.kinds import WEIGHTS
+from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.writing.overlap import refuse_overlap
 from ckpt_core.verbs.already_done import done_already
-from ckpt_core.verbs.base_model import components_of, lay_onto
+from ckpt_core.verbs.base_model import components_of, lay_onto, models_in
 from ckpt_core.verbs.forecast import LEFT_OUT, Forecast, draw_plan, forecast, limited
 from ckpt_core.verbs.load import Checks, find, open_checkpoint
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
@@ -49,6 +52,7 @@ class Conversion:
         fits: How each component fitted the base's.
         uncast: What kept its type although a rule of `dtypes` has its name: what is no plain weight.
         already_done: Whether `report` is of what was there: the outcome of the same source and plan, byte for byte.
+        notes: What was chosen where nothing was asked: what the format does not hold, an average that is not there.
     """
 
     source: str
@@ -59,6 +63,7 @@ class Conversion:
     fits: tuple[Fit, ...] = ()
     uncast: tuple[Uncast, ...] = ()
     already_done: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def convert(
@@ -94,10 +99,11 @@ def convert(
         to: Name of the format; None to take it from the destination's suffix.
         base: A ref of the model that this was trained from, which is only read: the result has its names, its shapes
             and its files, and must fit it.
-        models: With a base, what to convert: `main`, `ema` or `both`; None for both.
+        models: With a base, what to convert: `main`, `ema` or `both`; None for both, or for the model where there is
+            no average; the notes say so.
         optional: With a base, globs of tensors that the model can do without, besides those that the base's format
             knows of: where the checkpoint lacks one it is the base's, where the base lacks one it is left out.
-        components: Labels to convert; none for all.
+        components: Labels to convert; none for all that the format holds.
         dtypes: `BF16` for every plain weight of 16 bits and more (of models, averages and adapters), `GLOB=F32` for
             those whose names match, `LABEL/GLOB=F32` for those of any component, such as `optimizer/*`; the last
             that fits counts. Scales of quantized tensors and counters only by their exact name. Torch's names for
@@ -143,13 +149,15 @@ def convert(
     inputs = [opened] if against is None else [opened, against]
     with one_moment(*inputs, failures_only=True), limited(max_memory):
         opened.confirm()
-        labels = components if against is None else components_of(opened, models or "both")
+        labels, notes = _chosen(opened, components, against, models, manager.format(name))
         _refuse_holes(opened, labels)
         view, fits = _view(opened, labels, include, exclude, rename, dtypes, against, optional)
         plan = draw_plan(manager, view, destination, name, writing)
         expected = forecast(opened, view, plan)
         if dry_run:
-            return Conversion(str(opened.location), expected, base=_place(against), fits=fits, uncast=view.uncast)
+            return Conversion(
+                str(opened.location), expected, base=_place(against), fits=fits, uncast=view.uncast, notes=notes
+            )
         known = None if force else done_already(destination, plan, view, format=name, manager=manager, ranks=ranks)
         report = known or save(
             view,
@@ -164,10 +172,31 @@ def convert(
             manager=manager,
         )
     kept = {file.path for file in plan.files}
+    kept |= {role.where for role in opened.manifest.roles if role.label in expected.left_out}
     left = tuple(asset.path for asset in view.manifest.assets if asset.path not in kept)
     return Conversion(
-        str(opened.location), expected, report, left, _place(against), fits, view.uncast, known is not None
+        str(opened.location), expected, report, left, _place(against), fits, view.uncast, known is not None, notes
     )
+
+
+def _chosen(
+    opened: StoredCheckpoint,
+    components: Sequence[str],
+    base: StoredCheckpoint | None,
+    models: str | None,
+    format: Format,
+) -> tuple[Sequence[str], tuple[str, ...]]:
+    """Labels to convert, none for all; and what is to be said where nobody asked for just these."""
+    if base is not None:
+        chosen = models or models_in(opened)
+        note = f"{opened.location}: has no ema; the model alone was converted"
+        return components_of(opened, chosen), (note,) if models is None and chosen == "main" else ()
+    there = [component.label for component in opened.manifest.components]
+    held = [label for label in there if label in (format.holds or there)]
+    left = [label for label in there if label not in held]
+    if components or not left or not set(WEIGHTS).intersection(held):
+        return components, ()
+    return held, (f"{format.name} holds {', '.join(format.holds or ())}; left out: {', '.join(map(printable, left))}",)
 
 
 def _extracted(

@@ -103,6 +103,8 @@ def command(session: Session, /, source: str, destination: str, **how: Any) -> A
 
     Stopped, it goes on where it was when it is run again. Under torchrun each process writes its share.
     """
+    if how["to"] is None:
+        _require_suffix(destination)
     from ckpt_core.errors import BaseMismatchError
     from ckpt_core.verbs.convert import convert
 
@@ -114,6 +116,20 @@ def command(session: Session, /, source: str, destination: str, **how: Any) -> A
     except BaseMismatchError as error:
         return refused(session, error)
     return Answer(lambda: _result(done, destination), lambda: _page(done, destination), lambda: [destination])
+
+
+def _require_suffix(destination: str) -> None:
+    from ckpt_core.errors import UsageError
+    from ckpt_core.manager.plugin_manager import get_plugin_manager
+    from ckpt_core.verbs.save import format_of_path
+
+    try:
+        format_of_path(destination)
+    except UsageError:
+        formats = ", ".join(format.name for format in get_plugin_manager().formats() if format.writes)
+        place = shown_place(destination)
+        message = f"{place}: the name does not tell the format; name it with --to, one of {formats}"
+        raise click.UsageError(message) from None
 
 
 def _say_that_devices_do_not_matter(devices: str | None, processes: int) -> None:
@@ -136,6 +152,7 @@ def _result(done: "Conversion", destination: str) -> dict[str, Any]:
         "memory": plan.memory,
         "files": dict(plan.files),
         "components_left_out": list(plan.left_out),
+        "notes": list(done.notes),
         "objects_left_out": list(plan.objects_left),
         "set_aside": list(plan.set_aside),
         "uncast": [asdict(one) for one in done.uncast],
@@ -163,7 +180,8 @@ def _page(done: "Conversion", destination: str) -> Iterator[Block]:
         ("file", "size"), [(shown_place(p), human_bytes(size)) for p, size in plan.files.items()], frozenset({"size"})
     )
     yield from (line for one in done.fits for line in fit_lines(one))
-    if plan.left_out:
+    yield from map(shown_place, done.notes)
+    if plan.left_out and (done.base is not None or not done.notes):
         yield f"left out, as asked: {', '.join(map(shown_place, plan.left_out))}"
     yield from (f"left out, as asked: {one}" for one in plan.objects_left)
     yield from plan.set_aside[:_MOST_SHOWN]

@@ -101,7 +101,7 @@ def test_what_would_be_read_back_as_something_else_is_refused(tmp_path, minimind
     ],
 )
 def test_more_than_weights_is_refused(tmp_path, minimind, more, message):
-    with pytest.raises(UnsupportedFormatError, match=message):
+    with pytest.raises(UsageError, match=message):
         save({"model": minimind.tensors(), **more}, tmp_path / "full_sft_16.pth")
     with pytest.raises(UnsupportedFormatError, match="this model has plain state"):
         save({**minimind.tensors(), "step": 7}, tmp_path / "full_sft_16.pth")

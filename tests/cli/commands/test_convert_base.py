@@ -71,6 +71,29 @@ def test_models_chooses_and_never_takes_one_for_the_other(convert, train):
     assert convert(train(), "--models", "half", name="none")[1].code == 2
 
 
+def test_without_an_average_the_model_is_converted_and_that_is_said(convert, train):
+    out, done = convert(train(lambda state: state.pop("ema")))
+    assert done.code == 0, done.err
+    assert load_file(out / "model.safetensors")["a.weight"].unique().tolist() == [1]
+    assert not (out / "ema.safetensors").exists()
+    assert "has no ema; the model alone was converted" in done.out
+    assert "left out, as asked: progress" in done.out
+    _, asked = convert(train(lambda state: state.pop("ema")), "--models", "both", name="none")
+    assert asked.code == 2 and "has no ema" in asked.err
+    _, lost = convert(train(lambda state: state.pop("model")), name="lost")
+    assert lost.code == 2 and "--models ema" in lost.err
+
+
+def test_a_distributed_checkpoint_without_an_average_is_converted_too(convert, tmp_path):
+    from torch.distributed.checkpoint import FileSystemWriter, save
+
+    with pytest.warns(UserWarning, match="single process"):
+        save({"model": tensors(WEIGHTS, 1)}, storage_writer=FileSystemWriter(tmp_path / "dcp"), no_dist=True)
+    _, done = convert(tmp_path / "dcp")
+    assert done.code == 0, done.err
+    assert "has no ema; the model alone was converted" in done.out
+
+
 def test_dtype_is_of_every_tensor(convert, train):
     out, _ = convert(train(), "--dtype", "bf16", "--dtype", "b.*=f16")
     types = {name: tensor.dtype for name, tensor in load_file(out / "model.safetensors").items()}

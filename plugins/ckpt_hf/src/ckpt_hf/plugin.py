@@ -49,6 +49,7 @@ def formats() -> tuple[Format, ...]:
                 FormatOption("weights", "write safetensors (the default) or bin", reads=False),
             ),
             writes=LocationKind.DIRECTORY,
+            holds=("model", "ema", "config"),
         ),
         Format(
             "hf-trainer",

@@ -54,9 +54,10 @@ def _weights(checkpoint: Checkpoint) -> Component:
     components = checkpoint.manifest.components
     if len(components) != 1 or components[0].label not in _KINDS:
         has = ", ".join(printable(component.label) for component in components) or "none"
-        raise UnsupportedFormatError(
-            f"minillm holds a model, or an adapter, alone, this checkpoint has {has}; choose with --component"
-        )
+        reason = f"minillm holds a model, or an adapter, alone, this checkpoint has {has}"
+        if not any(component.label in _KINDS for component in components):
+            raise UnsupportedFormatError(f"{reason}; write it as torch")
+        raise UsageError(f"{reason}; choose with --component")
     if components[0].state is not None:
         raise plain_state(components[0], "minillm")
     return components[0]

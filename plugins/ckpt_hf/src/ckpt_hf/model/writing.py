@@ -18,6 +18,7 @@ from ckpt_core import (
     State,
     Target,
     UnsupportedFormatError,
+    UsageError,
     WritePlan,
     printable,
 )
@@ -40,8 +41,8 @@ def write(checkpoint: Checkpoint, target: Target) -> Manifest:
     """Write a model, its average or both, and the config, as save_pretrained of transformers lays them out.
 
     Raises:
-        UnsupportedFormatError: There are other components, or something that no file of the format holds.
-        UsageError: An option has a value that it cannot have.
+        UnsupportedFormatError: There are no weights, or something that no file of the format holds.
+        UsageError: There are other components, or an option has a value that it cannot have.
     """
     limit = parse_size(target.options.get("max_shard_size", DEFAULT_LIMIT))
     weights, config = _parts(checkpoint)
@@ -59,14 +60,15 @@ def write(checkpoint: Checkpoint, target: Target) -> Manifest:
 
 
 def _parts(checkpoint: Checkpoint) -> tuple[list[Component], Component | None]:
-    """The model and its average, and the config. UnsupportedFormatError where anything would be lost."""
+    """The model and its average, and the config. An error where anything would be lost."""
     found = {component.label: component for component in checkpoint.manifest.components}
     weights = [found[label] for label in _WEIGHTS if label in found]
     if not weights or not found.keys() <= {*_WEIGHTS, _CONFIG}:
         has = ", ".join(map(printable, found)) or "none"
-        raise UnsupportedFormatError(
-            f"hf holds a model, its ema and its config, this checkpoint has {has}; choose with --component model"
-        )
+        reason = f"hf holds a model, its ema and its config, this checkpoint has {has}"
+        if not weights:
+            raise UnsupportedFormatError(f"{reason}; write it as torch")
+        raise UsageError(f"{reason}; choose with --component {weights[0].label}")
     for component in weights:
         if component.state is not None:
             raise plain_state(component, "hf")
