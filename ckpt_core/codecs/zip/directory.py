@@ -107,6 +107,8 @@ class _Raw(NamedTuple):
 
 def _directory(files: Files, path: str) -> tuple[bytes, int, int]:
     """The central directory's bytes, its offset and its number of records."""
+    # A zip is found from its end. Parsers differ in where they look for that end when there is a comment, bytes behind
+    # it or two ends, and two parsers could then see two archives: only the one place is looked at where none can.
     size = files.size(path)
     tail_start = max(0, size - _TAIL)
     tail = files.read(path, tail_start, size - tail_start)
@@ -115,6 +117,7 @@ def _directory(files: Files, path: str) -> tuple[bytes, int, int]:
         raise corrupt(path, "it does not end with the end of an archive (truncated?)")
     _, disk, first_disk, here, count, length, start, comment = _END.unpack_from(tail, at)
     end, narrow_disk = tail_start + at, disk
+    # torch writes the 64-bit end always; the narrow fields must say the same, or all ones for "see there".
     if tail[at - 20 : at - 16] == b"PK\x06\x07" and at >= 20:
         _, disk, offset, disks = _LOCATOR64.unpack_from(tail, at - 20)
         end = tail_start + at - 20 - _END64.size

@@ -108,12 +108,16 @@ class _Walker:
         self.errors: list[CkptError] = []
 
     def walk(self, start: int, end: int, watches: Sequence[ByteConsumer], told: OnBlock | None) -> None:
+        # Blocks are read in turn from the run's start. `waiting` is sorted, the next one last; `active` are those that
+        # the block in hand has bytes of. A watch that outlasts the run is followed to its end: nobody else begins it.
         waiting = list(reversed(watches))
         active: list[ByteConsumer] = []
         position, size = start, self._files.size(self._path)
         while active or waiting or (told is not None and position < end):
             if not active and told is None:
+                # Nobody wants what lies before the next one; whole blocks, since digests are of blocks.
                 position = max(position, waiting[-1].start // BLOCK * BLOCK)
+            # Behind the end of the file the read has to fail, and tell those who wanted what is not there.
             stop = min(position + BLOCK, size) if position < size else position + BLOCK
             while waiting and waiting[-1].start < stop:
                 active.append(waiting.pop())
@@ -123,7 +127,7 @@ class _Walker:
                     told(self._path, position // BLOCK, data)
                 _show(active, position, data)
             else:
-                active = []
+                active = []  # each was told of the error; more of the file does not make it whole
             active = [watch for watch in active if watch.end > stop]
             position += BLOCK
 

@@ -203,6 +203,8 @@ class _Sampler:
                 self._tally.paths.add(name if other is None else other.path)
 
     def _read_block(self, path: str, number: int, buffer: memoryview) -> None:
+        # What begins in the block is looked at whole: an element or a summed record may end behind it, so that the
+        # read goes on to the last of them. A block with nothing in it is read for one byte, to see that it is there.
         start, there = number * BLOCK, self._wanted[path]
         stretches = there.stretches_in(start, start + BLOCK)
         stop = max(min(start + BLOCK, self._files.size(path)), start + 1, *(_last(watch, start) for watch in stretches))

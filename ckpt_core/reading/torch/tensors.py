@@ -84,6 +84,8 @@ def _views(files: Files, path: str, infos: list[tuple[str, TensorInfo]], mapped:
     """Views into one buffer that holds the stretch of a file from the first of these tensors to the last."""
     import torch
 
+    # One buffer a file and one tensor a type over it; each weight is a window of that. Twenty thousand windows cost
+    # less than twenty thousand reads, and a mapping may begin at a page only.
     start = min(info.offset for _, info in infos)
     start -= start % mmap.ALLOCATIONGRANULARITY
     end = max(info.offset + info.nbytes for _, info in infos)
@@ -104,7 +106,7 @@ def _views(files: Files, path: str, infos: list[tuple[str, TensorInfo]], mapped:
         base = typed.get((dtype, shift))
         if base is None:
             usable = (len(whole) - shift) // width * width
-            if shift:  # torch wants whole elements from the start of a storage
+            if shift:  # torch wants whole elements from the start of a storage: what is not aligned is copied once
                 base = whole[shift : shift + usable].clone().view(torch_dtype(dtype))
             else:
                 base = whole[:usable].view(torch_dtype(dtype))

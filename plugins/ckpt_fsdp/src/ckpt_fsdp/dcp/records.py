@@ -226,6 +226,16 @@ def _get(index: int) -> bytes:
     return b"h%c" % index if index < 256 else b"j" + index.to_bytes(4, "little")
 
 
+# A box, as protocol 4 writes it once the class and the two keys are in the memo (h = BINGET, j = LONG_BINGET):
+#
+#     h<ChunkStorageMetadata>  )  \x81  \x94            the class, no arguments, NEWOBJ, MEMOIZE
+#     }  \x94  (                                       its __dict__, and a mark
+#     h<"offsets">  h<torch.Size>  K0 K0 \x86 \x94      the key; Size of a pair, memoized
+#                   \x85 \x94  R  \x94                  as its one argument, called, memoized
+#     h<"sizes">    h<torch.Size>  K5 K2 \x86 \x94  \x85 \x94  R  \x94
+#     u  b                                            SETITEMS, BUILD
+#
+# Each \x94 takes the next number of the memo, so that what is passed over must be counted: later GETs refer to it.
 def _box_pattern(offsets: bytes, sizes: bytes, chunk: bytes, size: bytes) -> bytes:
     made = size + _DIMENSIONS + rb"\x85\x94R\x94"
     return chunk + _OBJECT + offsets + made + sizes + made + b"ub"
