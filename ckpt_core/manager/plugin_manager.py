@@ -209,6 +209,9 @@ class CkptPluginManager(pluggy.PluginManager):
             self.register(plugin, name=point.name)
         except (Exception, SystemExit) as error:
             return PluginStatus(point.name, origin, point.version, problem=_problem(error, point))
+        if not self.get_hookcallers(plugin):
+            self.unregister(plugin)
+            return PluginStatus(point.name, origin, point.version, problem="no hooks: is @hookimpl missing?")
         return self._status(point.name, plugin, origin, point.version)
 
     def _status(self, name: str, plugin: Any, origin: str, version: str) -> PluginStatus:

@@ -35,6 +35,9 @@ BROKEN = {
     "twice": ("@hookimpl\ndef formats(): return [Format('f', ''), Format('f', '')]", "owns format 'f'"),
     "formats_crash": ("@hookimpl\ndef formats(): 1 / 0", "ZeroDivisionError"),
     "not_formats": ("@hookimpl\ndef formats(): return ['f']", "answered with str where Format belongs"),
+    "no_hooks": ("def formats(): return [Format('f', '')]", "no hooks: is @hookimpl missing?"),
+    "empty": ("", "no hooks: is @hookimpl missing?"),
+    "of_another_project": ("import pluggy\n@pluggy.HookimplMarker('x')\ndef formats(): return []", "no hooks"),
     "old_wrapper": ("@hookimpl(hookwrapper=True)\ndef locate(query): yield", "old-style wrapper"),
     "leaks": ("raise RuntimeError('https://me:hunter2@h/x?t=s3cr3t')", "https://h/x"),
 }
