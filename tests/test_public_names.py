@@ -150,10 +150,12 @@ CODECS = [
     "Instance",
     "Machine",
     "Made",
+    "Member",
     "Name",
     "NotAnObjectError",
     "PACKED_F4",
     "Pairs",
+    "Record",
     "SafetensorsFile",
     "Same",
     "Sharding",
@@ -162,16 +164,21 @@ CODECS = [
     "TORCH_ZIP",
     "TorchFile",
     "check_items",
+    "check_local_headers",
+    "checksums_of",
     "chunk_finder",
     "impostor",
     "metadata_of",
     "moved",
+    "only_tensors",
     "parse_object",
     "plain_state",
     "plan_object",
     "plan_safetensors",
     "plan_tensor_item",
     "plan_torch",
+    "plan_zip",
+    "read_archive",
     "read_object",
     "read_pickle",
     "read_safetensors",
@@ -188,11 +195,13 @@ LAYOUTS = [
     "Layout",
     "LayoutTable",
     "NO_TENSORS",
+    "candidates",
     "checkpoint_of",
     "component_at",
     "components_of",
     "keyed_components",
     "narrow_bytes",
+    "only_path",
     "read_json",
     "read_json_value",
     "step_of_name",
@@ -306,13 +315,13 @@ def _parts(name):
 
 
 PLAIN = """
-ambiguous an answer array at budget by bytes called check choice ckpt collection components computable
-confidence content corrupt d duplicate error f4 file files finder found get global incomplete instance
-interrupted into items json key keyed kind late line list literal locked made manager metadata mismatch moved
-name names narrow no not numbers object objects of opaque option overwrite packed pairs parse pickle plain
-plan printable progress range read refused replaced report safetensors same sealing sharding size sniff step
-swallowed tensors torch torchrun totals type undo unreachable unsafe unsupported usage value version wide with
-without write zip
+ambiguous an answer archive array at budget by bytes called check checksums candidates choice ckpt collection
+components computable confidence content corrupt d duplicate error f4 file files finder found get global
+headers incomplete instance interrupted into items json key keyed kind late line list literal local locked
+made manager member metadata mismatch moved name names narrow no not numbers object objects of only opaque
+option overwrite packed pairs parse path pickle plain plan printable progress range read record refused
+replaced report safetensors same sealing sharding size sniff step swallowed tensors torch torchrun totals type
+undo unreachable unsafe unsupported usage value version wide with without write zip
 """
 """Words that mean here what they mean everywhere."""
 

@@ -14,10 +14,12 @@ _WHERE = {
     "Instance": "ckpt_core.codecs.pickle.object_writer",
     "Machine": "ckpt_core.codecs.pickle.machine",
     "Made": "ckpt_core.codecs.pickle.machine",
+    "Member": "ckpt_core.codecs.zip.directory",
     "Name": "ckpt_core.codecs.pickle.machine",
     "NotAnObjectError": "ckpt_core.codecs.strict_json",
     "PACKED_F4": "ckpt_core.codecs.torch_dtypes",
     "Pairs": "ckpt_core.codecs.pickle.object_writer",
+    "Record": "ckpt_core.codecs.zip.writer",
     "SafetensorsFile": "ckpt_core.codecs.safetensors.reader",
     "Same": "ckpt_core.codecs.pickle.object_writer",
     "Sharding": "ckpt_core.codecs.pickle.sharded_tensors",
@@ -26,16 +28,21 @@ _WHERE = {
     "TORCH_ZIP": "ckpt_core.codecs.torch.items",
     "TorchFile": "ckpt_core.codecs.torch.file",
     "check_items": "ckpt_core.codecs.torch.item_checks",
+    "check_local_headers": "ckpt_core.codecs.zip.checks",
+    "checksums_of": "ckpt_core.codecs.zip.checks",
     "chunk_finder": "ckpt_core.codecs.torch.items",
     "impostor": "ckpt_core.codecs.foreign.impostors",
     "metadata_of": "ckpt_core.codecs.safetensors.writer",
     "moved": "ckpt_core.codecs.torch.items",
+    "only_tensors": "ckpt_core.codecs.single_table",
     "parse_object": "ckpt_core.codecs.strict_json",
     "plain_state": "ckpt_core.codecs.single_table",
     "plan_object": "ckpt_core.codecs.torch.writer",
     "plan_safetensors": "ckpt_core.codecs.safetensors.writer",
     "plan_tensor_item": "ckpt_core.codecs.torch.item_writer",
     "plan_torch": "ckpt_core.codecs.torch.writer",
+    "plan_zip": "ckpt_core.codecs.zip.writer",
+    "read_archive": "ckpt_core.codecs.zip.directory",
     "read_object": "ckpt_core.codecs.torch.items",
     "read_pickle": "ckpt_core.codecs.pickle.reader",
     "read_safetensors": "ckpt_core.codecs.safetensors.reader",
@@ -69,6 +76,7 @@ if TYPE_CHECKING:
     from ckpt_core.codecs.safetensors.reader import read_safetensors as read_safetensors
     from ckpt_core.codecs.safetensors.writer import metadata_of as metadata_of
     from ckpt_core.codecs.safetensors.writer import plan_safetensors as plan_safetensors
+    from ckpt_core.codecs.single_table import only_tensors as only_tensors
     from ckpt_core.codecs.single_table import plain_state as plain_state
     from ckpt_core.codecs.strict_json import DuplicateKeyError as DuplicateKeyError
     from ckpt_core.codecs.strict_json import NotAnObjectError as NotAnObjectError
@@ -86,6 +94,12 @@ if TYPE_CHECKING:
     from ckpt_core.codecs.torch.writer import plan_torch as plan_torch
     from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME as BY_DTYPE_NAME
     from ckpt_core.codecs.torch_dtypes import PACKED_F4 as PACKED_F4
+    from ckpt_core.codecs.zip.checks import check_local_headers as check_local_headers
+    from ckpt_core.codecs.zip.checks import checksums_of as checksums_of
+    from ckpt_core.codecs.zip.directory import Member as Member
+    from ckpt_core.codecs.zip.directory import read_archive as read_archive
+    from ckpt_core.codecs.zip.writer import Record as Record
+    from ckpt_core.codecs.zip.writer import plan_zip as plan_zip
 else:
 
     def __getattr__(name: str) -> Any:

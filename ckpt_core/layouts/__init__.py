@@ -12,11 +12,13 @@ _WHERE = {
     "Layout": "ckpt_core.layouts.dispatch",
     "LayoutTable": "ckpt_core.layouts.dispatch",
     "NO_TENSORS": "ckpt_core.layouts.builder",
+    "candidates": "ckpt_core.layouts.single_file",
     "checkpoint_of": "ckpt_core.layouts.in_memory",
     "component_at": "ckpt_core.layouts.components",
     "components_of": "ckpt_core.layouts.components",
     "keyed_components": "ckpt_core.layouts.components",
     "narrow_bytes": "ckpt_core.layouts.numbers",
+    "only_path": "ckpt_core.layouts.single_file",
     "read_json": "ckpt_core.layouts.builder",
     "read_json_value": "ckpt_core.layouts.builder",
     "step_of_name": "ckpt_core.layouts.steps",
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from ckpt_core.layouts.numbers import COMPUTABLE as COMPUTABLE
     from ckpt_core.layouts.numbers import narrow_bytes as narrow_bytes
     from ckpt_core.layouts.numbers import wide_numbers as wide_numbers
+    from ckpt_core.layouts.single_file import candidates as candidates
+    from ckpt_core.layouts.single_file import only_path as only_path
     from ckpt_core.layouts.steps import step_of_name as step_of_name
     from ckpt_core.layouts.steps import step_of_state as step_of_state
 else:

@@ -10,23 +10,30 @@ from dataclasses import dataclass
 from struct import pack
 
 from ckpt_core.schema.plans import LateBytes, Literal, Section, TensorBytes
-from ckpt_core.storage.crc import crc32
+from ckpt_core.storage.crc import combined, crc32
 
 _ALIGNMENT = 64
 _MAX32 = 0xFFFF_FFFF
 _MAX16 = 0xFFFF
 _PADDING = b"FB"
 _ZIP64 = 1
+# A flag: the name is UTF-8, where it is not ASCII.
+_UTF8 = 0x0800
 # 1 January 1980, the earliest there is: the same input makes the same bytes.
 _DATE = 0x0021
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record of the archive: its name and what it holds."""
+    """A record of the archive: its name and what it holds, behind a head such as that of numpy's arrays."""
 
     name: str
     content: Literal | TensorBytes
+    head: bytes = b""
+
+    @property
+    def size(self) -> int:
+        return len(self.head) + self.content.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +51,8 @@ def plan_zip(records: Sequence[Record]) -> tuple[Section, ...]:
         item = _Placed(record, at)
         placed.append(item)
         header = _late(len(_local_header(item, 0)), item)
-        sections += [header, record.content]
-        at += header.length + record.content.length
+        sections += [header, *([Literal(record.head)] if record.head else []), record.content]
+        at += header.length + record.size
     end = _end(len(placed), at, len(_directory(placed, {})))
     length = len(_directory(placed, {}))
     sections.append(LateBytes(length, lambda crcs: _directory(placed, crcs)))
@@ -58,27 +65,31 @@ def _late(length: int, item: _Placed) -> LateBytes:
 
 
 def _crc(record: Record, crcs: Mapping[TensorBytes, int]) -> int:
-    if isinstance(record.content, Literal):
-        return crc32(record.content.data)
-    return crcs.get(record.content, 0)
+    content = record.content
+    crc = crc32(content.data) if isinstance(content, Literal) else crcs.get(content, 0)
+    return combined(crc32(record.head), crc, content.length) if record.head else crc
 
 
 def _local_header(item: _Placed, crc: int) -> bytes:
-    name, size = item.record.name.encode(), item.record.content.length
+    name, size = item.record.name.encode(), item.record.size
     extra = pack("<HHQQ", _ZIP64, 16, size, size) if size >= _MAX32 else b""
     start = item.offset + 30 + len(name) + len(extra) + 4
     padding = -start % _ALIGNMENT
     extra += _PADDING + pack("<H", padding) + b"\0" * padding
     shown = min(size, _MAX32)
     version = 45 if size >= _MAX32 else 20
-    fields = (version, 0, 0, 0, _DATE, crc, shown, shown, len(name), len(extra))
+    fields = (version, _flags(item), 0, 0, _DATE, crc, shown, shown, len(name), len(extra))
     return b"PK\x03\x04" + pack("<5H3I2H", *fields) + name + extra
+
+
+def _flags(item: _Placed) -> int:
+    return 0 if item.record.name.isascii() else _UTF8
 
 
 def _directory(placed: Sequence[_Placed], crcs: Mapping[TensorBytes, int]) -> bytes:
     entries = []
     for item in placed:
-        name, size = item.record.name.encode(), item.record.content.length
+        name, size = item.record.name.encode(), item.record.size
         wide = b""
         if size >= _MAX32:
             wide += pack("<QQ", size, size)
@@ -88,7 +99,7 @@ def _directory(placed: Sequence[_Placed], crcs: Mapping[TensorBytes, int]) -> by
         version = 45 if wide else 20
         shown = min(size, _MAX32)
         crc = _crc(item.record, crcs)
-        fields = (version, version, 0, 0, 0, _DATE, crc, shown, shown, len(name), len(extra), 0, 0, 0, 0)
+        fields = (version, version, _flags(item), 0, 0, _DATE, crc, shown, shown, len(name), len(extra), 0, 0, 0, 0)
         offset = min(item.offset, _MAX32)
         entries.append(b"PK\x01\x02" + pack("<6H3I5H2I", *fields, offset) + name + extra)
     return b"".join(entries)
