@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from pathlib import Path
 
-import ckpt_core
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.testing.samples import BYTE_DTYPES, Sample
+from ckpt_core.verbs.load import load
 
 
 class FormatKit(ABC):
@@ -19,12 +19,16 @@ class FormatKit(ABC):
         plugin_module: The module that is your plugin's entry point, for the test that importing it stays light.
         dtypes: Element types the format can hold.
         component: The component its tensors are read into.
+        keeps_column_major: Whether the format can keep arrays column by column, and `write` does for such a sample.
+        has_checksums: Whether the format is known to have checksums: then it is an error where none is compared.
     """
 
     format: str
     plugin_module: str | None = None
     dtypes: Collection[DType] = BYTE_DTYPES
     component = "model"
+    keeps_column_major = False
+    has_checksums = False
 
     @abstractmethod
     def write(self, folder: Path, sample: Sample) -> Path:
@@ -38,12 +42,16 @@ class FormatKit(ABC):
         """The name under which the format keeps a tensor; override it where the format cannot keep every name."""
         return name
 
+    def second_name(self, place: Path) -> str:
+        """The name of another of the format in the same folder; override it where names mean something."""
+        return f"second{place.suffix}"
+
     def manager(self) -> CkptPluginManager:
         """The plugin manager; override it to register a plugin that is not installed."""
         return get_plugin_manager()
 
     def open(self, place: Path) -> StoredCheckpoint:
-        return ckpt_core.load(str(place), manager=self.manager())
+        return load(str(place), manager=self.manager())
 
     def check_sample(self, folder: Path, sample: Sample) -> None:
         """Every tensor of the sample is read as it was written, type, shape and bytes, and nothing besides."""
@@ -60,3 +68,10 @@ class FormatKit(ABC):
             assert bytes(checkpoint.read(self.component, self.name_of(name))) == tensor.data, name
             info = table.info(self.name_of(name))
             assert (info.dtype, info.shape, info.nbytes) == (entry.dtype, entry.shape, entry.nbytes), name
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """An empty folder below another."""
+    folder = parent / name
+    folder.mkdir()
+    return folder

@@ -2,28 +2,40 @@
 
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ckpt_core.schema.dtypes import DType
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 BYTE_DTYPES = tuple(dtype for dtype in DType if dtype.itemsize)
 """Types of which every element has bytes of its own."""
+
+_NUMPY = {DType.BOOL: "?", DType.F16: "<f2", DType.F32: "<f4", DType.F64: "<f8", DType.C64: "<c8", DType.C128: "<c16"}
+_NUMPY |= {DType[f"{kind}{bits}"]: f"<{kind.lower()}{bits // 8}" for kind in "IU" for bits in (8, 16, 32, 64)}
+
+NUMPY_DTYPES = tuple(_NUMPY)
+"""Types that numpy has."""
 
 ODD_NAMES = ("a", "a.b.c", "0", "weight with spaces", "ünïcode.ключ.权重", 'quote"d', "UPPER.lower", "x" * 300)
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor to be written: its row-major little-endian bytes."""
+    """A tensor to be written: its row-major little-endian bytes.
+
+    Attributes:
+        column_major: Whether the format shall keep it column by column, where it can; `data` is row-major in any case.
+    """
 
     dtype: DType
     shape: tuple[int, ...]
     data: bytes
+    column_major: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +78,32 @@ def odd_names() -> Sample:
     return Sample({name: finite((2,), index) for index, name in enumerate(ODD_NAMES)})
 
 
+def column_major() -> Sample:
+    """Arrays of one to four dimensions that are kept column by column."""
+    shapes = [(4, 3), (5,), (2, 3, 4), (1, 6), (2, 2, 3, 2)]
+    return Sample({f"c{i}": replace(finite(shape, i), column_major=True) for i, shape in enumerate(shapes)})
+
+
+def renamed(sample: Sample, prefix: str) -> Sample:
+    """The same tensors under other names."""
+    return Sample({f"{prefix}{name}": tensor for name, tensor in sample.tensors.items()})
+
+
 def plain() -> Sample:
     """Two layers of a model, finite, large enough that damage hits a tensor."""
     return Sample({f"layers.{i}.{part}": finite((16, 16), i) for i in range(4) for part in ("weight", "bias")})
+
+
+def as_numpy(sample: Sample) -> "dict[str, np.ndarray[Any, Any]]":
+    """The sample as numpy arrays, for formats that numpy writes. KeyError for a type that numpy has not."""
+    import numpy as np
+
+    return {
+        name: np.array(
+            np.frombuffer(item.data, _NUMPY[item.dtype]).reshape(item.shape), order="F" if item.column_major else "C"
+        )
+        for name, item in sample.tensors.items()
+    }
 
 
 def as_torch(sample: Sample) -> "dict[str, torch.Tensor]":
@@ -84,7 +119,8 @@ def as_torch(sample: Sample) -> "dict[str, torch.Tensor]":
             if item.data
             else torch.empty(0, dtype=torch.uint8)
         )
-        result[name] = raw.view(torch_dtype(item.dtype)).reshape(item.shape)
+        straight = raw.view(torch_dtype(item.dtype)).reshape(item.shape)
+        result[name] = straight.mT.contiguous().mT if item.column_major and straight.ndim > 1 else straight
     return result
 
 

@@ -21,6 +21,7 @@ from ckpt_core.schema.verification import Depth
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.testing.kit import FormatKit
 from ckpt_core.testing.memory import BreakingCheckpoint, SampleCheckpoint
+from ckpt_core.testing.rules import rule
 from ckpt_core.testing.samples import Sample, Tensor, every_dtype, every_shape, odd_names, plain
 from ckpt_core.verbs.load import find
 
@@ -62,15 +63,19 @@ class WriteTests(FormatKit):
         folder.mkdir()
         return folder
 
+    @rule("every element type that it writes comes back")
     def test_writes_every_dtype(self, written: Path) -> None:
         self.check_saved(written, every_dtype(self.dtypes))
 
+    @rule("every shape that it writes comes back")
     def test_writes_every_shape(self, written: Path) -> None:
         self.check_saved(written, every_shape())
 
+    @rule("odd names that it writes come back")
     def test_writes_odd_names(self, written: Path) -> None:
         self.check_saved(written, odd_names())
 
+    @rule("tied tensors are written, as tied where the format can say so")
     def test_writes_tied_tensors_as_tied(self, written: Path) -> None:
         sample = plain()
         first, *_, last = sample.tensors
@@ -81,6 +86,7 @@ class WriteTests(FormatKit):
         tied = {name: entry.alias_of for name, entry in table.items() if entry.alias_of is not None}
         assert tied == ({self.name_of(last): self.name_of(first)} if self.keeps_ties else {})
 
+    @rule("tensors in memory are written whatever their strides")
     def test_writes_tensors_in_memory_whatever_their_strides(self, written: Path) -> None:
         import numpy as np
 
@@ -90,11 +96,13 @@ class WriteTests(FormatKit):
         state = arrays if self.component == "model" else {self.component: arrays}
         self.check_place(self.save(written, state), Sample(tensors))
 
+    @rule("what it wrote is detected as itself")
     def test_what_it_wrote_is_detected_as_itself(self, written: Path) -> None:
         match = find(str(self.save(written, self.checkpoint(plain()))), manager=self.manager()).match
         assert match is not None
         assert match.format == self.format
 
+    @rule("what it wrote is sealed, and verifies at every depth")
     def test_what_it_wrote_is_sealed_and_verifies_at_every_depth(self, written: Path) -> None:
         place = self.save(written, self.checkpoint(plain()))
         seal = read_seal(ckpt_core.list_files(str(place)))
@@ -106,6 +114,7 @@ class WriteTests(FormatKit):
             assert [found for found in report.findings if found.severity is not Severity.INFO] == []
             assert report.checked_tensors == len(plain().tensors)
 
+    @rule("the same input makes the same bytes")
     def test_the_same_input_makes_the_same_bytes(self, written: Path) -> None:
         first, second = written / "first", written / "second"
         self.save(first, self.checkpoint(plain()))
@@ -113,6 +122,7 @@ class WriteTests(FormatKit):
         assert _contents(first)
         assert _contents(first) == _contents(second)
 
+    @rule("a write that fails leaves nothing, and can be done again")
     def test_a_write_that_fails_midway_leaves_nothing_and_can_be_done_again(self, written: Path) -> None:
         with pytest.raises((OSError, CkptError)):
             self.save(written, BreakingCheckpoint(self.checkpoint(plain())))
@@ -120,6 +130,7 @@ class WriteTests(FormatKit):
         assert self.manager().hooks.detect_format(files=ckpt_core.list_files(str(written))).matches == ()
         self.check_place(self.save(written, self.checkpoint(plain())), plain())
 
+    @rule("a write that fails leaves what was there")
     def test_a_write_that_fails_midway_leaves_what_was_there(self, written: Path) -> None:
         self.save(written, self.checkpoint(plain()))
         before = _contents(written)

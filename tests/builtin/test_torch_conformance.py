@@ -9,6 +9,8 @@ from ckpt_core.testing import FormatTests, Sample, as_torch
 
 class TestZip(FormatTests):
     format = "torch"
+    has_checksums = True
+    keeps_column_major = True
     plugin_module = "ckpt_core.builtin.torch"
 
     def write(self, folder: Path, sample: Sample) -> Path:
@@ -19,6 +21,7 @@ class TestZip(FormatTests):
 
 class TestLegacy(FormatTests):
     format = "torch"
+    keeps_column_major = True
 
     def write(self, folder: Path, sample: Sample) -> Path:
         place = folder / "x.pt"

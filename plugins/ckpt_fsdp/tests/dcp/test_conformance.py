@@ -13,6 +13,8 @@ class TestDcp(FormatTests):
     plugin_module = "ckpt_fsdp.plugin"
     dtypes = BYTE_DTYPES
     keeps_ties = False
+    keeps_column_major = True
+    has_checksums = True
 
     def write(self, folder: Path, sample: Sample) -> Path:
         import torch.distributed.checkpoint as dcp
