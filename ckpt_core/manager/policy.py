@@ -13,6 +13,7 @@ from ckpt_core.hookspecs import hookimpl
 from ckpt_core.manager.guard import Failures
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
 from ckpt_core.schema.locations import Attempt, Candidate, Location, LocationKind, Outcome, Query, Resolution
+from ckpt_core.schema.text import did_you_mean
 from ckpt_core.storage.files.listing import probe
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class Policy:
         before = len(self._failures)
         answers = yield
         found = resolve(query, _flat(answers), notes=self._failures.since(before))
+        if found.location is None and query.ref:
+            stages = [stage for format in self._manager.formats() for stage in format.stages]
+            found = replace(found, meant=None if query.ref in stages else did_you_mean(query.ref, stages))
         _tell(found)
         if query.profile is None or found.location is None:
             return found

@@ -39,6 +39,7 @@ class Format:
         hints: What its owner's `locate` understands; the command line makes `--name` of each, which is `--hint name=…`.
         reads: Whether `load` is implemented.
         writes: What `save` makes, a file or a directory; None where it is not implemented.
+        stages: Names that its owner's `locate` knows as refs: one that is nearly typed is answered with it.
         holds: Labels of the components that `save` takes, where it takes no others: a conversion leaves the rest out,
             and says so. None where nothing goes without saying.
     """
@@ -50,6 +51,7 @@ class Format:
     hints: tuple[FormatOption, ...] = ()
     reads: bool = True
     writes: LocationKind | None = None
+    stages: tuple[str, ...] = ()
     holds: tuple[str, ...] | None = None
 
 

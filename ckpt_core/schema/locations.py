@@ -155,13 +155,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Which candidate won, and why each other one did not; `choices` where one of several is to be named."""
+    """Which candidate won, and why each other one did not; `choices` where one of several is to be named.
+
+    `meant` is what to say of a known name that a ref is nearly; None where it is near none.
+    """
 
     query: Query
     location: Location | None
     attempts: tuple[Attempt, ...]
     notes: tuple[str, ...] = ()
     choices: tuple[Choice, ...] = ()
+    meant: str | None = None
 
     @property
     def found(self) -> bool:
@@ -222,7 +226,7 @@ class Resolution:
         if not self.attempts:
             return CheckpointNotFoundError(f"{asked}: no plugin knows where to look; give a path or a URL")
         tried = ", ".join(str(attempt.candidate) for attempt in self.attempts)
-        return CheckpointNotFoundError(f"{asked}: not found; looked at {tried}")
+        return CheckpointNotFoundError(f"{asked}: not found; looked at {tried}", hint=self.meant)
 
     def _ambiguous(self, asked: str) -> LocateError:
         """The place was found, and which of its checkpoints is the newest cannot be told."""

@@ -88,7 +88,7 @@ def save(
         force: Replace what is there; it stays until the new content is committed.
         resume: Keep a journal, so that the same call goes on after a stop where it was.
         provenance: Plain values to record in the seal.
-        progress: Told of the bytes written.
+        progress: Told of the bytes written, then of those that are read back.
         ranks: The processes that write it together, each with the whole of `state` and its share of the work.
         manager: The plugin manager; None for the process's own.
 
@@ -117,6 +117,9 @@ def save(
         if manager.hooks.save(checkpoint=checkpoint, target=target) is None or target.planned is None:
             raise PluginError(f"{name}: the format's owner did not write; see ckpt plugins")
         staged = _reopen(manager, target)
+        if progress is not None:
+            progress.begin(sum(entry.size for entry in staged.files.entries.values()))
+            staged.progress = progress
         found = read_back(staged, ranks=ranks)
         wanted = [_restated(component, target.planned) for component in checkpoint.manifest.components]
         prove(wanted, target.written, staged, found)

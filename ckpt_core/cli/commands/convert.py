@@ -57,7 +57,7 @@ _EXAMPLES = examples(
 @click.option(
     "--models",
     type=click.Choice(("main", "ema", "both")),
-    help="With --base: what to convert.  [default: both]",
+    help="With --base: what to convert.  [default: both, or the model where there is no ema]",
 )
 @click.option(
     "--optional",

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from ckpt_core.cli.output.terminal import fitted
 from ckpt_core.cli.session import Session
 from ckpt_core.errors import CkptError, CorruptError
 from ckpt_core.schema.text import printable
@@ -45,12 +46,22 @@ def failure_of(error: BaseException, session: Session) -> Failure:
             command = f"ckpt {session.verb}" if session.verb else "ckpt"
             return Failure("UsageError", printable(error.format_message(), _LONG), f"run {command} --help", USAGE)
         case KeyboardInterrupt() | click.Abort():
-            return Failure("KeyboardInterrupt", "interrupted", None, INTERRUPTED)
+            return Failure("KeyboardInterrupt", "interrupted", _KEPT.get(session.verb or ""), INTERRUPTED)
         case MemoryError():
             return Failure("MemoryError", "out of memory", "set CKPT_WORKERS=1, or use a larger machine", BUDGET)
     kind = type(error).__name__
     message = f"this is a bug in ckpt: {kind}: {printable(str(error), 500)}"
     return Failure(kind, message, "run it again with --debug to see the traceback, and report it", INTERNAL)
+
+
+_UNTOUCHED = "nothing was written; the same command begins anew"
+_KEPT = {
+    "convert": "what was finished is kept beside the destination; the same command goes on from it",
+    "repair": "a copy begins anew; in place, the same command first takes back what was begun, as --undo does",
+    **dict.fromkeys(("inspect", "verify", "diff"), _UNTOUCHED),
+    "seal": "no file of the checkpoint was touched; the same command begins anew",
+}
+"""What an interrupt leaves, by command."""
 
 
 def _next_step(error: CkptError, session: Session) -> str | None:
@@ -88,7 +99,7 @@ def complain(failure: Failure) -> None:
 def tell(text: str) -> None:
     """One line on stderr; lost in silence where stderr is closed."""
     try:
-        print(f"ckpt: {text}", file=sys.stderr, flush=True)
+        print(fitted(f"ckpt: {text}", sys.stderr), file=sys.stderr, flush=True)
     except OSError:
         pass  # there is nobody left to tell
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 from ckpt_core.cli.output.answer import Block, Table
+from ckpt_core.cli.output.terminal import fitted
 
 _GAP = "  "
 
@@ -15,7 +16,7 @@ def print_blocks(blocks: Iterable[Block], stream: TextIO | None = None) -> None:
     drawn = stream.isatty()
     for block in blocks:
         if isinstance(block, str):
-            stream.write(f"{block}\n")
+            stream.write(f"{fitted(block, stream)}\n")
         elif drawn:
             _draw(block, stream)
         else:

@@ -58,8 +58,15 @@ _VERSIONS = (
 """Under which names filesystems of fsspec tell in `info` which content of an object they speak of: the checked HTTP of
 this package, s3fs, gcsfs, adlfs, huggingface_hub, W&B's artifacts, sftp, and memory."""
 
-_EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http"}
-_PLUGINS = {"hf": "ckpt-hf", "wandb": "ckpt-wandb"}
+_PACKAGES = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "hf": "huggingface_hub",
+}
+"""What reads each scheme for fsspec; all of them can be installed by these names."""
 
 
 class RemoteFiles(ListedFiles):
@@ -323,10 +330,9 @@ def _valid(url: str) -> str:
 
 
 def _missing(scheme: str, url: str) -> UnsupportedFormatError:
-    package = _PLUGINS.get(scheme) or f"ckpt-core[{_EXTRAS.get(scheme, 'all')}]"
-    return UnsupportedFormatError(
-        f"{redact(url)}: reading {scheme}:// needs a package that is not installed; run pip install '{package}'"
-    )
+    package = _PACKAGES.get(scheme)
+    step = f"run pip install {package}" if package else "download it first, and give its path"
+    return UnsupportedFormatError(f"{redact(url)}: reading {scheme}:// needs a package that is not installed; {step}")
 
 
 def _entry(path: str, found: Mapping[str, Any]) -> FileEntry:

@@ -156,9 +156,7 @@ def _meet() -> tuple[Any, int, int]:
     try:
         from torch.distributed import PrefixStore, rendezvous
     except ImportError:
-        raise UsageError(
-            'WORLD_SIZE: several ranks need torch to meet; install "ckpt-core[torch]", or run one process'
-        ) from None
+        raise UsageError("WORLD_SIZE: several ranks need torch to meet; install torch, or run one process") from None
     try:
         store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=knobs.rank_timeout())))
         # A script that torchrun has started may run ckpt more than once.

@@ -334,3 +334,37 @@ def test_locating_looks_once_at_each_place_however_many_files_are_there(count, t
         sys.setprofile(None)
     assert [outcome for _, outcome in trace(resolution)] == ["missing", "missing"]
     assert looked == ["stat", "stat"]
+
+
+def _proposed(word, **hints):
+    from ckpt_core import locate
+
+    return [attempt.candidate.url for attempt in locate(word, hints=hints, env={}).attempts]
+
+
+@pytest.mark.parametrize("word", ["nope", "model", "last", "my_file"])
+def test_a_word_that_is_no_stage_is_not_looked_for_where_stages_are(tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    assert _proposed(word) == [word]
+    assert len(_proposed(word, hidden_size=64)) == 3
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f"{word}_512.pth").write_bytes(b"")
+    assert f"out/{word}_512.pth" in _proposed(word)
+
+
+@pytest.mark.parametrize("word", ["full_sft", "sft", "lora_medical", "grpo"])
+def test_a_known_stage_is_looked_for(tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    assert len(_proposed(word)) == 3
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("full_stf", "full_sft"), ("pretain", "pretrain"), ("ppo-actr", "ppo_actor")]
+)
+def test_a_stage_that_is_nearly_typed_is_answered_with_it(tmp_path, monkeypatch, word, meant):
+    from ckpt_core import CheckpointNotFoundError, load
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointNotFoundError) as caught:
+        load(word)
+    assert caught.value.hint == f"did you mean {meant}?"

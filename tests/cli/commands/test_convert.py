@@ -36,7 +36,7 @@ def test_component_chooses_and_what_is_left_out_is_said(convert):
     assert done.code == 0 and set(load_file(place)) == {"weight", "bias"}
     assert "left out, as asked: optimizer" in done.out
     _, refused = convert("training.pth", "all.safetensors")
-    assert refused.code == 6 and "--component" in refused.err
+    assert refused.code == 2 and "--component" in refused.err
 
 
 def test_dtype_casts_and_a_pattern_narrows_it(convert):

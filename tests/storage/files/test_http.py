@@ -227,5 +227,5 @@ except UnsupportedFormatError as error:
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.stdout.startswith("6 https://example.invalid/x:"), ran.stderr
-    assert "pip install 'ckpt-core[http]'" in ran.stdout
+    assert "pip install aiohttp" in ran.stdout
     assert "s3cr3t" not in ran.stdout

@@ -22,13 +22,22 @@ if TYPE_CHECKING:
 @hookimpl
 def formats() -> tuple[Format, ...]:
     from ckpt_minillm.hints import HINTS
+    from ckpt_minillm.naming import ALIASES, STAGES
     from ckpt_minillm.view_options import VIEWS
 
     weights = "weights of a MiniLLM or minimind stage: {stage}_{hidden_size}[_moe].pth"
     resume = "what its training goes on from: {stage}_{hidden_size}[_moe]_resume.pth"
     ranks = FormatOption("world_size", "convert the step to so many ranks, by minimind's rule", int, writes=False)
     return (
-        Format("minillm", weights, base="torch", options=VIEWS, hints=HINTS, writes=LocationKind.FILE),
+        Format(
+            "minillm",
+            weights,
+            base="torch",
+            options=VIEWS,
+            hints=HINTS,
+            writes=LocationKind.FILE,
+            stages=(*STAGES, *ALIASES),
+        ),
         Format("minillm-resume", resume, base="torch", options=(ranks,), writes=LocationKind.FILE),
     )
 

@@ -36,6 +36,8 @@ def candidates(query: Query) -> Iterator[Candidate]:
     _refuse_misspelt(query)
     path, stage = asked_path(query), asked_stage(query)
     ask = asked(query, stage) if stage is not None else None
+    if ask is not None and not _is_meant(query, ask):
+        ask = None
     if path is not None:
         yield Candidate(path, Priority.EXPLICIT, "hint path", required=True, warning=_mismatch(path, ask))
     pretrained = query.env.get(PRETRAINED_PATH)
@@ -45,6 +47,26 @@ def candidates(query: Query) -> Iterator[Candidate]:
         yield Candidate(pretrained, Priority.ENVIRONMENT, PRETRAINED_PATH, required=True, warning=warning)
     if ask is not None:
         yield from _of_stage(ask, settled=path is not None or bool(pretrained))
+
+
+def _is_meant(query: Query, ask: Ask) -> bool:
+    """Whether a word means a stage: a hint or a variable says so, it is a known name, or has a file in a folder here.
+
+    Any other word is a file that is not there, and is not to be answered with places where nobody put anything.
+    """
+    from ckpt_minillm.hints import HINTS
+
+    hinted = any(hint.name in query.hints for hint in HINTS)
+    folders = (ask.local, ask.remote)
+    return hinted or ask.name.known or any(not f.is_default or _has_stage(f.url, ask.name.stage) for f in folders)
+
+
+def _has_stage(folder: str, stage: str) -> bool:
+    try:
+        names = map(parse_name, os.listdir(folder))
+    except OSError:
+        return False
+    return any(name is not None and name.stage == stage for name in names)
 
 
 def _refuse_misspelt(query: Query) -> None:

@@ -10,6 +10,7 @@ from ckpt_minillm.naming import WeightsName, stage_of
 HIDDEN_SIZE = 512
 LOCAL_DIR = "out"
 REMOTE_DIR = "/openbayes/home/out"
+_DEFAULT = "the default"
 PREFERENCES = ("remote", "local", "newest")
 
 
@@ -19,6 +20,10 @@ class Folder:
 
     url: str
     source: str
+
+    @property
+    def is_default(self) -> bool:
+        return self.source == _DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ def _folder(query: Query, hint: str, variable: str, default: str) -> Folder:
         return Folder(given, f"hint {hint}")
     if query.env.get(variable):
         return Folder(query.env[variable], variable)
-    return Folder(default, "the default")
+    return Folder(default, _DEFAULT)
 
 
 def _stages(query: Query) -> Iterable[str]:

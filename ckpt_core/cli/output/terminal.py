@@ -1,0 +1,35 @@
+"""Lines on a terminal: wrapped at words where it is narrow, and the word of a severity in colour."""
+
+import os
+import re
+from shutil import get_terminal_size
+from typing import TextIO
+
+_COLOURS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m"}
+_PLAIN = "\x1b[0m"
+_SEVERITY = re.compile(r"(?P<before>(?:ckpt: |\s*[A-Z]{2}\d{3} )?)(?P<word>error|warning)(?=[ :]|$)")
+
+
+def fitted(line: str, stream: TextIO) -> str:
+    """Return a line as it is shown: anywhere but on a terminal as it is."""
+    if not stream.isatty():
+        return line
+    width = get_terminal_size().columns
+    return _coloured(_wrapped(line, width) if len(line) > width else line)
+
+
+def _wrapped(line: str, width: int) -> str:
+    """At words alone: a path or a name that is cut in two can be neither read nor copied."""
+    from textwrap import wrap
+
+    indent = line[: len(line) - len(line.lstrip())]
+    return "\n".join(wrap(line, width, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False))
+
+
+def _coloured(line: str) -> str:
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return line
+    found = _SEVERITY.match(line)
+    if found is None:
+        return line
+    return f"{found['before']}{_COLOURS[found['word']]}{found['word']}{_PLAIN}{line[found.end() :]}"
