@@ -77,15 +77,9 @@ def test_every_public_name_in_the_guide_exists():
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+def installed(install_example):
     """The environment of a process in which the example is installed."""
-    pytest.importorskip("hatchling")
-    pytest.importorskip("pip")
-    target, copy = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("copy") / "npz_plugin"
-    shutil.copytree(EXAMPLE, copy)
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", target, copy], check=True)
-    return {**os.environ, "PYTHONPATH": str(target)}
+    return install_example("npz_plugin")
 
 
 def run(environment, folder, *command):
