@@ -10,7 +10,7 @@ from ckpt_core.reading.digests import digest_tensor
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.plans import TensorKey
-from ckpt_core.schema.side_files.debris import debris
+from ckpt_core.schema.side_files.seal_findings import UNLIKE_HINT, stale_files, unlike_block
 from ckpt_core.schema.side_files.seals import DIGEST_BYTES, Seal
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import BLOCK, block_digest
@@ -75,17 +75,7 @@ def _count(blocks: bytes) -> int:
 
 
 def _stale(files: Files, seal: Seal) -> Iterator[Finding]:
-    for path, sealed in seal.files.items():
-        if debris(path) is not None:
-            continue  # sealed by a ckpt that did not know it for what it is
-        if path not in files.entries:
-            message = f"{printable(path)}: the seal names this file, and it is missing"
-            yield Finding("SL003", Severity.ERROR, message, path, hint="copy it again")
-        elif files.size(path) != sealed.size:
-            message = (
-                f"{printable(path)}: has {files.size(path)} bytes, sealed were {sealed.size}: a stale seal, or damage"
-            )
-            yield Finding("SL001", Severity.ERROR, message, path, hint="copy it again; run ckpt seal if it was changed")
+    yield from stale_files(files, seal)
     for path in files.entries:
         if path not in seal.files:
             message = f"{printable(path)}: came after the sealing, nothing is known of it"
@@ -94,17 +84,13 @@ def _stale(files: Files, seal: Seal) -> Iterator[Finding]:
 
 def _damage(checkpoint: Checkpoint | None, path: str, seal: Seal, found: list[int]) -> Iterator[Finding]:
     changed = cache(lambda label, name: _is_changed(checkpoint, label, name, seal))
-    hint = "copy the file again; run ckpt seal if it was changed on purpose"
     for number in found[:_SHOWN]:
         start, end = number * BLOCK, min((number + 1) * BLOCK, seal.files[path].size)
         names = [name for label, name in _tensors_in(checkpoint, path, start, end) if changed(label, name)]
-        where = f"block {number} (bytes {start} to {end})"
-        held = f", and with it {', '.join(map(printable, names[:3]))}{' and more' if len(names) > 3 else ''}"
-        message = f"{printable(path)}: {where}{held if names else ''}, is not what was sealed"
-        yield Finding("SL002", Severity.ERROR, message, path, names[0] if names else None, hint)
+        yield unlike_block(path, number, start, end, names)
     if len(found) > _SHOWN:
         message = f"{printable(path)}: {len(found) - _SHOWN} more blocks are not what was sealed"
-        yield Finding("SL002", Severity.ERROR, message, path, None, hint)
+        yield Finding("SL002", Severity.ERROR, message, path, None, UNLIKE_HINT)
 
 
 def _tensors_in(checkpoint: Checkpoint | None, path: str, start: int, end: int) -> list[TensorKey]:

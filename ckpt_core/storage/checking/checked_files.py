@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Files, TensorsIn
 from ckpt_core.schema.byte_consumers import Sum
-from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.findings import Finding
+from ckpt_core.schema.side_files.seal_findings import stale_files, unlike_block
 from ckpt_core.schema.side_files.seals import BLOCK, Seal
 from ckpt_core.schema.tensors import ByteRange, under
 from ckpt_core.schema.text import printable
@@ -23,8 +24,6 @@ from ckpt_core.storage.files.wrapped import WrappedFiles
 
 if TYPE_CHECKING:
     from ckpt_core.storage.checking.proved_ranges import Blocks, Record
-
-_HINT = "copy the file again"
 
 
 class _File:
@@ -64,15 +63,13 @@ class _Ledger:
         from ckpt_core.storage.checking.proved_ranges import Blocks  # with its digests, which a listing has no need of
 
         seal = self._read(files)
-        for path, sealed in seal.files.items() if seal is not None else ():
-            if path not in files.entries:
-                message = f"{printable(path)}: the seal names this file, and it is missing"
-                self._stale(Finding("SL003", Severity.ERROR, message, path, hint="copy it again"), under(prefix, path))
-            elif files.size(path) != sealed.size:
-                message = f"has {files.size(path)} bytes, sealed were {sealed.size}: a stale seal, or damage"
-                finding = Finding("SL001", Severity.ERROR, f"{printable(path)}: {message}", path, hint=_STALE)
-                self._stale(finding, under(prefix, path))
-            else:
+        if seal is None:
+            return
+        stale = {finding.path or "": finding for finding in stale_files(files, seal)}
+        for path, finding in stale.items():
+            self._stale(finding, under(prefix, path))
+        for path, sealed in seal.files.items():
+            if path in files.entries and path not in stale:
                 file = self.file(under(prefix, path))
                 file.blocks = Blocks(sealed)
                 for number in sorted(file.opened):
@@ -183,10 +180,7 @@ class _Ledger:
     def _unlike(self, path: str, blocks: "Blocks", number: int) -> None:
         start, end = blocks.bounds(number)
         names = list(self.tensors_in(path, start, end)) if self.tensors_in is not None else []
-        held = f", and with it {_some(names)}" if names else ""
-        message = f"{printable(path)}: block {number} (bytes {start} to {end}){held}, is not what was sealed"
-        finding = Finding("SL002", Severity.ERROR, message, path, names[0] if names else None, _HINT)
-        self._wrong(finding, ByteRange(path, start, end - start))
+        self._wrong(unlike_block(path, number, start, end, names), ByteRange(path, start, end - start))
 
     def _stale(self, finding: Finding, path: str) -> None:
         self._wrong(finding, ByteRange(path, 0, 1 << 62))
@@ -210,14 +204,6 @@ def refusal(finding: Finding, path: str, *, more: str = "") -> CorruptError:
     error = CorruptError(message + more, code=finding.code, path=finding.path, tensor=finding.tensor, hint=finding.hint)
     error.acceptable = True
     return error
-
-
-_STALE = "copy it again; run ckpt seal if it was changed"
-_SHOWN = 3
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(printable, names[:_SHOWN])) + (" and more" if len(names) > _SHOWN else "")
 
 
 class CheckedFiles(WrappedFiles):
