@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator
 
-from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind
+from ckpt_core import Confidence, Files, FormatMatch, LocationKind
 from ckpt_core.layouts import step_of_name
 from ckpt_fsdp.model_parallel.names import folders, step_of
 from ckpt_fsdp.model_parallel.sizes import KEYS, RANKS
-from ckpt_fsdp.ranks.grouping import RankedFile, Save, saves_of, with_broken
-from ckpt_fsdp.ranks.heads import is_torch, number_of, told
+from ckpt_fsdp.ranks.grouping import Save, saves_of, with_broken
+from ckpt_fsdp.ranks.heads import Told, is_torch, number_of, ranked_files, told
 
 NAME = "model-parallel"
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt")
@@ -40,7 +40,7 @@ def is_candidate(path: str) -> bool:
 
 def saves_in(files: Files, paths: list[str]) -> list[Save]:
     """The saves among the files of one folder that say that others go with them."""
-    ranked = list(_ranked(files, paths))
+    ranked = list(ranked_files(files, paths, _told))
     world = max((file.world or 0 for file in ranked), default=0)
     return [with_broken(save, set(paths), world) for save in saves_of(ranked) if len(save.sets) == 1]
 
@@ -56,21 +56,12 @@ def _loose(files: Files, root: str, paths: list[str]) -> Iterator[FormatMatch]:
         yield FormatMatch(NAME, Confidence.CERTAIN, evidence, root if whole else first, step, files=tuple(save.paths))
 
 
-def _ranked(files: Files, paths: list[str]) -> Iterator[RankedFile]:
-    plain: set[tuple[str, ...]] = set()
-    for path in paths:
-        texts = tuple(re.split(r"\d+", path.rpartition("/")[2]))
-        if texts in plain:
-            continue
-        try:
-            head = files.head(path)
-        except CkptError:
-            continue  # opening says what is wrong with the place
-        world = _world(head) if is_torch(head) else None
-        if world is None or told(head) is not None:
-            plain |= {texts} if is_torch(head) else set()
-        elif world > 1:
-            yield RankedFile(path, _rank(head, world), world)
+def _told(head: bytes) -> Told | None:
+    """What a head says of ranks of model parallelism; None for a file of none, or one whose tensors are spread."""
+    world = _world(head) if is_torch(head) else None
+    if world is None or told(head) is not None:
+        return None
+    return Told(_rank(head, world), world) if world > 1 else Told(None, None)
 
 
 def _world(head: bytes) -> int | None:

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator
 
-from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind
+from ckpt_core import Confidence, Files, FormatMatch, LocationKind
 from ckpt_core.layouts import step_of_name
 from ckpt_fsdp.bagel_names import survey as bagels
 from ckpt_fsdp.rank_sets import RankSet
-from ckpt_fsdp.ranks.grouping import RankedFile, Save, saves_of, with_broken
-from ckpt_fsdp.ranks.heads import is_torch, told
+from ckpt_fsdp.ranks.grouping import Save, saves_of, with_broken
+from ckpt_fsdp.ranks.heads import ranked_files, told
 from ckpt_fsdp.ranks.names import group, parse
 
 _SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".tar")
@@ -42,7 +42,7 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 def saves_in(files: Files, paths: list[str]) -> list[Save]:
     """The saves among the torch files of one folder, by what their heads say."""
-    ranked = list(_ranked(files, paths))
+    ranked = list(ranked_files(files, paths, told))
     world = max((file.world or 0 for file in ranked), default=0)
     listed = set(paths)
     return [with_broken(save, listed, world) for save in saves_of(ranked)]
@@ -66,27 +66,6 @@ def _by_content(files: Files, root: str, paths: list[str]) -> Iterator[FormatMat
         step = step_of_name(_without_rank(save.sets[0]))
         path, evidence = save.paths[0], _evidence(list(save.sets))
         yield FormatMatch("fsdp-ranks", Confidence.CERTAIN, evidence, path, step, files=tuple(save.paths))
-
-
-def _ranked(files: Files, paths: list[str]) -> Iterator[RankedFile]:
-    """The files with parts of tensors. Of those whose names differ in numbers alone, none has where the first has none.
-
-    A head is read for each of the others; of a run of a thousand checkpoints that would be a thousand requests.
-    """
-    plain: set[tuple[str, ...]] = set()
-    for path in paths:
-        texts = tuple(re.split(r"\d+", path.rpartition("/")[2]))
-        if texts in plain:
-            continue
-        try:
-            head = files.head(path)
-        except CkptError:
-            continue  # opening says what is wrong with the place
-        found = told(head)
-        if found is None and is_torch(head):
-            plain.add(texts)
-        elif found is not None and found != (None, None):
-            yield RankedFile(path, found.rank, found.world)
 
 
 def _is_bagels(path: str) -> bool:

@@ -6,9 +6,12 @@ group. Source: torch `torch/distributed/device_mesh.py` (__getstate__), `_shard/
 """
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from ckpt_core import CkptError, Files
 from ckpt_core.codecs import sniff_pickle
+from ckpt_fsdp.ranks.grouping import RankedFile
 
 _CLASSES = ("DTensor", "ShardedTensor")
 _MEMO = rb"(?:q.|r.{4}|\x94)?"
@@ -37,6 +40,28 @@ class Told(NamedTuple):
 
     rank: int | None
     world: int | None
+
+
+def ranked_files(files: Files, paths: Iterable[str], judge: Callable[[bytes], Told | None]) -> Iterator[RankedFile]:
+    """The files that are one rank's, by what `judge` takes from their heads; Told(None, None) is passed over.
+
+    Of those whose names differ in numbers alone, none has a rank where the first has none: a head is read for each of
+    the others, and of a run of a thousand checkpoints that would be a thousand requests.
+    """
+    plain: set[tuple[str, ...]] = set()
+    for path in paths:
+        texts = tuple(re.split(r"\d+", path.rpartition("/")[2]))
+        if texts in plain:
+            continue
+        try:
+            head = files.head(path)
+        except CkptError:
+            continue  # opening says what is wrong with the place
+        found = judge(head)
+        if found is None and is_torch(head):
+            plain.add(texts)
+        elif found is not None and found != (None, None):
+            yield RankedFile(path, found.rank, found.world)
 
 
 def told(head: bytes) -> Told | None:
