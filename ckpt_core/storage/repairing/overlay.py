@@ -5,28 +5,29 @@ So a plan is verified by the same readers as a checkpoint on a disk, before a by
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files
+from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files, TensorsIn
+from ckpt_core.schema.byte_consumers import Sum
 from ckpt_core.schema.repairs import Operation, RepairAction
 from ckpt_core.schema.reserved_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage.files.range_checks import check_range, not_listed
+from ckpt_core.storage.files.wrapped import WrappedFiles
 
 Content = bytes | str
 """What a file holds: bytes made in memory, or what the file of this path in the original listing has."""
 
 
-class OverlaidFiles(Files):
-    """A listing with repairs done.
+class OverlaidFiles(WrappedFiles):
+    """A listing with repairs done; no checksum of the one before it speaks of what was put in its place.
 
     Attributes:
-        original: The listing as it is.
+        inner: The listing as it is.
         contents: What each listed file holds, by path.
         own: Seals that were written, by name.
     """
 
-    def __init__(self, original: Files, contents: Mapping[str, Content], own: Mapping[str, bytes]) -> None:
-        self.original = original
-        self.location = original.location
+    def __init__(self, inner: Files, contents: Mapping[str, Content], own: Mapping[str, bytes]) -> None:
+        super().__init__(inner)
         self.contents = dict(sorted(contents.items()))
         self.own = dict(own)
         self._entries = {path: FileEntry(path, self._size(held)) for path, held in self.contents.items()}
@@ -34,14 +35,6 @@ class OverlaidFiles(Files):
     @property
     def entries(self) -> Mapping[str, FileEntry]:
         return self._entries
-
-    @property
-    def skipped(self) -> Mapping[str, str]:
-        return self.original.skipped
-
-    @property
-    def debris(self) -> Mapping[str, str]:
-        return self.original.debris
 
     @property
     def written(self) -> dict[str, bytes]:
@@ -58,11 +51,11 @@ class OverlaidFiles(Files):
     def removed(self) -> list[str]:
         """Files that are gone, and whose content is nowhere else."""
         kept = {held for held in self.contents.values() if isinstance(held, str)}
-        return [path for path in self.original.entries if path not in kept and path not in self.contents]
+        return [path for path in self.inner.entries if path not in kept and path not in self.contents]
 
     def head(self, path: str) -> bytes:
         held = self._held(path)
-        return held[:HEAD_BYTES] if isinstance(held, bytes) else self.original.head(held)
+        return held[:HEAD_BYTES] if isinstance(held, bytes) else self.inner.head(held)
 
     def size(self, path: str) -> int:
         return self._size(self._held(path))
@@ -70,7 +63,7 @@ class OverlaidFiles(Files):
     def read_into(self, path: str, offset: int, out: memoryview) -> None:
         held = self._held(path)
         if isinstance(held, str):
-            self.original.read_into(held, offset, out)
+            self.inner.read_into(held, offset, out)
             return
         check_range(path, offset, len(out), len(held))
         out[:] = held[offset : offset + len(out)]
@@ -80,7 +73,7 @@ class OverlaidFiles(Files):
             yield self.read(wanted.path, wanted.offset, wanted.length)
 
     def beside(self, name: str) -> bytes | None:
-        return self.own[name] if name in self.own else self.original.beside(name)
+        return self.own[name] if name in self.own else self.inner.beside(name)
 
     def below(self, root: str) -> Files:
         if not root:
@@ -88,25 +81,28 @@ class OverlaidFiles(Files):
         one = root in self.contents
         inside = [root] if one else [path for path in self.contents if path.startswith(root.rstrip("/") + "/")]
         start = root.rfind("/") + 1 if one else len(root.rstrip("/")) + 1
-        below = self.original.below(root)
+        below = self.inner.below(root)
         contents = {path[start:]: self._seen_from(below, path, start) for path in inside}
         return OverlaidFiles(below, contents, {})
 
     def local_path(self, path: str) -> str | None:
         held = self._held(path)
-        return None if isinstance(held, bytes) else self.original.local_path(held)
+        return None if isinstance(held, bytes) else self.inner.local_path(held)
 
     def opened(self, path: str, descriptor: int) -> None:
         held = self._held(path)
         if isinstance(held, str):
-            self.original.opened(held, descriptor)
+            self.inner.opened(held, descriptor)
 
     def version(self, path: str) -> str:
         held = self._held(path)
-        return "" if isinstance(held, bytes) else self.original.version(held)
+        return "" if isinstance(held, bytes) else self.inner.version(held)
 
-    def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
-        self.original.check_unchanged(failed=failed, suspects=suspects)
+    def expect(self, sums: Iterable[Sum], tensors_in: TensorsIn | None = None) -> None:
+        return
+
+    def prove(self, ranges: Iterable[ByteRange]) -> None:
+        return
 
     def _seen_from(self, below: Files, path: str, start: int) -> Content:
         """What a file holds, its source named as the inner listing names it; read whole where it is not in that."""
@@ -114,7 +110,7 @@ class OverlaidFiles(Files):
         if isinstance(held, bytes):
             return held
         inner = held[start:]
-        return inner if held[:start] == path[:start] and inner in below.entries else self.original.read(held)
+        return inner if held[:start] == path[:start] and inner in below.entries else self.inner.read(held)
 
     def _held(self, path: str) -> Content:
         if path not in self.contents:
@@ -122,7 +118,7 @@ class OverlaidFiles(Files):
         return self.contents[path]
 
     def _size(self, held: Content) -> int:
-        return len(held) if isinstance(held, bytes) else self.original.size(held)
+        return len(held) if isinstance(held, bytes) else self.inner.size(held)
 
 
 def overlaid(files: Files, actions: Sequence[RepairAction]) -> OverlaidFiles:
@@ -140,4 +136,4 @@ def overlaid(files: Files, actions: Sequence[RepairAction]) -> OverlaidFiles:
             contents.pop(action.path, None)
         else:
             contents[action.path] = contents.pop(action.source)
-    return OverlaidFiles(found.original, contents, own)
+    return OverlaidFiles(found.inner, contents, own)
