@@ -1,6 +1,7 @@
 """`ckpt repair`: what can be mended, what cannot and why; and the mending, as a copy or in place."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +30,32 @@ _EXAMPLES = examples(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be done with the plan, by the options of these names."""
+
+    apply: bool
+    output: str | None
+    in_place: bool
+    undo: bool
+    accept_loss: bool
+    accept_damage: bool
+    force: bool
+
+    def refuse_mixtures(self) -> None:
+        where = (self.output is not None) + self.in_place
+        if self.undo and (self.apply or where or self.accept_loss or self.accept_damage or self.force):
+            raise click.UsageError("--undo goes alone.")
+        if self.apply and where != 1:
+            raise click.UsageError("--apply goes with --output DIR or with --in-place, one of the two.")
+        if where and not self.apply:
+            raise click.UsageError("--output and --in-place go with --apply.")
+        if self.force and self.output is None:
+            raise click.UsageError("--force goes with --output.")
+        if self.accept_damage and self.output is None:
+            raise click.UsageError("--accept-damage goes with --output.")
+
+
 @click.command("repair", cls=OpeningCommand, epilog=_EXAMPLES)
 @ref_argument(required=True)
 @place_options
@@ -55,29 +82,25 @@ _EXAMPLES = examples(
 @click.pass_obj
 def command(
     session: Session,
+    /,
     ref: str,
     hints: dict[str, str],
     format: str | None,
     profile: str | None,
     without: tuple[str, ...],
     depth: str,
-    apply: bool,
-    output: str | None,
-    in_place: bool,
-    undo: bool,
-    accept_loss: bool,
-    accept_damage: bool,
-    force: bool,
+    **asked: Any,
 ) -> Answer:
     """Say what can be mended in a checkpoint and what cannot; with --apply, mend it.
 
     Without --apply nothing is written. Exit code 0: nothing to repair, or repaired; 1: there is something to repair;
     4: something is left that cannot be repaired. A copy of what does not match its checksums is not written.
     """
-    _refuse_mixtures(apply, output, in_place, undo, accept_loss, accept_damage, force)
+    wanted = _Wanted(**asked)
+    wanted.refuse_mixtures()
     if without and profile is None:
         raise click.UsageError("--without goes with --for.")
-    if undo:
+    if wanted.undo:
         return _undone(ref)
     from ckpt_core.schema.roles import Profile
     from ckpt_core.schema.verification import Depth
@@ -86,11 +109,11 @@ def command(
     with session.progress() as progress:
         done = repair(
             ref,
-            output=output,
-            in_place=in_place,
-            accept_loss=accept_loss,
-            accept_damage=accept_damage,
-            force=force,
+            output=wanted.output,
+            in_place=wanted.in_place,
+            accept_loss=wanted.accept_loss,
+            accept_damage=wanted.accept_damage,
+            force=wanted.force,
             depth=Depth[depth.upper()],
             profile=None if profile is None else Profile(profile),
             without=without,
@@ -106,28 +129,6 @@ def command(
         findings=done.after.findings,
         exit_code=_exit_code(done),
     )
-
-
-def _refuse_mixtures(
-    apply: bool,
-    output: str | None,
-    in_place: bool,
-    undo: bool,
-    accept_loss: bool,
-    accept_damage: bool,
-    force: bool,
-) -> None:
-    where = (output is not None) + in_place
-    if undo and (apply or where or accept_loss or accept_damage or force):
-        raise click.UsageError("--undo goes alone.")
-    if apply and where != 1:
-        raise click.UsageError("--apply goes with --output DIR or with --in-place, one of the two.")
-    if where and not apply:
-        raise click.UsageError("--output and --in-place go with --apply.")
-    if force and output is None:
-        raise click.UsageError("--force goes with --output.")
-    if accept_damage and output is None:
-        raise click.UsageError("--accept-damage goes with --output.")
 
 
 def _undone(ref: str) -> Answer:
