@@ -274,7 +274,7 @@ from ckpt_core.reading.scan.full import walk
 files = list_local({str(tmp_path)!r})
 for name in ("x.pth", "old.pth"):
     file = read_torch_file(files, name)
-    file.settle()
+    file.confirm()
     assert list(file.tensors)[0] == "w", list(file.tensors)
     sums = file.checksums()
     assert not walk(files, sums)
