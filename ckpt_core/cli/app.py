@@ -2,11 +2,15 @@
 
 from importlib import import_module
 from os.path import exists
+from typing import TYPE_CHECKING
 
 import click
 
 from ckpt_core.cli.options.format_flags import flags_by_format, hints_by_format, kebab, take_format_flags
 from ckpt_core.cli.session import Session, common_options
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "locate": "Find the place that a ref or a few hints mean.",
@@ -86,6 +90,16 @@ class VerbCommand(_WithExamples):
             if self.opens or self._searches(ctx):
                 args, session.options = take_format_flags(args, self.get_params(ctx), opens=self.opens)
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        found = super().shell_complete(ctx, incomplete)
+        if incomplete.startswith("--"):
+            from ckpt_core.cli.options import completions
+
+            by_format = flags_by_format(writes=self.writes) if self.opens else []
+            by_format += hints_by_format() if self._searches(ctx) else []
+            found += completions.flags(self, [flag for _, shown in by_format for flag in shown.split(", ")], incomplete)
+        return found
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)

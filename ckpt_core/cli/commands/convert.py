@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ckpt_core.cli.app import WritingCommand, examples
+from ckpt_core.cli.options import completions
 from ckpt_core.cli.options.refs import place_options, ref_argument
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.output.base_fit import fit_as_dict, fit_lines, refused
@@ -48,10 +49,16 @@ _EXAMPLES = examples(
 @click.command("convert", cls=WritingCommand, epilog=_EXAMPLES)
 @ref_argument("source", required=True)
 @ref_argument("destination", required=True)
-@click.option("--to", metavar="FORMAT", help="The format to write; without it the destination's suffix tells.")
+@click.option(
+    "--to",
+    metavar="FORMAT",
+    shell_complete=completions.writable_formats,
+    help="The format to write; without it the destination's suffix tells.",
+)
 @click.option(
     "--base",
     metavar="REF",
+    shell_complete=completions.refs,
     help="The model that this was trained from, never written to: its names, shapes and files are the result's.",
 )
 @click.option(
@@ -65,12 +72,20 @@ _EXAMPLES = examples(
     metavar="GLOB",
     help="With --base: tensors that the model can do without, taken from it or left out; may be repeated.",
 )
-@click.option("--component", "components", multiple=True, metavar="LABEL", help="Convert only this; may be repeated.")
+@click.option(
+    "--component",
+    "components",
+    multiple=True,
+    metavar="LABEL",
+    shell_complete=completions.components,
+    help="Convert only this; may be repeated.",
+)
 @click.option(
     "--dtype",
     "dtypes",
     multiple=True,
     metavar="[GLOB=]TYPE",
+    shell_complete=completions.element_types,
     help="Cast plain weights of 16 bits and more, or those whose names match; 'optimizer/*=bf16' another component's. "
     "Scales of quantized weights and counters keep their type. May be repeated, the last counts.",
 )

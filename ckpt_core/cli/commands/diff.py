@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ckpt_core.cli.app import OpeningCommand, examples
+from ckpt_core.cli.options import completions
 from ckpt_core.cli.options.refs import place_options, ref_argument
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
@@ -33,7 +34,12 @@ _EXAMPLES = examples(
 @ref_argument("a", required=True)
 @ref_argument("b", required=True)
 @place_options
-@click.option("--component", metavar="LABEL", help="Compare this component only, for instance model or optimizer.")
+@click.option(
+    "--component",
+    metavar="LABEL",
+    shell_complete=completions.components,
+    help="Compare this component only, for instance model or optimizer.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=0),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ckpt_core.cli.app import VerbCommand, examples
+from ckpt_core.cli.options import completions
 from ckpt_core.cli.options.format_flags import kebab
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
@@ -20,7 +21,7 @@ _METAVARS = {int: "NUMBER", float: "NUMBER"}
 
 
 @click.command("formats", cls=VerbCommand, epilog=examples("ckpt formats", "ckpt formats hf", "ckpt formats --json"))
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completions.all_formats)
 @common_options
 @click.pass_obj
 def command(session: Session, name: str | None) -> Answer:

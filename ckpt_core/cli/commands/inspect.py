@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ckpt_core.cli.app import OpeningCommand, examples
+from ckpt_core.cli.options import completions
 from ckpt_core.cli.options.refs import are_several, place_options, refs_argument, require_ref
 from ckpt_core.cli.output.answer import Answer
 from ckpt_core.cli.session import Session, common_options
@@ -28,7 +29,12 @@ _EXAMPLES = examples(
 @click.option(
     "--filter", "filters", multiple=True, metavar="GLOB", help="List the tensors of such names; may be repeated."
 )
-@click.option("--component", metavar="LABEL", help="Show this component only, for instance model or optimizer.")
+@click.option(
+    "--component",
+    metavar="LABEL",
+    shell_complete=completions.components,
+    help="Show this component only, for instance model or optimizer.",
+)
 @click.option(
     "--stats", is_flag=True, help="List the tensors with least, greatest and mean value, NaN, infinities, zeros."
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ckpt_core.cli.app import OpeningCommand, examples
+from ckpt_core.cli.options import completions
 from ckpt_core.cli.options.refs import place_options, profile_options, ref_argument
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
@@ -68,7 +69,12 @@ class _Wanted:
     help="How much is read to find what is wrong; see ckpt verify.",
 )
 @click.option("--apply", is_flag=True, help="Do it; with --output or --in-place.")
-@click.option("--output", metavar="DIR", help="Write a repaired copy there, and touch nothing else.")
+@click.option(
+    "--output",
+    metavar="DIR",
+    shell_complete=completions.folders,
+    help="Write a repaired copy there, and touch nothing else.",
+)
 @click.option("--in-place", is_flag=True, help="Change the checkpoint itself; what is replaced is kept for --undo.")
 @click.option("--undo", is_flag=True, help="Restore what the last repair in place had replaced, byte for byte.")
 @click.option("--accept-loss", is_flag=True, help="Do also what invents or loses something.")

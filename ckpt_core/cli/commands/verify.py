@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ckpt_core.cli.app import OpeningCommand, examples
+from ckpt_core.cli.options import completions
 from ckpt_core.cli.options.refs import are_several, place_options, profile_options, refs_argument, require_ref
 from ckpt_core.cli.options.sampling import sampling_options
 from ckpt_core.cli.output.answer import Answer
@@ -46,8 +47,18 @@ _EXAMPLES = examples(
     help="The least finding that makes the exit code other than 0: 4 for an error, 1 for a warning.",
 )
 @click.option("--certificate", is_flag=True, help="Compare a conversion and its source with the certificate, too.")
-@click.option("--source", metavar="REF", help="With --certificate: the source, where it is not where it was.")
-@click.option("--base", metavar="REF", help="With --certificate: the base model, where it is not where it was.")
+@click.option(
+    "--source",
+    metavar="REF",
+    shell_complete=completions.refs,
+    help="With --certificate: the source, where it is not where it was.",
+)
+@click.option(
+    "--base",
+    metavar="REF",
+    shell_complete=completions.refs,
+    help="With --certificate: the base model, where it is not where it was.",
+)
 @common_options
 @click.pass_obj
 def command(

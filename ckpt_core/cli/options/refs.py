@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ckpt_core.cli.options import completions
 from ckpt_core.cli.session import Session
 from ckpt_core.cli.text import shown_place
 
@@ -16,13 +17,15 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def ref_argument(name: str = "ref", *, required: bool = False) -> Callable[[_Command], _Command]:
     """A ref. Where it is not required, hints may stand for it."""
     shown = name.upper() if required else f"[{name.upper()}]"
-    return click.argument(name, required=required, callback=_note_ref, metavar=shown)
+    return click.argument(name, required=required, callback=_note_ref, metavar=shown, shell_complete=completions.refs)
 
 
 def refs_argument(*, required: bool = False) -> Callable[[_Command], _Command]:
     """Any number of refs and globs, as a tuple named `refs`. Where none is required, hints may stand for them."""
     shown = "REF..." if required else "[REF]..."
-    return click.argument("refs", nargs=-1, required=required, callback=_note_refs, metavar=shown)
+    return click.argument(
+        "refs", nargs=-1, required=required, callback=_note_refs, metavar=shown, shell_complete=completions.refs
+    )
 
 
 def place_options(function: _Command) -> _Command:
@@ -43,9 +46,13 @@ def hint_option(function: _Command) -> _Command:
 
 
 def format_option(function: _Command) -> _Command:
-    return click.option("--format", "format", metavar="NAME", help="Take it for this format; see ckpt formats.")(
-        function
-    )
+    return click.option(
+        "--format",
+        "format",
+        metavar="NAME",
+        shell_complete=completions.readable_formats,
+        help="Take it for this format; see ckpt formats.",
+    )(function)
 
 
 def profile_options(function: _Command) -> _Command:
