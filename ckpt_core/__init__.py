@@ -111,16 +111,20 @@ _WHERE = {
     "VerifyReport": "ckpt_core.schema.verification",
     "VerifyRequest": "ckpt_core.schema.verification",
     "WritePlan": "ckpt_core.schema.plans",
+    "argument": "ckpt_core.arguments",
     "certify": "ckpt_core.verbs.certify",
     "convert": "ckpt_core.verbs.convert",
     "diff": "ckpt_core.verbs.diff",
     "get_plugin_manager": "ckpt_core.manager.plugin_manager",
     "hookimpl": "ckpt_core.hookspecs",
+    "in_shell": "ckpt_core.arguments",
     "inspect": "ckpt_core.verbs.inspect",
     "list_files": "ckpt_core.storage.files.listing",
     "load": "ckpt_core.verbs.load",
     "load_into": "ckpt_core.verbs.load_into",
     "locate": "ckpt_core.verbs.locate",
+    "marked": "ckpt_core.arguments",
+    "option": "ckpt_core.arguments",
     "printable": "ckpt_core.schema.text",
     "read_seal": "ckpt_core.storage.sealing",
     "repair": "ckpt_core.verbs.repair",
@@ -137,6 +141,10 @@ _WHERE = {
 __all__ = sorted([*_WHERE, "__version__"])  # noqa: PLE0605 - tests/test_public_names.py pins it
 
 if TYPE_CHECKING:
+    from ckpt_core.arguments import argument as argument
+    from ckpt_core.arguments import in_shell as in_shell
+    from ckpt_core.arguments import marked as marked
+    from ckpt_core.arguments import option as option
     from ckpt_core.errors import AmbiguousFormatError as AmbiguousFormatError
     from ckpt_core.errors import AmbiguousRunError as AmbiguousRunError
     from ckpt_core.errors import BaseMismatchError as BaseMismatchError

@@ -29,6 +29,8 @@ catches, are plain exceptions of that module.
 
 from typing import Any, ClassVar
 
+from ckpt_core import arguments
+
 
 class CkptError(Exception):
     """Root of the tree.
@@ -51,12 +53,13 @@ class CkptError(Exception):
         tensor: str | None = None,
         hint: str | None = None,
     ) -> None:
+        message = arguments.message(message)
         super().__init__(message)
         self.message = message
         self.code = code
         self.path = path
         self.tensor = tensor
-        self.hint = hint
+        self.hint = None if hint is None else arguments.message(hint)
 
 
 class UsageError(CkptError, ValueError):

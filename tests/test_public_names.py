@@ -119,16 +119,20 @@ PUBLIC = [
     "VerifyRequest",
     "WritePlan",
     "__version__",
+    "argument",
     "certify",
     "convert",
     "diff",
     "get_plugin_manager",
     "hookimpl",
+    "in_shell",
     "inspect",
     "list_files",
     "load",
     "load_into",
     "locate",
+    "marked",
+    "option",
     "printable",
     "read_seal",
     "repair",
@@ -322,6 +326,7 @@ made manager member metadata mismatch moved name names narrow no not numbers obj
 option overwrite packed pairs parse path pickle plain plan printable progress range read record refused
 replaced report safetensors same sealing sharding size sniff step swallowed tensors torch torchrun totals type
 undo unreachable unsafe unsupported usage value version wide with without write zip
+in marked shell
 """
 """Words that mean here what they mean everywhere."""
 

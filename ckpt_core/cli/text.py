@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ckpt_core.arguments import in_shell
 from ckpt_core.schema.text import printable, redact
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ def finding_lines(finding: "Finding", *, in_full: bool = False) -> list[str]:
     The message of what is no error is cut to one line, unless it is wanted in full.
     """
     path = printable(finding.path) if finding.path else "-"
-    message = printable(finding.message, 2000).removeprefix(f"{path}: ")
+    message = printable(in_shell(finding.message), 2000).removeprefix(f"{path}: ")
     if finding.severity < 2 and not in_full:
         message = _one_line(message)
     lines = [f"{finding.code} {severity_word(finding.severity):<7}  {path}  {message}"]
     if finding.hint:
-        lines.append(f"    hint: {printable(finding.hint, 2000)}")
+        lines.append(f"    hint: {printable(in_shell(finding.hint), 2000)}")
     return lines

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.reading.objects import how_to_leave_out, objects_of, said_of, without
 from ckpt_core.schema.access import Checkpoint
@@ -20,7 +21,9 @@ def only_tensors(checkpoint: Checkpoint, format: str) -> Component:
     labels = ", ".join(printable(component.label) for component in components)
     if len(components) != 1:
         reason = f"{format} holds the tensors of one component, this checkpoint has {labels or 'none'}"
-        raise UsageError(f"{reason}; choose one with --component") if components else UnsupportedFormatError(reason)
+        if not components:
+            raise UnsupportedFormatError(reason)
+        raise UsageError(f"{reason}; choose one with {argument('components')}")
     if components[0].state is not None:
         raise plain_state(components[0], format)
     return components[0]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ckpt_core.arguments import argument
 from ckpt_core.laws.tensor_infos import some
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.manifests import Component
@@ -114,7 +115,8 @@ def _judged(component: Component, tree: Mapping[Any, Any], step: int | None) -> 
         yield _error("RS002", component, "it has no parameter groups: no optimizer is without")
     elif _is_empty(state) and step and not _stateless(groups):
         message = f"it has no state at step {step}: it was saved anew, or before the first step"
-        hint = "go back to a checkpoint that has it; where the optimizer keeps no state, add --without optimizer"
+        none = argument("without", ["optimizer"])
+        hint = f"go back to a checkpoint that has it; where the optimizer keeps no state, add {none}"
         yield _error("RS003", component, message, hint)
 
 

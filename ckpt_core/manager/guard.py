@@ -167,7 +167,7 @@ def _format_of(arguments: Mapping[str, Any]) -> str:
 
 
 def _crash(plugin: str, hook: str, error: BaseException) -> PluginError:
-    return PluginError(f"plugin {plugin}: {hook} failed ({described(error)}); see ckpt plugins, or use --debug")
+    return PluginError(f"plugin {plugin}: {hook} failed ({described(error)}); see ckpt plugins")
 
 
 def _unverified(plugin: str, failures: Failures, error: BaseException) -> "Finding":

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.arguments import marked, option
 from ckpt_core.errors import (
     CkptError,
     CorruptError,
@@ -22,7 +23,6 @@ from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.formats import FormatMatch, LoadRequest, Part
 from ckpt_core.schema.reserved_names import SYNTHESIZED, TAINT, TAINTED_FILE
-from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.hookspecs import Plugins
@@ -156,7 +156,7 @@ def _open(
 
 
 def _refusals(refused: Sequence[tuple[OpenPart, UsageError]], options: Mapping[str, Any]) -> Iterator[Finding]:
-    flags = ", ".join(f"--{name} {value}" for name, value in options.items())
+    flags = ", ".join(option(name, value) for name, value in options.items())
     for opened, error in refused:
-        message = f"{opened.part.root}: opened without {flags}, which other parts have: {error.message}"
-        yield Finding("CK023", Severity.WARNING, printable(message), opened.part.root)
+        message = f"{opened.part.root}: opened without {flags}, which other parts have: {marked(error.message)}"
+        yield Finding("CK023", Severity.WARNING, message, opened.part.root)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.arguments import option as option_named
 from ckpt_core.errors import (
     FormatError,
     UsageError,
@@ -10,6 +11,7 @@ from ckpt_core.errors import (
 from ckpt_core.manager.parts import is_itself, match_of_part
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.formats import FormatMatch
+from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.hookspecs import Plugins
@@ -30,15 +32,15 @@ def checked_options(
         if name not in declared:
             having = [f.name for f in manager.formats() if any(option.name == name for option in f.options)]
             where = f"formats that have it: {', '.join(having)}" if having else "no format has it"
-            raise UsageError(f"--{name}: format {format} has no such option; {where}")
+            raise UsageError(f"{option_named(name)}: format {format} has no such option; {where}")
         if not (declared[name].writes if writing else declared[name].reads):
             here, other = ("writing", "reading") if writing else ("reading", "writing")
-            raise UsageError(f"--{name}: an option for {other} {format}, not for {here} it")
+            raise UsageError(f"{option_named(name)}: an option for {other} {format}, not for {here} it")
         kind = declared[name].type
         try:
             checked[name] = _as_bool(value) if kind is bool else kind(value)
         except ValueError:
-            raise UsageError(f"--{name} {value}: not {kind.__name__}") from None
+            raise UsageError(f"{option_named(name, printable(str(value)))}: not {kind.__name__}") from None
     return checked
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import (
     AmbiguousFormatError,
     UnsupportedFormatError,
@@ -46,5 +47,5 @@ def match_of_part(manager: "Plugins", below: "Files", part: Part) -> FormatMatch
         return detection.best
     names = ", ".join(sorted({match.format for match in detection.rivals}))
     if names:
-        raise AmbiguousFormatError(f"equally claimed by {names}; open it by itself, with --format")
+        raise AmbiguousFormatError(f"equally claimed by {names}; open it by itself, with {argument('format')}")
     raise UnsupportedFormatError("no installed format recognises this part; run ckpt formats to see which there are")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from math import prod
 
+from ckpt_core.arguments import marked
 from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.access import Files
@@ -71,7 +72,7 @@ def _located(name: str, chunk: Chunk, find_chunk: FindChunk | None) -> Chunk:
     except CkptError as error:
         if error.tensor is not None:
             raise
-        message = f"{printable(name)}: {error.message}"
+        message = f"{printable(name)}: {marked(error.message)}"
         raise type(error)(message, code=error.code, path=error.path, tensor=name, hint=error.hint) from None
 
 

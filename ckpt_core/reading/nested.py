@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from ckpt_core.arguments import marked, message
 from ckpt_core.errors import CkptError
 from ckpt_core.reading.boxes import FindChunk
 from ckpt_core.reading.checkpoints import OpenPart, StoredCheckpoint
@@ -141,7 +142,7 @@ def relocated(finding: Finding, base: str) -> Finding:
     """A finding of a part as the whole has it: its path, and the start of its message, say where the part is."""
     if not base:
         return finding
-    message = _relocated_message(finding.message, finding.path, base)
+    message = _relocated_message(marked(finding.message), finding.path, base)
     return replace(finding, message=message, path=base if finding.path is None else under(base, finding.path))
 
 
@@ -150,7 +151,7 @@ def relocate(error: Error, base: str) -> Error:
     if not base:
         return error
     found = copy(error)
-    found.message = _relocated_message(error.message, error.path, base)
+    found.message = message(_relocated_message(marked(error.message), error.path, base))
     found.args = (found.message,)
     found.path = base if error.path is None else under(base, error.path)
     return found

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from ckpt_core.arguments import argument
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import Opaque, State, TensorRef
 from ckpt_core.schema.text import printable
@@ -77,12 +78,12 @@ def how_to_leave_out(components: Sequence[Component], *, plain: bool = False) ->
     paths = [path for component in components for path, _ in (_all(component) if plain else _unknown(component))]
     if "" in paths:
         if len(components) == 1 and len(components[0].tensors):
-            return "--include '*'"
+            return argument("include", ["*"])
         rest = [c.label for c in components if not any(path == "" for path, _ in _unknown(c))]
-        return " ".join(f"--component {printable(label)}" for label in rest) or None
+        return argument("components", [printable(label) for label in rest]) if rest else None
     sound = [name for component in components for name in component.tensors if not within(name, dict.fromkeys(paths))]
     patterns = dict.fromkeys(_pattern(path, sound) for path in paths)
-    return " ".join(f"--exclude {_quoted(pattern)}" for pattern in patterns) or None
+    return argument("exclude", [printable(pattern) for pattern in patterns]) if patterns else None
 
 
 def _pattern(path: str, sound: Sequence[str]) -> str:
@@ -90,10 +91,6 @@ def _pattern(path: str, sound: Sequence[str]) -> str:
     exact = re.sub(r"[*?[]", r"[\g<0>]", path)
     glob = re.sub(r"\d+|[*?[]", lambda found: "*" if found[0].isdigit() else f"[{found[0]}]", path)
     return exact if any(fnmatchcase(name, glob) for name in sound) else glob
-
-
-def _quoted(pattern: str) -> str:
-    return f"'{printable(pattern)}'" if re.search(r"[^\w.:/-]", pattern) else printable(pattern)
 
 
 def _all(component: Component) -> Iterator[tuple[str, State]]:

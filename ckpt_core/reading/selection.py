@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from ckpt_core.arguments import marked
 from ckpt_core.errors import CkptError, UsageError
 from ckpt_core.reading.casting.conversions import Cast, check_castable
 from ckpt_core.reading.casting.rules import Uncast, cast_types
@@ -118,7 +119,7 @@ def _converted(name: str, data: memoryview, cast: Cast) -> memoryview:
     try:
         return cast(data)
     except CkptError as error:
-        raise type(error)(f"{printable(name)}: {error.message}", code=error.code, tensor=name) from None
+        raise type(error)(f"{printable(name)}: {marked(error.message)}", code=error.code, tensor=name) from None
 
 
 def select(

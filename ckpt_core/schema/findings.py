@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ckpt_core import arguments
 from ckpt_core.errors import CkptError, NoAnswerError, ReplacedError
-
-if TYPE_CHECKING:
-    pass
 
 
 class Severity(IntEnum):
@@ -34,6 +32,11 @@ class Finding:
     tensor: str | None = None
     hint: str | None = None
     component: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", arguments.message(self.message))
+        if self.hint is not None:
+            object.__setattr__(self, "hint", arguments.message(self.hint))
 
     @classmethod
     def of_error(cls, error: CkptError) -> "Finding":

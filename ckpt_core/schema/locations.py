@@ -6,8 +6,16 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
-from ckpt_core.errors import AmbiguousRunError, CheckpointNotFoundError, IncompleteError, LocateError, UnreachableError
-from ckpt_core.schema.text import redact
+from ckpt_core.arguments import argument
+from ckpt_core.errors import (
+    AmbiguousRunError,
+    CheckpointNotFoundError,
+    IncompleteError,
+    LocateError,
+    UnreachableError,
+    UsageError,
+)
+from ckpt_core.schema.text import printable, redact
 
 if TYPE_CHECKING:
     from ckpt_core.schema.roles import Profile
@@ -34,6 +42,21 @@ class Query:
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     profile: "Profile | None" = None
     without: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take a `Path` and the name of a profile too. UsageError for what is neither."""
+        if isinstance(self.ref, os.PathLike):
+            object.__setattr__(self, "ref", os.fspath(self.ref))
+        if not isinstance(self.ref, str | None):
+            raise UsageError(
+                f"{argument('ref')}: a path, a URL or a name is needed, not {printable(repr(self.ref), 80)}"
+            )
+        if isinstance(self.hints, str) or not isinstance(self.hints, Mapping):
+            raise UsageError(f"{argument('hints')}: a mapping is needed, not {printable(repr(self.hints), 80)}")
+        if self.profile is not None:
+            from ckpt_core.schema.roles import profile_named
+
+            object.__setattr__(self, "profile", profile_named(self.profile))
 
     @property
     def place(self) -> str | None:

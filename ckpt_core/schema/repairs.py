@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from ckpt_core.arguments import message
+
 
 class Operation(Enum):
     """What is done to a file: written anew, given another name, or taken away."""
@@ -44,6 +46,9 @@ class Irreparable:
     reason: str
     code: str | None = None
     path: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", message(self.reason))
 
 
 @dataclass(frozen=True, slots=True)

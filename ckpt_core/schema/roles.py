@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from ckpt_core.arguments import argument
+from ckpt_core.errors import UsageError
+from ckpt_core.schema.text import printable
+
 
 class Profile(Enum):
     """A purpose: compute with the weights, train on, or train on as if nothing had happened in between."""
@@ -10,6 +14,16 @@ class Profile(Enum):
     INFERENCE = "inference"
     RESUME = "resume"
     EXACT_RESUME = "exact-resume"
+
+
+def profile_named(spelling: object) -> Profile:
+    """Return the profile that is meant by `resume`, `exact-resume` or `EXACT_RESUME`. UsageError where it is none."""
+    if isinstance(spelling, Profile):
+        return spelling
+    if isinstance(spelling, str) and (name := spelling.strip().upper().replace("-", "_")) in Profile.__members__:
+        return Profile[name]
+    known = ", ".join(profile.value for profile in Profile)
+    raise UsageError(f"{argument('profile')}: {printable(repr(spelling), 80)} is no profile; known are {known}")
 
 
 class Presence(Enum):

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.arguments import argument
+from ckpt_core.errors import UsageError
 from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.schema.profiles import Assessment
@@ -20,6 +23,16 @@ class Depth(IntEnum):
     VALUES = 2
 
 
+def depth_named(spelling: object) -> Depth:
+    """Return the depth that is meant by `layout`, `bytes` or `values`. UsageError where it is none."""
+    if isinstance(spelling, Depth):
+        return spelling
+    if isinstance(spelling, str) and (name := spelling.strip().upper()) in Depth.__members__:
+        return Depth[name]
+    known = ", ".join(depth.name.lower() for depth in Depth)
+    raise UsageError(f"{argument('depth')}: {printable(repr(spelling), 80)} is no depth; known are {known}")
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """To read a part of the bytes only.
@@ -30,7 +43,7 @@ class Sampling:
         seconds: Begin no further block after this time; None for no limit. One block is read in any case.
 
     Raises:
-        ValueError: Nothing would be read.
+        UsageError: Nothing would be read, or a value is no number.
     """
 
     share: float = 1.0
@@ -38,10 +51,13 @@ class Sampling:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
+        for value in (self.share, self.seed, 1 if self.seconds is None else self.seconds):
+            if not isinstance(value, int | float):
+                raise UsageError(f"a sample: a number is needed, not {printable(repr(value), 80)}")
         if not 0 < self.share <= 1:
-            raise ValueError(f"a share of {self.share}: more than 0 and at most 1 is needed")
+            raise UsageError(f"a share of {self.share}: more than 0 and at most 1 is needed")
         if self.seconds is not None and not self.seconds > 0:
-            raise ValueError(f"a limit of {self.seconds} seconds: more than 0 is needed")
+            raise UsageError(f"a limit of {self.seconds} seconds: more than 0 is needed")
 
 
 @dataclass(frozen=True, slots=True)

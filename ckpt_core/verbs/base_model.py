@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import BaseMismatchError, UsageError
 from ckpt_core.reading.base_model.fit import Fit, fit
 from ckpt_core.reading.base_model.view import OntoBase
@@ -28,12 +29,12 @@ def components_of(checkpoint: Checkpoint, models: str) -> tuple[str, ...]:
         UsageError: The choice is not one, or the checkpoint lacks a component of it: no other is written in its place.
     """
     if models not in MODELS:
-        raise UsageError(f"--models {printable(models, 40)}: not one of {', '.join(MODELS)}")
+        raise UsageError(f"{argument('models', printable(models, 40))}: not one of {', '.join(MODELS)}")
     there = [component.label for component in checkpoint.manifest.components]
     lacking = [label for label in MODELS[models] if label not in there]
     if lacking:
         other = next((name for name, labels in MODELS.items() if set(labels) <= set(there)), None)
-        step = f"--models {other} converts what there is" if other else "name the checkpoint that has it"
+        step = f"{argument('models', other)} converts what there is" if other else "name the checkpoint that has it"
         has = ", ".join(map(printable, there)) or "nothing"
         raise UsageError(f"{checkpoint.location}: has no {' and no '.join(lacking)} (it has {has}); {step}")
     return MODELS[models]
@@ -78,7 +79,7 @@ def _mismatch(checkpoint: Checkpoint, base: Checkpoint, wrong: tuple[Fit, ...]) 
         f"{describe(first)}{also}; nothing was written",
         fits=wrong,
         hint="is this the base that it was trained from? "
-        "Tensors that the model can do without are named with --optional",
+        f"Tensors that the model can do without are named with {argument('optional')}",
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import CkptError, UnreachableError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.base_model.patch_embedding import TO_CONV, TO_LINEAR, rearrangement, stream_rearranged
@@ -19,7 +20,9 @@ from ckpt_core.schema.side_files.seals import COPY, Certificate, Seal
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import TensorDigest
 from ckpt_core.storage.sealing import read_seal
+from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import OWN_CHECKS, open_checkpoint
+from ckpt_core.verbs.reference import Reference, query_of
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Progress
@@ -41,11 +44,12 @@ class Certification:
     operations: Mapping[str, int]
 
 
+@checked()
 def certify(
-    ref: str,
-    source: str | None = None,
+    ref: Reference,
+    source: Reference | None = None,
     *,
-    base: str | None = None,
+    base: Reference | None = None,
     progress: "Progress | None" = None,
     manager: CkptPluginManager | None = None,
 ) -> list[Finding]:
@@ -53,11 +57,12 @@ def certify(
     return list(certification(ref, source, base=base, progress=progress, manager=manager).findings)
 
 
+@checked()
 def certification(
-    ref: str,
-    source: str | None = None,
+    ref: Reference,
+    source: Reference | None = None,
     *,
-    base: str | None = None,
+    base: Reference | None = None,
     progress: "Progress | None" = None,
     manager: CkptPluginManager | None = None,
 ) -> Certification:
@@ -103,10 +108,13 @@ def certification(
     return Certification(tuple(findings), str(origin.location), third, done)
 
 
-def _named(made: StoredCheckpoint, seal: Seal, what: str, given: str | None) -> str:
-    place = given or seal.provenance.get(what)
+def _named(made: StoredCheckpoint, seal: Seal, what: str, given: Reference | None) -> Reference:
+    if given is not None:
+        query_of(given, name=what)
+        return given
+    place = seal.provenance.get(what)
     if not isinstance(place, str):
-        raise UsageError(f"{made.location}: the certificate does not name its {what}; give --{what}")
+        raise UsageError(f"{made.location}: the certificate does not name its {what}; give {argument(what)}")
     return place
 
 

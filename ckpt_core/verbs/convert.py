@@ -4,10 +4,11 @@ A conversion that is stopped goes on where it was when it is run again: finished
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from ckpt_core.arguments import argument
 from ckpt_core.codecs.pickle.verdicts.extraction import extracting
 from ckpt_core.errors import CorruptError, UnsafeContentError, UsageError
 from ckpt_core.manager.options import readable_options
@@ -18,6 +19,7 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
 from ckpt_core.reading.damage import note_damage
 from ckpt_core.reading.selection import ViewCheckpoint, select
+from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.causes import ALL, EXTRACTED
 from ckpt_core.schema.dtypes import DType, dtype_named
 from ckpt_core.schema.findings import Finding, Severity
@@ -29,8 +31,10 @@ from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.writing.overlap import refuse_overlap
 from ckpt_core.verbs.already_done import done_already
 from ckpt_core.verbs.base_model import components_of, lay_onto, models_in
+from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.forecast import LEFT_OUT, Forecast, draw_plan, forecast, limited
 from ckpt_core.verbs.load import Checks, find, open_checkpoint
+from ckpt_core.verbs.reference import Destination, Reference, destination_of, names_of, query_of
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
 
 if TYPE_CHECKING:
@@ -66,12 +70,13 @@ class Conversion:
     notes: tuple[str, ...] = ()
 
 
+@checked()
 def convert(
-    source: str | StoredCheckpoint,
-    destination: str,
+    source: Reference,
+    destination: Destination,
     *,
     to: str | None = None,
-    base: str | StoredCheckpoint | None = None,
+    base: Reference | None = None,
     models: str | None = None,
     optional: Sequence[str] = (),
     components: Sequence[str] = (),
@@ -139,29 +144,32 @@ def convert(
         CkptError: As for `load` and `save`.
     """
     manager = manager or get_plugin_manager()
-    name = to or format_of_path(destination)
+    query_of(source, name="source")
+    place = destination_of(destination)
+    name = to or format_of_path(place)
+    components, include, exclude, rename, optional = map(names_of, (components, include, exclude, rename, optional))
     if extract:
         source = _extracted(source, name, hints, format, manager)
     checks = Checks(accept=accept_damage)
     opened, reading, writing = _opened(source, hints, format, manager, name, options or {}, checks)
     against = _base(base, models, optional, components, manager, checks)
-    _refuse_overlap(destination, opened, against)
+    _refuse_overlap(place, opened, against)
     inputs = [opened] if against is None else [opened, against]
     with one_moment(*inputs, failures_only=True), limited(max_memory):
         opened.confirm()
         labels, notes = _chosen(opened, components, against, models, manager.format(name))
         _refuse_holes(opened, labels)
         view, fits = _view(opened, labels, include, exclude, rename, dtypes, against, optional)
-        plan = draw_plan(manager, view, destination, name, writing)
+        plan = draw_plan(manager, view, place, name, writing)
         expected = forecast(opened, view, plan)
         if dry_run:
             return Conversion(
                 str(opened.location), expected, base=_place(against), fits=fits, uncast=view.uncast, notes=notes
             )
-        known = None if force else done_already(destination, plan, view, format=name, manager=manager, ranks=ranks)
+        known = None if force else done_already(place, plan, view, format=name, manager=manager, ranks=ranks)
         report = known or save(
             view,
-            destination,
+            place,
             format=name,
             options=writing,
             force=force,
@@ -200,7 +208,7 @@ def _chosen(
 
 
 def _extracted(
-    source: str | StoredCheckpoint,
+    source: Reference,
     to: str,
     hints: Mapping[str, object] | None,
     format: str | None,
@@ -208,9 +216,11 @@ def _extracted(
 ) -> StoredCheckpoint:
     """The source with the tensors of its model alone, tainted. UsageError where it is not a ref, or not to this."""
     if to != "safetensors":
-        raise UsageError(f"--extract: writes safetensors only, which runs nothing when loaded; {to} may not hold it")
-    if isinstance(source, StoredCheckpoint):
-        raise UsageError("--extract: takes a path, not a checkpoint that was opened")
+        raise UsageError(
+            f"{argument('extract')}: writes safetensors only, which runs nothing when loaded; {to} may not hold it"
+        )
+    if isinstance(source, Checkpoint):
+        raise UsageError(f"{argument('extract')}: takes a path, not a checkpoint that was opened")
     with extracting():
         opened = find(source, hints=hints, format=format, manager=manager).open({})
     held = [component for component in opened.manifest.components if len(component.tensors)]
@@ -223,7 +233,7 @@ def _extracted(
 
 
 def _opened(
-    source: str | StoredCheckpoint,
+    source: Reference,
     hints: Mapping[str, object] | None,
     format: str | None,
     manager: CkptPluginManager,
@@ -246,7 +256,7 @@ def _opened(
 
 
 def _base(
-    ref: str | StoredCheckpoint | None,
+    ref: Reference | None,
     models: str | None,
     optional: Sequence[str],
     components: Sequence[str],
@@ -256,10 +266,15 @@ def _base(
     """The base, open. UsageError where something is asked that only goes with one, or not with one."""
     if ref is None:
         if models is not None or optional:
-            raise UsageError(f"--{'models' if models is not None else 'optional'}: goes with --base")
+            raise UsageError(
+                f"{argument('models' if models is not None else 'optional')}: goes with {argument('base')}"
+            )
         return None
     if components:
-        raise UsageError("--component: goes without --base; with one, choose with --models")
+        raise UsageError(
+            f"{argument('components')}: goes without {argument('base')}; with one, choose with {argument('models')}"
+        )
+    query_of(ref, name="base")
     return ref if isinstance(ref, StoredCheckpoint) else open_checkpoint(ref, manager=manager, checks=checks)
 
 
@@ -275,7 +290,7 @@ def _view(
 ) -> tuple[ViewCheckpoint, tuple[Fit, ...]]:
     """What is to be written, and how it fits the base. Casts come last: they are by the names that are written."""
     pairs = [_pair(rule, "rename") for rule in rename]
-    casts = [_dtype_rule(rule) for rule in dtypes]
+    casts = [_dtype_rule(rule) for rule in _each(dtypes)]
     if base is None:
         chosen = select(opened, components=labels, include=include, exclude=exclude, rename=pairs, dtypes=casts)
         return chosen, ()
@@ -347,6 +362,15 @@ def _pair(rule: str, what: str) -> tuple[str, str]:
     if not equals or not old:
         raise UsageError(f"{rule!r}: a {what} rule is OLD=NEW")
     return old, new
+
+
+def _each(dtypes: "object") -> "Sequence[str | DType | torch.dtype]":
+    """One type, or a rule, or several of them. UsageError for anything else."""
+    if dtypes is None or isinstance(dtypes, bytes | Mapping):
+        raise UsageError(f"{argument('dtypes')}: types, or rules of them, are needed, not {dtypes!r}")
+    if isinstance(dtypes, str | DType) or not isinstance(dtypes, Iterable):
+        return (cast("str", dtypes),)
+    return tuple(dtypes)
 
 
 def _dtype_rule(rule: "str | DType | torch.dtype") -> Rule:

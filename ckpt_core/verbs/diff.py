@@ -15,7 +15,9 @@ from ckpt_core.reading.comparison import Difference, Side, compare
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import differing_paths
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.verbs.checked_arguments import SWITCH, checked
 from ckpt_core.verbs.load import Checks, open_checkpoint
+from ckpt_core.verbs.reference import Reference, query_of
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Progress
@@ -59,9 +61,10 @@ class DiffReport:
         return not differs and not any(self.components.values())
 
 
+@checked(state=SWITCH)
 def diff(
-    first: str,
-    second: str,
+    first: Reference,
+    second: Reference,
     *,
     component: str | None = None,
     state: bool = True,
@@ -93,6 +96,8 @@ def diff(
         ReplacedError: One of them was replaced, changed or removed meanwhile.
     """
     checks = Checks(accept=accept_damage)
+    for name, ref in (("first", first), ("second", second)):
+        query_of(ref, name=name)
     one, other = (
         open_checkpoint(ref, hints=hints, format=format, options=options, manager=manager, checks=checks)
         for ref in (first, second)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckpt_core import knobs
+from ckpt_core.arguments import argument
 from ckpt_core.errors import BudgetError, UnsupportedFormatError
 from ckpt_core.manager.options import checked_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager
@@ -115,6 +116,8 @@ def limited(max_memory: int | None) -> Iterator[None]:
             slab //= 2
         else:
             least = _AT_REST + _SLABS_A_WORKER * _LEAST_SLAB
-            raise BudgetError(f"--max-memory {max_memory}: a conversion takes at least {least} bytes; allow more")
+            raise BudgetError(
+                f"{argument('max_memory', max_memory)}: a conversion takes at least {least} bytes; allow more"
+            )
     with knobs.override(workers=workers, slab_bytes=slab):
         yield

@@ -11,7 +11,9 @@ from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.tensors import TensorInfo
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import Place, find
+from ckpt_core.verbs.reference import Reference
 
 
 @dataclass(slots=True)
@@ -57,8 +59,9 @@ class Inspection(NamedTuple):
         return self.place.detection.members
 
 
+@checked()
 def inspect(
-    ref: str | None = None,
+    ref: Reference | None = None,
     *,
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
@@ -70,7 +73,7 @@ def inspect(
     if place.match is None:
         return Inspection(place, None, {})
     with one_moment(place.files):
-        checkpoint = place.open(options)
+        checkpoint = ref if isinstance(ref, StoredCheckpoint) and not options else place.open(options)
     return Inspection(place, checkpoint, {c.label: totals_of(c) for c in checkpoint.manifest.components})
 
 

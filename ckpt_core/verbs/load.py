@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import (
     AmbiguousFormatError,
     CheckpointNotFoundError,
@@ -16,16 +17,18 @@ from ckpt_core.errors import (
 from ckpt_core.manager.opening import open_match
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.schema.access import Files
+from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.formats import Confidence, Detection, FormatMatch
-from ckpt_core.schema.locations import Location, LocationKind, Resolution
+from ckpt_core.schema.locations import Location, LocationKind, Query, Resolution
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.checking.checked_files import CheckedFiles
 from ckpt_core.storage.files.identity import comes_back
 from ckpt_core.storage.files.listing import files_of, list_files
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.files.urls import local_path
+from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.locate import locate
+from ckpt_core.verbs.reference import Reference, query_of, stored
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +93,7 @@ class Place(NamedTuple):
 
 
 def find(
-    ref: str | None,
+    ref: Reference | None,
     *,
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
@@ -114,9 +117,12 @@ def find(
         ReplacedError: It was replaced or removed meanwhile.
     """
     manager = manager or get_plugin_manager()
-    resolution = locate(ref, hints=hints, manager=manager)
-    if not resolution.found and _may_come_back(ref):
-        resolution = locate(ref, hints=hints, manager=manager)
+    query = query_of(ref, hints=hints)
+    if isinstance(ref, Checkpoint):
+        return _place_of(stored(ref), query, format, manager, checks)
+    resolution = locate(query, manager=manager)
+    if not resolution.found and _may_come_back(query.ref):
+        resolution = locate(query, manager=manager)
     location = resolution.require()
     try:
         files = checks.of(list_files(location.url))
@@ -126,6 +132,26 @@ def find(
     log_debris(files)
     with one_moment(files, failures_only=True):
         return _place(manager, resolution, location, files, format)
+
+
+def _place_of(
+    checkpoint: StoredCheckpoint, query: Query, format: str | None, manager: CkptPluginManager, checks: Checks
+) -> Place:
+    """The place of an open checkpoint: the listing that it was opened from, and the claim that it was opened by.
+
+    Raises:
+        UsageError: It is to be taken for another format.
+        ReplacedError: It was replaced, changed or removed since it was opened.
+    """
+    match = checkpoint.match
+    if format not in (None, match.format):
+        raise UsageError(f"{argument('format', format)}: it is open as {match.format}; name its place to take it anew")
+    checkpoint.check_unchanged()
+    files = checkpoint.files
+    while isinstance(files, CheckedFiles):
+        files = files.inner
+    resolution = Resolution(query, checkpoint.location, ())
+    return Place(manager, resolution, checks.of(files), Detection((match,), match), match)
 
 
 def _may_come_back(ref: str | None) -> bool:
@@ -149,7 +175,9 @@ def _place(
         return Place(manager, resolution, files, detection, _as_format(manager, detection, format))
     if detection.rivals:
         names = ", ".join(sorted({match.format for match in detection.rivals}))
-        raise AmbiguousFormatError(f"{files.location}: equally claimed by {names}; choose one with --format")
+        raise AmbiguousFormatError(
+            f"{files.location}: equally claimed by {names}; choose one with {argument('format')}"
+        )
     if detection.best is None and not detection.members:
         from ckpt_core.codecs.foreign.errors import unknown
 
@@ -175,7 +203,7 @@ def log_debris(files: Files) -> None:
 
 
 def open_checkpoint(
-    ref: str | None,
+    ref: Reference | None,
     *,
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
@@ -183,7 +211,13 @@ def open_checkpoint(
     manager: CkptPluginManager | None = None,
     checks: Checks = Checks(),
 ) -> StoredCheckpoint:
-    """`find` and `open` in one step; with damage that is accepted, what has some is tainted then."""
+    """`find` and `open` in one step; with damage that is accepted, what has some is tainted then.
+
+    What is open already, and is to be read in no other way, is given back as it is.
+    """
+    if isinstance(ref, StoredCheckpoint) and not options and checks == Checks():
+        find(ref, hints=hints, format=format, manager=manager)
+        return ref
     checkpoint = find(ref, hints=hints, format=format, manager=manager, checks=checks).open(options)
     if checks.accept:
         from ckpt_core.reading.damage import note_damage
@@ -219,7 +253,7 @@ def _as_format(manager: CkptPluginManager, detection: Detection, format: str) ->
     for match in detection.matches:
         if match.format == format and not match.root:
             return match
-    return FormatMatch(format, Confidence.POSSIBLE, "asked for with --format")
+    return FormatMatch(format, Confidence.POSSIBLE, "asked for by name")
 
 
 def _refuse_impostor(files: Files) -> None:
@@ -239,8 +273,9 @@ def _choose_member(detection: Detection, place: str) -> UsageError:
     )
 
 
+@checked()
 def load(
-    ref: str | None = None,
+    ref: Reference | None = None,
     *,
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
@@ -251,7 +286,8 @@ def load(
     """Open a checkpoint; headers are read, no tensor is.
 
     Args:
-        ref: A path, a URL, a stage name, `REF#member`, or None where hints say enough.
+        ref: A path, a URL, a stage name, `REF#member`, a `Path`, a `Query`, or None where hints say enough. An open
+            checkpoint is given back as it is, and opened anew where options or `accept_damage` are given.
         hints: What narrows the search.
         format: Take it for this format; None to detect it.
         options: The format's own options.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.arguments import marked
 from ckpt_core.errors import CkptError, LoadError, LoadInterruptedError, LoadRefusedError, ReplacedError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.base_model.wrapper_names import NameMap, match_names
@@ -17,7 +18,9 @@ from ckpt_core.reading.coverage import check_component
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import load
+from ckpt_core.verbs.reference import Reference, names_of
 
 if TYPE_CHECKING:
     import torch
@@ -65,9 +68,10 @@ class LoadReport:
         return f"{self.source}: {', '.join(parts)}"
 
 
+@checked()
 def load_into(
     module: "torch.nn.Module",
-    ref: str | StoredCheckpoint | None = None,
+    ref: Reference | None = None,
     *,
     hints: Mapping[str, object] | None = None,
     component: str | None = None,
@@ -108,12 +112,7 @@ def load_into(
             without, it may hold a part of either.
         CkptError: The checkpoint cannot be found, opened or read.
     """
-    if isinstance(ref, StoredCheckpoint):
-        checkpoint = ref
-    else:
-        checkpoint = load(
-            ref, hints=hints, format=format, options=options, accept_damage=accept_damage, manager=manager
-        )
+    checkpoint = load(ref, hints=hints, format=format, options=options, accept_damage=accept_damage, manager=manager)
     with one_moment(checkpoint, failures_only=True):
         return _load(module, checkpoint, component, min_coverage, allow_unexpected, atomic, dry_run)
 
@@ -200,7 +199,7 @@ def _refuse(
             f"missing {_some(report.missing)}; nothing was loaded",
             report=report,
         )
-    patterns = ("*",) if allow_unexpected is True else tuple(allow_unexpected or ())
+    patterns = ("*",) if allow_unexpected is True else names_of(allow_unexpected or ())
     refused = [name for name in report.unexpected if not any(fnmatchcase(name, pattern) for pattern in patterns)]
     if refused:
         raise LoadRefusedError(
@@ -241,9 +240,9 @@ def _fill(
         if atomic:
             raise
         if isinstance(error, ReplacedError):
-            raise ReplacedError(f"{error.message}; {_state(filled, fills)}", code=error.code) from error
+            raise ReplacedError(f"{marked(error.message)}; {_state(filled, fills)}", code=error.code) from error
         raise LoadInterruptedError(
-            f"{error.message}; {_state(filled, fills)}",
+            f"{marked(error.message)}; {_state(filled, fills)}",
             filled=tuple(filled),
         ) from error
     if atomic:

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ckpt_core.errors import UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
-from ckpt_core.schema.locations import Query, Resolution
+from ckpt_core.schema.access import Checkpoint
+from ckpt_core.schema.locations import Resolution
+from ckpt_core.verbs.checked_arguments import checked
+from ckpt_core.verbs.reference import Reference, query_of
 
 if TYPE_CHECKING:
     from ckpt_core.schema.roles import Profile
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+@checked()
 def locate(
-    ref: str | None = None,
+    ref: Reference | None = None,
     *,
     hints: Mapping[str, object] | None = None,
     env: Mapping[str, str] | None = None,
@@ -27,7 +29,7 @@ def locate(
     """Ask every plugin for places, and probe them in order.
 
     Args:
-        ref: A path, a URL, a stage name, or None where hints say enough.
+        ref: A path, a URL, a stage name, a `Query`, an open checkpoint, or None where hints say enough.
         hints: What narrows the search, by name; plugins document theirs.
         env: The environment; None for that of this process.
         profile: `inference`, `resume` or `exact-resume`: the newest checkpoint in the place that is complete for it.
@@ -36,22 +38,13 @@ def locate(
 
     Returns:
         The resolution, also where nothing was found; `.require()` gives the location or raises.
+
+    Raises:
+        UsageError: An argument is not what it may be.
     """
-    query = Query(ref, dict(hints or {}), profile=_profile(profile), without=tuple(without))
-    if env is not None:
-        query = replace(query, env=env)
+    query = query_of(ref, hints=hints, env=env, profile=profile, without=without)
+    if isinstance(ref, Checkpoint):
+        return Resolution(query, ref.location, (), ("open already",))
     resolution = (manager or get_plugin_manager()).hooks.locate(query=query)
     _log.info("located %s, of %d places", resolution.location, len(resolution.attempts))
     return resolution
-
-
-def _profile(given: "Profile | str | None") -> "Profile | None":
-    if given is None:
-        return None
-    from ckpt_core.schema.roles import Profile
-
-    try:
-        return Profile(given)
-    except ValueError:
-        known = ", ".join(profile.value for profile in Profile)
-        raise UsageError(f"{given!r}: not a profile; known are {known}") from None

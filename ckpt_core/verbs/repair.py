@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from ckpt_core.errors import CkptError, CorruptError, FormatError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.schema.repairs import RepairRequest
-from ckpt_core.schema.verification import Depth, VerifyRequest
+from ckpt_core.schema.verification import Depth, VerifyRequest, depth_named
 from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.repairing.in_place import InPlace
 from ckpt_core.storage.repairing.overlay import OverlaidFiles
+from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import OWN_CHECKS, Place, find
 from ckpt_core.verbs.locate import locate
+from ckpt_core.verbs.reference import Destination, Reference, destination_of, names_of, profile_of
 from ckpt_core.verbs.repair_plan import Repair, errors_of, propose, verified
 
 if TYPE_CHECKING:
@@ -24,16 +26,17 @@ if TYPE_CHECKING:
     from ckpt_core.schema.roles import Profile
 
 
+@checked()
 def repair(
-    ref: str,
+    ref: Reference,
     *,
-    output: str | None = None,
+    output: Destination | None = None,
     in_place: bool = False,
     accept_loss: bool = False,
     accept_damage: bool = False,
     force: bool = False,
-    depth: Depth = Depth.LAYOUT,
-    profile: "Profile | None" = None,
+    depth: Depth | str = Depth.LAYOUT,
+    profile: "Profile | str | None" = None,
     without: Sequence[str] = (),
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
@@ -69,7 +72,9 @@ def repair(
     """
     if output is not None and in_place:
         raise UsageError("a repaired copy, or a change in place: one of the two")
-    request = VerifyRequest(depth, dict(options or {}), profile, tuple(without))
+    copy_to = None if output is None else destination_of(output, "output")
+    purpose = None if profile is None else profile_of(profile)
+    request = VerifyRequest(depth_named(depth), dict(options or {}), purpose, names_of(without))
     wish = RepairRequest(accept_loss, dict(options or {}))
 
     def found() -> Place:
@@ -81,11 +86,11 @@ def repair(
     if not in_place:
         place = found()
         planned, files = propose(place, request, wish, progress=progress)
-        if output is None or not planned.plan.actions:
+        if copy_to is None or not planned.plan.actions:
             return planned
         from ckpt_core.verbs.repaired_copy import write_copy
 
-        return write_copy(planned, files, output, request, accept_damage=accept_damage, force=force, progress=progress)
+        return write_copy(planned, files, copy_to, request, accept_damage=accept_damage, force=force, progress=progress)
     disk = _on_disk(ref, hints, manager)
     with disk.held():
         if disk.interrupted():
@@ -96,7 +101,8 @@ def repair(
         return _change(planned, files, disk, request) if planned.plan.actions else planned
 
 
-def undo_repair(ref: str, *, manager: CkptPluginManager | None = None) -> list[str]:
+@checked()
+def undo_repair(ref: Reference, *, manager: CkptPluginManager | None = None) -> list[str]:
     """Take back the last repair that was made in place, or began to be; the paths that are as they were.
 
     Raises:
@@ -109,7 +115,7 @@ def undo_repair(ref: str, *, manager: CkptPluginManager | None = None) -> list[s
         return disk.undo()
 
 
-def _on_disk(ref: str, hints: Mapping[str, object] | None, manager: CkptPluginManager | None) -> InPlace:
+def _on_disk(ref: Reference, hints: Mapping[str, object] | None, manager: CkptPluginManager | None) -> InPlace:
     """Where a ref lies. What a stopped repair has left need not be of any format any more."""
     try:
         return InPlace(find(ref, hints=hints, manager=manager, checks=OWN_CHECKS).files)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ckpt_core.arguments import argument, marked
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.repairs import Irreparable, RepairAction, RepairPlan, RepairRequest
@@ -147,8 +148,12 @@ def _reason(finding: Finding, plan: RepairPlan) -> Irreparable:
     if said:  # of that very finding before what is of any about the file
         return replace(max(said, key=lambda one: one.code is not None), code=finding.code)
     withheld = any(action.path == finding.path for action in plan.withheld)
-    why = "what could be done needs --accept-loss" if withheld else "nothing in this checkpoint can make it again"
-    return Irreparable(f"{why}; {finding.hint}" if finding.hint else why, finding.code, finding.path)
+    why = (
+        f"what could be done needs {argument('accept_loss', True)}"
+        if withheld
+        else "nothing in this checkpoint can make it again"
+    )
+    return Irreparable(f"{why}; {marked(finding.hint)}" if finding.hint else why, finding.code, finding.path)
 
 
 def _never_saved(now: Verification) -> list[Irreparable]:

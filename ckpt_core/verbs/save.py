@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.arguments import argument
 from ckpt_core.codecs.gc_pause import without_collection
 from ckpt_core.errors import CorruptError, PluginError, UnsupportedFormatError, UsageError
 from ckpt_core.manager.options import checked_options
@@ -27,6 +28,8 @@ from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.targets import open_target
+from ckpt_core.verbs.checked_arguments import checked
+from ckpt_core.verbs.reference import Destination, destination_of
 from ckpt_core.version import __version__
 
 if TYPE_CHECKING:
@@ -64,9 +67,10 @@ class SaveReport:
         return sum(self.files.values())
 
 
+@checked()
 def save(
     state: "Checkpoint | Mapping[str, Any]",
-    ref: str,
+    ref: Destination,
     *,
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -100,16 +104,19 @@ def save(
         CorruptError: What was written is not what was read; it was not committed.
         ReplacedError: What it is made of was replaced, changed or removed meanwhile; it was not committed.
     """
+    if not isinstance(state, Checkpoint | Mapping):
+        raise UsageError(f"{argument('state')}: a checkpoint or a state dict is needed, not a {type(state).__name__}")
+    place = destination_of(ref, "ref")
     manager = manager or get_plugin_manager()
-    name = format or format_of_path(ref)
+    name = format or format_of_path(place)
     kind = manager.format(name).writes
     if kind is None:
         writable = ", ".join(known.name for known in manager.formats() if known.writes)
         raise UnsupportedFormatError(f"{name}: this format cannot be written; those that can are {writable}")
-    checked = checked_options(manager, name, options or {}, writing=True)
+    chosen = checked_options(manager, name, options or {}, writing=True)
     with (
         without_collection(),
-        open_target(ref, format=name, kind=kind, options=checked, replace=force, resume=resume, ranks=ranks) as target,
+        open_target(place, format=name, kind=kind, options=chosen, replace=force, resume=resume, ranks=ranks) as target,
     ):
         checkpoint = state if isinstance(state, Checkpoint) else _live(state)
         if progress is not None:

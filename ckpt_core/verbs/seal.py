@@ -5,17 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import OverwriteError, UnsupportedFormatError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.read_back import read_back
-from ckpt_core.schema.access import Files
+from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.reserved_names import FILE_SUMS, SUMS
 from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.sealing import put_beside, read_seal, sealing, write_seal
+from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import Checks, open_checkpoint
+from ckpt_core.verbs.reference import Reference, stored
 from ckpt_core.version import __version__
 
 if TYPE_CHECKING:
@@ -32,8 +35,9 @@ class Sealing:
     sums: str | None = None
 
 
+@checked()
 def seal(
-    ref: str,
+    ref: Reference,
     *,
     sha256: bool = False,
     force: bool = False,
@@ -56,16 +60,20 @@ def seal(
         ReplacedError: It was replaced, changed or removed meanwhile; nothing was written.
         CkptError: It cannot be opened or read; nothing was written.
     """
-    checkpoint = open_checkpoint(ref, manager=manager, checks=Checks(seals=False))
+    place, format = (ref.location.url, stored(ref).match.format) if isinstance(ref, Checkpoint) else (ref, None)
+    checkpoint = open_checkpoint(place, format=format, manager=manager, checks=Checks(seals=False))
     files = checkpoint.files
     if any(files.local_path(path) is None for path in files.entries):
         raise UnsupportedFormatError(f"{checkpoint.location}: only local checkpoints can be sealed")
     with sealing(files):
         if not force and read_seal(files) is not None:
-            raise OverwriteError(f"{checkpoint.location}: is sealed already; check it with ckpt verify, or --force")
+            raise OverwriteError(
+                f"{checkpoint.location}: is sealed already; check it with ckpt verify, or {argument('force', True)}"
+            )
         sums = _write_sums(files) if sha256 else None
         if sums is not None and files.location.kind is LocationKind.DIRECTORY:
-            checkpoint = open_checkpoint(ref, manager=manager, checks=Checks(seals=False))  # it lists the sums now
+            again = open_checkpoint(place, format=format, manager=manager, checks=Checks(seals=False))
+            checkpoint = again  # it lists the sums now
         made = _seal_of(checkpoint, progress)
         write_seal(checkpoint.files, made)
     sizes = {path: file.size for path, file in sorted(made.files.items())}

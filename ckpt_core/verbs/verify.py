@@ -6,15 +6,18 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import CorruptError, LoadError, UnsupportedFormatError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.assessing import assessment_of
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.text import printable
-from ckpt_core.schema.verification import Depth, Sampling, VerifyReport, VerifyRequest, sorted_findings
+from ckpt_core.schema.verification import Depth, Sampling, VerifyReport, VerifyRequest, depth_named, sorted_findings
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import OWN_CHECKS, Place, find, member_place
+from ckpt_core.verbs.reference import Reference, names_of, profile_of
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Progress
@@ -31,11 +34,12 @@ class Verification:
     checkpoint: StoredCheckpoint | None = None
 
 
+@checked()
 def verify(
-    ref: str | None = None,
+    ref: Reference | None = None,
     *,
-    depth: Depth = Depth.LAYOUT,
-    profile: "Profile | None" = None,
+    depth: Depth | str = Depth.LAYOUT,
+    profile: "Profile | str | None" = None,
     without: Sequence[str] = (),
     sampling: Sampling | None = None,
     hints: Mapping[str, object] | None = None,
@@ -47,8 +51,8 @@ def verify(
     """Check a checkpoint.
 
     Args:
-        ref: See `load`.
-        depth: LAYOUT reads headers; BYTES every byte, against the checksums there are; VALUES looks for NaN too.
+        ref: See `load`. An open checkpoint is opened anew, from the listing that it was opened from.
+        depth: `layout` reads headers; `bytes` every byte, against the checksums there are; `values` looks for NaN too.
         profile: Say also whether it is complete for this purpose; the report's `assessment`.
         without: With a profile: kinds of components that the training is known to have had none of.
         sampling: Read a part of the bytes only, by share or for a time; from the BYTES depth on. The report says how
@@ -64,12 +68,14 @@ def verify(
 
     Raises:
         CkptError: Nothing could be checked: not there, not reachable, of no known format, or unsafe.
-        UsageError: A sample of the LAYOUT depth, which reads no bytes of tensors.
+        UsageError: An argument is not what it may be; or a sample of the layout depth, which reads no bytes of tensors.
         ReplacedError: It was replaced, changed or removed meanwhile, whatever was found.
     """
-    if sampling is not None and depth is Depth.LAYOUT:
+    deep = depth_named(depth)
+    if sampling is not None and deep is Depth.LAYOUT:
         raise UsageError("a sample of the layout depth: it reads headers only; ask for bytes or values")
-    request = VerifyRequest(depth, dict(options or {}), profile, tuple(without), sampling)
+    purpose = None if profile is None else profile_of(profile)
+    request = VerifyRequest(deep, dict(options or {}), purpose, names_of(without), sampling)
     return verify_place(
         find(ref, hints=hints, format=format, manager=manager, checks=OWN_CHECKS), request, progress=progress
     )
@@ -245,5 +251,5 @@ def _without_weights(checkpoint: StoredCheckpoint | None) -> Iterator[Finding]:
         needed = role.needed_for in (None, Profile.INFERENCE)
         if role.kind in WEIGHTS and role.presence is Presence.ABSENT and needed:
             message = f"{printable(role.label)}: the weights are absent, and everything else that was found was checked"
-            hint = "ask what it is whole for: --for inference, resume or exact-resume"
+            hint = f"ask what it is whole for: {argument('profile', 'inference')}, resume or exact-resume"
             yield Finding("CK024", Severity.WARNING, message, role.where or None, hint=hint, component=role.label)

@@ -219,7 +219,7 @@ def test_an_option_is_passed_to_every_part_that_has_it(nested, manager):
     report = ckpt_core.verify(str(nested), options={"which": "red"}, manager=manager).report
     assert choosing.read == choosing.verified == [("weights", "red"), ("optim", "red")]
     assert "CK023" not in [finding.code for finding in report.findings]
-    with pytest.raises(UsageError, match=r"--other: format outer has no such option; no format has it"):
+    with pytest.raises(UsageError, match=r"options\['other'\]: format outer has no such option; no format has it"):
         ckpt_core.load(str(nested), options={"other": "red"}, manager=manager)
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ckpt_core.arguments import argument
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Severity
 from ckpt_core.schema.locations import LocationKind
@@ -63,7 +64,8 @@ def _again(files: Files, path: str | None, depth: Depth) -> Iterator[RepairActio
         return
     proved = "its text" if sealed else BLOCKS if blocks else ""
     if not proved and depth < Depth.BYTES:
-        reason = "nothing of it proves the content; with --depth bytes that is checked by itself, and sealed anew"
+        deeper = argument("depth", "bytes")
+        reason = f"nothing of it proves the content; with {deeper} that is checked by itself, and sealed anew"
         yield Irreparable(reason, "SL005", path)
         return
     yield from _writes(name, one, _seal(document, sealed, found), proved)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ckpt_core.arguments import in_shell
 from ckpt_core.cli.app import OpeningCommand, examples
 from ckpt_core.cli.options import completions
 from ckpt_core.cli.options.refs import place_options, profile_options, ref_argument
@@ -200,7 +201,7 @@ def _row(action: "RepairAction", lossless: str) -> tuple[str, str, str, str]:
 
 def _left(one: "Irreparable", word: str) -> str:
     about = " ".join(filter(None, (one.code, printable(one.path) if one.path else "")))
-    return f"{word}  {about}{': ' if about else ''}{printable(one.reason, _LONG)}"
+    return f"{word}  {about}{': ' if about else ''}{printable(in_shell(one.reason), _LONG)}"
 
 
 def _verdict(done: "Repair") -> str:

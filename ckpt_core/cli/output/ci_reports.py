@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.arguments import in_shell
 from ckpt_core.cli.text import shown_place
 from ckpt_core.schema.text import printable
 
@@ -39,7 +40,7 @@ def _results(one: "Verification") -> Iterable[dict[str, Any]]:
     place = _place(one)
     for finding in one.report.findings:
         where = f"{place}/{printable(finding.path)}" if finding.path and _is_directory(one) else place
-        yield _result(finding.code, _LEVELS[finding.severity], printable(finding.message, 2000), where)
+        yield _result(finding.code, _LEVELS[finding.severity], printable(in_shell(finding.message), 2000), where)
     for line in _lacking(one):
         yield _result(_INCOMPLETE, "error", _lack(line), place)
 
@@ -80,7 +81,7 @@ def _cases(one: "Verification") -> Iterable[tuple[str, str | None]]:
             yield f"component {line.role.label}", None if line.met else _lack(line)
     for finding in one.report.findings:
         if finding.severity > 0:
-            yield _name(finding), printable(finding.message, 2000)
+            yield _name(finding), printable(in_shell(finding.message), 2000)
 
 
 def _name(finding: "Finding") -> str:

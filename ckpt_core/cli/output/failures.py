@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import click
 
+from ckpt_core.arguments import in_shell
 from ckpt_core.cli.output.terminal import fitted
 from ckpt_core.cli.session import Session
-from ckpt_core.errors import CkptError, CorruptError
+from ckpt_core.errors import CkptError, CorruptError, PluginError
 from ckpt_core.schema.text import printable
 
 USAGE = 2
@@ -38,10 +39,12 @@ def failure_of(error: BaseException, session: Session) -> Failure:
         case CkptError():
             from ckpt_core.schema.findings import Finding
 
-            step = printable(error.hint, _LONG) if error.hint else _next_step(error, session)
+            step = printable(in_shell(error.hint), _LONG) if error.hint else _next_step(error, session)
             hint = "; ".join(filter(None, (step, _about_accepting(error, session)))) or None
             finding = Finding.saying(error).as_dict() if error.code else None
-            return Failure(type(error).__name__, printable(error.message, _LONG), hint, error.exit_code, finding)
+            return Failure(
+                type(error).__name__, printable(in_shell(error.message), _LONG), hint, error.exit_code, finding
+            )
         case click.ClickException():
             command = f"ckpt {session.verb}" if session.verb else "ckpt"
             return Failure("UsageError", printable(error.format_message(), _LONG), f"run {command} --help", USAGE)
@@ -66,6 +69,8 @@ _KEPT = {
 
 def _next_step(error: CkptError, session: Session) -> str | None:
     """Where to go from damage that does not say so itself: other verbs stop at the first fault, verify does not."""
+    if isinstance(error, PluginError):
+        return "run it again with --debug to see the traceback"
     if not isinstance(error, CorruptError) or ";" in error.message or session.verb == "verify":
         return None
     return "run ckpt verify on it to see all that is wrong"

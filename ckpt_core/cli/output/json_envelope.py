@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence, Set
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.arguments import in_shell
+
 if TYPE_CHECKING:
     from ckpt_core.cli.output.answer import Answer
     from ckpt_core.cli.output.failures import Failure
@@ -47,7 +49,9 @@ def _findings(answer: "Answer | None", failure: "Failure | None") -> list[dict[s
 def as_json(value: Any) -> Any:
     """The value in JSON's own types: NaN and infinities become the strings `NaN`, `Infinity` and `-Infinity`."""
     match value:
-        case None | bool() | int() | str():
+        case str():
+            return in_shell(value)
+        case None | bool() | int():
             return value
         case float():
             return value if isfinite(value) else _not_finite(value)

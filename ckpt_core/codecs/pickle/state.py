@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ckpt_core import knobs
+from ckpt_core.arguments import argument
 from ckpt_core.codecs.pickle.numpy_types import ArrayRecord, OpaqueArray
 from ckpt_core.codecs.pickle.odd_tensors import Odd, odd_tensor, wrapper
 from ckpt_core.codecs.pickle.records import (
@@ -369,7 +370,10 @@ class _Walk:
     def _odd_findings(self) -> Iterator[Finding]:
         for what, names in self._odd.items():
             message = f"{_some(names)}: {what}; kept opaque, what it is made of is listed below its name"
-            hint = "leave it out with --exclude NAME, or make it a plain tensor with torch and save it again"
+            hint = (
+                f"leave it out with {argument('exclude', ['NAME'])}, "
+                f"or make it a plain tensor with torch and save it again"
+            )
             yield Finding("TF004", Severity.WARNING, message, self.path, names[0], hint)
 
     def _object_findings(self) -> Iterator[Finding]:

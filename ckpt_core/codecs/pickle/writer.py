@@ -8,6 +8,7 @@ from collections.abc import Callable
 from struct import pack
 from typing import NamedTuple
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.state import Array, Opaque, State, TensorRef
 from ckpt_core.schema.text import printable
@@ -79,7 +80,7 @@ class _Writer:
             case Opaque():
                 raise UnsupportedFormatError(
                     f"state of class {printable(value.class_name)} cannot be written: its class is not known here; "
-                    "leave its component out with --component"
+                    f"leave its component out with {argument('components')}"
                 )
 
     def _sequence(self, begin: bytes, items: list[State] | tuple[State, ...], end: bytes) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from ckpt_core.arguments import argument
 from ckpt_core.codecs.heads.torch import TAINT_RECORD
 from ckpt_core.codecs.pickle.writer import StorageView, write_pickle
 from ckpt_core.codecs.single_table import refuse_objects
@@ -124,7 +125,7 @@ class _Storages:
         if lost:
             raise UnsupportedFormatError(
                 f"{component.label}: its plain state has no place for tensor {printable(min(lost))}; "
-                "leave the component out with --component"
+                f"leave the component out with {argument('components')}"
             )
         return self._keyed(component.state, keys)
 

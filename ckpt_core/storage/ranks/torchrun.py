@@ -15,6 +15,7 @@ from threading import Event, Thread
 from typing import Any
 
 from ckpt_core import errors, knobs
+from ckpt_core.arguments import marked
 from ckpt_core.errors import CkptError, UnreachableError, UsageError
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 
@@ -176,8 +177,13 @@ def _lost(reason: str) -> UnreachableError:
 def _described(error: BaseException, rank: int) -> dict[str, Any]:
     if isinstance(error, CkptError):
         kinds = [kind.__name__ for kind in type(error).__mro__]
-        about = {"code": error.code, "path": error.path, "tensor": error.tensor, "hint": error.hint}
-        return {"kinds": kinds, "message": f"rank {rank}: {error.message}", **about}
+        about = {
+            "code": error.code,
+            "path": error.path,
+            "tensor": error.tensor,
+            "hint": error.hint and marked(error.hint),
+        }
+        return {"kinds": kinds, "message": f"rank {rank}: {marked(error.message)}", **about}
     text = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
     return {"kinds": [], "message": f"rank {rank}: {text}"}
 

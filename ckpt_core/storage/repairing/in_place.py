@@ -21,6 +21,7 @@ from typing import Any
 
 import xxhash
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import CheckpointNotFoundError, CorruptError, OverwriteError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import LocationKind
@@ -61,7 +62,8 @@ class InPlace:
         where = files.location.url.rstrip("/")
         local = next((files.local_path(path) for path in files.entries), None)
         if local is None:
-            raise UnsupportedFormatError(f"{files.location}: only local checkpoints are changed in place; use --output")
+            other = argument("output")
+            raise UnsupportedFormatError(f"{files.location}: only local checkpoints are changed in place; use {other}")
         self.shown = where
         whole = os.path.realpath(where)
         self._parent, self._name = os.path.split(whole)
@@ -170,7 +172,8 @@ class InPlace:
         for path in {step.path for step in steps} | set(moved.values()):
             if os.path.islink(self._path(path)):
                 raise UnsupportedFormatError(
-                    f"{printable(path)}: a link, whose target others may use; write a repaired copy with --output"
+                    f"{printable(path)}: a link, whose target others may use; "
+                    f"write a repaired copy with {argument('output')}"
                 )
         return steps
 

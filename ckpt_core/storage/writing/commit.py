@@ -6,6 +6,7 @@ rename a failure leaves what was there; after it the new content is there, and a
 
 import os
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import CkptError, OverwriteError
 from ckpt_core.schema.reserved_names import FILE_SUFFIX
 from ckpt_core.schema.text import printable
@@ -40,7 +41,9 @@ def name_file(stage: Stage, *, replace: bool) -> None:
     syscalls.sync_tree(stage.root)
     exists = os.path.lexists(stage.destination)
     if exists and not replace:
-        raise OverwriteError(f"{printable(stage.destination)}: exists; choose another name, or --force to replace it")
+        raise OverwriteError(
+            f"{printable(stage.destination)}: exists; choose another name, or {argument('force', True)} to replace it"
+        )
     seal, staged = stage.destination + FILE_SUFFIX, os.path.join(stage.data, stage.name)
     sealed = os.path.lexists(seal)
     if sealed:
@@ -75,6 +78,6 @@ def finish(stage: Stage, *, seal: bool) -> None:
         reason = getattr(error.__cause__, "strerror", None) or error.message
         raise type(error)(
             f"{printable(stage.destination)}: is written, but not yet sealed or safe from a loss of power "
-            f"({reason.lower()}); save it again with --force"
+            f"({reason.lower()}); save it again with {argument('force', True)}"
         ) from error
     stage.clear()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import OverwriteError
 from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.reserved_names import DIRECTORY_SEAL, FILE_SUFFIX
@@ -30,7 +31,9 @@ def open_memory_target(
 
     filesystem, place = url_to_fs(url)
     if filesystem.exists(place) and not replace:
-        raise OverwriteError(f"{printable(url)}: exists; choose another place, or --force to replace it")
+        raise OverwriteError(
+            f"{printable(url)}: exists; choose another place, or {argument('force', True)} to replace it"
+        )
     location = Location(url, kind)
     with tempfile.TemporaryDirectory() as folder:
         local = os.path.join(folder, location.name)

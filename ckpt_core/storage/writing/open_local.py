@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import (
     FormatError,
     OverwriteError,
@@ -118,4 +119,6 @@ def _refuse_existing(path: str, kind: LocationKind, replace: bool) -> None:
         )
     empty = is_directory and not os.listdir(path)
     if not empty and not replace:
-        raise OverwriteError(f"{printable(path)}: exists; choose another place, or --force to replace it")
+        raise OverwriteError(
+            f"{printable(path)}: exists; choose another place, or {argument('force', True)} to replace it"
+        )

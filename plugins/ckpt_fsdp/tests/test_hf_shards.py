@@ -122,7 +122,7 @@ def test_without_a_proof_it_is_said_that_shards_at_the_end_cannot_be_missed(save
     found = findings(folder)
     assert found.keys() == {"DC053"}
     assert found["DC053"].severity is ckpt_core.Severity.WARNING and found["DC053"].tensor == "embed.weight"
-    assert "--world_size 2" in found["DC053"].hint
+    assert "options={'world_size': 2}" in found["DC053"].hint
     assert not findings(folder, world_size=2), "two ranks could have written just this"
 
 

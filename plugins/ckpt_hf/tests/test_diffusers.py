@@ -101,7 +101,7 @@ def test_a_variant_is_read_of_each_model_of_a_pipeline_that_has_it_as_diffusers_
     types = {c.label: {o.dtype.code for _, o in c.tensors.infos()} for c in checkpoint.manifest.components}
     assert (types["model:unet"], types["model:prior"]) == ({"F16"}, {"F32"})
     [said] = [finding for finding in checkpoint.manifest.findings if finding.code == "CK023"]
-    assert said.path == "prior" and "opened without --variant fp16" in said.message
+    assert said.path == "prior" and "opened without options={'variant': 'fp16'}" in said.message
     with pytest.raises(UsageError, match="no weights of variant int8"):
         ckpt_core.load(str(variants), options={"variant": "int8"})
 

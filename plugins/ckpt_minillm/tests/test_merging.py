@@ -131,7 +131,7 @@ def test_a_file_saved_with_its_lora_is_merged_with_itself(tuned):
     merged = merge("lora_full_32.pth", "lora_full_32.pth")
     assert not any(".lora." in name for name in merged)
     assert all(torch.equal(merged[name], tensor) for name, tensor in merge(place="z_32.pth").items())
-    with pytest.raises(UsageError, match="given as the checkpoint and as --lora both"):
+    with pytest.raises(UsageError, match=r"given as the checkpoint and as options\['lora'\] both"):
         merge("full_sft_32.pth", "lora_full_32.pth", place="no_32.pth")
     with pytest.raises(UsageError, match="has LoRA tensors of its own"):
         merge("lora_full_32.pth", "lora_law_32.pth", place="no_32.pth")

@@ -240,7 +240,7 @@ def test_a_hostile_file_under_a_good_name_is_refused(tmp_path):
 
 def test_a_file_taken_for_this_format_under_another_name_says_what_to_do(minimind, tmp_path):
     path = minimind.save(tmp_path / "other.pth")
-    with pytest.raises(ckpt_core.UnsupportedFormatError, match="--format torch"):
+    with pytest.raises(ckpt_core.UnsupportedFormatError, match="format='torch'"):
         ckpt_core.load(str(path), format="minillm")
 
 

@@ -96,8 +96,8 @@ def test_what_would_be_read_back_as_something_else_is_refused(tmp_path, minimind
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"optimizer": {"m": torch.zeros(1)}}, "this checkpoint has model, optimizer; choose with --component"),
-        ({"step": 7}, "this checkpoint has model, progress; choose with --component"),
+        ({"optimizer": {"m": torch.zeros(1)}}, "this checkpoint has model, optimizer; choose with components="),
+        ({"step": 7}, "this checkpoint has model, progress; choose with components="),
     ],
 )
 def test_more_than_weights_is_refused(tmp_path, minimind, more, message):

@@ -68,7 +68,7 @@ def test_a_file_that_could_not_be_replaced_keeps_its_seal(stage, tmp_path, monke
 def test_what_is_there_is_kept_without_force(stage, tmp_path):
     (tmp_path / "m").write_bytes(b"old")
     staged_file(stage)
-    with pytest.raises(OverwriteError, match="--force"):
+    with pytest.raises(OverwriteError, match="force=True"):
         name_file(stage, replace=False)
     with pytest.raises(OverwriteError):
         name_directory(stage, replace=False)
@@ -83,7 +83,7 @@ def test_a_failure_after_the_rename_does_not_say_that_nothing_was_committed(stag
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", failing)
-    with pytest.raises(UnreachableError, match=r"is written, but .*input/output error.*--force") as caught:
+    with pytest.raises(UnreachableError, match=r"is written, but .*input/output error.*force=True") as caught:
         finish(stage, seal=True)
     assert "nothing was committed" not in str(caught.value)
     assert (tmp_path / "m").read_bytes() == b"new"

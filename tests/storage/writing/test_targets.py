@@ -82,7 +82,7 @@ def test_a_place_beside_an_input_is_fine(tmp_path):
 def test_what_is_there_is_replaced_only_by_force(tmp_path):
     path = tmp_path / "m.safetensors"
     save(weights(1), str(path))
-    with pytest.raises(OverwriteError, match="--force"):
+    with pytest.raises(OverwriteError, match="force=True"):
         save(weights(2), str(path))
     assert value_at(path) == 1
     save(weights(2), str(path), force=True)

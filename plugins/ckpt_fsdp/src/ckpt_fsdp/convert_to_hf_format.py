@@ -12,7 +12,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from ckpt_core import CkptError, convert, printable, torchrun_ranks
+from ckpt_core import CkptError, convert, in_shell, printable, torchrun_ranks
 
 if TYPE_CHECKING:
     from ckpt_core import Conversion, Ranks
@@ -58,8 +58,8 @@ def _say(lines: Iterable[str], stream: TextIO) -> None:
 
 def _error_lines(error: CkptError) -> list[str]:
     code = f" {error.code}" if error.code else ""
-    hint = [f"hint: {printable(error.hint, 1000)}"] if error.hint else []
-    return [f"error{code}: {printable(error.message, 4000)}", *hint]
+    hint = [f"hint: {printable(in_shell(error.hint), 1000)}"] if error.hint else []
+    return [f"error{code}: {printable(in_shell(error.message), 4000)}", *hint]
 
 
 def _parser() -> ArgumentParser:
@@ -87,7 +87,9 @@ def _parser() -> ArgumentParser:
         metavar="GLOB",
         help="tensors that the model can do without, besides its position tables; may be repeated",
     )
-    parser.add_argument("--max_shard_size", metavar="SIZE", help="write shards of at most this, such as 5GB")
+    parser.add_argument(
+        "--max_shard_size", "--max-shard-size", metavar="SIZE", help="write shards of at most this, such as 5GB"
+    )
     parser.add_argument("--force", action="store_true", help="replace what is at the output directory")
     return parser
 

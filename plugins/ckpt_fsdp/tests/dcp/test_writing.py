@@ -128,12 +128,12 @@ def test_flat_keys_have_no_model_before_them(tmp_path):
 
 
 def test_flat_keys_of_several_components_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="--flat: of several components"):
+    with pytest.raises(UsageError, match=r"options\['flat'\]: of several components"):
         save(trained(), tmp_path / "out", flat=True)
 
 
 def test_no_ranks_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="--ranks 0"):
+    with pytest.raises(UsageError, match="options={'ranks': 0}"):
         save(trained(), tmp_path / "out", ranks=0)
 
 
@@ -203,7 +203,7 @@ def test_state_of_numbered_parameters_comes_back_with_numbers(tmp_path):
 
 @pytest.mark.parametrize("state", [{1: 2, "1": 3}, {"a.b": 1, "a": {"b": 2}}, {"x": {None: 1}}])
 def test_state_that_flat_keys_cannot_tell_apart_is_refused(state, tmp_path):
-    with pytest.raises(UnsupportedFormatError, match="--component"):
+    with pytest.raises(UnsupportedFormatError, match="components="):
         save({"model": {"w": torch.ones(2)}, "scheduler": state}, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

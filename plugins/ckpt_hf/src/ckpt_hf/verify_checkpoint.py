@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import ckpt_core
-from ckpt_core import CkptError, Presence, Profile, VerifyReport, printable
+from ckpt_core import CkptError, Presence, Profile, VerifyReport, in_shell, printable
 
 _LABELS = {
     "config": "Model Config",
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         report = ckpt_core.verify(given.checkpoint, profile=Profile.RESUME).report
     except CkptError as error:
-        print(f"verify_checkpoint: {error.message}", file=sys.stderr)
+        print(f"verify_checkpoint: {in_shell(error.message)}", file=sys.stderr)
         return error.exit_code
     print("\n".join(_lines(report, verbose=given.verbose)))
     assert report.assessment is not None

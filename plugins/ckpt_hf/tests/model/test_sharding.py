@@ -72,7 +72,7 @@ def test_binary_units_and_plain_bytes(text, size):
     "text", ["", "GB", "5XB", "-1GB", "0", "0GB", "1e3", "5G", "nan", "1,5GB", "5GB5", "0.0000001KB"]
 )
 def test_what_is_no_size_is_refused(text):
-    with pytest.raises(UsageError, match="--max_shard_size"):
+    with pytest.raises(UsageError, match="max_shard_size"):
         parse_size(text)
 
 

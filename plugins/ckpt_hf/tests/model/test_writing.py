@@ -190,7 +190,7 @@ def test_what_the_format_cannot_hold_is_refused_and_nothing_is_written(tmp_path,
     [
         ({"weights": "onnx"}, "--weights onnx: not safetensors or bin"),
         ({"max_shard_size": "big"}, "--max_shard_size big: not a size"),
-        ({"variant": "fp16"}, "--variant: an option for reading hf, not for writing it"),
+        ({"variant": "fp16"}, "options['variant']: an option for reading hf, not for writing it"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(tmp_path, llama, options, message):

@@ -28,6 +28,8 @@ from ckpt_core import (
     TensorInfo,
     TensorTable,
     UsageError,
+    marked,
+    option,
     printable,
 )
 from ckpt_core.layouts import COMPUTABLE, narrow_bytes, wide_numbers
@@ -131,7 +133,7 @@ class MergedCheckpoint(StoredCheckpoint):
         try:
             data = narrow_bytes(weight + change, dtype)
         except CkptError as error:
-            raise type(error)(f"{printable(name)}: {error.message}", code=error.code, tensor=name) from None
+            raise type(error)(f"{printable(name)}: {marked(error.message)}", code=error.code, tensor=name) from None
         out[: len(data)] = data
 
     def _read_factors(self, pair: Pair) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
@@ -160,7 +162,8 @@ def merge_lora(base: StoredCheckpoint, lora: StoredCheckpoint) -> MergedCheckpoi
         _refuse_more_than_lora(lora)
         if _pairs(base):
             raise UsageError(
-                f"{base.location}: has LoRA tensors of its own; merge those first, by giving this file as --lora too"
+                f"{base.location}: has LoRA tensors of its own; merge those first, "
+                f"by giving this file as {option('lora')} too"
             )
     tensors = base.component("model").tensors
     merged = {f"{module}.weight": _fitting(tensors, module, pair, lora) for module, pair in pairs.items()}
@@ -218,7 +221,7 @@ def _refuse_more_than_lora(lora: StoredCheckpoint) -> None:
         if others:
             raise UsageError(
                 f"{lora.location}: holds {len(others)} tensors beside the LoRA ({printable(others[0])}); a model that "
-                "was saved with its LoRA is given as the checkpoint and as --lora both"
+                f"was saved with its LoRA is given as the checkpoint and as {option('lora')} both"
             )
 
 

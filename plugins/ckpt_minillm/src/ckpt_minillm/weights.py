@@ -12,6 +12,7 @@ from ckpt_core import (
     Severity,
     StoredCheckpoint,
     UnsupportedFormatError,
+    argument,
     printable,
 )
 from ckpt_core.codecs import read_torch_file
@@ -35,7 +36,9 @@ def read_weights(files: Files, match: FormatMatch, request: LoadRequest) -> Stor
     path = next(iter(files.entries))
     name = parse_name(path)
     if name is None:
-        raise UnsupportedFormatError(f"{printable(path)}: not named as MiniLLM names weights; use --format torch")
+        raise UnsupportedFormatError(
+            f"{printable(path)}: not named as MiniLLM names weights; use {argument('format', 'torch')}"
+        )
     file = read_torch_file(files, path)
     components = components_of(file.root, file.tensors)
     model = next((component for component in components if component.kind == "model"), None)

@@ -8,6 +8,7 @@ from ckpt_core import (
     UnsupportedFormatError,
     UsageError,
     WritePlan,
+    argument,
     printable,
 )
 from ckpt_core.codecs import plain_state, plan_torch
@@ -57,7 +58,7 @@ def _weights(checkpoint: Checkpoint) -> Component:
         reason = f"minillm holds a model, or an adapter, alone, this checkpoint has {has}"
         if not any(component.label in _KINDS for component in components):
             raise UnsupportedFormatError(f"{reason}; write it as torch")
-        raise UsageError(f"{reason}; choose with --component")
+        raise UsageError(f"{reason}; choose with {argument('components')}")
     if components[0].state is not None:
         raise plain_state(components[0], "minillm")
     return components[0]

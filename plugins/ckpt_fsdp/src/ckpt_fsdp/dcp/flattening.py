@@ -9,7 +9,7 @@ Source: torch, `torch/distributed/checkpoint/_traverse.py` (traverse_state_dict)
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ckpt_core import Component, State, TensorRef, UnsupportedFormatError, printable
+from ckpt_core import Component, State, TensorRef, UnsupportedFormatError, argument, printable
 from ckpt_fsdp.dcp.nesting import Path
 
 
@@ -56,7 +56,7 @@ def _tree(component: Component) -> State:
     if lost:
         raise UnsupportedFormatError(
             f"{component.label}: its plain state has no place for tensor {printable(min(lost))}; "
-            "leave the component out with --component"
+            f"leave the component out with {argument('components')}"
         )
     return component.state
 
@@ -80,7 +80,9 @@ def _leaf(flat: Flat, component: Component, value: State, path: Path) -> None:
     key = ".".join(map(str, path))
     if not path or key in flat.paths:
         reason = f"two values would be stored as {printable(key)}" if path else "it is no dict"
-        raise UnsupportedFormatError(f"{component.label}: {reason}; leave the component out with --component")
+        raise UnsupportedFormatError(
+            f"{component.label}: {reason}; leave the component out with {argument('components')}"
+        )
     flat.paths[key] = path
     if isinstance(value, TensorRef):
         flat.tensors[key] = (component, value.name)
@@ -96,7 +98,7 @@ def _numbered(value: dict[object, State], path: Path) -> bool:
         where, shown = printable(".".join(map(str, path))), ", ".join(sorted(kind.__name__ for kind in kinds))
         raise UnsupportedFormatError(
             f"{where}: dcp keeps dicts whose keys are texts, or are whole numbers, and this one has {shown}; "
-            "leave its component out with --component"
+            f"leave its component out with {argument('components')}"
         )
     return False
 

@@ -18,6 +18,7 @@ from ckpt_core import (
     State,
     StoredCheckpoint,
     TensorRef,
+    argument,
     knobs,
     printable,
     with_names,
@@ -179,7 +180,8 @@ def _left_out(found: Found) -> Iterator[Finding]:
     if found.unfinished:
         name = printable(found.unfinished[0].rpartition("/")[2])
         message = f"{name} lies beside the metadata: a later save into the same directory did not end"
-        hint = "shards that it has replaced are not those that the metadata describes; verify with --depth bytes"
+        deeper = argument("depth", "bytes")
+        hint = f"shards that it has replaced are not those that the metadata describes; verify with {deeper}"
         yield Finding("DC008", Severity.WARNING, message, found.unfinished[0], hint=hint)
 
 

@@ -25,6 +25,9 @@ from ckpt_core import (
     UnsupportedFormatError,
     UsageError,
     WritePlan,
+    argument,
+    marked,
+    option,
 )
 from ckpt_core.codecs import plan_object, plan_tensor_item
 from ckpt_fsdp.dcp.detection import METADATA, SUFFIX
@@ -46,7 +49,7 @@ def write(checkpoint: Checkpoint, target: Target) -> Manifest:
     """
     ranks = target.options.get("ranks", 1)
     if ranks < 1:
-        raise UsageError(f"--ranks {ranks}: tensors are spread over at least one file")
+        raise UsageError(f"{option('ranks', ranks)}: tensors are spread over at least one file")
     components = checkpoint.manifest.components
     flat = flatten(components, _keys(checkpoint, target.options))
     files = _Files(ranks)
@@ -87,8 +90,9 @@ def _keys(checkpoint: Checkpoint, options: Mapping[str, Any]) -> Mapping[str, Pa
     labels = [component.label for component in components]
     if len(labels) != 1 or labels[0] not in _BARE:
         raise UsageError(
-            f"--flat: of several components nobody could tell whose keys are whose, and this has {', '.join(labels)}; "
-            "choose one with --component model"
+            f"{option('flat')}: of several components nobody could tell whose keys are whose, "
+            f"and this has {', '.join(labels)}; "
+            f"choose one with {argument('components', ['model'])}"
         )
     return {labels[0]: ()}
 
@@ -139,7 +143,7 @@ class _Files:
             try:
                 sections = plan_tensor_item(content, tensor.dtype, box[1])
             except UnsupportedFormatError as error:
-                raise UnsupportedFormatError(f"{key}: {error.message}", tensor=name) from None
+                raise UnsupportedFormatError(f"{key}: {marked(error.message)}", tensor=name) from None
             yield self._put(key, box, rank, sections)
 
     def _put(self, key: str, box: Any, rank: int, sections: Sequence[Any]) -> WrittenItem:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from math import prod
 
-from ckpt_core import Finding, Severity, printable
+from ckpt_core import Finding, Severity, option, printable
 from ckpt_fsdp.hf_shards.boxes import Sharded, Shards
 from ckpt_fsdp.hf_shards.extent import cut_along, number_of_ranks, unproved
 from ckpt_fsdp.hf_shards.names import parse, shard_file
@@ -104,4 +104,6 @@ def _open_ended(shards: Shards, names: list[str], ranks: int) -> Finding:
         f"nothing here proves that {printable(names[0])} ends at index {first.shape[axis]} of dimension {axis}{rest}: "
         f"if more than {ranks} ranks wrote, the shards of the last cannot be missed"
     )
-    return Finding("DC053", Severity.WARNING, message, None, names[0], f"say how many wrote: --world_size {ranks}")
+    return Finding(
+        "DC053", Severity.WARNING, message, None, names[0], f"say how many wrote: {option('world_size', ranks)}"
+    )

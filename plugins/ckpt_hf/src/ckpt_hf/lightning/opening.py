@@ -14,6 +14,7 @@ from ckpt_core import (
     Severity,
     State,
     StoredCheckpoint,
+    argument,
     printable,
 )
 from ckpt_core.codecs import TorchFile
@@ -63,7 +64,8 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 def _of_another(builder: CheckpointBuilder, file: TorchFile, match: FormatMatch) -> StoredCheckpoint:
     """A file that only has one of Lightning's names, with the components that any torch file has."""
     message = f"{printable(file.path)}: named as Lightning names its files, and another trainer's; read as a torch file"
-    builder.findings.append(Finding("HT010", Severity.INFO, message, file.path, hint="--format torch opens it as such"))
+    hint = f"{argument('format', 'torch')} opens it as such"
+    builder.findings.append(Finding("HT010", Severity.INFO, message, file.path, hint=hint))
     for component in components_of(file.root, file.tensors):
         builder.add(component)
     return builder.checkpoint(match, step=step_of_state(file.root), metadata=dict(file.metadata))

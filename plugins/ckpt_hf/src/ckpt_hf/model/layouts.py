@@ -5,7 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ckpt_core import Component, FilePlan, Literal, TensorInfo, UnsupportedFormatError, UsageError, printable
+from ckpt_core import (
+    Component,
+    FilePlan,
+    Literal,
+    TensorInfo,
+    UnsupportedFormatError,
+    UsageError,
+    argument,
+    option,
+    printable,
+)
 from ckpt_hf.model.sharding import is_tied
 from ckpt_hf.names import EMA
 
@@ -44,9 +54,10 @@ def layout_of(component: Component, options: Mapping[str, Any]) -> Layout:
     """
     kind = options.get("weights", "safetensors")
     if kind not in ("safetensors", "bin"):
-        raise UsageError(f"--weights {printable(kind, 40)}: not safetensors or bin")
+        raise UsageError(f"{option('weights', printable(kind, 40))}: not safetensors or bin")
     if kind == "bin" and component.kind == "ema":
-        raise UnsupportedFormatError("--weights bin: an ema is only written as safetensors; choose --component model")
+        asked, other = option("weights", "bin"), argument("components", ["model"])
+        raise UnsupportedFormatError(f"{asked}: an ema is only written as safetensors; choose {other}")
     if kind == "bin":
         return Layout("pytorch_model", ".bin", True, _plan_bin)
     return Layout(EMA if component.kind == "ema" else "model", ".safetensors", False, _plan_safetensors)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 
-from ckpt_core import TensorInfo, UsageError, printable
+from ckpt_core import TensorInfo, UsageError, option, printable
 
 DEFAULT_LIMIT = "50GB"
 """What save_pretrained of transformers 5 takes; the limit of 5GB before it was git-lfs's."""
@@ -31,7 +31,7 @@ def parse_size(text: str) -> int:
         if size > 0:
             return size
     raise UsageError(
-        f"--max_shard_size {printable(text, 40)}: not a size; write 5GB, 200MB, 1GiB, or a number of bytes"
+        f"{option('max_shard_size', printable(text, 40))}: not a size; write 5GB, 200MB, 1GiB, or a number of bytes"
     )
 
 

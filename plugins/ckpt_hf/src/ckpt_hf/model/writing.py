@@ -20,6 +20,7 @@ from ckpt_core import (
     UnsupportedFormatError,
     UsageError,
     WritePlan,
+    argument,
     printable,
 )
 from ckpt_core.codecs import metadata_of, plain_state
@@ -68,14 +69,14 @@ def _parts(checkpoint: Checkpoint) -> tuple[list[Component], Component | None]:
         reason = f"hf holds a model, its ema and its config, this checkpoint has {has}"
         if not weights:
             raise UnsupportedFormatError(f"{reason}; write it as torch")
-        raise UsageError(f"{reason}; choose with --component {weights[0].label}")
+        raise UsageError(f"{reason}; choose with {argument('components', [weights[0].label])}")
     for component in weights:
         if component.state is not None:
             raise plain_state(component, "hf")
     config = found.get(_CONFIG)
     if config is not None and len(config.tensors):
         raise UnsupportedFormatError(
-            "hf keeps a config as JSON, and this one has tensors; leave it with --component model"
+            f"hf keeps a config as JSON, and this one has tensors; leave it with {argument('components', ['model'])}"
         )
     return weights, config
 
@@ -138,7 +139,8 @@ def _config(checkpoint: Checkpoint, config: Component | None, restated: dict[Any
         same = False
     if not same:
         raise UnsupportedFormatError(
-            "hf keeps a config as a JSON object, and this one is more than that; leave it with --component model"
+            "hf keeps a config as a JSON object, and this one is more than that; "
+            f"leave it with {argument('components', ['model'])}"
         )
     yield FilePlan(CONFIG, (Literal(text),))
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ckpt_core import CorruptError, Files, Finding, FormatError, Severity, UsageError, printable
+from ckpt_core import CorruptError, Files, Finding, FormatError, Severity, UsageError, option, printable
 from ckpt_hf.names import WeightSet, group
 from ckpt_hf.weights.index import read_index
 
@@ -96,7 +96,7 @@ def _choose_variant(
         if "" not in variants and len(variants) > 1:
             raise UsageError(
                 f"{files.location}: weights in several variants and no plain ones: {_spelled(variants)}; "
-                "choose --variant"
+                f"choose {option('variant')}"
             )
         wanted = "" if "" in variants else variants[0]
         chosen += [found for found in mine if found.variant == wanted]
@@ -111,7 +111,7 @@ def _spelled(variants: Sequence[str]) -> str:
 
 def _only_variant(found: WeightSet) -> Finding:
     message = f"{printable(found.shown)}: there are only weights of variant {printable(found.variant)}; these are read"
-    return Finding("HF012", Severity.INFO, message, found.shown, hint="name it with --variant")
+    return Finding("HF012", Severity.INFO, message, found.shown, hint=f"name it with {option('variant')}")
 
 
 def _passed_over(chosen: Sequence[WeightSet]) -> Finding:

@@ -22,6 +22,7 @@ from ckpt_core import (
     TensorTable,
     UnsupportedFormatError,
     UsageError,
+    argument,
     printable,
 )
 from ckpt_core.codecs import read_torch_file
@@ -45,7 +46,7 @@ def read_resume(files: Files, match: FormatMatch, request: LoadRequest) -> Store
     name = parse_name(path)
     if name is None or not name.resume:
         raise UnsupportedFormatError(
-            f"{printable(path)}: not named as minimind names what it resumes from; use --format torch"
+            f"{printable(path)}: not named as minimind names what it resumes from; use {argument('format', 'torch')}"
         )
     file = read_torch_file(files, path)
     components = tuple(sorted(_components(components_of(file.root, file.tensors)), key=_place))

@@ -11,6 +11,7 @@ from ckpt_core import (
     UnsupportedFormatError,
     UsageError,
     WritePlan,
+    argument,
     printable,
 )
 from ckpt_core.codecs import plan_torch
@@ -58,7 +59,7 @@ def _check(components: tuple[Component, ...]) -> None:
     foreign = [label for label, component in labels.items() if component.kind not in KINDS and label != "progress"]
     if foreign:
         raise UnsupportedFormatError(
-            f"minimind has no key for {', '.join(map(printable, foreign))}; leave it out with --component"
+            f"minimind has no key for {', '.join(map(printable, foreign))}; leave it out with {argument('components')}"
         )
     progress = labels["progress"].state
     if not isinstance(progress, dict) or not all(type(progress.get(key)) is int for key in PROGRESS[:2]):
@@ -74,7 +75,7 @@ def _refuse_cast_moments(checkpoint: Checkpoint) -> None:
             if checkpoint.origin(component.label, name).dtype is not info.dtype:
                 raise UsageError(
                     f"{component.label}, {printable(name)}: would be cast to {info.dtype.code} with the weights; "
-                    "leave it out: --dtype F16 casts the weights alone"
+                    f"leave it out: {argument('dtypes', ['F16'])} casts the weights alone"
                 )
 
 

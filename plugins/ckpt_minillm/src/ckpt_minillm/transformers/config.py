@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ckpt_core import TensorTable, UnsupportedFormatError, UsageError, printable
+from ckpt_core import TensorTable, UnsupportedFormatError, UsageError, option, printable
 from ckpt_minillm.model_shape import facts_of
 from ckpt_minillm.transformers.tensors import check_tensors
 
@@ -70,7 +70,7 @@ def config_of(tensors: TensorTable, given: Mapping[str, Any], *, release: str | 
         UnsupportedFormatError: No model of transformers computes with these tensors what MiniLLM does.
     """
     if release is not None and release not in RELEASES:
-        raise UsageError(f"--release {printable(release)}: not one of {', '.join(RELEASES)}")
+        raise UsageError(f"{option('release', printable(release))}: not one of {', '.join(RELEASES)}")
     facts = facts_of(tensors)
     if _EMBEDDINGS not in tensors or f"{_ATTENTION}.q_proj.weight" not in tensors:
         raise UnsupportedFormatError(
@@ -124,7 +124,8 @@ def _attention(tensors: TensorTable, known: Mapping[str, Any], given: Mapping[st
         heads = width // head_dim
         if given.get("num_attention_heads", heads) != heads:
             raise UsageError(
-                f"--num-attention-heads {given['num_attention_heads']}: the tensors have {heads} heads of {head_dim}"
+                f"{option('num_attention_heads', given['num_attention_heads'])}: "
+                f"the tensors have {heads} heads of {head_dim}"
             )
     else:
         _require(known, _ASKED[:1])
@@ -132,7 +133,8 @@ def _attention(tensors: TensorTable, known: Mapping[str, Any], given: Mapping[st
         head_dim = width // heads if heads > 0 else 0
     if not head_dim or width % head_dim or narrow % head_dim or head_dim % 2 or heads % max(narrow // head_dim, 1):
         raise UsageError(
-            f"--num-attention-heads {heads}: does not divide projections of {width} and {narrow} rows into heads of "
+            f"{option('num_attention_heads', heads)}: "
+            f"does not divide projections of {width} and {narrow} rows into heads of "
             "one even size"
         )
     return _Attention(heads, narrow // head_dim, head_dim)
@@ -162,11 +164,11 @@ def _experts(tensors: TensorTable, known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require(known: Mapping[str, Any], names: tuple[str, ...]) -> None:
-    lacking = [f"--{name.replace('_', '-')}" for name in names if name not in known]
+    lacking = [option(name) for name in names if name not in known]
     if lacking:
         raise UsageError(
             f"{', '.join(lacking)}: the tensors do not tell, and nothing is guessed; give what the model was trained "
-            f"with, or --release {' or '.join(RELEASES)} for what its trainers use"
+            f"with, or {' or '.join(option('release', name) for name in RELEASES)} for what its trainers use"
         )
 
 

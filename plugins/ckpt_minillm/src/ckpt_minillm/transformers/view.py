@@ -22,6 +22,7 @@ from ckpt_core import (
     UsageError,
     list_files,
     load,
+    option,
     printable,
 )
 from ckpt_minillm.merging import Box, merge_lora
@@ -150,7 +151,7 @@ def _tokenizer(place: str) -> Files:
     files = list_files(place)
     if files.location.kind is LocationKind.FILE or not _tokenizer_files(files):
         wanted = ", ".join(TOKENIZER_FILES)
-        raise UsageError(f"--tokenizer {printable(place)}: no directory with a tokenizer's files ({wanted})")
+        raise UsageError(f"{option('tokenizer', printable(place))}: no directory with a tokenizer's files ({wanted})")
     return files
 
 
