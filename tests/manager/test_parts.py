@@ -230,7 +230,11 @@ def test_a_value_that_a_part_has_not_is_said_and_one_that_none_has_is_refused(ne
     found = ckpt_core.load(str(nested), options={"which": "blue"}, manager=manager).manifest.findings
     assert choosing.read == [("weights", "blue"), ("optim", None)]
     assert [(finding.severity, finding.path, finding.message) for finding in found if finding.code == "CK023"] == [
-        (Severity.WARNING, "optim", "optim: opened without --which blue, which other parts have: optim: no blue")
+        (
+            Severity.WARNING,
+            "optim",
+            "optim: opened without options={'which': 'blue'}, which other parts have: optim: no blue",
+        )
     ]
     with pytest.raises(UsageError, match="weights: no green"):
         ckpt_core.load(str(nested), options={"which": "green"}, manager=manager)

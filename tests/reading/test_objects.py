@@ -1,6 +1,6 @@
 """What is no plain tensor is chosen by name like the others, and the advice of each refusal works."""
 
-import shlex
+import ast
 
 import pytest
 import torch
@@ -64,13 +64,11 @@ SITUATIONS = {
 
 
 def follow(message):
-    """The arguments of `convert` that a refusal advises."""
-    words = shlex.split(message.partition(" with ")[2])
-    assert words, message
-    found = {"--exclude": [], "--include": [], "--component": []}
-    for option, value in zip(words[::2], words[1::2], strict=True):
-        found[option].append(value)
-    return {"exclude": found["--exclude"], "include": found["--include"], "components": found["--component"]}
+    """The arguments of `convert` that a refusal advises, as they stand in it."""
+    advice = message.partition(" with ")[2]
+    assert advice, message
+    [told] = ast.parse(f"convert({advice})").body
+    return {keyword.arg: ast.literal_eval(keyword.value) for keyword in told.value.keywords}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -133,7 +133,7 @@ def test_flat_keys_of_several_components_are_refused(tmp_path):
 
 
 def test_no_ranks_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="options={'ranks': 0}"):
+    with pytest.raises(UsageError, match=r"options=\{'ranks': 0\}"):
         save(trained(), tmp_path / "out", ranks=0)
 
 

@@ -1,6 +1,7 @@
 """What is written is what save_pretrained would write, and what transformers, safetensors and torch open."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -171,7 +172,7 @@ def test_what_the_format_cannot_hold_is_refused_and_nothing_is_written(tmp_path,
 
     weights = {"w": torch.zeros(2)}
     refused = {
-        "model, optimizer; choose with --component model": {"model": weights, "optimizer": {"m": torch.zeros(1)}},
+        "model, optimizer; choose with components=['model']": {"model": weights, "optimizer": {"m": torch.zeros(1)}},
         "model:critic, ema; choose with": {"ema": weights, "model:critic": weights},
         "this model has plain state": {**weights, "step": 7},
         "this one has tensors": {"model": weights, "config": {"a": torch.zeros(1)}},
@@ -188,13 +189,13 @@ def test_what_the_format_cannot_hold_is_refused_and_nothing_is_written(tmp_path,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"weights": "onnx"}, "--weights onnx: not safetensors or bin"),
-        ({"max_shard_size": "big"}, "--max_shard_size big: not a size"),
+        ({"weights": "onnx"}, "options={'weights': 'onnx'}: not safetensors or bin"),
+        ({"max_shard_size": "big"}, "options={'max_shard_size': 'big'}: not a size"),
         ({"variant": "fp16"}, "options['variant']: an option for reading hf, not for writing it"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(tmp_path, llama, options, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=re.escape(message)):
         ckpt_core.save(llama.state_dict(), str(tmp_path / "x"), format="hf", options=options)
     assert not (tmp_path / "x").exists()
 
