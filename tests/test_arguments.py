@@ -62,7 +62,7 @@ COMMANDS = r"ckpt [a-z]+( REF| [A-Z]+| out\.safetensors)* --[a-z-]+|torch_dist.*
 def test_no_module_below_the_command_line_spells_a_flag_in_a_message():
     """Docstrings and what is a whole command aside; scripts and trainers have flags of their own."""
     own = re.compile(
-        r"cli/|arguments\.py|trainer/|convert_to_hf_format|verify_checkpoint|ckpt_fsdp/megatron_dist/detection"
+        r"cli/|testing/|arguments\.py|trainer/|convert_to_hf_format|verify_checkpoint|ckpt_fsdp/megatron_dist/detection"
     )
     root = Path(ckpt_core.__file__).parents[1]
     spelled = []
