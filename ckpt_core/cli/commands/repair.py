@@ -1,7 +1,8 @@
 """`ckpt repair`: what can be mended, what cannot and why; and the mending, as a copy or in place."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from os.path import isdir
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -98,7 +99,7 @@ def command(
     depth: str,
     **asked: Any,
 ) -> Answer:
-    """Say what can be mended in a checkpoint and what cannot; with --apply, mend it.
+    """Say what can be mended in a checkpoint, or in each one of a folder, and what cannot; with --apply, mend one.
 
     Without --apply nothing is written. Exit code 0: nothing to repair, or repaired; 1: there is something to repair;
     4: something is left that cannot be repaired. A copy of what does not match its checksums is not written.
@@ -113,22 +114,66 @@ def command(
     from ckpt_core.schema.verification import Depth
     from ckpt_core.verbs.repair import repair
 
-    with session.progress() as progress:
-        done = repair(
-            ref,
-            output=wanted.output,
-            in_place=wanted.in_place,
-            accept_loss=wanted.accept_loss,
-            accept_damage=wanted.accept_damage,
-            force=wanted.force,
-            depth=Depth[depth.upper()],
-            profile=None if profile is None else Profile(profile),
-            without=without,
-            hints=hints,
-            format=format,
-            options=session.options,
-            progress=progress,
-        )
+    def mend(one: str) -> "Repair":
+        with session.progress() as progress:
+            return repair(
+                one,
+                output=wanted.output,
+                in_place=wanted.in_place,
+                accept_loss=wanted.accept_loss,
+                accept_damage=wanted.accept_damage,
+                force=wanted.force,
+                depth=Depth[depth.upper()],
+                profile=None if profile is None else Profile(profile),
+                without=without,
+                hints=hints,
+                format=format,
+                options=session.options,
+                progress=progress,
+            )
+
+    members = [] if wanted.apply or not isdir(ref) else _members(ref, format)
+    return _of_folder(session, ref, members, mend) if members else _of_one(mend(ref))
+
+
+def _members(ref: str, format: str | None) -> list[str]:
+    """The checkpoints of a folder, as refs; none where it is one itself."""
+    from ckpt_core.verbs.load import OWN_CHECKS, find
+
+    place = find(ref, format=format, checks=OWN_CHECKS)
+    return [] if place.match is not None else [f"{ref}#{match.root}" for match in place.detection.members]
+
+
+def _of_folder(session: Session, ref: str, members: list[str], mend: "Callable[[str], Repair]") -> Answer:
+    """What can be mended in each checkpoint of a folder; mending is of one at a time."""
+    from ckpt_core.cli.output.failures import complain
+    from ckpt_core.cli.output.several import ask_each, first_code
+
+    done = list(ask_each(session, members, mend))
+    session.ref = shown_place(ref)
+
+    def page() -> Iterator[Block]:
+        for one in done:
+            if one.failure is not None:
+                complain(one.failure)
+            yield from _page(one.found) if one.found is not None else ()
+
+    return Answer(
+        result=lambda: [
+            *(_result(one.found) for one in done if one.found),
+            *({"location": shown_place(one.ref), "exit": one.failure.exit_code} for one in done if one.failure),
+        ],
+        page=page,
+        brief=lambda: [_verdict(one.found) for one in done if one.found],
+        findings=[finding for one in done if one.found for finding in one.found.after.findings],
+        exit_code=first_code(
+            [one.failure.exit_code for one in done if one.failure]
+            + [_exit_code(one.found) for one in done if one.found]
+        ),
+    )
+
+
+def _of_one(done: "Repair") -> Answer:
     return Answer(
         result=lambda: _result(done),
         page=lambda: _page(done),
