@@ -33,9 +33,9 @@ class StoredCheckpoint(Checkpoint):
         files: The listing its chunks are stored in.
         match: The claim it was opened by.
         manifest: Its table.
-        settle: Proves, once and before the first tensor is read, what opening took on trust (where a zip's members
+        confirm: Proves, once and before the first tensor is read, what opening took on trust (where a zip's members
             start); it raises where that fails.
-        settle_chunk: Finds the elements of a chunk that is a file of its own, such as an item of a `.distcp` file;
+        find_chunk: Finds the elements of a chunk that is a file of its own, such as an item of a `.distcp` file;
             asked before its bytes are read. None where every chunk is raw.
 
     Attributes:
