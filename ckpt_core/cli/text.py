@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ckpt_core.arguments import in_shell
+from ckpt_core.schema.text import human_bytes as human_bytes
 from ckpt_core.schema.text import printable, redact
 
 if TYPE_CHECKING:
@@ -13,20 +14,6 @@ if TYPE_CHECKING:
 _LONG = 1 << 16
 _LINE = 120
 """Characters of a warning or a note that a person reads at a glance."""
-
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
-
-
-def human_bytes(count: int) -> str:
-    """`86.6 MiB`; whole bytes below a KiB."""
-    if count < 1024:
-        return f"{count} B"
-    size = float(count)
-    for unit in _UNITS:
-        size /= 1024
-        if size < 1023.95 or unit == _UNITS[-1]:
-            break
-    return f"{size:.1f} {unit}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -22,7 +22,7 @@ from ckpt_core.reading.nested import UnopenedPart, joined, relocate
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.formats import FormatMatch, LoadRequest, Part
-from ckpt_core.schema.reserved_names import SYNTHESIZED, TAINT, TAINTED_FILE
+from ckpt_core.schema.side_files.reserved_names import SYNTHESIZED, TAINT, TAINTED_FILE
 
 if TYPE_CHECKING:
     from ckpt_core.hookspecs import Plugins

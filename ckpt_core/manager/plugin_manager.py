@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pluggy
 
@@ -41,6 +41,9 @@ class PluginStatus(NamedTuple):
 class CkptPluginManager(pluggy.PluginManager):
     """A pluggy manager for ckpt: `register` guards a plugin and keeps the policy outermost, `hooks` is typed."""
 
+    if TYPE_CHECKING:
+        hook: Hooks  # type: ignore[assignment, misc]  # pluggy's relay, whose answers the policy merges
+
     def __init__(self) -> None:
         super().__init__(PROJECT)
         self.add_hookspecs(Specs)
@@ -54,7 +57,7 @@ class CkptPluginManager(pluggy.PluginManager):
     @property
     def hooks(self) -> Hooks:
         """`pm.hook`, with the types a checker needs."""
-        return cast(Hooks, self.hook)
+        return self.hook
 
     def register(self, plugin: Any, name: str | None = None) -> str | None:
         """Register a plugin by hand: guarded, its formats owned, the policy outermost.
@@ -132,7 +135,7 @@ class CkptPluginManager(pluggy.PluginManager):
 
     def _own_formats(self, label: str, plugin: Any) -> None:
         new: dict[str, Format] = {}
-        for implementation in self._implementations(self.hook.formats, plugin):
+        for implementation in self._implementations(cast(pluggy.HookCaller, self.hook.formats), plugin):
             for format in [] if implementation.wrapper else checked_answers("formats", implementation.function()):
                 owner = label if format.name in new else self._owners.get(format.name)
                 if owner is not None:

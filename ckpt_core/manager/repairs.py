@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from ckpt_core.errors import PluginError
 from ckpt_core.schema.repairs import Irreparable, Operation, RepairAction, RepairPlan, RepairRequest
-from ckpt_core.schema.reserved_names import is_under_way
+from ckpt_core.schema.side_files.reserved_names import is_under_way
 from ckpt_core.schema.text import printable
 
 

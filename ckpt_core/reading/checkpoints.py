@@ -65,10 +65,6 @@ class StoredCheckpoint(Checkpoint):
         self._find_chunk = find_chunk
         self._expecting = False
 
-    def __repr__(self) -> str:
-        labels = ", ".join(f"{c.label} ({len(c.tensors)} tensors)" for c in self.manifest.components)
-        return f"<Checkpoint {self.location}, {self.match.format}: {labels}>"
-
     def confirm(self) -> None:
         """Prove what opening took on trust, and tell the listing which checksums there are; once."""
         if self._confirm is not None:

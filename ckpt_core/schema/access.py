@@ -180,6 +180,16 @@ class Checkpoint(ABC):
     match: FormatMatch
     manifest: Manifest
 
+    def __repr__(self) -> str:
+        from ckpt_core.schema.summaries import components_line
+
+        return f"<Checkpoint {self.location}, {self.match.format}: {components_line(self.manifest.components)}>"
+
+    def _repr_html_(self) -> str:
+        from ckpt_core.schema.summaries import components_html
+
+        return components_html(f"{self.location}: {self.match.format}", self.manifest.components)
+
     @abstractmethod
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
         """The elements of a tensor, or of a box of it, as row-major little-endian bytes.

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 
-from ckpt_core.schema.reserved_names import SYNTHESIZED as MADE_UP_FILE
 from ckpt_core.schema.roles import Role
 
 DAMAGED = "damaged"
@@ -25,6 +24,10 @@ CAUSES = (DAMAGED, EXTRACTED, SALVAGED, SYNTHESIZED)
 
 
 ALL = "*"
+
+
+MADE_UP_FILE = "ckpt.synthesized.json"
+"""What a repair made up in a directory; part of it."""
 
 
 def cause_of(tainted: Mapping[str, str], component: str, name: str) -> str | None:

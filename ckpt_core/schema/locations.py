@@ -58,6 +58,15 @@ class Query:
 
             object.__setattr__(self, "profile", profile_named(self.profile))
 
+    def __repr__(self) -> str:
+        given = [
+            ("hints", dict(self.hints)),
+            ("profile", self.profile and self.profile.value),
+            ("without", self.without),
+        ]
+        beside = "".join(f", {name}={value!r}" for name, value in given if value)
+        return f"Query({None if self.ref is None else redact(self.ref)!r}{beside})"
+
     @property
     def place(self) -> str | None:
         """The ref without `#member`."""

@@ -8,6 +8,8 @@ _USERINFO = re.compile(r"://[^/?#]*@")
 _NO_PORT = re.compile(r"://[^/?#\[:]*:(?!\d*(?:[/?#]|$))")
 """A host and what cannot be its port: the start of a user and password that nobody encoded."""
 
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
@@ -43,3 +45,15 @@ def printable(text: str, limit: int = 240) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: limit * 2]
     )
     return shown if len(shown) <= limit and len(text) <= limit * 2 else f"{shown[: limit - 1]}…"
+
+
+def human_bytes(count: int) -> str:
+    """`86.6 MiB`; whole bytes below a KiB."""
+    if count < 1024:
+        return f"{count} B"
+    size = float(count)
+    for unit in _UNITS:
+        size /= 1024
+        if size < 1023.95 or unit == _UNITS[-1]:
+            break
+    return f"{size:.1f} {unit}"

@@ -1,5 +1,6 @@
 """A verification: how deep it looks, what it is asked, and the report of what it found."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -103,6 +104,17 @@ class VerifyReport:
     checked_bytes: int = 0
     total_bytes: int = 0
     assessment: "Assessment | None" = None
+
+    @property
+    def verdict(self) -> str:
+        """`ok at depth layout, nothing found`; with a profile the assessment's line behind it."""
+        counts = Counter(finding.severity.name.lower() for finding in self.findings)
+        found = (
+            ", ".join(f"{counts[one]} {one}" for one in ("error", "warning", "info") if counts[one]) or "nothing found"
+        )
+        word = "ok" if self.ok else "damaged"
+        purpose = f"; {self.assessment.summary}" if self.assessment is not None else ""
+        return f"{word} at depth {self.depth.name.lower()}, {found}{purpose}"
 
     @property
     def worst(self) -> Severity:

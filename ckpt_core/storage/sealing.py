@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from ckpt_core.errors import CkptError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import LocationKind
-from ckpt_core.schema.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, FILE_SUMS, MARK, SUMS
+from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, FILE_SUMS, MARK, SUMS
 from ckpt_core.schema.side_files.seals import Seal, not_a_seal, pack, unpack
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import seal_of

@@ -12,7 +12,7 @@ import pytest
 from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.locations import LocationKind
-from ckpt_core.schema.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, MARK
+from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, MARK
 from ckpt_core.testing.format_tests import FormatTests
 from ckpt_core.testing.samples import BYTE_DTYPES, Sample, every_dtype, plain
 

@@ -16,7 +16,7 @@ from ckpt_core.errors import CkptError
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.findings import Severity
-from ckpt_core.schema.reserved_names import MARK
+from ckpt_core.schema.side_files.reserved_names import MARK
 from ckpt_core.schema.verification import Depth
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.testing.kit import FormatKit

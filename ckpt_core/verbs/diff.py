@@ -14,6 +14,7 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.comparison import Difference, Side, compare
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import differing_paths
+from ckpt_core.schema.summaries import html_table
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.verbs.checked_arguments import SWITCH, checked
 from ckpt_core.verbs.load import Checks, open_checkpoint
@@ -55,10 +56,45 @@ class DiffReport:
     state: list[str] = field(default_factory=list)
     components: dict[str, list[str]] = field(default_factory=lambda: {"first": [], "second": []})
 
+    def __repr__(self) -> str:
+        return f"<DiffReport: {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(f"{one.component}/{one.name}", *_spelled(one)) for one in self.changed]
+        rows += [(name, "only in the first", "", "") for name in self.only_first]
+        rows += [(name, "only in the second", "", "") for name in self.only_second]
+        rows += [
+            (f"component {name}", f"only in the {side}", "", "")
+            for side in self.components
+            for name in self.components[side]
+        ]
+        rows += [(path, "state differs", "", "") for path in self.state]
+        return html_table(self.summary, ("name", "types", "shapes", "greatest difference"), rows)
+
+    @property
+    def summary(self) -> str:
+        """`identical, 12 tensors compared`, or how many differ and how many only one of them has."""
+        counts = [
+            (len(self.changed), "changed"),
+            (len(self.only_first), "only in the first"),
+            (len(self.only_second), "only in the second"),
+            (len(self.state), "differing in plain state"),
+            (sum(map(len, self.components.values())), "components that one lacks"),
+        ]
+        what = ", ".join(f"{count} {word}" for count, word in counts if count)
+        compared = f"{self.compared:,} {'tensor' if self.compared == 1 else 'tensors'} compared"
+        return f"{what}; {compared}" if what else f"identical, {compared}"
+
     @property
     def identical(self) -> bool:
         differs = self.only_first or self.only_second or self.changed or self.state
         return not differs and not any(self.components.values())
+
+
+def _spelled(one: TensorDifference) -> tuple[str, str, str]:
+    types = one.dtypes[0] if one.dtypes[0] == one.dtypes[1] else " -> ".join(one.dtypes)
+    shapes = " -> ".join(str(list(shape)) for shape in dict.fromkeys(one.shapes))
+    return types, shapes, "" if one.values is None else f"{one.values.max_abs:.3g}"
 
 
 @checked(state=SWITCH)

@@ -8,6 +8,7 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.formats import FormatMatch
 from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.summaries import components_html, components_line, html_table
 from ckpt_core.schema.tensors import TensorInfo
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
@@ -53,6 +54,23 @@ class Inspection(NamedTuple):
     place: Place
     checkpoint: StoredCheckpoint | None
     totals: Mapping[str, Totals]
+
+    def __repr__(self) -> str:
+        where = self.place.files.location
+        if self.checkpoint is None:
+            names = ", ".join(printable(match.root, 60) for match in self.members[:6])
+            more = f", {len(self.members) - 6} more" if len(self.members) > 6 else ""
+            return f"<Inspection {where}: {len(self.members)} checkpoints ({names}{more})>"
+        parameters = sum(one.parameters for one in self.totals.values())
+        held = components_line(self.checkpoint.manifest.components)
+        return f"<Inspection {where}: {self.checkpoint.match.format}; {parameters:,} elements in {held}>"
+
+    def _repr_html_(self) -> str:
+        where = self.place.files.location
+        if self.checkpoint is None:
+            rows = [(match.root, match.format, "-" if match.step is None else match.step) for match in self.members]
+            return html_table(f"{where}: several checkpoints", ("checkpoint", "format", "step"), rows)
+        return components_html(f"{where}: {self.checkpoint.match.format}", self.checkpoint.manifest.components)
 
     @property
     def members(self) -> tuple[FormatMatch, ...]:

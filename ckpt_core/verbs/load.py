@@ -70,6 +70,9 @@ class Place(NamedTuple):
     detection: Detection
     match: FormatMatch | None
 
+    def __repr__(self) -> str:
+        return f"<Place {self.files.location}: {self.match.format if self.match else 'several checkpoints'}>"
+
     def open(self, options: Mapping[str, Any] | None = None, *, lenient: bool = False) -> StoredCheckpoint:
         """The checkpoint, its headers read, joined with its nested parts.
 

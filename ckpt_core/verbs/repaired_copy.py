@@ -16,7 +16,7 @@ from ckpt_core.schema.causes import ALL, DAMAGED
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.repairs import Irreparable
-from ckpt_core.schema.reserved_names import TAINTED_FILE
+from ckpt_core.schema.side_files.reserved_names import TAINTED_FILE
 from ckpt_core.schema.side_files.seals import FileSeal, Seal
 from ckpt_core.schema.side_files.taint import as_file, findings_of
 from ckpt_core.schema.tensors import ByteRange

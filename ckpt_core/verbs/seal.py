@@ -12,7 +12,7 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.read_back import read_back
 from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.locations import LocationKind
-from ckpt_core.schema.reserved_names import FILE_SUMS, SUMS
+from ckpt_core.schema.side_files.reserved_names import FILE_SUMS, SUMS
 from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.sealing import put_beside, read_seal, sealing, write_seal

@@ -12,6 +12,7 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.assessing import assessment_of
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.findings import Finding, Severity
+from ckpt_core.schema.summaries import html_table
 from ckpt_core.schema.text import printable
 from ckpt_core.schema.verification import Depth, Sampling, VerifyReport, VerifyRequest, depth_named, sorted_findings
 from ckpt_core.storage.files.moments import one_moment
@@ -32,6 +33,14 @@ class Verification:
     place: Place
     report: VerifyReport
     checkpoint: StoredCheckpoint | None = None
+
+    def __repr__(self) -> str:
+        return f"<Verification {self.place.files.location}: {self.report.verdict}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(one.code, one.severity.name.lower(), one.path or "-", one.message) for one in self.report.findings]
+        title = f"{self.place.files.location}: {self.report.verdict}"
+        return html_table(title, ("code", "severity", "path", "message"), rows)
 
 
 @checked()

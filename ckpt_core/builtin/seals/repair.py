@@ -13,7 +13,7 @@ from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Severity
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.repairs import Irreparable, Operation, RepairAction
-from ckpt_core.schema.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
+from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.side_files.seals import DIGEST_BYTES, SCHEMA, Certificate, FileSeal, Seal, pack
 from ckpt_core.schema.text import printable
 from ckpt_core.schema.verification import Depth, VerifyReport

@@ -6,7 +6,7 @@ from glob import glob, has_magic
 from os.path import lexists
 
 from ckpt_core.schema.locations import split_member
-from ckpt_core.schema.reserved_names import is_ours
+from ckpt_core.schema.side_files.reserved_names import is_ours
 
 
 def expanded(refs: Sequence[str]) -> Iterator[str]:

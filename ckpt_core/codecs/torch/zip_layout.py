@@ -21,7 +21,7 @@ from ckpt_core.codecs.zip.directory import Member, read_archive
 from ckpt_core.errors import CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding
-from ckpt_core.schema.reserved_names import TAINT
+from ckpt_core.schema.side_files.reserved_names import TAINT
 from ckpt_core.schema.state import State
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable

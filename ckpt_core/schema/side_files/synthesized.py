@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.repairs import Operation, RepairAction
-from ckpt_core.schema.reserved_names import SYNTHESIZED
 from ckpt_core.schema.roles import Presence, Role
+from ckpt_core.schema.side_files.reserved_names import SYNTHESIZED
 
 _SCHEMA = "ckpt/synthesized@1"
 _LARGEST = 1 << 20

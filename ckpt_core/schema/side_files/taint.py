@@ -20,7 +20,7 @@ from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.causes import CAUSES, DAMAGED, EXTRACTED, SALVAGED, SYNTHESIZED
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.plans import FilePlan, Literal, WritePlan
-from ckpt_core.schema.reserved_names import TAINT, TAINTED_FILE
+from ckpt_core.schema.side_files.reserved_names import TAINT, TAINTED_FILE
 from ckpt_core.schema.text import printable
 
 _MEANS = {

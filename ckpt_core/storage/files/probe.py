@@ -6,7 +6,7 @@ import stat
 
 from ckpt_core.errors import CkptError, CorruptError, UnreachableError
 from ckpt_core.schema.locations import LocationKind
-from ckpt_core.schema.reserved_names import MARK
+from ckpt_core.schema.side_files.reserved_names import MARK
 from ckpt_core.schema.text import printable
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)

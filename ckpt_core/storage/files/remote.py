@@ -24,8 +24,8 @@ from ckpt_core.errors import (
 )
 from ckpt_core.schema.access import FileEntry
 from ckpt_core.schema.locations import Location, LocationKind
-from ckpt_core.schema.reserved_names import is_ours
 from ckpt_core.schema.side_files.debris import debris
+from ckpt_core.schema.side_files.reserved_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.files.base import ListedFiles, below_folder

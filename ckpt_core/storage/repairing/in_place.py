@@ -25,7 +25,7 @@ from ckpt_core.arguments import argument
 from ckpt_core.errors import CheckpointNotFoundError, CorruptError, OverwriteError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import LocationKind
-from ckpt_core.schema.reserved_names import MARK
+from ckpt_core.schema.side_files.reserved_names import MARK
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.local import fill, open_regular
 from ckpt_core.storage.repairing.overlay import OverlaidFiles

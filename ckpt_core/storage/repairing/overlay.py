@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ckpt_core.schema.access import HEAD_BYTES, FileEntry, Files, TensorsIn
 from ckpt_core.schema.byte_consumers import Sum
 from ckpt_core.schema.repairs import Operation, RepairAction
-from ckpt_core.schema.reserved_names import is_ours
+from ckpt_core.schema.side_files.reserved_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage.files.range_checks import check_range, not_listed
 from ckpt_core.storage.files.wrapped import WrappedFiles

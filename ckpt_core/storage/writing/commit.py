@@ -8,7 +8,7 @@ import os
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import CkptError, OverwriteError
-from ckpt_core.schema.reserved_names import FILE_SUFFIX
+from ckpt_core.schema.side_files.reserved_names import FILE_SUFFIX
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.staging import Stage

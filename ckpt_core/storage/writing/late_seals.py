@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 
 from ckpt_core.errors import CorruptError
-from ckpt_core.schema.reserved_names import FILE_SUFFIX
+from ckpt_core.schema.side_files.reserved_names import FILE_SUFFIX
 from ckpt_core.schema.side_files.seals import FileSeal, unpack
 from ckpt_core.storage.digests import BLOCK, block_digest, seal_of
 from ckpt_core.storage.writing import syscalls

@@ -11,7 +11,7 @@ from ckpt_core.schema.access import Checkpoint, Progress
 from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.manifests import Manifest
 from ckpt_core.schema.plans import TensorKey, WritePlan, Written
-from ckpt_core.schema.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
+from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.side_files.seals import Seal, pack
 from ckpt_core.schema.side_files.taint import marked
 from ckpt_core.storage.files.moments import one_moment

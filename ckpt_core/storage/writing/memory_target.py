@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ckpt_core.arguments import argument
 from ckpt_core.errors import OverwriteError
 from ckpt_core.schema.locations import Location, LocationKind
-from ckpt_core.schema.reserved_names import DIRECTORY_SEAL, FILE_SUFFIX
+from ckpt_core.schema.side_files.reserved_names import DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:

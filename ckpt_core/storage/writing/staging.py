@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ckpt_core.errors import CkptError
-from ckpt_core.schema.reserved_names import FILE_SUFFIX, MARK
+from ckpt_core.schema.side_files.reserved_names import FILE_SUFFIX, MARK
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.late_seals import name_late
 from ckpt_core.storage.writing.locks import locked

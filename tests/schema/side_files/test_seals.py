@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckpt_core.errors import CorruptError
-from ckpt_core.schema.reserved_names import is_ours
+from ckpt_core.schema.side_files.reserved_names import is_ours
 from ckpt_core.schema.side_files.seals import DIGEST_BYTES, Certificate, FileSeal, Seal, pack, unpack
 
 MIB = 1 << 20

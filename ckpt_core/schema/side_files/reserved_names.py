@@ -2,9 +2,10 @@
 
 from collections.abc import Container
 
+from ckpt_core.schema.causes import MADE_UP_FILE
+
 DIRECTORY_SEAL = "ckpt.manifest.json"
-SYNTHESIZED = "ckpt.synthesized.json"
-"""What a repair made up in a directory; part of it."""
+SYNTHESIZED = MADE_UP_FILE
 
 TAINT = "ckpt.tainted"
 """The key of a format's own metadata that says what is tainted; other readers ignore it."""
