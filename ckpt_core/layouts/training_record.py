@@ -78,6 +78,7 @@ def training_record(checkpoint: StoredCheckpoint) -> TrainingRecord:
     others = [component for component in manifest.components if component.kind not in (*WEIGHTS, "tokenizer", "rng")]
     progress = [(one, _reader(checkpoint, one)) for one in others if one.kind == "progress"]
     optimizers = [(one, _reader(checkpoint, one)) for one in others if one.kind == "optimizer"]
+    said = [dict(manifest.metadata), *(one.state for one in others)]
     losses = [loss for one, number in progress for loss in _losses(one.state, number)]
     return TrainingRecord(
         step=checkpoint.match.step
@@ -87,7 +88,7 @@ def training_record(checkpoint: StoredCheckpoint) -> TrainingRecord:
         best=tuple(best for one, number in progress for best in _bests(one.state, number, _watched(others))),
         learning_rates=_rates(optimizers, others),
         losses=tuple(losses),
-        versions={**_versions(manifest.metadata), **{k: v for one in others for k, v in _versions(one.state).items()}},
+        versions={name: version for state in said for name, version in _versions(state).items()},
     )
 
 
@@ -209,9 +210,9 @@ def _groups(kept: Any) -> list[Mapping[Any, Any]]:
     return [group for group in groups if isinstance(group, dict)]
 
 
-def _versions(state: Any) -> dict[str, str]:
+def _versions(state: State) -> dict[str, str]:
     found: dict[str, str] = {}
-    for place in _dicts(state if isinstance(state, dict | Opaque) else dict(state or {}), but="state"):
+    for place in _dicts(state, but="state"):
         for key, value in place.items():
             text = value.args[0] if isinstance(value, Opaque) and value.args else value
             name = key.lower().removesuffix("version").strip("_-. ") if isinstance(key, str) else ""

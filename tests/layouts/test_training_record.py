@@ -1,10 +1,13 @@
 """What is recorded of a training, read out of what real trainers and optimizers write."""
 
 import os
+import tempfile
 import warnings
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ckpt_core
 from ckpt_core.layouts.training_record import training_record
@@ -129,3 +132,21 @@ def test_lightnings_callback_as_lightning_writes_it(tmp_path):
         ("val_loss", 0.625, str(tmp_path / "best.ckpt"))
     ]
     assert found.versions == {"pytorch-lightning": "2.6.6"}
+
+
+_KEYS = st.sampled_from(
+    ["epoch", "best_metric", "log_history", "param_groups", "lr", "loss", "step", "torch_version", 0]
+)
+_STATES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=80)
+@given(states=st.fixed_dictionaries(dict.fromkeys(("progress", "optimizer", "scheduler", "scaler"), _STATES)))
+def test_no_state_of_any_form_is_too_odd_to_look_for_a_record_in(states):
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save({"model": {"w": torch.ones(2)}, **states}, os.path.join(folder, "x.pt"))
+        _record(os.path.join(folder, "x.pt")).as_dict()

@@ -233,6 +233,7 @@ def _fsdp_ranks() -> Layout:
 def _lightning() -> Layout:
     model = dcp_files({"state_dict": weights(), "optimizer_0": optimizer_state()})
     meta = {"epoch": 0, "global_step": 4, "pytorch-lightning_version": "2.6.0", "lr_schedulers": [scheduler_state()]}
+    meta["loops"] = {"fit_loop": {"epoch_progress": {"total": {"ready": 1}}, "epoch_loop.state_dict": {}}}
     return Layout(
         "lightning-fsdp", "epoch=0-step=4.ckpt", {**model, "meta.pt": saved(meta)}, ("__", ".metadata"), resumes=True
     )
