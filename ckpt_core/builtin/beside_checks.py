@@ -23,9 +23,10 @@ def pickles_beside(files: "Files", stored: "StoredCheckpoint", request: "VerifyR
     if request.profile is None or files.location.kind is not LocationKind.DIRECTORY:
         return
     folders = {"", *(opened.base for opened in stored.parts)}
-    read = _paths_read(stored)
-    for path in files.entries:
-        if path.rpartition("/")[0] in folders and path.lower().endswith(_ENDINGS) and path not in read:
+    found = [path for path in files.entries if path.lower().endswith(_ENDINGS) and path.rpartition("/")[0] in folders]
+    read = _paths_read(stored) if found else ()
+    for path in found:
+        if path not in read:
             yield from _judge(files, path)
 
 

@@ -12,6 +12,7 @@ _BLOCK = re.compile(r"att|mixer|mamba|ssm|feed_forward|mlp|ffn", re.IGNORECASE)
 _LEAST = 4
 """Tensors of a transformer's block: fewer are a plain layer, among which others may stand that have no tensors."""
 
+_NUMBERED = re.compile(r"(?<![^.])\d+(?![^.])")
 _EXPERTS = re.compile(r"experts?$")
 
 _FAMILIES = (
@@ -60,7 +61,7 @@ def _experts(every: list[Stack], infos: TensorInfos) -> Iterator[Finding]:
 
 def _family(prefix: str) -> str:
     """The same for the experts of each layer."""
-    return re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", prefix)
+    return _NUMBERED.sub("*", prefix)
 
 
 def _hole(stack: Stack, what: str, infos: TensorInfos, lost: list[int] | None = None) -> Finding:
@@ -75,13 +76,11 @@ def missing_projections(infos: TensorInfos) -> Iterator[Finding]:
     """LW004: a block without a projection that its siblings have."""
     held: dict[int, dict[str, set[str]]] = {}
     for name in infos:
-        if not name.endswith("weight"):
-            continue
-        module, _, leaf = name.rpartition(".")
-        parent, _, projection = module.rpartition(".")
-        number = _FAMILY_OF.get(projection)
-        if number is not None and leaf in ("weight", "qweight"):
-            held.setdefault(number, {}).setdefault(parent, set()).add(projection)
+        parts = name.rsplit(".", 2)
+        number = _FAMILY_OF.get(parts[-2]) if len(parts) > 1 and parts[-1] in ("weight", "qweight") else None
+        if number is not None:
+            parent = parts[0] if len(parts) == 3 else ""
+            held.setdefault(number, {}).setdefault(parent, set()).add(parts[-2])
     for number in sorted(held):
         yield from _odd_ones(held[number], infos)
 

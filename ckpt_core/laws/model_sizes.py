@@ -13,16 +13,23 @@ from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.tensors import TensorInfo
 from ckpt_core.schema.text import printable
 
-_TOKENS = re.compile(
-    r"(^|\.)(embed_tokens|wte|word_embeddings|shared|tok_embeddings|tokens_embed|embed_in|token_embedding)\.weight$"
+_TOKENS = tuple(
+    f".{table}.weight"
+    for table in (
+        *("embed_tokens", "wte", "word_embeddings", "shared", "tok_embeddings", "tokens_embed", "embed_in"),
+        "token_embedding",
+    )
 )
 """Tables of one row a token, under the names that they have in transformers and in the models' own code."""
 
-_HEADS = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$")
+_HEADS = (".lm_head.weight", ".embed_out.weight")
 _HEAD_LIKE = re.compile(r"head|embed_out|output|predictions|generator|logits|proj_out|project_out|vocab")
 _CLASSIFIED = re.compile(
     r"(^|[._])(classif\w*|score|head|logits\w*|qa_output\w*|output_weights|summary|decoder)([._]|$)"
 )
+
+_JUDGED = ("q_proj.weight", "k_proj.weight", "v_proj.weight", "gate_proj.weight", "up_proj.weight")
+"""Projections whose sizes a config makes."""
 
 _ONE_SAVE = "copy weights and config from one save"
 
@@ -97,8 +104,9 @@ class ModelSizes:
 
 def model_sizes(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
     """LW020 to LW026: whatever a config says of the tensors and is not so."""
-    tables = {name: info for name, info in infos.items() if _TOKENS.search(name)}
-    yield from _vocabulary(said, tables, {name: info for name, info in infos.items() if _HEADS.search(name)})
+    tables = {name: info for name, info in infos.items() if f".{name}".endswith(_TOKENS)}
+    heads = {name: info for name, info in infos.items() if f".{name}".endswith(_HEADS)}
+    yield from _vocabulary(said, tables, heads)
     yield from _hidden(said, tables)
     yield from _layers(said, infos)
     yield from _projections(said, infos)
@@ -162,8 +170,10 @@ def _layers(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
 def _projections(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
     """LW023: projections that have other sizes than heads, or the inner size, make."""
     wrong: dict[str, tuple[str, TensorInfo, int]] = {}
+    if said.attention is None and said.inner is None:
+        return
     for name, info in infos.items():
-        if not name.endswith("proj.weight") or not _is_plain_matrix(info):
+        if not name.endswith(_JUDGED) or not _is_plain_matrix(info):
             continue
         projection = name.rpartition(".weight")[0].rpartition(".")[2]
         wanted = _rows(said, name, projection)

@@ -45,13 +45,19 @@ class Stack:
 def stacks(names: Iterable[str]) -> dict[str, Stack]:
     """The stacks of a table, by prefix; a prefix may hold numbers of outer stacks."""
     found: dict[str, Stack] = {}
+    block, ends = "\0", list[tuple[set[str], int]]()
     for name in names:
-        for number in _NUMBER.finditer(name):
-            prefix = name[: number.start(1)].removesuffix(".")
-            stack = found.get(prefix)
-            if stack is None:
-                stack = found[prefix] = Stack(prefix)
-            stack.blocks.setdefault(int(number[1]), set()).add(name[number.end() :])
+        if not name.startswith(block) or _NUMBER.search(name, len(block) - 1):
+            block, ends = "\0", []
+            for number in _NUMBER.finditer(name):
+                prefix = name[: number.start(1)].removesuffix(".")
+                stack = found.get(prefix)
+                if stack is None:
+                    stack = found[prefix] = Stack(prefix)
+                block = name[: number.end()]
+                ends.append((stack.blocks.setdefault(int(number[1]), set()), number.end()))
+        for rests, end in ends:  # names of one block mostly follow each other
+            rests.add(name[end:])
     return found
 
 

@@ -153,8 +153,11 @@ class TensorTable(Mapping[str, TensorEntry]):
     @classmethod
     def join(cls, tables: Iterable["TensorTable"]) -> "TensorTable":
         """The tensors of several tables, one after the other; of a name that comes twice the first wins."""
+        every = list(tables)
+        if len(every) == 1:
+            return every[0]
         rows: dict[str, tuple[TensorTable, str]] = {}
-        for table in tables:
+        for table in every:
             for name in table:
                 rows.setdefault(name, (table, name))
         return cls(rows, entry=lambda row: row[0][row[1]], info=lambda row: row[0].info(row[1]))

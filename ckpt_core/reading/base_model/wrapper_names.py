@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 _ANYWHERE = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"})
 _LEADING = "module"
+_MARK = "_mod"
+"""Part of every one of them: nearly all names have none, and are not taken apart."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ def strip_wrappers(name: str) -> tuple[str, list[str]]:
 
     A `module` that is not before everything else is kept: models do have submodules of that name.
     """
+    if _MARK not in name and not name.startswith(_LEADING):
+        return name, []
     kept: list[str] = []
     removed: list[str] = []
     for part in name.split("."):

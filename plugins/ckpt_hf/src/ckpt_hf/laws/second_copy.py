@@ -29,17 +29,23 @@ _SLAB = 1 << 20
 def second_copy(files: Files, checkpoint: Checkpoint, request: VerifyRequest) -> Iterator[Finding]:
     """LW035: a second copy of the weights that differs; in bytes, too, where all are read."""
     own = next((one for one in checkpoint.manifest.components if one.kind == "model" and not one.name), None)
-    paths = {info.path for _, info in own.tensors.infos()} if own is not None else set()
+    if own is None or not len(own.tensors):
+        return
     for weights in group(path for path in files.entries if "/" not in path):
-        if weights.component == "model" and not weights.variant and paths and not paths & set(weights.paths):
+        if weights.component == "model" and not weights.variant and not _is_of(own, set(weights.paths)):
             yield from _compare(files, checkpoint, own, weights, whole=request.whole)
 
 
+def _is_of(own: Component, paths: set[str]) -> bool:
+    """Whether one of the tensors lies in these files; the first does, where the model was read from them."""
+    return any(info.path in paths for _, info in own.tensors.infos())
+
+
 def _compare(
-    files: Files, checkpoint: Checkpoint, own: Component | None, weights: WeightSet, *, whole: bool
+    files: Files, checkpoint: Checkpoint, own: Component, weights: WeightSet, *, whole: bool
 ) -> Iterator[Finding]:
     found = read_weights(files, weights)
-    if own is None or found.errors:
+    if found.errors:
         return
     other = Component("model", found.table())
     wrong = list(_unlike(own, other))
