@@ -10,12 +10,14 @@ if TYPE_CHECKING:
         Candidate,
         Checkpoint,
         Files,
+        Finding,
         FormatMatch,
         LoadRequest,
         Manifest,
         Query,
         StoredCheckpoint,
         Target,
+        VerifyRequest,
     )
 
 
@@ -74,6 +76,15 @@ def load(files: "Files", match: "FormatMatch", request: "LoadRequest") -> "Store
     from ckpt_minillm.transformers.view import with_options
 
     return with_options(weights, request.options)
+
+
+@hookimpl
+def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterable[Finding]":
+    if checkpoint is None or request.profile is None or checkpoint.match.format != "minillm":
+        return ()
+    from ckpt_minillm.weight_laws import weight_laws
+
+    return weight_laws(checkpoint)
 
 
 @hookimpl
