@@ -12,10 +12,7 @@ from typing import NamedTuple
 
 from ckpt_core.hookspecs import ENTRY_POINT_GROUP
 
-_REQUIREMENT = re.compile(
-    r"^Requires-Dist:\s*ckpt[-_.]core(?![-_.\w])\s*(?:\[[^\]]*\])?([^;]*)(;.*extra\b)?", re.IGNORECASE
-)
-_CLAUSE = re.compile(r"(>=|<=|==|!=|~=|>|<)\s*([0-9][0-9.]*)(\*?)")
+_REQUIREMENT = re.compile(r"^Requires-Dist:\s*(ckpt[-_.]core(?![-_.\w]).*)", re.IGNORECASE)
 
 
 class EntryPoint(NamedTuple):
@@ -84,39 +81,41 @@ def _entry_points_of(info: str, distribution: str, version: str) -> Iterator[Ent
 
 
 def unmet_requirement(point: EntryPoint, core_version: str) -> str | None:
-    """What the plugin asks of ckpt-core that this version is not, as `>=0.9`; None where all is met."""
+    """Return what the plugin asks of ckpt-core that this version is not, as `>=0.9`; None where all is met.
+
+    Args:
+        point: The plugin.
+        core_version: The version of ckpt-core that is here.
+    """
     try:
         with open(os.path.join(point.origin, "METADATA"), encoding="utf-8", errors="replace") as file:
             header = file.read(1 << 20).partition("\n\n")[0]
     except OSError:
         return None
-    have = _numbers(core_version)
-    for found in filter(None, map(_REQUIREMENT.match, header.splitlines())):
-        for operator, wanted, star in [] if found[2] else _CLAUSE.findall(found[1]):
-            if not _meets(have, operator, _numbers(wanted), prefix=bool(star)):
-                return f"{operator}{wanted}{star}"
-    return None
+    asked = [found[1].strip() for found in map(_REQUIREMENT.match, header.splitlines()) if found]
+    return next((unmet for text in asked if (unmet := _unmet(text, core_version)) is not None), None)
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    numbers = re.match(r"[0-9]+(?:\.[0-9]+)*", version)
-    return tuple(int(part) for part in numbers[0].split(".")) if numbers else ()
+def _unmet(text: str, core_version: str) -> str | None:
+    """What a requirement on ckpt-core asks and does not get, by the rules of PEP 440 and PEP 508."""
+    if text[len("ckpt-core") :].replace(" ", "") in _usual(core_version):
+        return None  # packaging takes as long to import as the rest of discovery
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return f" by a requirement that cannot be read ({text})"
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        return None
+    unmet = [str(one) for one in requirement.specifier if not one.contains(core_version, prereleases=True)]
+    return min(unmet, default=None)
 
 
-def _meets(have: tuple[int, ...], operator: str, wanted: tuple[int, ...], *, prefix: bool) -> bool:
-    width = len(wanted) if prefix else max(len(have), len(wanted))
-    mine, other = ((numbers + (0,) * width)[: max(width, 1)] for numbers in (have, wanted))
-    match operator:
-        case ">=":
-            return mine >= other
-        case "<=":
-            return mine <= other
-        case ">":
-            return mine > other
-        case "<":
-            return mine < other
-        case "!=":
-            return mine != other
-        case "~=":
-            return mine >= other and have[: len(wanted) - 1] == wanted[:-1]
-    return mine == other
+def _usual(core_version: str) -> tuple[str, ...]:
+    """What most plugins ask, in both orders: nothing, or any release of this series."""
+    numbers = re.match(r"(\d+)\.(\d+)\.", core_version)
+    if numbers is None:
+        return ("",)
+    least, most = f">={numbers[1]}.{numbers[2]}", f"<{numbers[1]}.{int(numbers[2]) + 1}"
+    return "", f"{least},{most}", f"{most},{least}"

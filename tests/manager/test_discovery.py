@@ -77,12 +77,33 @@ def test_the_current_folder_is_never_searched(install, monkeypatch):
         ("ckpt-core>=99; python_version >= '3'", ">=99"),
         ("ckpt-core-extras>=99", None),
         ("other>=99", None),
+        ("ckpt-core>=0.1.1rc1", None),
+        ("ckpt-core>=0.1.2rc1", ">=0.1.2rc1"),
+        ("ckpt-core===0.1.1", None),
+        ("ckpt-core==0.1.1.post1", "==0.1.1.post1"),
+        ("ckpt-core>=1!0.1", ">=1!0.1"),
+        ("ckpt-core>=99; python_version < '3'", None),
+        ("ckpt-core>=banana", " by a requirement that cannot be read (ckpt-core>=banana)"),
     ],
 )
 def test_requirements_on_core_are_read_as_installers_write_them(install, requirement, unmet):
     site = install("a", "", requires=["numpy>=99", requirement])
     (point,) = find_entry_points([str(site)])
     assert unmet_requirement(point, "0.1.1") == unmet
+
+
+def test_what_most_plugins_ask_is_met_without_importing_packaging(install):
+    install("a", "", requires=["ckpt-core<0.2,>=0.1"])
+    site = install("b", "", requires=["ckpt-core>=0.1,<0.2"])
+    code = f"""
+import sys
+from ckpt_core.manager.discovery import find_entry_points, unmet_requirement
+points = find_entry_points([{str(site)!r}])
+print([unmet_requirement(point, "0.1.0") for point in points], "packaging" in sys.modules)
+print([unmet_requirement(point, "0.2.0") for point in points], "packaging" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout.split("\n")[:2] == ["[None, None] False", "['<0.2', '<0.2'] True"], ran.stderr
 
 
 def test_without_metadata_nothing_is_required(tmp_path):
