@@ -1,96 +1,24 @@
 """Quantized weights: codes need their scales, scales their codes, and each a type that it can have.
 
-Sources: AutoGPTQ and AutoAWQ (qweight, qzeros, scales, g_idx), bitsandbytes `functional.py` (QuantState.as_dict) and
-`nn/modules.py` (SCB), DeepSeek-V3's README and transformers `integrations/finegrained_fp8.py` (weight_scale_inv),
-compressed-tensors `compressors/` (weight_packed, weight_scale, weight_shape), torchao's tensors as safetensors
-(`_weight_qdata`, `_weight_scale`), HQQ `core/quantize.py` (W_q, scale, zero), optimum-quanto `tensor/` (weight._data),
-transformers `integrations/` of eetq, mxfp4 and fp8 experts, ModelOpt and Quark (U8 `weight` with its scales).
+The names are those of `reading.casting.schemes`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckpt_core.laws.scale_shapes import (
-    Fits,
-    anything,
-    of_blocks,
-    of_blocks_or_turned,
-    of_columns,
-    of_last,
-    of_packed_columns,
-    of_rows,
-    of_runs,
-)
 from ckpt_core.laws.tensor_infos import TensorInfos, some
+from ckpt_core.reading.casting.schemes import FLOATS, SCHEMES, Scheme
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.tensors import TensorInfo
 from ckpt_core.schema.text import printable
-
-_F8 = frozenset({DType.F8_E4M3, DType.F8_E5M2, DType.F8_E4M3FNUZ, DType.F8_E5M2FNUZ})
-_FLOATS = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64})
-_NO_TYPES: frozenset[DType] = frozenset()
-_EXPERTS = ("gate_up_proj", "down_proj")
-_E8M0 = frozenset({DType.F8_E8M0, DType.U8})
-"""Exponents alone, as microscaling formats keep their scales; torch had no type for them at first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """How one way to quantize names what it stores of a module.
-
-    Attributes:
-        name: What it is called.
-        codes: The end of the name of the codes.
-        types: Types that mark codes: the same name with any other type is a plain weight.
-        scales: Ends of names, any one of which is the scales.
-        others: Ends of names that must be there too.
-        scale_types: Types that scales can have; none for any.
-        fits: Whether scales of one shape can belong to codes of another.
-    """
-
-    name: str
-    codes: str
-    types: frozenset[DType]
-    scales: tuple[str, ...]
-    others: tuple[str, ...] = ()
-    scale_types: frozenset[DType] = _FLOATS
-    fits: Fits = anything
-
-
-_FP8_SCALES = ("weight_scale_inv", "weight_scale", "scale", "scale_weight", "weight_scale_2")
-_ANY_SCALE = _FLOATS | _F8 | _E8M0
-_I32, _I16, _I8, _U8 = (frozenset({kind}) for kind in (DType.I32, DType.I16, DType.I8, DType.U8))
-_PACKED = _I32 | _U8
-
-SCHEMES = (
-    Scheme("gptq", "qweight", _I32, ("scales",), ("qzeros",), _FLOATS, of_columns),
-    Scheme("awq", "qweight", _I32 | _I16, ("scales",), ("qzeros",), _FLOATS, of_packed_columns),
-    Scheme("bitsandbytes 4-bit", "weight", _U8, ("weight.absmax",), ("weight.quant_map",), _NO_TYPES, of_runs),
-    Scheme("bitsandbytes int8", "weight", _I8, ("SCB",), (), _FLOATS, of_blocks),
-    Scheme("int8", "weight", _I8, ("weight_scale", "weight_scale_inv"), (), _FLOATS, of_blocks),
-    Scheme("eetq", "weight", _I8, ("weight_scales",), (), _FLOATS, of_blocks),
-    Scheme("fp8", "weight", _F8, _FP8_SCALES, (), _FLOATS | _E8M0, of_blocks),
-    Scheme("packed bytes", "weight", _U8, ("weight_scale",), ("weight_scale_2",), _F8, of_rows),
-    Scheme("packed bytes", "weight", _U8, ("weight_scale",), (), _ANY_SCALE),
-    Scheme("compressed-tensors", "weight_packed", _I32, ("weight_scale",), ("weight_shape",), _FLOATS, of_rows),
-    Scheme("compressed-tensors fp4", "weight_packed", _U8, ("weight_scale",), ("weight_global_scale",), _F8, of_rows),
-    Scheme("compressed-tensors mx", "weight_packed", _U8, ("weight_scale",), (), _E8M0, of_rows),
-    Scheme("torchao", "_weight_qdata", _F8 | _I8, ("_weight_scale",), (), _ANY_SCALE, of_blocks_or_turned),
-    Scheme("torchao", "_weight_qdata", _PACKED, ("_weight_scale", "_weight_scale_and_zero"), (), _ANY_SCALE),
-    Scheme("hqq", "W_q", _PACKED | _I8, ("scale",), ("zero",), _ANY_SCALE),
-    Scheme("quanto", "weight._data", _I8 | _U8 | _F8, ("weight._scale",), (), _FLOATS),
-    Scheme("aqlm", "codes", _I8 | _I16, ("scales",), ("codebooks",), _FLOATS),
-    *(Scheme("mxfp4", f"{at}_blocks", _U8, (f"{at}_scales",), (), _E8M0, of_last) for at in _EXPERTS),
-    *(Scheme("fp8", at, _F8, (f"{at}_scale_inv", f"{at}_scale"), (), _FLOATS | _E8M0) for at in _EXPERTS),
-)
 
 _WIDE = frozenset({DType.F32, DType.F64})
 _USUAL = {
     "weight_scale_inv": _WIDE,
     "weight.absmax": _WIDE,
     "SCB": _WIDE,
-    "scales": _FLOATS - {DType.BF16},
+    "scales": FLOATS - {DType.BF16},
 }
 """Types that the tools of a scheme write scales in, where they differ little; another may come of a cast."""
 
@@ -129,7 +57,7 @@ class Codes:
 def find_codes(infos: TensorInfos) -> Iterator[Codes]:
     """Quantized weights, told from names and types, and from their scales where those are alike."""
     for name, info in infos.items():
-        if info.dtype in _FLOATS:
+        if info.dtype in FLOATS:
             continue
         found = [codes for scheme in SCHEMES if (codes := _as_codes(scheme, name, info)) is not None]
         if found:
@@ -173,7 +101,7 @@ def has_scales(codes: Codes, infos: TensorInfos) -> bool:
 
 def quantized(infos: TensorInfos) -> Iterator[Finding]:
     """LW010 to LW012: codes without scales, scales without codes, and scales of a type that they cannot have."""
-    if not any(info.dtype not in _FLOATS for info in infos.values()) and not _named_like_scales(infos):
+    if not any(info.dtype not in FLOATS for info in infos.values()) and not _named_like_scales(infos):
         return
     found = list(find_codes(infos))
     yield from _without_scales(found, infos)
@@ -212,7 +140,7 @@ def scale_types(infos: TensorInfos, *, inventory: bool) -> Iterator[Finding]:
 
 def _is_narrow(end: str, dtype: DType) -> bool:
     usual = _USUAL.get(end)
-    return usual is not None and dtype in _FLOATS and dtype not in usual
+    return usual is not None and dtype in FLOATS and dtype not in usual
 
 
 def _without_scales(found: list[Codes], infos: TensorInfos) -> Iterator[Finding]:

@@ -3,18 +3,20 @@
 They are floating, and no weights: rounding one changes each weight that it scales. A name alone does not tell, since
 a norm's weight may be called `scale`; what tells is a name of the table, and codes in the same module.
 
-Names: transformers' quantizers (GPTQ, AWQ, fp8, FBGEMM, HQQ, AQLM, EETQ, BitNet), compressed-tensors, torchao,
-optimum-quanto, bitsandbytes (4-bit and 8-bit weights, and `optim/optimizer.py` for its states), TransformerEngine.
+Names are those of `schemes`, and besides, of no scheme's weights: transformers' FBGEMM and BitNet, the 8-bit states of
+bitsandbytes (`optim/optimizer.py`), TransformerEngine.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Set
 
+from ckpt_core.reading.casting.schemes import SCHEMES
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.tensors import TensorInfo
 
-_SCALE = re.compile(
-    r"(^|_)(scales?|scale_inv|scale_ub|absmax|quant_map|qmap|code|codebooks?|zeros?|zero_points?|qzeros|shift|SCB"
+_OF_SCHEMES = frozenset(end.rpartition(".")[2] for one in SCHEMES for end in (*one.scales, *one.others))
+_OTHERS = re.compile(
+    r"(^|_)(scales?|scale_inv|scale_ub|absmax|quant_map|qmap|code|codebooks?|zeros?|zero_points?|shift"
     r"|amax|amax_history|(scale|scale_inv|amax_history)_(fwd|bwd))\d*$"
 )
 """The last part of a name, where codes are in its module."""
@@ -50,7 +52,7 @@ def _is_scale(name: str, beside: Set[str], above: Set[str]) -> bool:
     """Whether a floating tensor is one; `beside` are the modules that have codes, `above` those and what holds them."""
     module = _module(name)
     last = name[len(module) :].lstrip(".:/")
-    if _SCALE.search(last) and module in beside:
+    if module in beside and (last in _OF_SCHEMES or _OTHERS.search(last)):
         return True
     return bool(_ACTIVATIONS.search(last)) and module in above
 

@@ -1,6 +1,7 @@
 import pytest
 
 from ckpt_core.reading.casting.scales import scale_names
+from ckpt_core.reading.casting.schemes import SCHEMES
 from ckpt_core.schema.dtypes import DType, dtype_named
 from ckpt_core.schema.tensors import TensorInfo
 
@@ -102,3 +103,17 @@ def test_what_is_no_type_is_refused_with_those_that_are():
 
     with pytest.raises(UsageError, match="'bf17': not a type; known are BF16"):
         dtype_named("bf17")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: f"{scheme.name} {scheme.codes}")
+def test_whatever_a_scheme_keeps_beside_its_codes_is_no_weight(scheme):
+    codes = {f"l.{scheme.codes}": TensorInfo(min(scheme.types, key=lambda kind: kind.code), (2, 2), None, 0)}
+    beside = {f"l.{end}": TensorInfo(DType.F32, (2, 2), None, 0) for end in (*scheme.scales, *scheme.others)}
+    assert scale_names([*codes.items(), *beside.items()]) == beside.keys()
+    assert scale_names(beside.items()) == frozenset()
+
+
+@pytest.mark.parametrize("end", ["nested_quant_map", "nested_absmax", "scale_weight", "weight_scale_2"])
+def test_names_that_only_some_tools_give_to_scales_are_known_beside_codes(end):
+    rows = {"l.weight": DType.F8_E4M3, f"l.{end}": DType.F32, "l.bias": DType.F32}
+    assert scale_names((name, TensorInfo(dtype, (2, 2), None, 0)) for name, dtype in rows.items()) == {f"l.{end}"}
