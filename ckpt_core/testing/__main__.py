@@ -20,10 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="exit codes: 0 nothing broken, 1 a rule is broken, 2 no such plugin or class, 3 nothing was checked",
     )
     parser.add_argument("name", help="an installed plugin, or a test class as package.module:TestClass")
+    parser.add_argument("--format", help="check this one of the plugin's formats")
     parser.add_argument("--saved-as", metavar="NAME", help="the name of samples, where names mean something")
     given = parser.parse_args(arguments)
     try:
-        cards = scorecards(given.name, saved_as=given.saved_as)
+        cards = scorecards(given.name, format=given.format, saved_as=given.saved_as)
     except UsageError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2

@@ -42,11 +42,12 @@ class Scorecard:
         return sum(line.outcome == outcome for line in self.lines)
 
 
-def scorecards(name: str, *, saved_as: str | None = None) -> list[Scorecard]:
+def scorecards(name: str, *, format: str | None = None, saved_as: str | None = None) -> list[Scorecard]:
     """Check an installed plugin by its name, or a test class as `package.module:TestClass`.
 
     Args:
         name: The name of the entry point, or where the class is.
+        format: The one of the plugin's formats to check; None for all.
         saved_as: What a plugin's own samples are called, where names mean something to its formats.
 
     Raises:
@@ -57,7 +58,7 @@ def scorecards(name: str, *, saved_as: str | None = None) -> list[Scorecard]:
         return [Scorecard(f"{case.format}: samples by {name}", _run(case))]
     manager = get_plugin_manager()
     module = getattr(_plugin(manager, name), "__name__", None)
-    made = [_self_written(format, module, saved_as) for format in _formats(manager, name)]
+    made = [_self_written(each, module, saved_as) for each in _formats(manager, name, format)]
     return [Scorecard(f"{case.format}: samples by the plugin itself", _run(case)) for case in made]
 
 
@@ -71,11 +72,13 @@ def _plugin(manager: CkptPluginManager, name: str) -> Any:
     return manager.get_plugin(name)
 
 
-def _formats(manager: CkptPluginManager, name: str) -> list[str]:
+def _formats(manager: CkptPluginManager, name: str, wanted: str | None) -> list[str]:
     owned = [format.name for format in manager.formats() if manager.owner(format.name) == name]
     if not owned:
         raise UsageError(f"{name}: owns no format, and the kit has rules for formats only")
-    return owned
+    if wanted is not None and wanted not in owned:
+        raise UsageError(f"{name}: owns no format {printable(wanted)}; it has {', '.join(owned)}")
+    return owned if wanted is None else [wanted]
 
 
 def _self_written(format: str, module: str | None, saved_as: str | None) -> type[SelfWrittenTests]:

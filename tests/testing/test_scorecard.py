@@ -121,3 +121,18 @@ def test_a_failure_of_the_kit_says_the_value_the_module_and_the_rule(run):
     assert "plugin: json" in done.stdout
     assert "Extra items in the right set:" in done.stdout
     assert "'s0'" in done.stdout
+
+
+def test_a_name_that_a_format_cannot_take_is_not_a_broken_rule_and_one_format_can_be_chosen(run):
+    pytest.importorskip("ckpt_minillm")
+    options = ("--saved-as", "pretrain_512.pth", "--format")
+    refused = run("quiet", READS_ONLY, "ckpt_core.testing", "minillm", *options, "minillm-resume")
+    assert refused.returncode == 3
+    assert "refused by save: pretrain_512.pth: what minimind resumes from is named" in refused.stdout
+    assert "\n\n" not in refused.stdout
+
+
+def test_a_format_that_a_plugin_has_not_is_a_usage_error(run):
+    done = run("quiet", READS_ONLY, "ckpt_core.testing", "quiet", "--format", "torch")
+    assert done.returncode == 2
+    assert "quiet: owns no format torch; it has quiet" in done.stderr

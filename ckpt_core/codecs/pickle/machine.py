@@ -1,6 +1,6 @@
 """A pickle machine whose every value is inert, with room for hooks that swallow long stretches of one kind.
 
-It is for large, regular pickles, as a `.metadata` of a million chunks is. `pickles.read_pickle` keeps every object
+It is for large, regular pickles, as a `.metadata` of a million chunks is. `reader.read_pickle` keeps every object
 that a stream memoizes alive until its end; here a hook may take in what it recognises by other means, and leave one
 value in its place. What a hook swallowed is replayed opcode by opcode when the stream refers to something in it, so a
 stream means the same with hooks and without.

@@ -1,7 +1,7 @@
 """Builds values from a pickle without importing or calling anything that the file names.
 
 The C unpickler executes the stream, but every name it looks up is answered from a table of inert constructors of ours,
-or with a recorder: that is the boundary. It is safe to run because `pickle_scan` has bounded every length and memo
+or with a recorder: that is the boundary. It is safe to run because `scan` has bounded every length and memo
 index before, and has turned dicts and sets into requests that are answered here.
 """
 

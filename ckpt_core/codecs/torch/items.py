@@ -83,7 +83,7 @@ def chunk_finder(files: Files) -> FindChunk:
 
     It raises:
         CorruptError: DC020, the item is no torch file, or its tensor is not the one that the chunk is of; or what
-            `torch_files.read_torch_file` raises.
+            `reader.read_torch_file` raises.
         UnsupportedFormatError: DC021, the item is a tensor that is not plain and strided.
         UnsafeContentError: PK003, the item would run code.
     """
@@ -129,7 +129,7 @@ def _damage(one: "Sum", stored: ByteRange) -> "Finding":
 def read_object(files: Files, stored: ByteRange) -> "TorchFile":
     """What torch.save wrote into a range, whatever it is. The places of its tensors are relative to the range.
 
-    Raises as `torch_files.read_torch_file`; nothing outside of the range is read.
+    Raises as `reader.read_torch_file`; nothing outside of the range is read.
     """
     from ckpt_core.codecs.torch.reader import read_torch_file
 

@@ -33,7 +33,7 @@ _FIRST_READ = 1 << 20
 
 
 def read_legacy(files: Files, path: str) -> TorchFile:
-    """Read a legacy torch file; `torch_files.read_torch_file` says what is raised."""
+    """Read a legacy torch file; `reader.read_torch_file` says what is raised."""
     reader = _Reader(files, path)
     _check_prelude(path, [reader.next_value().value for _ in range(3)])
     pickle = read_scanned(reader.next_scan(), path=path)

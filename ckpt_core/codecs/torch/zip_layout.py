@@ -28,7 +28,7 @@ from ckpt_core.schema.text import printable
 
 
 def read_zip(files: Files, path: str) -> TorchFile:
-    """Read a torch zip file; `torch_files.read_torch_file` says what is raised."""
+    """Read a torch zip file; `reader.read_torch_file` says what is raised."""
     members = read_archive(files, path)
     root = _root(path, members)
     content = _content(files, path, members, root)  # what would run code is said first

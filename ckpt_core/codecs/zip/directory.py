@@ -58,7 +58,7 @@ def read_archive(files: Files, path: str) -> dict[str, Member]:
     """Read the central directory of a zip file: its records by name, in file order.
 
     Where the directory looks like torch's own, the place of each record's bytes is derived from it, else the local
-    headers are read for it. In both cases `zip_checks.check_local_headers` must run before those bytes are trusted.
+    headers are read for it. In both cases `checks.check_local_headers` must run before those bytes are trusted.
 
     Raises:
         CorruptError: ZP001, the archive breaks a rule.

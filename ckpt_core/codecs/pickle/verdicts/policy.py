@@ -1,7 +1,7 @@
 """What becomes of a name that a pickle asks for, by the verdict of it and of what it is called with.
 
 Nothing is imported in any case. A dangerous name refuses the file; the others are kept, and said as loudly as they are
-unknown. `pickle_verdicts` has the table.
+unknown. `table` has the table.
 """
 
 from ckpt_core.codecs.pickle.records import Recorded

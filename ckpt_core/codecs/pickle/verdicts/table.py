@@ -2,7 +2,7 @@
 
 Nothing is imported or called here, whatever the verdict. A name that the table does not have is UNKNOWN: so is every
 function of Python, torch and numpy that was not looked at, for attacks use the obscure ones. `docs/pickles.md` shows
-the table; `pickle_policy` says what becomes of a name's arguments.
+the table; `policy` says what becomes of a name's arguments.
 """
 
 import re
