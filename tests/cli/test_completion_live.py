@@ -16,6 +16,11 @@ SHELLS = {
     "zsh": (["zsh", "-f", "-i"], 'autoload -Uz compinit; compinit -u; eval "$(ckpt completion zsh)"'),
     "fish": (["fish", "--no-config", "-i"], "ckpt completion fish | source"),
 }
+TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+)
+"""Makes the terminal that of the session, without which fish does not begin."""
+
 PATIENCE = 40
 """Seconds for one answer, on a machine that has much else to do."""
 
@@ -33,7 +38,7 @@ class Shell:
         env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PS1": "> ", "TERM": "xterm", "HOME": str(tools)}
         self.terminal, end = pty.openpty()
         self.process = subprocess.Popen(
-            command, stdin=end, stdout=end, stderr=end, cwd=folder, env=env, start_new_session=True
+            [sys.executable, "-c", TAKE_TERMINAL, *command], stdin=end, stdout=end, stderr=end, cwd=folder, env=env, start_new_session=True
         )
         os.close(end)
         self.type(f"{teach}; echo tau''ght\r")

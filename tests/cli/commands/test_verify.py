@@ -124,3 +124,30 @@ def test_a_report_and_a_format_can_both_be_named(ckpt, files):
 
 def test_without_needs_a_profile(ckpt, files):
     assert ckpt("verify", files / "weights.pth", "--without", "scheduler").code == 2
+
+
+def test_a_certificate_that_holds_says_what_it_proved(ckpt, files, tmp_path):
+    out = tmp_path / "half.safetensors"
+    assert ckpt("convert", files / "weights.pth", out, "--dtype", "bf16").code == 0
+    done = ckpt("verify", out, "--certificate")
+    assert done.code == 0
+    assert done.out.splitlines()[-2] == (
+        f"certificate: 2 tensors made again of {files}/weights.pth and equal: 1 by cast F32 to BF16, 1 by copy"
+    )
+    said = json.loads(ckpt("verify", out, "--certificate", "--json").out)["result"]["certificate"]
+    assert said == {
+        "source": f"{files}/weights.pth",
+        "base": None,
+        "operations": {"cast F32 to BF16": 1, "copy": 1},
+        "holds": True,
+    }
+    assert json.loads(ckpt("verify", out, "--json").out)["result"]["certificate"] is None
+
+
+def test_a_certificate_that_does_not_hold_proves_nothing(ckpt, files, tmp_path):
+    out = tmp_path / "copy.safetensors"
+    assert ckpt("convert", files / "weights.pth", out).code == 0
+    other = ckpt("verify", out, "--certificate", "--source", files / "nan.safetensors")
+    assert other.code == 4
+    assert "certificate: " not in other.out
+    assert "CA003" in other.out
