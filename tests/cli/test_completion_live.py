@@ -38,7 +38,13 @@ class Shell:
         env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PS1": "> ", "TERM": "xterm", "HOME": str(tools)}
         self.terminal, end = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", TAKE_TERMINAL, *command], stdin=end, stdout=end, stderr=end, cwd=folder, env=env, start_new_session=True
+            [sys.executable, "-c", TAKE_TERMINAL, *command],
+            stdin=end,
+            stdout=end,
+            stderr=end,
+            cwd=folder,
+            env=env,
+            start_new_session=True,
         )
         os.close(end)
         self.type(f"{teach}; echo tau''ght\r")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import ckpt_core
 from ckpt_core.codecs.zip.directory import read_archive
 from ckpt_core.codecs.zip.writer import Record, plan_zip
-from ckpt_core.errors import UnsupportedFormatError
+from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.schema.plans import Literal, TensorBytes
 from ckpt_core.storage.files.listing import list_files
 from ckpt_core.verbs.convert import convert
@@ -93,7 +93,7 @@ def test_safetensors_refuses_what_it_has_no_type_for(tmp_path):
 
 def test_safetensors_refuses_several_components(tmp_path):
     whole = {"model": {"w": torch.ones(2)}, "optimizer": {"m": torch.ones(2)}}
-    with pytest.raises(UnsupportedFormatError):
+    with pytest.raises(UsageError, match="choose one"):
         save(whole, str(tmp_path / "m.safetensors"))
     assert list(tmp_path.iterdir()) == []
 
