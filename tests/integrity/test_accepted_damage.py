@@ -80,6 +80,21 @@ def test_a_load_that_is_not_atomic_says_what_was_filled(damaged: Path) -> None:
     assert "1.weight" not in caught.value.filled
 
 
+def test_what_is_said_to_be_filled_has_its_new_values_and_the_rest_is_told_apart(tmp_path: Path) -> None:
+    source = {f"w{number:03}": torch.full((1 << 14,), float(number)) for number in range(200)}
+    torch.save(source, tmp_path / "model.pt")
+    _flip(tmp_path / "model.pt", "w199")
+    module = torch.nn.Module()
+    for name, tensor in source.items():
+        module.register_parameter(name, torch.nn.Parameter(torch.full_like(tensor, -1.0)))
+    with pytest.raises(LoadInterruptedError, match=r"of 200 tensors had been filled") as caught:
+        ckpt_core.load_into(module, str(tmp_path / "model.pt"))
+    filled = caught.value.filled
+    assert 0 < len(filled) < 200 and "w199" not in filled and len(set(filled)) == len(filled)
+    assert f"{len(filled)} of 200" in str(caught.value)
+    assert all(torch.equal(module.get_parameter(name), source[name]) for name in filled)
+
+
 def test_accepted_damage_is_marked_with_and_without_the_seal(damaged: Path, tmp_path: Path) -> None:
     done = convert(str(damaged), str(tmp_path / "out.safetensors"), accept_damage=True)
     assert done.report is not None and done.report.tainted == {"model/1.weight": "damaged"}

@@ -3,9 +3,11 @@
 Memory: nothing for a tensor of the stored type that is contiguous on the CPU; one slab a worker for every other.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from ckpt_core import knobs
@@ -56,9 +58,8 @@ def fill_tensors(checkpoint: TensorSource, fills: Sequence[Fill], *, done: Calla
             if not found:
                 done(item.name)
     pieces.sort(key=lambda piece: (piece.path, piece.offset))
-    run(lambda share: _read_pieces(checkpoint, share), stretches(pieces, [len(piece.out) for piece in pieces]))
-    for name in dict.fromkeys(piece.name for piece in pieces):
-        done(name)
+    arrived = _counted(pieces, done)
+    run(lambda share: _read_pieces(checkpoint, share, arrived), stretches(pieces, [len(piece.out) for piece in pieces]))
     slow.sort(key=lambda item: _place(checkpoint, item))
     sizes = [item.target.numel() * item.target.element_size() for item in slow]
     run(lambda share: _convert_all(checkpoint, share, done), stretches(slow, sizes))
@@ -89,9 +90,23 @@ def _place(checkpoint: TensorSource, item: Fill) -> tuple[str, int]:
     return info.path or "", info.offset
 
 
-def _read_pieces(checkpoint: TensorSource, pieces: Sequence[_Piece]) -> None:
+def _counted(pieces: Sequence[_Piece], done: Callable[[str], None]) -> Callable[[_Piece], None]:
+    """What each worker tells of a piece that has arrived; `done` is told of a tensor with its last one."""
+    left, lock = Counter(piece.name for piece in pieces), Lock()
+
+    def arrived(piece: _Piece) -> None:
+        with lock:
+            left[piece.name] -= 1
+            if not left[piece.name]:
+                done(piece.name)
+
+    return arrived
+
+
+def _read_pieces(checkpoint: TensorSource, pieces: Sequence[_Piece], arrived: Callable[[_Piece], None]) -> None:
     for piece in pieces:
         checkpoint.files.read_into(piece.path, piece.offset, piece.out)
+        arrived(piece)
 
 
 def _convert_all(checkpoint: TensorSource, fills: Sequence[Fill], done: Callable[[str], None]) -> None:
