@@ -2,6 +2,9 @@
 
 import io
 import json
+import shutil
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -63,6 +66,20 @@ def test_what_torch_refuses_is_refused_with_the_reason(name, records, tmp_path):
     with pytest.raises(CorruptError) as error:
         ckpt_core.load(path)
     assert (error.value.code, error.value.exit_code) == (code, 4)
+
+
+@pytest.mark.skipif(shutil.which("zip") is None, reason="zip is not installed")
+@pytest.mark.parametrize("name", ["no version", "a version elsewhere"])
+def test_the_cure_of_a_missing_version_works(name, records, tmp_path):
+    broken = packed(tmp_path / "x.pth", BROKEN[name][1](records))
+    out = tmp_path / "unpacked"
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", broken, str(out)], check=True)
+    (out / "archive" / "version").write_text("3")
+    cured = tmp_path / "cured.pth"
+    subprocess.run(["zip", "-q", "-0", "-r", str(cured), "archive"], cwd=out, check=True)
+    assert torch.equal(torch.load(cured, weights_only=True)["w"], torch.arange(4.0))
+    assert torch.equal(ckpt_core.load(str(cured)).to_torch("model")["w"], torch.arange(4.0))
+    assert main(["verify", str(cured), "--depth", "bytes"]) == 0
 
 
 WHOLE = {
