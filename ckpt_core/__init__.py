@@ -15,6 +15,7 @@ _WHERE = {
     "AssetBytes": "ckpt_core.schema.plans",
     "Attempt": "ckpt_core.schema.locations",
     "BaseMismatchError": "ckpt_core.errors",
+    "BaseModel": "ckpt_core.verbs.conversion_request",
     "BudgetError": "ckpt_core.errors",
     "ByteRange": "ckpt_core.schema.tensors",
     "Candidate": "ckpt_core.schema.locations",
@@ -86,10 +87,12 @@ _WHERE = {
     "ReplacedError": "ckpt_core.errors",
     "Resolution": "ckpt_core.schema.locations",
     "Role": "ckpt_core.schema.roles",
+    "RunOptions": "ckpt_core.verbs.conversion_request",
     "Sampling": "ckpt_core.schema.verification",
     "SaveReport": "ckpt_core.verbs.save",
     "Seal": "ckpt_core.schema.side_files.seals",
     "Sealing": "ckpt_core.verbs.seal",
+    "Selection": "ckpt_core.verbs.conversion_request",
     "Severity": "ckpt_core.schema.findings",
     "State": "ckpt_core.schema.state",
     "StoredCheckpoint": "ckpt_core.reading.checkpoints",
@@ -248,6 +251,9 @@ if TYPE_CHECKING:
     from ckpt_core.storage.ranks.torchrun import torchrun_ranks as torchrun_ranks
     from ckpt_core.storage.sealing import read_seal as read_seal
     from ckpt_core.verbs.certify import certify as certify
+    from ckpt_core.verbs.conversion_request import BaseModel as BaseModel
+    from ckpt_core.verbs.conversion_request import RunOptions as RunOptions
+    from ckpt_core.verbs.conversion_request import Selection as Selection
     from ckpt_core.verbs.convert import Conversion as Conversion
     from ckpt_core.verbs.convert import convert as convert
     from ckpt_core.verbs.diff import DiffReport as DiffReport

@@ -33,20 +33,27 @@ def checked(**own: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
         UsageError: An argument is not what it may be; nothing was done.
     """
 
+    rules = {**RULES, **own}
+
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        rules = {**RULES, **own}
         names = function.__code__.co_varnames[: function.__code__.co_argcount]
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            for name, value in (*zip(names, args, strict=False), *kwargs.items()):
-                if name in rules and not rules[name].holds(value):
-                    raise UsageError(f"{argument(name)}: {rules[name].needed} is needed, not {_shown(value)}")
+            check_arguments({**dict(zip(names, args, strict=False)), **kwargs}, rules)
             return function(*args, **kwargs)
 
         return call
 
     return decorate
+
+
+def check_arguments(given: Mapping[str, Any], rules: Mapping[str, Rule] | None = None) -> None:
+    """Compare arguments with the table, or with other rules. UsageError for the first that is not what it may be."""
+    for name, value in given.items():
+        rule = (RULES if rules is None else rules).get(name)
+        if rule is not None and not rule.holds(value):
+            raise UsageError(f"{argument(name)}: {rule.needed} is needed, not {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

@@ -4,9 +4,9 @@ A conversion that is stopped goes on where it was when it is run again: finished
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Unpack
 
 from ckpt_core.arguments import argument
 from ckpt_core.codecs.pickle.verdicts.extraction import extracting
@@ -14,33 +14,27 @@ from ckpt_core.errors import CorruptError, UnsafeContentError, UsageError
 from ckpt_core.manager.options import readable_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.base_model.fit import Fit
-from ckpt_core.reading.casting.rules import Rule, Uncast
+from ckpt_core.reading.casting.rules import Uncast
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
 from ckpt_core.reading.damage import note_damage
 from ckpt_core.reading.selection import ViewCheckpoint, select
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.causes import ALL, EXTRACTED
-from ckpt_core.schema.dtypes import DType, dtype_named
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.formats import Format
 from ckpt_core.schema.kinds import WEIGHTS
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
-from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.writing.overlap import refuse_overlap
 from ckpt_core.verbs.already_done import done_already
 from ckpt_core.verbs.base_model import components_of, lay_onto, models_in
 from ckpt_core.verbs.checked_arguments import checked
+from ckpt_core.verbs.conversion_request import BaseModel, Plain, RunOptions, Selection, gathered
 from ckpt_core.verbs.forecast import LEFT_OUT, Forecast, draw_plan, forecast, limited
 from ckpt_core.verbs.load import Checks, find, open_checkpoint
 from ckpt_core.verbs.reference import Destination, Reference, destination_of, names_of, query_of
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
-
-if TYPE_CHECKING:
-    import torch
-
-    from ckpt_core.schema.access import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +70,14 @@ def convert(
     destination: Destination,
     *,
     to: str | None = None,
-    base: Reference | None = None,
-    models: str | None = None,
-    optional: Sequence[str] = (),
-    components: Sequence[str] = (),
-    dtypes: "Sequence[str | DType | torch.dtype]" = (),
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    rename: Sequence[str] = (),
+    selection: Selection | None = None,
+    base: Reference | BaseModel | None = None,
+    run: RunOptions | None = None,
     format: str | None = None,
     hints: Mapping[str, object] | None = None,
     options: Mapping[str, Any] | None = None,
-    max_memory: int | None = None,
-    accept_damage: bool = False,
-    force: bool = False,
-    dry_run: bool = False,
-    extract: bool = False,
-    progress: "Progress | None" = None,
-    ranks: Ranks = ALONE,
     manager: CkptPluginManager | None = None,
+    **plain: Unpack[Plain],
 ) -> Conversion:
     """Convert a checkpoint.
 
@@ -102,37 +85,19 @@ def convert(
         source: A ref, as for `load`, or an open checkpoint.
         destination: A local path; it is written whole or not at all.
         to: Name of the format; None to take it from the destination's suffix.
-        base: A ref of the model that this was trained from, which is only read: the result has its names, its shapes
-            and its files, and must fit it.
-        models: With a base, what to convert: `main`, `ema` or `both`; None for both, or for the model where there is
-            no average; the notes say so.
-        optional: With a base, globs of tensors that the model can do without, besides those that the base's format
-            knows of: where the checkpoint lacks one it is the base's, where the base lacks one it is left out.
-        components: Labels to convert; none for all that the format holds.
-        dtypes: `BF16` for every plain weight of 16 bits and more (of models, averages and adapters), `GLOB=F32` for
-            those whose names match, `LABEL/GLOB=F32` for those of any component, such as `optimizer/*`; the last
-            that fits counts. Scales of quantized tensors and counters only by their exact name. Torch's names for
-            types are taken too, and its dtypes.
-        include: Globs of tensor names to keep; none for all.
-        exclude: Globs of tensor names to leave out.
-        rename: `OLD=NEW` for names that start with OLD; the first that fits counts.
+        selection: What of it is converted, under which names and types; None for all, as it is.
+        base: The model that it was trained from: a ref, or a `BaseModel` that says how it is held against it.
+        run: How it runs: what may be replaced, accepted, and taken of memory.
         format: Take the source for this format.
         hints: As for `load`.
         options: Options of the source's format and of the target's; each goes to the one that has it, or to both. Where
             the source is open, they are the target's.
-        max_memory: Most bytes to take above start-up; None for no limit.
-        accept_damage: Go on where bytes of the source or the base do not match a checksum; the tensors that have
-            damage are marked as tainted in what is written. Of an open source, as it was opened with.
-        force: Replace what is at the destination.
-        dry_run: Plan only, and write nothing.
-        extract: Take the tensors out of a file whose pickle is dangerous, without running anything, to safetensors
-            only. What is behind a dangerous call is left out, and the result is tainted: what lies in the file, not
-            what loading it would give.
-        progress: Told of the bytes written.
-        ranks: The processes that convert it together, each its share; `max_memory` is of each.
         manager: The plugin manager; None for the process's own.
+        plain: The attributes of `Selection`, `BaseModel` and `RunOptions` by themselves, where the object is not
+            given: `convert(source, "out.safetensors", components="model", dtypes="bf16", force=True)`.
 
     Raises:
+        UsageError: An argument is not what it may be, or does not go with another.
         OverwriteError: The destination exists and is not proved to be the outcome of this very work; or it is the
             source or the base, lies in one or holds one.
         LockedError: Another process is writing there.
@@ -146,37 +111,37 @@ def convert(
     manager = manager or get_plugin_manager()
     query_of(source, name="source")
     place = destination_of(destination)
+    chosen, onto, how = gathered(selection, base, run, plain)
     name = to or format_of_path(place)
-    components, include, exclude, rename, optional = map(names_of, (components, include, exclude, rename, optional))
-    if extract:
+    if how.extract:
         source = _extracted(source, name, hints, format, manager)
-    checks = Checks(accept=accept_damage)
+    checks = Checks(accept=how.accept_damage)
     opened, reading, writing = _opened(source, hints, format, manager, name, options or {}, checks)
-    against = _base(base, models, optional, components, manager, checks)
+    against = None if onto is None else _base(onto, manager, checks)
     _refuse_overlap(place, opened, against)
     inputs = [opened] if against is None else [opened, against]
-    with one_moment(*inputs, failures_only=True), limited(max_memory):
+    with one_moment(*inputs, failures_only=True), limited(how.max_memory):
         opened.confirm()
-        labels, notes = _chosen(opened, components, against, models, manager.format(name))
+        labels, notes = _chosen(opened, chosen.labels, onto, manager.format(name))
         _refuse_holes(opened, labels)
-        view, fits = _view(opened, labels, include, exclude, rename, dtypes, against, optional)
+        view, fits = _view(opened, labels, chosen, against, () if onto is None else names_of(onto.optional))
         plan = draw_plan(manager, view, place, name, writing)
         expected = forecast(opened, view, plan)
-        if dry_run:
+        if how.dry_run:
             return Conversion(
                 str(opened.location), expected, base=_place(against), fits=fits, uncast=view.uncast, notes=notes
             )
-        known = None if force else done_already(place, plan, view, format=name, manager=manager, ranks=ranks)
+        known = None if how.force else done_already(place, plan, view, format=name, manager=manager, ranks=how.ranks)
         report = known or save(
             view,
             place,
             format=name,
             options=writing,
-            force=force,
+            force=how.force,
             resume=True,
             provenance=_provenance(opened, reading, against, view.uncast),
-            progress=progress,
-            ranks=ranks,
+            progress=how.progress,
+            ranks=how.ranks,
             manager=manager,
         )
     kept = {file.path for file in plan.files}
@@ -190,15 +155,14 @@ def convert(
 def _chosen(
     opened: StoredCheckpoint,
     components: Sequence[str],
-    base: StoredCheckpoint | None,
-    models: str | None,
+    onto: BaseModel | None,
     format: Format,
 ) -> tuple[Sequence[str], tuple[str, ...]]:
     """Labels to convert, none for all; and what is to be said where nobody asked for just these."""
-    if base is not None:
-        chosen = models or models_in(opened)
+    if onto is not None:
+        chosen = onto.models or models_in(opened)
         note = f"{opened.location}: has no ema; the model alone was converted"
-        return components_of(opened, chosen), (note,) if models is None and chosen == "main" else ()
+        return components_of(opened, chosen), (note,) if onto.models is None and chosen == "main" else ()
     there = [component.label for component in opened.manifest.components]
     held = [label for label in there if label in (format.holds or there)]
     left = [label for label in there if label not in held]
@@ -255,47 +219,28 @@ def _opened(
     return opened, reading, writing
 
 
-def _base(
-    ref: Reference | None,
-    models: str | None,
-    optional: Sequence[str],
-    components: Sequence[str],
-    manager: CkptPluginManager,
-    checks: Checks,
-) -> StoredCheckpoint | None:
-    """The base, open. UsageError where something is asked that only goes with one, or not with one."""
-    if ref is None:
-        if models is not None or optional:
-            raise UsageError(
-                f"{argument('models' if models is not None else 'optional')}: goes with {argument('base')}"
-            )
-        return None
-    if components:
-        raise UsageError(
-            f"{argument('components')}: goes without {argument('base')}; with one, choose with {argument('models')}"
-        )
-    query_of(ref, name="base")
-    return ref if isinstance(ref, StoredCheckpoint) else open_checkpoint(ref, manager=manager, checks=checks)
+def _base(onto: BaseModel, manager: CkptPluginManager, checks: Checks) -> StoredCheckpoint:
+    """The base, open."""
+    query_of(onto.ref, name="base")
+    if isinstance(onto.ref, StoredCheckpoint):
+        return onto.ref
+    return open_checkpoint(onto.ref, manager=manager, checks=checks)
 
 
 def _view(
     opened: StoredCheckpoint,
     labels: Sequence[str],
-    include: Sequence[str],
-    exclude: Sequence[str],
-    rename: Sequence[str],
-    dtypes: "Sequence[str | DType | torch.dtype]",
+    chosen: Selection,
     base: StoredCheckpoint | None,
     optional: Sequence[str],
 ) -> tuple[ViewCheckpoint, tuple[Fit, ...]]:
     """What is to be written, and how it fits the base. Casts come last: they are by the names that are written."""
-    pairs = [_pair(rule, "rename") for rule in rename]
-    casts = [_dtype_rule(rule) for rule in _each(dtypes)]
+    include, exclude = names_of(chosen.include), names_of(chosen.exclude)
+    pairs, casts = chosen.renamed, chosen.casts
     if base is None:
-        chosen = select(opened, components=labels, include=include, exclude=exclude, rename=pairs, dtypes=casts)
-        return chosen, ()
-    chosen = select(opened, components=labels, include=include, exclude=exclude, rename=pairs)
-    laid, fits = lay_onto(chosen, base, optional=optional)
+        return select(opened, components=labels, include=include, exclude=exclude, rename=pairs, dtypes=casts), ()
+    named = select(opened, components=labels, include=include, exclude=exclude, rename=pairs)
+    laid, fits = lay_onto(named, base, optional=optional)
     _refuse_holes(base, [one.base for one in fits], findings=False)
     return select(laid, dtypes=casts), tuple(fits)
 
@@ -355,26 +300,3 @@ def _places(checkpoint: StoredCheckpoint, what: str) -> dict[str, str]:
 
 def _place(base: StoredCheckpoint | None) -> str | None:
     return None if base is None else str(base.location)
-
-
-def _pair(rule: str, what: str) -> tuple[str, str]:
-    old, equals, new = rule.partition("=")
-    if not equals or not old:
-        raise UsageError(f"{rule!r}: a {what} rule is OLD=NEW")
-    return old, new
-
-
-def _each(dtypes: "object") -> "Sequence[str | DType | torch.dtype]":
-    """One type, or a rule, or several of them. UsageError for anything else."""
-    if dtypes is None or isinstance(dtypes, bytes | Mapping):
-        raise UsageError(f"{argument('dtypes')}: types, or rules of them, are needed, not {dtypes!r}")
-    if isinstance(dtypes, str | DType) or not isinstance(dtypes, Iterable):
-        return (cast("str", dtypes),)
-    return tuple(dtypes)
-
-
-def _dtype_rule(rule: "str | DType | torch.dtype") -> Rule:
-    if not isinstance(rule, str):
-        return "*", dtype_named(rule)
-    glob, equals, spelling = rule.rpartition("=")
-    return glob if equals else "*", dtype_named(spelling)

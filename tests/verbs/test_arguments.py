@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import ckpt_core
 from ckpt_core import CkptError, Query, StoredCheckpoint, UsageError
+from ckpt_core.verbs.conversion_request import Plain
 
 VERBS = (
     "certify", "convert", "diff", "inspect", "load", "load_into", "locate", "repair", "save", "seal", "undo_repair",
@@ -63,7 +64,11 @@ BAD = {
     "True": True,
 }
 
+KEYWORDS = sorted(Plain.__annotations__)
 ASKED = [(verb, name) for verb in VERBS for name in inspect.signature(getattr(ckpt_core, verb)).parameters]
+ASKED += [("convert", name) for name in KEYWORDS]
+    (verb, name) for verb in VERBS for name in inspect.signature(getattr(ckpt_core, verb)).parameters
+]
 
 
 @pytest.mark.parametrize(("verb", "name"), ASKED)
