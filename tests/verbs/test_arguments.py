@@ -67,8 +67,6 @@ BAD = {
 KEYWORDS = sorted(Plain.__annotations__)
 ASKED = [(verb, name) for verb in VERBS for name in inspect.signature(getattr(ckpt_core, verb)).parameters]
 ASKED += [("convert", name) for name in KEYWORDS]
-    (verb, name) for verb in VERBS for name in inspect.signature(getattr(ckpt_core, verb)).parameters
-]
 
 
 @pytest.mark.parametrize(("verb", "name"), ASKED)
