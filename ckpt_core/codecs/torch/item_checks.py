@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from struct import Struct
 
+from ckpt_core.codecs.heads.torch import TorchKind
 from ckpt_core.codecs.torch.subfile import ItemFiles
+from ckpt_core.codecs.torch.zip_records import strangers
 from ckpt_core.codecs.zip.checks import check_crcs, check_local_headers
 from ckpt_core.codecs.zip.directory import HAS_DESCRIPTOR, LOCAL, MAX32, Member, directory_places, read_archive
 from ckpt_core.errors import CkptError, CorruptError
@@ -32,6 +34,7 @@ def check_items(files: Files, items: Sequence[NamedItem]) -> Iterator[Finding]:
 
     Yields:
         ZP004 and the like (ERROR), with tensor and file, for each item whose bytes are not those that were written;
+        ZP008 (WARNING) for each that holds more than its tensor;
         ZP005 (INFO) once where items carry no checksum.
     """
     ordered = sorted(items, key=lambda item: (item[1].path, item[1].offset))
@@ -55,12 +58,20 @@ def _check_item(files: Files, name: str, stored: ByteRange) -> Iterator[Finding]
         check_local_headers(item, stored.path, members)
         _check_frames(item, stored.path, members)
         found = list(check_crcs(item, stored.path, members, stored_in=lambda member: []))
+        found += _strangers(item, stored.path, members)
     except CkptError as error:
         found = [Finding.of_error(error)]
     for finding in found:
         where = f"{printable(stored.path)}: an item of {printable(name)} (bytes {stored.offset} to {stored.end})"
         message = f"{where}: {finding.message.removeprefix(f'{printable(stored.path)}: ')}"
         yield Finding(finding.code, finding.severity, message, stored.path, name, finding.hint)
+
+
+def _strangers(item: ItemFiles, path: str, members: Sequence[Member]) -> Iterator[Finding]:
+    """ZP008 of records that the one tensor of an item has no need of: its storage is the first that torch numbers."""
+    root = next((member.name.partition("/")[0] for member in members if member.name.endswith("/data.pkl")), None)
+    if root is not None:
+        yield from strangers(item, path, {one.name: one for one in members}, root, TorchKind.ZIP, {"0"})
 
 
 def _check_frames(item: ItemFiles, path: str, members: Sequence[Member]) -> None:
