@@ -205,7 +205,7 @@ def test_half_a_seal_that_contradicts_the_content_is_damage_and_stays(place, los
 def test_a_seal_of_which_nothing_is_left_is_made_of_content_that_was_checked(place):
     for name in ("ckpt.manifest.json", "ckpt.blocks"):
         (place / name).write_bytes(b"{")
-    assert "--depth bytes" in reasons(repair(str(place)))
+    assert "depth='bytes'" in reasons(repair(str(place)))
     assert repair(str(place), in_place=True, depth=Depth.BYTES).after.ok
     assert ckpt_core.verify(str(place), depth=Depth.BYTES).report.worst == 0
 

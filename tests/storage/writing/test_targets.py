@@ -129,7 +129,7 @@ def test_what_appears_meanwhile_is_not_touched(tmp_path, format):
     class Foreign:
         def begin(self, total):
             if format == "hf":
-                path.mkdir()
+                path.mkdir(exist_ok=True)
                 (path / "theirs").write_bytes(b"x")
             else:
                 path.write_bytes(b"x")
