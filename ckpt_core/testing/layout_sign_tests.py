@@ -51,7 +51,7 @@ class LayoutSignTests(ABC):
         assert {name: layout.signs for name, layout in self.table.layouts.items() if not all(layout.signs)} == {}
         assert [name for name, layout in self.table.layouts.items() if not layout.signs] == []
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=_ONCE)
+    @settings(max_examples=40, deadline=None, suppress_health_check=_ONCE)
     @given(data=st.data())
     def test_no_layout_is_found_without_its_sign(self, data: st.DataObject) -> None:
         paths = data.draw(self.paths())
@@ -62,7 +62,7 @@ class LayoutSignTests(ABC):
                 found = list(layout.module("detection").find(list_files(folder)))
                 assert found == [], f"{format} is found without a sign in {without}"
 
-    @settings(max_examples=100, deadline=None, suppress_health_check=_ONCE)
+    @settings(max_examples=50, deadline=None, suppress_health_check=_ONCE)
     @given(data=st.data())
     def test_every_layout_is_asked_that_would_find_one_also_among_broken_links(self, data: st.DataObject) -> None:
         paths, broken = data.draw(self.paths()), data.draw(self.paths())
