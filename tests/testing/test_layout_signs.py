@@ -31,7 +31,7 @@ def signs(tmp_path, monkeypatch):
     def of(*given):
         class Signs(LayoutSignTests):
             table = LayoutTable(Layout("parts", "made_layouts.parts", given))
-            names = ("part_0.bin", "notes.txt")
+            names = ("part_0.bin", "part_7.raw", "notes.txt")
 
             def patterns(self):
                 return [re.compile(r"part_[0-9]+\.(bin|raw)")]

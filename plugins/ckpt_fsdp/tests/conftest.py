@@ -22,7 +22,13 @@ def torchrun(run_maker_script):
     def run(script, ranks, *arguments, timeout=240):
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(ranks), "--nnodes", "1"]
         command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", str(MAKERS / script)]
-        run_maker_script([*command, *map(str, arguments)], timeout=timeout)
+        for left in (2, 1, 0):
+            try:
+                run_maker_script([*command, *map(str, arguments)], timeout=timeout)
+                return
+            except AssertionError as error:  # gloo aborts now and then where a rank ends before the others
+                if not left or "exitcode: -6" not in str(error):
+                    raise
 
     return run
 
@@ -91,13 +97,7 @@ def resumed(tmp_path_factory, torchrun):
 
     def resume(script, attempts):
         out = tmp_path_factory.mktemp("resumed")
-        try:
-            torchrun(script, 2, out, "resume", *attempts)
-        except AssertionError as error:
-            if "exitcode: -6" not in str(error):  # gloo aborts now and then where a rank ends before the others
-                raise
-            out = tmp_path_factory.mktemp("resumed")
-            torchrun(script, 2, out, "resume", *attempts)
+        torchrun(script, 2, out, "resume", *attempts)
         found = json.loads((out / "outcomes.json").read_text())
         early = found.pop("ended early", "")
         missing = {Path(str(attempt).partition("=")[2] or attempt).name for attempt in attempts} - found.keys()

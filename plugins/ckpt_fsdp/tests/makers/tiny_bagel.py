@@ -151,7 +151,7 @@ def answers(model):
 def publish(folder, *, layers=LAYERS, tables=True, seed=100):
     """A base as BAGEL-7B-MoT is published: averaged weights only, the autoencoder, configs, a tokenizer, an index."""
     folder = Path(folder)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.bfloat16() for name, tensor in build(seed, linear=True, layers=layers).state_dict().items()}
     state = {name: tensor for name, tensor in state.items() if tables or name not in TABLES}
     save_file(state, folder / "ema.safetensors", metadata={"format": "pt"})
