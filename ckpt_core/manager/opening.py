@@ -18,7 +18,6 @@ from ckpt_core.errors import (
 from ckpt_core.manager.options import checked_options, own_options, readable_options
 from ckpt_core.manager.parts import is_itself, match_of_part
 from ckpt_core.reading.checkpoints import OpenPart, StoredCheckpoint
-from ckpt_core.reading.nested import UnopenedPart, joined, relocate
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.formats import FormatMatch, LoadRequest, Part
@@ -107,6 +106,8 @@ def with_parts(
         FormatError: A part cannot be opened; the message begins with where it is.
         UsageError: Every part that an option is for refuses its value.
     """
+    from ckpt_core.reading.nested import UnopenedPart, joined, relocate  # most checkpoints have no parts
+
     found: list[OpenPart] = []
     refused: list[tuple[OpenPart, UsageError]] = []
     unopened: list[UnopenedPart] = []

@@ -9,7 +9,6 @@ from ckpt_core.errors import (
     UnsupportedFormatError,
 )
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.nested import in_whole
 from ckpt_core.schema.findings import Finding
 from ckpt_core.schema.formats import Confidence, FormatMatch, Part
 
@@ -23,6 +22,8 @@ def verify_parts(manager: "Plugins", checkpoint: "Checkpoint | None", request: "
     """What the owners of the parts find; not what core checks of any manifest, which it does of the whole."""
     if not isinstance(checkpoint, StoredCheckpoint) or not checkpoint.parts:
         return []
+    from ckpt_core.reading.nested import in_whole
+
     caller = manager.subset_hook_caller("verify", remove_plugins=[manager.get_plugin("core.checks")])
     findings: list[Finding] = []
     for opened in checkpoint.parts:
