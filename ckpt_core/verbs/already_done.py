@@ -14,9 +14,9 @@ from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.plans import WritePlan
 from ckpt_core.schema.side_files.seals import Seal
-from ckpt_core.storage.files.urls import local_path
 from ckpt_core.storage.ranks.ranks import Ranks
 from ckpt_core.storage.sealing import read_seal
+from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing.open_local import swept
 from ckpt_core.storage.writing.plan_digest import digest_of_work
 from ckpt_core.verbs.load import Checks, find

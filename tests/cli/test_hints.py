@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ckpt_core
-from ckpt_core.storage.files.remote import _PACKAGES, _missing
+from ckpt_core.storage.remote.filesystems import PACKAGES, missing_package
 
 SOURCES = [Path(ckpt_core.__file__).parent, *Path(__file__).parents[2].glob("plugins/*/src")]
 
@@ -26,14 +26,14 @@ def test_no_message_tells_to_install_what_is_not_released():
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "https", "hf"])
 def test_a_scheme_that_needs_a_package_names_one_that_there_is(scheme):
-    message = str(_missing(scheme, f"{scheme}://user:secret@bucket/x"))
-    assert message.endswith(f"run pip install {_PACKAGES[scheme]}")
+    message = str(missing_package(scheme, f"{scheme}://user:secret@bucket/x"))
+    assert message.endswith(f"run pip install {PACKAGES[scheme]}")
     assert "secret" not in message
     try:
-        assert version(_PACKAGES[scheme])
+        assert version(PACKAGES[scheme])
     except PackageNotFoundError:
-        assert _PACKAGES[scheme] == "gcsfs", "the others are among the development tools, so they can be installed"
+        assert PACKAGES[scheme] == "gcsfs", "the others are among the development tools, so they can be installed"
 
 
 def test_a_scheme_of_nobody_names_no_package():
-    assert "pip install" not in str(_missing("wandb", "wandb://a/b"))
+    assert "pip install" not in str(missing_package("wandb", "wandb://a/b"))

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ckpt_core.schema.locations import LocationKind
-from ckpt_core.storage.files.urls import local_path
+from ckpt_core.storage.urls import local_path
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Files

@@ -1,26 +1,20 @@
 """Listings and ranged reads of every place that is not a local disk, through fsspec.
 
-A question has one deadline for all of its tries, which bytes to come prolong: a server that fails, breaks off or is
-silent is asked again, with pauses. What a client has
-noted of a place before is not trusted: a file that came since is found, one that went is not. What comes back is
-measured: an answer of another length than was asked is an error. An object that is replaced
-while it is read is noticed by what its store says of versions. What goes wrong on the way says nothing of the content.
+What a client has noted of a place before is not trusted: a file that came since is found, one that went is not. What
+comes back is measured: an answer of another length than was asked is an error. An object that is replaced while it is
+read is noticed by what its store says of versions. What goes wrong on the way says nothing of the content.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from ckpt_core import knobs
 from ckpt_core.errors import (
     BudgetError,
     CheckpointNotFoundError,
-    CkptError,
     NoAnswerError,
     ReplacedError,
-    UnsupportedFormatError,
-    UsageError,
 )
 from ckpt_core.schema.access import FileEntry
 from ckpt_core.schema.locations import Location, LocationKind
@@ -30,17 +24,14 @@ from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.files.base import ListedFiles, below_folder
 from ckpt_core.storage.files.range_checks import check_budget, check_range, gone
-from ckpt_core.storage.files.retries import ask_again, status_of
-from ckpt_core.storage.files.urls import scheme_of
+from ckpt_core.storage.remote.failures import as_ckpt_error
+from ckpt_core.storage.remote.filesystems import ask, open_filesystem
 
 _TOGETHER = 32
 """Ranges asked for at once: enough to hide latency."""
 
 _TOGETHER_BYTES = 64 << 20
 """Bytes asked for at once, since all of them are held in memory; one range may be longer."""
-
-_SLOWEST = 256 << 10
-"""Bytes a second below which a connection to an object store counts as stuck, once the deadline has passed."""
 
 _VERSIONS = (
     "version",
@@ -57,16 +48,6 @@ _VERSIONS = (
 )
 """Under which names filesystems of fsspec tell in `info` which content of an object they speak of: the checked HTTP of
 this package, s3fs, gcsfs, adlfs, huggingface_hub, W&B's artifacts, sftp, and memory."""
-
-_PACKAGES = {
-    "s3": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "http": "aiohttp",
-    "https": "aiohttp",
-    "hf": "huggingface_hub",
-}
-"""What reads each scheme for fsspec; all of them can be installed by these names."""
 
 
 class RemoteFiles(ListedFiles):
@@ -161,7 +142,7 @@ class RemoteFiles(ListedFiles):
             filesystem, full, found = _look(place)
             size = found["size"] or 0
             check_budget(size, name)
-            return bytes(_ask(filesystem, filesystem.cat_file, full, nbytes=size))
+            return bytes(ask(filesystem, filesystem.cat_file, full, nbytes=size))
         except Exception as error:
             known = as_ckpt_error(error, place)
             if isinstance(known, CheckpointNotFoundError):
@@ -173,7 +154,7 @@ class RemoteFiles(ListedFiles):
         asked = [wanted for wanted in ranges if wanted.length]
         self._read.update(self._names[wanted.path] for wanted in asked)
         try:
-            answers = _ask(
+            answers = ask(
                 self._filesystem,
                 self._filesystem.cat_ranges,
                 [self._names[wanted.path] for wanted in asked],
@@ -238,7 +219,7 @@ def list_remote(url: str) -> RemoteFiles:
         expected = {"size": entry.size, "version": found["version"]} if "version" in found else None
         return RemoteFiles(location, filesystem, {entry.path: name}, {entry.path: entry}, expected=expected)
     try:
-        below = _ask(filesystem, filesystem.find, name, detail=True)
+        below = ask(filesystem, filesystem.find, name, detail=True)
     except Exception as error:
         raise as_ckpt_error(error, url) from None
     if len(below) > knobs.listing_limit():
@@ -255,84 +236,14 @@ def list_remote(url: str) -> RemoteFiles:
     return RemoteFiles(location, filesystem, names, entries, skipped=skipped, debris=dict(aside.values()))
 
 
-def as_ckpt_error(error: Exception, place: str) -> CkptError:
-    """What a filesystem raised, in our words; its own text may hold tokens and is not repeated."""
-    shown = redact(place)
-    kind = type(error).__name__
-    status = status_of(error)
-    if isinstance(error, CkptError):
-        return error
-    if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return CheckpointNotFoundError(f"{shown}: nothing there; check the name")
-    if isinstance(error, PermissionError) or status in (401, 403) or kind == "NoCredentialsError":
-        return NoAnswerError(f"{shown}: access denied ({kind}); check the credentials")
-    if kind == "ParamValidationError":
-        return UsageError(f"{shown}: not a name that its store could have; check the bucket and what follows")
-    if isinstance(error, TimeoutError):
-        limit = knobs.remote_timeout()
-        return NoAnswerError(f"{shown}: no answer within {limit} s; try again, or set CKPT_REMOTE_TIMEOUT")
-    detail = f"{kind}, HTTP {status}" if isinstance(status, int) else kind
-    return NoAnswerError(f"{shown}: did not answer as it should ({detail}); check the connection and try again")
-
-
 def _look(url: str) -> tuple[Any, str, Mapping[str, Any]]:
     """The filesystem of a URL, what it calls it, and what it knows of it."""
-    filesystem, name = _open(url)
+    filesystem, name = open_filesystem(url)
     try:
         filesystem.invalidate_cache()
-        return filesystem, name, _ask(filesystem, filesystem.info, name)
+        return filesystem, name, ask(filesystem, filesystem.info, name)
     except Exception as error:
         raise as_ckpt_error(error, url) from None
-
-
-def _ask(filesystem: Any, function: Callable[..., Any], /, *arguments: Any, nbytes: int = 0, **named: Any) -> Any:
-    """Call a filesystem, again where that may help, within the deadline, which `nbytes` to come prolong."""
-
-    def once(left: float) -> Any:
-        if getattr(filesystem, "async_impl", False):  # it works in a loop of its own, which can be left
-            return function(*arguments, **named, timeout=left)
-        return function(*arguments, **named)
-
-    return ask_again(once, seconds=knobs.remote_timeout() + nbytes / _SLOWEST)
-
-
-def _open(url: str) -> tuple[Any, str]:
-    scheme = scheme_of(url)
-    assert scheme is not None
-    url = scheme + url[len(scheme) :]
-    try:
-        if scheme in ("http", "https"):
-            from ckpt_core.storage.files.http import http_filesystem
-
-            return http_filesystem(), _valid(url)
-        from fsspec.core import get_filesystem_class, url_to_fs
-
-        get_filesystem_class(scheme)
-    except (ImportError, ValueError) as error:
-        if isinstance(error, CkptError):
-            raise
-        raise _missing(scheme, url) from None
-    try:
-        filesystem, name = url_to_fs(url)
-    except Exception as error:
-        raise as_ckpt_error(error, url) from None
-    return filesystem, name
-
-
-def _valid(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        if parts.hostname and parts.port != 0:
-            return url
-    except ValueError:
-        pass  # said below, without the words of urllib, which repeat the URL
-    raise UsageError(f"{redact(url)}: not a valid URL; check its host and port")
-
-
-def _missing(scheme: str, url: str) -> UnsupportedFormatError:
-    package = _PACKAGES.get(scheme)
-    step = f"run pip install {package}" if package else "download it first, and give its path"
-    return UnsupportedFormatError(f"{redact(url)}: reading {scheme}:// needs a package that is not installed; {step}")
 
 
 def _entry(path: str, found: Mapping[str, Any]) -> FileEntry:

@@ -7,7 +7,7 @@ from ckpt_core.errors import (
     OverwriteError,
 )
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.files.urls import local_path
+from ckpt_core.storage.urls import local_path
 
 
 def refuse_overlap(ref: str, inputs: Mapping[str, str]) -> None:

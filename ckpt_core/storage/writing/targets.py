@@ -7,8 +7,8 @@ from typing import Any
 from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.text import redact
-from ckpt_core.storage.files.urls import local_path, scheme_of
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
+from ckpt_core.storage.urls import local_path, scheme_of
 from ckpt_core.storage.writing.open_local import open_local_target
 from ckpt_core.storage.writing.staged_target import StagedTarget
 

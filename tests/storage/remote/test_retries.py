@@ -10,7 +10,7 @@ from ckpt_core import knobs
 from ckpt_core.errors import NoAnswerError, ReplacedError, UnreachableError
 from ckpt_core.schema.verification import Depth
 from ckpt_core.storage.files.listing import list_files
-from ckpt_core.storage.files.retries import ask_again, may_pass
+from ckpt_core.storage.remote.retries import ask_again, may_pass
 
 NAME = "m.safetensors"
 

@@ -48,7 +48,7 @@ def test_reads_give_the_bytes_that_were_asked(server):
 
 
 def test_the_filesystem_gives_whole_objects_too(server):
-    from ckpt_core.storage.files.http import http_filesystem
+    from ckpt_core.storage.remote.http import http_filesystem
 
     assert http_filesystem().cat_file(server.url(NAME)) == DATA
     assert http_filesystem().cat_file(server.url("empty.bin")) == b""

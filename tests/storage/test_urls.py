@@ -4,9 +4,9 @@ import pytest
 
 from ckpt_core.errors import UnsafeContentError, UsageError
 from ckpt_core.schema.locations import LocationKind
-from ckpt_core.storage.files import urls
+from ckpt_core.storage import urls
 from ckpt_core.storage.files.listing import list_files, probe
-from ckpt_core.storage.files.urls import local_path, scheme_of
+from ckpt_core.storage.urls import local_path, scheme_of
 
 
 @pytest.mark.parametrize("ref", ["x", "/a/b", "a:b", "C:/x", "runs/x::y", "s3:/one-slash", "1http://x"])

@@ -1,0 +1,85 @@
+"""Which filesystem of fsspec serves a URL, and how it is asked.
+
+A question has one deadline for all of its tries, which bytes to come prolong: a server that fails, breaks off or is
+silent is asked again, with pauses.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from ckpt_core import knobs
+from ckpt_core.errors import CkptError, UnsupportedFormatError, UsageError
+from ckpt_core.schema.text import redact
+from ckpt_core.storage.remote.failures import as_ckpt_error
+from ckpt_core.storage.remote.retries import ask_again
+from ckpt_core.storage.urls import scheme_of
+
+_SLOWEST = 256 << 10
+"""Bytes a second below which a connection to an object store counts as stuck, once the deadline has passed."""
+
+PACKAGES = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "hf": "huggingface_hub",
+}
+"""What reads each scheme for fsspec; all of them can be installed by these names."""
+
+
+def open_filesystem(url: str) -> tuple[Any, str]:
+    """The filesystem of a URL, and what it calls it.
+
+    Raises:
+        UnsupportedFormatError: Its scheme needs a package that is not installed.
+        UsageError: It is no valid URL.
+    """
+    scheme = scheme_of(url)
+    assert scheme is not None
+    url = scheme + url[len(scheme) :]
+    try:
+        if scheme in ("http", "https"):
+            from ckpt_core.storage.remote.http import http_filesystem
+
+            return http_filesystem(), _valid(url)
+        from fsspec.core import get_filesystem_class, url_to_fs
+
+        get_filesystem_class(scheme)
+    except (ImportError, ValueError) as error:
+        if isinstance(error, CkptError):
+            raise
+        raise missing_package(scheme, url) from None
+    try:
+        filesystem, name = url_to_fs(url)
+    except Exception as error:
+        raise as_ckpt_error(error, url) from None
+    return filesystem, name
+
+
+def _valid(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0:
+            return url
+    except ValueError:
+        pass  # said below, without the words of urllib, which repeat the URL
+    raise UsageError(f"{redact(url)}: not a valid URL; check its host and port")
+
+
+def missing_package(scheme: str, url: str) -> UnsupportedFormatError:
+    package = PACKAGES.get(scheme)
+    step = f"run pip install {package}" if package else "download it first, and give its path"
+    return UnsupportedFormatError(f"{redact(url)}: reading {scheme}:// needs a package that is not installed; {step}")
+
+
+def ask(filesystem: Any, function: Callable[..., Any], /, *arguments: Any, nbytes: int = 0, **named: Any) -> Any:
+    """Call a filesystem, again where that may help, within the deadline, which `nbytes` to come prolong."""
+
+    def once(left: float) -> Any:
+        if getattr(filesystem, "async_impl", False):  # it works in a loop of its own, which can be left
+            return function(*arguments, **named, timeout=left)
+        return function(*arguments, **named)
+
+    return ask_again(once, seconds=knobs.remote_timeout() + nbytes / _SLOWEST)
