@@ -14,13 +14,15 @@ MOUNTS = {"openbayes": "/openbayes"}
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 
+_BUCKETS = ("s3", "gs", "gcs")
+
 
 def scheme_of(ref: str) -> str | None:
     """The scheme of a URL, lower-case; None for a local path.
 
     Raises:
         UnsafeContentError: The scheme is not on the list, or the URL is a chain.
-        UsageError: The ref holds a control character.
+        UsageError: The ref holds a control character, or a user and password where a bucket is named.
     """
     _refuse_control_characters(ref)
     if "::" in ref and "://" in ref:
@@ -31,6 +33,8 @@ def scheme_of(ref: str) -> str | None:
     scheme = found[1].lower()
     if scheme not in SCHEMES:
         raise UnsafeContentError(f"{redact(ref)}: scheme {scheme!r} is not one of {', '.join(SCHEMES)}")
+    if scheme in _BUCKETS:
+        _refuse_userinfo(ref, ref[found.end() :].partition("/")[0])
     return scheme
 
 
@@ -56,6 +60,14 @@ def _path_of_file_url(url: str) -> str:
     path = unquote(parts.path, errors="surrogateescape")
     _refuse_control_characters(path)
     return path
+
+
+def _refuse_userinfo(url: str, bucket: str) -> None:
+    """No client is asked about such a bucket: it would repeat the name, and the password in it, to its logs."""
+    if ("@" in bucket or ":" in bucket) and not bucket.startswith("arn:"):
+        raise UsageError(
+            f"{redact(url)}: no bucket has such a name; credentials come from the environment, not from the URL"
+        )
 
 
 def _refuse_control_characters(ref: str) -> None:

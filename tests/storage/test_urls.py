@@ -70,3 +70,16 @@ def test_the_scheme_of_a_mount_is_its_folder(url, tmp_path, monkeypatch):
     (tmp_path / "home" / "out" / "x.pth").write_bytes(b"here")
     assert probe(url) is LocationKind.FILE
     assert list_files(url).read("x.pth") == b"here"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "gcs"])
+@pytest.mark.parametrize("bucket", ["me:hunter2@bucket", "hunter2@bucket", "me:hunter2", "me:hun/ter2@bucket"])
+def test_a_user_or_password_in_place_of_a_bucket_is_refused_before_a_client_is_imported(scheme, bucket):
+    with pytest.raises(UsageError, match="no bucket has such a name; credentials come from the environment") as caught:
+        scheme_of(f"{scheme}://{bucket}/key")
+    assert "hun" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ref", ["s3://b/me:pw@key", "s3://arn:aws:s3:us-east-1:1:accesspoint/n/k", "hf://gpt2@main/x"])
+def test_a_key_a_revision_and_an_access_point_may_have_those_signs(ref):
+    assert scheme_of(ref) == ref.partition(":")[0]
