@@ -28,6 +28,7 @@ _WHERE = {
     "CkptError": "ckpt_core.errors",
     "CkptPluginManager": "ckpt_core.manager.plugin_manager",
     "Component": "ckpt_core.schema.manifests",
+    "ConditionFailedError": "ckpt_core.errors",
     "Confidence": "ckpt_core.schema.formats",
     "Conversion": "ckpt_core.verbs.convert",
     "CorruptError": "ckpt_core.errors",
@@ -154,6 +155,7 @@ if TYPE_CHECKING:
     from ckpt_core.errors import BudgetError as BudgetError
     from ckpt_core.errors import CheckpointNotFoundError as CheckpointNotFoundError
     from ckpt_core.errors import CkptError as CkptError
+    from ckpt_core.errors import ConditionFailedError as ConditionFailedError
     from ckpt_core.errors import CorruptError as CorruptError
     from ckpt_core.errors import FormatError as FormatError
     from ckpt_core.errors import IncompleteError as IncompleteError

@@ -21,6 +21,7 @@
     │   └── BaseMismatchError           4  it is not of the base model's structure; nothing was written
     ├── BudgetError                     8  more memory, disk or file content than was allowed
     ├── OverwriteError                  9  would replace something that exists (also FileExistsError)
+    │   └── ConditionFailedError        9  a store did not put an object: another writer was there first
     └── PluginError                    10  a plugin failed; its own error is the cause
 
 A message names the thing, the reason and the next step, in that order. Signals within one module, which nobody outside
@@ -168,6 +169,10 @@ class OverwriteError(CkptError, FileExistsError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class ConditionFailedError(OverwriteError):
+    exit_code = 9
 
 
 class PluginError(CkptError):

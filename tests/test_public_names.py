@@ -35,6 +35,7 @@ PUBLIC = [
     "CkptError",
     "CkptPluginManager",
     "Component",
+    "ConditionFailedError",
     "Confidence",
     "Conversion",
     "CorruptError",

@@ -6,19 +6,19 @@ about the checkpoint, not a crash, and comes out of `load` and `save` as it is; 
 where the question itself is wrong. Only the owner of a format may answer `load` and `save` for it.
 """
 
-import logging
 from collections.abc import Callable, Generator, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import CkptError, NoAnswerError, PluginError, ReplacedError, UsageError
+from ckpt_core.log import Logger
 from ckpt_core.schema.locations import Candidate
 from ckpt_core.schema.text import scrub
 
 if TYPE_CHECKING:
     from ckpt_core.schema.findings import Finding
 
-_log = logging.getLogger(__name__)
+_log = Logger(__name__)
 _OWNED = ("load", "save")
 _ANSWERS = {
     "formats": ("formats:Format",),

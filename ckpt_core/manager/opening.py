@@ -1,6 +1,5 @@
 """A claim opened through its format's owner: where `load` begins, and any search for the newest whole checkpoint."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from ckpt_core.errors import (
     UnsupportedFormatError,
     UsageError,
 )
+from ckpt_core.log import Logger
 from ckpt_core.manager.options import checked_options, own_options, readable_options
 from ckpt_core.manager.parts import is_itself, match_of_part
 from ckpt_core.reading.checkpoints import OpenPart, StoredCheckpoint
@@ -26,7 +26,7 @@ from ckpt_core.schema.side_files.reserved_names import SYNTHESIZED, TAINT, TAINT
 if TYPE_CHECKING:
     from ckpt_core.hookspecs import Plugins
 
-_log = logging.getLogger(__name__)
+_log = Logger(__name__)
 
 
 def open_match(

@@ -3,13 +3,13 @@
 The outermost wrapper of each collecting hook, so that `pm.hook.locate(query=…)` itself returns a Resolution.
 """
 
-import logging
 from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import LocateError
 from ckpt_core.hookspecs import hookimpl
+from ckpt_core.log import Logger
 from ckpt_core.manager.guard import Failures
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
 from ckpt_core.schema.locations import Attempt, Candidate, Location, LocationKind, Outcome, Query, Resolution
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ckpt_core.schema.repairs import RepairRequest
     from ckpt_core.schema.verification import VerifyRequest
 
-_log = logging.getLogger(__name__)
+_log = Logger(__name__)
 
 _Wrapper = Generator[None, list[Any], Any]
 

@@ -7,6 +7,9 @@ if TYPE_CHECKING:
     from ckpt_core.errors import CkptError
     from ckpt_core.schema.findings import Finding
 
+BLOCK = 1 << 20
+"""Bytes of a block. Damage is named by its block; a digest of 16 bytes for each costs nothing."""
+
 
 class ByteConsumer(Protocol):
     """Something that wants to see a stretch of a file: all of it, in order, in pieces of any length.

@@ -1,7 +1,6 @@
 """Checkpoints and answers in one line, and as a table for a notebook. Nothing here reads a tensor."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 from ckpt_core.schema.text import human_bytes, printable
@@ -30,6 +29,8 @@ def components_line(components: "Sequence[Component]") -> str:
 
 def html_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table of plain HTML, everything in it escaped."""
+    from html import escape
+
     cells = [[escape(printable(str(cell))) for cell in row] for row in rows]
     shown = [f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in cells[:_ROWS]]
     if len(cells) > _ROWS:

@@ -2,8 +2,8 @@
 
 import xxhash
 
+from ckpt_core.schema.byte_consumers import BLOCK as BLOCK
 from ckpt_core.schema.dtypes import DType
-from ckpt_core.schema.side_files.seals import BLOCK as BLOCK
 from ckpt_core.schema.side_files.seals import FileSeal
 
 

@@ -12,8 +12,6 @@ from ckpt_core.errors import UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.schema.kinds import KINDS
 from ckpt_core.schema.text import printable
-from ckpt_core.schema.verification import Sampling
-from ckpt_core.storage.ranks.ranks import Ranks
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -89,6 +87,20 @@ def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
+def _is_sampling(value: Any) -> bool:
+    if value is None:
+        return True
+    from ckpt_core.schema.verification import Sampling
+
+    return isinstance(value, Sampling)
+
+
+def _is_ranks(value: Any) -> bool:
+    from ckpt_core.storage.ranks.ranks import Ranks
+
+    return isinstance(value, Ranks)
+
+
 def _has(*methods: str) -> Callable[[Any], bool]:
     return lambda value: all(callable(getattr(value, method, None)) for method in methods)
 
@@ -110,7 +122,7 @@ RULES: Mapping[str, Rule] = {
     "min_coverage": Rule(_is_share, "a number from 0 to 1"),
     "module": Rule(_has("state_dict", "named_parameters"), "a torch.nn.Module"),
     "progress": Rule(lambda value: value is None or _has("begin", "advance")(value), "begin() and advance(), or None,"),
-    "ranks": Rule(lambda value: isinstance(value, Ranks), "what torchrun_ranks gives"),
-    "sampling": Rule(_is(Sampling), "a Sampling, or None,"),
+    "ranks": Rule(_is_ranks, "what torchrun_ranks gives"),
+    "sampling": Rule(_is_sampling, "a Sampling, or None,"),
     "without": Rule(_is_of_kinds, f"kinds of components ({', '.join(KINDS)})"),
 }

@@ -1,6 +1,5 @@
 """From a ref to an open checkpoint: locate, list, detect, load. Every verb that reads begins here."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from ckpt_core.errors import (
     ReplacedError,
     UsageError,
 )
+from ckpt_core.log import Logger
 from ckpt_core.manager.opening import open_match
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
@@ -30,7 +30,7 @@ from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.locate import locate
 from ckpt_core.verbs.reference import Reference, query_of, stored
 
-_log = logging.getLogger(__name__)
+_log = Logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Locate: which place a ref or a few hints mean, and why not another."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ckpt_core.log import Logger
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.locations import Resolution
@@ -13,7 +13,7 @@ from ckpt_core.verbs.reference import Reference, query_of
 if TYPE_CHECKING:
     from ckpt_core.schema.roles import Profile
 
-_log = logging.getLogger(__name__)
+_log = Logger(__name__)
 
 
 @checked()

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from glob import glob, has_magic
 from os.path import lexists
 
 from ckpt_core.schema.locations import split_member
 from ckpt_core.schema.side_files.reserved_names import is_ours
+
+_MAGIC = frozenset("*?[")
+"""What makes a name a pattern. Source: the module `glob`."""
 
 
 def expanded(refs: Sequence[str]) -> Iterator[str]:
@@ -21,10 +23,12 @@ def expanded(refs: Sequence[str]) -> Iterator[str]:
 
 def is_glob(ref: str) -> bool:
     """Return whether a ref is a local glob; a file may have such a name itself."""
-    return has_magic(ref) and "://" not in ref and not lexists(split_member(ref)[0])
+    return not _MAGIC.isdisjoint(ref) and "://" not in ref and not lexists(split_member(ref)[0])
 
 
 def _matches(ref: str) -> Sequence[str]:
+    from glob import glob
+
     place, member = split_member(ref)
     paths = set(glob(place, recursive=True))
     kept = sorted((path for path in paths if not is_ours(path, paths)), key=_by_numbers)

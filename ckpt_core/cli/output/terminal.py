@@ -2,7 +2,6 @@
 
 import os
 import re
-from shutil import get_terminal_size
 from typing import TextIO
 
 _COLOURS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m"}
@@ -14,6 +13,8 @@ def fitted(line: str, stream: TextIO) -> str:
     """Return a line as it is shown: anywhere but on a terminal as it is."""
     if not stream.isatty():
         return line
+    from shutil import get_terminal_size
+
     width = get_terminal_size().columns
     return _coloured(_wrapped(line, width) if len(line) > width else line)
 

@@ -4,12 +4,12 @@ Tensors that lie in one raw row-major chunk (nearly all) are views of one storag
 view. Such views share that storage: `torch.save` of one would write all. `separate=True` gives each its own.
 """
 
-import logging
 import mmap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import UnsupportedFormatError, UsageError
+from ckpt_core.log import Logger
 from ckpt_core.reading.torch.memory import (
     empty_tensor,
     map_region,
@@ -26,7 +26,7 @@ from ckpt_core.schema.text import printable
 if TYPE_CHECKING:
     import torch
 
-_log = logging.getLogger(__name__)
+_log = Logger(__name__)
 
 
 def to_torch(

@@ -6,18 +6,15 @@ gaps included; of a file, over its block digests; of tensors and components, as 
 """
 
 import json
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ckpt_core.errors import CorruptError
+from ckpt_core.schema.byte_consumers import BLOCK
 
 SCHEMA = "ckpt/seal@1"
 DIGEST_BYTES = 16
-
-BLOCK = 1 << 20
-"""Bytes of a block. Damage is named by its block; a digest of 16 bytes for each costs nothing."""
 
 COPY = "copy"
 """The operation of a tensor that was written as it was read."""
@@ -82,6 +79,8 @@ def pack(seal: Seal, *, apart: bool) -> tuple[bytes, bytes]:
         if apart:
             blocks += file.blocks
         else:
+            from base64 import b64encode
+
             files[path]["blocks"] = b64encode(file.blocks).decode()
     document = {
         "schema": SCHEMA,
@@ -105,8 +104,10 @@ def unpack(text: bytes, blocks: bytes | None, *, path: str) -> Seal:
             raise ValueError(document["schema"])
         files, at = {}, 0
         for name, entry in sorted(document["files"].items()):
-            count = -(-entry["size"] // (1 << 20)) * DIGEST_BYTES
+            count = -(-entry["size"] // BLOCK) * DIGEST_BYTES
             if blocks is None:
+                from base64 import b64decode
+
                 own = b64decode(entry["blocks"])
             else:
                 own, at = blocks[at : at + count], at + count

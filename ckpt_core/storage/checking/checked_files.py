@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING
 
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Files, TensorsIn
-from ckpt_core.schema.byte_consumers import Sum
+from ckpt_core.schema.byte_consumers import BLOCK, Sum
 from ckpt_core.schema.findings import Finding
-from ckpt_core.schema.side_files.seal_findings import stale_files, unlike_block
-from ckpt_core.schema.side_files.seals import BLOCK, Seal
 from ckpt_core.schema.tensors import ByteRange, under
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.buffers import borrowed
 from ckpt_core.storage.files.wrapped import WrappedFiles
 
 if TYPE_CHECKING:
+    from ckpt_core.schema.side_files.seals import Seal
     from ckpt_core.storage.checking.proved_ranges import Blocks, Record
 
 
@@ -65,6 +64,8 @@ class _Ledger:
         seal = self._read(files)
         if seal is None:
             return
+        from ckpt_core.schema.side_files.seal_findings import stale_files
+
         stale = {finding.path or "": finding for finding in stale_files(files, seal)}
         for path, finding in stale.items():
             self._stale(finding, under(prefix, path))
@@ -75,7 +76,7 @@ class _Ledger:
                 for number in sorted(file.opened):
                     self._finish_block(under(prefix, path), file.blocks, number)
 
-    def _read(self, files: Files) -> Seal | None:
+    def _read(self, files: Files) -> "Seal | None":
         from ckpt_core.storage.sealing import read_seal
 
         try:
@@ -178,6 +179,8 @@ class _Ledger:
         self._wrong(finding, ByteRange(path, record.start, record.end - record.start))
 
     def _unlike(self, path: str, blocks: "Blocks", number: int) -> None:
+        from ckpt_core.schema.side_files.seal_findings import unlike_block
+
         start, end = blocks.bounds(number)
         names = list(self.tensors_in(path, start, end)) if self.tensors_in is not None else []
         self._wrong(unlike_block(path, number, start, end, names), ByteRange(path, start, end - start))

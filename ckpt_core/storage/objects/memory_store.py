@@ -7,12 +7,11 @@ from typing import Any
 
 import xxhash
 
-from ckpt_core.errors import CheckpointNotFoundError, ReplacedError
+from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError, ReplacedError
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.objects.store import (
     ALWAYS,
     Condition,
-    ConditionFailedError,
     ObjectStore,
     StoredObject,
     Upload,

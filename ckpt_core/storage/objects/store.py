@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ckpt_core.errors import OverwriteError
-
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
@@ -40,10 +38,6 @@ class Condition:
 
 ALWAYS = Condition()
 ABSENT = Condition(absent=True)
-
-
-class ConditionFailedError(OverwriteError):
-    """A put did not happen: somebody else's object has the key, or none has any more."""
 
 
 class UploadedPart(NamedTuple):

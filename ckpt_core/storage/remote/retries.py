@@ -4,15 +4,16 @@ A pause doubles from try to try and is drawn at random around that, so that many
 together. What a server says of when to come back (`Retry-After`) is kept to. All tries share one deadline.
 """
 
-import logging
 import random
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ckpt_core.log import Logger
+
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+_log = Logger(__name__)
 
 _TRIES = 5
 _FIRST_PAUSE = 0.1

@@ -5,15 +5,15 @@ Each rank keeps a journal of its own, `journal`, `journal-1`, …; a rerun with 
 """
 
 import json
-import logging
 import os
 from threading import Lock
 
 from ckpt_core.errors import CkptError
+from ckpt_core.log import Logger
 from ckpt_core.schema.plans import TensorKey, Written
 from ckpt_core.storage.writing import syscalls
 
-_log = logging.getLogger(__name__)
+_log = Logger(__name__)
 
 _SYNC_AFTER = 256 << 20
 """Bytes written between two syncs: what a kill can make a rerun read again, besides tensors that were under way."""

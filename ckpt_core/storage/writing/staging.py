@@ -8,7 +8,6 @@
 .NAME.ckpt-old           the former content, for the moment between two renames, where names cannot be exchanged
 """
 
-import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -16,12 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ckpt_core.errors import CkptError
+from ckpt_core.log import Logger
 from ckpt_core.schema.side_files.reserved_names import FILE_SUFFIX, MARK
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.late_seals import name_late
 from ckpt_core.storage.writing.locks import locked
 
-_log = logging.getLogger(__name__)
+_log = Logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
