@@ -324,7 +324,7 @@ def _parts(name):
 
 PLAIN = """
 ambiguous an answer archive array at budget by bytes called check checksums candidates choice ckpt collection
-components computable confidence content corrupt d duplicate error f4 file files finder found get global
+components computable confidence content corrupt d duplicate error f4 failed file files finder found get global
 headers incomplete instance interrupted into items json key keyed kind late line list literal local locked
 made manager member metadata mismatch moved name names narrow no not numbers object objects of only opaque
 option overwrite packed pairs parse path pickle plain plan printable progress range read record refused
