@@ -17,6 +17,13 @@ def open_store(url: str) -> tuple[ObjectStore, str]:
         from ckpt_core.storage.objects.memory_store import MemoryStore
 
         return MemoryStore(), key
+    if scheme == "s3":
+        from ckpt_core.storage.objects.s3_store import S3Store
+        from ckpt_core.storage.remote.filesystems import open_filesystem
+
+        files, name = open_filesystem(url)
+        bucket, key, _ = files.split_path(name)
+        return S3Store(files, bucket), key.strip("/")
     raise UnsupportedFormatError(
         f"{redact(url)}: {scheme}:// is read only; write to a disk, s3:// or gs://, and copy it there by its own tool"
     )

@@ -19,7 +19,7 @@ class StoredObject:
         key: Its name in the bucket.
         size: In bytes.
         version: What a condition can name this content and no other by: an ETag, a generation.
-        modified: When it was put, in seconds since 1970, by the store's clock.
+        modified: When it was put, in seconds since 1970, by the store's clock; right after a put, to some seconds.
     """
 
     key: str
@@ -78,7 +78,7 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def find(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object whose key begins so, sorted by key, a page at a time."""
+        """Every object whose key begins so, a page at a time, in the store's order."""
 
     @abstractmethod
     def read(self, key: str, *, version: str | None = None) -> bytes:
@@ -97,6 +97,10 @@ class ObjectStore(ABC):
         """Delete objects; none there is well too. Of a versioned bucket the older versions stay."""
 
     @abstractmethod
+    def delete_version(self, key: str, version: str) -> bool:
+        """Delete an object if it is still this version: whether it was."""
+
+    @abstractmethod
     def part_bytes(self, size: int) -> int:
         """Bytes of each part, but the last, of an object so long: a multiple of 1 MiB that fits the store's limits."""
 
@@ -110,7 +114,10 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def parts(self, key: str, upload: str) -> list[UploadedPart]:
-        """The parts that the store has of an upload, by number; none where it does not know the upload."""
+        """The parts that the store has of an upload, by number; none where it does not know the upload.
+
+        Of a part that was put twice, one that is not told apart from the other is left out: put it again.
+        """
 
     @abstractmethod
     def complete(

@@ -33,7 +33,13 @@ _BROKEN = frozenset(
 """Classes, or bases, of what clients raise for a connection that broke, was refused or went silent: Python's own,
 aiohttp, botocore, urllib3, http.client, httpx and requests. By name: most of these packages are not there."""
 
-_CODES = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException"})
+_CODES = frozenset(
+    {
+        *("SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "ThrottlingException"),
+        *("ConditionalRequestConflict", "OperationAborted"),  # of two writers at once, told by 409
+        *("BadDigest", "IncompleteBody"),  # what arrived is not what was sent
+    }
+)
 """What an object store calls such failures in its answer. Source: Amazon S3, "Error responses"."""
 
 
@@ -64,11 +70,11 @@ def may_pass(error: BaseException) -> bool:
     """Whether the same question may have another answer a moment later."""
     if isinstance(error, FileNotFoundError | PermissionError):
         return False
+    if error_code(error) in _CODES:
+        return True
     status = status_of(error)
     if status is not None:
         return status in _AGAIN
-    if _said(error).get("Error", {}).get("Code") in _CODES:
-        return True
     return bool(_BROKEN & {kind.__name__ for kind in type(error).__mro__})
 
 
@@ -77,6 +83,12 @@ def status_of(error: BaseException) -> int | None:
     found = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
     found = found or _said(error).get("ResponseMetadata", {}).get("HTTPStatusCode") or getattr(error, "code", None)
     return found if isinstance(found, int) and 100 <= found < 600 else None
+
+
+def error_code(error: BaseException) -> str | None:
+    """What an object store calls a failure in its answer; None where it does not say."""
+    found = _said(error).get("Error", {}).get("Code")
+    return found if isinstance(found, str) else None
 
 
 def _said(error: BaseException) -> dict[str, Any]:

@@ -1,0 +1,114 @@
+"""Questions to one bucket, through s3fs's client: asked again where that may help, their failures in our words."""
+
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from ckpt_core.errors import CheckpointNotFoundError
+from ckpt_core.storage.remote.failures import as_ckpt_error
+from ckpt_core.storage.remote.filesystems import ask
+from ckpt_core.storage.remote.retries import error_code, status_of
+
+_CLOCK_AGE = 30.0
+"""Seconds for which the store's clock is told from an earlier answer and this machine's."""
+
+
+class S3Bucket:
+    """A bucket as s3fs reaches it: its session, endpoint, region and settings are the filesystem's.
+
+    Attributes:
+        name: Of the bucket.
+        url: `s3://name`.
+        files: The filesystem.
+    """
+
+    def __init__(self, files: Any, name: str) -> None:
+        self.files = files
+        self.name = name
+        self.url = f"s3://{name}"
+        self._clock = (0.0, float("-inf"))
+        self._seen = False
+
+    def place(self, key: str) -> str:
+        return f"{self.url}/{key}" if key else self.url
+
+    def call(self, method: str, key: str = "", *, nbytes: int = 0, **parameters: Any) -> dict[str, Any]:
+        """The answer to an operation of the S3 client, by its name there; failures as `ObjectStore` says."""
+        try:
+            return self.ask(method, key, nbytes=nbytes, **parameters)
+        except Exception as error:
+            raise as_ckpt_error(error, self.place(key)) from error
+
+    def ask(self, method: str, key: str = "", *, nbytes: int = 0, **parameters: Any) -> dict[str, Any]:
+        """The same, with failures as s3fs raises them, for who tells them apart."""
+        named = {"Bucket": self.name, **({"Key": key} if key else {}), **parameters}
+        if isinstance(named.get("Body"), memoryview):
+            named["Body"] = bytes(named["Body"])
+        answer: dict[str, Any] = ask(self.files, self.files.call_s3, method, nbytes=nbytes, **named)
+        self._note_clock(answer)
+        self._seen = True
+        return answer
+
+    def pages(self, method: str, markers: dict[str, str], **parameters: Any) -> Iterator[dict[str, Any]]:
+        """Every page of a listing. `markers`: what of an answer the next question repeats, and as what."""
+        following: dict[str, Any] = {}
+        key = parameters.pop("key", "")
+        while True:
+            page = self.call(method, key, **parameters, **following)
+            yield page
+            following = {asked: page[said] for said, asked in markers.items() if page.get(said)}
+            if not page.get("IsTruncated") or not following:
+                return
+
+    def body(self, key: str, *, nbytes: int = 0, **parameters: Any) -> bytes:
+        """The content of an object, or a range of it; failures as s3fs raises them."""
+        return bytes(ask(self.files, self._body, Key=key, nbytes=nbytes, **parameters))
+
+    def _body(self, *, timeout: float, **parameters: Any) -> bytes:
+        from fsspec.asyn import sync
+
+        async def content() -> bytes:
+            answer = await self.files._call_s3("get_object", Bucket=self.name, **parameters)
+            async with answer["Body"] as body:
+                return bytes(await body.read())
+
+        return bytes(sync(self.files.loop, content, timeout=timeout))
+
+    def require(self) -> None:
+        """Ask once whether the bucket is there: that an object is missing does not tell.
+
+        Raises:
+            CheckpointNotFoundError: It is not.
+        """
+        if self._seen:
+            return
+        try:
+            self.ask("head_bucket")
+        except Exception as error:
+            if status_of(error) == 404:
+                raise no_bucket(self.url) from None
+            if status_of(error) != 403:  # who may read objects need not be allowed to list them
+                raise as_ckpt_error(error, self.url) from error
+            self._seen = True
+
+    def now(self) -> float:
+        """Seconds since 1970 by the store's clock, to a second."""
+        if time.monotonic() - self._clock[1] > _CLOCK_AGE:
+            self.call("head_bucket")
+        said, heard = self._clock
+        return said + time.monotonic() - heard
+
+    def _note_clock(self, answer: dict[str, Any]) -> None:
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        if date:
+            self._clock = (parsedate_to_datetime(date).timestamp(), time.monotonic())
+
+
+def no_bucket(url: str) -> CheckpointNotFoundError:
+    return CheckpointNotFoundError(f"{url}: there is no such bucket; check its name, and which store is asked")
+
+
+def condition_failed(error: BaseException) -> bool:
+    """Whether a store says that a condition did not hold: its spellings differ."""
+    return status_of(error) == 412 or error_code(error) == "PreconditionFailed" or isinstance(error, FileExistsError)
