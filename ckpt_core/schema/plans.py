@@ -47,13 +47,17 @@ class TensorBytes:
 
 @dataclass(frozen=True, slots=True)
 class LateBytes:
-    """A few bytes that depend on the tensors' checksums: made when all tensors are written, of a length known before.
+    """A few bytes that depend on the tensors' checksums: made when those are known, of a length known before.
 
-    `make` is given the CRC-32 of each `TensorBytes` section of the same file.
+    `make` is given the CRC-32 of each `TensorBytes` section of the same file; of `of` alone, where that is given.
+
+    Attributes:
+        of: The one section that they depend on, so that they can be made as soon as it is written; None for all.
     """
 
     length: int
     make: Callable[[Mapping[TensorBytes, int]], bytes]
+    of: TensorBytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

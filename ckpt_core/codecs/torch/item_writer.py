@@ -38,7 +38,7 @@ def plan_tensor_item(content: TensorBytes, dtype: DType, shape: tuple[int, ...])
     frame = _frame(dtype, shape)
     if not content.length:
         return frame.before, content, Literal(frame.behind)
-    return frame.before, content, LateBytes(len(frame.behind), partial(_behind, frame, content))
+    return frame.before, content, LateBytes(len(frame.behind), partial(_behind, frame, content), of=content)
 
 
 class _Frame(NamedTuple):

@@ -50,7 +50,7 @@ def plan_zip(records: Sequence[Record]) -> tuple[Section, ...]:
     for record in records:
         item = _Placed(record, at)
         placed.append(item)
-        header = _late(len(_local_header(item, 0)), item)
+        header = _header(item)
         sections += [header, *([Literal(record.head)] if record.head else []), record.content]
         at += header.length + record.size
     end = _end(len(placed), at, len(_directory(placed, {})))
@@ -60,8 +60,12 @@ def plan_zip(records: Sequence[Record]) -> tuple[Section, ...]:
     return tuple(sections)
 
 
-def _late(length: int, item: _Placed) -> LateBytes:
-    return LateBytes(length, lambda crcs: _local_header(item, _crc(item.record, crcs)))
+def _header(item: _Placed) -> Section:
+    content = item.record.content
+    if isinstance(content, Literal):
+        return Literal(_local_header(item, _crc(item.record, {})))
+    length = len(_local_header(item, 0))
+    return LateBytes(length, lambda crcs: _local_header(item, _crc(item.record, crcs)), of=content)
 
 
 def _crc(record: Record, crcs: Mapping[TensorBytes, int]) -> int:

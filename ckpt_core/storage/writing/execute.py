@@ -1,46 +1,40 @@
 """A write plan carried out: every section at its place, tensors by several workers and ranks, digests in the same pass.
 
 A tensor is read once, in order, whatever number of places it goes to: each slab is written wherever the plan has it.
-Memory: the slabs of each worker (one as read, one as written), whatever the size of the checkpoint.
+Memory: the slabs of each worker (one as read, one as written), whatever the size of the checkpoint, and what the sink
+holds of them.
 """
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
-from typing import Any
+from collections.abc import Sequence
 
-from ckpt_core import knobs
 from ckpt_core.errors import CorruptError
-from ckpt_core.schema.access import Checkpoint, Files, Progress
-from ckpt_core.schema.plans import AssetBytes, FilePlan, LateBytes, Literal, TensorBytes, TensorKey, WritePlan, Written
+from ckpt_core.schema.access import Checkpoint, Progress
+from ckpt_core.schema.plans import TensorKey, WritePlan, Written
 from ckpt_core.schema.tensors import TensorEntry
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.crc import crc32
 from ckpt_core.storage.digests import BLOCK, TensorDigest, of_small_tensor
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.workers import run, stretches
-from ckpt_core.storage.writing import syscalls
-from ckpt_core.storage.writing.jobs import Job, checksums, jobs_of
-from ckpt_core.storage.writing.journal import Journal, finished_by_all
+from ckpt_core.storage.writing.jobs import Job, as_lines, jobs_of, of_lines
+from ckpt_core.storage.writing.sinks import Sink
 from ckpt_core.storage.writing.small_tensors import Neighbours, Told
 
 
 def execute(
     plan: WritePlan,
     checkpoint: Checkpoint,
-    root: str,
+    sink: Sink,
     *,
-    journal: str | None = None,
     progress: Progress | None = None,
     ranks: Ranks = ALONE,
 ) -> dict[TensorKey, Written]:
-    """Write every file of a plan below `root`, synced.
+    """Write every file of a plan.
 
     Args:
         plan: The files.
         checkpoint: What the tensors are read from.
-        root: An existing folder, empty or begun by an interrupted run of the same plan.
-        journal: Path of a journal that was begun, for work that can go on after a stop; None for work that cannot.
+        sink: Where the bytes go.
         progress: Told of the bytes of tensors that are written.
         ranks: The processes that share the work, all of which call this: each writes tensors of its own, rank 0 the
             rest.
@@ -52,81 +46,23 @@ def execute(
         BudgetError: The disk is full.
         CkptError: A read or a write failed, here or at another rank; nothing is named yet.
     """
-    jobs = jobs_of(plan, checkpoint, root)
-    with _opened(plan, root, resume=journal is not None, ranks=ranks) as descriptors:
-        done = _finished(journal, ranks)
+    jobs = jobs_of(plan, checkpoint)
+    with sink.opened(ranks):
+        done = sink.finished(jobs)
         left = [job for job in jobs if job.key not in done]
         mine = ranks.share(left, [job.nbytes for job in left])
         _prove_again([job for job in jobs if job.key in done], checkpoint, ranks)
-        with closing(Journal(journal, descriptors, ranks.rank)) if journal is not None else nullcontext() as book:
-            done.update(_write_tensors(mine, checkpoint, descriptors, book, progress, ranks))
+        done.update(_write_tensors(mine, checkpoint, sink, progress, ranks))
+        sink.settle(mine)
         if ranks.world > 1:
-            _sync(descriptors, mine)
             _gather(mine, done, ranks)
-        if ranks.leads:
-            crcs = checksums(jobs, done)
-            for file in plan.files:
-                path = os.path.join(root, file.path)
-                _write_rest(file, checkpoint, descriptors[path], path, crcs.get(path, {}))
-                syscalls.sync(descriptors[path], path)
+        sink.complete(checkpoint, jobs, done)
         ranks.exchange(None)
     return done
 
 
-@contextmanager
-def _opened(plan: WritePlan, root: str, *, resume: bool, ranks: Ranks) -> Iterator[dict[str, int]]:
-    """A descriptor of each file of the plan, by its path with the root. Rank 0 makes them, their space reserved."""
-    descriptors: dict[str, int] = {}
-    try:
-        if not ranks.leads:
-            ranks.exchange(None)
-            for file in plan.files:
-                path = os.path.join(root, file.path)
-                descriptors[path] = syscalls.open_existing(path)
-        else:
-            syscalls.require_space(root, plan.size - _reserved(plan, root))
-            for file in plan.files:
-                _make_folders(root, os.path.dirname(file.path))
-                path = os.path.join(root, file.path)
-                descriptors[path] = syscalls.reopen(path) if resume else syscalls.create(path)
-                syscalls.allocate(descriptors[path], file.size, path)
-            ranks.exchange(None)
-        yield descriptors
-    finally:
-        for descriptor in descriptors.values():
-            os.close(descriptor)
-
-
-def _make_folders(root: str, folder: str) -> None:
-    for depth in range(folder.count("/") + 1 if folder else 0):
-        syscalls.make_directory(os.path.join(root, *folder.split("/")[: depth + 1]))
-
-
-def _reserved(plan: WritePlan, root: str) -> int:
-    """Bytes of disk that an interrupted run has reserved for the files of the plan."""
-    paths = [os.path.join(root, file.path) for file in plan.files]
-    return sum(os.lstat(path).st_blocks * 512 for path in paths if os.path.lexists(path))
-
-
-def _finished(journal: str | None, ranks: Ranks) -> dict[TensorKey, Written]:
-    """What earlier runs had finished. Rank 0 reads it for all, before any of them adds to its journal."""
-    if journal is None:
-        return {}
-    found: dict[TensorKey, Written] = {}
-    if ranks.leads:
-        # No line of a journal may outlast the name of a file it speaks of.
-        syscalls.sync_tree(os.path.dirname(journal))
-        found = finished_by_all(journal)
-    return found if ranks.world == 1 else _of_lines(ranks.from_leader(_as_lines(found)))
-
-
 def _write_tensors(
-    jobs: Sequence[Job],
-    checkpoint: Checkpoint,
-    descriptors: Mapping[str, int],
-    book: Journal | None,
-    progress: Progress | None,
-    ranks: Ranks,
+    jobs: Sequence[Job], checkpoint: Checkpoint, sink: Sink, progress: Progress | None, ranks: Ranks
 ) -> dict[TensorKey, Written]:
     done: dict[TensorKey, Written] = {}
     if progress is not None:
@@ -136,19 +72,16 @@ def _write_tensors(
         done[job.key] = written
         if progress is not None:
             progress.advance(job.nbytes)
-        if book is not None:
-            book.add(job.key, written, job.nbytes)
+        sink.note(job, written)
 
     def work(share: Sequence[Job]) -> None:
-        neighbours = Neighbours(descriptors, told)
+        neighbours = Neighbours(sink.write, told)
         for job in share:
             ranks.check()
-            _write_tensor(job, checkpoint, descriptors, ranks, neighbours, told)
+            _write_tensor(job, checkpoint, sink, ranks, neighbours, told)
         neighbours.write()
 
     run(work, stretches(jobs, [job.nbytes for job in jobs]))
-    if book is not None:
-        book.finish()
     return done
 
 
@@ -160,31 +93,12 @@ def _prove_again(jobs: Sequence[Job], checkpoint: Checkpoint, ranks: Ranks) -> N
 
 def _gather(mine: Sequence[Job], done: dict[TensorKey, Written], ranks: Ranks) -> None:
     """Let every rank know what each of them has seen."""
-    for lines in ranks.exchange(_as_lines({job.key: done[job.key] for job in mine})):
-        done.update(_of_lines(lines))
-
-
-def _as_lines(seen: Mapping[TensorKey, Written]) -> list[Any]:
-    return [[*key, *written.plain()] for key, written in seen.items()]
-
-
-def _of_lines(lines: list[Any]) -> dict[TensorKey, Written]:
-    return {(component, name): Written.of(seen) for component, name, *seen in lines}
-
-
-def _sync(descriptors: Mapping[str, int], jobs: Sequence[Job]) -> None:
-    """Put on disk what this process wrote: on another machine, rank 0's own sync does not."""
-    for path in {place.path for job in jobs for place in job.places}:
-        syscalls.sync(descriptors[path], path)
+    for lines in ranks.exchange(as_lines({job.key: done[job.key] for job in mine})):
+        done.update(of_lines(lines))
 
 
 def _write_tensor(
-    job: Job,
-    checkpoint: Checkpoint,
-    descriptors: Mapping[str, int],
-    ranks: Ranks,
-    neighbours: Neighbours,
-    told: Told,
+    job: Job, checkpoint: Checkpoint, sink: Sink, ranks: Ranks, neighbours: Neighbours, told: Told
 ) -> None:
     component, name = job.key
     entry = checkpoint.manifest.component(component).tensors[name]
@@ -200,7 +114,7 @@ def _write_tensor(
         source.update(read)
         if target is not source:
             target.update(written)
-        _put(job, written, at, crcs, descriptors)
+        _put(job, written, at, crcs, sink)
         at += len(written)
     if at != job.nbytes:
         raise _wrong_length(job, at)
@@ -227,7 +141,7 @@ def _is_copy(origin: TensorEntry, entry: TensorEntry) -> bool:
     return origin.dtype is entry.dtype and origin.shape == entry.shape
 
 
-def _put(job: Job, data: memoryview, at: int, crcs: list[int], descriptors: Mapping[str, int]) -> None:
+def _put(job: Job, data: memoryview, at: int, crcs: list[int], sink: Sink) -> None:
     """Write what of the bytes that start at `at` in the tensor goes to each place of it."""
     for index, place in enumerate(job.places):
         first, last = max(place.start - at, 0), min(place.stop - at, len(data))
@@ -235,32 +149,8 @@ def _put(job: Job, data: memoryview, at: int, crcs: list[int], descriptors: Mapp
             part = data[first:last]
             if place.checksum:
                 crcs[index] = crc32(part, crcs[index])
-            syscalls.write_at(descriptors[place.path], part, place.offset + at + first - place.start, place.path)
+            sink.write(place.path, part, place.offset + at + first - place.start)
 
 
 def _wrong_length(job: Job, given: int) -> CorruptError:
     return CorruptError(f"{printable(job.key[1])}: gave {given} bytes, {job.nbytes} were planned")
-
-
-def _write_rest(
-    file: FilePlan, checkpoint: Checkpoint, descriptor: int, path: str, crcs: Mapping[TensorBytes, int]
-) -> None:
-    """The sections that are no tensors: small ones, and files carried over."""
-    offset = 0
-    for section in file.sections:
-        if isinstance(section, Literal):
-            syscalls.write_at(descriptor, section.data, offset, path)
-        elif isinstance(section, LateBytes):
-            data = section.make(crcs)
-            if len(data) != section.length:
-                raise ValueError(f"{file.path}: {len(data)} late bytes, {section.length} were planned")
-            syscalls.write_at(descriptor, data, offset, path)
-        elif isinstance(section, AssetBytes):
-            _copy_asset(checkpoint.asset_files(), section, descriptor, offset, path)
-        offset += section.length
-
-
-def _copy_asset(files: Files, section: AssetBytes, descriptor: int, offset: int, path: str) -> None:
-    slab = knobs.slab_bytes()
-    for at in range(0, section.length, slab):
-        syscalls.write_at(descriptor, files.read(section.path, at, min(slab, section.length - at)), offset + at, path)

@@ -1,8 +1,7 @@
 """The tensors of a write plan as work: each with every place that the plan has it at."""
 
-import os
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Checkpoint
@@ -12,7 +11,7 @@ from ckpt_core.schema.text import printable
 
 
 class Destination(NamedTuple):
-    """Where a stretch of a tensor goes: its bytes from `start` to `stop`, to `offset` of a file."""
+    """Where a stretch of a tensor goes: its bytes from `start` to `stop`, to `offset` of a file of the plan."""
 
     path: str
     offset: int
@@ -30,13 +29,12 @@ class Job(NamedTuple):
     places: tuple[Destination, ...]
 
 
-def jobs_of(plan: WritePlan, checkpoint: Checkpoint, root: str) -> list[Job]:
+def jobs_of(plan: WritePlan, checkpoint: Checkpoint) -> list[Job]:
     """The tensors of a plan, in the order in which it first names them.
 
     Args:
         plan: The files.
         checkpoint: What the tensors are read from.
-        root: The folder that the files lie in.
 
     Raises:
         ValueError: A box is not one stretch of its tensor's rows, or leaves it.
@@ -44,24 +42,34 @@ def jobs_of(plan: WritePlan, checkpoint: Checkpoint, root: str) -> list[Job]:
     """
     places: dict[TensorKey, list[Destination]] = {}
     for file in plan.files:
-        offset, path = 0, os.path.join(root, file.path)
+        offset = 0
         for section in file.sections:
             if isinstance(section, TensorBytes):
                 start, stop = (0, section.length) if section.box is None else _stretch(file, section, checkpoint)
-                place = Destination(path, offset, start, stop, section, file.checksums)
+                place = Destination(file.path, offset, start, stop, section, file.checksums)
                 places.setdefault((section.component, section.name), []).append(place)
             offset += section.length
     return [_job(key, found, checkpoint) for key, found in places.items()]
 
 
-def checksums(jobs: list[Job], done: Mapping[TensorKey, Written]) -> dict[str, dict[TensorBytes, int]]:
-    """The CRC-32 of every section of the files that need them, by path with the root."""
+def checksums(jobs: Sequence[Job], done: Mapping[TensorKey, Written]) -> dict[str, dict[TensorBytes, int]]:
+    """The CRC-32 of every section of the files that need them, by path."""
     found: dict[str, dict[TensorBytes, int]] = {}
     for job in jobs:
         for place, crc in zip(job.places, done[job.key].crcs, strict=True):
             if place.checksum:
                 found.setdefault(place.path, {})[place.section] = crc
     return found
+
+
+def as_lines(seen: Mapping[TensorKey, Written]) -> list[Any]:
+    """What was seen of tensors, as JSON can carry it."""
+    return [[*key, *written.plain()] for key, written in seen.items()]
+
+
+def of_lines(lines: Sequence[Any]) -> dict[TensorKey, Written]:
+    """What `as_lines` made the lines of."""
+    return {(component, name): Written.of(seen) for component, name, *seen in lines}
 
 
 def _stretch(file: FilePlan, section: TensorBytes, checkpoint: Checkpoint) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.commit import finish, name_directory, name_file
 from ckpt_core.storage.writing.execute import execute
 from ckpt_core.storage.writing.journal import begin, belongs, forget
+from ckpt_core.storage.writing.local_files import LocalFiles
 from ckpt_core.storage.writing.plan_digest import digest_of_plan
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.staging import Stage
@@ -73,9 +74,8 @@ class LocalTarget(StagedTarget):
             self._begin_or_go_on(digest, known=bool(checkpoint.identity()))
         journal = self._stage.journal if self._resume else None
         with one_moment(checkpoint):
-            self.written = execute(
-                plan, checkpoint, self._stage.data, journal=journal, progress=self._progress, ranks=self._ranks
-            )
+            files = LocalFiles(plan, self._stage.data, journal=journal)
+            self.written = execute(plan, checkpoint, files, progress=self._progress, ranks=self._ranks)
             checkpoint.finish()
         self.planned = plan
         return checkpoint.manifest

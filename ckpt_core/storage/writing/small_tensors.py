@@ -1,11 +1,13 @@
 """Small tensors that lie end to end in a file, written together: a call each would cost more than their bytes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from ckpt_core import knobs
 from ckpt_core.schema.plans import Written
-from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.jobs import Job
+
+Write = Callable[[str, bytes, int], None]
+"""Writes bytes to an offset of a file."""
 
 Told = Callable[[Job, Written], None]
 """Is told of a tensor whose bytes are written."""
@@ -15,12 +17,12 @@ class Neighbours:
     """What one worker has gathered: less than a slab, which is also what a kill can make a rerun read again.
 
     Args:
-        descriptors: Of the files, by their path with the root.
+        put: Writes what was gathered: path, bytes, offset.
         told: Told of each tensor once its bytes are written, not before: a journal must not be ahead of them.
     """
 
-    def __init__(self, descriptors: Mapping[str, int], told: Told) -> None:
-        self._descriptors = descriptors
+    def __init__(self, put: Write, told: Told) -> None:
+        self._put = put
         self._told = told
         self._limit = knobs.slab_bytes()
         self._data = bytearray()
@@ -43,7 +45,7 @@ class Neighbours:
     def write(self) -> None:
         """Write what was gathered."""
         if self._data:
-            syscalls.write_at(self._descriptors[self._path], bytes(self._data), self._end - len(self._data), self._path)
+            self._put(self._path, bytes(self._data), self._end - len(self._data))
         for job, written in self._jobs:
             self._told(job, written)
         self._data.clear()

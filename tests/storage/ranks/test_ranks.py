@@ -19,6 +19,7 @@ from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.ranks.torchrun import of_environment
 from ckpt_core.storage.writing import journal
 from ckpt_core.storage.writing.execute import execute
+from ckpt_core.storage.writing.local_files import LocalFiles
 from ckpt_core.storage.writing.targets import open_target
 from ckpt_core.verbs.save import save
 from tests.storage.ranks_in_threads import in_ranks
@@ -135,9 +136,12 @@ def contents(folder):
 def test_any_number_of_ranks_write_the_same_bytes_and_know_the_same(world, tmp_path):
     (tmp_path / "alone").mkdir()
     (tmp_path / "ranks").mkdir()
-    known = execute(plan(), checkpoint_of(weights()), str(tmp_path / "alone"))
+    known = execute(plan(), checkpoint_of(weights()), LocalFiles(plan(), str(tmp_path / "alone")))
     seen = in_ranks(
-        world, lambda ranks: execute(plan(), checkpoint_of(weights()), str(tmp_path / "ranks"), ranks=ranks)
+        world,
+        lambda ranks: execute(
+            plan(), checkpoint_of(weights()), LocalFiles(plan(), str(tmp_path / "ranks")), ranks=ranks
+        ),
     )
     assert seen == [known] * world
     assert contents(tmp_path / "ranks") == contents(tmp_path / "alone")
@@ -163,7 +167,7 @@ class Counting:
 def test_a_rerun_goes_on_from_the_journals_of_other_ranks(before, after, tmp_path, monkeypatch, quick):
     monkeypatch.setattr(journal, "_SYNC_AFTER", 1)
     (tmp_path / "alone").mkdir()
-    execute(plan(), checkpoint_of(weights()), str(tmp_path / "alone"))
+    execute(plan(), checkpoint_of(weights()), LocalFiles(plan(), str(tmp_path / "alone")))
     data = tmp_path / "stage" / "data"
     data.mkdir(parents=True)
     book = str(tmp_path / "stage" / "journal")
@@ -173,7 +177,7 @@ def test_a_rerun_goes_on_from_the_journals_of_other_ranks(before, after, tmp_pat
     def run(ranks, fails_at=None):
         source = Counting(checkpoint_of(weights()), fails_at)
         try:
-            return execute(plan(), source, str(data), journal=book, ranks=ranks)
+            return execute(plan(), source, LocalFiles(plan(), str(data), journal=book), ranks=ranks)
         finally:
             done.extend(source.read)
 

@@ -17,6 +17,7 @@ from ckpt_core.reading.selection import select
 from ckpt_core.schema.dtypes import BY_CODE
 from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, TensorBytes, WritePlan
 from ckpt_core.storage.writing.execute import execute
+from ckpt_core.storage.writing.local_files import LocalFiles
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_sections_lie_end_to_end_whoever_writes_them(weights, tmp_path, workers,
         )
     )
     with knobs.override(workers=workers, slab_bytes=slab):
-        written = execute(plan, checkpoint_of(weights), str(tmp_path))
+        written = execute(plan, checkpoint_of(weights), LocalFiles(plan, str(tmp_path)))
     expected = b"head" + weights["b"].tobytes() + b"late" + weights["a"].tobytes()
     assert (tmp_path / "x" / "y" / "1").read_bytes() == expected
     assert (tmp_path / "2").read_bytes() == b""
@@ -58,14 +59,14 @@ def test_late_bytes_know_the_checksums_of_their_file(weights, tmp_path):
         return b""
 
     plan = WritePlan((FilePlan("f", (tensor("a"), LateBytes(0, make)), checksums=True),))
-    execute(plan, checkpoint_of(weights), str(tmp_path))
+    execute(plan, checkpoint_of(weights), LocalFiles(plan, str(tmp_path)))
     assert seen == {tensor("a"): crc32(weights["a"].tobytes())}
 
 
 def test_a_tensor_of_another_length_than_planned_is_refused(weights, tmp_path):
     plan = WritePlan((FilePlan("f", (TensorBytes("model", "a", 4004),)),))
     with pytest.raises(CorruptError, match="gave 4000 bytes, 4004 were planned"):
-        execute(plan, checkpoint_of(weights), str(tmp_path))
+        execute(plan, checkpoint_of(weights), LocalFiles(plan, str(tmp_path)))
 
 
 def test_a_tensor_goes_to_every_place_it_is_planned_at_and_is_read_once(weights, tmp_path):
@@ -76,7 +77,7 @@ def test_a_tensor_goes_to_every_place_it_is_planned_at_and_is_read_once(weights,
     plan = WritePlan(
         (FilePlan("f", (tensor("a"), rows("a", 0, 300))), FilePlan("g", (rows("a", 300, 700), tensor("a"))))
     )
-    written = execute(plan, source, str(tmp_path))
+    written = execute(plan, source, LocalFiles(plan, str(tmp_path)))
     data = weights["a"].tobytes()
     assert (tmp_path / "f").read_bytes() == data + data[:1200]
     assert (tmp_path / "g").read_bytes() == data[1200:] + data
@@ -109,7 +110,7 @@ def test_boxes_of_a_tensor_are_what_reading_them_gives(made, slab, workers, dtyp
     late = LateBytes(0, lambda crcs: seen.update(crcs) or b"")
     plan = WritePlan((FilePlan("f", (*sections[::2], late), checksums=True), FilePlan("g", tuple(sections[1::2]))))
     with tempfile.TemporaryDirectory() as folder, knobs.override(workers=workers, slab_bytes=slab):
-        execute(plan, view, folder)
+        execute(plan, view, LocalFiles(plan, folder))
         expected = [bytes(view.read("model", "a", box=section.box)) for section in sections]
         assert Path(folder, "f").read_bytes() == b"".join(expected[::2])
         assert Path(folder, "g").read_bytes() == b"".join(expected[1::2])
@@ -120,20 +121,20 @@ def test_boxes_of_a_tensor_are_what_reading_them_gives(made, slab, workers, dtyp
 def test_a_box_that_is_no_stretch_of_rows_is_refused_before_anything_is_written(box, tmp_path):
     plan = WritePlan((FilePlan("f", (TensorBytes("model", "a", 4 * box[1][0] * box[1][1], box),)),))
     with pytest.raises(ValueError, match="is no stretch of its rows"):
-        execute(plan, checkpoint_of({"a": np.zeros((3, 4), "f4")}), str(tmp_path))
+        execute(plan, checkpoint_of({"a": np.zeros((3, 4), "f4")}), LocalFiles(plan, str(tmp_path)))
     assert os.listdir(tmp_path) == []
 
 
 def test_a_box_of_another_length_than_planned_is_refused(weights, tmp_path):
     plan = WritePlan((FilePlan("f", (TensorBytes("model", "a", 44, ((0,), (10,))),)),))
     with pytest.raises(CorruptError, match="a box of it has 40 bytes, 44 were planned"):
-        execute(plan, checkpoint_of(weights), str(tmp_path))
+        execute(plan, checkpoint_of(weights), LocalFiles(plan, str(tmp_path)))
 
 
 def test_late_bytes_of_another_length_than_planned_are_refused(weights, tmp_path):
     plan = WritePlan((FilePlan("f", (LateBytes(3, lambda crcs: b"four"),)),))
     with pytest.raises(ValueError, match="4 late bytes, 3 were planned"):
-        execute(plan, checkpoint_of(weights), str(tmp_path))
+        execute(plan, checkpoint_of(weights), LocalFiles(plan, str(tmp_path)))
 
 
 def test_memory_stays_at_a_few_slabs_whatever_the_tensor_has(tmp_path):
@@ -145,7 +146,7 @@ def test_memory_stays_at_a_few_slabs_whatever_the_tensor_has(tmp_path):
     tracemalloc.start()
     try:
         with knobs.override(workers=1):
-            execute(plan, checkpoint, str(tmp_path))
+            execute(plan, checkpoint, LocalFiles(plan, str(tmp_path)))
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()

@@ -1,0 +1,105 @@
+"""The files of a plan on a disk: each open at every rank, their space reserved, written at their offsets, synced."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from ckpt_core.schema.access import Checkpoint
+from ckpt_core.schema.plans import TensorKey, WritePlan, Written
+from ckpt_core.storage.ranks.ranks import Ranks
+from ckpt_core.storage.writing import syscalls
+from ckpt_core.storage.writing.jobs import Job, as_lines, checksums, of_lines
+from ckpt_core.storage.writing.journal import Journal, finished_by_all
+from ckpt_core.storage.writing.sinks import Sink, rest_of
+
+
+class LocalFiles(Sink):
+    """The files of a plan below a folder.
+
+    Args:
+        plan: The files.
+        root: An existing folder, empty or begun by an interrupted run of the same plan.
+        journal: Path of a journal that was begun, for work that can go on after a stop; None for work that cannot.
+    """
+
+    def __init__(self, plan: WritePlan, root: str, *, journal: str | None = None) -> None:
+        self._plan = plan
+        self._paths = {file.path: os.path.join(root, file.path) for file in plan.files}
+        self._root = root
+        self._journal = journal
+        self._descriptors: dict[str, int] = {}
+        self._book: Journal | None = None
+
+    @contextmanager
+    def opened(self, ranks: Ranks) -> Iterator[None]:
+        self._ranks = ranks
+        try:
+            if ranks.leads:
+                self._make()
+                ranks.exchange(None)
+            else:
+                ranks.exchange(None)
+                self._descriptors.update((path, syscalls.open_existing(full)) for path, full in self._paths.items())
+            yield
+        finally:
+            if self._book is not None:
+                self._book.close()
+            for descriptor in self._descriptors.values():
+                os.close(descriptor)
+
+    def finished(self, jobs: Sequence[Job]) -> dict[TensorKey, Written]:
+        if self._journal is None:
+            return {}
+        found: dict[TensorKey, Written] = {}
+        if self._ranks.leads:  # before any rank adds to its journal
+            # No line of a journal may outlast the name of a file it speaks of.
+            syscalls.sync_tree(os.path.dirname(self._journal))
+            found = finished_by_all(self._journal)
+        if self._ranks.world > 1:
+            found = of_lines(self._ranks.from_leader(as_lines(found)))
+        self._book = Journal(self._journal, self._by_full_path(), self._ranks.rank)
+        return found
+
+    def write(self, path: str, data: memoryview | bytes, offset: int) -> None:
+        syscalls.write_at(self._descriptors[path], data, offset, self._paths[path])
+
+    def note(self, job: Job, written: Written) -> None:
+        if self._book is not None:
+            self._book.add(job.key, written, job.nbytes)
+
+    def settle(self, mine: Sequence[Job]) -> None:
+        if self._book is not None:
+            self._book.finish()
+        if self._ranks.world > 1:  # on another machine, rank 0's own sync does not put it on disk
+            for path in {place.path for job in mine for place in job.places}:
+                syscalls.sync(self._descriptors[path], self._paths[path])
+
+    def complete(self, checkpoint: Checkpoint, jobs: Sequence[Job], done: Mapping[TensorKey, Written]) -> None:
+        if not self._ranks.leads:
+            return
+        crcs = checksums(jobs, done)
+        for file in self._plan.files:
+            for offset, data in rest_of(file, checkpoint, crcs.get(file.path, {})):
+                self.write(file.path, data, offset)
+            syscalls.sync(self._descriptors[file.path], self._paths[file.path])
+
+    def _make(self) -> None:
+        """Make the files, or take those that an interrupted run has made, and reserve their space."""
+        syscalls.require_space(self._root, self._plan.size - self._reserved())
+        for file in self._plan.files:
+            self._make_folders(os.path.dirname(file.path))
+            full = self._paths[file.path]
+            descriptor = syscalls.create(full) if self._journal is None else syscalls.reopen(full)
+            self._descriptors[file.path] = descriptor
+            syscalls.allocate(descriptor, file.size, full)
+
+    def _make_folders(self, folder: str) -> None:
+        for depth in range(folder.count("/") + 1 if folder else 0):
+            syscalls.make_directory(os.path.join(self._root, *folder.split("/")[: depth + 1]))
+
+    def _reserved(self) -> int:
+        """Bytes of disk that an interrupted run has reserved for the files of the plan."""
+        return sum(os.lstat(full).st_blocks * 512 for full in self._paths.values() if os.path.lexists(full))
+
+    def _by_full_path(self) -> dict[str, int]:
+        return {self._paths[path]: descriptor for path, descriptor in self._descriptors.items()}
