@@ -31,6 +31,7 @@ _WHERE = {
     "ConditionFailedError": "ckpt_core.errors",
     "Confidence": "ckpt_core.schema.formats",
     "Conversion": "ckpt_core.verbs.convert",
+    "CopyReport": "ckpt_core.verbs.moving.copy",
     "CorruptError": "ckpt_core.errors",
     "DType": "ckpt_core.schema.dtypes",
     "Depth": "ckpt_core.schema.verification",
@@ -118,6 +119,7 @@ _WHERE = {
     "argument": "ckpt_core.arguments",
     "certify": "ckpt_core.verbs.certify",
     "convert": "ckpt_core.verbs.convert",
+    "copy": "ckpt_core.verbs.moving.copy",
     "diff": "ckpt_core.verbs.diff",
     "get_plugin_manager": "ckpt_core.manager.plugin_manager",
     "hookimpl": "ckpt_core.hookspecs",
@@ -270,6 +272,8 @@ if TYPE_CHECKING:
     from ckpt_core.verbs.load_into import LoadReport as LoadReport
     from ckpt_core.verbs.load_into import load_into as load_into
     from ckpt_core.verbs.locate import locate as locate
+    from ckpt_core.verbs.moving.copy import CopyReport as CopyReport
+    from ckpt_core.verbs.moving.copy import copy as copy
     from ckpt_core.verbs.repair import repair as repair
     from ckpt_core.verbs.repair import undo_repair as undo_repair
     from ckpt_core.verbs.repair_plan import Repair as Repair

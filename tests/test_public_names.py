@@ -38,6 +38,7 @@ PUBLIC = [
     "ConditionFailedError",
     "Confidence",
     "Conversion",
+    "CopyReport",
     "CorruptError",
     "DType",
     "Depth",
@@ -126,6 +127,7 @@ PUBLIC = [
     "argument",
     "certify",
     "convert",
+    "copy",
     "diff",
     "get_plugin_manager",
     "hookimpl",
@@ -282,7 +284,10 @@ def test_every_error_is_in_the_one_tree_and_public():
     assert {kind.__name__ for kind in found} <= set(PUBLIC)
 
 
-VERBS = ("certify", "convert", "diff", "inspect", "load", "load_into", "locate", "repair", "save", "seal", "verify")
+VERBS = (
+    *("certify", "convert", "copy", "diff", "inspect", "load", "load_into", "locate", "repair", "save", "seal"),
+    "verify",
+)
 
 
 @pytest.mark.parametrize("verb", VERBS)

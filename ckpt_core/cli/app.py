@@ -18,6 +18,7 @@ COMMANDS = {
     "verify": "Check a checkpoint for damage.",
     "diff": "Compare two checkpoints.",
     "convert": "Write a checkpoint in another format, proved equal.",
+    "copy": "Copy a checkpoint to another place, checked as it moves.",
     "seal": "Write digests beside a checkpoint, so that damage shows.",
     "repair": "Show what can be mended in a checkpoint, and mend it.",
     "formats": "List the formats that can be read.",

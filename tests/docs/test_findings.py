@@ -17,8 +17,9 @@ def codes_in_source():
 
 
 def paragraphs():
-    """Text below each `### CODE`."""
-    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    """Text below each `### CODE`, of the page and of what is still to be merged into it."""
+    pages = [ROOT / "docs" / "findings.md", *sorted((ROOT / "docs").glob("findings.d-*.md"))]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     found = re.split(r"^### (.+)$|^## .+$", text, flags=re.MULTILINE)
     pairs = [(code, body) for code, body in zip(found[1::2], found[2::2], strict=True) if code]
     assert len(pairs) == len({code for code, _ in pairs}), "a code is described twice"

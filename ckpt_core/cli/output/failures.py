@@ -60,6 +60,7 @@ def failure_of(error: BaseException, session: Session) -> Failure:
 _UNTOUCHED = "nothing was written; the same command begins anew"
 _KEPT = {
     "convert": "what was finished is kept beside the destination; the same command goes on from it",
+    "copy": "what was moved is kept at the destination; the same command goes on from it",
     "repair": "a copy begins anew; in place, the same command first takes back what was begun, as --undo does",
     **dict.fromkeys(("inspect", "verify", "diff"), _UNTOUCHED),
     "seal": "no file of the checkpoint was touched; the same command begins anew",

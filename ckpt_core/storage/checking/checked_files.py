@@ -238,6 +238,10 @@ class CheckedFiles(WrappedFiles):
         self.inner.read_into(path, offset, out)
         self._ledger.see(self._whole(path), offset, out)
 
+    def see(self, path: str, offset: int, data: memoryview) -> None:
+        """Compare bytes that were read of a copy as if they had been read here. Raises as a read."""
+        self._ledger.see(self._whole(path), offset, data)
+
     def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
         for wanted, data in zip(ranges, self.inner.read_many(ranges), strict=True):
             self._ledger.see(self._whole(wanted.path), wanted.offset, data)

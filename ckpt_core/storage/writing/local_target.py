@@ -50,7 +50,7 @@ class LocalTarget(StagedTarget):
         self._replace = replace
         self._resume = resume
         self._ranks = ranks
-        self._named = False
+        self._named = self._proves_stage = False
         self._progress: Progress | None = None
 
     @property
@@ -89,6 +89,12 @@ class LocalTarget(StagedTarget):
                     "give every rank the same command, files and version of ckpt; nothing was committed"
                 )
 
+    def go_on(self, work: str) -> tuple[str, str]:
+        """The folder and the journal of work with this digest, as far as it came; an empty one where it is ""."""
+        self._begin_or_go_on(work, known=bool(work))
+        self._proves_stage = True
+        return self._stage.data, self._stage.journal
+
     def commit(self, seal: Seal | None) -> None:
         """Write the seal, if any, and name what is staged; of several ranks the first does, and the others wait."""
         if self._ranks.leads:
@@ -99,8 +105,10 @@ class LocalTarget(StagedTarget):
         one_file = self.location.kind is LocationKind.FILE
         if seal is not None:
             self._write_seal(seal, one_file)
-        # What has its name is no stage to go on with: killed after the rename, the next run begins anew.
-        syscalls.remove(self._stage.journal)
+        # What has its name is no stage to go on with: killed after the rename, the next run begins anew. Who compares
+        # what is staged with the journal finds that out, and keeps it up to the rename.
+        if not self._proves_stage:
+            syscalls.remove(self._stage.journal)
         name = name_file if one_file else name_directory
         name(self._stage, replace=self._replace)
         self._named = True

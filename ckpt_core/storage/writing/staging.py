@@ -110,12 +110,18 @@ def _sweep(stage: Stage) -> None:
     prefix = f".{stage.name}{MARK}stage-"
     names = [name for name in syscalls.list_names(stage.parent) if name.startswith(prefix)]
     found = [Stage(stage.parent, stage.name, name.removeprefix(prefix)) for name in names]
-    over = [one for one in found if not (os.path.lexists(one.journal) and _is_ours(one.root))]
+    over = [one for one in found if not (os.path.lexists(one.journal) and _is_ours(one.root) and _holds_data(one))]
     for one in over:
         if _is_ours(one.root):
             name_late(stage.destination, (os.path.join(one.data, stage.name) + FILE_SUFFIX, one.seal))
     for one in over:
         syscalls.remove_tree(one.root)
+
+
+def _holds_data(stage: Stage) -> bool:
+    """Whether what was staged is still there: once it has its name, nothing but its seal may be."""
+    there = syscalls.list_names(stage.data) if os.path.isdir(stage.data) else []
+    return bool(set(there) - {stage.name + FILE_SUFFIX})
 
 
 def _is_ours(root: str) -> bool:

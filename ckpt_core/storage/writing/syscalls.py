@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ckpt_core.errors import BudgetError, CkptError, OverwriteError, UnreachableError, UsageError
+from ckpt_core.errors import BudgetError, CkptError, CorruptError, OverwriteError, UnreachableError, UsageError
 from ckpt_core.schema.text import printable
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -73,6 +73,26 @@ def write_at(descriptor: int, data: memoryview | bytes, offset: int, path: str) 
         while len(view):
             count = os.pwrite(descriptor, view, offset)
             view, offset = view[count:], offset + count
+
+
+def read_at(descriptor: int, out: memoryview, offset: int, path: str) -> None:
+    """Fill `out` from `offset` of a file of ours. CorruptError where it ends before that."""
+    with _told(path):
+        while len(out):
+            count = os.preadv(descriptor, [out], offset)
+            if not count:
+                raise CorruptError(f"{printable(path)}: ends early; another program has changed it", path=path)
+            out, offset = out[count:], offset + count
+
+
+def append(path: str, data: bytes) -> None:
+    """Add to the end of an existing file, without a sync."""
+    with _told(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.write(descriptor, data)
+        finally:
+            os.close(descriptor)
 
 
 def write_file(path: str, data: bytes) -> None:

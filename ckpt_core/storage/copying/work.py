@@ -1,0 +1,110 @@
+"""What is to be copied: files in parts, each read once, compared with every checksum, and digested as it moves."""
+
+from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
+from typing import NamedTuple
+
+import xxhash
+
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.side_files.seals import FileSeal
+from ckpt_core.storage.digests import BLOCK, block_digest, seal_of
+from ckpt_core.storage.workers import check_stop, run
+
+PartKey = tuple[str, int]
+"""The path of a file, and the number of a part of it, from 1."""
+
+
+class FilePart(NamedTuple):
+    """A part of a file, which starts at a block of the seal; `length` in bytes."""
+
+    path: str
+    number: int
+    offset: int
+    length: int
+
+    @property
+    def key(self) -> PartKey:
+        return self.path, self.number
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+class CopyWork:
+    """Files of a listing, in parts.
+
+    Args:
+        files: The listing; what it checks is checked.
+        paths: The files that are copied.
+        part_bytes: Bytes of each part, but the last, of a file so long: a multiple of 1 MiB.
+        name: What the copy is called where the listing is one file.
+    """
+
+    def __init__(self, files: Files, paths: Sequence[str], part_bytes: Callable[[int], int], name: str | None) -> None:
+        self.files, self.paths = files, tuple(paths)
+        self._part_bytes = part_bytes
+        self._name = name
+        self.parts = [part for path in self.paths for part in self._parts_of(path)]
+
+    def _parts_of(self, path: str) -> list[FilePart]:
+        size = self.files.size(path)
+        step = self._part_bytes(size)
+        starts = enumerate(range(0, size, step), 1)
+        return [FilePart(path, number, at, min(step, size - at)) for number, at in starts]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(map(self.files.size, self.paths))
+
+    def named(self, path: str) -> str:
+        """The path that a file has in the copy."""
+        return path if self._name is None else self._name
+
+    def digest(self) -> str:
+        """What is the same for the same work: which files, which content, which parts; "" where nothing tells it."""
+        listed = [(path, self.files.size(path), self.files.version(path)) for path in self.paths]
+        if not all(version for _, size, version in listed if size):
+            return ""
+        parts = [part.length for part in self.parts]
+        text = repr((listed, parts, self._name)).encode("utf-8", "surrogatepass")
+        return str(xxhash.xxh3_128(text).hexdigest())
+
+    def read(self, part: FilePart, out: memoryview) -> bytes:
+        """Fill `out` with a part; the digests of its blocks, 16 bytes each. Raises as a read of the listing."""
+        self.files.read_into(part.path, part.offset, out)
+        return digests_of(out)
+
+    def seals(self, blocks: Mapping[PartKey, bytes]) -> dict[str, FileSeal]:
+        """The seal of each file, by its path in the copy, from the digests of the blocks of every part."""
+        found: dict[str, list[bytes]] = {path: [] for path in self.paths}
+        for part in self.parts:
+            found[part.path].append(blocks[part.key])
+        return {self.named(path): seal_of(self.files.size(path), b"".join(own)) for path, own in found.items()}
+
+
+def digests_of(data: memoryview) -> bytes:
+    """The digests of the blocks of a part, which starts at one."""
+    return b"".join(block_digest(data[at : at + BLOCK]) for at in range(0, len(data), BLOCK))
+
+
+def each(work: Callable[[FilePart, memoryview], None], parts: Sequence[FilePart], workers: int) -> None:
+    """Do all parts, in order, by so many threads: each takes the next that is left, and has one buffer for all.
+
+    Memory: a part for each thread.
+    """
+    left, lock = iter(parts), Lock()
+    longest = max((part.length for part in parts), default=0)
+
+    def take(_: list[int]) -> None:
+        buffer = memoryview(bytearray(longest))
+        while True:
+            check_stop()
+            with lock:
+                part = next(left, None)
+            if part is None:
+                return
+            work(part, buffer[: part.length])
+
+    run(take, [[number] for number in range(min(workers, len(parts)))])

@@ -1,0 +1,65 @@
+"""A copy that was made already, as when it was killed behind its rename: proved, or it is not said.
+
+Its seal is that of the source, or names the work that it came of; and every byte that is there is compared with it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from ckpt_core.errors import CkptError, LockedError
+from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.side_files.seals import Seal
+from ckpt_core.storage.copying.work import CopyWork
+from ckpt_core.storage.sealing import read_seal
+from ckpt_core.storage.urls import local_path
+from ckpt_core.storage.writing.copy import digests_of
+from ckpt_core.storage.writing.open_local import swept
+from ckpt_core.verbs.load import Checks, find
+
+PLAN = "plan"
+"""Under which name a seal's provenance has the digest of the work that it came of."""
+
+
+def copied_already(destination: str, work: CopyWork, old: Seal | None, manager: CkptPluginManager) -> bool:
+    """Whether what is at a destination is what some work makes of its source.
+
+    Args:
+        destination: Where the copy would be.
+        work: What would be copied.
+        old: The seal that the copy would have; None for one of its own.
+        manager: The plugin manager.
+
+    Raises:
+        LockedError: Another process is writing there.
+    """
+    path = local_path(destination)
+    if path is not None and not os.path.lexists(path):
+        return False
+    try:
+        with _alone(path):
+            files = find(destination, manager=manager, checks=Checks(reads=False)).files
+            return _is_of(read_seal(files), work, old) and _holds(files, read_seal(files))
+    except LockedError:
+        raise
+    except CkptError:
+        return False  # what is there cannot be read as that: nothing is proved
+
+
+@contextmanager
+def _alone(path: str | None) -> Iterator[None]:
+    with nullcontext() if path is None else swept(path):
+        yield
+
+
+def _is_of(seal: Seal | None, work: CopyWork, old: Seal | None) -> bool:
+    if seal is None:
+        return False
+    digest = work.digest()
+    return seal == old if old is not None else bool(digest) and seal.provenance.get(PLAN) == digest
+
+
+def _holds(files: Files, seal: Seal | None) -> bool:
+    sealed = {} if seal is None else seal.files
+    return files.entries.keys() >= sealed.keys() and all(digests_of(files, path) == sealed[path] for path in sealed)

@@ -1,0 +1,276 @@
+"""Copy: the files of a checkpoint from one place to another, checked as they move, named whole or not at all.
+
+Nothing of a file is changed: what a layout is at one place it is at the other. A seal goes with what it is of; a
+checkpoint that has none is sealed by what was read of it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core import knobs
+from ckpt_core.arguments import argument
+from ckpt_core.errors import CorruptError, UsageError
+from ckpt_core.manager.plugin_manager import CkptPluginManager
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.findings import Severity
+from ckpt_core.schema.locations import LocationKind
+from ckpt_core.schema.side_files.seals import FileSeal, Seal
+from ckpt_core.schema.text import printable, redact
+from ckpt_core.storage.checking.checked_files import CheckedFiles
+from ckpt_core.storage.copying.copied import Copied
+from ckpt_core.storage.copying.to_disk import copy_to_disk, part_bytes
+from ckpt_core.storage.copying.work import CopyWork
+from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.sealing import read_seal
+from ckpt_core.storage.urls import local_path
+from ckpt_core.storage.writing.open_local import open_local_target
+from ckpt_core.storage.writing.overlap import refuse_overlap
+from ckpt_core.verbs.checked_arguments import checked
+from ckpt_core.verbs.load import Place, find
+from ckpt_core.verbs.moving.already_there import PLAN, copied_already
+from ckpt_core.verbs.moving.selection import ChosenFiles, choose
+from ckpt_core.verbs.reference import Destination, Reference, destination_of, names_of
+from ckpt_core.version import __version__
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.access import Progress
+
+_MOVERS = 6
+"""Threads where one end is a server: enough to hide its latency, with parts of 8 MiB in 48 MiB of memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """What was copied, or would be.
+
+    Attributes:
+        source: Where from.
+        destination: Where to.
+        format: Name of the format of what was copied.
+        files: Size in bytes of each file, by its path in the copy.
+        left_out: Why each file of the source that was not copied was not.
+        dry_run: Whether nothing was done.
+        requests: How many requests moving it takes, by `source` and `destination`; none of a disk.
+        memory: The most bytes of memory that moving takes, for the parts that are under way.
+        moved: How many parts this run read and wrote.
+        already_done: Whether it was there already, every byte as its seal says: nothing was done.
+        kept: How many parts an earlier run had moved.
+        shared: How many parts needed no moving: the disk shares them, or the store copied them itself.
+        seal: `kept` for that of the source, `new`, or `of the part`; "" where nothing was done.
+        checked: What the bytes were compared with.
+        note: What is to be known of a part.
+    """
+
+    source: str
+    destination: str
+    format: str
+    files: Mapping[str, int]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    dry_run: bool = False
+    requests: Mapping[str, int] = field(default_factory=dict)
+    memory: int = 0
+    already_done: bool = False
+    moved: int = 0
+    kept: int = 0
+    shared: int = 0
+    seal: str = ""
+    checked: str = ""
+    note: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(self.files.values())
+
+
+@checked()
+def copy(
+    source: Reference,
+    destination: Destination,
+    *,
+    hints: Mapping[str, object] | None = None,
+    format: str | None = None,
+    components: str | Iterable[str] = (),
+    include: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
+    dry_run: bool = False,
+    force: bool = False,
+    progress: "Progress | None" = None,
+    manager: CkptPluginManager | None = None,
+) -> CopyReport:
+    """Copy the files of a checkpoint, each byte for byte, to another place.
+
+    Args:
+        source: See `load`; of several checkpoints one is named as `REF#member`.
+        destination: A path or a URL that holds nothing.
+        hints: See `load`.
+        format: See `load`.
+        components: Copy only the files of these, and those that their layout is opened by.
+        include: Globs of the paths to copy, of their last parts or of folders; none for all.
+        exclude: The same of what to leave out.
+        dry_run: Say what would be done, and write nothing.
+        force: Replace what is at the destination; it stays until the copy is whole.
+        progress: Told of the bytes that are moved, then of those that are read back.
+        manager: The plugin manager; None for the process's own.
+
+    Raises:
+        UsageError: It is several checkpoints, or a component cannot be had by files alone.
+        CorruptError: The source is damaged, or what was written reads back otherwise; nothing was named.
+        ReplacedError: The source changed meanwhile; nothing was named.
+        OverwriteError: Something is at the destination and `force` is not set, or it is the source.
+        LockedError: Another process is writing there.
+        BudgetError: The disk is full.
+    """
+    place = destination_of(destination)
+    found = find(source, hints=hints, format=format, manager=manager)
+    checkpoint = found.open()
+    _refuse_hidden_member(found, place)
+    if "://" not in found.files.location.url:
+        refuse_overlap(place, {found.files.location.url: "the source"})
+    chosen = choose(
+        found,
+        checkpoint,
+        components=names_of(components),
+        include=names_of(include),
+        exclude=names_of(exclude),
+    )
+    _refuse_broken(checkpoint, chosen)
+    order = _Order(found, checkpoint, chosen, names_of(components), place, force, progress)
+    return order.planned() if dry_run else order.carried_out()
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is copied where, and how."""
+
+    found: Place
+    checkpoint: StoredCheckpoint
+    chosen: ChosenFiles
+    components: tuple[str, ...]
+    place: str
+    force: bool
+    progress: "Progress | None"
+
+    @property
+    def files(self) -> CheckedFiles:
+        files = self.found.files
+        assert isinstance(files, CheckedFiles)
+        return files
+
+    @property
+    def kind(self) -> LocationKind:
+        return self.files.location.kind
+
+    def work(self) -> CopyWork:
+        name = self.place.rstrip("/").rpartition("/")[2] if self.kind is LocationKind.FILE else None
+        return CopyWork(self.files, self.chosen.paths, part_bytes, name)
+
+    def planned(self) -> CopyReport:
+        work = self.work()
+        return replace(self._report(work), dry_run=True)
+
+    def carried_out(self) -> CopyReport:
+        work = self.work()
+        with one_moment(self.checkpoint, failures_only=True):
+            old = read_seal(self.files)
+            self.checkpoint.confirm()
+        expected = None if old is None or self.chosen.left_out else self._seal(old, work, old.files)
+        if not self.force and copied_already(self.place, work, expected, self.found.manager):
+            return replace(self._report(work), already_done=True, seal=_how_sealed(old, self.chosen))
+        expect_items(self.checkpoint)
+        copied = self._to_disk(work, old)
+        return replace(
+            self._report(work),
+            moved=copied.moved,
+            kept=copied.kept,
+            shared=copied.shared,
+            seal=_how_sealed(old, self.chosen),
+            checked=self.files.checked_by(),
+        )
+
+    def _to_disk(self, work: CopyWork, old: Seal | None) -> Copied:
+        path = local_path(self.place)
+        assert path is not None
+        with open_local_target(
+            path, format=self.chosen.format, kind=self.kind, replace=self.force, resume=True
+        ) as target:
+            folder, journal = target.go_on(work.digest())
+            with one_moment(self.checkpoint):
+                copied = copy_to_disk(
+                    work, self.files, folder, journal, workers=self._workers(), progress=self.progress
+                )
+            target.commit(self._seal(old, work, work.seals(copied.blocks)))
+        return copied
+
+    def _workers(self) -> int:
+        return _MOVERS if self._is_far(self.files.location.url) or self._is_far(self.place) else knobs.workers()
+
+    @staticmethod
+    def _is_far(place: str) -> bool:
+        return local_path(place) is None
+
+    def _report(self, work: CopyWork) -> CopyReport:
+        longest = max((part.length for part in work.parts), default=0)
+        return CopyReport(
+            source=str(self.files.location),
+            destination=redact(self.place) if "://" in self.place else self.place,
+            format=self.chosen.format,
+            files={work.named(path): self.files.size(path) for path in work.paths},
+            left_out=self.chosen.left_out,
+            requests={"source": len(work.parts) if self._is_far(self.files.location.url) else 0, "destination": 0},
+            memory=longest * min(self._workers(), len(work.parts)),
+            note=self.chosen.note,
+        )
+
+    def _seal(self, old: Seal | None, work: CopyWork, files: Mapping[str, FileSeal]) -> Seal:
+        """The seal of the copy: that of the source where it is the whole, else one of what was read."""
+        if old is not None and not self.chosen.left_out:
+            return replace(old, files={work.named(path): own for path, own in old.files.items()})
+        provenance: dict[str, Any] = {"ckpt_core": __version__, "sealed": "by a copy", PLAN: work.digest()}
+        tainted = {**self.checkpoint.manifest.tainted, **(old.provenance.get("tainted", {}) if old is not None else {})}
+        if tainted:
+            provenance["tainted"] = tainted
+        tensors = {label: old.tensors[label] for label in self.components if label in old.tensors} if old else {}
+        digests = {label: old.components[label] for label in tensors if label in old.components} if old else {}
+        return Seal(self.chosen.format, dict(files), tensors, digests, provenance=provenance)
+
+
+def expect_items(checkpoint: StoredCheckpoint) -> None:
+    """Let a listing know the checksums of what is a file of its own inside of one, such as the items of DCP."""
+    for component in checkpoint.manifest.components:
+        for name, info in component.tensors.infos():
+            if info.path is None:
+                for chunk in component.tensors[name].chunks:
+                    if chunk.encoding.name != "raw":
+                        checkpoint.find_chunk(chunk)
+
+
+def _how_sealed(old: Seal | None, chosen: ChosenFiles) -> str:
+    if chosen.left_out:
+        return "of the part"
+    return "new" if old is None else "kept"
+
+
+def _refuse_hidden_member(found: Place, place: str) -> None:
+    """A folder of one file would become a file of the folder's name: whoever wants that says so."""
+    asked = found.resolution.location
+    if asked is None or asked.member is not None or asked.kind is found.files.location.kind:
+        return
+    shown = found.files.location
+    raise UsageError(
+        f"{asked}: holds one checkpoint, which is a file; name that, and a file to copy it to: ckpt copy {shown} "
+        f"{printable(place.rstrip('/'))}/{printable(shown.name)}"
+    )
+
+
+def _refuse_broken(checkpoint: StoredCheckpoint, chosen: ChosenFiles) -> None:
+    """What cannot be read is not copied as if it could: CorruptError with the first that is wrong."""
+    for finding in checkpoint.manifest.findings:
+        if finding.severity is Severity.ERROR and (finding.path in chosen.paths or not chosen.left_out):
+            leave = f", or leave it out with {argument('exclude', [finding.path])}" if finding.path else ""
+            raise CorruptError(
+                f"{checkpoint.location}: {finding.message}; nothing was copied",
+                code=finding.code,
+                path=finding.path,
+                hint=f"run ckpt verify on it{leave}",
+            )
