@@ -73,6 +73,14 @@ def remote_timeout() -> int:
     return _integer("CKPT_REMOTE_TIMEOUT", 60)
 
 
+def remote_connections() -> int:
+    """Connections that read one remote checkpoint at once: `CKPT_REMOTE_CONNECTIONS`, 8.
+
+    They hide what a server takes to answer, and what it gives to one connection at most; more bring no more.
+    """
+    return _integer("CKPT_REMOTE_CONNECTIONS", 8)
+
+
 def writer_wait() -> int:
     """Milliseconds that a file which just changed and looks damaged is watched: `CKPT_WRITER_WAIT`, 2000.
 

@@ -26,6 +26,11 @@ def check_stop() -> None:
         raise StoppedError
 
 
+def in_worker() -> bool:
+    """Whether this thread is a worker already, so that what it does is shared out."""
+    return getattr(_current, "stop", None) is not None
+
+
 def stretches(items: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
     """The items in at most as many stretches as there are workers, in order, of about as many bytes each.
 

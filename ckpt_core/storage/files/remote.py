@@ -1,11 +1,14 @@
 """Listings and ranged reads of every place that is not a local disk, through fsspec.
 
-What a client has noted of a place before is not trusted: a file that came since is found, one that went is not. What
-comes back is measured: an answer of another length than was asked is an error. An object that is replaced while it is
-read is noticed by what its store says of versions. What goes wrong on the way says nothing of the content.
+Bytes come from the ranged reader (`storage/remote/ranges.py`) wherever it can ask for them, straight into the caller's
+memory, and from the filesystem elsewhere. What a client has noted of a place before is not trusted: a file that came
+since is found, one that went is not. What comes back is measured: an answer of another length than was asked is an
+error. An object that is replaced while it is read is noticed by what its store says of versions. What goes wrong on the
+way says nothing of the content.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +16,7 @@ from ckpt_core import knobs
 from ckpt_core.errors import (
     BudgetError,
     CheckpointNotFoundError,
+    CkptError,
     NoAnswerError,
     ReplacedError,
 )
@@ -23,15 +27,15 @@ from ckpt_core.schema.side_files.reserved_names import is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.files.base import ListedFiles, below_folder
+from ckpt_core.storage.files.coalescing import batches, joined, parts_of
 from ckpt_core.storage.files.range_checks import check_budget, check_range, gone
+from ckpt_core.storage.remote.clients import quiet
 from ckpt_core.storage.remote.failures import as_ckpt_error
 from ckpt_core.storage.remote.filesystems import ask, open_filesystem
-
-_TOGETHER = 32
-"""Ranges asked for at once: enough to hide latency."""
-
-_TOGETHER_BYTES = 64 << 20
-"""Bytes asked for at once, since all of them are held in memory; one range may be longer."""
+from ckpt_core.storage.remote.questions import Questions
+from ckpt_core.storage.remote.ranges import RangeReader
+from ckpt_core.storage.remote.signed import listed_object
+from ckpt_core.storage.workers import StoppedError, in_worker, run
 
 _VERSIONS = (
     "version",
@@ -60,8 +64,8 @@ class RemoteFiles(ListedFiles):
         entries: The listed files.
         skipped: What was left out.
         debris: What is no part of a checkpoint.
-        expected: What each read is to be compared with, passed on to a filesystem that compares.
-        read: Names of what was read, in the filesystem's words; shared with the listings below.
+        found: What the filesystem says of each listed file.
+        shared: What listings of one place have in common: what was read, and the connections.
     """
 
     def __init__(
@@ -73,27 +77,74 @@ class RemoteFiles(ListedFiles):
         *,
         skipped: Mapping[str, str] | None = None,
         debris: Mapping[str, str] | None = None,
-        expected: Mapping[str, Any] | None = None,
-        read: set[str] | None = None,
+        found: Mapping[str, Mapping[str, Any]] | None = None,
+        shared: "_Shared | None" = None,
     ) -> None:
         super().__init__(location, entries, skipped, debris)
-        self._read = set() if read is None else read
         self._filesystem = filesystem
         self._names = names
-        self._expected = expected or {}
+        self._found = found or {}
+        self._shared = shared or _Shared()
 
     def read_into(self, path: str, offset: int, out: memoryview) -> None:
         check_range(path, offset, len(out), self.size(path))
-        slab = 8 * knobs.slab_bytes()
-        for start in range(0, len(out), slab):
-            part = out[start : start + slab]
-            (part[:],) = self._fetch([ByteRange(path, offset + start, len(part))])
+        if len(out):
+            self._shared.read.add(self._names[path])
+        questions = self._questions(path)
+        if questions is None:
+            slab = 8 * knobs.slab_bytes()
+            for start in range(0, len(out), slab):
+                part = out[start : start + slab]
+                (part[:],) = self._fetch([ByteRange(path, offset + start, len(part))])
+            return
+        with self._in_our_words(path):
+            self._shared.reader.read_into(questions, offset, out)
 
     def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
         for wanted in ranges:
             check_range(wanted.path, wanted.offset, wanted.length, self.size(wanted.path))
-        for batch in _batches(ranges):
-            yield from self._fetch(batch)
+        for batch in batches(ranges):
+            yield from self._read_batch(batch)
+
+    def _read_batch(self, batch: Sequence[ByteRange]) -> list[bytes]:
+        if any(wanted.length and self._questions(wanted.path) is None for wanted in batch):
+            return self._fetch(batch)
+        spans = joined(batch)
+        buffers = [memoryview(bytearray(span.length)) for span in spans]
+        numbers = list(range(len(spans)))
+        shares = 1 if in_worker() else min(knobs.remote_connections(), len(spans))
+
+        def read(share: list[int]) -> None:
+            for number in share:
+                self.read_into(spans[number].path, spans[number].offset, buffers[number])
+
+        run(read, [numbers[first::shares] for first in range(shares)])
+        return parts_of(batch, spans, buffers)
+
+    def _questions(self, path: str) -> Questions | None:
+        """What is asked about a file in ranges of our own; None where only its filesystem can read it."""
+        name = self._names[path]
+        if name not in self._shared.questions:
+            place = redact(f"{self.location.url.rstrip('/')}/{path}") if self._is_folder else redact(self.location.url)
+            with quiet(), self._in_our_words(path):
+                wanted = listed_object(self._filesystem, name, self._found[path], place)
+            self._shared.questions[name] = None if wanted is None else Questions(wanted)
+        return self._shared.questions[name]
+
+    @property
+    def _is_folder(self) -> bool:
+        return self.location.kind is LocationKind.DIRECTORY
+
+    @contextmanager
+    def _in_our_words(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise gone(path) from None
+        except (StoppedError, CkptError):
+            raise
+        except Exception as error:
+            raise as_ckpt_error(error, self.location.url) from None
 
     def below(self, root: str) -> "RemoteFiles":
         if not root:
@@ -111,14 +162,15 @@ class RemoteFiles(ListedFiles):
             {path[cut:]: replace(self._entries[path], path=path[cut:]) for path in kept},
             skipped=below_folder(self._skipped, folder),
             debris=below_folder(self._debris, folder),
-            expected=self._expected,
-            read=self._read,
+            found={path[cut:]: self._found[path] for path in kept if path in self._found},
+            shared=self._shared,
         )
 
     def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
-        if self._expected and not failed:
+        self._shared.reader.close()
+        if not self._is_folder and not failed and any(self._shared.questions.values()):
             return  # each answer was compared
-        read = {path for path, name in self._names.items() if name in self._read}
+        read = {path for path, name in self._names.items() if name in self._shared.read}
         if not read and not failed:
             return
         try:
@@ -137,22 +189,19 @@ class RemoteFiles(ListedFiles):
             return None  # a signature is for one name
         is_file = self.location.kind is LocationKind.FILE
         folder = url[: url.rindex("/") + 1] if is_file or url.endswith("/") else f"{url}/"
-        place = f"{folder}{name}"
         try:
-            filesystem, full, found = _look(place)
-            size = found["size"] or 0
-            check_budget(size, name)
-            return bytes(ask(filesystem, filesystem.cat_file, full, nbytes=size))
-        except Exception as error:
-            known = as_ckpt_error(error, place)
-            if isinstance(known, CheckpointNotFoundError):
-                return None
-            raise known from None
+            found = list_remote(f"{folder}{name}")
+        except CheckpointNotFoundError:
+            return None
+        if found.location.kind is LocationKind.DIRECTORY:
+            return None
+        check_budget(found.size(name), name)
+        return found.read(name)
 
     def _fetch(self, ranges: Sequence[ByteRange]) -> list[bytes]:
         # Object stores take an empty range for an error.
         asked = [wanted for wanted in ranges if wanted.length]
-        self._read.update(self._names[wanted.path] for wanted in asked)
+        self._shared.read.update(self._names[wanted.path] for wanted in asked)
         try:
             answers = ask(
                 self._filesystem,
@@ -162,7 +211,6 @@ class RemoteFiles(ListedFiles):
                 [wanted.end for wanted in asked],
                 nbytes=sum(wanted.length for wanted in asked),
                 on_error="raise",
-                **self._expected,
             )
         except FileNotFoundError:
             raise gone(asked[0].path) from None
@@ -179,21 +227,17 @@ class RemoteFiles(ListedFiles):
         return [next(left) if wanted.length else b"" for wanted in ranges]
 
 
+class _Shared:
+    """What a listing and those below it have in common. Files are in their client's words."""
+
+    def __init__(self) -> None:
+        self.reader = RangeReader()
+        self.questions: dict[str, Questions | None] = {}
+        self.read: set[str] = set()
+
+
 def _replaced(place: str, what: str) -> ReplacedError:
     return ReplacedError(f"{redact(place)}: was {what} while it was read; run it again", code="MO001")
-
-
-def _batches(ranges: Sequence[ByteRange]) -> Iterator[list[ByteRange]]:
-    batch: list[ByteRange] = []
-    held = 0
-    for wanted in ranges:
-        if batch and (len(batch) == _TOGETHER or held + wanted.length > _TOGETHER_BYTES):
-            yield batch
-            batch, held = [], 0
-        batch.append(wanted)
-        held += wanted.length
-    if batch:
-        yield batch
 
 
 def probe_remote(url: str) -> LocationKind | None:
@@ -216,8 +260,7 @@ def list_remote(url: str) -> RemoteFiles:
     if found["type"] != "directory":
         location = Location(url, LocationKind.FILE)
         entry = _entry(location.name, found)
-        expected = {"size": entry.size, "version": found["version"]} if "version" in found else None
-        return RemoteFiles(location, filesystem, {entry.path: name}, {entry.path: entry}, expected=expected)
+        return RemoteFiles(location, filesystem, {entry.path: name}, {entry.path: entry}, found={entry.path: found})
     try:
         below = ask(filesystem, filesystem.find, name, detail=True)
     except Exception as error:
@@ -233,7 +276,8 @@ def list_remote(url: str) -> RemoteFiles:
     kept = {path: full for path, full in names.items() if path not in left and not is_ours(path, names)}
     entries = {path: _entry(path, below[full]) for path, full in kept.items()}
     location = Location(url, LocationKind.DIRECTORY)
-    return RemoteFiles(location, filesystem, names, entries, skipped=skipped, debris=dict(aside.values()))
+    known = {path: below[full] for path, full in kept.items()}
+    return RemoteFiles(location, filesystem, names, entries, skipped=skipped, debris=dict(aside.values()), found=known)
 
 
 def _look(url: str) -> tuple[Any, str, Mapping[str, Any]]:

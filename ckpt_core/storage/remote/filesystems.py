@@ -6,26 +6,17 @@ silent is asked again, with pauses.
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from ckpt_core import knobs
-from ckpt_core.errors import CkptError, UnsupportedFormatError, UsageError
+from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.text import redact
+from ckpt_core.storage.remote.clients import prepare, quiet
 from ckpt_core.storage.remote.failures import as_ckpt_error
-from ckpt_core.storage.remote.retries import ask_again
+from ckpt_core.storage.remote.options import options_of
+from ckpt_core.storage.remote.retries import SLOWEST, Clock, ask_again
 from ckpt_core.storage.urls import scheme_of
 
-_SLOWEST = 256 << 10
-"""Bytes a second below which a connection to an object store counts as stuck, once the deadline has passed."""
-
-PACKAGES = {
-    "s3": "s3fs",
-    "gs": "gcsfs",
-    "gcs": "gcsfs",
-    "http": "aiohttp",
-    "https": "aiohttp",
-    "hf": "huggingface_hub",
-}
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
 """What reads each scheme for fsspec; all of them can be installed by these names."""
 
 
@@ -39,33 +30,24 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     scheme = scheme_of(url)
     assert scheme is not None
     url = scheme + url[len(scheme) :]
-    try:
-        if scheme in ("http", "https"):
-            from ckpt_core.storage.remote.http import http_filesystem
+    if scheme in ("http", "https"):
+        from ckpt_core.storage.remote.http import WebFilesystem
+        from ckpt_core.storage.remote.questions import checked_url
 
-            return http_filesystem(), _valid(url)
+        return WebFilesystem(), checked_url(url, redact(url))
+    prepare(scheme)
+    try:
         from fsspec.core import get_filesystem_class, url_to_fs
 
         get_filesystem_class(scheme)
-    except (ImportError, ValueError) as error:
-        if isinstance(error, CkptError):
-            raise
+    except (ImportError, ValueError):
         raise missing_package(scheme, url) from None
     try:
-        filesystem, name = url_to_fs(url)
+        with quiet():
+            filesystem, name = url_to_fs(url, **options_of(scheme))
     except Exception as error:
         raise as_ckpt_error(error, url) from None
     return filesystem, name
-
-
-def _valid(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        if parts.hostname and parts.port != 0:
-            return url
-    except ValueError:
-        pass  # said below, without the words of urllib, which repeat the URL
-    raise UsageError(f"{redact(url)}: not a valid URL; check its host and port")
 
 
 def missing_package(scheme: str, url: str) -> UnsupportedFormatError:
@@ -82,4 +64,5 @@ def ask(filesystem: Any, function: Callable[..., Any], /, *arguments: Any, nbyte
             return function(*arguments, **named, timeout=left)
         return function(*arguments, **named)
 
-    return ask_again(once, seconds=knobs.remote_timeout() + nbytes / _SLOWEST)
+    with quiet():
+        return ask_again(once, clock=Clock(knobs.remote_timeout() + nbytes / SLOWEST))

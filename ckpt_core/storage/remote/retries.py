@@ -1,7 +1,8 @@
 """A question to a server asked again where its answer may be another: it failed, broke off, or was silent.
 
 A pause doubles from try to try and is drawn at random around that, so that many that failed together do not come back
-together. What a server says of when to come back (`Retry-After`) is kept to. All tries share one deadline.
+together. What a server says of when to come back (`Retry-After`) is kept to. All tries share one deadline, which bytes
+that came prolong: a slow answer is waited for, one that trickles is not.
 """
 
 import random
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ckpt_core import knobs
 from ckpt_core.log import Logger
 
 T = TypeVar("T")
@@ -43,32 +45,71 @@ _CODES = frozenset(
 """What an object store calls such failures in its answer. Source: Amazon S3, "Error responses"."""
 
 
-def ask_again(ask: Callable[[float], T], *, seconds: float) -> T:
-    """The answer to a question, asked as often as it may help.
+SLOWEST = 256 << 10
+"""Bytes a second below which a connection to an object store counts as stuck, once the deadline has passed."""
+
+
+class Clock:
+    """The deadline of one question with all of its tries.
+
+    Args:
+        seconds: For all tries together; None for `knobs.remote_timeout()`.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self.seconds = knobs.remote_timeout() if seconds is None else seconds
+        self.received = 0
+        self._start = time.monotonic()
+
+    def came(self, nbytes: int) -> None:
+        """Note that so many bytes of what was asked have arrived."""
+        self.received += nbytes
+
+    def left(self) -> float:
+        """Seconds until the deadline; negative behind it."""
+        return self._start + self.seconds + self.received / SLOWEST - time.monotonic()
+
+    def wait(self) -> float:
+        """Seconds that one wait for bytes may take: a third, so that there is time to ask again.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+        """
+        left = self.left()
+        if left <= 0:
+            raise TimeoutError
+        return min(left, self.seconds / 3)
+
+
+def ask_again(ask: Callable[[float], T], *, seconds: float | None = None, clock: Clock | None = None) -> T:
+    """The answer to a question, asked as often as it may help: a try that brought bytes is the first again.
 
     Args:
         ask: Asks once; is told how many seconds are left.
-        seconds: For all tries together.
+        seconds: For all tries together, where there is no `clock` of them; None for `knobs.remote_timeout()`.
+        clock: Of all tries together.
 
     Raises:
         Exception: What the last try raised.
     """
-    end = time.monotonic() + seconds
-    for number in range(1, _TRIES + 1):
+    clock = clock or Clock(seconds)
+    number, before = 1, clock.received
+    while True:
         try:
-            return ask(max(end - time.monotonic(), 0.001))
+            return ask(max(clock.left(), 0.001))
         except Exception as error:
+            number = 1 if clock.received > before else number
             pause = _pause(error, number)
-            if number == _TRIES or not may_pass(error) or time.monotonic() + pause >= end:
+            if number == _TRIES or not may_pass(error) or pause >= clock.left():
                 raise
             _log.info("%s, asked again in %.1f s", type(error).__name__, pause)
+        number, before = number + 1, clock.received
         time.sleep(pause)
-    raise AssertionError("unreachable")
 
 
 def may_pass(error: BaseException) -> bool:
     """Whether the same question may have another answer a moment later."""
-    if isinstance(error, FileNotFoundError | PermissionError):
+    if isinstance(error, FileNotFoundError | PermissionError) or type(error).__name__ == "SSLCertVerificationError":
         return False
     if error_code(error) in _CODES:
         return True

@@ -16,6 +16,7 @@ from ckpt_core.errors import (
 )
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.tensors import ByteRange
+from ckpt_core.storage.files.coalescing import TOGETHER, TOGETHER_BYTES, batches
 from ckpt_core.storage.files.listing import list_files, probe
 from ckpt_core.storage.remote.failures import as_ckpt_error
 
@@ -61,12 +62,10 @@ def test_reads_give_the_bytes_that_were_asked(run):
 
 
 def test_ranges_are_asked_for_in_batches_of_bounded_size():
-    from ckpt_core.storage.files.remote import _TOGETHER, _TOGETHER_BYTES, _batches
-
-    small = [ByteRange("x", 0, 1)] * (2 * _TOGETHER + 1)
-    assert [len(batch) for batch in _batches(small)] == [_TOGETHER, _TOGETHER, 1]
-    large = [ByteRange("x", 0, _TOGETHER_BYTES)] * 3
-    assert [len(batch) for batch in _batches(large)] == [1, 1, 1]
+    small = [ByteRange("x", 0, 1)] * (2 * TOGETHER + 1)
+    assert [len(batch) for batch in batches(small)] == [TOGETHER, TOGETHER, 1]
+    large = [ByteRange("x", 0, TOGETHER_BYTES)] * 3
+    assert [len(batch) for batch in batches(large)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("path", ["nothing", "../run-2/c.bin", "/run/a.bin", "step/../a.bin", ""])

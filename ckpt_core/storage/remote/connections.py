@@ -1,0 +1,240 @@
+"""Connections to web servers: kept for the next question, each wait of theirs within a deadline.
+
+Proxies are those of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`); certificates are checked
+against the machine's authorities, or those of `SSL_CERT_FILE`, `SSL_CERT_DIR` or `REQUESTS_CA_BUNDLE`.
+"""
+
+import atexit
+import os
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import lru_cache
+from http.client import HTTPConnection, HTTPSConnection
+from io import BufferedReader, RawIOBase
+from threading import Lock
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from ckpt_core.errors import UsageError
+from ckpt_core.schema.text import printable, redact
+from ckpt_core.storage.remote.retries import Clock
+
+_KEPT = 16
+"""Idle connections that are kept; more are closed when their answer has come."""
+
+_KEPT_SECONDS = 20.0
+"""Servers close idle connections after 20 seconds (Amazon S3) or more."""
+
+_NO_CLOCK = Clock(0.0)
+
+
+class Origin(NamedTuple):
+    """Whom a connection speaks to, and by which way."""
+
+    scheme: str
+    host: str
+    port: int
+    proxy: str | None = None
+    certificates: str | None = None
+
+
+def origin_of(url: SplitResult, certificates: str | None = None) -> Origin:
+    """The origin of a URL, with the proxy that the environment names for it."""
+    assert url.hostname is not None
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return Origin(url.scheme, url.hostname, port, proxy_for(url), certificates)
+
+
+def proxy_for(url: SplitResult) -> str | None:
+    """The proxy that the environment names for a URL; None where it is asked directly."""
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or url.hostname is None or proxy_bypass(f"{url.hostname}:{url.port}" if url.port else url.hostname):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def basic_authentication(url: SplitResult) -> str | None:
+    """The header's value for a URL's user and password; None where it has none."""
+    if url.username is None:
+        return None
+    words = f"{unquote(url.username)}:{unquote(url.password or '')}"
+    return f"Basic {b64encode(words.encode()).decode()}"
+
+
+class Connection:
+    """One connection: a question at a time, every wait measured by `clock`."""
+
+    def __init__(self, origin: Origin, clock: Clock) -> None:
+        self.origin, self.used, self.since = origin, False, time.monotonic()
+        self._inner = _connection(origin, clock)
+
+    @property
+    def clock(self) -> Clock:
+        return self._inner.clock
+
+    @clock.setter
+    def clock(self, clock: Clock) -> None:
+        self._inner.clock = clock
+
+    def get(self, target: str, headers: Mapping[str, str]) -> Any:
+        """Ask for a target, a path with its query; the answer's head has come, its body has not."""
+        if self.origin.proxy is not None and self.origin.scheme == "http":
+            host = f"[{self.origin.host}]" if ":" in self.origin.host else self.origin.host
+            target = f"http://{host}:{self.origin.port}{target}"
+            headers = {**headers, **_proxy_headers(urlsplit(self.origin.proxy))}
+        self._inner.putrequest("GET", target, skip_accept_encoding=True)
+        for name, value in headers.items():
+            self._inner.putheader(name, value)
+        self._inner.endheaders()
+        return self._inner.getresponse()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _Raw(RawIOBase):
+    """A socket's bytes, each wait for them within the clock of its connection."""
+
+    def __init__(self, timed: "_TimedSocket") -> None:
+        self._timed, self._raw = timed, timed.inner.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._timed.set_wait()
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+            super().close()
+
+
+class _TimedSocket:
+    """What http.client uses of a socket."""
+
+    def __init__(self, inner: socket.socket, connection: "_Timed") -> None:
+        self.inner, self._connection = inner, connection
+        self._wait: float | None = None
+
+    def set_wait(self) -> None:
+        wait = self._connection.clock.wait()
+        if wait != self._wait:
+            self.inner.settimeout(wait)
+            self._wait = wait
+
+    def makefile(self, mode: str) -> BufferedReader:
+        return BufferedReader(_Raw(self))
+
+    def sendall(self, data: bytes) -> None:
+        self.set_wait()
+        self.inner.sendall(data)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class _Timed(HTTPConnection):
+    clock: Clock = _NO_CLOCK
+
+    def connect(self) -> None:
+        self.timeout = self.clock.wait()
+        super().connect()
+        self.sock = _TimedSocket(self.sock, self)
+
+
+class _TimedSecure(_Timed, HTTPSConnection):
+    pass
+
+
+def _connection(origin: Origin, clock: Clock) -> _Timed:
+    proxy = urlsplit(origin.proxy) if origin.proxy is not None else None
+    if proxy is not None and (proxy.scheme != "http" or not proxy.hostname):
+        raise UsageError(f"{redact(origin.proxy or '')}: not a proxy that is spoken to here; give http://HOST:PORT")
+    host, port = (proxy.hostname or "", proxy.port or 80) if proxy is not None else (origin.host, origin.port)
+    made = _Timed(host, port)
+    if origin.scheme == "https":
+        made = _TimedSecure(host, port, context=_context(_certificates(origin.certificates)))
+        if proxy is not None:
+            made.set_tunnel(origin.host, origin.port, headers=_proxy_headers(proxy))
+    made.clock = clock
+    return made
+
+
+def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
+    known = basic_authentication(proxy)
+    return {"Proxy-Authorization": known} if known else {}
+
+
+def _certificates(named: str | None) -> str | None:
+    """A file or folder of authorities that somebody has named; OpenSSL looks into `SSL_CERT_FILE` by itself."""
+    if named or os.environ.get("SSL_CERT_FILE"):
+        return named or os.environ["SSL_CERT_FILE"]
+    return os.environ.get("REQUESTS_CA_BUNDLE") or None
+
+
+@lru_cache(4)
+def _context(certificates: str | None) -> ssl.SSLContext:
+    try:
+        folder = certificates is not None and os.path.isdir(certificates)
+        return ssl.create_default_context(
+            cafile=None if folder else certificates, capath=certificates if folder else None
+        )
+    except (OSError, ssl.SSLError):
+        raise UsageError(
+            f"{printable(certificates or '')}: holds no certificates that can be read; "
+            "check SSL_CERT_FILE, REQUESTS_CA_BUNDLE and AWS_CA_BUNDLE"
+        ) from None
+
+
+class _Idle:
+    """Connections whose last answer was read to its end."""
+
+    def __init__(self) -> None:
+        self._lock, self._process = Lock(), os.getpid()
+        self._kept: list[Connection] = []
+
+    def take(self, origin: Origin) -> Connection | None:
+        with self._lock:
+            self._drop(lambda one: time.monotonic() - one.since > _KEPT_SECONDS)
+            found = next((one for one in reversed(self._kept) if one.origin == origin), None)
+            if found is not None:
+                self._kept.remove(found)
+            return found
+
+    def give(self, connection: Connection) -> None:
+        connection.used, connection.since, connection.clock = True, time.monotonic(), _NO_CLOCK
+        with self._lock:
+            self._kept.append(connection)
+            while len(self._kept) > _KEPT:
+                self._kept.pop(0).close()
+
+    def _drop(self, over: Any) -> None:
+        for one in [one for one in self._kept if over(one)]:
+            self._kept.remove(one)
+            one.close()
+
+    def close(self) -> None:
+        """Close all; in a forked process, which shares them with its parent, as well."""
+        with self._lock:
+            self._drop(lambda one: True)
+
+
+idle = _Idle()
+"""Of this process."""
+
+atexit.register(idle.close)
+
+
+def _after_fork() -> None:
+    idle._lock = Lock()  # some thread of the parent may have held it
+    idle.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)

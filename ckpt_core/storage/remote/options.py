@@ -1,0 +1,40 @@
+"""Options of the clients of stores: what a verb was given, for all that it reads and writes while it runs.
+
+They are passed on to the client as they are, under its own names (`endpoint_url`, `anon`, `client_kwargs`). Values may
+be secrets, and are in no message.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+_given: ContextVar[Mapping[str, Any]] = ContextVar("storage_options", default={})  # noqa: B039
+
+
+@contextmanager
+def storage_options(options: Mapping[str, Any] | None) -> Iterator[None]:
+    """Give options to every client that the block asks for; None leaves those that were given before."""
+    token = _given.set(_given.get() if options is None else dict(options))
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def options_of(scheme: str) -> dict[str, Any]:
+    """What the client of a scheme is made with: what was given, and what nobody has set otherwise."""
+    given = dict(_given.get())
+    if scheme == "s3":
+        # Of a store's signatures for URLs only this one is good for objects with a key of their own.
+        config = {"signature_version": "s3v4", **_configured("s3", "config_kwargs"), **given.get("config_kwargs", {})}
+        given["config_kwargs"] = config
+    return given
+
+
+def _configured(scheme: str, name: str) -> Mapping[str, Any]:
+    """What fsspec's own configuration says, which an argument would replace as a whole."""
+    from fsspec.config import conf
+
+    found = conf.get(scheme, {}).get(name, {})
+    return found if isinstance(found, Mapping) else {}
