@@ -4,7 +4,8 @@ A question has one deadline for all of its tries, which bytes to come prolong: a
 silent is asked again, with pauses.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ckpt_core import knobs
@@ -20,6 +21,19 @@ PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"
 """What reads each scheme for fsspec; all of them can be installed by these names."""
 
 
+_served: dict[str, Any] = {}
+
+
+@contextmanager
+def served(scheme: str, filesystem: Any) -> Iterator[None]:
+    """Let a filesystem serve the URLs of a scheme for a block, so that one can be tried which no scheme names yet."""
+    _served[scheme] = filesystem
+    try:
+        yield
+    finally:
+        del _served[scheme]
+
+
 def open_filesystem(url: str) -> tuple[Any, str]:
     """The filesystem of a URL, and what it calls it.
 
@@ -29,6 +43,8 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     """
     scheme = scheme_of(url)
     assert scheme is not None
+    if scheme in _served:
+        return _served[scheme], url.partition("://")[2]
     url = scheme + url[len(scheme) :]
     if scheme in ("http", "https"):
         from ckpt_core.storage.remote.http import WebFilesystem
