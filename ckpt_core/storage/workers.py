@@ -31,12 +31,18 @@ def in_worker() -> bool:
     return getattr(_current, "stop", None) is not None
 
 
-def stretches(items: Sequence[T], sizes: Sequence[int]) -> list[list[T]]:
+def stretches(items: Sequence[T], sizes: Sequence[int], *, remote: bool = False) -> list[list[T]]:
     """The items in at most as many stretches as there are workers, in order, of about as many bytes each.
 
-    None is empty, and none is so short that a thread for it costs more than it brings.
+    None is empty, and none is so short that a thread for it costs more than it brings. There are more workers for what
+    is `remote`: each has a connection of its own, and waits most of the time.
     """
-    return split(items, sizes, min(knobs.workers(), max(sum(sizes) // WORTH_A_WORKER, 1)))
+    return split(items, sizes, min(workers(remote=remote), max(sum(sizes) // WORTH_A_WORKER, 1)))
+
+
+def workers(*, remote: bool) -> int:
+    """Threads that read one checkpoint."""
+    return max(knobs.workers(), knobs.remote_connections()) if remote else knobs.workers()
 
 
 def split(items: Sequence[T], sizes: Sequence[int], shares: int) -> list[list[T]]:

@@ -59,11 +59,18 @@ def fill_tensors(checkpoint: TensorSource, fills: Sequence[Fill], *, done: Calla
                 done(item.name)
     pieces.sort(key=lambda piece: (piece.path, piece.offset))
     arrived = _counted(pieces, done)
-    run(lambda share: _read_pieces(checkpoint, share, arrived), stretches(pieces, [len(piece.out) for piece in pieces]))
+    remote = _is_remote(checkpoint, [piece.path for piece in pieces[:1]])
+    shares = stretches(pieces, [len(piece.out) for piece in pieces], remote=remote)
+    run(lambda share: _read_pieces(checkpoint, share, arrived), shares)
     slow.sort(key=lambda item: _place(checkpoint, item))
     sizes = [item.target.numel() * item.target.element_size() for item in slow]
-    run(lambda share: _convert_all(checkpoint, share, done), stretches(slow, sizes))
+    remote = _is_remote(checkpoint, [_place(checkpoint, item)[0] for item in slow[:1]])
+    run(lambda share: _convert_all(checkpoint, share, done), stretches(slow, sizes, remote=remote))
     checkpoint.finish()
+
+
+def _is_remote(checkpoint: TensorSource, paths: Sequence[str]) -> bool:
+    return any(path and checkpoint.files.local_path(path) is None for path in paths)
 
 
 def _pieces(checkpoint: TensorSource, item: Fill) -> list[_Piece] | None:
@@ -75,7 +82,7 @@ def _pieces(checkpoint: TensorSource, item: Fill) -> list[_Piece] | None:
     direct = target.device.type == "cpu" and target.is_contiguous() and info.dtype.itemsize
     if not direct or target.dtype is not torch_dtype(info.dtype) or info.path is None:
         return None
-    if not isinstance(target, torch.Tensor) or checkpoint.files.local_path(info.path) is None:
+    if not isinstance(target, torch.Tensor):
         return None
     if not target.numel():
         return []

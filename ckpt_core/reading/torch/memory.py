@@ -9,12 +9,11 @@ import os
 from math import prod
 from typing import TYPE_CHECKING
 
-from ckpt_core import knobs
 from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.storage.files.local import open_regular
-from ckpt_core.storage.workers import WORTH_A_WORKER, run
+from ckpt_core.storage.workers import WORTH_A_WORKER, run, workers
 
 if TYPE_CHECKING:
     import torch
@@ -61,16 +60,24 @@ def read_region(files: Files, path: str, offset: int, length: int) -> mmap.mmap:
     return region
 
 
+_REMOTE_STEP = 8 << 20
+"""Bytes that a server is asked for at once, so that checksums are compared while the next ones come."""
+
+
 def read_parallel(files: Files, path: str, offset: int, out: memoryview) -> None:
     """Fill `out` from byte `offset` of a file, each worker one contiguous part."""
-    local = files.local_path(path)
-    workers = min(knobs.workers(), max(len(out) // WORTH_A_WORKER, 1))
-    if workers == 1 or local is None:
-        files.read_into(path, offset, out)
-        return
-    share = -(-len(out) // workers)
-    parts = [[at] for at in range(0, len(out), share)]
-    run(lambda part: files.read_into(path, offset + part[0], out[part[0] : part[0] + share]), parts)
+    remote = files.local_path(path) is None
+    count = min(workers(remote=remote), max(len(out) // WORTH_A_WORKER, 1))
+    share = max(-(-len(out) // count), 1)
+    step = _REMOTE_STEP if remote else share
+
+    def read(part: list[int]) -> None:
+        (first,) = part
+        for at in range(first, min(first + share, len(out)), step):
+            end = min(at + step, first + share)
+            files.read_into(path, offset + at, out[at:end])
+
+    run(read, [[at] for at in range(0, len(out), share)])
 
 
 _HUGE_PAGE = 2 << 20
