@@ -4,6 +4,7 @@ It has of fsspec's filesystems what a listing asks, `info`; its bytes are read i
 logged, and neither fsspec nor a package for HTTP is imported.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ckpt_core.schema.text import redact
@@ -28,6 +29,6 @@ class WebFilesystem:
     def invalidate_cache(self) -> None:
         """Nothing is kept."""
 
-    def listed(self, url: str, found: dict[str, Any]) -> ListedObject:
+    def listed(self, url: str, found: Mapping[str, Any]) -> ListedObject:
         """What every answer is compared with, once `info` has found it."""
         return ListedObject(redact(url), lambda fresh: Address(url), found["size"], found["marks"])

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from ckpt_core import knobs
 from ckpt_core.storage.remote.addresses import Address, ListedObject
 from ckpt_core.storage.remote.connections import proxy_for
+from ckpt_core.storage.remote.http import WebFilesystem
 
 _SIGNED_FOR = 3600
 """Seconds that a signature is good for; it is made anew after half of them."""
@@ -26,9 +27,9 @@ def listed_object(filesystem: Any, name: str, found: Mapping[str, Any], place: s
         found: What it says of it.
         place: What messages call it.
     """
+    if isinstance(filesystem, WebFilesystem):
+        return filesystem.listed(name, found)
     package = type(filesystem).__module__.partition(".")[0]
-    if package == "ckpt_core":
-        return filesystem.listed(name, found)  # type: ignore[no-any-return]
     size = found.get("size")
     if package == "s3fs" and found.get("ETag") and _is_plain_s3(filesystem):
         return ListedObject(place, _Presigned(filesystem, name), size, {"ETag": found["ETag"]}, stored=True)
