@@ -95,7 +95,7 @@ def append(path: str, data: bytes) -> None:
             os.close(descriptor)
 
 
-def write_file(path: str, data: bytes) -> None:
+def write_file(path: str, data: bytes | memoryview) -> None:
     """A new file with this content, synced."""
     descriptor = create(path)
     try:

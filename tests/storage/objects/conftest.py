@@ -1,4 +1,4 @@
-"""A store of each kind to write to: this process's memory, SeaweedFS, moto."""
+"""A store of each kind to write to: this process's memory, SeaweedFS, moto, a mount whose names are given once."""
 
 import uuid
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def moto() -> Iterator[dict[str, str]]:
     server.stop()
 
 
-@pytest.fixture(params=["memory", "seaweedfs", "moto"])
+@pytest.fixture(params=["memory", "seaweedfs", "moto", "mount"])
 def kind(request):
     return request.param
 
@@ -37,6 +37,13 @@ def kind(request):
 @pytest.fixture
 def url(kind, request, monkeypatch):
     """A folder of this test's own in a store of each kind."""
+    if kind == "mount":
+        from tests.servers.bucket_mount import bucket_mount
+
+        tmp = request.getfixturevalue("tmp_path")
+        with bucket_mount(tmp / "mount", tmp / "kept") as mount:
+            yield f"{mount}/run"
+        return
     if kind == "memory":
         yield f"memory://{uuid.uuid4().hex}"
         return
@@ -56,10 +63,25 @@ def url(kind, request, monkeypatch):
 
 
 @pytest.fixture
+def another(url):
+    """Opens the store anew, as another process would."""
+    return lambda: _opened(url)[0]
+
+
+@pytest.fixture
 def store(url):
-    return open_store(url)[0]
+    return _opened(url)[0]
 
 
 @pytest.fixture
 def prefix(url):
-    return open_store(url)[1]
+    return _opened(url)[1]
+
+
+def _opened(url):
+    if "://" in url:
+        return open_store(url)
+    from ckpt_core.storage.writing.mounts.mount_store import MountStore
+
+    folder, _, name = url.rpartition("/")
+    return MountStore(folder), name

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError, OverwriteError, ReplacedError
-from ckpt_core.storage.objects.open_store import open_store
 from ckpt_core.storage.objects.store import ABSENT, Condition
 
 MIB = 1 << 20
@@ -163,8 +162,8 @@ def test_an_upload_that_is_given_up_leaves_nothing(store, prefix):
     assert store.head(f"{prefix}/big") is None
 
 
-def test_uploads_are_listed_whoever_began_them_and_by_how_their_keys_begin(store, prefix, url):
-    begun = {(f"{prefix}/{name}", open_store(url)[0].begin_upload(f"{prefix}/{name}")) for name in ("a", "b", "b/c")}
+def test_uploads_are_listed_whoever_began_them_and_by_how_their_keys_begin(store, prefix, another):
+    begun = {(f"{prefix}/{name}", another().begin_upload(f"{prefix}/{name}")) for name in ("a", "b", "b/c")}
     assert {(one.key, one.id) for one in store.uploads(f"{prefix}/")} == begun
     assert {one.key for one in store.uploads(f"{prefix}/b/")} == {f"{prefix}/b/c"}
     for key, upload in begun:
