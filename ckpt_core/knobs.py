@@ -95,6 +95,11 @@ def rank_timeout() -> int:
     return _integer("CKPT_RANK_TIMEOUT", 120)
 
 
+def lease_seconds() -> int:
+    """Seconds without renewal after which a writer to an object store may be taken over: `CKPT_LEASE_SECONDS`, 60."""
+    return _integer("CKPT_LEASE_SECONDS", 60)
+
+
 @contextmanager
 def override(**values: int | str) -> Iterator[None]:
     """Set knobs for a block, by the lower-case end of their name: `override(slab_bytes=4096)`."""
