@@ -1,1 +1,4 @@
-"""What things are: tensors, state, places, formats, manifests, findings, plans. Nothing here does input or output."""
+"""The data model of ckpt, which does no input or output.
+
+Tensors, state, places, formats, manifests, findings, plans.
+"""

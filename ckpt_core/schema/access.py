@@ -1,4 +1,7 @@
-"""What gives access to bytes: the listing of a place, a checkpoint, and a target to write one to. Abstract here."""
+"""Abstract access to bytes: listings, checkpoints and write targets.
+
+A listing gives the files of a place, a checkpoint its tensors, a target the place to write one to.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -50,39 +53,58 @@ class Files(ABC):
     @property
     @abstractmethod
     def entries(self) -> Mapping[str, FileEntry]:
-        """Every regular file below the root, dot-files too, sorted by path; without debris."""
+        """Every regular file below the root, sorted by path.
+
+        Files whose names start with a dot are listed too; debris is not.
+        """
 
     @property
     @abstractmethod
     def skipped(self) -> Mapping[str, str]:
-        """What was left out of the listing (links that lead away, pipes, unreadable folders), each with its reason."""
+        """Paths left out of the listing, each with its reason.
+
+        They are links that lead away, pipes, and folders that cannot be read.
+        """
 
     @property
     def empty(self) -> Collection[str]:
-        """Folders below the root that hold nothing at all; none where the place has no folders of their own."""
+        """Folders below the root that hold nothing at all.
+
+        None where the place has no folders of their own, as an object store.
+        """
         return ()
 
     @property
     def debris(self) -> Mapping[str, str]:
-        """What lies there and is no part of any checkpoint, files and whole folders: each with what it is.
+        """Leftovers of other programs, each with a description.
 
-        See `schema.debris`. It is never judged: not a member, not damage, not carried along.
+        They are files and whole folders that are no part of any checkpoint, see `schema.side_files.debris`. They are
+        never judged: not a member, not damage, not carried along.
         """
         return {}
 
     def left_out(self, path: str) -> str | None:
-        """Why a path is not listed that is there: it was skipped, or a folder above it was; None where neither is."""
+        """Return why the listing leaves out an existing path.
+
+        It was skipped, or a folder above it was. None where neither is so.
+        """
         while path and path not in self.skipped:
             path = path.rpartition("/")[0]
         return self.skipped.get(path)
 
     def link_end(self, path: str) -> str | None:
-        """What a link that was left out of the listing leads to, as it says itself; None for anything else."""
+        """Return the destination of a skipped link, as the link names it.
+
+        None for anything that is not such a link.
+        """
         return None
 
     @abstractmethod
     def head(self, path: str) -> bytes:
-        """The first 64 KiB of a file, or all of a shorter one; read once."""
+        """Return the first 64 KiB of a file, read once.
+
+        All of the file where it is shorter.
+        """
 
     @abstractmethod
     def read_into(self, path: str, offset: int, out: memoryview) -> None:
@@ -90,59 +112,84 @@ class Files(ABC):
 
     @abstractmethod
     def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:
-        """The bytes of each range, in the order asked; remote stores are asked for many at once."""
+        """Yield the bytes of each range, in the given order.
+
+        Remote stores are asked for many ranges at once.
+        """
 
     @abstractmethod
     def below(self, root: str) -> "Files":
-        """The part of this listing below a directory of it."""
+        """Return the part of this listing below one of its directories."""
 
     def beside(self, name: str) -> bytes | None:
-        """A small file of ours that belongs to the listing and is not in it: a seal, its digests. None where absent.
+        """Return a seal or its digests, stored beside the listed files.
 
-        Of a directory it lies at its root, of a single file in the same folder.
+        None where there is none. Such a file is ours, belongs to the listing and is not in it. For a directory it lies
+        at the root, for a single file in the same folder.
         """
         return None
 
     def expect(self, sums: "Iterable[Sum]", tensors_in: TensorsIn | None = None) -> None:  # noqa: B027
-        """Compare these checksums, and those of a seal, with every byte that is read from now on.
+        """Compare every byte read from now on with these checksums.
 
-        Nothing, but for a listing that checks; there it raises CorruptError where what was read before is not what was
-        sealed, and from then on every read that shows damage does.
+        Those of a seal are compared as well. Only a listing that checks does something here: it raises CorruptError
+        where what was read before is not what was sealed, and from then on every read that shows damage does.
 
         Args:
             sums: Checksums of stretches of the listed files; those that are known already are passed over.
-            tensors_in: Names what is damaged.
+            tensors_in: Names the tensors that are damaged.
         """
 
     def prove(self, ranges: Iterable[ByteRange]) -> None:  # noqa: B027
-        """Read what is not proved yet of these ranges, and compare it; CorruptError where it does not hold."""
+        """Read the unproved bytes of these ranges and compare them.
+
+        CorruptError where a checksum does not match.
+        """
 
     def finish(self) -> None:  # noqa: B027
-        """Prove what reads have begun, to the end of each checksum's stretch; raises as `prove`."""
+        """Read every checksum's stretch that was begun to its end.
+
+        The stretches are compared, and errors raised, as in `prove`.
+        """
 
     def damage(self) -> "list[tuple[Finding, ByteRange, bool]]":
-        """What did not hold, where that was accepted; and whether the checkpoint was opened by what lies there."""
+        """Return the mismatches that were accepted, as findings with their bytes.
+
+        The flag says if the checkpoint was opened by means of those bytes.
+        """
         return []
 
     @property
     def accepts_damage(self) -> bool:
-        """Whether what does not hold is noted, and read all the same."""
+        """True if mismatches are noted and the bytes read all the same."""
         return False
 
     def checked_by(self) -> str:
-        """What the bytes that were read were compared with: `seal`, or `nothing: …`."""
+        """Return what the bytes read were compared with.
+
+        It is `seal`, or `nothing: …` with the reason.
+        """
         return "nothing: it was not asked for"
 
     def size(self, path: str) -> int:
-        """Size in bytes. KeyError where the listing has no such file."""
+        """Return the size of a file in bytes.
+
+        KeyError where the listing has no such file.
+        """
         return self.entries[path].size
 
     def version(self, path: str) -> str:
-        """What tells the listed content of a file from others: an ETag, or a time; "" where nothing does."""
+        """Return what identifies the listed content of a file.
+
+        It is an ETag or a time; "" where the store gives neither.
+        """
         return self.entries[path].version
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Bytes of a file; to its end where `length` is None."""
+        """Return bytes of a file.
+
+        To the end of the file where `length` is None.
+        """
         if length is None:
             length = self.size(path) - offset
         out = bytearray(length)
@@ -150,15 +197,23 @@ class Files(ABC):
         return bytes(out)
 
     def local_path(self, path: str) -> str | None:
-        """The file's path on this machine, checked to be the listed regular file; None where it has none."""
+        """Return the file's path on this machine.
+
+        It is checked to be the listed regular file. None where the file has no local path.
+        """
         return None
 
     def opened(self, path: str, descriptor: int) -> None:
-        """Note that a reader opened a local path itself. ReplacedError where it is not the file that was listed."""
+        """Note that a reader opened a local path itself.
+
+        ReplacedError where it is not the file that was listed.
+        """
         return
 
     def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
-        """ReplacedError where what was read is not there any more, or is not what it was when it was listed.
+        """Raise ReplacedError if files changed since they were listed.
+
+        A file that was read and is gone counts as changed.
 
         Args:
             failed: Something was wrong with it: the names of all files are compared too, and those of `suspects`.
@@ -168,7 +223,7 @@ class Files(ABC):
 
 
 class Checkpoint(ABC):
-    """A checkpoint whose manifest is known and whose tensors are read when asked for.
+    """A checkpoint with a known manifest and tensors read on demand.
 
     Attributes:
         location: Where it is.
@@ -192,7 +247,9 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
-        """The elements of a tensor, or of a box of it, as row-major little-endian bytes.
+        """Return a tensor, or a box of it, as raw bytes.
+
+        The elements are row-major and little-endian.
 
         Args:
             component: Label of the component.
@@ -203,55 +260,87 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def stream(self, component: str, name: str) -> Iterator[tuple[memoryview, memoryview]]:
-        """A tensor's elements in row-major order, slab by slab: as they were read, and as they are here.
+        """Yield a tensor's elements in row-major order, slab by slab.
 
-        The two differ where the checkpoint is a view that casts or rearranges. Each pair is valid until the next is
-        asked for.
+        Each pair holds the elements as they were read, and as they are here: the two differ where the checkpoint is a
+        view that casts or rearranges. A pair is valid until the next is asked for.
         """
 
     def origin(self, component: str, name: str) -> TensorEntry:
-        """The tensor that `stream` reads; the one of the manifest, but for a view that changes it."""
+        """Return the tensor that `stream` reads.
+
+        It is the one of the manifest, except for a view that changes it.
+        """
         return self.manifest.component(component).tensors[name]
 
     def origin_key(self, component: str, name: str) -> "TensorKey":
-        """The component and the name of that tensor where it is stored; others for a view that renames."""
+        """Return the component and name that this tensor is stored under.
+
+        They differ from the arguments where a view renames.
+        """
         return component, name
 
     def operations(self, component: str, name: str) -> tuple[str, ...]:
-        """What is done to that tensor on the way, in order: `cast F32 to BF16`. Nothing, but for a view that does."""
+        """Return the operations applied to the tensor on its way, in order.
+
+        An example is `cast F32 to BF16`. Empty, except for a view that changes tensors.
+        """
         return ()
 
     def cause(self, component: str, name: str) -> str | None:
-        """Why a tensor is tainted, one of `taint.CAUSES`; None where it is not. `*` asks about the component."""
+        """Return why a tensor is tainted, as one of `CAUSES`.
+
+        None where it is not tainted. The name `*` asks about the whole component.
+        """
         from ckpt_core.schema.causes import cause_of, made_up
 
-        found = cause_of(self.manifest.tainted, component, name)
-        return found or made_up(self.manifest.roles, component)
+        recorded = cause_of(self.manifest.tainted, component, name)
+        return recorded or made_up(self.manifest.roles, component)
 
     def prove(self, component: str, name: str) -> None:  # noqa: B027
-        """Compare a tensor's bytes with every checksum that covers them; CorruptError where one does not hold."""
+        """Compare a tensor's bytes with every checksum that covers them.
+
+        CorruptError where one does not match.
+        """
 
     def finish(self) -> None:  # noqa: B027
-        """Prove what was begun of what was read; called before anything is said or made of it. Raises as `prove`."""
+        """Complete the comparisons of checksums that reads have begun.
+
+        Called before anything is said or made of what was read. Raises as `prove`.
+        """
 
     def checked_by(self) -> "Mapping[str, str]":
-        """What that was compared with, by `source_checked` and, where there is a base, `base_checked`."""
+        """Return what the bytes read were compared with.
+
+        The keys are `source_checked` and, where there is a base, `base_checked`.
+        """
         return {}
 
     def asset_files(self) -> Files:
-        """The listing that the manifest's assets are in. LookupError where the checkpoint has no files."""
+        """Return the listing that holds the manifest's assets.
+
+        LookupError where the checkpoint has no files.
+        """
         raise LookupError("this checkpoint has no files")
 
     def identity(self) -> str:
-        """A text that changes when what is read changes: of files, their sizes and their times or versions."""
+        """Return a text that changes when the files read change.
+
+        It is made of their sizes and their times or versions.
+        """
         return ""
 
     def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
-        """ReplacedError where the files it is read from are not what they were; see `Files.check_unchanged`."""
+        """Raise ReplacedError if the files read from have changed.
+
+        See `Files.check_unchanged`.
+        """
         return
 
     def component(self, label: str | None = None) -> Component:
-        """The component of that label; without one, the model, or the only component there is.
+        """Return the component with a label.
+
+        Without a label, the model, or the only component there is.
 
         Raises:
             UsageError: There is none of that label, or none that goes without saying.
@@ -267,7 +356,9 @@ class Checkpoint(ABC):
                     where = f" ({printable(role.where)})" if role.where else ""
                     raise CorruptError(f"{self.location}: {printable(role.label)} is unreadable{where}")
             asked = "no component named" if label is None else f"no component {printable(label)}"
-            why = [f" ({found.message})" for found in self.manifest.findings if label and found.component == label]
+            why = [
+                f" ({finding.message})" for finding in self.manifest.findings if label and finding.component == label
+            ]
             has = ", ".join(map(printable, labels)) or "none"
             near = did_you_mean(label, labels) if label else None
             raise UsageError(f"{self.location}: {asked}{''.join(why[:1])}; it has {has}", hint=near)
@@ -289,19 +380,28 @@ class Target(ABC):
 
     @property
     def name(self) -> str:
-        """The last part of the destination: what a format of one file calls its file."""
+        """The last part of the destination.
+
+        A format that consists of one file gives it this name.
+        """
         return self.location.name
 
     @abstractmethod
     def write(self, plan: "WritePlan", checkpoint: Checkpoint) -> Manifest:
-        """Write a plan to the stage, reading the checkpoint's tensors. What was written is named only at the commit."""
+        """Write a plan to the stage, reading the checkpoint's tensors.
+
+        The destination gets its name only at the commit.
+        """
 
 
 class Progress(Protocol):
-    """What a caller passes in to be told. Any thread may call `advance`."""
+    """A caller's object that is told about progress.
+
+    Any thread may call `advance`.
+    """
 
     def begin(self, total: int) -> None:
-        """About so many bytes will be read."""
+        """Announce about how many bytes will be read."""
 
     def advance(self, nbytes: int) -> None:
-        """So many more were read."""
+        """Report how many more bytes were read."""

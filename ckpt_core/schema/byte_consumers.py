@@ -1,4 +1,7 @@
-"""What wants to see the bytes of a file as they are walked over once, and what it found in them."""
+"""Protocols of objects that see a file's bytes during one walk.
+
+A checksum is one: it reports what it found in the bytes.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -12,7 +15,9 @@ BLOCK = 1 << 20
 
 
 class ByteConsumer(Protocol):
-    """Something that wants to see a stretch of a file: all of it, in order, in pieces of any length.
+    """An object that is fed one stretch of a file.
+
+    It sees all bytes of the stretch, in order, in pieces of any length.
 
     Attributes:
         path: The file.
@@ -28,14 +33,17 @@ class ByteConsumer(Protocol):
     def end(self) -> int: ...
 
     def see(self, data: memoryview) -> None:
-        """The next piece; valid during the call only."""
+        """Take the next bytes, which are valid during the call only."""
 
     def fail(self, error: "CkptError") -> None:
-        """A read failed in the stretch: it will see no more."""
+        """Take the error of a failed read; no more bytes follow."""
 
 
 class Sum(NamedTuple):
-    """The CRC-32 of a stretch of a file, from `start` to before `end`, and the finding where it does not hold."""
+    """The CRC-32 of a stretch of a file.
+
+    The stretch goes from `start` to before `end`; `damage` makes the finding for a mismatch.
+    """
 
     path: str
     start: int
@@ -45,27 +53,30 @@ class Sum(NamedTuple):
 
 
 class Checksum(ByteConsumer, Protocol):
-    """A watch that compares what it saw with a checksum that the file has."""
+    """A byte consumer that compares the bytes with a stored checksum."""
 
     def findings(self) -> "Iterable[Finding]":
-        """What is wrong, or cannot be told, once all was seen."""
+        """Return what is wrong or unknown, once all bytes were seen."""
 
     def sums(self) -> "Iterable[Sum]":
-        """The same for reads in any order: none where that cannot be, as of what is compressed."""
+        """Return the checksums for reads in any order.
+
+        None where only a walk in order can be compared, as for compressed bytes.
+        """
 
 
 class Noted:
-    """A finding that needs no byte of the file, among those that do."""
+    """A finding among checksums that needs no bytes."""
 
     def __init__(self, finding: "Finding") -> None:
         self._finding = finding
         self.path, self.start, self.end = finding.path or "", 0, 0
 
     def see(self, data: memoryview) -> None:
-        """Nothing is asked for."""
+        """Ignore the bytes: none are asked for."""
 
     def fail(self, error: "CkptError") -> None:
-        """Nothing is read."""
+        """Ignore the error: nothing is read."""
 
     def findings(self) -> "Iterable[Finding]":
         return (self._finding,)

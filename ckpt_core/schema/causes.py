@@ -1,4 +1,7 @@
-"""Causes of a taint: why a tensor is not what was saved, or was never proved to be."""
+"""The causes of a taint.
+
+A cause says why a tensor is not what was saved, or was never proved to be.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -31,16 +34,17 @@ MADE_UP_FILE = "ckpt.synthesized.json"
 
 
 def cause_of(tainted: Mapping[str, str], component: str, name: str) -> str | None:
-    """Why a tensor is tainted; None where it is not."""
+    """Return why a tensor is tainted; None where it is not."""
     if not tainted:
         return None
     return next((tainted[key] for key in (f"{component}/{name}", f"{component}/*", ALL) if key in tainted), None)
 
 
 def made_up(roles: Iterable[Role], component: str) -> str | None:
-    """SYNTHESIZED for a component that a repair made up.
+    """Return SYNTHESIZED for a component that a repair made up.
 
-    Where it was, its role says so, and some purposes can do with it; of what it is written to it becomes a taint.
+    In the checkpoint that was repaired its role says so, and some purposes can do with it; wherever it is written to,
+    it becomes a taint.
     """
     found = any(role.label == component and role.where == MADE_UP_FILE for role in roles)
     return SYNTHESIZED if found else None

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class DType(Enum):
-    """An element type: its value is (code, bits an element)."""
+    """An element type, with the value (code, bits per element)."""
 
     BOOL = ("BOOL", 8)
     F4 = ("F4", 4)
@@ -46,12 +46,18 @@ class DType(Enum):
         return self.code
 
     def nbytes(self, elements: int) -> int:
-        """Bytes that `elements` take, packed; a last part of a byte counts as one."""
+        """Return how many bytes this many elements take, packed.
+
+        A last part of a byte counts as one byte.
+        """
         return (elements * self.bits + 7) // 8
 
     @property
     def is_float(self) -> bool:
-        """Whether values can be NaN or infinite, or are real numbers of at most eight bits."""
+        """True if values are real numbers other than integers.
+
+        They can be NaN or infinite, or are numbers of at most eight bits.
+        """
         return self.code[0] == "F" or self.code == "BF16"
 
     @property
@@ -88,7 +94,9 @@ _SPELLINGS = {
 
 
 def dtype_named(spelling: object) -> DType:
-    """The element type that is meant by `bf16`, `BFLOAT16`, `torch.float16`, `fp32`, or by a dtype of torch or numpy.
+    """Return the element type with a given spelling.
+
+    Understood are `bf16`, `BFLOAT16`, `torch.float16`, `fp32`, and a dtype of torch or numpy.
 
     Raises:
         UsageError: It is none.
@@ -97,10 +105,10 @@ def dtype_named(spelling: object) -> DType:
         return spelling
     text = str(spelling)
     code = text.strip().rpartition("torch.")[2].rpartition("numpy.")[2].strip("<>'\" ").upper()
-    found = BY_CODE.get(_SPELLINGS.get(code, code))
-    if found is None:
+    dtype = BY_CODE.get(_SPELLINGS.get(code, code))
+    if dtype is None:
         from ckpt_core.errors import UsageError
 
         known = ", ".join(sorted(BY_CODE))
         raise UsageError(f"{text!r}: not a type; known are {known}, and torch's names for them")
-    return found
+    return dtype

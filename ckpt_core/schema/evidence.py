@@ -1,4 +1,7 @@
-"""What the content of components says of whether they are there, and whether others should be."""
+"""Evidence in the content of components about what is there.
+
+Empty content shows that a component is absent, and one component may show that there should be another.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def emptiness(component: Component) -> str:
-    """Why a component is as good as absent: nothing in its place, weights of no tensor; "" where it is not."""
+    """Return why a component counts as absent; "" where it doesn't.
+
+    Its state is empty, or its weights have no tensor.
+    """
     if len(component.tensors):
         return ""
     if component.state in (None, {}, [], ()):
@@ -22,7 +28,7 @@ def emptiness(component: Component) -> str:
 
 
 def _is_none(state: "State") -> bool:
-    """Whether a tree has None for a leaf, and no other."""
+    """Return True if a tree's leaves are all None, at least one."""
     pending, seen = [state], False
     while pending:
         item = pending.pop()
@@ -37,7 +43,9 @@ def _is_none(state: "State") -> bool:
 
 
 def scheduled_by(manifest: Manifest, run: Mapping[str, str]) -> str:
-    """What says that the training had a scheduler; "" where nothing does.
+    """Return the evidence that the training had a scheduler.
+
+    "" where there is none.
 
     Source: torch `optim/lr_scheduler.py` (LRScheduler.__init__), which leaves `initial_lr` in every group.
     """
@@ -47,7 +55,10 @@ def scheduled_by(manifest: Manifest, run: Mapping[str, str]) -> str:
 
 
 def _has_key(state: "State", key: str, depth: int) -> bool:
-    """Whether one of the groups of an optimizer has a key; its states, of which there are thousands, are left out."""
+    """Return True if one of an optimizer's groups has a key.
+
+    The states, of which there are thousands, are left out.
+    """
     if isinstance(state, dict):
         return key in state or any(_has_key(v, key, depth - 1) for k, v in state.items() if depth and k != "state")
     return isinstance(state, list | tuple) and depth > 0 and any(_has_key(item, key, depth - 1) for item in state)

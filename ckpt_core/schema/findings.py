@@ -1,4 +1,4 @@
-"""What is wrong with a checkpoint, or not known about it, and the report that gathers it."""
+"""Findings: what is wrong with a checkpoint, or not known about it."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -9,7 +9,10 @@ from ckpt_core.errors import CkptError, NoAnswerError, ReplacedError
 
 
 class Severity(IntEnum):
-    """How bad: INFO is worth knowing, WARNING may be intended, ERROR means that it must not be trusted."""
+    """The severity of a finding.
+
+    INFO is worth knowing, WARNING may be intended, ERROR means that the checkpoint must not be trusted.
+    """
 
     INFO = 0
     WARNING = 1
@@ -18,7 +21,9 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing wrong, or one thing not known. `code` keeps its meaning for ever; docs/findings.md explains each.
+    """One thing wrong, or one thing not known.
+
+    `code` keeps its meaning for ever; docs/findings.md explains each.
 
     Attributes:
         component: The label of the component that cannot be read whole for it; None where that is not so, or where
@@ -40,18 +45,21 @@ class Finding:
 
     @classmethod
     def of_error(cls, error: CkptError) -> "Finding":
-        """The ERROR finding that says what an error says; one that says nothing of the content is raised again."""
+        """Return the ERROR finding for an error about the content.
+
+        An error that says nothing about the content is raised again.
+        """
         if isinstance(error, (NoAnswerError, ReplacedError)):
             raise error
         return cls.saying(error)
 
     @classmethod
     def saying(cls, error: CkptError) -> "Finding":
-        """An error in the form of a finding, whatever it is about."""
+        """Return an error in the form of a finding, whatever the error."""
         return cls(error.code or "CK001", Severity.ERROR, error.message, error.path, error.tensor, error.hint)
 
     def as_dict(self) -> dict[str, Any]:
-        """The form of `--json`."""
+        """Return the form of `--json`."""
         return {
             "code": self.code,
             "severity": self.severity.name.lower(),

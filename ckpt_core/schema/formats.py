@@ -1,4 +1,7 @@
-"""Formats, the claims that plugins make on a listing, and the detection that weighs them."""
+"""Formats, and plugins' claims that a listing is of one.
+
+The detection holds all claims and the one that won.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +13,7 @@ from ckpt_core.schema.locations import LocationKind
 
 @dataclass(frozen=True, slots=True)
 class FormatOption:
-    """An option of a format; the command line makes `--name` of it.
+    """An option of a format, `--name` on the command line.
 
     Attributes:
         name: As the format's requests have it.
@@ -63,7 +66,10 @@ class Confidence(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a nested layout that may be of another format: where it is, and what it holds."""
+    """A nested piece of a layout, possibly of another format.
+
+    `root` says where it is, `component` what it holds.
+    """
 
     root: str
     component: str
@@ -98,7 +104,7 @@ class FormatMatch:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """All claims, the surest first, and the one that won at the root itself.
+    """All claims, the surest first, and the winner at the root.
 
     `best` is None where nothing claims the root, or where two claim it equally: then `rivals` holds those. `members`
     has the claim that holds on each checkpoint inside a container, in the order of their roots.
@@ -112,7 +118,10 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """How to load. `options` are the format's own, as it declares them; `hints` what the search was narrowed with."""
+    """The options and hints of a load.
+
+    `options` are the format's own, as it declares them; `hints` narrowed the search.
+    """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     hints: Mapping[str, object] = field(default_factory=dict)

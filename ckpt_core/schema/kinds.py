@@ -1,4 +1,4 @@
-"""The kinds of components, in the order in which a manifest lists them."""
+"""The kinds of components, in the order of a manifest."""
 
 KINDS = (
     "model",

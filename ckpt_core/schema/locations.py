@@ -1,4 +1,4 @@
-"""Places: what a person asked for, what was proposed, and what was settled on."""
+"""Places: the query, the candidates, and the location chosen."""
 
 import os
 from collections.abc import Mapping
@@ -44,7 +44,10 @@ class Query:
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Take a `Path` and the name of a profile too. UsageError for what is neither."""
+        """Accept a `Path` and the name of a profile too.
+
+        UsageError for what is neither.
+        """
         if isinstance(self.ref, os.PathLike):
             object.__setattr__(self, "ref", os.fspath(self.ref))
         if not isinstance(self.ref, str | None):
@@ -74,14 +77,15 @@ class Query:
 
     @property
     def member(self) -> str | None:
-        """What follows `#` in the ref: the name of one checkpoint of a container."""
+        """The name behind `#`, which picks one checkpoint of a container."""
         return split_member(self.ref)[1] if self.ref else None
 
 
 def split_member(ref: str) -> tuple[str, str | None]:
-    """A ref and the member it picks: `runs/x#checkpoint-400` gives `("runs/x", "checkpoint-400")`.
+    """Split a ref into the place and the member it picks.
 
-    A member may lie further down (`runs#x/checkpoint-400`). Of a URL it may not: `#` is a part of some objects' names.
+    `runs/x#checkpoint-400` gives `("runs/x", "checkpoint-400")`. A member may lie further down
+    (`runs#x/checkpoint-400`). Of a URL it may not: `#` is a part of some objects' names.
     """
     place, mark, member = ref.rpartition("#")
     if not mark or not place or not member or member.startswith("/") or ("/" in member and "://" in ref):
@@ -96,7 +100,10 @@ class LocationKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A settled place: a local path or a URL, and what is there. `str()` leaves out the secrets a URL may hold."""
+    """A chosen place: a local path or a URL, and its kind.
+
+    `str()` leaves out the secrets a URL may hold.
+    """
 
     url: str = field(repr=False)
     kind: LocationKind
@@ -124,7 +131,9 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A proposed place. A missing one is passed over, unless it is `required`: then the search ends there.
+    """A proposed place.
+
+    One that is missing is passed over, unless it is `required`: then the search ends there.
 
     Candidates of one priority are probed by `order`, then by URL. Where `kind` is given and something else is there,
     the search ends as well. `warning` says in what a candidate is not quite what was asked for: it is logged where that
@@ -153,7 +162,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What became of a candidate. `detail` says why, in words."""
+    """The outcome of probing a candidate.
+
+    `detail` gives the reason in words.
+    """
 
     candidate: Candidate
     outcome: Outcome
@@ -162,10 +174,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several answers that cannot be compared: a training run, or a checkpoint without a step.
+    """One of several answers that cannot be compared.
+
+    It is a training run, or a checkpoint without a step.
 
     Attributes:
-        ref: What means it and no other.
+        ref: A ref that means this choice and no other.
         newest: Its newest checkpoint.
         step: That one's step, in words.
         lack: Why that one is not complete; "" where it is.
@@ -187,9 +201,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Which candidate won, and why each other one did not; `choices` where one of several is to be named.
+    """The candidate that won, and the outcome of every other.
 
-    `meant` is what to say of a known name that a ref is nearly; None where it is near none.
+    `choices` is filled where one of several has to be named. `meant` suggests a known name that the ref nearly is; None
+    where it is near none.
     """
 
     query: Query
@@ -204,7 +219,10 @@ class Resolution:
         return self.location is not None
 
     def explain(self) -> str:
-        """Every place in the order it was considered, one a line, with its reason and what came of it."""
+        """Return every place considered, one a line, in order.
+
+        Each has its reason and its outcome.
+        """
         lines = []
         for attempt in self.attempts:
             mark = "->" if attempt.outcome is Outcome.FOUND else "  "
@@ -218,7 +236,7 @@ class Resolution:
         return "\n".join([*lines, *self.notes]) or "no plugin proposed a place"
 
     def require(self) -> Location:
-        """The location.
+        """Return the location that was found.
 
         Raises:
             CheckpointNotFoundError: Nothing was found.
@@ -231,7 +249,7 @@ class Resolution:
         raise self.error()
 
     def error(self) -> LocateError:
-        """The error that says why nothing was found."""
+        """Return the error that says why nothing was found."""
         asked = (
             redact(self.query.ref or "")
             or ", ".join(f"{key}={value}" for key, value in self.query.hints.items())
@@ -261,7 +279,7 @@ class Resolution:
         return CheckpointNotFoundError(f"{asked}: not found; looked at {tried}", hint=self.meant)
 
     def _ambiguous(self, asked: str) -> LocateError:
-        """The place was found, and which of its checkpoints is the newest cannot be told."""
+        """Return the error for several newest checkpoints that cannot be compared."""
         shown = "; ".join(map(str, self.choices[:_SHOWN]))
         more = f"; {len(self.choices) - _SHOWN} more" if len(self.choices) > _SHOWN else ""
         first = redact(self.choices[0].ref)
@@ -272,7 +290,7 @@ class Resolution:
         return AmbiguousRunError(f"{asked}: {what}: {shown}{more}; name one, as {first}", code="RS007")
 
     def _incomplete(self, asked: str) -> LocateError:
-        """The place was found, and no checkpoint in it is what was asked for."""
+        """Return the error for a place without a complete checkpoint."""
         assert self.query.profile is not None
         rejected = [attempt for attempt in self.attempts if attempt.outcome is Outcome.REJECTED]
         if not rejected:

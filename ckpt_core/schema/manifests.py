@@ -1,4 +1,4 @@
-"""All that is known of a checkpoint without reading the bytes of a tensor."""
+"""The manifest: all that is known without reading tensor bytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A separable part of a checkpoint: its kind, a name where there are several, its tensors and its plain state."""
+    """A separable part of a checkpoint.
+
+    It has a kind, a name where there are several of the kind, tensors and plain state.
+    """
 
     kind: str
     tensors: TensorTable
@@ -30,7 +33,10 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file carried along unchanged: path relative to the root, size in bytes."""
+    """A file carried along unchanged.
+
+    `path` is relative to the root, `size` in bytes.
+    """
 
     path: str
     size: int
@@ -38,7 +44,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The components of a checkpoint, the files beside them, what the files say of themselves, what was noticed.
+    """The components of a checkpoint, the files beside them, and metadata.
 
     Attributes:
         components: In a fixed order: as in `KINDS`, then by name.
@@ -64,7 +70,7 @@ class Manifest:
     tainted: Mapping[str, str] = field(default_factory=dict)
 
     def component(self, label: str) -> Component:
-        """The component of that label; KeyError where there is none."""
+        """Return the component with a label; KeyError where there is none."""
         for component in self.components:
             if component.label == label:
                 return component
@@ -72,5 +78,5 @@ class Manifest:
 
 
 def in_order(components: list[Component]) -> tuple[Component, ...]:
-    """Components sorted as a manifest lists them."""
+    """Return components sorted as a manifest lists them."""
     return tuple(sorted(components, key=lambda c: (KINDS.index(c.kind) if c.kind in KINDS else len(KINDS), c.name)))

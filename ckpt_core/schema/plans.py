@@ -1,4 +1,7 @@
-"""What is to be written: files, each a list of sections in order. A format makes the plan, storage executes it."""
+"""Write plans: files, each a list of sections in order.
+
+A format makes the plan, storage executes it.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +27,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class TensorBytes:
-    """Elements of a tensor of the checkpoint being written: row-major, little-endian.
+    """Elements of a tensor to be written, row-major and little-endian.
 
     A plan may have a tensor at several places, whole or in boxes; together they must hold all of it.
 
@@ -47,9 +50,10 @@ class TensorBytes:
 
 @dataclass(frozen=True, slots=True)
 class LateBytes:
-    """A few bytes that depend on the tensors' checksums: made when those are known, of a length known before.
+    """A few bytes that depend on the tensors' checksums.
 
-    `make` is given the CRC-32 of each `TensorBytes` section of the same file; of `of` alone, where that is given.
+    They are made when those are known; their length is known before. `make` is given the CRC-32 of each `TensorBytes`
+    section of the same file; of `of` alone, where that is given.
 
     Attributes:
         of: The one section that they depend on, so that they can be made as soon as it is written; None for all.
@@ -73,7 +77,10 @@ Section = Literal | TensorBytes | LateBytes | AssetBytes
 
 @dataclass(frozen=True, slots=True)
 class FilePlan:
-    """One file: its path below the destination, its sections in order, and whether the CRC-32 of tensors is needed."""
+    """One file of a plan, with its sections in order.
+
+    `path` is below the destination; `checksums` asks for the CRC-32 of the tensors.
+    """
 
     path: str
     sections: tuple[Section, ...]
@@ -87,12 +94,14 @@ class FilePlan:
 
 @dataclass(frozen=True, slots=True)
 class WritePlan:
-    """Every file of a checkpoint in a format. A format of one file plans one, under the name the target gives.
+    """Every file of a checkpoint in a format.
+
+    A format that consists of one file plans one, under the name that the target gives.
 
     Attributes:
         files: The files.
-        restated: The state that a config has in them where it is not that of the checkpoint, by label: one that names
-            the type of the weights, which were cast. Of other components all state must stay as it is.
+        restated: The state that a config has in the files where it differs from that of the checkpoint, by label: the
+            config names the type of the weights, which were cast. All state of other components must stay as it is.
     """
 
     files: tuple[FilePlan, ...]
@@ -105,7 +114,7 @@ class WritePlan:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the writer saw of a tensor: its digest as it was read, and as it was written.
+    """The digests of a tensor, as it was read and as written.
 
     `crcs` has the CRC-32 of each of its sections, in the plan's order, 0 where the file needs none.
     """
@@ -116,10 +125,10 @@ class Written:
 
     @classmethod
     def of(cls, plain: Sequence[Any]) -> "Written":
-        """The one that `plain` made the values of."""
+        """Make a record from the values that `plain` returns."""
         source, target, crcs = plain
         return cls(source, target, tuple(crcs))
 
     def plain(self) -> list[Any]:
-        """Its values, as JSON can carry them."""
+        """Return the values in a form that JSON can carry."""
         return [self.source, self.target, list(self.crcs)]

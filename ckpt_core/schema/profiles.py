@@ -1,4 +1,7 @@
-"""What a checkpoint must hold to be complete for a purpose, and the verdict that says whether it does."""
+"""Assessment of a checkpoint against a profile.
+
+The verdict says if everything is there that a purpose needs.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +16,10 @@ from ckpt_core.schema.text import printable
 
 
 class Verdict(Enum):
-    """COMPLETE; PARTIAL: what is there is sound, and something is not there; CORRUPT: something must not be trusted."""
+    """The answer for a profile.
+
+    COMPLETE; PARTIAL: what is there is sound, and something is not there; CORRUPT: something must not be trusted.
+    """
 
     COMPLETE = "COMPLETE"
     PARTIAL = "PARTIAL"
@@ -22,7 +28,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AssessmentLine:
-    """One component in the verdict: its role, whether the profile needs it, and whether that need is met."""
+    """One component's role, and if the profile's need is met."""
 
     role: Role
     needed: bool
@@ -44,12 +50,16 @@ class Assessment:
 
     @property
     def lacking(self) -> tuple[AssessmentLine, ...]:
-        """The lines of what is needed and not met."""
+        """The lines of components that are needed and not met."""
         return tuple(line for line in self.lines if line.needed and not line.met)
 
     @property
     def summary(self) -> str:
-        """`PARTIAL for resume: optimizer absent (optimizer.pt)`; what COMPLETE does not know is beside it."""
+        """The verdict in one line, with reasons.
+
+        An example is `PARTIAL for resume: optimizer absent (optimizer.pt)`. Behind COMPLETE stands what was not
+        checked.
+        """
         lacking = self.lacking
         reasons = [_reason(line.role) for line in lacking[:_SHOWN]]
         reasons += [f"{len(lacking) - _SHOWN} more"] if len(lacking) > _SHOWN else []
@@ -95,7 +105,7 @@ def assess(
     without: Sequence[str] = (),
     run: Mapping[str, str] = _NOTHING_KNOWN,
 ) -> Assessment:
-    """Whether a checkpoint is complete.
+    """Assess if a checkpoint is complete for a profile.
 
     Args:
         manifest: All that is known of it; None where it did not open.
@@ -127,9 +137,10 @@ def _roles(
     without: Sequence[str],
     run: Mapping[str, str],
 ) -> list[Role]:
-    """What the caller says, then what the format says, then what the components say, then what nothing speaks of.
+    """Collect the role of every component.
 
-    Of a checkpoint that did not open nothing is known to be absent.
+    The caller is believed first, then the format, then the components' content, then the default for what nothing
+    speaks of. Nothing is known to be absent from a checkpoint that did not open.
     """
     roles: dict[str, Role] = {kind: Role(kind, Presence.NOT_NEEDED, note="said to be unused") for kind in without}
     if manifest is not None:
@@ -158,7 +169,10 @@ def _roles(
 
 
 def _unsaid(kind: str, manifest: Manifest | None, run: Mapping[str, str]) -> Role:
-    """A component that nothing speaks of. Of a checkpoint that did not open nothing is known to be absent."""
+    """Return the role of a component that nothing speaks of.
+
+    Nothing is known to be absent from a checkpoint that did not open.
+    """
     if manifest is None:
         return Role(kind, Presence.UNREADABLE)
     if kind != "scheduler":
@@ -168,7 +182,10 @@ def _unsaid(kind: str, manifest: Manifest | None, run: Mapping[str, str]) -> Rol
 
 
 def _unreadable(findings: Iterable[Finding]) -> Iterator[Role]:
-    """The components that errors say cannot be read whole; a part of one is as good as none."""
+    """Yield the components that errors name as unreadable.
+
+    One that can be read in part only counts as unreadable.
+    """
     for finding in findings:
         if finding.component is not None and finding.severity is Severity.ERROR:
             kind, _, name = finding.component.partition(":")
@@ -176,14 +193,20 @@ def _unreadable(findings: Iterable[Finding]) -> Iterator[Role]:
 
 
 def _worse(known: Role, broken: Role) -> Role:
-    """A role whose component turns out to be broken: the first file that is says where. What is absent stays so."""
+    """Return a role changed for a component that proved broken.
+
+    The first broken file says where. What is absent stays absent.
+    """
     if known.presence in (Presence.UNREADABLE, Presence.ABSENT):
         return known
     return replace(known, presence=Presence.UNREADABLE, where=broken.where or known.where)
 
 
 def _stored(component: Component, scheduled: str) -> Role:
-    """What a component says of itself; None for a scheduler says that there was none, if nothing else speaks."""
+    """Return the role that a component's own content shows.
+
+    An empty scheduler was not needed, unless something else says that there was one.
+    """
     empty = emptiness(component)
     if not empty:
         return Role(component.kind, Presence.PRESENT, name=component.name)
@@ -193,7 +216,10 @@ def _stored(component: Component, scheduled: str) -> Role:
 
 
 def _line(role: Role, profile: Profile, weighty: bool) -> AssessmentLine:
-    """A line; `weighty` is whether some weights are there, so that empty ones beside them are no lack."""
+    """Return the assessment line of a role.
+
+    `weighty` says that some weights are there, so that empty ones beside them are no lack.
+    """
     beside = weighty and role.presence not in (Presence.PRESENT, Presence.UNREADABLE, Presence.NARROWED)
     by_kind = Profile.INFERENCE if role.kind in WEIGHTS and not beside else NEEDS.get(role.kind)
     least = role.needed_for or by_kind

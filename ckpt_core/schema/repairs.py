@@ -1,4 +1,4 @@
-"""Proposed file operations that mend a checkpoint: data that can be printed before anything is done."""
+"""Repairs: proposed file operations, printable before they run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,10 @@ from ckpt_core.arguments import message
 
 
 class Operation(Enum):
-    """What is done to a file: written anew, given another name, or taken away."""
+    """A repair's change of a file: write, rename or remove.
+
+    WRITE gives it new content, RENAME another name.
+    """
 
     WRITE = "write"
     RENAME = "rename"
@@ -18,7 +21,7 @@ class Operation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RepairAction:
-    """One proposed operation.
+    """One file operation that a plugin proposes.
 
     Attributes:
         summary: What it does, in one line.
@@ -41,7 +44,10 @@ class RepairAction:
 
 @dataclass(frozen=True, slots=True)
 class Irreparable:
-    """What nothing here can mend: the finding it is about, by code and file, and why; what would be needed."""
+    """A finding that no repair can mend, and why.
+
+    `code` and `path` name the finding; `reason` says what would be needed.
+    """
 
     reason: str
     code: str | None = None
@@ -68,7 +74,10 @@ class RepairPlan:
 
 @dataclass(frozen=True, slots=True)
 class RepairRequest:
-    """What may be done. `accept_loss` allows operations that invent or lose something; propose them in any case."""
+    """The limits and options of a repair.
+
+    `accept_loss` allows operations that invent or lose something; plugins propose those in any case.
+    """
 
     accept_loss: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)

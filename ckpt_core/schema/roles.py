@@ -1,4 +1,4 @@
-"""What a checkpoint is for, and whether each role in it is there for that."""
+"""Profiles, and the roles that components have in them."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,7 +9,10 @@ from ckpt_core.schema.text import printable
 
 
 class Profile(Enum):
-    """A purpose: compute with the weights, train on, or train on as if nothing had happened in between."""
+    """A purpose of a checkpoint.
+
+    Compute with the weights, train on, or train on as if nothing had happened in between.
+    """
 
     INFERENCE = "inference"
     RESUME = "resume"
@@ -17,7 +20,10 @@ class Profile(Enum):
 
 
 def profile_named(spelling: object) -> Profile:
-    """Return the profile that is meant by `resume`, `exact-resume` or `EXACT_RESUME`. UsageError where it is none."""
+    """Return the profile with a given spelling.
+
+    Understood are spellings as `resume`, `exact-resume` and `EXACT_RESUME`. UsageError where it is none.
+    """
     if isinstance(spelling, Profile):
         return spelling
     if isinstance(spelling, str) and (name := spelling.strip().upper().replace("-", "_")) in Profile.__members__:
@@ -27,7 +33,10 @@ def profile_named(spelling: object) -> Profile:
 
 
 class Presence(Enum):
-    """What became of a component. Unreadable is not absent, synthesized is not saved, narrowed is not as trained."""
+    """The state of a component in a checkpoint.
+
+    Unreadable is not absent, synthesized is not saved, narrowed is not as trained.
+    """
 
     PRESENT = "present"
     ABSENT = "absent"
@@ -40,7 +49,9 @@ class Presence(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a format knows of a component besides its content: where it is kept, and what became of it.
+    """A format's knowledge of a component besides its content.
+
+    It says where the component is kept, and what became of it.
 
     Attributes:
         kind: Kind of the component.

@@ -1,4 +1,6 @@
-"""The plain data of a component: what it holds besides tensors, and its one JSON form.
+"""Plain state: the data of a component besides tensors.
+
+It has one JSON form.
 
 Scalars, strings, bytes, lists, tuples and dicts stand for themselves. Three leaves stand for the rest: `TensorRef`
 points into the component's tensor table, `Array` is a small array kept as data (an RNG state, a metric), and `Opaque`
@@ -20,7 +22,10 @@ _DEEPEST = 100
 
 @dataclass(frozen=True, slots=True)
 class TensorRef:
-    """The place of a tensor in a state tree; `name` is its name in the component's table."""
+    """A tensor's place in a state tree.
+
+    `name` is its name in the component's table.
+    """
 
     name: str
 
@@ -58,7 +63,9 @@ State = (
 
 
 def to_json(state: State) -> Any:
-    """The state as JSON values; what JSON lacks is tagged: `{"$tuple": […]}`, `{"$bytes": "base64"}`, ….
+    """Return the state as JSON values.
+
+    What JSON lacks is tagged: `{"$tuple": […]}`, `{"$bytes": "base64"}`, ….
 
     A dict becomes a JSON object when its keys are strings without a leading `$`, else `{"$dict": [[key, value]…]}`.
     """
@@ -87,7 +94,7 @@ def to_json(state: State) -> Any:
 
 
 def from_json(value: Any) -> State:
-    """The state that `to_json` made `value` of."""
+    """Return the state that `to_json` made a value of."""
     if isinstance(value, list):
         return [from_json(item) for item in value]
     if not isinstance(value, dict):
@@ -124,7 +131,7 @@ _ABSENT = Opaque("absent")
 
 
 def differing_paths(first: State, second: State, path: str = "", depth: int = 0) -> list[str]:
-    """Dotted paths at which two trees differ.
+    """Return the dotted paths at which two trees differ.
 
     Tensors are taken for equal, and so are trees of nothing but tensors that one of the two lacks: both are compared
     elsewhere, by name.
@@ -160,7 +167,10 @@ def _equal(first: State, second: State) -> bool:
 
 
 def arrays_of(state: State, path: str = "") -> Iterator[tuple[str, Array]]:
-    """Every array of a tree with its dotted path: the name it has where a format keeps it as a tensor."""
+    """Yield every array of a tree with its dotted path.
+
+    A format that keeps it as a tensor uses that path as its name.
+    """
     if isinstance(state, Array):
         yield path, state
     elif isinstance(state, dict | list | tuple):
@@ -169,7 +179,10 @@ def arrays_of(state: State, path: str = "") -> Iterator[tuple[str, Array]]:
 
 
 def tensor_names(state: State) -> Iterator[str]:
-    """The names of the tensors that a tree points to, in its order; one that it points to twice comes twice."""
+    """Yield the names of the tensors in a tree, in order.
+
+    One that the tree points to twice comes twice.
+    """
     pending = [state]
     while pending:
         item = pending.pop()
@@ -184,14 +197,20 @@ def tensor_names(state: State) -> Iterator[str]:
 
 
 def with_names(state: State, names: Mapping[str, str]) -> State:
-    """The tree with its tensors under other names. KeyError where `names` lacks one."""
+    """Return the tree with its tensors under other names.
+
+    KeyError where `names` lacks one.
+    """
     return mapped(state, lambda leaf: TensorRef(names[leaf.name]) if isinstance(leaf, TensorRef) else leaf)
 
 
 def mapped(
     state: State, change: Callable[[State], State], *, keep: Callable[[State], bool] = lambda value: True
 ) -> State:
-    """The tree with each leaf changed, those of an Opaque too; of dicts only the values that are to be kept."""
+    """Return the tree with each leaf changed.
+
+    The leaves of an Opaque are changed too. `keep` says which values of dicts stay.
+    """
     match state:
         case dict():
             return {key: mapped(value, change, keep=keep) for key, value in state.items() if keep(value)}
@@ -206,7 +225,10 @@ def mapped(
 
 
 def without_arrays(state: State) -> State:
-    """The state with each array as a tensor: what a format makes of it that keeps arrays as tensors."""
+    """Return the state with each array replaced by a tensor.
+
+    A format that keeps arrays as tensors gives back such a state.
+    """
     match state:
         case Array():
             return TensorRef("")

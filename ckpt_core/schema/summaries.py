@@ -1,4 +1,7 @@
-"""Checkpoints and answers in one line, and as a table for a notebook. Nothing here reads a tensor."""
+"""Checkpoints and answers as one line or a notebook table.
+
+Nothing here reads a tensor.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +19,10 @@ _ROWS = 50
 
 
 def tensors_and_bytes(component: "Component") -> tuple[int, int]:
-    """Return how many tensors a component has, and their bytes; those of an alias count once."""
+    """Return a component's number of tensors and their bytes.
+
+    Bytes that an alias shares count once.
+    """
     infos = [info for _, info in component.tensors.infos()]
     return len(infos), sum(info.nbytes for info in infos if info.alias_of is None)
 

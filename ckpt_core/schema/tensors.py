@@ -1,4 +1,7 @@
-"""Tensors as boxes over byte ranges: where each element of each tensor lies, without reading any."""
+"""Tensors as boxes over byte ranges.
+
+The table says where each element of each tensor lies, without reading any.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +18,10 @@ Box = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """Bytes of one file: path relative to the checkpoint's root, offset and length in bytes."""
+    """A range of bytes in one file.
+
+    `path` is relative to the checkpoint's root, `offset` and `length` are in bytes.
+    """
 
     path: str
     offset: int
@@ -28,7 +34,7 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How stored bytes become elements.
+    """The way that stored bytes are decoded to elements.
 
     Attributes:
         name: `raw` (as they are), `zstd`, or `torch-zip`: a whole file of torch.save inside a range of bytes, in which
@@ -68,7 +74,10 @@ class Chunk:
     owner: int | None = None
 
     def within(self, root: str) -> "Chunk":
-        """The chunk as the listing names it that has its own listing below a directory."""
+        """Return the chunk with its path below a directory.
+
+        The chunk is named by a listing of that directory, the result by the listing above it.
+        """
         if not root or self.stored is None:
             return self
         stored = ByteRange(under(root, self.stored.path), self.stored.offset, self.stored.length)
@@ -93,12 +102,17 @@ class TensorEntry:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its elements in row-major order; replicas and padding do not count."""
+        """Bytes of its elements in row-major order.
+
+        Replicas and padding do not count.
+        """
         return self.dtype.nbytes(self.numel)
 
 
 class TensorInfo(NamedTuple):
-    """What a listing needs of a tensor, cheap enough for 20,000 of them.
+    """A tensor's dtype, shape and place, for a listing.
+
+    It is cheap enough for 20,000 tensors.
 
     `path` and `offset` say where its bytes lie when it is one raw, row-major, little-endian chunk; else `path` is None.
     """
@@ -119,7 +133,9 @@ class TensorInfo(NamedTuple):
 
 
 class TensorTable(Mapping[str, TensorEntry]):
-    """Tensors by name. Entries are made when they are asked for; a listing needs only the infos.
+    """Tensors by name, with entries made on demand.
+
+    A listing needs only the infos.
 
     Args:
         rows: Whatever the format knows of each tensor, by name, in file order.
@@ -142,17 +158,20 @@ class TensorTable(Mapping[str, TensorEntry]):
 
     @classmethod
     def of(cls, entries: Mapping[str, TensorEntry]) -> "TensorTable":
-        """A table of entries that exist already."""
+        """Make a table of entries that exist already."""
         return cls(entries, entry=_same, info=outline_of)
 
     @classmethod
     def of_infos(cls, infos: Mapping[str, TensorInfo], *, entry: Callable[[TensorInfo], TensorEntry]) -> "TensorTable":
-        """A table whose rows are the infos themselves."""
+        """Make a table whose rows are the infos themselves."""
         return cls(infos, entry=entry, info=_same)
 
     @classmethod
     def join(cls, tables: Iterable["TensorTable"]) -> "TensorTable":
-        """The tensors of several tables, one after the other; of a name that comes twice the first wins."""
+        """Join several tables, one after the other.
+
+        Where a name comes twice, the first wins.
+        """
         every = list(tables)
         if len(every) == 1:
             return every[0]
@@ -163,14 +182,17 @@ class TensorTable(Mapping[str, TensorEntry]):
         return cls(rows, entry=lambda row: row[0][row[1]], info=lambda row: row[0].info(row[1]))
 
     def renamed(self, names: Mapping[str, str]) -> "TensorTable":
-        """The tensors that `names` maps (old name to new), in its order; an alias of a tensor left out stands alone."""
+        """Return the tensors that `names` maps from old to new.
+
+        They come in the order of `names`; an alias of a tensor left out stands alone.
+        """
 
         def entry(old: str) -> TensorEntry:
-            found = self[old]
-            alias = names.get(found.alias_of) if found.alias_of else None
-            if alias == found.alias_of:
-                return found
-            return TensorEntry(found.dtype, found.shape, found.chunks, alias)
+            tensor = self[old]
+            alias = names.get(tensor.alias_of) if tensor.alias_of else None
+            if alias == tensor.alias_of:
+                return tensor
+            return TensorEntry(tensor.dtype, tensor.shape, tensor.chunks, alias)
 
         def info(old: str) -> TensorInfo:
             found = self.info(old)
@@ -179,7 +201,10 @@ class TensorTable(Mapping[str, TensorEntry]):
         return TensorTable({new: old for old, new in names.items()}, entry=entry, info=info)
 
     def within(self, root: str) -> "TensorTable":
-        """The same tensors, stored in files whose paths start at `root`; rows are shared, not copied."""
+        """Return the same tensors with `root` before their files' paths.
+
+        Rows are shared, not copied.
+        """
         if not root:
             return self
 
@@ -213,19 +238,22 @@ class TensorTable(Mapping[str, TensorEntry]):
         return self._info(self._rows[name])
 
     def infos(self) -> Iterator[tuple[str, TensorInfo]]:
-        """Name and info of every tensor, in file order."""
+        """Yield the name and info of every tensor, in file order."""
         make = self._info
         for name, row in self._rows.items():
             yield name, make(row)
 
 
 def under(root: str, path: str) -> str:
-    """A path below a directory as it is above; `root` is the directory, "" for here."""
+    """Join a directory and a path below it.
+
+    `root` is "" for the directory of the listing itself.
+    """
     return f"{root}/{path}" if root else path
 
 
 def row_major_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides in elements of a row-major tensor without gaps."""
+    """Return the strides, in elements, of a row-major tensor without gaps."""
     strides: list[int] = []
     step = 1
     for size in reversed(shape):
@@ -235,7 +263,10 @@ def row_major_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether `strides` walk `shape` in row-major order without gaps; dimensions of size 1 may have any stride."""
+    """Return True if `strides` are those of a row-major `shape`.
+
+    Without gaps; dimensions of size 1 may have any stride.
+    """
     if 0 in shape:
         return True
     expected = 1
@@ -247,7 +278,7 @@ def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
 
 
 def outline_of(entry: TensorEntry) -> TensorInfo:
-    """The info of an entry."""
+    """Return the info of an entry."""
     if len(entry.chunks) == 1:
         chunk = entry.chunks[0]
         whole = chunk.sizes == entry.shape and not any(chunk.offsets)
@@ -260,9 +291,12 @@ def outline_of(entry: TensorEntry) -> TensorInfo:
 
 
 def stretch_of(box: Box, shape: tuple[int, ...]) -> tuple[int, int] | None:
-    """First element and number of elements of a box that is one stretch of a row-major tensor; None where it is not.
+    """Return the first element and length of a contiguous box.
 
-    One element of each outer dimension, a range of the next, all of the inner ones: rows, as shards have them.
+    In elements of the row-major tensor; None where the box is not one stretch.
+
+    A box is one stretch when it has one element of each outer dimension, a range of the next, and all of the inner
+    ones: rows, as shards have them.
     """
     offsets, sizes = box
     count = prod(sizes)

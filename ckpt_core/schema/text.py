@@ -1,4 +1,7 @@
-"""Names from files and people, made fit to show: escaped, cut to length, without secrets."""
+"""Text made safe to show.
+
+Names from files and people are escaped, cut to length, and freed of secrets.
+"""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +17,10 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
 def redact(url: str) -> str:
-    """The URL without user, password and query, which may hold secrets."""
+    """Return a URL without user, password and query.
+
+    Those may hold secrets.
+    """
     if "://" not in url:
         return printable(url)
     shown = _USERINFO.sub("://", url[:_LONGEST_URL]).partition("?")[0]
@@ -24,21 +30,30 @@ def redact(url: str) -> str:
 
 
 def scrub(message: str) -> str:
-    """What other software said, on one line and without the secrets of the URLs in it."""
+    """Return another program's message on one line, without secrets.
+
+    The secrets are those of the URLs in it.
+    """
     return printable(" ".join(_URL.sub(lambda found: redact(found[0]), message).split()), 500)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """Return `did you mean NAME?` for the known name that a mistyped word is nearest to; None where none is near."""
+    """Return `did you mean NAME?` for a mistyped word.
+
+    NAME is the nearest known name; None where none is near.
+    """
     from difflib import get_close_matches
 
     plain = {name.lower().replace("_", "-"): name for name in known}
-    found = get_close_matches(word.lower().replace("_", "-"), plain, 1, 0.7)
-    return f"did you mean {printable(plain[found[0]])}?" if found else None
+    nearest = get_close_matches(word.lower().replace("_", "-"), plain, 1, 0.7)
+    return f"did you mean {printable(plain[nearest[0]])}?" if nearest else None
 
 
 def printable(text: str, limit: int = 240) -> str:
-    """Text from a file or a person, fit for one line: control and direction characters escaped, long ones cut."""
+    """Return text in a form that fits on one line.
+
+    Control and direction characters are escaped, and long texts are cut.
+    """
     if len(text) <= limit and text.isprintable():
         return text
     shown = "".join(
@@ -48,7 +63,10 @@ def printable(text: str, limit: int = 240) -> str:
 
 
 def human_bytes(count: int) -> str:
-    """`86.6 MiB`; whole bytes below a KiB."""
+    """Return a size such as `86.6 MiB`.
+
+    Below a KiB, whole bytes.
+    """
     if count < 1024:
         return f"{count} B"
     size = float(count)

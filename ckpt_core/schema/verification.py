@@ -1,4 +1,4 @@
-"""A verification: how deep it looks, what it is asked, and the report of what it found."""
+"""Verification: its depth, its request and its report."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Depth(IntEnum):
-    """How much of a checkpoint is read to verify it: headers and sizes, all bytes, or all values too."""
+    """The amount that a verification reads.
+
+    LAYOUT headers and sizes, BYTES all bytes, VALUES all values too.
+    """
 
     LAYOUT = 0
     BYTES = 1
@@ -25,7 +28,10 @@ class Depth(IntEnum):
 
 
 def depth_named(spelling: object) -> Depth:
-    """Return the depth that is meant by `layout`, `bytes` or `values`. UsageError where it is none."""
+    """Return the depth named `layout`, `bytes` or `values`.
+
+    UsageError where it is none of them.
+    """
     if isinstance(spelling, Depth):
         return spelling
     if isinstance(spelling, str) and (name := spelling.strip().upper()) in Depth.__members__:
@@ -36,7 +42,7 @@ def depth_named(spelling: object) -> Depth:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """To read a part of the bytes only.
+    """A choice of a part of the bytes to read.
 
     Attributes:
         share: How much of each file, more than 0 and at most 1; at least one block of each.
@@ -63,7 +69,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
-    """What to verify.
+    """The depth, purpose and options of a verification.
 
     Attributes:
         depth: How much is read.
@@ -83,13 +89,16 @@ class VerifyRequest:
 
     @property
     def whole(self) -> bool:
-        """Whether every byte is read: what needs whole files is checked only then, and else said to be unchecked."""
+        """True if every byte is read.
+
+        What needs whole files is checked only then, and else said to be unchecked.
+        """
         return self.depth >= Depth.BYTES and self.sampling is None
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """All findings, worst first, and what was looked at.
+    """All findings, worst first, and how much was read.
 
     Attributes:
         checked_tensors: Tensors whose place, bytes or values were checked.
@@ -107,7 +116,10 @@ class VerifyReport:
 
     @property
     def verdict(self) -> str:
-        """`ok at depth layout, nothing found`; with a profile the assessment's line behind it."""
+        """The result in one line: `ok at depth layout, nothing found`.
+
+        With a profile the assessment's summary follows.
+        """
         counts = Counter(finding.severity.name.lower() for finding in self.findings)
         found = (
             ", ".join(f"{counts[one]} {one}" for one in ("error", "warning", "info") if counts[one]) or "nothing found"
@@ -126,6 +138,9 @@ class VerifyReport:
 
 
 def sorted_findings(findings: "list[Finding]") -> tuple[Finding, ...]:
-    """Without repetitions, worst first, then by code, file and tensor."""
+    """Return findings without repetitions, worst first.
+
+    Equal severities are sorted by code, file and tensor.
+    """
     unique = dict.fromkeys(findings)
     return tuple(sorted(unique, key=lambda f: (-f.severity, f.code, f.path or "", f.tensor or "", f.message)))

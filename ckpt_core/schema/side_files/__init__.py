@@ -1,1 +1,1 @@
-"""Files that lie beside the data: our seals and marks, and what other programs leave."""
+"""Files beside the data: seals, marks and other programs' leftovers."""

@@ -1,4 +1,6 @@
-"""What programs leave beside checkpoints and no loader reads: told from its path alone, by its known writer.
+"""Debris: leftovers beside checkpoints that no loader reads.
+
+They are told from the path alone, by the program that writes such names.
 
 Only names that a known program gives count. A folder `checkpoint-3.tmp` may be anybody's, and a conflict copy of
 Dropbox or Syncthing holds a whole file: both are judged like everything else.
@@ -47,21 +49,24 @@ _FOLDERS = (
 
 
 def debris(path: str) -> tuple[str, str] | None:
-    """The debris that the path of a file is or lies in, and in words what that is; None for anything else.
+    """Return the debris that contains a file, with its description.
 
-    A folder of debris is named with all that is in it: its own path is given back.
+    None for any other file. Of a folder of debris, the folder's own path is returned, for all that is in it.
     """
     folder, _, name = path.rpartition("/")
-    found = debris_folder(folder)
-    if found is not None:
-        return found
+    enclosing = debris_folder(folder)
+    if enclosing is not None:
+        return enclosing
     matched = _pattern(_NAMES).fullmatch(name)
     return None if matched is None else (path, _what(matched, _NAMES))
 
 
 @lru_cache(maxsize=1024)
 def debris_folder(path: str) -> tuple[str, str] | None:
-    """The same of the path of a folder; "" is the root, which is never debris."""
+    """Return the debris that contains a folder, as `debris` does.
+
+    The path "" is the root, which is never debris.
+    """
     matched = _pattern(_FOLDERS).search(f"/{path}/")
     return None if matched is None else (path[: matched.end() - 1], _what(matched, _FOLDERS))
 
@@ -73,6 +78,9 @@ def _what(matched: re.Match[str], table: tuple[tuple[str, str], ...]) -> str:
 
 @cache
 def _pattern(table: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
-    """One pattern of all names of a table: a listing of 20,000 files is looked through in milliseconds."""
+    """Return one pattern that matches every name of a table.
+
+    It looks through a listing of 20,000 files in milliseconds.
+    """
     names = "|".join(f"({name})" for name, _ in table)
     return re.compile(names if table is _NAMES else rf"(?<=/)(?:{names})(?=/)")

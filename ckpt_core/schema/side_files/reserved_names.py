@@ -1,4 +1,7 @@
-"""The names of what we put beside a checkpoint, which is no part of it: seals, stages, locks."""
+"""The names that ckpt reserves beside a checkpoint.
+
+Seals, stages and locks have them; they are no part of the checkpoint.
+"""
 
 from collections.abc import Container
 
@@ -26,7 +29,10 @@ MARK = ".ckpt-"
 
 
 def is_ours(path: str, listed: Container[str]) -> bool:
-    """Whether a path of a listing is no part of a checkpoint: a seal, or what a write leaves while it is under way."""
+    """Return True if a path is ckpt's and not the checkpoint's.
+
+    It is a seal, or what a write leaves while it is under way.
+    """
     if path.endswith(FILE_SUFFIX):
         return path.removesuffix(FILE_SUFFIX) in listed
     parts = path.split("/")
@@ -34,5 +40,8 @@ def is_ours(path: str, listed: Container[str]) -> bool:
 
 
 def is_under_way(name: str) -> bool:
-    """Whether a single name is that of a stage, a lock or a backup."""
+    """Return True for the name of a stage, lock or backup.
+
+    `name` is a single part of a path.
+    """
     return name.startswith(".") and MARK in name

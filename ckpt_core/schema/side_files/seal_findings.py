@@ -1,4 +1,7 @@
-"""What is said of files that are not what their seal says, in every verb alike."""
+"""Findings about files that differ from their seal.
+
+They are the same in every verb.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +17,10 @@ _SHOWN = 3
 
 
 def stale_files(files: Files, seal: Seal) -> Iterator[Finding]:
-    """SL001 and SL003: sealed files that have another size, or are missing."""
+    """Yield SL001 and SL003 for sealed files that changed or vanished.
+
+    SL001 is another size, SL003 a missing file.
+    """
     for path, sealed in seal.files.items():
         if debris(path) is not None:
             continue  # sealed by a ckpt that did not know it for what it is
@@ -28,7 +34,10 @@ def stale_files(files: Files, seal: Seal) -> Iterator[Finding]:
 
 
 def unlike_block(path: str, number: int, start: int, end: int, names: Sequence[str]) -> Finding:
-    """SL002: a block that is not what was sealed, with the names of tensors in it."""
+    """Return SL002 for a block that differs from its seal.
+
+    It names tensors that lie in the block.
+    """
     shown = ", ".join(map(printable, names[:_SHOWN])) + (" and more" if len(names) > _SHOWN else "")
     held = f", and with it {shown}" if names else ""
     message = f"{printable(path)}: block {number} (bytes {start} to {end}){held}, is not what was sealed"

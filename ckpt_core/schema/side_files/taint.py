@@ -1,4 +1,6 @@
-"""The taint: what of a checkpoint is not what was saved, or was never proved to be, kept with it wherever it goes.
+"""The taint: a record of tensors that are not as saved.
+
+Tainted is what is not what was saved, or was never proved to be. The record is kept with a checkpoint wherever it goes.
 
 A checkpoint has it as `manifest.tainted`: a cause by tensor, `component/name`; `component/*` is a whole component, `*`
 all there is. Who makes such content says so in the checkpoint that is written, and no more is needed:
@@ -34,41 +36,42 @@ _LARGEST = 64 << 20
 
 
 def carried(checkpoint: Checkpoint) -> dict[str, str]:
-    """The taint of what a checkpoint shows, under the names that it shows."""
-    found = {}
+    """Return the taint of a checkpoint under the names it shows."""
+    tainted = {}
     for component in checkpoint.manifest.components:
         names = [*component.tensors, "*"] if not len(component.tensors) else list(component.tensors)
         for name in names:
             cause = checkpoint.cause(component.label, name)
             if cause is not None:
-                found[f"{component.label}/{name}"] = cause
-    return found
+                tainted[f"{component.label}/{name}"] = cause
+    return tainted
 
 
 def as_text(tainted: Mapping[str, str]) -> str:
-    """The form that it has in metadata and in files."""
+    """Return the JSON text of a taint, for metadata and files."""
     return json.dumps(dict(tainted), sort_keys=True)
 
 
 def as_file(tainted: Mapping[str, str]) -> bytes:
-    """The content of a directory's own file."""
+    """Return the content of a directory's `ckpt.tainted.json`."""
     return as_text(tainted).encode() + b"\n"
 
 
 def as_metadata(tainted: Mapping[str, str]) -> dict[str, str]:
-    """What a format's metadata says of it; nothing where nothing is tainted."""
+    """Return the metadata entry of a taint; empty without a taint."""
     return {TAINT: as_text(tainted)} if tainted else {}
 
 
 def of_text(text: object, *, path: str) -> dict[str, str]:
-    """The taint that a text says; of one that cannot be read, that everything is.
+    """Parse the taint in a text.
 
-    A record that is damaged must not pass for none.
+    Raises:
+        CorruptError: IN002, it cannot be read; a record that is damaged must not pass for none.
     """
     try:
-        found = json.loads(text) if isinstance(text, str | bytes) else text
-        if isinstance(found, dict) and all(cause in CAUSES for cause in found.values()):
-            return {str(name): str(cause) for name, cause in found.items()}
+        tainted = json.loads(text) if isinstance(text, str | bytes) else text
+        if isinstance(tainted, dict) and all(cause in CAUSES for cause in tainted.values()):
+            return {str(name): str(cause) for name, cause in tainted.items()}
     except (ValueError, RecursionError):
         pass
     message = f"{printable(path)}: its record of what is tainted cannot be read; get the file again"
@@ -76,7 +79,7 @@ def of_text(text: object, *, path: str) -> dict[str, str]:
 
 
 def of_files(files: Files) -> dict[str, str]:
-    """The taint that a directory's own file says.
+    """Return the taint that a directory's own file records.
 
     Raises:
         CorruptError: IN002, it is there and cannot be read.
@@ -89,12 +92,15 @@ def of_files(files: Files) -> dict[str, str]:
 
 
 def of_provenance(provenance: Mapping[str, Any], *, path: str) -> dict[str, str]:
-    """The taint that a seal says."""
+    """Return the taint that a seal records."""
     return of_text(provenance["tainted"], path=path) if "tainted" in provenance else {}
 
 
 def marked(plan: WritePlan, checkpoint: Checkpoint) -> WritePlan:
-    """The plan of a directory, with the file that says what is tainted; without one where nothing is."""
+    """Return a directory's plan with the file that records its taint.
+
+    Without the file where nothing is tainted.
+    """
     tainted = carried(checkpoint)
     files = tuple(file for file in plan.files if file.path != TAINTED_FILE)
     if tainted:
@@ -103,7 +109,10 @@ def marked(plan: WritePlan, checkpoint: Checkpoint) -> WritePlan:
 
 
 def findings_of(tainted: Mapping[str, str]) -> Iterator[Finding]:
-    """IN001, an ERROR, for each cause: the tensors, and what the cause means."""
+    """Yield IN001, an ERROR, for each cause of a taint.
+
+    It names the tensors, and says what the cause means.
+    """
     for cause in CAUSES:
         names = sorted(name for name, why in tainted.items() if why == cause)
         if names:
