@@ -1,6 +1,7 @@
-"""What layouts share: the builder, components, steps, single files and tables in memory.
+"""The rules and builders that directory layouts share.
 
-What authors of plugins may count on is in `__all__`, imported on first use; the modules behind it may change.
+They are the builder, components, steps, single files and tables in memory. Plugin authors may count on what is in
+`__all__`, imported on first use; the modules behind it may change.
 """
 
 from importlib import import_module

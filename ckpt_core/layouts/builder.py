@@ -1,6 +1,7 @@
-"""Directories that keep each component in a file of its own, opened piece by piece into one checkpoint.
+"""The builder of a checkpoint from a directory's files.
 
-A piece that cannot be read does not hide the others: it is a finding and an unreadable role. Unsafe content is raised.
+The directory keeps each component in a file of its own; each is opened by itself and added. One that cannot be read
+does not hide the others: it is a finding and an unreadable role. Unsafe content is raised.
 """
 
 import json
@@ -32,7 +33,9 @@ MAX_JSON = 64 << 20
 
 
 class CheckpointBuilder:
-    """What was opened of a directory so far. Each method adds one piece; `checkpoint` joins them.
+    """The pieces of a directory that were opened so far.
+
+    Each method adds one piece; `checkpoint` joins them.
 
     Attributes:
         components: As they were added.
@@ -49,7 +52,10 @@ class CheckpointBuilder:
         self.torch_files: list[TorchFile] = []
 
     def add(self, component: Component, where: str = "", note: str = "") -> None:
-        """A component that was read elsewhere. One that is empty is absent, whatever file it has."""
+        """Add a component that was read elsewhere.
+
+        One that is empty counts as absent, whatever file it has.
+        """
         self.components.append(component)
         empty = emptiness(component)
         presence = Presence.ABSENT if empty else Presence.PRESENT
@@ -65,14 +71,20 @@ class CheckpointBuilder:
         name: str = "",
         needed_for: Profile | None = None,
     ) -> None:
-        """What became of a component, where that does not follow from its content; what was left out is not absent."""
+        """Note a component's presence, where its content doesn't show it.
+
+        A component whose file was left out of the listing is unreadable, not absent.
+        """
         left_out = self.files.left_out(where) if presence is Presence.ABSENT else None
         if left_out is not None:
             presence, note = Presence.UNREADABLE, note or left_out
         self.roles.append(Role(kind, presence, where, note, name, needed_for))
 
     def torch(self, path: str) -> TorchFile | None:
-        """A torch file of the directory; None where it is missing. An error is raised, see `tried`."""
+        """Open a torch file of the directory; None where it is missing.
+
+        Errors are raised; `tried` turns them into findings.
+        """
         if not self._has(path):
             return None
         file = read_torch_file(self.files, path)
@@ -83,7 +95,7 @@ class CheckpointBuilder:
     def torch_component(
         self, kind: str, path: str, *, name: str = "", optional: bool = False, needed_for: Profile | None = None
     ) -> State:
-        """A component that is the whole content of a torch file.
+        """Add a component that is the whole content of a torch file.
 
         Args:
             kind: Kind of the component.
@@ -108,7 +120,10 @@ class CheckpointBuilder:
         return self.tried(kind, path, read, name=name, needed_for=needed_for)
 
     def json_component(self, kind: str, path: str, *, name: str = "", optional: bool = False) -> dict[str, Any] | None:
-        """A component that is a JSON object in a file of its own; returns it, None where it could not be had."""
+        """Add a component that is a JSON object in a file.
+
+        Returns the object; None where it could not be had.
+        """
 
         def read() -> dict[str, Any] | None:
             if not self._has(path):
@@ -130,7 +145,9 @@ class CheckpointBuilder:
         name: str = "",
         needed_for: Profile | None = None,
     ) -> T | None:
-        """What `read` gives; where it fails, None, a finding, and an unreadable role.
+        """Return the result of `read`; turn its failure into a finding.
+
+        Where it fails, the role is unreadable and the result None.
 
         Raises:
             UnsafeContentError: The piece asks to run code.
@@ -147,26 +164,32 @@ class CheckpointBuilder:
             return None
 
     def _has(self, path: str) -> bool:
-        """Whether a file is there; CorruptError (CK005) where it is, and was left out of the listing: not absent."""
+        """Return True if a file is listed.
+
+        CorruptError (CK005) where it exists and was left out of the listing: that is not absent.
+        """
         left_out = self.files.left_out(path)
         if left_out is not None:
             raise CorruptError(f"{printable(path)}: {left_out}", code="CK005", path=path)
         return path in self.files.entries
 
     def _impostor(self, path: str) -> CkptError | None:
-        """What a file really is that could not be read; None where that is not known, or it is no file."""
+        """Return an error that names an unreadable file's real kind.
+
+        None where the kind is not known, or there is no such file.
+        """
         if path not in self.files.entries:
             return None
         return impostor(path, self.files.head(path), self.files.size(path))
 
     def confirm(self) -> None:
-        """Prove where the tensors of torch files lie."""
+        """Prove that the tensors of torch files lie where expected."""
         for file in self.torch_files:
             file.confirm()
 
     def checksums(self) -> list[Checksum]:
-        """What compares the checksums of every torch file."""
-        return [found for file in self.torch_files for found in file.checksums()]
+        """Return the checksums of every torch file."""
+        return [checksum for file in self.torch_files for checksum in file.checksums()]
 
     def checkpoint(
         self,
@@ -176,7 +199,10 @@ class CheckpointBuilder:
         assets: Sequence[Asset] = (),
         metadata: dict[str, Any] | None = None,
     ) -> StoredCheckpoint:
-        """All pieces as one checkpoint, whose own recorded step is `step`."""
+        """Join all pieces into one checkpoint.
+
+        `step` is the step that its own content records.
+        """
         manifest = Manifest(
             in_order(self.components),
             assets=tuple(assets),
@@ -191,7 +217,7 @@ class CheckpointBuilder:
 
 
 def read_json(files: Files, path: str) -> dict[str, Any]:
-    """A JSON object of a listing.
+    """Read a JSON object of a listing.
 
     Raises:
         CorruptError: It is no JSON object, or too large to be one that a trainer wrote (CK018).
@@ -203,7 +229,7 @@ def read_json(files: Files, path: str) -> dict[str, Any]:
 
 
 def read_json_value(files: Files, path: str) -> Any:
-    """A JSON value of a listing; raises as `read_json`."""
+    """Read a JSON value of a listing; raises as `read_json`."""
     size = files.size(path)
     if size > MAX_JSON:
         raise _not_json(path, f"{size} bytes are too many for a trainer's JSON")

@@ -1,6 +1,7 @@
-"""Which part of what torch.save wrote is the model, which the optimizer: told from the keys at the top.
+"""Finds the components in what torch.save wrote.
 
-The names are those that trainers use; a key that is not known stays visible under its own name.
+The keys at the top tell which part is the model and which the optimizer. The names are those that trainers use; a key
+that is not known stays visible under its own name.
 """
 
 import re
@@ -67,7 +68,7 @@ _WORD = re.compile(r"[a-z]+")
 
 
 def components_of(root: State, tensors: TensorTable) -> tuple[Component, ...]:
-    """The components of a saved object, in a manifest's order.
+    """Return the components of a saved object, in a manifest's order.
 
     Args:
         root: The object as plain state; its tensor leaves name rows of `tensors`.
@@ -77,18 +78,21 @@ def components_of(root: State, tensors: TensorTable) -> tuple[Component, ...]:
 
 
 def keyed_components(root: State, tensors: TensorTable) -> list[tuple[tuple[str, ...], Component]]:
-    """As `components_of`, each with the keys that lead to it from the root; none where it is at the root itself."""
+    """Return the components, each with the keys that lead to it.
+
+    As `components_of`. The keys lead from the root; there are none for a component that is the root itself.
+    """
     if not isinstance(root, dict) or _is_state_dict(root):
         return [((), component_at("model", "", tensors, root, ""))]
     if root.keys() == _OPTIMIZER_KEYS:
         return [((), component_at("optimizer", "", tensors, root, ""))]
-    found = _from_keys(tensors, root)
-    keys = {component.label: path for path, component in found}
-    return [(keys[component.label], component) for component in in_order([component for _, component in found])]
+    keyed = _from_keys(tensors, root)
+    keys = {component.label: path for path, component in keyed}
+    return [(keys[component.label], component) for component in in_order([component for _, component in keyed])]
 
 
 def _is_state_dict(root: Mapping[Any, State]) -> bool:
-    """Whether the values are tensors and nothing that nests them."""
+    """Return True if a dict holds tensors directly and nests none."""
     return (
         bool(root)
         and all(not isinstance(value, dict | list | tuple) for value in root.values())
@@ -101,7 +105,7 @@ def _is_odd(value: State) -> bool:
 
 
 def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[tuple[tuple[str, ...], Component]]:
-    found: list[tuple[tuple[str, ...], Component]] = []
+    keyed: list[tuple[tuple[str, ...], Component]] = []
     rest: dict[Any, State] = {}
     taken: set[str] = set()
     trained = any(_kind(str(key), value) in WEIGHTS for key, value in root.items())
@@ -116,22 +120,25 @@ def _from_keys(tensors: TensorTable, root: dict[Any, State]) -> list[tuple[tuple
         taken |= set() if name else {kind}
         inner = _inner(value) if kind in ("model", "ema") else None
         if inner is None:
-            found.append(((str(key),), component_at(kind, name, tensors, value, str(key))))
+            keyed.append(((str(key),), component_at(kind, name, tensors, value, str(key))))
             continue
         fields = _fields(value)
-        found.append(((str(key), inner), component_at(kind, name, tensors, fields[inner], f"{key}.{inner}")))
+        keyed.append(((str(key), inner), component_at(kind, name, tensors, fields[inner], f"{key}.{inner}")))
         beside: State = {k: v for k, v in fields.items() if k != inner}
         if isinstance(value, Opaque):
             beside = Opaque(value.class_name, value.args, beside)
         if beside:
-            found.append(((str(key),), component_at("config", str(key), tensors, beside, str(key))))
+            keyed.append(((str(key),), component_at("config", str(key), tensors, beside, str(key))))
     if rest:
-        found.append(((), component_at("progress", "rest" if "progress" in taken else "", tensors, rest, "")))
-    return found
+        keyed.append(((), component_at("progress", "rest" if "progress" in taken else "", tensors, rest, "")))
+    return keyed
 
 
 def _kind(key: str, value: State) -> str | None:
-    """The kind a key stands for: one that trainers use, or a label as our own writer uses it (`model:critic`)."""
+    """Return the component kind that a key stands for.
+
+    The key is one that trainers use, or a label of our own writer's (`model:critic`).
+    """
     head, _, _ = key.partition(":")
     known = _KIND_OF_KEY.get(key.lower()) or (head if head in KINDS else None)
     return known or (_kind_of_words(key) if _holds_state(value) else None)
@@ -149,12 +156,18 @@ def _kind_of_words(key: str) -> str | None:
 
 
 def _holds_state(value: State) -> bool:
-    """Whether it can be the state of an optimizer, a schedule or a generator: no number and no name."""
+    """Return True if a value can hold state.
+
+    The state of an optimizer, a schedule or a generator is no number and no name.
+    """
     return isinstance(value, dict | list | tuple | TensorRef | Array | Opaque)
 
 
 def _is_scalar(value: State, tensors: TensorTable) -> bool:
-    """Whether it is a tensor of one number, as trainers keep a step or the best loss beside the weights."""
+    """Return True for a tensor of one number.
+
+    Trainers keep a step or the best loss so, beside the weights.
+    """
     return isinstance(value, TensorRef) and tensors.info(value.name).shape == ()
 
 
@@ -168,9 +181,10 @@ def _label(key: str, kind: str | None, taken: set[str]) -> tuple[str, str]:
 
 
 def _inner(value: State) -> str | None:
-    """The key under which a dict keeps its only tensors, where it is one that trainers nest a state dict under.
+    """Return the key of a state dict nested in another dict.
 
-    So of an object, such as one that keeps an average and counts its updates.
+    It must be the only key with tensors, and one that trainers nest a state dict under. The same holds for an object,
+    such as one that keeps an average and counts its updates.
     """
     known = _INNER_OF_OBJECT if isinstance(value, Opaque) else _INNER
     with_tensors = [key for key, item in _fields(value).items() if _has_tensors(item)]
@@ -178,7 +192,10 @@ def _inner(value: State) -> str | None:
 
 
 def _fields(value: State) -> dict[Any, State]:
-    """The items of a dict, or the attributes of an object that is no tensor and was made of no tensors."""
+    """Return the items of a dict, or an object's attributes.
+
+    Not those of an object that is a tensor or was made of tensors.
+    """
     if isinstance(value, Opaque) and not value.tensor and not any(map(_has_tensors, value.args)):
         value = value.state
     return value if isinstance(value, dict) else {}
@@ -189,7 +206,9 @@ def _has_tensors(value: State) -> bool:
 
 
 def component_at(kind: str, name: str, tensors: TensorTable, value: State, prefix: str) -> Component:
-    """A component out of a part of a saved object.
+    """Make a component from a part of a saved object.
+
+    Plain state that is nothing but its tensors is left out.
 
     Plain state that is nothing but its tensors is left out.
 

@@ -1,4 +1,6 @@
-"""`LayoutTable`: the layouts of a plugin, each a package whose modules have fixed names and are imported late.
+"""`LayoutTable` finds the package for each layout of a plugin.
+
+A layout is a package whose modules have fixed names and are imported late.
 
 A hook calls one function of one module: `detection.find(files)`, `opening.read(files, match, request)`,
 `checks.check(files, checkpoint, request)`, `writing.write(checkpoint, target)`, `repair.propose(files, report)`.
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One layout: its format, its package, and what its package has.
+    """One layout: its format, its package and its modules.
 
     Attributes:
         format: Name of the format.
@@ -39,12 +41,15 @@ class Layout:
     repairs: bool = False
 
     def module(self, name: str) -> Any:
-        """A module of its package, imported now."""
+        """Import a module of the layout's package and return it."""
         return import_module(f"{self.package}.{name}")
 
 
 class LayoutTable:
-    """The layouts that a plugin owns, asked as its hooks are asked."""
+    """The layouts that a plugin owns.
+
+    Its methods answer the plugin's hooks.
+    """
 
     def __init__(self, *layouts: Layout) -> None:
         self.layouts = {layout.format: layout for layout in layouts}
@@ -53,7 +58,7 @@ class LayoutTable:
         return format in self.layouts
 
     def find(self, files: "Files") -> "Iterator[FormatMatch]":
-        """The claims of every layout whose sign some path has."""
+        """Yield the claims of layouts whose signs a path contains."""
         one_file = files.location.kind.value == "file"
         paths = "\n".join((*files.entries, *files.skipped))
         for layout in self.layouts.values():
@@ -63,23 +68,26 @@ class LayoutTable:
                 yield from layout.module("detection").find(files)
 
     def read(self, files: "Files", match: "FormatMatch", request: "LoadRequest") -> "Checkpoint":
-        """The checkpoint that a claim is about, opened by its layout."""
+        """Open the checkpoint of a claim with its own layout."""
         checkpoint: Checkpoint = self.layouts[match.format].module("opening").read(files, match, request)
         return checkpoint
 
     def write(self, checkpoint: "Checkpoint", target: "Target") -> "Manifest":
-        """What was written of a checkpoint in the target's format."""
+        """Write a checkpoint in the target's format; return its manifest."""
         manifest: Manifest = self.layouts[target.format].module("writing").write(checkpoint, target)
         return manifest
 
     def check(self, files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
-        """What its own layout finds in a checkpoint; every layout of one that did not open."""
+        """Yield the findings of the checkpoint's own layout.
+
+        Every layout checks a checkpoint that did not open.
+        """
         for layout in self.layouts.values():
             if layout.checks and (checkpoint is None or checkpoint.match.format == layout.format):
                 yield from layout.module("checks").check(files, checkpoint, request)
 
     def propose(self, files: "Files", report: "VerifyReport") -> "Iterator[RepairAction | Irreparable]":
-        """The repairs that layouts propose for what a report names."""
+        """Yield the repairs that layouts propose for a report."""
         for layout in self.layouts.values():
             if layout.repairs:
                 yield from layout.module("repair").propose(files, report)

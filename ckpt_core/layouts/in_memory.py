@@ -1,4 +1,7 @@
-"""A checkpoint made of tensors in memory: torch's or numpy's, in the tree of dicts that a trainer hands over."""
+"""A checkpoint made of tensors in memory.
+
+They are torch's or numpy's, in the tree of dicts that a trainer hands over.
+"""
 
 from collections.abc import Iterator, Mapping
 from math import prod
@@ -20,7 +23,9 @@ _MEMORY = Encoding("memory")
 
 
 def checkpoint_of(state: Mapping[str, Any]) -> "LiveCheckpoint":
-    """The checkpoint of a state dict, or of a tree such as `{"model": …, "optimizer": …, "step": …}`.
+    """Return the checkpoint of a state dict, or a tree.
+
+    Such a tree is `{"model": …, "optimizer": …, "step": …}`.
 
     Raises:
         UsageError: There is nothing in it.
@@ -64,7 +69,10 @@ class LiveCheckpoint(Checkpoint):
 
 
 class _Walk:
-    """Turns a tree of live values into plain state, with every tensor under its dotted path."""
+    """Turns a tree of live values into plain state.
+
+    Every tensor goes to the table under its dotted path.
+    """
 
     def __init__(self) -> None:
         self.entries: dict[str, TensorEntry] = {}
@@ -126,7 +134,7 @@ class _Walk:
 
 
 def _bytes_of(piece: Any) -> memoryview:
-    """Row-major little-endian bytes of a part of a tensor or array."""
+    """Return the row-major little-endian bytes of a tensor or array."""
     if hasattr(piece, "untyped_storage"):
         import torch
 

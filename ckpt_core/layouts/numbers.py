@@ -1,7 +1,7 @@
-"""Bytes of elements as numbers, and back: what a plugin needs that computes tensors, without torch.
+"""Converts bytes of elements to numbers and back, without torch.
 
-As everywhere here: row-major, little-endian; rounding is to the nearest, ties to even, and what gets too large is an
-error.
+A plugin that computes tensors needs it. As everywhere here: row-major, little-endian; rounding is to the nearest, ties
+to even, and what gets too large is an error.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,9 @@ COMPUTABLE = frozenset({DType.F16, DType.BF16, DType.F32, DType.F64})
 
 
 def wide_numbers(data: memoryview, dtype: DType) -> "np.ndarray[Any, np.dtype[np.floating[Any]]]":
-    """The elements in the type they are computed with: F64 for F64, F32 for all others; may share memory with `data`.
+    """Return the elements as numbers of F64 or F32.
+
+    F64 for F64, F32 for all other types; they are computed with in that type. The array may share memory with `data`.
 
     Raises:
         UsageError: The type is not floating, or of less than 16 bits.
@@ -32,7 +34,9 @@ def wide_numbers(data: memoryview, dtype: DType) -> "np.ndarray[Any, np.dtype[np
 
 
 def narrow_bytes(numbers: "np.ndarray[Any, np.dtype[np.floating[Any]]]", dtype: DType) -> memoryview:
-    """Numbers of `wide_numbers`' type as the bytes of elements of a type.
+    """Return numbers as the bytes of elements of a type.
+
+    The numbers are of the type that `wide_numbers` returns.
 
     Raises:
         LoadError: A finite number is too large for the type.

@@ -1,7 +1,8 @@
-"""Which files of a listing a one-file format should look at: the file that was named, or those of a directory.
+"""Picks the files that a one-file format should look at.
 
-Below a directory's top that is only what is named as trainers name the checkpoints of a run: any other file there is
-more likely a piece of something. Whoever weighs the claims drops those inside of what another format claims.
+That is the file that was named, or some of a directory. Below a directory's top only those count that are named as
+trainers name the checkpoints of a run: any other file there is more likely a piece of something. Whoever weighs the
+claims drops those inside of what another format claims.
 """
 
 from collections.abc import Iterator
@@ -19,10 +20,11 @@ _OF_RUN = ("best", "last", "latest", "final", "checkpoint", "ckpt")
 
 
 def candidates(files: "Files", suffixes: tuple[str, ...]) -> Iterator[tuple[str, str, bytes]]:
-    """Root for a match, path and head of each file that a one-file format may claim.
+    """Yield each file that a one-file format may claim.
 
-    A file that was named is looked at whatever its name; in a directory, those at its top with a usual suffix, and
-    further down those whose names say a step, or which of a run they are.
+    Each comes as the root for a match, the path and the head. A file that was named is looked at whatever its name; in
+    a directory, those at its top with a usual suffix, and further down those whose names say a step, or which of a run
+    they are.
     """
     if files.location.kind is LocationKind.FILE:
         for path in files.entries:
@@ -38,15 +40,18 @@ def candidates(files: "Files", suffixes: tuple[str, ...]) -> Iterator[tuple[str,
 
 
 def _is_of_run(path: str) -> bool:
-    """Whether the name of a file is one that trainers give to the checkpoints of a run: `step_9.pt`, `best.pth`."""
+    """Return True if a run's checkpoint may have this name.
+
+    Trainers give such names as `step_9.pt` and `best.pth`.
+    """
     from ckpt_core.layouts.step_names import numbered_part
 
     folder, _, name = path.rpartition("/")
     stem = name.partition(".")[0].lower()
-    found = numbered_part(path)
-    return stem in _OF_RUN or (found is not None and found[0] == folder.count("/") + 1)
+    numbered = numbered_part(path)
+    return stem in _OF_RUN or (numbered is not None and numbered[0] == folder.count("/") + 1)
 
 
 def only_path(files: "Files") -> str:
-    """The one file of a listing of a file."""
+    """Return the path in a listing of a single file."""
     return next(iter(files.entries))

@@ -1,6 +1,7 @@
-"""The training step that the name of a file or a directory claims; what is in it counts before that.
+"""Reads the training step from a file's or directory's name.
 
-A number that says nothing of what it counts (a width, a date, the number of a shard) is no step.
+A step recorded in the content counts before it. A number that says nothing of what it counts (a width, a date, the
+number of a shard) is no step.
 """
 
 import re
@@ -10,7 +11,10 @@ _NUMBER = r"(\d{1,18})(?:([kKmM])(?![A-Za-z]))?(?![bB](?![A-Za-z]))(?![\d.]*\d)(
 
 
 def _beside(word: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """A number behind a word (`step_400`), and one before it (`400_steps`)."""
+    """Return patterns for a number behind and before a word.
+
+    `step_400` is one behind, `400_steps` one before.
+    """
     before = re.compile(rf"(?<![A-Za-z])(?:{word})[-_=]?{_NUMBER}", re.IGNORECASE)
     return before, re.compile(rf"(?<![\d.])(\d{{1,18}})([kKmM])?[-_]?(?:{word})(?![A-Za-z])", re.IGNORECASE)
 
@@ -32,12 +36,15 @@ _LEVELS = 4
 
 
 def step_of_name(name: str) -> int | None:
-    """The step in the last part of a path: `checkpoint-400`, `epoch=1-step=8.ckpt`, `0000400`, `iter-80-ckpt.pth`."""
+    """Return the step in the last part of a path.
+
+    Examples are `checkpoint-400`, `epoch=1-step=8.ckpt`, `0000400` and `iter-80-ckpt.pth`.
+    """
     stem = _stem(name)
     for form in _STEPS:
-        found = form.findall(stem)
-        if found:
-            return int(found[-1][0]) * _TIMES[found[-1][1].lower()]
+        numbers = form.findall(stem)
+        if numbers:
+            return int(numbers[-1][0]) * _TIMES[numbers[-1][1].lower()]
     saved = _SAVES.findall(stem)
     if saved and not _DATE.fullmatch(saved[-1][0]):
         return _of_save(*saved[-1])
@@ -45,34 +52,42 @@ def step_of_name(name: str) -> int | None:
 
 
 def step_of_path(path: str) -> int | None:
-    """The step of a checkpoint below a root: in its name, else in that of the nearest folder above; epochs count last.
+    """Return the step of a checkpoint below a root.
+
+    It is taken from the name, else from the nearest folder above; epochs count last.
 
     Args:
         path: Relative to the root, so that what the root itself is called says nothing.
     """
-    found = numbered_part(path)
-    return None if found is None else found[1]
+    numbered = numbered_part(path)
+    return None if numbered is None else numbered[1]
 
 
 def numbered_part(path: str) -> tuple[int, int] | None:
-    """Which part of a path has the step, counted from its start, and the step; None where none has."""
+    """Return the part of a path with the step, and it.
+
+    The part is given by its index from the start; None where no part has a step.
+    """
     parts = path.split("/")
     for index in range(len(parts) - 1, max(-1, len(parts) - 1 - _LEVELS), -1):
         step = step_of_name(parts[index])
         step = epoch_of_name(parts[index]) if step is None else step
         if step is not None:
             return index, step
-    found = _MODEL.fullmatch(_stem(parts[-1]))
-    return (len(parts) - 1, int(found[1])) if found else None
+    model = _MODEL.fullmatch(_stem(parts[-1]))
+    return (len(parts) - 1, int(model[1])) if model else None
 
 
 def epoch_of_name(name: str) -> int | None:
-    """The number of passes over the data in the last part of a path: `epoch_5.pt`, `ep12`, `10epoch.pth`."""
+    """Return the epoch in the last part of a path.
+
+    Examples are `epoch_5.pt`, `ep12` and `10epoch.pth`.
+    """
     stem = _stem(name)
     for form in _EPOCHS:
-        found = form.findall(stem)
-        if found:
-            return int(found[-1][0])
+        numbers = form.findall(stem)
+        if numbers:
+            return int(numbers[-1][0])
     return None
 
 
@@ -81,16 +96,22 @@ def _stem(name: str) -> str:
 
 
 def _of_save(number: str, unit: str, further: str) -> int:
-    """Of `checkpoint_3_12000`, as fairseq names them, the updates, which are never fewer than the epochs."""
+    """Return the updates in a name such as `checkpoint_3_12000`.
+
+    fairseq names so, epochs first; the updates are never fewer than the epochs.
+    """
     first = int(number) * _TIMES[unit.lower()]
     return max(first, int(further)) if further else first
 
 
 def _bare(stem: str) -> int | None:
-    """A number that stands alone, or is as long at the end as only counters are; not a date, nor the time behind it."""
+    """Return a number that stands alone or ends a name.
+
+    At the end it must be as long as only counters are; a date is no step, nor is the time behind it.
+    """
     if _DATE.search(stem):
         return None
     if _ALONE.fullmatch(stem):
         return int(stem)
-    found = _LONG.fullmatch(stem) if "-of-" not in stem else None
-    return int(found[1]) if found else None
+    counter = _LONG.fullmatch(stem) if "-of-" not in stem else None
+    return int(counter[1]) if counter else None

@@ -1,6 +1,7 @@
-"""The training step that the content of a checkpoint records: which counters trainers keep, and where.
+"""Reads the training step from a checkpoint's content.
 
-What its name claims is in `step_names`; `step_of_name` is here too, where plugins import it from.
+It knows which counters trainers keep, and where. The step that a name claims is in `step_names`; `step_of_name` is here
+too, where plugins import it from.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -78,7 +79,7 @@ Scalar = Callable[[str], float | int | None]
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A counter that was found: the dotted path of its key; its value, or what is wrong with it.
+    """A counter: the path of its key, and its value.
 
     Attributes:
         value: None where it counts nothing: None, or a negative number as a mark that the training has ended.
@@ -100,13 +101,18 @@ class Count:
 
 
 def step_of_state(state: "State", scalar: Scalar | None = None) -> int | None:
-    """The step that a saved object records; None where there is none, or where it is not of a step's type."""
-    found = count_of_state(state, scalar)
-    return None if found is None or found.problem else found.value
+    """Return the step that a saved object records.
+
+    None where there is none, or where it is not of a step's type.
+    """
+    count = count_of_state(state, scalar)
+    return None if count is None or count.problem else count.value
 
 
 def count_of_state(state: "State", scalar: Scalar | None = None) -> Count | None:
-    """The counter that says how far a training was: steps before epochs, the top before what is nested.
+    """Return the counter of how far a training was.
+
+    Steps count before epochs, the top before what is nested.
 
     Args:
         state: The saved object, or its part that is about progress.
@@ -116,15 +122,15 @@ def count_of_state(state: "State", scalar: Scalar | None = None) -> Count | None
         The first that counts or is wrong; else one that is there and counts nothing; None where there is none.
     """
     idle: Count | None = None
-    for found in counts_of_state(state, scalar):
-        if found.problem or found.value is not None:
-            return found
-        idle = idle or found
+    for count in counts_of_state(state, scalar):
+        if count.problem or count.value is not None:
+            return count
+        idle = idle or count
     return idle
 
 
 def counts_of_state(state: "State", scalar: Scalar | None = None) -> Iterator[Count]:
-    """Every counter of a saved object, in the order in which they are to be believed."""
+    """Yield a saved object's counters, the most reliable first."""
     places = list(_places(state, "", _DEEPEST))
     for keys in (STEPS, EPOCHS):
         for path, place in places:
@@ -135,7 +141,10 @@ def counts_of_state(state: "State", scalar: Scalar | None = None) -> Iterator[Co
 
 
 def _places(state: "State", path: str, depth: int) -> "Iterator[tuple[str, Mapping[object, State]]]":
-    """The dicts that may have counters, each with the path to it; those of a list's last item too."""
+    """Yield the dicts that may hold counters, with their paths.
+
+    Of a list, the last item is looked at.
+    """
     if isinstance(state, list | tuple) and state:
         state = state[-1]
     if isinstance(state, Opaque):
@@ -149,7 +158,10 @@ def _places(state: "State", path: str, depth: int) -> "Iterator[tuple[str, Mappi
 
 
 def _count(key: str, value: "State", scalar: Scalar | None) -> Iterator[Count]:
-    """One counter; nothing for what only has a counter's name: a schedule, a log, a tensor of many elements."""
+    """Yield a counter for a key and its value.
+
+    Yields nothing for what only has a counter's name: a schedule, a log, a tensor of many elements.
+    """
     if isinstance(value, TensorRef):
         value = None if scalar is None else scalar(value.name)
         if value is None:
@@ -181,25 +193,27 @@ def _number(code: str, data: bytes) -> bool | int | float | None:
         return bool(data[0])
     if code == "BF16":
         return float(unpack("<f", b"\0\0" + data)[0])
-    found = unpack(_CODES[code], data)[0] if code in _CODES else None
-    return found if isinstance(found, int | float) else None
+    number = unpack(_CODES[code], data)[0] if code in _CODES else None
+    return number if isinstance(number, int | float) else None
 
 
 def scalar_reader(files: "Files", tensors: "TensorTable", confirm: Callable[[], None] | None = None) -> Scalar:
-    """What reads the few bytes of a tensor of one element; None for every other tensor.
+    """Return a function that reads tensors of one element.
+
+    It returns None for every other tensor.
 
     Args:
         files: The listing that the tensors are stored in.
         tensors: Their table.
-        settle: Proves where they lie; run before the first is read.
+        confirm: Proves where they lie; run before the first is read.
     """
 
     def read(name: str) -> float | int | None:
-        found = tensors.info(name)
-        if found.numel != 1 or found.path is None:
+        info = tensors.info(name)
+        if info.numel != 1 or info.path is None:
             return None
         if confirm is not None:
             confirm()
-        return _number(found.dtype.code, files.read(found.path, found.offset, found.nbytes))
+        return _number(info.dtype.code, files.read(info.path, info.offset, info.nbytes))
 
     return read

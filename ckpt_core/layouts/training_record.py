@@ -1,4 +1,6 @@
-"""What the plain state of a checkpoint records of its training: how far it was, how well it did, what wrote it.
+"""The record of a training in a checkpoint's plain state.
+
+It has how far the training was, how well it did, and which software wrote it.
 
 Where trainers keep it: transformers' `trainer_state.json` (TrainerState: best_metric, log_history), Lightning's
 callbacks (ModelCheckpoint: monitor, best_model_score), torch's `param_groups`, and a training loop's own keys, such as
@@ -28,7 +30,10 @@ _COUNTERS = ("step", "steps", "epoch", "iter", "iteration", "index", "idx", "ran
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best value of a metric; `where` is the checkpoint that had it, as the file says."""
+    """The best value of a metric.
+
+    `where` is the checkpoint that had it, as the file says.
+    """
 
     name: str
     value: float
@@ -37,7 +42,7 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A loss that was noted; `step` is None where that is not."""
+    """A loss that was logged; `step` is None where unknown."""
 
     name: str
     value: float
@@ -46,7 +51,9 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """What is recorded; None or nothing where it is not.
+    """The facts of a training that a checkpoint records.
+
+    None, or nothing, stands for what is not recorded.
 
     Attributes:
         step: Steps done.
@@ -73,7 +80,10 @@ _Number = Callable[[State], float | int | None]
 
 
 def training_record(checkpoint: StoredCheckpoint) -> TrainingRecord:
-    """Collect the record from the components' plain state; of tensors only those of one element are read."""
+    """Collect the training record from the components' plain state.
+
+    Only tensors of one element are read.
+    """
     manifest = checkpoint.manifest
     others = [component for component in manifest.components if component.kind not in (*WEIGHTS, "tokenizer", "rng")]
     progress = [(one, _reader(checkpoint, one)) for one in others if one.kind == "progress"]
@@ -84,7 +94,7 @@ def training_record(checkpoint: StoredCheckpoint) -> TrainingRecord:
         step=checkpoint.match.step
         if manifest.step is None or _is_of_epochs(manifest.step, progress)
         else manifest.step,
-        epoch=next((found for one, number in progress for found in _epochs(one.state, number)), None),
+        epoch=next((epoch for one, number in progress for epoch in _epochs(one.state, number)), None),
         best=tuple(best for one, number in progress for best in _bests(one.state, number, _watched(others))),
         learning_rates=_rates(optimizers, others),
         losses=tuple(losses),
@@ -93,7 +103,10 @@ def training_record(checkpoint: StoredCheckpoint) -> TrainingRecord:
 
 
 def _is_of_epochs(step: int, progress: "list[tuple[Component, _Number]]") -> bool:
-    """Whether what orders the checkpoints of a run counts epochs, where nothing counts steps."""
+    """Return True if the manifest's step counts epochs.
+
+    That is so where nothing counts steps.
+    """
     counts = [count for one, _ in progress for count in [count_of_state(one.state)] if count is not None]
     return bool(counts) and counts[0].of_epochs and counts[0].value == step
 
@@ -112,25 +125,31 @@ def _reader(checkpoint: StoredCheckpoint, component: Component) -> _Number:
 
 
 def _is_number(value: Any) -> TypeGuard[float | int]:
-    """Whether a value is one that a metric can have; a pickle's integers may have thousands of digits."""
+    """Return True for a value that a metric can have.
+
+    A pickle's integers may have thousands of digits.
+    """
     return isinstance(value, int | float) and not isinstance(value, bool) and -_HUGE < value < _HUGE
 
 
 def _element(array: Array) -> float | int | None:
-    found = next(counts_of_state({"step": array}), None)
-    return None if found is None else found.value
+    count = next(counts_of_state({"step": array}), None)
+    return None if count is None else count.value
 
 
 def _dicts(state: State, depth: int = _DEEPEST, *, but: str = "") -> Iterator[Mapping[Any, Any]]:
-    """A tree's dicts, the outer ones first; not those of lists, nor what is below the key `but`."""
+    """Yield a tree's dicts, the outer ones first.
+
+    Not those in lists, nor what is below the key `but`.
+    """
     level: list[State] = [state]
     seen: set[int] = set()  # a pickle may hold one dict under a thousand keys
     for _ in range(depth):
         inner = (one.state if isinstance(one, Opaque) else one for one in level)
-        found = {id(one): one for one in inner if isinstance(one, dict) and id(one) not in seen}
-        seen |= found.keys()
-        yield from found.values()
-        level = [value for one in found.values() for key, value in one.items() if key != but]
+        inner_dicts = {id(one): one for one in inner if isinstance(one, dict) and id(one) not in seen}
+        seen |= inner_dicts.keys()
+        yield from inner_dicts.values()
+        level = [value for one in inner_dicts.values() for key, value in one.items() if key != but]
 
 
 def _epochs(state: State, number: _Number) -> Iterator[float]:
@@ -155,12 +174,15 @@ def _bests(state: State, number: _Number, watched: str | None) -> Iterator[Best]
 
 
 def _counts(key: str) -> bool:
-    """Whether a key that begins with `best` says when it was, and not how good."""
+    """Return True if a `best…` key counts steps or epochs.
+
+    Such a key says when the best value was, and not how good.
+    """
     return key.lower().rpartition("_")[2] in _COUNTERS
 
 
 def _watched(components: list[Component]) -> str | None:
-    """The metric that the Trainer's arguments name."""
+    """Return the metric that the Trainer's arguments name."""
     for component in components:
         for place in _dicts(component.state, 1):
             name = place.get("metric_for_best_model")
@@ -181,7 +203,10 @@ def _losses(state: State, number: _Number) -> Iterator[Loss]:
 
 
 def _logged(history: list[Any]) -> Iterator[Loss]:
-    """The last losses of transformers' log: of training and of evaluation apart."""
+    """Yield the last losses of transformers' log.
+
+    Those of training and of evaluation are kept apart.
+    """
     entries = [entry for entry in history if isinstance(entry, dict)]
     for name in ("loss", "eval_loss", "train_loss"):
         for entry in [entry for entry in entries if name in entry][-_LAST:]:
@@ -205,17 +230,20 @@ def _rates(optimizers: list[tuple[Component, _Number]], others: list[Component])
 
 
 def _groups(kept: Any) -> list[Mapping[Any, Any]]:
-    """Torch keeps a list of dicts; a distributed checkpoint may keep a dict of them."""
+    """Return an optimizer's parameter groups as a list.
+
+    Torch keeps a list of dicts; a distributed checkpoint may keep a dict of them.
+    """
     groups = list(kept.values()) if isinstance(kept, dict) else kept if isinstance(kept, list | tuple) else []
     return [group for group in groups if isinstance(group, dict)]
 
 
 def _versions(state: State) -> dict[str, str]:
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for place in _dicts(state, but="state"):
         for key, value in place.items():
             text = value.args[0] if isinstance(value, Opaque) and value.args else value
             name = key.lower().removesuffix("version").strip("_-. ") if isinstance(key, str) else ""
             if name and key.lower().endswith("version") and isinstance(text, str) and _RELEASE.fullmatch(text):
-                found[name] = text
-    return found
+                versions[name] = text
+    return versions
