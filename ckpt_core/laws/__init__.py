@@ -1,1 +1,4 @@
-"""Laws: what must hold between the parts of a checkpoint for the tools of its format to use it; no IO."""
+"""Laws between the parts of a checkpoint; no IO.
+
+They must hold for the tools of its format to use it.
+"""

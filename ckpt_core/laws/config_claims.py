@@ -1,4 +1,6 @@
-"""What a config.json of transformers claims of the tensors: sizes under the keys that its models give them.
+"""The sizes of tensors that a transformers config.json claims.
+
+The sizes stand under the keys that its models give them.
 
 Source: transformers `models/*/configuration_*.py`; keys that a config leaves out have defaults that only the model's
 code knows, so that nothing is concluded from a config that may leave one out.
@@ -39,7 +41,7 @@ _EXPERTS = ("num_local_experts", "n_routed_experts")
 
 
 def config_laws(config: Config, infos: TensorInfos, path: str, *, within: str = "") -> Iterator[Finding]:
-    """LW004 and LW020 to LW026: what a config says of tensors and is not so.
+    """Yield LW004 and LW020 to LW026 for a config's false claims.
 
     Args:
         config: The content of a config of transformers.
@@ -53,7 +55,7 @@ def config_laws(config: Config, infos: TensorInfos, path: str, *, within: str = 
 
 
 def claims(config: Config, path: str = "config.json") -> ModelSizes:
-    """What a config says of the tensors, as far as it is sure."""
+    """Return a config's claims about tensors that are certain."""
     parts = dict(_parts(config))
     flat = not parts
     remote = "auto_map" in config
@@ -80,7 +82,7 @@ def _architecture(config: Config) -> str:
 
 
 def _parts(config: Config) -> Iterator[tuple[str, Config]]:
-    """The configs of models within a model, by key."""
+    """Yield the configs of models within a model, by key."""
     for key, value in config.items():
         named = key.endswith("_config") and not re.search("quant|generation", key)
         if isinstance(value, dict) and (named or "model_type" in value or _number(value, _SIZES)):
@@ -88,12 +90,15 @@ def _parts(config: Config) -> Iterator[tuple[str, Config]]:
 
 
 def _number(config: Config, keys: tuple[str, ...]) -> tuple[str, int] | None:
-    """The first of these keys that has a number."""
+    """Return the first of these keys that has a number."""
     return next(((key, config[key]) for key in keys if type(config.get(key)) is int), None)
 
 
 def _vocabularies(config: Config, parts: Mapping[str, Config]) -> Iterator[tuple[str, int]]:
-    """Every vocabulary, unless a part of the model leaves its own unsaid, or tables are made of several codebooks."""
+    """Yield every vocabulary's key and size.
+
+    Yields nothing where a part of the model leaves its own unsaid, or where tables are made of several codebooks.
+    """
     if any("codebook" in key for one in (config, *parts.values()) for key in one):
         return
     hearing = [part for key, part in parts.items() if not _NOT_SEEN.search(key)]
@@ -109,7 +114,7 @@ def _vocabularies(config: Config, parts: Mapping[str, Config]) -> Iterator[tuple
 
 
 def _vocabularies_of(config: Config) -> Iterator[tuple[str, int]]:
-    """Also those of parts within a part."""
+    """Yield vocabularies, those of parts within a part too."""
     for key, value in config.items():
         if type(value) is int and (("vocab" in key and "size" in key) or key in ("n_vocab", "n_words")):
             yield key, value
@@ -137,7 +142,10 @@ def _layers(config: Config) -> Iterator[LayerCount]:
 
 
 def _layers_of_parts(parts: Mapping[str, Config]) -> Iterator[LayerCount]:
-    """Of parts whose key says where in the names they are."""
+    """Yield the layer counts of parts with known tensor names.
+
+    The key of such a part says where in the names it is.
+    """
     for key, part in parts.items():
         stem = key.removesuffix("_config")
         within = _WORDS.get(stem)
@@ -153,7 +161,10 @@ def _words(key: str) -> tuple[str, ...]:
 
 
 def _attention(config: Config) -> AttentionSizes | None:
-    """Sizes of projections, where the config has no more to say of heads than everybody."""
+    """Return the sizes of the attention projections.
+
+    None where the config says more of heads than the usual keys.
+    """
     said = [key for key, value in config.items() if value not in (None, False) and key not in _KNOWN_HEADS]
     odd = any(_OTHER_HEADS.search(key) for key in said)
     heads, hidden = _number(config, _HEADS[:1]), _number(config, _HIDDEN[:1])
@@ -171,11 +182,14 @@ def _inner(config: Config) -> tuple[str, int] | None:
 
 
 def _is_untied(config: Config, parts: Mapping[str, Config]) -> bool:
-    """Whether it is said that input and output share no table; of parts, that each that hears tokens says so."""
+    """Return True if input and output share no table.
+
+    The config must say so; of parts, each that hears tokens must say so.
+    """
     said = [part.get("tie_word_embeddings") for key, part in parts.items() if not _NOT_SEEN.search(key)]
     return config.get("tie_word_embeddings") is False and all(tied is False for tied in said)
 
 
 def _experts(config: Config) -> tuple[str, int] | None:
-    found = _number(config, _EXPERTS)
-    return found if found is not None and found[1] > 1 else None
+    experts = _number(config, _EXPERTS)
+    return experts if experts is not None and experts[1] > 1 else None

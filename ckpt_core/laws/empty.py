@@ -1,4 +1,6 @@
-"""Weights without elements: what a save under DeepSpeed's ZeRO-3 leaves when it did not gather the parameters first.
+"""Finds weights without elements.
+
+DeepSpeed's ZeRO-3 leaves them where a save did not gather the parameters first.
 
 Source: deepspeed `runtime/zero/partition_parameters.py`: a partitioned parameter is a tensor of shape [0].
 """
@@ -16,13 +18,13 @@ _OBSERVED = re.compile(r"(min_val|max_val|histogram|scale|zero_point)$")
 
 
 def empty(infos: TensorInfos) -> Iterator[Finding]:
-    """LW001: parameters of shape [0]."""
-    found = [name for name, info in infos.items() if info.shape == (0,) and info.dtype.is_float]
-    if not found:
+    """Yield LW001 for parameters of shape [0]."""
+    empties = [name for name, info in infos.items() if info.shape == (0,) and info.dtype.is_float]
+    if not empties:
         return
-    wrong = [name for name in found if _is_parameter(name, infos)]
-    if 2 * len(found) >= len(infos) and not all(_OBSERVED.search(name) for name in found):
-        wrong = found
+    wrong = [name for name in empties if _is_parameter(name, infos)]
+    if 2 * len(empties) >= len(infos) and not all(_OBSERVED.search(name) for name in empties):
+        wrong = empties
     if wrong:
         message = f"{len(wrong)} of {len(infos)} tensors have no element: {some(wrong)}"
         hint = (
@@ -33,7 +35,10 @@ def empty(infos: TensorInfos) -> Iterator[Finding]:
 
 
 def _is_parameter(name: str, infos: TensorInfos) -> bool:
-    """Whether it must have elements: the bias of a layer without outputs need not."""
+    """Return True if a tensor must have elements.
+
+    The bias of a layer without outputs need not.
+    """
     if not _PARAMETER.search(name):
         return False
     beside = infos.get(f"{name.rpartition('.')[0]}.weight")

@@ -1,4 +1,6 @@
-"""Factors of low-rank adapters: each A needs its B, and both the same inner size.
+"""Checks that the factors of low-rank adapters form pairs.
+
+Each A needs its B, and both the same inner size.
 
 Sources: peft `tuners/lora/layer.py` (A is [r, in], B is [out, r]; for embeddings likewise), diffusers' older
 `lora.down`/`lora.up`, and minimind's `lora.A`/`lora.B`, which have the same shapes.
@@ -39,24 +41,30 @@ class Factor:
 
 
 def factors(infos: TensorInfos) -> Iterator[Factor]:
-    """Every factor of a low-rank adapter among tensors."""
+    """Yield every factor of a low-rank adapter among tensors."""
     for name, info in infos.items():
         if "lora" not in name:
             continue
-        found = _FACTOR.fullmatch(name)
-        if found is not None and (found["rest"] in ("", ".weight") or _is_named(found["rest"])):
-            side = found["side"]
-            partner = f"{name[: found.start('side')]}{_OTHER[side]}{found['rest']}"
-            yield Factor(found["module"].removesuffix("."), name, partner, side in ("A", "down"), info)
+        match = _FACTOR.fullmatch(name)
+        if match is not None and (match["rest"] in ("", ".weight") or _is_named(match["rest"])):
+            side = match["side"]
+            partner = f"{name[: match.start('side')]}{_OTHER[side]}{match['rest']}"
+            yield Factor(match["module"].removesuffix("."), name, partner, side in ("A", "down"), info)
 
 
 def _is_named(rest: str) -> bool:
-    """Whether what follows the factor is the name of an adapter: `.default`, `.default.weight`."""
+    """Return True if an adapter's name follows the factor.
+
+    Examples are `.default` and `.default.weight`.
+    """
     return re.fullmatch(r"\.[\w-]+(\.weight)?", rest) is not None and rest != ".bias"
 
 
 def unpaired(infos: TensorInfos) -> Iterator[Finding]:
-    """LW005: a factor without its partner, or two that cannot be multiplied."""
+    """Yield LW005 for factors that form no pair.
+
+    The partner is missing, or the two cannot be multiplied.
+    """
     for factor in factors(infos):
         partner = infos.get(factor.partner)
         if partner is None:
@@ -70,7 +78,10 @@ def unpaired(infos: TensorInfos) -> Iterator[Finding]:
 
 
 def _inner(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, int] | None:
-    """Rows of A and columns of B where they differ; None where they agree, or LW001 speaks of them."""
+    """Return rows of A and columns of B where they differ.
+
+    None where they agree, or LW001 speaks of them.
+    """
     if len(first) < 2 or len(second) < 2 or 0 in first + second:
         return None
     grouped = len(first) > 2 and first[0] % second[1] == 0  # of a convolution in groups B has a column a group

@@ -1,4 +1,4 @@
-"""Blocks, experts and projections that a table lacks, told from their siblings alone."""
+"""Finds missing blocks, experts and projections by their siblings alone."""
 
 import re
 from collections.abc import Iterator
@@ -28,9 +28,10 @@ _FAMILY_OF = {projection: number for number, family in enumerate(_FAMILIES) for 
 
 
 def is_block_stack(stack: Stack) -> bool:
-    """Whether it is the stack of a transformer's blocks: a model without one of them is not whole.
+    """Return True for the stack of a transformer's blocks.
 
-    Other modules may be numbered with holes, since what stands between them has no tensors.
+    A model without one of them is not whole. Other modules may be numbered with holes, since what stands between them
+    has no tensors.
     """
     if stack.leaf not in _BLOCK_LEAVES or re.search(r"(^|\.)\d+(\.|$)", stack.prefix):
         return False
@@ -39,16 +40,19 @@ def is_block_stack(stack: Stack) -> bool:
 
 
 def missing_blocks(infos: TensorInfos) -> Iterator[Finding]:
-    """LW003 of holes among blocks and experts, LW004 of a projection that a block's siblings have."""
-    found = stacks(infos)
-    for stack in found.values():
+    """Yield LW003 for holes among numbered blocks and experts."""
+    every = stacks(infos)
+    for stack in every.values():
         if stack.holes and is_block_stack(stack):
             yield _hole(stack, "blocks", infos)
-    yield from _experts([stack for stack in found.values() if _EXPERTS.search(stack.leaf)], infos)
+    yield from _experts([stack for stack in every.values() if _EXPERTS.search(stack.leaf)], infos)
 
 
 def _experts(every: list[Stack], infos: TensorInfos) -> Iterator[Finding]:
-    """Experts that are numbered with a hole, or that other layers have more of."""
+    """Yield LW003 for experts that a layer lacks.
+
+    Their numbers have a hole, or other layers have more of them.
+    """
     counts: dict[str, int] = {}
     for stack in every:
         family = _family(stack.prefix)
@@ -60,7 +64,7 @@ def _experts(every: list[Stack], infos: TensorInfos) -> Iterator[Finding]:
 
 
 def _family(prefix: str) -> str:
-    """The same for the experts of each layer."""
+    """Return the prefix without numbers, equal in all layers."""
     return _NUMBERED.sub("*", prefix)
 
 
@@ -73,7 +77,10 @@ def _hole(stack: Stack, what: str, infos: TensorInfos, lost: list[int] | None = 
 
 
 def missing_projections(infos: TensorInfos) -> Iterator[Finding]:
-    """LW004: a block without a projection that its siblings have."""
+    """Yield LW004 for a projection that only siblings have.
+
+    The siblings of a block are the same block in other layers.
+    """
     held: dict[int, dict[str, set[str]]] = {}
     for name in infos:
         parts = name.rsplit(".", 2)
@@ -86,7 +93,10 @@ def missing_projections(infos: TensorInfos) -> Iterator[Finding]:
 
 
 def _differ(lost: str, sibling: str, infos: TensorInfos) -> bool:
-    """Whether a module has tensors that its sibling has not: then it is one of another kind."""
+    """Return True if a module has tensors its sibling lacks.
+
+    Then it is a module of another kind.
+    """
     theirs = {name.removeprefix(sibling) for name in infos if name.startswith(f"{sibling}.")}
     return any(name.removeprefix(lost) not in theirs for name in infos if name.startswith(f"{lost}."))
 

@@ -1,6 +1,7 @@
-"""What a model's config claims of its tensors, and whether they are as it says: each law speaks only of what is known.
+"""Compares tensors with the sizes that a config claims.
 
-A layout's owner turns its config into `ModelSizes`; None, or nothing, stands for what the config does not say.
+Each law speaks only of what is known. A layout's owner turns its config into `ModelSizes`; None, or nothing, stands for
+what the config does not say.
 """
 
 import re
@@ -39,7 +40,7 @@ _SPECIAL = 8
 
 @dataclass(frozen=True, slots=True)
 class LayerCount:
-    """How many blocks a config says that there are.
+    """A config's claim of how many blocks there are.
 
     Attributes:
         key: The config's key.
@@ -63,7 +64,7 @@ class LayerCount:
 
 @dataclass(frozen=True, slots=True)
 class AttentionSizes:
-    """Heads of the queries, of keys and values, and the size of each."""
+    """The numbers of query and key-value heads, and their size."""
 
     heads: int
     kv_heads: int
@@ -73,7 +74,7 @@ class AttentionSizes:
 
 @dataclass(frozen=True, slots=True)
 class ModelSizes:
-    """What a config says.
+    """The sizes that a model's config claims.
 
     Attributes:
         path: The config.
@@ -103,7 +104,7 @@ class ModelSizes:
 
 
 def model_sizes(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
-    """LW020 to LW026: whatever a config says of the tensors and is not so."""
+    """Yield LW020 to LW026 for false claims about tensors."""
     tables = {name: info for name, info in infos.items() if f".{name}".endswith(_TOKENS)}
     heads = {name: info for name, info in infos.items() if f".{name}".endswith(_HEADS)}
     yield from _vocabulary(said, tables, heads)
@@ -115,7 +116,10 @@ def model_sizes(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
 
 
 def _vocabulary(said: ModelSizes, tables: TensorInfos, heads: TensorInfos) -> Iterator[Finding]:
-    """LW020: tables of tokens, and output layers, with another number of rows than any vocabulary."""
+    """Yield LW020 for tables of another size than any vocabulary.
+
+    Tables of tokens and output layers have a row for each token.
+    """
     sizes = {count for _, count in said.vocabularies}
     if not sizes:
         return
@@ -136,14 +140,20 @@ def _rows_of(side: TensorInfos) -> set[int]:
 
 
 def _is_near(rows: int, sizes: set[int], others: set[int]) -> bool:
-    """Whether the other side of the model has the vocabulary, and this one some rows more or less: tokens that only
-    begin a sequence, or stand for an image, are read and never written. Added vocabularies count together, too."""
+    """Return True if a table may differ from the vocabulary.
+
+    The other side of the model has the vocabulary, and this one some rows more or less: tokens that only begin a
+    sequence, or stand for an image, are read and never written. Added vocabularies count together, too.
+    """
     special = any(size in sizes and 0 < abs(rows - size) <= _SPECIAL for size in others)
     return special or any(rows == one + other for one in sizes for other in sizes if one != other)
 
 
 def _hidden(said: ModelSizes, tables: TensorInfos) -> Iterator[Finding]:
-    """LW021: tables of tokens with other columns than the hidden size."""
+    """Yield LW021 for token tables of another width.
+
+    Their columns are not the hidden size.
+    """
     if said.hidden is None:
         return
     for name, info in tables.items():
@@ -152,7 +162,7 @@ def _hidden(said: ModelSizes, tables: TensorInfos) -> Iterator[Finding]:
 
 
 def _layers(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
-    """LW022: more or fewer blocks than the config says."""
+    """Yield LW022 for another number of blocks than claimed."""
     blocks = [stack for stack in stacks(infos).values() if is_block_stack(stack)]
     for claim in said.layers:
         mine = [stack for stack in blocks if claim.is_about(stack)]
@@ -168,7 +178,10 @@ def _layers(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
 
 
 def _projections(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
-    """LW023: projections that have other sizes than heads, or the inner size, make."""
+    """Yield LW023 for projections of other sizes than claimed.
+
+    The number of heads, or the inner size, makes the size.
+    """
     wrong: dict[str, tuple[str, TensorInfo, int]] = {}
     if said.attention is None and said.inner is None:
         return
@@ -197,7 +210,10 @@ def _rows(said: ModelSizes, name: str, projection: str) -> Sequence[int]:
 
 
 def _head(said: ModelSizes, infos: TensorInfos, tables: TensorInfos) -> Iterator[Finding]:
-    """LW024: no output layer, though the config says that it is not shared with the table of tokens."""
+    """Yield LW024 for a missing output layer.
+
+    The config says that it is not shared with the table of tokens.
+    """
     if said.head is None or not said.vocabularies:
         return
     sizes = {count for _, count in said.vocabularies}
@@ -211,7 +227,10 @@ def _head(said: ModelSizes, infos: TensorInfos, tables: TensorInfos) -> Iterator
 
 
 def _parts_of_architecture(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
-    """LW025: an architecture whose parts the names do not have."""
+    """Yield LW025 for an architecture whose parts are missing.
+
+    No tensor's name is of such a part.
+    """
     if said.classifier is not None and not any(map(_CLASSIFIED.search, infos)):
         yield _lacking(said, f"{said.classifier}, and no name is of a classifier", infos)
     if said.experts is not None and not any("expert" in name or "moe" in name for name in infos):
@@ -224,7 +243,7 @@ def _parts_of_architecture(said: ModelSizes, infos: TensorInfos) -> Iterator[Fin
 
 
 def _expert_counts(said: ModelSizes, infos: TensorInfos) -> Iterator[Finding]:
-    """LW026: other numbers of experts than the config says."""
+    """Yield LW026 for another number of experts than claimed."""
     assert said.experts is not None
     every = [stack for stack in stacks(infos).values() if stack.leaf == "experts"]
     most = max((stack.count for stack in every), default=said.experts[1])

@@ -1,8 +1,8 @@
-"""Whether what is stored as an optimizer can be the one of these weights at this step.
+"""Checks that an optimizer fits these weights at this step.
 
 Source of the shape of its state: torch `optim/optimizer.py` (Optimizer.state_dict, load_state_dict), which refuses
-other numbers of groups and parameters; a state of another shape fails in the first step after it was loaded.
-Flat, factored, projected and quantized states are not held against the weights.
+other numbers of groups and parameters; a state of another shape fails in the first step after it was loaded. Flat,
+factored, projected and quantized states are not held against the weights.
 """
 
 import re
@@ -47,25 +47,31 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What an optimizer is held against: the shape of each tensor that may be trained, by name without wrappers."""
+    """The shapes of trainable tensors, by name without wrappers.
+
+    An optimizer is compared with them.
+    """
 
     shapes: Mapping[str, Shape]
     counts: Counter[Shape]
 
     @classmethod
     def of(cls, components: Sequence[Component]) -> "Weights | None":
-        """Those of all models and adapters, else of the averages; None where they say too little of what is trained."""
-        found = [c for c in components if c.kind in ("model", "adapter") and len(c.tensors)]
-        found = found or [c for c in components if c.kind == "ema" and len(c.tensors)]
-        adapters = [name for c in found if c.kind == "adapter" for name in c.tensors]
-        if not found or (adapters and not any("lora_" in name for name in adapters)):
+        """Return the weights of all models and adapters.
+
+        Else those of the averages; None where they say too little of what is trained.
+        """
+        weighted = [c for c in components if c.kind in ("model", "adapter") and len(c.tensors)]
+        weighted = weighted or [c for c in components if c.kind == "ema" and len(c.tensors)]
+        adapters = [name for c in weighted if c.kind == "adapter" for name in c.tensors]
+        if not weighted or (adapters and not any("lora_" in name for name in adapters)):
             return None  # a prompt's encoder is trained, and what it comes to is saved
-        rows = [(_bare(name), row.shape) for c in found for name, row in c.tensors.infos()]
+        rows = [(_bare(name), row.shape) for c in weighted for name, row in c.tensors.infos()]
         return cls(dict(rows), Counter(shape for _, shape in rows))
 
 
 def optimizer_findings(component: Component, weights: Weights | None, step: int | None) -> Iterator[Finding]:
-    """What is wrong with one optimizer.
+    """Yield the findings about one optimizer.
 
     Args:
         component: It.
@@ -88,9 +94,10 @@ def optimizer_findings(component: Component, weights: Weights | None, step: int 
 
 
 def state_trees(state: State, depth: int = _DEEPEST) -> Iterator[dict[Any, Any]]:
-    """The state dicts of torch's optimizers in a component, of which it may hold several.
+    """Yield the state dicts of torch's optimizers in a component.
 
-    A store of single values, such as torch.distributed.checkpoint, keeps no empty `state`: groups alone are one, too.
+    It may hold several. A store of single values, such as torch.distributed.checkpoint, keeps no empty `state`: groups
+    alone are one, too.
     """
     if isinstance(state, dict) and "param_groups" in state and ("state" in state or _has_params(state)):
         yield {"state": {}, **state}
@@ -100,7 +107,10 @@ def state_trees(state: State, depth: int = _DEEPEST) -> Iterator[dict[Any, Any]]
 
 
 def _has_params(tree: Mapping[Any, Any]) -> bool:
-    """Whether its groups list parameters, as every optimizer of torch's saves them."""
+    """Return True if the groups list parameters.
+
+    Every optimizer of torch's saves them so.
+    """
     groups = tree["param_groups"]
     return isinstance(groups, list | tuple) and any("params" in group for group in _dicts(groups))
 
@@ -121,18 +131,24 @@ def _judged(component: Component, tree: Mapping[Any, Any], step: int | None) -> 
 
 
 def _is_empty(state: Any) -> bool:
-    """Whether there is nothing in it, or nothing for any parameter."""
+    """Return True if there is no state for any parameter."""
     return all(item in ({}, [], None) for item in (state.values() if isinstance(state, dict) else state))
 
 
 def _stateless(groups: Any) -> bool:
-    """Whether every group is of SGD without momentum, which keeps nothing."""
+    """Return True if every group is of SGD without momentum.
+
+    That optimizer keeps nothing.
+    """
     listed = list(groups.values()) if isinstance(groups, dict) else groups
     return all(isinstance(group, dict) and group.get("momentum") == 0 and "betas" not in group for group in listed)
 
 
 def _strangers(component: Component, trees: Sequence[Mapping[Any, Any]], weights: Weights) -> Iterator[Finding]:
-    """RS004: more parameters than there are weights, or states of shapes that no weight has."""
+    """Yield RS004 for parameters and states without a weight.
+
+    There are more parameters than weights, or states of shapes that no weight has.
+    """
     groups = [group for tree in trees for group in _dicts(tree["param_groups"])]
     states = [(key, item) for tree in trees if isinstance(tree["state"], dict) for key, item in tree["state"].items()]
     if any(_PROJECTED & keys.keys() for keys in [*groups, *_dicts([item for _, item in states])]):
@@ -162,9 +178,10 @@ def _strangers(component: Component, trees: Sequence[Mapping[Any, Any]], weights
 
 
 def _unknown_names(keys: Sequence[Any], weights: Weights) -> list[str]:
-    """Names of states that no weight has, where others show that weights and states are named alike.
+    """Return the names of states that no weight has.
 
-    A parametrized weight is saved by some tools under the name that it has without.
+    Only where other names show that weights and states are named alike. A parametrized weight is saved by some tools
+    under the name that it has without.
     """
     if not all(isinstance(key, str) for key in keys):
         return []
@@ -176,7 +193,10 @@ def _unknown_names(keys: Sequence[Any], weights: Weights) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """A name without wrappers, and without the name of an adapter, which PEFT leaves out where it saves."""
+    """Return a name without wrappers and without an adapter's name.
+
+    PEFT leaves the adapter's name out where it saves.
+    """
     return _ADAPTER.sub("", _bare(name))
 
 
@@ -186,7 +206,10 @@ def _dicts(items: Any) -> list[Mapping[Any, Any]]:
 
 
 def _shape(item: State, tensors: TensorTable) -> Shape | None:
-    """The shape of the first state that has its parameter's; None where there is none such."""
+    """Return the shape of the first state shaped like its parameter.
+
+    None where there is none such.
+    """
     leaves = [item.get(key) for key in _ELEMENTWISE] if isinstance(item, dict) else []
     return next((tensors.info(leaf.name).shape for leaf in leaves if isinstance(leaf, TensorRef)), None)
 

@@ -1,6 +1,7 @@
-"""Quantized weights: codes need their scales, scales their codes, and each a type that it can have.
+"""Checks that quantized codes and their scales belong together.
 
-The names are those of `reading.casting.schemes`.
+Codes need their scales, scales their codes, and each a type that it can have. The names are those of
+`reading.casting.schemes`.
 """
 
 from collections.abc import Iterator
@@ -24,15 +25,18 @@ _USUAL = {
 
 
 def _belongings() -> dict[str, tuple[str, ...]]:
-    """Names of scales and what belongs to them, each with the codes of which one must be beside it."""
-    found = {"g_idx": ["qweight", "weight_packed", "weight"], "weight_g_idx": ["weight_packed"]}
+    """Return the scales' names, each with its possible codes.
+
+    One of the codes must stand beside the scales.
+    """
+    belongings = {"g_idx": ["qweight", "weight_packed", "weight"], "weight_g_idx": ["weight_packed"]}
     for scheme in SCHEMES:
         for end in (*scheme.scales, *scheme.others):
             if end not in _PLAIN_WORDS:
-                found.setdefault(end, []).append(scheme.codes)
-    found["weight_scale"] += ["qweight"]
-    found["_weight_scale"] += ["_weight_qdata_0"]
-    return {end: tuple(codes) for end, codes in found.items()}
+                belongings.setdefault(end, []).append(scheme.codes)
+    belongings["weight_scale"] += ["qweight"]
+    belongings["_weight_scale"] += ["_weight_qdata_0"]
+    return {end: tuple(codes) for end, codes in belongings.items()}
 
 
 _PLAIN_WORDS = frozenset({"scale", "scale_weight"})
@@ -46,7 +50,7 @@ _COMMON_WORDS = frozenset({"scales", "weight_scale", "weight_scales", "zero", "c
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """The codes of one module, and by which scheme they are read."""
+    """The quantized codes of one module, and their scheme."""
 
     scheme: Scheme
     module: str
@@ -55,13 +59,16 @@ class Codes:
 
 
 def find_codes(infos: TensorInfos) -> Iterator[Codes]:
-    """Quantized weights, told from names and types, and from their scales where those are alike."""
+    """Yield the quantized weights among tensors.
+
+    They are told from names and types, and from their scales where those are alike.
+    """
     for name, info in infos.items():
         if info.dtype in FLOATS:
             continue
-        found = [codes for scheme in SCHEMES if (codes := _as_codes(scheme, name, info)) is not None]
-        if found:
-            yield max(found, key=lambda codes: _likeness(codes, infos))
+        readings = [codes for scheme in SCHEMES if (codes := _as_codes(scheme, name, info)) is not None]
+        if readings:
+            yield max(readings, key=lambda codes: _likeness(codes, infos))
 
 
 def _as_codes(scheme: Scheme, name: str, info: TensorInfo) -> Codes | None:
@@ -71,7 +78,10 @@ def _as_codes(scheme: Scheme, name: str, info: TensorInfo) -> Codes | None:
 
 
 def _likeness(codes: Codes, infos: TensorInfos) -> int:
-    """How much speaks for a scheme: its scales, their shape and their type, and what else it needs."""
+    """Return how much speaks for a scheme.
+
+    Its scales count, their shape and their type, and what else it needs.
+    """
     scale = scale_of(codes, infos)
     others = len(_others(codes, infos))
     if scale is None:
@@ -81,7 +91,10 @@ def _likeness(codes: Codes, infos: TensorInfos) -> int:
 
 
 def _others(codes: Codes, infos: TensorInfos) -> list[str]:
-    """What the scheme needs besides scales, as far as it is there."""
+    """Return the tensors beside scales that the scheme needs.
+
+    Only those that are there.
+    """
     return [end for end in codes.scheme.others if f"{codes.module}{end}" in infos]
 
 
@@ -90,27 +103,34 @@ def _can_be(scheme: Scheme, dtype: DType) -> bool:
 
 
 def scale_of(codes: Codes, infos: TensorInfos) -> str | None:
-    """The name of the scales of the codes; None where there are none."""
+    """Return the name of the codes' scales; None without scales."""
     return next((name for end in codes.scheme.scales if (name := f"{codes.module}{end}") in infos), None)
 
 
 def has_scales(codes: Codes, infos: TensorInfos) -> bool:
-    """Whether scales of the codes are there, under any of their names."""
+    """Return True if the codes have scales, under any name."""
     return scale_of(codes, infos) is not None
 
 
 def quantized(infos: TensorInfos) -> Iterator[Finding]:
-    """LW010 to LW012: codes without scales, scales without codes, and scales of a type that they cannot have."""
+    """Yield LW010, LW011 and LW016 for codes and scales.
+
+    Codes without scales, scales without codes, and scales of shapes that their codes cannot have.
+
+    Codes without scales, scales without codes, and scales that the codes cannot have.
+    """
     if not any(info.dtype not in FLOATS for info in infos.values()) and not _named_like_scales(infos):
         return
-    found = list(find_codes(infos))
-    yield from _without_scales(found, infos)
-    yield from _misfits(found, infos)
-    yield from _orphans(infos, quantized_otherwise=bool(found))
+    every = list(find_codes(infos))
+    yield from _without_scales(every, infos)
+    yield from _misfits(every, infos)
+    yield from _orphans(infos, quantized_otherwise=bool(every))
 
 
 def scale_types(infos: TensorInfos, *, inventory: bool) -> Iterator[Finding]:
-    """LW012: scales whose type no tool writes; LW013: scales in a narrower type than usual.
+    """Yield LW012 and LW013 for the types of scales.
+
+    LW012: no tool writes the type. LW013: it is narrower than usual.
 
     Args:
         infos: The tensors.
@@ -161,9 +181,10 @@ def _without_scales(found: list[Codes], infos: TensorInfos) -> Iterator[Finding]
 
 
 def _certain_types(infos: TensorInfos) -> frozenset[DType]:
-    """Types of which a `weight` without scales is codes nevertheless: others of the model have scales for them.
+    """Return the types that make a `weight` without scales codes.
 
-    Integers named `weight` may be anything, and F8 may be a plain cast.
+    Others of the model have scales for these types. Integers named `weight` may be anything, and F8 may be a plain
+    cast.
     """
     ends = {".".join(name.split(".")[-count:]) for name in infos for count in (1, 2)}
     of_weights = (scheme for scheme in SCHEMES if scheme.codes == "weight")
@@ -172,7 +193,10 @@ def _certain_types(infos: TensorInfos) -> frozenset[DType]:
 
 
 def _misfits(found: list[Codes], infos: TensorInfos) -> Iterator[Finding]:
-    """LW016: scales whose shape no group, block, row or column of their codes makes."""
+    """Yield LW016 for scales whose shape doesn't fit their codes.
+
+    No group, block, row or column of the codes makes the shape.
+    """
     for codes in found:
         scale = scale_of(codes, infos)
         if scale is not None and not codes.scheme.fits(codes.info.shape, infos[scale].shape):

@@ -1,4 +1,7 @@
-"""What must hold for a training to go on from a checkpoint, besides that each part of it is there."""
+"""Checks that a training can go on from a checkpoint.
+
+Each part being there is not enough.
+"""
 
 from collections.abc import Collection, Iterator
 
@@ -14,7 +17,9 @@ from ckpt_core.schema.roles import Profile
 def resume_findings(
     manifest: Manifest, profile: Profile, *, step: int | None = None, without: Collection[str] = ()
 ) -> Iterator[Finding]:
-    """The laws of optimizers, steps and, for an exact resume, random states.
+    """Yield findings about optimizers, steps and random states.
+
+    Random states count for an exact resume only.
 
     Args:
         manifest: All that is known of the checkpoint.
@@ -35,10 +40,10 @@ def resume_findings(
 
 
 def _of_step(component: Component) -> Iterator[Finding]:
-    """RS006: the counter that says how far the training was is no number of steps."""
-    found = count_of_state(component.state)
-    if found is not None and found.problem:
+    """Yield RS006 for a counter that is no number of steps."""
+    count = count_of_state(component.state)
+    if count is not None and count.problem:
         hint = "make it the number again that it stands for; nothing is guessed"
         yield Finding(
-            "RS006", Severity.ERROR, f"{component.label}: {found.problem}", hint=hint, component=component.label
+            "RS006", Severity.ERROR, f"{component.label}: {count.problem}", hint=hint, component=component.label
         )

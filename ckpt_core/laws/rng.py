@@ -1,4 +1,4 @@
-"""Whether random states have the sizes that their generators take.
+"""Checks that random states have sizes their generators accept.
 
 Sources: torch `aten/src/ATen/CPUGeneratorImpl.cpp` (set_state: 5056 bytes, of old versions 5048) and
 `cuda/CUDAGeneratorImpl.cpp` (seed and offset, 16 bytes; of old versions the seed alone); CPython
@@ -25,7 +25,7 @@ _LONGEST = 60
 
 
 def rng_findings(component: Component) -> Iterator[Finding]:
-    """RS005 for each random state of a component that its generator would refuse."""
+    """Yield RS005 for each random state its generator would refuse."""
     held = component.state
     if held is None:
         held = {name: TensorRef(name) for name in component.tensors}
@@ -37,7 +37,10 @@ def rng_findings(component: Component) -> Iterator[Finding]:
 
 
 def _problems(state: State, path: str, component: Component, depth: int) -> Iterator[tuple[str, str]]:
-    """What is wrong at which path; a generator's own tuple is judged as a whole."""
+    """Yield each problem with its path.
+
+    A generator's own tuple is judged as a whole.
+    """
     problem = _of_python(state) or _of_numpy(state, component)
     if problem is not None:
         if problem:
@@ -52,7 +55,10 @@ def _problems(state: State, path: str, component: Component, depth: int) -> Iter
 
 
 def _of_python(state: State) -> str | None:
-    """What is wrong with the state of `random`; "" for nothing, None where it is not one."""
+    """Return the problem of a state of `random`.
+
+    "" for none; None where it is no such state.
+    """
     if not isinstance(state, list | tuple) or len(state) != 3 or state[0] not in (2, 3):
         return None
     words = state[1]
@@ -63,7 +69,10 @@ def _of_python(state: State) -> str | None:
 
 
 def _of_numpy(state: State, component: Component) -> str | None:
-    """The same for numpy's Mersenne twister, the tuple and the dict."""
+    """Return the problem of a state of numpy's Mersenne twister.
+
+    As `_of_python`; the state is a tuple or a dict.
+    """
     if isinstance(state, list | tuple) and len(state) == 5 and state[0] == "MT19937":
         return _twister(state[1], state[2], component)
     if isinstance(state, dict) and state.get("bit_generator") == "MT19937" and isinstance(state.get("state"), dict):
@@ -82,12 +91,15 @@ def _twister(words: State, position: State, component: Component) -> str:
 
 
 def _kind_and_shape(leaf: TensorRef | Array, component: Component) -> tuple[str, tuple[int, ...]]:
-    found = component.tensors.info(leaf.name) if isinstance(leaf, TensorRef) else leaf
-    return found.dtype.code, found.shape
+    described = component.tensors.info(leaf.name) if isinstance(leaf, TensorRef) else leaf
+    return described.dtype.code, described.shape
 
 
 def _of_torch(found: tuple[str, tuple[int, ...]], path: str) -> str:
-    """What is wrong with the state of a generator of torch's; "" for nothing, and for what may be another's."""
+    """Return the problem of a state of torch's generators.
+
+    "" for none, and for what may be another generator's.
+    """
     code, shape = found
     right: tuple[int, ...]
     if _IS_CUDA.search(path):

@@ -1,4 +1,7 @@
-"""What laws are about: the names, shapes and types of a component's tensors, and stacks of equal blocks among them."""
+"""The tensors that laws judge, and stacks of equal blocks.
+
+A law sees the names, shapes and types of a component's tensors.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,32 +46,38 @@ class Stack:
 
 
 def stacks(names: Iterable[str]) -> dict[str, Stack]:
-    """The stacks of a table, by prefix; a prefix may hold numbers of outer stacks."""
-    found: dict[str, Stack] = {}
+    """Return the stacks of a table, by prefix.
+
+    A prefix may hold numbers of outer stacks.
+    """
+    by_prefix: dict[str, Stack] = {}
     block, ends = "\0", list[tuple[set[str], int]]()
     for name in names:
         if not name.startswith(block) or _NUMBER.search(name, len(block) - 1):
             block, ends = "\0", []
             for number in _NUMBER.finditer(name):
                 prefix = name[: number.start(1)].removesuffix(".")
-                stack = found.get(prefix)
+                stack = by_prefix.get(prefix)
                 if stack is None:
-                    stack = found[prefix] = Stack(prefix)
+                    stack = by_prefix[prefix] = Stack(prefix)
                 block = name[: number.end()]
                 ends.append((stack.blocks.setdefault(int(number[1]), set()), number.end()))
         for rests, end in ends:  # names of one block mostly follow each other
             rests.add(name[end:])
-    return found
+    return by_prefix
 
 
 def some(names: Sequence[str]) -> str:
-    """The first names of several, and how many more there are."""
+    """Return the first of several names, and how many follow."""
     shown = ", ".join(printable(name) for name in names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 def numbers(found: Sequence[int]) -> str:
-    """`3`, `3 and 5`, `0, 1, 2 and 7 more`."""
+    """Return numbers as text, at most three spelled out.
+
+    `3`, `3 and 5`, `0, 1, 2 and 7 more`.
+    """
     shown = [str(number) for number in found[:_SHOWN]]
     if len(found) > _SHOWN:
         return f"{', '.join(shown)} and {len(found) - _SHOWN} more"

@@ -1,4 +1,7 @@
-"""Whether the weights of a checkpoint are all there, so that something else can be held against them."""
+"""Tells if all weights of a checkpoint are there.
+
+Only then can something else be compared with them.
+"""
 
 from ckpt_core.schema.findings import Severity
 from ckpt_core.schema.kinds import WEIGHTS
@@ -9,7 +12,7 @@ _LOST = (Presence.ABSENT, Presence.UNREADABLE)
 
 
 def weights_are_whole(manifest: Manifest) -> bool:
-    """Whether neither a role nor an error says that weights are lacking."""
+    """Return True if no role or error says weights are lacking."""
     if any(role.kind in WEIGHTS and role.presence in _LOST for role in manifest.roles):
         return False
     return not any(

@@ -1,4 +1,7 @@
-"""Names that all carry the prefix of a training wrapper, so that the model itself has none of them."""
+"""Finds names that carry the prefix of a training wrapper.
+
+The model itself has none of them where all do.
+"""
 
 from collections.abc import Iterator
 
@@ -9,17 +12,18 @@ from ckpt_core.schema.text import printable
 
 
 def wrapped(infos: TensorInfos, *, severity: Severity) -> Iterator[Finding]:
-    """LW002: a wrapper in the names; `severity` where it is in every one, which no loader then finds.
+    """Yield LW002 for a wrapper's prefix in the names.
 
-    A wrapper inside of a model, such as one compiled block, is in the names below it only; that is LW002 as well.
+    `severity` is used where every name has it, which no loader then finds. A wrapper inside of a model, such as one
+    compiled block, is in the names below it only; that is LW002 as well.
     """
-    found = [name for name in infos if strip_wrappers(name)[1]]
-    every = len(found) == len(infos)
-    if not found or (not every and all(name.startswith("module.") for name in found)):
+    carriers = [name for name in infos if strip_wrappers(name)[1]]
+    every = len(carriers) == len(infos)
+    if not carriers or (not every and all(name.startswith("module.") for name in carriers)):
         return
-    removed = dict.fromkeys(part for name in found for part in strip_wrappers(name)[1])
+    removed = dict.fromkeys(part for name in carriers for part in strip_wrappers(name)[1])
     prefix = ", ".join(f"{part}." for part in removed)
-    first = printable(found[0])
-    message = f"{len(found)} of {len(infos)} names carry {prefix} of a training wrapper: {first}"
+    first = printable(carriers[0])
+    message = f"{len(carriers)} of {len(infos)} names carry {prefix} of a training wrapper: {first}"
     hint = "load_state_dict does not take it away, ckpt_core.load_into does; or save the wrapped model itself"
-    yield Finding("LW002", severity, message, infos[found[0]].path, found[0], hint)
+    yield Finding("LW002", severity, message, infos[carriers[0]].path, carriers[0], hint)
