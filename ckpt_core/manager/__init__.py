@@ -1,1 +1,4 @@
-"""Plugins found, guarded, and their answers merged: what stands between `pm.hook` and its caller."""
+"""Finds plugins, guards them, and merges their answers.
+
+It stands between `pm.hook` and its caller.
+"""

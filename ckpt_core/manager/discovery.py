@@ -1,7 +1,7 @@
-"""Installed plugins, found by reading `entry_points.txt` of each distribution on the path.
+"""Finds installed plugins by reading each distribution's `entry_points.txt`.
 
-importlib.metadata would do, and costs as much as the rest of a start together. The current folder is never searched:
-a plugin there was not installed by anybody.
+importlib.metadata would do, and costs as much as the rest of a start together. The current folder is never searched: a
+plugin there was not installed by anybody.
 """
 
 import os
@@ -16,7 +16,7 @@ _REQUIREMENT = re.compile(r"^Requires-Dist:\s*(ckpt[-_.]core(?![-_.\w]).*)", re.
 
 
 class EntryPoint(NamedTuple):
-    """A plugin by name: the module to import, and the distribution it came with.
+    """A plugin's name, the module to import, and its distribution.
 
     `origin` is the folder of its `dist-info`; `attribute` what to register, the module itself where it is empty.
     """
@@ -30,9 +30,12 @@ class EntryPoint(NamedTuple):
 
 
 def find_entry_points(path: Sequence[str] | None = None) -> list[EntryPoint]:
-    """Every installed plugin, by name; of a distribution that comes twice the first on the path counts."""
+    """Return every installed plugin, sorted by name.
+
+    Of a distribution that comes twice the first on the path counts.
+    """
     seen: set[str] = set()
-    found: list[EntryPoint] = []
+    points: list[EntryPoint] = []
     for folder in sys.path if path is None else path:
         for info in _dist_infos(folder):
             distribution, _, version = os.path.basename(info).removesuffix(".dist-info").rpartition("-")
@@ -40,8 +43,8 @@ def find_entry_points(path: Sequence[str] | None = None) -> list[EntryPoint]:
             if key in seen:
                 continue
             seen.add(key)
-            found.extend(_entry_points_of(info, distribution.replace("_", "-"), version))
-    return sorted(found, key=lambda point: (point.name, point.distribution))
+            points.extend(_entry_points_of(info, distribution.replace("_", "-"), version))
+    return sorted(points, key=lambda point: (point.name, point.distribution))
 
 
 def _dist_infos(folder: str) -> list[str]:
@@ -81,7 +84,9 @@ def _entry_points_of(info: str, distribution: str, version: str) -> Iterator[Ent
 
 
 def unmet_requirement(point: EntryPoint, core_version: str) -> str | None:
-    """Return what the plugin asks of ckpt-core that this version is not, as `>=0.9`; None where all is met.
+    """Return a plugin's requirement on ckpt-core that isn't met.
+
+    An example is `>=0.9`; None where all is met.
 
     Args:
         point: The plugin.
@@ -92,12 +97,15 @@ def unmet_requirement(point: EntryPoint, core_version: str) -> str | None:
             header = file.read(1 << 20).partition("\n\n")[0]
     except OSError:
         return None
-    asked = [found[1].strip() for found in map(_REQUIREMENT.match, header.splitlines()) if found]
+    asked = [match[1].strip() for match in map(_REQUIREMENT.match, header.splitlines()) if match]
     return next((unmet for text in asked if (unmet := _unmet(text, core_version)) is not None), None)
 
 
 def _unmet(text: str, core_version: str) -> str | None:
-    """What a requirement on ckpt-core asks and does not get, by the rules of PEP 440 and PEP 508."""
+    """Return the unmet part of a requirement on ckpt-core.
+
+    By the rules of PEP 440 and PEP 508; None where all is met.
+    """
     if text[len("ckpt-core") :].replace(" ", "") in _usual(core_version):
         return None  # packaging takes as long to import as the rest of discovery
     from packaging.requirements import InvalidRequirement, Requirement
@@ -113,7 +121,10 @@ def _unmet(text: str, core_version: str) -> str | None:
 
 
 def _usual(core_version: str) -> tuple[str, ...]:
-    """What most plugins ask, in both orders: nothing, or any release of this series."""
+    """Return the requirements that most plugins state.
+
+    They ask for nothing, or for any release of this series, in both orders.
+    """
     numbers = re.match(r"(\d+)\.(\d+)\.", core_version)
     if numbers is None:
         return ("",)

@@ -1,4 +1,6 @@
-"""A guard around every hook of a plugin: it materialises generators, catches crashes, and writes down who failed.
+"""A guard around every hook implementation of a plugin.
+
+It materialises generators, catches crashes, and writes down who failed.
 
 A crash in `locate` or `detect_format` costs that plugin's answer; in `verify` it becomes an ERROR finding, since what
 was not checked must not pass; in `load` and `save` it becomes a PluginError. An error of ours (CkptError) is an answer
@@ -33,7 +35,7 @@ _ANSWERS = {
 
 
 class Failures:
-    """What went wrong in which plugin since the start, in order."""
+    """The failures of plugins since the start, in order."""
 
     def __init__(self) -> None:
         self._lines: list[tuple[str, str]] = []
@@ -47,11 +49,14 @@ class Failures:
         self._lines.append((plugin, line))
 
     def of(self, plugin: str) -> list[str]:
-        """Each failure of a plugin once, as one line."""
+        """Return each failure of a plugin once, as one line."""
         return list(dict.fromkeys(line for name, line in self._lines if name == plugin))
 
     def since(self, count: int) -> list[str]:
-        """Plugin and failure of each that came after the first `count`, once."""
+        """Return the failures after the first `count`, each once.
+
+        Each line names the plugin and its failure.
+        """
         return list(dict.fromkeys(f"plugin {name}: {line}" for name, line in self._lines[count:]))
 
     def plugins(self) -> list[str]:
@@ -59,12 +64,18 @@ class Failures:
 
 
 def described(error: BaseException) -> str:
-    """A plugin's error on one line: its class and what it says, without the secrets of a URL."""
+    """Return a plugin's error on one line.
+
+    It has the error's class and its message, without the secrets of a URL.
+    """
     return scrub(f"{type(error).__name__}: {error}")
 
 
 def checked_answers(hook: str, answers: Any) -> Iterable[Any]:
-    """The answers of a hook, one by one; TypeError at the first that is not of the hook's type."""
+    """Yield the answers of a hook, one by one.
+
+    TypeError at the first that is not of the hook's type.
+    """
     for answer in answers or ():
         _check_type(hook, answer)
         yield answer
@@ -81,7 +92,7 @@ def guarded(
     failures: Failures,
     owner: Callable[[str], str | None],
 ) -> Callable[..., Any]:
-    """A hook implementation that takes all that its specification gives.
+    """Return a guarded hook implementation with all the specification's parameters.
 
     Args:
         function: The implementation.
@@ -98,20 +109,20 @@ def guarded(
         return function(*(arguments[name] for name in takes), **{name: arguments[name] for name in optional})
 
     def collect(*values: Any) -> list[Any]:
-        found: list[Any] = []
+        answered: list[Any] = []
         try:
             for answer in checked_answers(hook, ask(dict(zip(given, values, strict=True)))):
-                found.append(answer)
+                answered.append(answer)
         except (Exception, SystemExit) as error:
             if hook == "locate" and isinstance(error, UsageError):
                 raise
             if isinstance(error, (NoAnswerError, ReplacedError)):
                 raise  # of the place, not of the plugin, and true for every other one
             if hook == "verify":
-                return [*found, _unverified(plugin, failures, error)]
+                return [*answered, _unverified(plugin, failures, error)]
             failures.add(plugin, hook, error)
             return []
-        return found
+        return answered
 
     def own(*values: Any) -> Any:
         arguments = dict(zip(given, values, strict=True))
@@ -134,7 +145,10 @@ def guarded(
 def guarded_wrapper(
     function: Callable[..., Any], *, plugin: str, hook: str
 ) -> Callable[..., Generator[None, Any, Any]]:
-    """A wrapper whose crash names its plugin. It stands around every answer, so there is none to go on with."""
+    """Return a hook wrapper whose crash names its plugin.
+
+    A wrapper stands around every answer, so that after a crash there is none to go on with.
+    """
 
     def wrap(*values: Any, **more: Any) -> Generator[None, Any, Any]:
         try:
@@ -158,8 +172,8 @@ def _check_type(hook: str, answer: Any) -> None:
 
 def _class(place: str) -> type:
     module, _, name = place.partition(":")
-    found: type = getattr(import_module(f"ckpt_core.schema.{module}"), name)
-    return found
+    cls: type = getattr(import_module(f"ckpt_core.schema.{module}"), name)
+    return cls
 
 
 def _format_of(arguments: Mapping[str, Any]) -> str:

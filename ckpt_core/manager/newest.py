@@ -1,4 +1,6 @@
-"""The newest checkpoint of a place that is complete for a purpose, told by content: never by name, time or pointer.
+"""Finds the newest checkpoint of a place that is complete.
+
+Content decides: never name, time or pointer.
 
 Every claim is opened, since a name may lie about its step; then the newest are verified one after the other until one
 is complete. What was newer and is not complete is kept, with what it lacks. Checkpoints of several runs are never
@@ -40,7 +42,10 @@ _UNDATED = "no step is recorded in it, so that it cannot be compared"
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What became of one run: its newest complete checkpoint, or several that cannot be told apart, and the rest."""
+    """The newest complete checkpoint of one run, and the rest.
+
+    `alike` holds several that cannot be told apart.
+    """
 
     chosen: Trial | None
     rejected: tuple[Attempt, ...] = ()
@@ -49,16 +54,20 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Passed:
-    """What was passed over, and its step; None where that is not known."""
+    """A checkpoint passed over, with its step.
+
+    None where the step is not known.
+    """
 
     step: int | None
     attempt: Attempt
 
 
 def narrow(manager: "Plugins", resolution: Resolution) -> Resolution:
-    """A resolution whose place was found, narrowed to the newest checkpoint in it that its query's profile accepts.
+    """Narrow a resolution to the newest complete checkpoint of its place.
 
-    One whose step nothing records is taken only where it is the only complete one. Of several runs none is chosen.
+    It must be complete for the query's profile. One whose step nothing records is taken only where it is the only
+    complete one. Of several runs none is chosen.
 
     Raises:
         UnreachableError: A place that had to be read did not answer.
@@ -83,7 +92,10 @@ def narrow(manager: "Plugins", resolution: Resolution) -> Resolution:
 
 
 def _answer(manager: "Plugins", run: Run, query: Query, passed: Sequence[_Passed] = ()) -> _Answer:
-    """The newest complete checkpoint of a run, and all that is newer; `passed` are folders that hold none."""
+    """Return the newest complete checkpoint of a run.
+
+    With it comes all that is newer; `passed` are folders that hold none.
+    """
     rejected = list(passed)
     undated: list[Trial] = []
     for trial in run.trials:
@@ -100,13 +112,19 @@ def _answer(manager: "Plugins", run: Run, query: Query, passed: Sequence[_Passed
 
 
 def _without_step(run: Run, chosen: Trial) -> list[_Passed]:
-    """What cannot be compared with the chosen checkpoint, which has a step."""
+    """Return the checkpoints that cannot be compared with the chosen.
+
+    The chosen one has a step, and they have none.
+    """
     left = [trial for trial in run.trials if trial.step is None and trial.root and chosen.step is not None]
     return [_Passed(None, Attempt(trial.candidate, Outcome.REJECTED, _UNDATED)) for trial in left]
 
 
 def _attempts(passed: Sequence[_Passed], chosen: int | None) -> tuple[Attempt, ...]:
-    """What was passed over, newest first, without what is older than the chosen step."""
+    """Return what was passed over, newest first.
+
+    What is older than the chosen step is left out.
+    """
     left = [p for p in passed if chosen is None or p.step is None or p.step >= chosen]
     return tuple(p.attempt for p in sorted(left, key=lambda p: (p.step is None, -(p.step or 0))))
 
@@ -121,7 +139,10 @@ def _found(resolution: Resolution, answer: _Answer, files: Files) -> Resolution:
 
 
 def _choice(run: Run, runs: Sequence[Run], answer: _Answer, resolution: Resolution) -> Choice:
-    """A run as one to be named, with its newest checkpoint and what that lacks."""
+    """Return a run as a choice for a person to name.
+
+    It has the run's newest checkpoint, and what that lacks.
+    """
     assert resolution.location is not None
     newest = answer.chosen or run.trials[0]
     lack = next((a.detail for a in answer.rejected if a.candidate.url == newest.candidate.url), "")
@@ -130,7 +151,10 @@ def _choice(run: Run, runs: Sequence[Run], answer: _Answer, resolution: Resoluti
 
 
 def _lack(manager: "Plugins", trial: Trial, run: Run, query: Query) -> str:
-    """What a checkpoint lacks for the query's profile; "" where it is complete."""
+    """Return what a checkpoint lacks for the query's profile.
+
+    "" where it is complete.
+    """
     if trial.problem:
         return trial.problem
     try:
@@ -142,7 +166,7 @@ def _lack(manager: "Plugins", trial: Trial, run: Run, query: Query) -> str:
 
 
 def _verdict(manager: "Plugins", trial: Trial, run: Run, query: Query) -> tuple[str, list[str]]:
-    """What a checkpoint lacks, and the files that its errors name."""
+    """Return what a checkpoint lacks, and files with errors."""
     checkpoint = open_match(manager, trial.files, replace(trial.match, root=""))
     request = VerifyRequest(profile=query.profile, without=query.without, run=run.has_besides(trial))
     report = manager.hooks.verify(files=trial.files, checkpoint=checkpoint, request=request)
@@ -155,7 +179,10 @@ def _verdict(manager: "Plugins", trial: Trial, run: Run, query: Query) -> tuple[
 
 
 def _disagreements(files: Files, chosen: Trial) -> Iterator[str]:
-    """What pointers and links in the place name that is not the chosen one."""
+    """Yield notes on pointers and links that name another checkpoint.
+
+    Another than the chosen one.
+    """
     chosen_name = printable(chosen.root or ".")
     for path in files.skipped:
         end = files.link_end(path) if path.rpartition("/")[2] in _LINKS else None

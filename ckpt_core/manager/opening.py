@@ -1,4 +1,7 @@
-"""A claim opened through its format's owner: where `load` begins, and any search for the newest whole checkpoint."""
+"""Opens a claim through the owner of its format.
+
+`load` begins here, and any search for the newest whole checkpoint.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -38,7 +41,7 @@ def open_match(
     hints: Mapping[str, object] | None = None,
     lenient: bool = False,
 ) -> StoredCheckpoint:
-    """The checkpoint that a claim is about, its headers read.
+    """Open the checkpoint of a claim, reading its headers.
 
     Args:
         manager: The plugin manager, which knows the format's owner.
@@ -71,17 +74,20 @@ def open_match(
 
 
 def _taint(checkpoint: StoredCheckpoint, files: Files) -> None:
-    """Take what the content says of its taint out of the metadata: written anew it is under other names."""
+    """Move the taint from the content's metadata to the manifest.
+
+    Written anew, the tainted tensors are under other names.
+    """
     metadata = checkpoint.manifest.metadata
     if TAINT not in metadata and TAINTED_FILE not in files.entries:
         return
     from ckpt_core.schema.side_files.taint import of_files, of_text
 
-    found = dict(checkpoint.manifest.tainted)
+    tainted = dict(checkpoint.manifest.tainted)
     if TAINT in metadata:
-        found |= of_text(metadata[TAINT], path=str(files.location))
+        tainted |= of_text(metadata[TAINT], path=str(files.location))
     left = {key: value for key, value in metadata.items() if key != TAINT}
-    checkpoint.manifest = replace(checkpoint.manifest, metadata=left, tainted=found | of_files(files))
+    checkpoint.manifest = replace(checkpoint.manifest, metadata=left, tainted=tainted | of_files(files))
 
 
 def with_parts(
@@ -92,7 +98,7 @@ def with_parts(
     options: Mapping[str, Any] | None = None,
     lenient: bool = False,
 ) -> StoredCheckpoint:
-    """A checkpoint joined with the parts that its claim names.
+    """Join a checkpoint with the parts that its claim names.
 
     Args:
         manager: The plugin manager, which knows the owners.
@@ -108,23 +114,23 @@ def with_parts(
     """
     from ckpt_core.reading.nested import UnopenedPart, joined, relocate  # most checkpoints have no parts
 
-    found: list[OpenPart] = []
+    open_parts: list[OpenPart] = []
     refused: list[tuple[OpenPart, UsageError]] = []
     unopened: list[UnopenedPart] = []
     for part in parts:
         base = part.root.rpartition("/")[0] if part.root in own.files.entries else part.root
         try:
             opened, refusal = _open(manager, own, part, base, options or {}, lenient=lenient)
-            found.append(opened)
+            open_parts.append(opened)
             refused += [(opened, refusal)] if refusal is not None else []
         except CkptError as error:
             located = relocate(error, part.root if error.path is None else base)
             if not lenient or isinstance(error, UnsafeContentError) or not isinstance(error, FormatError):
                 raise located from error
             unopened.append(UnopenedPart(part, located))
-    if refused and not any(opened.options for opened in found):
+    if refused and not any(opened.options for opened in open_parts):
         raise relocate(refused[0][1], refused[0][0].base)
-    whole = joined(own, found, unopened) if parts else own
+    whole = joined(own, open_parts, unopened) if parts else own
     findings = (*whole.manifest.findings, *_refusals(refused, options or {}))
     whole.manifest = replace(whole.manifest, findings=findings)
     return whole
@@ -139,7 +145,10 @@ def _open(
     *,
     lenient: bool,
 ) -> tuple[OpenPart, UsageError | None]:
-    """A part with the options that it reads with, or without them, and what it says against them."""
+    """Open a part with the options that it reads with.
+
+    Where it refuses their values it is opened without them, and the refusal is returned as well.
+    """
     below = own.files.below(part.root)
     if not below.entries:
         raise CorruptError("a part of this checkpoint, and nothing is there; copy it again", code="CK019")

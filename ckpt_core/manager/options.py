@@ -1,4 +1,7 @@
-"""The options of a format, typed and checked, and those that a claim and its parts are read with."""
+"""Checks the options of formats.
+
+It types them, and chooses those that a claim and its parts are read with.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 def checked_options(
     manager: "Plugins", format: str, options: Mapping[str, Any], *, writing: bool = False
 ) -> dict[str, Any]:
-    """Options as the format types them.
+    """Return options with the types that the format declares.
 
     Raises:
         UsageError: The format has no such option (names those that have), has it for the other of reading and
@@ -54,21 +57,27 @@ def _as_bool(value: Any) -> bool:
 
 
 def readable_options(manager: "Plugins", files: "Files", match: FormatMatch) -> set[str]:
-    """Names of the options with which the format of a claim is read, or that of any of its parts."""
+    """Return the options that a claim's formats read with.
+
+    They are the options of its own format and of its parts' formats, by name.
+    """
     names = {option.name for option in manager.format(match.format).options if option.reads}
     for part in match.parts:
         below = files.below(part.root)
         try:
-            found = match_of_part(manager, below, part)
+            below_match = match_of_part(manager, below, part)
         except FormatError:
             continue  # opening the part says what is wrong with it
-        if not is_itself(found, part, match):
-            names |= readable_options(manager, below, found)
+        if not is_itself(below_match, part, match):
+            names |= readable_options(manager, below, below_match)
     return names
 
 
 def own_options(manager: "Plugins", files: Files, match: FormatMatch, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The options for the format itself: those that it has, and those that none of its parts has either."""
+    """Return the options for the format itself.
+
+    They are those that it has, and those that none of its parts has either.
+    """
     if not options or not match.parts:
         return options
     having = {option.name for option in manager.format(match.format).options if option.reads}

@@ -1,4 +1,7 @@
-"""The parts of a nested layout, each opened through its own format's owner, so that no plugin imports another."""
+"""Finds and verifies the parts of a nested layout.
+
+Each goes through its own format's owner, so that no plugin imports another.
+"""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def verify_parts(manager: "Plugins", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "list[Finding]":
-    """What the owners of the parts find; not what core checks of any manifest, which it does of the whole."""
+    """Return the findings of the parts' owners.
+
+    Core's checks are left out, since they run on the manifest of the whole.
+    """
     if not isinstance(checkpoint, StoredCheckpoint) or not checkpoint.parts:
         return []
     from ckpt_core.reading.nested import in_whole
@@ -34,7 +40,10 @@ def verify_parts(manager: "Plugins", checkpoint: "Checkpoint | None", request: "
 
 
 def is_itself(match: FormatMatch, part: Part, whole: FormatMatch) -> bool:
-    """Whether a part would be opened as the whole is, for ever: one further down has shorter paths each time."""
+    """Return True if a part would open as the whole.
+
+    That would go on for ever; a part further down has shorter paths each time.
+    """
     return match.format == whole.format and not part.root
 
 

@@ -1,7 +1,7 @@
-"""The plugin manager: core's own plugins, the installed ones, each guarded, and the policy outermost.
+"""The plugin manager: core's and installed plugins, guarded.
 
-A plugin that cannot be imported, that asks for a newer core, or that implements a hook wrongly costs only its own
-answers; `plugins` tells which and why.
+The policy is its outermost wrapper. A plugin that cannot be imported, that asks for a newer core, or that implements a
+hook wrongly costs only its own answers; `plugins` tells which and why.
 """
 
 import importlib
@@ -27,7 +27,10 @@ _BUILTIN = ("paths", "safetensors", "torch", "checks", "seals.plugin")
 
 
 class PluginStatus(NamedTuple):
-    """One plugin as `ckpt plugins` shows it. `problem` is None where it works; `too_new` asks for a newer core."""
+    """One plugin as `ckpt plugins` shows it.
+
+    `problem` is None where it works; `too_new` asks for a newer core.
+    """
 
     name: str
     origin: str
@@ -39,7 +42,10 @@ class PluginStatus(NamedTuple):
 
 
 class CkptPluginManager(pluggy.PluginManager):
-    """A pluggy manager for ckpt: `register` guards a plugin and keeps the policy outermost, `hooks` is typed."""
+    """A pluggy manager for ckpt.
+
+    `register` guards a plugin and keeps the policy outermost, `hooks` is typed.
+    """
 
     if TYPE_CHECKING:
         hook: Hooks  # type: ignore[assignment, misc]  # pluggy's relay, whose answers the policy merges
@@ -56,11 +62,13 @@ class CkptPluginManager(pluggy.PluginManager):
 
     @property
     def hooks(self) -> Hooks:
-        """`pm.hook`, with the types a checker needs."""
+        """`pm.hook` with the types that a type checker needs."""
         return self.hook
 
     def register(self, plugin: Any, name: str | None = None) -> str | None:
-        """Register a plugin by hand: guarded, its formats owned, the policy outermost.
+        """Register a plugin by hand: guarded, below the policy.
+
+        The plugin owns its formats from now on.
 
         Raises:
             PluginError: Its name is taken, a hook it implements is not one of ours or asks for what we do not pass, or
@@ -89,14 +97,17 @@ class CkptPluginManager(pluggy.PluginManager):
         return label
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> pluggy.HookimplOpts | None:
-        """The marks of a hook implementation; see pluggy."""
+        """Return the marks of a hook implementation; see pluggy."""
         # pluggy takes care not to run properties, at 80 µs a name; a module has none, and hundreds of names.
         if isinstance(plugin, ModuleType) and not hasattr(vars(plugin).get(name), f"{PROJECT}_impl"):
             return None
         return super().parse_hookimpl_opts(plugin, name)
 
     def unregister(self, plugin: Any = None, name: str | None = None) -> Any:
-        """Unregister a plugin, by itself or by name; its formats have no owner then."""
+        """Unregister a plugin, given by itself or by name.
+
+        Its formats have no owner then.
+        """
         label = name or self.get_name(plugin)
         self._formats = tuple(format for format in self._formats if self._owners[format.name] != label)
         self._owners = {format: owner for format, owner in self._owners.items() if owner != label}
@@ -104,7 +115,10 @@ class CkptPluginManager(pluggy.PluginManager):
         return super().unregister(plugin, name)
 
     def status_report(self) -> list[PluginStatus]:
-        """Every plugin, also those registered by hand, with what went wrong in it since as its problem."""
+        """Return every plugin's status, with its failures as the problem.
+
+        Plugins registered by hand are listed too.
+        """
         listed = {status.name for status in self.statuses if not status.problem}
         by_hand = [
             self._status(name, plugin, "registered by hand", "")
@@ -117,11 +131,14 @@ class CkptPluginManager(pluggy.PluginManager):
         ]
 
     def formats(self) -> tuple[Format, ...]:
-        """Every format, by name."""
+        """Return every format, sorted by name."""
         return self._formats
 
     def format(self, name: str) -> Format:
-        """The format of that name. UnsupportedFormatError where no plugin owns it."""
+        """Return the format of that name.
+
+        UnsupportedFormatError where no plugin owns it.
+        """
         for format in self._formats:
             if format.name == name:
                 return format
@@ -130,7 +147,10 @@ class CkptPluginManager(pluggy.PluginManager):
         raise UnsupportedFormatError(message, hint=did_you_mean(name, known))
 
     def owner(self, format: str) -> str | None:
-        """The plugin that owns a format; None where none does."""
+        """Return the plugin that owns a format.
+
+        None where none does.
+        """
         return self._owners.get(format)
 
     def _own_formats(self, label: str, plugin: Any) -> None:
@@ -146,9 +166,10 @@ class CkptPluginManager(pluggy.PluginManager):
         self._formats = tuple(sorted([*self._formats, *new.values()], key=lambda format: format.name))
 
     def _guard(self, label: str, plugin: Any) -> None:
-        """Stand between pluggy and the functions it calls: it makes its HookImpl itself, so they are changed in place.
+        """Guard the functions that pluggy calls for a plugin.
 
-        They are plain attributes in pluggy 1.5 to 1.7; tests/manager/test_guard.py fails where that ends.
+        pluggy makes its HookImpl itself, so they are changed in place. They are plain attributes in pluggy 1.5 to 1.7;
+        tests/manager/test_guard.py fails where that ends.
         """
         for caller in self.get_hookcallers(plugin) or ():
             assert caller.spec is not None
@@ -193,7 +214,10 @@ class CkptPluginManager(pluggy.PluginManager):
             self.statuses.append(self._status(name, module, "ckpt-core", __version__))
 
     def load_installed(self, path: Sequence[str] | None = None) -> None:
-        """Register every installed plugin, in the order of their names; whatever fails is written down, not raised."""
+        """Register every installed plugin, sorted by name.
+
+        Failures are written down, not raised.
+        """
         for point in find_entry_points(path):
             self.statuses.append(self._load(point))
 
@@ -233,7 +257,9 @@ def _problem(error: BaseException, point: EntryPoint) -> str:
 
 @cache
 def get_plugin_manager() -> CkptPluginManager:
-    """The process's plugin manager, made at the first call: core's plugins and every installed one.
+    """Return the process's plugin manager, made at the first call.
+
+    It has core's plugins and every installed one.
 
     `CKPT_PLUGINS=none` leaves the installed ones out.
     """

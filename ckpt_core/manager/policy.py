@@ -1,6 +1,7 @@
-"""How collected answers become one: candidates probed in order, claims weighed, findings sorted.
+"""Merges the collected answers of plugins into one.
 
-The outermost wrapper of each collecting hook, so that `pm.hook.locate(query=…)` itself returns a Resolution.
+Candidates are probed in order, claims weighed, findings sorted. The policy is the outermost wrapper of each collecting
+hook, so that `pm.hook.locate(query=…)` itself returns a Resolution.
 """
 
 from collections.abc import Collection, Generator, Iterable, Sequence
@@ -28,7 +29,10 @@ _Wrapper = Generator[None, list[Any], Any]
 
 
 class Policy:
-    """The wrappers. They see every plugin's answer and return the merged one."""
+    """The outermost hook wrappers.
+
+    They see every plugin's answer and return the merged one.
+    """
 
     def __init__(self, manager: "Plugins", failures: Failures) -> None:
         self._manager = manager
@@ -43,16 +47,16 @@ class Policy:
     def locate(self, query: Query) -> _Wrapper:
         before = len(self._failures)
         answers = yield
-        found = resolve(query, _flat(answers), notes=self._failures.since(before))
-        if found.location is None and query.ref:
+        resolution = resolve(query, _flat(answers), notes=self._failures.since(before))
+        if resolution.location is None and query.ref:
             stages = [stage for format in self._manager.formats() for stage in format.stages]
-            found = replace(found, meant=None if query.ref in stages else did_you_mean(query.ref, stages))
-        _tell(found)
-        if query.profile is None or found.location is None:
-            return found
+            resolution = replace(resolution, meant=None if query.ref in stages else did_you_mean(query.ref, stages))
+        _tell(resolution)
+        if query.profile is None or resolution.location is None:
+            return resolution
         from ckpt_core.manager.newest import narrow
 
-        return narrow(self._manager, found)
+        return narrow(self._manager, resolution)
 
     @hookimpl(wrapper=True, tryfirst=True)
     def detect_format(self) -> _Wrapper:
@@ -86,7 +90,9 @@ def _flat(answers: Iterable[Any]) -> list[Any]:
 
 
 def resolve(query: Query, candidates: Iterable[Candidate], *, notes: Sequence[str] = ()) -> Resolution:
-    """Probe candidates by rank until one is there; a required one that is missing, or a silent place, ends the search.
+    """Probe candidates by priority until one exists.
+
+    A required one that is missing, or a silent place, ends the search.
 
     Args:
         query: The question.
@@ -108,7 +114,10 @@ def resolve(query: Query, candidates: Iterable[Candidate], *, notes: Sequence[st
 
 
 def _each_place_once(ordered: Sequence[Candidate]) -> list[Candidate]:
-    """The first candidate of each place, required where any of them is: dropping one must not let a search go on."""
+    """Return the first candidate of each place.
+
+    It is required where any for that place is: dropping one must not let a search go on.
+    """
     required = {candidate.url for candidate in ordered if candidate.required}
     first = {candidate.url: candidate for candidate in reversed(ordered)}
     return [replace(c, required=c.url in required) for c in ordered if first[c.url] is c]
@@ -129,7 +138,10 @@ def _probe(candidate: Candidate, member: str | None) -> tuple[Attempt, Location 
 
 
 def _tell(found: Resolution) -> None:
-    """Log each place with its reason; and where the one that was found is not quite what was asked for, a warning."""
+    """Log every place considered, with its reason.
+
+    Where the place found is not quite what was asked for, that is a warning.
+    """
     for line in found.explain().splitlines():
         _log.info("%s", line)
     for attempt in found.attempts:
@@ -138,10 +150,10 @@ def _tell(found: Resolution) -> None:
 
 
 def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detection:
-    """Sort claims, and settle which holds at the root: one that refines another goes before it, then the surest.
+    """Sort claims, and choose the winner at each root.
 
-    A root that another claim has as its part, or as one of its files, is no checkpoint of its own; nor is a file
-    further down in what is claimed as a whole.
+    A claim that refines another goes before it, then the surest wins. A root that another claim has as its part, or as
+    one of its files, is no checkpoint of its own; nor is a file further down in what is claimed as a whole.
     """
     from ckpt_core.schema.tensors import under
 
@@ -164,7 +176,7 @@ def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detectio
 
 
 def _is_inside(path: str, wholes: Collection[str]) -> bool:
-    """Whether a file of a folder lies in a directory that is claimed as a whole."""
+    """Return True if a file lies in a claimed directory."""
     folder = path
     while "/" in folder:
         folder = folder.rpartition("/")[0]
@@ -174,16 +186,17 @@ def _is_inside(path: str, wholes: Collection[str]) -> bool:
 
 
 def _with_step(match: FormatMatch) -> FormatMatch:
-    """The claim with the step that its path says, where its format knows no other."""
+    """Return the claim with its path's step, if it lacks one."""
     from ckpt_core.layouts.step_names import step_of_path
 
     return match if match.step is not None else replace(match, step=step_of_path(match.root))
 
 
 def _surest(claims: Sequence[FormatMatch], bases: dict[str, str | None]) -> list[FormatMatch]:
-    """The claim on one root that holds; several where they are of equal weight.
+    """Return the claim that holds on one root.
 
-    A file that belongs to others is no checkpoint by itself, however sure its own format is of it.
+    Several where they are of equal weight. A file that belongs to others is no checkpoint by itself, however sure its
+    own format is of it.
     """
     claims = [match for match in claims if match.root in match.files] or claims
     refined = {ancestor for match in claims for ancestor in _ancestors(match.format, bases)}
@@ -195,9 +208,9 @@ def _surest(claims: Sequence[FormatMatch], bases: dict[str, str | None]) -> list
 
 
 def _ancestors(name: str, bases: dict[str, str | None]) -> list[str]:
-    found: list[str] = []
+    ancestors: list[str] = []
     base = bases.get(name)
-    while base is not None and base not in found:
-        found.append(base)
+    while base is not None and base not in ancestors:
+        ancestors.append(base)
         base = bases.get(base)
-    return found
+    return ancestors

@@ -1,4 +1,7 @@
-"""What plugins propose to mend, as one plan: nothing outside of the checkpoint, no two wishes for one file."""
+"""Merges the repairs that plugins propose into one plan.
+
+No action touches anything outside of the checkpoint, and no two touch one file.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +12,9 @@ from ckpt_core.schema.text import printable
 
 
 def planned(answers: Iterable[RepairAction | Irreparable], request: RepairRequest) -> RepairPlan:
-    """The plan of all answers; what would invent or lose something is withheld, unless that is accepted.
+    """Return the repair plan made of all answers.
+
+    Actions that would invent or lose something are withheld, unless that is accepted.
 
     Raises:
         PluginError: Two actions are about one file, or one leads out of the checkpoint.
@@ -48,5 +53,8 @@ def _check(actions: Sequence[RepairAction]) -> None:
 
 
 def leads_away(path: str) -> bool:
-    """Whether a relative path leads out of its folder, or into a stage or a backup of ours."""
+    """Return True if a relative path leaves its folder.
+
+    A path into a stage or a backup of ours counts too.
+    """
     return any(part in ("", ".", "..") or "\0" in part or is_under_way(part) for part in path.split("/"))

@@ -1,4 +1,6 @@
-"""Which checkpoints of a place are of one training run: those of one structure and trainer, below one folder.
+"""Groups the checkpoints of a place by training run.
+
+Those of one run have one structure and trainer, and lie below one folder.
 
 The folder of a run is what is left of a path without the part that has the step: `runs/a` of `runs/a/checkpoint-100`,
 of `runs/a/step_5.pt` and of `runs/a/checkpoints/0900000/pretrained_model`, each with what stands behind the step.
@@ -18,19 +20,28 @@ _STRANGE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The checkpoints of one training, newest first, those without a step last."""
+    """The checkpoints of one training, newest first.
+
+    Those without a step come last.
+    """
 
     trials: tuple[Trial, ...]
     folder: str = ""
 
     def has_besides(self, trial: Trial) -> Mapping[str, str]:
-        """Kinds of components that another one of them has, and which has it: the newest."""
+        """Return the components that other checkpoints of the run have.
+
+        By kind, with the newest checkpoint that has it.
+        """
         others = [other for other in reversed(self.trials) if other.root != trial.root]
         return {kind: other.root or "." for other in others for kind in other.kinds}
 
 
 def runs_of(trials: Iterable[Trial]) -> list[Run]:
-    """The runs among the checkpoints of a place, by folder. What says too little of itself goes with its neighbours."""
+    """Return the runs among checkpoints of a place, by folder.
+
+    A checkpoint that says too little of itself goes with its neighbours.
+    """
     known = sorted((trial for trial in trials if trial.structure), key=lambda trial: trial.root)
     groups = [group for alike in _by_structure(known) for group in _by_trainer(alike)]
     runs = [run for group in groups for run in _by_folder(group)]
@@ -42,7 +53,10 @@ def runs_of(trials: Iterable[Trial]) -> list[Run]:
 
 
 def newest_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Checkpoints of one run, those without a step last; of equal ones that whose name says the step is first."""
+    """Return checkpoints of one run, newest first.
+
+    Those without a step come last; of equal ones that whose name says the step is first.
+    """
     comparable = _in_one_unit(trials)
     within = _counts_within_epochs(comparable)
 
@@ -54,7 +68,10 @@ def newest_first(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def same_structure(first: Structure, second: Structure) -> bool:
-    """Whether two checkpoints can be of one training: equal shapes, and but for a few the same names."""
+    """Return True if two checkpoints can be of one training.
+
+    Shapes are equal, and but for a few the same names.
+    """
     common = first.keys() & second.keys()
     if any(first[name] != second[name] for name in common):
         return False
@@ -63,7 +80,10 @@ def same_structure(first: Structure, second: Structure) -> bool:
 
 
 def naming(run: Run, others: Sequence[Run], place: str) -> str:
-    """A ref that means the checkpoints of one run of a place and no others: its folder, else a pattern of names."""
+    """Return a ref that names one run of a place.
+
+    It means the checkpoints of this run and no others: its folder, else a pattern of names.
+    """
     strangers = [trial.root for other in others if other is not run for trial in other.trials]
     own = [trial.root for trial in run.trials]
     if run.folder and _only(own, strangers, lambda root: f"{root}/".startswith(f"{run.folder}/")):
@@ -97,7 +117,10 @@ def _by_structure(trials: Sequence[Trial]) -> list[list[Trial]]:
 
 
 def _by_trainer(trials: Sequence[Trial]) -> list[list[Trial]]:
-    """Apart where several programs saved states of training; weights alone go with the first."""
+    """Group checkpoints by the program that saved the training.
+
+    Weights alone go with the first group.
+    """
     groups: list[list[Trial]] = []
     for trial in sorted(trials, key=lambda trial: not trial.trainer):
         alike = next((group for group in groups if not trial.trainer or _of_one_program(group, trial)), None)
@@ -115,7 +138,10 @@ def _of_one_program(group: Sequence[Trial], trial: Trial) -> bool:
 
 
 def _by_folder(trials: Sequence[Trial]) -> list[Run]:
-    """Apart where several folders hold checkpoints with steps; one without a number goes with the only one near it."""
+    """Group checkpoints by the folder that holds their steps.
+
+    One without a number goes with the only folder near it.
+    """
     places: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         places.setdefault(_place(trial), []).append(trial)
@@ -136,13 +162,13 @@ def _by_folder(trials: Sequence[Trial]) -> list[Run]:
 
 
 def _place(trial: Trial) -> tuple[str, str]:
-    """The folder of the run that a checkpoint is of, and what stands behind the step in its path."""
+    """Return the run's folder and the path behind the step."""
     parts = trial.root.split("/")
-    found = numbered_part(trial.root)
+    numbered = numbered_part(trial.root)
     last = len(parts) - 1
-    if found is None or (found[0] < last and parts[found[0]].isdecimal() and found[1] != trial.step):
+    if numbered is None or (numbered[0] < last and parts[numbered[0]].isdecimal() and numbered[1] != trial.step):
         return "/".join(parts[:-1]), ""
-    return "/".join(parts[: found[0]]), "/".join(parts[found[0] + 1 :])
+    return "/".join(parts[: numbered[0]]), "/".join(parts[numbered[0] + 1 :])
 
 
 def _is_numbered(trial: Trial) -> bool:
@@ -150,12 +176,15 @@ def _is_numbered(trial: Trial) -> bool:
 
 
 def _are_near(folder: str, other: str) -> bool:
-    """Whether one folder is, or lies in, the other."""
+    """Return True if one folder is, or lies in, the other."""
     return not folder or not other or f"{folder}/".startswith(f"{other}/") or f"{other}/".startswith(f"{folder}/")
 
 
 def _joined(runs: Sequence[Run], trial: Trial) -> list[Run]:
-    """The runs with one more checkpoint, in the run that is nearest to it: of its folder, else the first."""
+    """Return the runs, with the checkpoint added to the nearest.
+
+    That is the run of its folder, else the first.
+    """
     if not runs:
         return [Run((trial,), _place(trial)[0])]
     folder = _place(trial)[0]
@@ -164,7 +193,10 @@ def _joined(runs: Sequence[Run], trial: Trial) -> list[Run]:
 
 
 def _in_one_unit(trials: Sequence[Trial]) -> list[Trial]:
-    """The same checkpoints, all with a step of one unit: where some count epochs alone, epochs, if all have them."""
+    """Return the checkpoints with steps in one unit.
+
+    Where some count epochs alone, the unit is epochs, if all have them.
+    """
     dated = [trial for trial in trials if trial.step is not None]
     if len({trial.of_epochs for trial in dated}) < 2:
         return list(trials)
@@ -174,7 +206,10 @@ def _in_one_unit(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _counts_within_epochs(trials: Sequence[Trial]) -> bool:
-    """Whether steps begin anew with each epoch: somewhere a later epoch has an earlier step."""
+    """Return True if steps start anew with each epoch.
+
+    Somewhere a later epoch has an earlier step.
+    """
     pairs = sorted((t.epoch, t.step) for t in trials if t.step is not None and t.epoch is not None)
     if len(pairs) < sum(trial.step is not None for trial in trials):
         return False

@@ -1,4 +1,7 @@
-"""The checkpoints of a place, each opened: its step, what it holds, and what tells one training run from another."""
+"""Opens the checkpoints of a place to compare them.
+
+Each has its step, what it holds, and what tells one training run from another.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -68,7 +71,10 @@ class Trial:
 
 
 def trials_of(manager: "Plugins", files: Files, member: str | None) -> Iterator[Trial]:
-    """Every checkpoint of a place, opened; of several claims of equal weight on one none is."""
+    """Yield every checkpoint of a place, opened.
+
+    One that several claims of equal weight are about is not opened.
+    """
     detection = manager.hooks.detect_format(files=files)
     for root, claims in _claims(detection).items():
         if member is None or is_named(root, member):
@@ -76,13 +82,19 @@ def trials_of(manager: "Plugins", files: Files, member: str | None) -> Iterator[
 
 
 def is_named(root: str, member: str) -> bool:
-    """Whether a member is meant by what follows `#`: its path, the last part of it, or a pattern of that."""
+    """Return True if the text behind `#` means a member.
+
+    It is the member's path, the last part of it, or a pattern of that.
+    """
     name = root.rpartition("/")[2]
     return member in (root, name) or fnmatchcase(name, member)
 
 
 def _claims(detection: Detection) -> dict[str, list[FormatMatch]]:
-    """The claims that hold, by root; several where they are of equal weight."""
+    """Return the claims that hold, by root.
+
+    Several where they are of equal weight.
+    """
     top = [detection.best] if detection.best is not None else list(detection.rivals)
     by_root: dict[str, list[FormatMatch]] = {}
     for match in (*top, *detection.members):
@@ -110,7 +122,7 @@ def _trial(manager: "Plugins", files: Files, root: str, claims: Sequence[FormatM
 
 
 def described(trial: Trial, manifest: Manifest) -> Trial:
-    """A checkpoint with what its content says of it."""
+    """Return a trial completed from the checkpoint's content."""
     counts = _counts(manifest)
     content = manifest.step is not None
     held = [component for component in manifest.components if not emptiness(component)]
@@ -129,23 +141,29 @@ def described(trial: Trial, manifest: Manifest) -> Trial:
 
 
 def structure_of(manifest: Manifest) -> Structure:
-    """The weights of a checkpoint by name, with their shapes: the model's, else an adapter's, else an average's."""
+    """Return the shapes of a checkpoint's weights, by name.
+
+    The weights are the model's, else an adapter's, else an average's.
+    """
     for kind in ("model", "adapter", "ema"):
-        found = [component for component in manifest.components if component.kind == kind and len(component.tensors)]
-        if found:
-            main = [component for component in found if not component.name] or found  # a part may be named for its step
+        held = [component for component in manifest.components if component.kind == kind and len(component.tensors)]
+        if held:
+            main = [component for component in held if not component.name] or held  # a part may be named for its step
             rows = [(c.name, *row) for c in main for row in c.tensors.infos()]
             return {f"{kind}:{label}:{strip_wrappers(name)[0]}": info.shape for label, name, info in rows}
     return {}
 
 
 def _counts(manifest: Manifest) -> list[Count]:
-    """The counters that are kept as plain numbers, the one to be believed first."""
+    """Return the plainly stored counters, the most reliable first."""
     states = [component.state for component in manifest.components if component.kind == "progress"]
     return [count for state in states for count in counts_of_state(state) if count.value is not None]
 
 
 def _is_epoch(trial: Trial) -> bool:
-    """Whether what a path says is an epoch: no part of it says a step."""
+    """Return True if the path's number is an epoch.
+
+    No part of the path says a step.
+    """
     parts = trial.root.split("/")
     return all(step_of_name(part) is None for part in parts) and any(epoch_of_name(part) is not None for part in parts)

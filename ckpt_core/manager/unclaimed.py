@@ -1,4 +1,7 @@
-"""Folders that are named for a step and hold no checkpoint: where a save was stopped, a user looks for one."""
+"""Finds folders named for a step that hold no checkpoint.
+
+A save was stopped there, and a user looks for its checkpoint.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,9 +18,10 @@ _SHOWN = 3
 
 
 def unclaimed(files: Files, trials: Sequence[Trial]) -> Iterator[tuple[int, Attempt]]:
-    """Each such folder that is no part of a checkpoint, with the step of its name; one inside of another is left out.
+    """Yield each such folder with the step in its name.
 
-    In a place that is itself a checkpoint only empty ones are told: what the others are, its format knows.
+    It is no part of a checkpoint; one inside of another is left out. In a place that is itself a checkpoint only empty
+    ones are told: what the others are, its format knows.
     """
     claimed = [trial.root for trial in trials if trial.root]
     claimed += [under(trial.root, part.root) for trial in trials for part in trial.match.parts if part.root]
@@ -33,7 +37,7 @@ def unclaimed(files: Files, trials: Sequence[Trial]) -> Iterator[tuple[int, Atte
 
 
 def _folders(files: Files) -> Iterator[str]:
-    """Every folder above a file."""
+    """Yield every folder above a file."""
     for path in (*files.entries, *files.skipped):
         while path := path.rpartition("/")[0]:
             yield path
