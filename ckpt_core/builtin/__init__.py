@@ -1,1 +1,4 @@
-"""Core's own plugins, made as anybody's would be: paths, safetensors files, torch files, the generic checks."""
+"""Core's own plugins, made as anybody's would be.
+
+Paths, safetensors files, torch files, seals, and the generic checks.
+"""

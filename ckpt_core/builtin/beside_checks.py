@@ -1,4 +1,7 @@
-"""Pickles that lie beside the weights and are not read by ckpt: the next tool will open them."""
+"""Judges pickles beside the weights that ckpt doesn't read.
+
+The next tool will open them.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -19,13 +22,16 @@ _LONGEST = 64 << 20
 
 
 def pickles_beside(files: "Files", stored: "StoredCheckpoint", request: "VerifyRequest") -> Iterator[Finding]:
-    """LW033 and LW034 of files in the folders of a checkpoint that nothing else has looked at."""
+    """Yield LW033 and LW034 for pickles that nothing else examined.
+
+    They lie in the folders of a checkpoint.
+    """
     if request.profile is None or files.location.kind is not LocationKind.DIRECTORY:
         return
     folders = {"", *(opened.base for opened in stored.parts)}
-    found = [path for path in files.entries if path.lower().endswith(_ENDINGS) and path.rpartition("/")[0] in folders]
-    read = _paths_read(stored) if found else ()
-    for path in found:
+    pickles = [path for path in files.entries if path.lower().endswith(_ENDINGS) and path.rpartition("/")[0] in folders]
+    read = _paths_read(stored) if pickles else ()
+    for path in pickles:
         if path not in read:
             yield from _judge(files, path)
 
@@ -37,7 +43,10 @@ def _paths_read(stored: "StoredCheckpoint") -> set[str | None]:
 
 
 def _judge(files: "Files", path: str) -> Iterator[Finding]:
-    """What reading its names without running them shows; what is no pickle, or broken, is nobody's weights."""
+    """Yield findings about a pickle's names, without running it.
+
+    What is no pickle, or broken, is nobody's weights.
+    """
     from ckpt_core.errors import CkptError, UnreachableError, UnsafeContentError
 
     try:

@@ -1,4 +1,7 @@
-"""What no table of tensors speaks of: files that the listing leaves out, and files that are carried along unread."""
+"""Checks files that no table of tensors mentions.
+
+The listing leaves some out, others are carried along unread.
+"""
 
 import json
 import re
@@ -33,7 +36,10 @@ _MOST_PARSED = 2 << 20
 
 
 def left_out(files: "Files", stored: "StoredCheckpoint | None") -> Iterator[Finding]:
-    """CK006: an error for what has the name of a checkpoint's file, since it is there and nobody has looked at it."""
+    """Yield CK006 for files that the listing leaves out.
+
+    It is an error for what has the name of a checkpoint's file, since it is there and nobody has looked at it.
+    """
     said = _spoken_of(stored, Severity.ERROR)
     lost = [role.where for role in (stored.manifest.roles if stored is not None else ()) if role.where]
     for path, reason in files.skipped.items():
@@ -46,7 +52,10 @@ def left_out(files: "Files", stored: "StoredCheckpoint | None") -> Iterator[Find
 
 
 def loose_files(files: "Files", stored: "StoredCheckpoint | None", *, whole: bool) -> Iterator[Finding]:
-    """CK010 to CK013 and CK018 of the files that are carried along: by their first and last bytes, or all of them."""
+    """Yield CK010 to CK013 and CK018 for carried files.
+
+    Judged by their first and last bytes, or by all of them.
+    """
     if stored is None:
         return
     said = _spoken_of(stored, Severity.WARNING)
@@ -59,14 +68,20 @@ def loose_files(files: "Files", stored: "StoredCheckpoint | None", *, whole: boo
 
 
 def _is_hidden(path: str) -> bool:
-    """Whether it is an editor's or a tool's own: a name that begins with a dot, but for that of DCP's metadata."""
+    """Return True for a file with a leading dot.
+
+    It is an editor's or a tool's own; DCP's metadata is not.
+    """
     *folders, name = path.split("/")
     hidden = name.startswith(".") and not name.startswith(".metadata")
     return hidden or any(folder.startswith(".") for folder in folders)
 
 
 def _spoken_of(stored: "StoredCheckpoint | None", least: Severity) -> set[str | None]:
-    """Paths that opening has a finding of, of at least this severity."""
+    """Return the paths that opening has findings about.
+
+    Of at least this severity.
+    """
     findings = () if stored is None else stored.manifest.findings
     return {finding.path for finding in findings if finding.severity >= least}
 
@@ -85,12 +100,18 @@ def _wrong(files: "Files", path: str, whole: bool) -> "CkptError | None":
 
 
 def _may_be_empty(files: "Files", path: str) -> bool:
-    """Some programs keep an empty list in a text file without a line."""
+    """Return True for an empty text file.
+
+    Some programs keep an empty list in a text file without a line.
+    """
     return path.endswith(".txt") and files.size(path) == 0
 
 
 def _looks_whole(files: "Files", path: str, whole: bool) -> bool:
-    """Whether JSON is JSON; of a long file, unless it is read whole, that it begins and ends as such."""
+    """Return True if a JSON file looks whole.
+
+    Of a long file, unless it is read whole, only the beginning and the end are judged.
+    """
     head, size = files.head(path), files.size(path)
     if len(head) == size or (whole and size <= _MOST_PARSED):
         return _is_json(head if len(head) == size else files.read(path))
@@ -100,7 +121,10 @@ def _looks_whole(files: "Files", path: str, whole: bool) -> bool:
 
 
 def _is_json(data: bytes) -> bool:
-    """Whether it is a whole value, or several as in a log of lines."""
+    """Return True for a whole JSON value.
+
+    Several values count too, as in a log of lines.
+    """
     try:
         json.loads(data.decode("utf-8-sig"))
     except json.JSONDecodeError as error:

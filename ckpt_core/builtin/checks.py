@@ -1,4 +1,7 @@
-"""The generic checks, made from any manifest: coverage at every depth, then one walk over all bytes for the rest."""
+"""The generic checks, made from any manifest.
+
+Coverage is checked at every depth; then one walk over all bytes checks the rest.
+"""
 
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
@@ -44,7 +47,10 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
 
 
 def _tainted(files: "Files", stored: "StoredCheckpoint") -> "Iterator[Finding]":
-    """What the content and the seal say of it: either outlasts the other."""
+    """Yield the taint that the content or the seal records.
+
+    Either outlasts the other.
+    """
     from ckpt_core.errors import CorruptError
     from ckpt_core.storage.sealing import read_seal
 
@@ -61,7 +67,10 @@ def _tainted(files: "Files", stored: "StoredCheckpoint") -> "Iterator[Finding]":
 
 
 def _resumes(stored: "StoredCheckpoint", request: "VerifyRequest") -> "Iterator[Finding]":
-    """Where a training is to go on: whether what is there goes together, and is what it is called."""
+    """Yield findings about going on with a training.
+
+    The parts must go together, and be what they are called.
+    """
     from ckpt_core.schema.roles import Profile
 
     if request.profile in (Profile.RESUME, Profile.EXACT_RESUME):
@@ -73,7 +82,10 @@ def _resumes(stored: "StoredCheckpoint", request: "VerifyRequest") -> "Iterator[
 
 
 def _coverage(files: "Files", stored: "StoredCheckpoint", broken: set[str | None]) -> "Iterator[Finding]":
-    """What the tables say; names of tensors that cannot be read are added to `broken`."""
+    """Yield findings about the tables of tensors.
+
+    Names of tensors that cannot be read are added to `broken`.
+    """
     from dataclasses import replace
 
     from ckpt_core.reading.coverage import check_component
@@ -87,7 +99,10 @@ def _coverage(files: "Files", stored: "StoredCheckpoint", broken: set[str | None
 def _bytes(
     files: "Files", stored: "StoredCheckpoint | None", broken: set[str | None], *, values: bool
 ) -> "Iterator[Finding]":
-    """Every byte once: against the seal, against the checksums of the files, and the values of tensors."""
+    """Check every byte once.
+
+    It is compared with the seal and the checksums of the files; values of tensors are looked at.
+    """
     from ckpt_core.builtin.seals.checks import SealedBlocks
     from ckpt_core.reading.scan.check_all import read_all, sweep
 
@@ -107,7 +122,7 @@ def _sample(
     *,
     values: bool,
 ) -> "Iterator[Finding]":
-    """The same of a part of the bytes."""
+    """Check a part of the bytes, as `_bytes` does."""
     from ckpt_core.builtin.seals.checks import SealedBlocks
     from ckpt_core.reading.scan.check_sample import extent, sampled_sweep
     from ckpt_core.reading.scan.sampled import sampled_walk
@@ -126,7 +141,10 @@ def _sample(
 
 
 def _confirms(stored: "StoredCheckpoint") -> "Generator[Finding, None, bool]":
-    """The error of what opening took on trust and does not hold; returns whether it holds."""
+    """Confirm what opening took on trust; return True if confirmed.
+
+    Where it does not hold, the error is yielded as a finding.
+    """
     from ckpt_core.errors import CkptError
     from ckpt_core.schema.findings import Finding
 

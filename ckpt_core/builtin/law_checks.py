@@ -1,4 +1,7 @@
-"""The laws that need no more than a table of tensors, asked of every format's weights when a purpose is given."""
+"""Applies the laws that need only a table of tensors.
+
+They are asked of every format's weights when a purpose is given.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -24,7 +27,10 @@ _ZERO_AT_FIRST = re.compile(r"pos|token_type|zero|gate|modulation|adaln|scale|lo
 
 
 def laws_of_tables(stored: "StoredCheckpoint", request: "VerifyRequest") -> Iterator[Finding]:
-    """What weights lack or cannot have by their names, shapes and types; of scales' types also without a purpose."""
+    """Yield what weights lack by names, shapes and types.
+
+    Scales' types are judged without a purpose too.
+    """
     from ckpt_core.laws.quantized import scale_types
 
     by_config = _loaded_by_config(stored.manifest)
@@ -54,7 +60,10 @@ def _laws(component: "Component", infos: "TensorInfos", manifest: "Manifest", *,
 
 
 def _trained_without_wrapper(infos: "TensorInfos", manifest: "Manifest") -> bool:
-    """Whether an optimizer's state goes by the names without their wrapper, which its tool then looks for."""
+    """Return True if an optimizer's names lack the wrapper.
+
+    Its tool then looks for the weights under those names.
+    """
     from ckpt_core.laws.optimizer import state_trees
     from ckpt_core.reading.base_model.wrapper_names import strip_wrappers
 
@@ -72,7 +81,10 @@ def _keys(state: object) -> Iterable[object]:
 def for_a_purpose(
     found: Iterable[Finding], stored: "StoredCheckpoint | None", request: "VerifyRequest"
 ) -> Iterator[Finding]:
-    """What values show, as bad as it is for a purpose: VL002 of parameters and VL003 of matrices are errors then."""
+    """Yield findings with the severity that the purpose demands.
+
+    VL002 of parameters and VL003 of matrices are errors then.
+    """
     for finding in found:
         if request.profile is None or stored is None or finding.tensor is None:
             yield finding
@@ -96,7 +108,10 @@ def _severity(finding: Finding, name: str, manifest: "Manifest") -> Severity:
 
 
 def needed_and_opaque(stored: "StoredCheckpoint", request: "VerifyRequest") -> Iterator[Finding]:
-    """LW030: a component that the purpose needs, and that is one object of a class that is not read."""
+    """Yield LW030 for needed components that are opaque objects.
+
+    Such a component is one object of a class that is not read.
+    """
     from ckpt_core.schema.profiles import NEEDS
     from ckpt_core.schema.roles import Profile
     from ckpt_core.schema.state import Opaque
@@ -116,5 +131,8 @@ def needed_and_opaque(stored: "StoredCheckpoint", request: "VerifyRequest") -> I
 
 
 def _loaded_by_config(manifest: "Manifest") -> bool:
-    """Whether a library builds the model from a config and looks for its names; a script may take prefixes away."""
+    """Return True if a config builds the model.
+
+    The library looks for its names then; a script may take prefixes away.
+    """
     return any(component.kind == "config" and isinstance(component.state, dict) for component in manifest.components)

@@ -1,4 +1,4 @@
-"""Locates what a person names outright: a path or a URL."""
+"""Locates a path or a URL that a person names."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,10 @@ from ckpt_core.schema.locations import Candidate, Priority, Query
 
 @hookimpl
 def locate(query: Query) -> Iterator[Candidate]:
-    """The ref itself. A word that could be a stage's name is only looked for, not insisted on."""
+    """Propose the ref itself.
+
+    A word that could be a stage's name is only looked for, not insisted on.
+    """
     place = query.place
     if not place:
         return

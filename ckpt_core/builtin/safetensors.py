@@ -55,7 +55,10 @@ def load(files: "Files", match: FormatMatch, request: LoadRequest) -> "StoredChe
 
 @hookimpl
 def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest") -> "Iterator[Finding]":
-    """The format has no checksum: from the bytes depth on, that is said where there is no seal either."""
+    """Yield ST009 where neither checksum nor seal exists.
+
+    The format has no checksum; that is said from the bytes depth on.
+    """
     from ckpt_core.schema.findings import Finding, Severity
     from ckpt_core.schema.verification import Depth
     from ckpt_core.storage.sealing import read_seal
@@ -71,7 +74,10 @@ def verify(files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequ
 
 @hookimpl
 def save(checkpoint: "Checkpoint", target: "Target") -> "Manifest":
-    """One component of tensors and nothing else fits into a file."""
+    """Write a checkpoint of one component of tensors.
+
+    Nothing else fits into a file.
+    """
     from ckpt_core.codecs.safetensors.writer import metadata_of, plan_safetensors
     from ckpt_core.codecs.single_table import only_tensors
     from ckpt_core.schema.plans import WritePlan

@@ -1,4 +1,7 @@
-"""The `torch` format: one file that torch.save wrote, zip or legacy, whatever is in it."""
+"""The `torch` format: one file that torch.save wrote.
+
+Zip or legacy, whatever is in it.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -47,7 +50,10 @@ def detect_format(files: "Files") -> Iterator[FormatMatch]:
 
 
 def _of_others(path: str, head: bytes) -> bool:
-    """Whether a file beside others is another program's under a suffix that many use: no checkpoint among them."""
+    """Return True if another program wrote a file beside others.
+
+    It has a suffix that many programs use, so it is no checkpoint among them.
+    """
     from ckpt_core.codecs.foreign.files import foreign
 
     return path.lower().endswith(_SHARED) and foreign(path, head) is not None
@@ -77,7 +83,10 @@ def load(files: "Files", match: FormatMatch, request: LoadRequest) -> "StoredChe
 
 
 def _roles(count: "Count | None") -> "Iterator[Role]":
-    """A training goes on from a step: what else is kept beside the weights is no progress."""
+    """Yield an absent progress where no step is recorded.
+
+    A training goes on from a step: what else is kept beside the weights is no progress.
+    """
     from ckpt_core.schema.roles import Presence, Role
 
     if count is None:

@@ -1,1 +1,1 @@
-"""The plugin of seals: checks a checkpoint against its seal, and repairs the seal."""
+"""The plugin that checks checkpoints against their seals and repairs seals."""

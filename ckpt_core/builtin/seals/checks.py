@@ -1,4 +1,7 @@
-"""Checks a checkpoint against its seal: the files at every depth, their bytes from the bytes depth on."""
+"""Checks a checkpoint against its seal.
+
+The files are compared at every depth, their bytes from the bytes depth on.
+"""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -21,7 +24,9 @@ _SHOWN = 8
 
 
 def check_seal(files: Files) -> Iterator[Finding]:
-    """Whether the files are those of the seal, by name and size, and what it records of scales that were not cast.
+    """Yield findings about files that differ from the seal.
+
+    By name and size; and what the seal records of scales that were not cast.
 
     Raises:
         CorruptError: SL005, the seal cannot be read.
@@ -33,7 +38,7 @@ def check_seal(files: Files) -> Iterator[Finding]:
 
 
 class SealedBlocks:
-    """The blocks of sealed files compared with the seal as they are walked over.
+    """Compares blocks of sealed files with the seal during a walk.
 
     Attributes:
         paths: The files to walk over: sealed, there, and of the sealed size.
@@ -49,7 +54,10 @@ class SealedBlocks:
         self._unlike: dict[str, set[int]] = {path: set(range(_count(sealed[path].blocks))) for path in self.paths}
 
     def see(self, path: str, number: int, data: memoryview) -> None:
-        """A block of a file. Those that are never seen count as damaged: they could not be read."""
+        """Compare a block with its sealed digest.
+
+        Blocks that are never seen count as damaged: they could not be read.
+        """
         assert self._seal is not None
         sealed = self._seal.files[path].blocks[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
         if block_digest(data) == sealed:
@@ -58,7 +66,9 @@ class SealedBlocks:
     def findings(
         self, checkpoint: Checkpoint | None, *, tried: Mapping[str, set[int]] | None = None
     ) -> Iterator[Finding]:
-        """SL002 for the blocks that are not what was sealed, with the tensors in them that are not.
+        """Yield SL002 for the blocks that differ from the seal.
+
+        It names the tensors in them that differ as well.
 
         Args:
             checkpoint: Where the tensors are looked for: each is read whole. None names blocks only.
@@ -94,7 +104,7 @@ def _damage(checkpoint: Checkpoint | None, path: str, seal: Seal, found: list[in
 
 
 def _tensors_in(checkpoint: Checkpoint | None, path: str, start: int, end: int) -> list[TensorKey]:
-    """The tensors with a part in a stretch of a file."""
+    """Return the tensors with a part in a stretch of a file."""
     if checkpoint is None:
         return []
     return [
@@ -106,7 +116,10 @@ def _tensors_in(checkpoint: Checkpoint | None, path: str, start: int, end: int) 
 
 
 def _is_changed(checkpoint: Checkpoint | None, label: str, name: str, seal: Seal) -> bool:
-    """Whether a tensor is not what was sealed; it is read whole to tell."""
+    """Return True if a tensor differs from the sealed one.
+
+    It is read whole to tell.
+    """
     assert checkpoint is not None
     entry = checkpoint.manifest.component(label).tensors[name]
     return seal.tensors.get(label, {}).get(name) != digest_tensor(checkpoint, label, name, entry)

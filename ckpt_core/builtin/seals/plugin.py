@@ -1,4 +1,7 @@
-"""Seals: whether the files are still those that were sealed. Their bytes are compared in the walk of `checks`."""
+"""The plugin that checks and repairs seals.
+
+The bytes of sealed files are compared in the walk of `checks`.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

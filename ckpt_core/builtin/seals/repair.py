@@ -1,4 +1,6 @@
-"""A seal that cannot be read, made again where what is left of it says that the content is what was sealed.
+"""Makes an unreadable seal again.
+
+Only where what is left of it proves that the content is what was sealed.
 
 The seal's text holds a root digest of each file, its blocks file the digests below those: either proves the content
 without the other. Where they contradict the content that is damage, and the seal is left as it is: it shows it.
@@ -29,7 +31,7 @@ _HINT = "copy it again, or run ckpt seal --force if it was changed on purpose"
 
 
 def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
-    """What to do about a seal that the report names."""
+    """Yield the repairs of a seal that the report names."""
     for finding in report.findings:
         if finding.code in _CONTRADICTED:
             yield Irreparable(f"{_CONTRADICTED[finding.code]}; {_HINT}", finding.code, finding.path)
@@ -45,7 +47,10 @@ def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irrep
 
 
 def _again(files: Files, path: str | None, depth: Depth) -> Iterator[RepairAction | Irreparable]:
-    """The seal made of the content, unless a half of the old one says that the content was another."""
+    """Yield the writes of a new seal for the content.
+
+    Where a half of the old seal says that the content was another, it is irreparable.
+    """
     found = {name: digests_of(files, name) for name in files.entries}
     one = files.location.kind is LocationKind.FILE
     name = next(iter(files.entries)) + FILE_SUFFIX if one else DIRECTORY_SEAL
@@ -80,7 +85,10 @@ def _writes(name: str, one: bool, seal: Seal, proved: str) -> Iterator[RepairAct
 
 
 def _seal(document: dict[str, Any], sealed: dict[str, Any], found: dict[str, FileSeal]) -> Seal:
-    """With a text that was proved: all that it said. Else the files' digests alone."""
+    """Return a seal of these files.
+
+    A text that was proved gives all that it said; else the seal has the files' digests alone.
+    """
     if not sealed:
         about = {"ckpt_core": __version__, "sealed": "by a repair"}
         return Seal(str(document.get("format", "")), found, provenance=about)
@@ -98,7 +106,7 @@ def _certificates(value: Any) -> dict[str, Any]:
 
 
 def _document(files: Files, name: str) -> dict[str, Any]:
-    """The text of the seal as far as it is JSON; empty where it is not."""
+    """Return the seal's text as JSON; empty where it is none."""
     try:
         document = json.loads(files.beside(name) or b"")
     except (ValueError, RecursionError):
@@ -107,7 +115,10 @@ def _document(files: Files, name: str) -> dict[str, Any]:
 
 
 def _roots(document: dict[str, Any]) -> dict[str, Any]:
-    """Size and root digest of each file; empty where the text does not say them all."""
+    """Return the size and root digest of each file.
+
+    Empty where the text does not say them all.
+    """
     files = document.get("files")
     if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
         return {}
