@@ -32,6 +32,7 @@ from ckpt_core.storage.files.range_checks import check_budget, check_range, gone
 from ckpt_core.storage.remote.clients import quiet
 from ckpt_core.storage.remote.failures import as_ckpt_error
 from ckpt_core.storage.remote.filesystems import ask, open_filesystem
+from ckpt_core.storage.remote.pages import find, look
 from ckpt_core.storage.remote.questions import Questions
 from ckpt_core.storage.remote.ranges import RangeReader
 from ckpt_core.storage.remote.signed import listed_object
@@ -262,7 +263,7 @@ def list_remote(url: str) -> RemoteFiles:
         entry = _entry(location.name, found)
         return RemoteFiles(location, filesystem, {entry.path: name}, {entry.path: entry}, found={entry.path: found})
     try:
-        below = ask(filesystem, filesystem.find, name, detail=True)
+        below = find(filesystem, name, knobs.listing_limit())
     except Exception as error:
         raise as_ckpt_error(error, url) from None
     if len(below) > knobs.listing_limit():
@@ -285,7 +286,7 @@ def _look(url: str) -> tuple[Any, str, Mapping[str, Any]]:
     filesystem, name = open_filesystem(url)
     try:
         filesystem.invalidate_cache()
-        return filesystem, name, ask(filesystem, filesystem.info, name)
+        return filesystem, name, look(filesystem, name)
     except Exception as error:
         raise as_ckpt_error(error, url) from None
 
