@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ckpt_core
-from ckpt_core import codecs, errors, layouts
+from ckpt_core import codecs, errors, layouts, training
 
 PUBLIC = [
     "AmbiguousFormatError",
@@ -219,7 +219,12 @@ LAYOUTS = [
     "wide_numbers",
 ]
 
-FLOORS = [(ckpt_core, PUBLIC), (codecs, CODECS), (layouts, LAYOUTS)]
+TRAINING = [
+    "load_into",
+    "state_dict",
+]
+
+FLOORS = [(ckpt_core, PUBLIC), (codecs, CODECS), (layouts, LAYOUTS), (training, TRAINING)]
 WORDS = Path(ckpt_core.__file__).parents[1] / "docs" / "design.md"
 
 
@@ -258,7 +263,8 @@ def _told(package):
 
 
 def test_plugins_import_what_is_promised_and_nothing_behind_it():
-    promised = {"ckpt_core", "ckpt_core.codecs", "ckpt_core.layouts", "ckpt_core.testing", "ckpt_core.hookspecs"}
+    promised = {"ckpt_core", "ckpt_core.codecs", "ckpt_core.layouts", "ckpt_core.testing", "ckpt_core.training"}
+    promised |= {"ckpt_core.hookspecs"}
     deep = set()
     for source in (Path(ckpt_core.__file__).parents[1] / "plugins").glob("*/src/**/*.py"):
         for node in ast.walk(ast.parse(source.read_text())):
@@ -328,7 +334,7 @@ def _parts(name):
 
 
 PLAIN = """
-ambiguous an answer archive array at budget by bytes called check checksums candidates choice ckpt collection
+ambiguous an answer archive array at budget by bytes called check checksums candidates choice ckpt collection dict
 components computable confidence content corrupt d duplicate error f4 failed file files finder found get global
 headers incomplete instance interrupted into items json key keyed kind late line list literal local locked
 made manager member metadata mismatch moved name names narrow no not numbers object objects of only opaque

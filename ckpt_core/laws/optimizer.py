@@ -19,7 +19,7 @@ from ckpt_core.schema.state import Array, State, TensorRef
 from ckpt_core.schema.tensors import TensorTable
 from ckpt_core.schema.text import printable
 
-_ELEMENTWISE = (
+ELEMENTWISE = (
     "exp_avg",
     "exp_avg_sq",
     "max_exp_avg_sq",
@@ -210,7 +210,7 @@ def _shape(item: State, tensors: TensorTable) -> Shape | None:
 
     None where there is none such.
     """
-    leaves = [item.get(key) for key in _ELEMENTWISE] if isinstance(item, dict) else []
+    leaves = [item.get(key) for key in ELEMENTWISE] if isinstance(item, dict) else []
     return next((tensors.info(leaf.name).shape for leaf in leaves if isinstance(leaf, TensorRef)), None)
 
 

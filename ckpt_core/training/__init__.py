@@ -1,0 +1,31 @@
+"""Training that outlives its process: state saved whole, found again, and filled into the objects of a loop.
+
+For loops that somebody has already: a few calls, typed, over the verbs. Torch is imported inside of functions.
+Everything public is here, imported on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_WHERE = {
+    "load_into": "ckpt_core.training.loading",
+    "state_dict": "ckpt_core.training.loading",
+}
+
+__all__ = sorted(_WHERE)  # noqa: PLE0605 - tests/test_public_names.py pins it
+
+if TYPE_CHECKING:
+    from ckpt_core.training.loading import load_into as load_into
+    from ckpt_core.training.loading import state_dict as state_dict
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name in _WHERE:
+            value = getattr(import_module(_WHERE[name]), name)
+            globals()[name] = value
+            return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

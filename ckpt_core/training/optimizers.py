@@ -1,0 +1,179 @@
+"""An optimizer's state in torch's own structure, tried on a copy before it is given to the optimizer.
+
+Source of the structure: torch `optim/optimizer.py` (state_dict, load_state_dict): `state` by the number of a parameter,
+counted over `param_groups` in their order.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.errors import LoadRefusedError, UnsupportedFormatError
+from ckpt_core.laws.optimizer import ELEMENTWISE, state_trees
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.state import State, TensorRef
+from ckpt_core.schema.text import printable
+from ckpt_core.training.filling import Prepared
+from ckpt_core.training.values import torch_values
+from ckpt_core.verbs.load_into import LoadReport
+
+if TYPE_CHECKING:
+    import torch
+
+
+def torch_structure(part: Component) -> State:
+    """Return the one optimizer's state in a component as torch saves it; what holds several, or none, as it is.
+
+    Raises:
+        UnsupportedFormatError: Its groups are kept by name, which does not say torch's order.
+    """
+    trees = list(state_trees(part.state))
+    return _by_number(trees[0], part.label) if len(trees) == 1 else part.state
+
+
+def prepare_optimizer(optimizer: "torch.optim.Optimizer", checkpoint: StoredCheckpoint, part: Component) -> Prepared:
+    """Return what fills an optimizer, proved to fit it: read whole, and taken by a copy of the optimizer.
+
+    Raises:
+        LoadRefusedError: It is not the state of such an optimizer; nothing was changed.
+        CkptError: It cannot be read; nothing was changed.
+    """
+    where = f"{checkpoint.location}, {part.label}"
+    tree = torch_structure(part)
+    if not isinstance(tree, dict) or len(list(state_trees(tree))) != 1 or "param_groups" not in tree:
+        raise _refused(where, _what_else(part.state))
+    tree = {"state": {}, **tree}
+    _compare_groups(optimizer, tree, where)
+    _compare_shapes(optimizer, tree, part, where)
+    values = torch_values(checkpoint, part, tree)
+    tried = _tried(optimizer, values, where)
+    report = _report(checkpoint, part, optimizer, values, tried)
+    return Prepared(report, lambda: optimizer.load_state_dict(tried))
+
+
+def _what_else(state: State) -> str:
+    """What a component holds that is not the one state of one optimizer, and what to do about it."""
+    count = len(list(state_trees(state)))
+    if count:
+        return f"it holds the states of {count} optimizers; take one of them out of training.state_dict"
+    if isinstance(state, dict) and any(str(key).startswith("param_groups.") for key in state):
+        return _NAMED
+    return "it holds no state of an optimizer of torch's"
+
+
+_NAMED = (
+    "it is flattened by the names of parameters (flatten_optimizer_state_dict), which does not say torch's order; "
+    "load it with torch.distributed.checkpoint"
+)
+
+
+def _by_number(tree: Mapping[Any, Any], label: str) -> dict[Any, Any]:
+    groups = tree["param_groups"]
+    if isinstance(groups, Mapping):
+        raise UnsupportedFormatError(f"{printable(label)}: {_NAMED}")
+    listed = [dict(group) for group in groups]
+    params = [key for group in listed for key in group.get("params", ())]
+    numbers = {key: number for number, key in enumerate(params)}
+    if all(type(key) is int for key in params):
+        numbers = {key: key for key in params} | {str(key): key for key in params}
+    for group in listed:
+        group["params"] = [numbers[key] for key in group.get("params", ())]
+    state = tree["state"]
+    known = {numbers.get(key, key): item for key, item in state.items()} if isinstance(state, Mapping) else state
+    return {**tree, "state": known, "param_groups": listed}
+
+
+def _compare_groups(optimizer: "torch.optim.Optimizer", tree: Mapping[Any, Any], where: str) -> None:
+    stored, own = tree["param_groups"], optimizer.param_groups
+    if len(stored) != len(own):
+        raise _refused(where, f"it has {len(stored)} parameter groups, the optimizer has {len(own)}")
+    for number, (first, second) in enumerate(zip(stored, own, strict=True)):
+        counts = len(first["params"]), len(second["params"])
+        if counts[0] != counts[1]:
+            raise _refused(where, f"group {number} has {counts[0]} parameters, the optimizer's has {counts[1]}")
+
+
+def _compare_shapes(optimizer: "torch.optim.Optimizer", tree: Mapping[Any, Any], part: Component, where: str) -> None:
+    """Torch takes a state of any shape, and fails in the next step."""
+    own = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+    numbers = [number for group in tree["param_groups"] for number in group["params"]]
+    for number, tensor in zip(numbers, own, strict=True):
+        for key, leaf in _fields(tree["state"].get(number)).items():
+            if key in ELEMENTWISE and isinstance(leaf, TensorRef):
+                shape = part.tensors.info(leaf.name).shape
+                if shape != tuple(tensor.shape):
+                    what = f"{key} of parameter {number} is {list(shape)}, the parameter is {list(tensor.shape)}"
+                    raise _refused(where, what)
+
+
+def _tried(optimizer: "torch.optim.Optimizer", values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The state as a copy of the optimizer has taken it: on the devices and in the types of its parameters."""
+    tried = copy.copy(optimizer)
+    try:
+        tried.load_state_dict(dict(values))
+    except Exception as error:  # torch raises whatever a strange state leads to
+        raise _refused(where, f"{type(optimizer).__name__} does not take it ({error})") from error
+    for number, (new, own) in enumerate(zip(tried.param_groups, optimizer.param_groups, strict=True)):
+        lacking = sorted(own.keys() - new.keys())
+        if lacking:
+            what = f"group {number} has no {', '.join(lacking)}: it is of another optimizer than"
+            raise _refused(where, f"{what} {type(optimizer).__name__}")
+    taken: dict[str, Any] = tried.state_dict()
+    return taken
+
+
+def _report(
+    checkpoint: StoredCheckpoint,
+    part: Component,
+    optimizer: "torch.optim.Optimizer",
+    values: Mapping[str, Any],
+    tried: Mapping[str, Any],
+) -> LoadReport:
+    stored, taken = dict(_tensors(values["state"])), dict(_tensors(tried["state"]))
+    cast = {
+        name: (_short(tensor), _short(taken[name]))
+        for name, tensor in stored.items()
+        if name in taken and taken[name].dtype is not tensor.dtype
+    }
+    numbers = [number for group in tried["param_groups"] for number in group["params"]]
+    without = [str(number) for number in numbers if number not in tried["state"]]
+    tainted = {name: cause for name in part.tensors if (cause := checkpoint.cause(part.label, name)) is not None}
+    return LoadReport(
+        source=str(checkpoint.location),
+        component=part.label,
+        matched=tuple(taken),
+        missing=tuple(without if tried["state"] else ()),
+        cast=cast,
+        coverage=1.0 - len(without) / len(numbers) if numbers else 1.0,
+        tainted=tainted,
+    )
+
+
+def _tensors(state: Mapping[Any, Any]) -> "Iterator[tuple[str, torch.Tensor]]":
+    for number, fields in state.items():
+        for key, value in _fields(fields).items():
+            if hasattr(value, "untyped_storage"):
+                yield f"{number}.{key}", value
+
+
+def _fields(item: Any) -> Mapping[Any, Any]:
+    return item if isinstance(item, Mapping) else {}
+
+
+def _short(tensor: "torch.Tensor") -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def differing_settings(stored: Sequence[Mapping[str, Any]], own: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a checkpoint's groups set otherwise than the optimizer's: `group.key` to both values."""
+    return {
+        f"{number}.{key}": (first[key], second[key])
+        for number, (first, second) in enumerate(zip(stored, own, strict=True))
+        for key in sorted(second.keys() & first.keys() - {"params", "lr", "initial_lr"})
+        if first[key] != second[key]
+    }
+
+
+def _refused(where: str, reason: str) -> LoadRefusedError:
+    return LoadRefusedError(f"{where}: {reason}; nothing was loaded")
