@@ -5,7 +5,6 @@ MD5 of what it has as the ETag; where it gives neither, the object is put again 
 every S3 compares. Source: Amazon S3 API reference, "PutObject", "UploadPart", "CompleteMultipartUpload".
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError, NoAnswerError, ReplacedError
 from ckpt_core.storage.objects.s3_checksums import checksum_of, etag_of_parts, is_proved, md5_of, quoted
 from ckpt_core.storage.objects.s3_requests import S3Bucket, condition_failed, no_bucket
+from ckpt_core.storage.objects.settling import holds, part_bytes
 from ckpt_core.storage.objects.store import (
     ALWAYS,
     Condition,
@@ -25,16 +25,11 @@ from ckpt_core.storage.remote.failures import as_ckpt_error
 from ckpt_core.storage.remote.retries import error_code, status_of
 
 _MIB = 1 << 20
-_PART = 8 * _MIB
-"""Bytes of a part: large enough that a request more does not matter, small enough to have several in memory."""
-
-_MOST_PARTS = 10_000
 _MOST_DELETED = 1_000
 _COPIED_WHOLE = 512 * _MIB
 """Most bytes copied by one request: the store could take 5 GiB, and a client would hear nothing of it for minutes."""
 
 _COPIED_PART = 256 * _MIB
-_SLAB = 8 * _MIB
 
 
 class S3Store(ObjectStore):
@@ -84,6 +79,9 @@ class S3Store(ObjectStore):
                 raise NoAnswerError(f"{self._bucket.place(failed['Key'])}: not deleted ({failed['Code']}); try again")
 
     def delete_version(self, key: str, version: str) -> bool:
+        there = self.head(key)  # not every store keeps to the condition below
+        if there is None or there.version != version:
+            return False
         try:
             self._bucket.ask("delete_object", key, IfMatch=version)
         except Exception as error:
@@ -93,7 +91,7 @@ class S3Store(ObjectStore):
         return True
 
     def part_bytes(self, size: int) -> int:
-        return max(_PART, math.ceil(size / _MOST_PARTS / _MIB) * _MIB)
+        return part_bytes(size)
 
     def begin_upload(self, key: str) -> str:
         named: dict[str, Any] = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
@@ -181,16 +179,12 @@ class S3Store(ObjectStore):
         return found
 
     def _holds(self, found: StoredObject, data: bytes | memoryview) -> bool:
-        """Whether an object is byte for byte these, read in slabs."""
-        view = memoryview(data).cast("B")
-        if found.size != len(view):
-            return False
+
+        def read(start: int, end: int) -> bytes:
+            return self._bucket.body(found.key, Range=f"bytes={start}-{end - 1}", IfMatch=found.version)
+
         try:
-            return all(
-                self._bucket.body(found.key, Range=f"bytes={at}-{at + len(part) - 1}", IfMatch=found.version) == part
-                for at in range(0, len(view), _SLAB)
-                if (part := view[at : at + _SLAB])
-            )
+            return holds(found.size, data, read)
         except Exception as error:
             if condition_failed(error) or isinstance(error, FileNotFoundError):
                 return False

@@ -1,4 +1,4 @@
-"""A store of each kind to write to: this process's memory, SeaweedFS, moto, a mount whose names are given once."""
+"""A store of each kind to write to: memory, SeaweedFS, moto, a GCS server, a mount whose names are given once."""
 
 import uuid
 from collections.abc import Iterator
@@ -7,9 +7,11 @@ import pytest
 
 from ckpt_core.storage.objects.open_store import open_store
 
+SERVERS = {"seaweedfs": "s3", "gcs": "gcs"}
+
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[dict[str, str]]:
+def moto_environment() -> Iterator[dict[str, str]]:
     """The environment of an S3 server in this process."""
     import logging
 
@@ -29,7 +31,7 @@ def moto() -> Iterator[dict[str, str]]:
     server.stop()
 
 
-@pytest.fixture(params=["memory", "seaweedfs", "moto", "mount"])
+@pytest.fixture(params=["memory", "seaweedfs", "moto", "mount", "gcs"])
 def kind(request):
     return request.param
 
@@ -47,10 +49,10 @@ def url(kind, request, monkeypatch):
     if kind == "memory":
         yield f"memory://{uuid.uuid4().hex}"
         return
-    if kind == "seaweedfs":
-        yield request.getfixturevalue("s3").url
+    if kind in SERVERS:
+        yield request.getfixturevalue(SERVERS[kind]).url
         return
-    for name, value in request.getfixturevalue("moto").items():
+    for name, value in request.getfixturevalue("moto_environment").items():
         monkeypatch.setenv(name, value)
     import s3fs
 
