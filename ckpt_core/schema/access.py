@@ -83,6 +83,14 @@ class Files(ABC):
         """
         return {}
 
+    @property
+    def generation(self) -> str:
+        """The folder inside of the place that its files are in, where its content was replaced in a store; else empty.
+
+        Paths are without it.
+        """
+        return ""
+
     def left_out(self, path: str) -> str | None:
         """Return why the listing leaves out an existing path.
 

@@ -27,6 +27,20 @@ FILE_SUMS = ".sha256"
 MARK = ".ckpt-"
 """In the name of every stage, lock and backup: `.NAME.ckpt-stage-ID`, `.NAME.ckpt-lock`, `.ckpt-backup-1`."""
 
+UNFINISHED = f"{MARK}unfinished.json"
+"""In a store, at the root of a directory that is being written there for the first time: until its seal is there."""
+
+GENERATION = f"{MARK}generation-"
+"""In a store, the folder of what replaces a directory's content: the seal names the one that holds."""
+
+JOURNAL = f"{MARK}journal/"
+"""In a store, the folder of what a run has finished, in numbered objects."""
+
+LEASE = f"{MARK}lease.json"
+"""In a store, what stands for the lock: of a directory inside of it, of a file `.NAME.ckpt-lease.json` beside it."""
+
+STAGE = f"{MARK}stage-"
+
 
 def is_ours(path: str, listed: Container[str]) -> bool:
     """Return True if a path is ckpt's and not the checkpoint's.

@@ -12,6 +12,7 @@ from typing import Any
 
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.byte_consumers import BLOCK
+from ckpt_core.schema.side_files.reserved_names import GENERATION
 
 SCHEMA = "ckpt/seal@1"
 DIGEST_BYTES = 16
@@ -57,6 +58,9 @@ class Seal:
         components: Digest of each component.
         certificates: What was proved of each tensor, by `component/name`; empty for what was not converted.
         provenance: Where it came from: the source's location and format, the software's version, the step.
+        id: Unique to this sealing, where a store was written to, so that a writer knows its own; else empty.
+        generation: The folder inside of the directory that its files are in; empty where they are in the directory.
+        objects: The version of a single file's object in its store, by path: of another version it says nothing.
     """
 
     format: str
@@ -65,6 +69,9 @@ class Seal:
     components: Mapping[str, str] = field(default_factory=dict)
     certificates: Mapping[str, Certificate] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+    generation: str = ""
+    objects: Mapping[str, str] = field(default_factory=dict)
 
 
 def pack(seal: Seal, *, apart: bool) -> tuple[bytes, bytes]:
@@ -82,7 +89,9 @@ def pack(seal: Seal, *, apart: bool) -> tuple[bytes, bytes]:
             from base64 import b64encode
 
             files[path]["blocks"] = b64encode(file.blocks).decode()
+    stored = {"id": seal.id, "generation": seal.generation, "objects": dict(seal.objects)}
     document = {
+        **{name: value for name, value in stored.items() if value},
         "schema": SCHEMA,
         "format": seal.format,
         "files": files,
@@ -121,9 +130,27 @@ def unpack(text: bytes, blocks: bytes | None, *, path: str) -> Seal:
             components=_names(document["components"]),
             certificates={name: Certificate(*one) for name, one in document["certificates"].items()},
             provenance=_names(document["provenance"]),
+            id=str(document.get("id", "")),
+            generation=str(document.get("generation", "")),
+            objects={name: str(version) for name, version in _names(document.get("objects", {})).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise not_a_seal(path, type(error).__name__) from None
+
+
+def is_seal(text: bytes) -> bool:
+    """Whether the content of a seal's file is a seal, as far as its schema says: a placeholder is none."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get("schema") == SCHEMA
+
+
+def generation_of(text: bytes) -> str:
+    """The generation that the content of a seal's file names; empty where it names none, or is no seal."""
+    found = json.loads(text).get("generation", "") if is_seal(text) else ""
+    return found if isinstance(found, str) and found.startswith(GENERATION) and "/" not in found else ""
 
 
 def not_a_seal(path: str, reason: str) -> CorruptError:

@@ -23,11 +23,12 @@ from ckpt_core.errors import (
 from ckpt_core.schema.access import FileEntry
 from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.side_files.debris import debris
-from ckpt_core.schema.side_files.reserved_names import is_ours
+from ckpt_core.schema.side_files.reserved_names import DIRECTORY_SEAL, is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.files.base import ListedFiles, below_folder
 from ckpt_core.storage.files.coalescing import batches, joined, parts_of
+from ckpt_core.storage.files.committed import NOT_FINISHED, committed, refuse_unfinished
 from ckpt_core.storage.files.range_checks import check_budget, check_range, gone
 from ckpt_core.storage.remote.clients import quiet
 from ckpt_core.storage.remote.failures import as_ckpt_error
@@ -67,6 +68,8 @@ class RemoteFiles(ListedFiles):
         debris: What is no part of a checkpoint.
         found: What the filesystem says of each listed file.
         shared: What listings of one place have in common: what was read, and the connections.
+        generations: See `Committed`.
+        unfinished: Whether it is listed although it is not finished, by who writes it.
     """
 
     def __init__(
@@ -80,12 +83,20 @@ class RemoteFiles(ListedFiles):
         debris: Mapping[str, str] | None = None,
         found: Mapping[str, Mapping[str, Any]] | None = None,
         shared: "_Shared | None" = None,
+        generations: Mapping[str, str] | None = None,
+        unfinished: bool = False,
     ) -> None:
         super().__init__(location, entries, skipped, debris)
+        self._generations = generations or {}
+        self._unfinished = unfinished
         self._filesystem = filesystem
         self._names = names
         self._found = found or {}
         self._shared = shared or _Shared()
+
+    @property
+    def generation(self) -> str:
+        return self._generations.get("", "")
 
     def read_into(self, path: str, offset: int, out: memoryview) -> None:
         check_range(path, offset, len(out), self.size(path))
@@ -154,6 +165,7 @@ class RemoteFiles(ListedFiles):
         is_file = root in self._entries
         cut = root.rfind("/") + 1 if is_file else len(folder)
         kept = [root] if is_file else [path for path in self._entries if path.startswith(folder)]
+        inner = {} if is_file else below_folder(self._generations, folder)
         return RemoteFiles(
             Location(
                 f"{self.location.url.rstrip('/')}/{root}", LocationKind.FILE if is_file else LocationKind.DIRECTORY
@@ -165,6 +177,7 @@ class RemoteFiles(ListedFiles):
             debris=below_folder(self._debris, folder),
             found={path[cut:]: self._found[path] for path in kept if path in self._found},
             shared=self._shared,
+            generations={"": self._generations[root], **inner} if root in self._generations else inner,
         )
 
     def check_unchanged(self, *, failed: bool = False, suspects: Iterable[str] = ()) -> None:
@@ -175,7 +188,7 @@ class RemoteFiles(ListedFiles):
         if not read and not failed:
             return
         try:
-            now = list_remote(self.location.url)
+            now = list_remote(self.location.url, unfinished=self._unfinished)
         except CheckpointNotFoundError:
             raise _replaced(self.location.url, "removed") from None
         for path in sorted({*read, *suspects} & self._entries.keys()):
@@ -190,14 +203,8 @@ class RemoteFiles(ListedFiles):
             return None  # a signature is for one name
         is_file = self.location.kind is LocationKind.FILE
         folder = url[: url.rindex("/") + 1] if is_file or url.endswith("/") else f"{url}/"
-        try:
-            found = list_remote(f"{folder}{name}")
-        except CheckpointNotFoundError:
-            return None
-        if found.location.kind is LocationKind.DIRECTORY:
-            return None
-        check_budget(found.size(name), name)
-        return found.read(name)
+        within = "" if is_file or name == DIRECTORY_SEAL or not self.generation else f"{self.generation}/"
+        return _read_small(f"{folder}{within}{name}", name)
 
     def _fetch(self, ranges: Sequence[ByteRange]) -> list[bytes]:
         # Object stores take an empty range for an error.
@@ -255,8 +262,16 @@ def probe_remote(url: str) -> LocationKind | None:
     return LocationKind.DIRECTORY if found["type"] == "directory" else LocationKind.FILE
 
 
-def list_remote(url: str) -> RemoteFiles:
-    """The listing of a URL: of everything below a directory, or of one file."""
+def list_remote(url: str, *, unfinished: bool = False) -> RemoteFiles:
+    """The listing of a URL: of everything below a directory, or of one file.
+
+    Args:
+        url: The place.
+        unfinished: List a directory that was not committed all the same, for who writes it.
+
+    Raises:
+        CorruptError: WR001, it was not finished.
+    """
     filesystem, name, found = _look(url)
     if found["type"] != "directory":
         location = Location(url, LocationKind.FILE)
@@ -270,15 +285,53 @@ def list_remote(url: str) -> RemoteFiles:
         raise BudgetError(f"{redact(url)}: more than {knobs.listing_limit()} files; name a directory further down")
     prefix = f"{name.rstrip('/')}/"
     names = {full[len(prefix) :]: full for full in sorted(below) if full.startswith(prefix) and full != prefix}
+    chosen = committed(names, lambda path: _read_small(f"{url.rstrip('/')}/{path}", path))
+    if not unfinished:
+        refuse_unfinished(url, chosen)
+    names = dict(sorted(chosen.names.items()))
     astray = [path for path in names if not {"", ".", ".."}.isdisjoint(path.split("/"))]
     skipped = dict.fromkeys(astray, "a name that no directory can hold, or that leads out of it")
     aside = {path: left_aside for path in names if path not in skipped and (left_aside := debris(path)) is not None}
+    aside |= {
+        path: (folder, NOT_FINISHED)
+        for folder in chosen.unfinished
+        if folder
+        for path in names
+        if _lies_in(path, folder)
+    }
     left = skipped.keys() | aside.keys()
     kept = {path: full for path, full in names.items() if path not in left and not is_ours(path, names)}
     entries = {path: _entry(path, below[full]) for path, full in kept.items()}
     location = Location(url, LocationKind.DIRECTORY)
     known = {path: below[full] for path, full in kept.items()}
-    return RemoteFiles(location, filesystem, names, entries, skipped=skipped, debris=dict(aside.values()), found=known)
+    return RemoteFiles(
+        location,
+        filesystem,
+        names,
+        entries,
+        skipped=skipped,
+        debris=dict(aside.values()),
+        found=known,
+        generations=chosen.generations,
+        unfinished=unfinished,
+    )
+
+
+def _read_small(url: str, name: str) -> bytes | None:
+    """All of a small file; None where there is none."""
+    try:
+        found = list_remote(url)
+    except CheckpointNotFoundError:
+        return None
+    if found.location.kind is LocationKind.DIRECTORY:
+        return None
+    path = found.location.name
+    check_budget(found.size(path), name)
+    return found.read(path)
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path.startswith(f"{folder}/")
 
 
 def _look(url: str) -> tuple[Any, str, Mapping[str, Any]]:

@@ -35,6 +35,10 @@ class WrappedFiles(Files):
     def debris(self) -> Mapping[str, str]:
         return self.inner.debris
 
+    @property
+    def generation(self) -> str:
+        return self.inner.generation
+
     def link_end(self, path: str) -> str | None:
         return self.inner.link_end(path)
 

@@ -16,7 +16,7 @@ from ckpt_core.storage.crc import crc32
 from ckpt_core.storage.digests import BLOCK, TensorDigest, of_small_tensor
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.workers import run, stretches
-from ckpt_core.storage.writing.jobs import Job, as_lines, jobs_of, of_lines
+from ckpt_core.storage.writing.jobs import Job, as_lines, jobs_of, of_lines, spread
 from ckpt_core.storage.writing.sinks import Sink
 from ckpt_core.storage.writing.small_tensors import Neighbours, Told
 
@@ -143,13 +143,10 @@ def _is_copy(origin: TensorEntry, entry: TensorEntry) -> bool:
 
 def _put(job: Job, data: memoryview, at: int, crcs: list[int], sink: Sink) -> None:
     """Write what of the bytes that start at `at` in the tensor goes to each place of it."""
-    for index, place in enumerate(job.places):
-        first, last = max(place.start - at, 0), min(place.stop - at, len(data))
-        if first < last:
-            part = data[first:last]
-            if place.checksum:
-                crcs[index] = crc32(part, crcs[index])
-            sink.write(place.path, part, place.offset + at + first - place.start)
+    for index, place, part, offset in spread(job, data, at):
+        if place.checksum:
+            crcs[index] = crc32(part, crcs[index])
+        sink.write(place.path, part, offset)
 
 
 def _wrong_length(job: Job, given: int) -> CorruptError:

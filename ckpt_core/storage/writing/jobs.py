@@ -1,6 +1,6 @@
 """The tensors of a write plan as work: each with every place that the plan has it at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ckpt_core.errors import CorruptError
@@ -50,6 +50,14 @@ def jobs_of(plan: WritePlan, checkpoint: Checkpoint) -> list[Job]:
                 places.setdefault((section.component, section.name), []).append(place)
             offset += section.length
     return [_job(key, found, checkpoint) for key, found in places.items()]
+
+
+def spread(job: Job, data: memoryview, at: int) -> Iterator[tuple[int, Destination, memoryview, int]]:
+    """What of a tensor's bytes that start at `at` goes where: number of the place, the place, bytes, offset in it."""
+    for index, place in enumerate(job.places):
+        first, last = max(place.start - at, 0), min(place.stop - at, len(data))
+        if first < last:
+            yield index, place, data[first:last], place.offset + at + first - place.start
 
 
 def checksums(jobs: Sequence[Job], done: Mapping[TensorKey, Written]) -> dict[str, dict[TensorBytes, int]]:

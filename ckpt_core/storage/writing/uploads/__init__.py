@@ -1,0 +1,1 @@
+"""Plans carried out into a store of objects: parts as they fill, a journal in the store, a seal as the commit."""
