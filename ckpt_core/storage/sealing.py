@@ -16,7 +16,31 @@ from ckpt_core.storage.writing.locks import locked
 
 
 def read_seal(files: Files) -> Seal | None:
-    """The seal of a listing; None where there is none. CorruptError (SL005) where it cannot be read."""
+    """The seal of a listing; None where there is none, or it is of another version of the object.
+
+    Raises:
+        CorruptError: SL005, it cannot be read.
+    """
+    seal = seal_beside(files)
+    return None if seal is None or is_of_another(files, seal) else seal
+
+
+def is_of_another(files: Files, seal: Seal) -> bool:
+    """Whether a seal names a version of an object in a store that is not the listed one: it says nothing of it then.
+
+    On a disk, and where a server tells no versions, nothing names one: the seal counts by its digests, as ever.
+    """
+    return any(
+        path in files.entries
+        and (said := files.version(path))
+        and "://" in files.location.url
+        and version.strip('"') not in said
+        for path, version in seal.objects.items()
+    )
+
+
+def seal_beside(files: Files) -> Seal | None:
+    """The seal that lies with a listing, whatever it is of; None where there is none. Raises as `read_seal`."""
     one_file = files.location.kind is LocationKind.FILE
     name = next(iter(files.entries)) + FILE_SUFFIX if one_file else DIRECTORY_SEAL
     text = files.beside(name)

@@ -22,7 +22,6 @@ from ckpt_core.schema.side_files.taint import as_file, findings_of
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.verification import VerifyRequest, sorted_findings
 from ckpt_core.storage.checking.checked_files import CheckedFiles, refusal
-from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.repairing.overlay import OverlaidFiles
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.writing import syscalls
@@ -70,7 +69,7 @@ def write_copy(
         damage = [finding for finding, _, _ in wrong]
         if damage and not accept_damage:
             raise _refused(wrong)
-        staged = verified(place, list_files(target.staged), request)
+        staged = verified(place, target.listing(), request)
         if errors_of(staged.report) > errors_of(planned.after):
             raise CorruptError(f"{target.location}: does not verify as planned; nothing was committed")
         seal, tainted = _seal_of(staged, files, format), _tainted(source) if damage else {}
@@ -125,7 +124,7 @@ def _marked(
         path = os.path.join(target.staged, TAINTED_FILE)
         syscalls.remove(path)
         syscalls.write_file(path, as_file(tainted))
-        files[TAINTED_FILE] = digests_of(list_files(target.staged), TAINTED_FILE)
+        files[TAINTED_FILE] = digests_of(target.listing(), TAINTED_FILE)
     return replace(made, files=files, provenance={**made.provenance, "tainted": dict(tainted)})
 
 

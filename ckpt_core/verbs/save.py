@@ -24,7 +24,6 @@ from ckpt_core.schema.side_files.seals import COPY, Certificate, Seal
 from ckpt_core.schema.side_files.taint import carried
 from ckpt_core.schema.state import Array, arrays_of, differing_paths, without_arrays
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.targets import open_target
@@ -243,7 +242,7 @@ _AGAIN = (
 
 def _reopen(manager: CkptPluginManager, target: StagedTarget) -> StoredCheckpoint:
     """What is staged, opened by the reader of its format."""
-    files = list_files(target.staged)
+    files = target.listing()
     match = FormatMatch(target.format, Confidence.CERTAIN, "just written")
     staged = manager.hooks.load(files=files, match=match, request=LoadRequest())
     if not isinstance(staged, StoredCheckpoint):

@@ -17,7 +17,7 @@ from ckpt_core.schema.side_files.seal_findings import UNLIKE_HINT, stale_files, 
 from ckpt_core.schema.side_files.seals import DIGEST_BYTES, Seal
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import BLOCK, block_digest
-from ckpt_core.storage.sealing import read_seal
+from ckpt_core.storage.sealing import is_of_another, read_seal, seal_beside
 
 _SHOWN = 8
 """Damaged blocks that are named of one file; the rest are counted."""
@@ -31,10 +31,16 @@ def check_seal(files: Files) -> Iterator[Finding]:
     Raises:
         CorruptError: SL005, the seal cannot be read.
     """
-    seal = read_seal(files)
-    if seal is not None:
-        yield from _stale(files, seal)
-        yield from uncast_scales(seal)
+    seal = seal_beside(files)
+    if seal is None:
+        return
+    if is_of_another(files, seal):
+        message = "the seal is of another version of the object: it counts as unsealed"
+        hint = "look who replaced it; where it is what you want, run ckpt seal --force"
+        yield Finding("WR003", Severity.INFO, message, next(iter(seal.objects)), None, hint)
+        return
+    yield from _stale(files, seal)
+    yield from uncast_scales(seal)
 
 
 class SealedBlocks:

@@ -7,7 +7,7 @@ from typing import Any
 from ckpt_core.errors import (
     CorruptError,
 )
-from ckpt_core.schema.access import Checkpoint, Progress
+from ckpt_core.schema.access import Checkpoint, Files, Progress
 from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.manifests import Manifest
 from ckpt_core.schema.plans import TensorKey, WritePlan, Written
@@ -60,6 +60,11 @@ class LocalTarget(StagedTarget):
             if self.location.kind is LocationKind.FILE
             else self._stage.data
         )
+
+    def listing(self) -> Files:
+        from ckpt_core.storage.files.local import list_local
+
+        return list_local(self.staged)
 
     def watch(self, progress: Progress) -> None:
         self._progress = progress

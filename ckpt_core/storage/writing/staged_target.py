@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 
-from ckpt_core.schema.access import Progress, Target
+from ckpt_core.schema.access import Files, Progress, Target
 from ckpt_core.schema.plans import TensorKey, WritePlan, Written
 from ckpt_core.schema.side_files.seals import Seal
 
@@ -24,6 +24,10 @@ class StagedTarget(Target):
     @abstractmethod
     def staged(self) -> str:
         """The path or URL of what is staged: the file or directory that will have the destination's name."""
+
+    @abstractmethod
+    def listing(self) -> Files:
+        """The files that are staged, as a reader will find them under the destination's name."""
 
     @abstractmethod
     def watch(self, progress: Progress) -> None:

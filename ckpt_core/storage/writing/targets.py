@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.locations import LocationKind
-from ckpt_core.schema.text import redact
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
-from ckpt_core.storage.urls import local_path, scheme_of
+from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing.open_local import open_local_target
 from ckpt_core.storage.writing.staged_target import StagedTarget
 
@@ -37,15 +35,16 @@ def open_target(
     Raises:
         OverwriteError: Something is there, and `replace` is not set.
         LockedError: Another process is writing there.
-        UnsupportedFormatError: The destination is not on a local disk or mount.
+        UnsupportedFormatError: Nothing is written to URLs of this scheme, or a package for it is missing.
+        UnreachableError: The place does not answer, or may not be written.
     """
     path = local_path(ref)
     if path is None:
-        if scheme_of(ref) != "memory" or ranks.world > 1:
-            raise UnsupportedFormatError(f"{redact(ref)}: writing there is not supported yet; write to a local path")
-        from ckpt_core.storage.writing.memory_target import open_memory_target
+        from ckpt_core.storage.writing.uploads.opening import open_object_target
 
-        return open_memory_target(ref, format=format, kind=kind, options=options, replace=replace)
+        return open_object_target(
+            ref, format=format, kind=kind, options=options, replace=replace, resume=resume, ranks=ranks
+        )
     return open_local_target(
         path, format=format, kind=kind, options=options, replace=replace, resume=resume, ranks=ranks
     )

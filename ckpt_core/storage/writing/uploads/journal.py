@@ -26,6 +26,9 @@ SCHEMA = "ckpt/journal@1"
 _NOTED_AFTER = 64 << 20
 """Bytes of tensors between two notes: what a kill can make a rerun read again, besides tensors that were under way."""
 
+_SLACK = 60.0
+"""Seconds: a store says of what was just put only to some of them when that was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Noted:
@@ -84,12 +87,13 @@ def note_uploads(store: ObjectStore, folder: str, number: int, uploads: Mapping[
 
 def forget(store: ObjectStore, folder: str, noted: Noted) -> None:
     """Remove all that a run has put into a folder, as far as its journal names it; the journal last."""
+    noted = read_journal(store, folder) or noted
     keys = {folder + path for path in noted.files}
     for path, (id, _) in noted.uploads.items():
         store.abort(folder + path, id)
     for upload in list(store.uploads(folder)):
         # Begun, and killed before that could be noted: of a name of ours, and after this run began.
-        if upload.key in keys and upload.started >= noted.began - 1:
+        if upload.key in keys and upload.started >= noted.began - _SLACK:
             store.abort(upload.key, upload.id)
     store.delete(sorted(keys))
     store.delete(noted.keys)

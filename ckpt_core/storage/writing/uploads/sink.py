@@ -38,6 +38,7 @@ class UploadedFiles(Sink):
         noted: Its journal, which was begun; None at another rank than 0.
         resumed: Whether an earlier run may have put something there.
         check: Raises where the place is not ours any more; called before each part that is put.
+        told: Told, at rank 0, of the uploads by path before the first part of any is put.
 
     Attributes:
         versions: Once it is complete: the version of each object, by path.
@@ -52,6 +53,7 @@ class UploadedFiles(Sink):
         noted: Noted | None,
         resumed: bool,
         check: Callable[[], None],
+        told: Callable[[Mapping[str, str]], None],
     ) -> None:
         self.versions: dict[str, str] = {}
         self._files = {file.path: file for file in plan.files}
@@ -60,6 +62,7 @@ class UploadedFiles(Sink):
         self._noted = noted
         self._resumed = resumed
         self._check = check
+        self._told = told
         self._ranks = ALONE
         self._journal = StoreJournal(store, folder, 0)
         self._uploads: dict[str, tuple[str, int]] = {}
@@ -159,6 +162,8 @@ class UploadedFiles(Sink):
         if new:
             note_uploads(self._store, self._folder, number, new)
             number += 1
+        if uploads or new:
+            self._told({path: id for path, (id, _) in {**uploads, **new}.items()})
         listed = [[path, id, size] for path, (id, size) in {**uploads, **new}.items()]
         return {"uploads": listed, "versions": versions, "parts": parts, "number": number}
 

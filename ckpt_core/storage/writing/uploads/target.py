@@ -1,0 +1,230 @@
+"""A destination in a store of objects: put under names that nobody takes for a checkpoint, shown by its seal.
+
+A new directory's objects get their final names, and until the seal is there a mark says that it is none yet. What
+replaces a directory lies in a generation, and the old objects go after the seal has named it. A single file is staged
+whole and copied to its name by the store.
+"""
+
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.errors import CkptError, CorruptError
+from ckpt_core.schema.access import Checkpoint, Files, Progress
+from ckpt_core.schema.locations import Location, LocationKind
+from ckpt_core.schema.manifests import Manifest
+from ckpt_core.schema.plans import TensorKey, WritePlan, Written
+from ckpt_core.schema.side_files.reserved_names import BLOCKS, JOURNAL
+from ckpt_core.schema.side_files.seals import Seal
+from ckpt_core.schema.side_files.taint import marked
+from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.objects.store import Condition
+from ckpt_core.storage.ranks.ranks import ALONE, Ranks
+from ckpt_core.storage.writing.execute import execute
+from ckpt_core.storage.writing.plan_digest import digest_of_plan
+from ckpt_core.storage.writing.staged_target import StagedTarget
+from ckpt_core.storage.writing.uploads.commit import Ready, commit_directory, commit_file
+from ckpt_core.storage.writing.uploads.journal import Noted, begin_journal, forget
+from ckpt_core.storage.writing.uploads.place import PLACEHOLDER, Found, ObjectPlace
+from ckpt_core.storage.writing.uploads.sink import UploadedFiles
+
+if TYPE_CHECKING:
+    from ckpt_core.storage.objects.lease import Lease
+
+_log = logging.getLogger(__name__)
+
+
+class ObjectTarget(StagedTarget):
+    """A destination in a store.
+
+    Args:
+        place: The destination.
+        lease: What is held of it; None at another rank than 0.
+        found: What was there when the lease was taken; None at another rank.
+        resume: Keep the journal where it fails, so that the same work can go on.
+        ranks: The processes that write it together.
+    """
+
+    def __init__(
+        self,
+        place: ObjectPlace,
+        lease: "Lease | None",
+        found: Found | None,
+        *,
+        format: str,
+        options: Mapping[str, Any],
+        resume: bool = False,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.location = Location(place.url, place.kind)
+        self.format = format
+        self.options = options
+        self.written: dict[TensorKey, Written] = {}
+        self.planned: WritePlan | None = None
+        self.work = ""
+        self._place = place
+        self._lease = lease
+        self._found = found
+        self._resume = resume
+        self._ranks = ranks
+        self._progress: Progress | None = None
+        self._folder = ""
+        self._noted: Noted | None = None
+        self._begun = dict(found.begun) if found is not None else {}
+        self._seal_was = found.seal.version if found is not None and found.seal is not None else None
+        self._versions: dict[str, str] = {}
+        self._committed = False
+
+    @property
+    def staged(self) -> str:
+        url = self._place.url_of(self._folder).rstrip("/")
+        return f"{url}/{self.name}" if self._place.kind is LocationKind.FILE else url
+
+    def listing(self) -> Files:
+        from ckpt_core.storage.files.remote import list_remote
+
+        return list_remote(self.staged, unfinished=True)
+
+    def watch(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
+        if self.location.kind is LocationKind.DIRECTORY:
+            plan = marked(plan, checkpoint)
+        digest = digest_of_plan(plan, checkpoint)
+        known = self._resume and bool(checkpoint.identity())
+        self.work = digest if known else ""
+        self._agree(digest)
+        resumed = self._begin(digest if known else "", plan) if self._ranks.leads else False
+        self._folder = self._ranks.from_leader(self._folder)
+        files = UploadedFiles(
+            plan,
+            self._place.store,
+            self._folder,
+            noted=self._noted,
+            resumed=resumed,
+            check=self._check,
+            told=self._note_uploads,
+        )
+        with one_moment(checkpoint):
+            self.written = execute(plan, checkpoint, files, progress=self._progress, ranks=self._ranks)
+            checkpoint.finish()
+        self._versions = files.versions
+        self.planned = plan
+        return checkpoint.manifest
+
+    def commit(self, seal: Seal | None) -> None:
+        if self._ranks.leads:
+            self._commit(seal)
+        self._ranks.exchange(None)
+
+    def drop(self, *, entirely: bool = False) -> None:
+        if self._lease is None or self._committed:
+            return
+        self._lease.leaves = True
+        if self._resume and self._noted is not None and not entirely:
+            return
+        try:
+            self._lease.check()  # what another writer goes on with is not ours to remove
+            if self._noted is not None:
+                forget(self._place.store, self._folder, self._noted)
+            self._remove_placeholder()
+            self._lease.leaves = bool(self._begun)
+        except CkptError as error:
+            _log.warning("%s: left behind (%s); ckpt clean lists it", self.location, error)
+
+    def _agree(self, digest: str) -> None:
+        """CorruptError where another rank would write something else: then it reads something else too."""
+        for rank, other in enumerate(self._ranks.exchange(digest)):
+            if other != digest:
+                raise CorruptError(
+                    f"{self.location}: rank {rank} and rank {self._ranks.rank} have different sources or plans; "
+                    "give every rank the same command, files and version of ckpt; nothing was committed"
+                )
+
+    def _check(self) -> None:
+        self._ranks.check()
+        if self._lease is not None:
+            self._lease.check()
+
+    def _begin(self, work: str, plan: WritePlan) -> bool:
+        """Go on with what was begun of the same work, or begin; whether it is the first."""
+        assert self._lease is not None
+        place = self._place
+        for folder, noted in self._begun.items():
+            if work and noted.work == work and self._fits(folder):
+                self._folder, self._noted = folder, noted
+        self._sweep()
+        going_on = self._noted is not None
+        if not going_on:
+            self._folder = place.root if self._is_new else f"{place.folders}{uuid.uuid4().hex[:12]}/"
+        paths = [file.path for file in plan.files]
+        whole = place.kind is LocationKind.DIRECTORY and self._is_new
+        keys = [*(self._folder + path for path in (*paths, BLOCKS, JOURNAL)), place.seal]
+        self._lease.note_keys(keys if whole else [self._folder])
+        if self._noted is None:
+            self._noted = begin_journal(place.store, self._folder, work, paths)
+        return going_on
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether a directory is made where there is none."""
+        return self._place.kind is LocationKind.DIRECTORY and not (self._found and self._found.content)
+
+    def _fits(self, folder: str) -> bool:
+        return (folder == self._place.root) is self._is_new
+
+    def _sweep(self) -> None:
+        """Remove what other runs had begun and nobody goes on with.
+
+        Not a generation: whoever began it may be about to name it, and is told from us by the seal alone. It goes when
+        our own seal is there.
+        """
+        for folder, noted in list(self._begun.items()):
+            if folder == self._folder or (self._place.kind is LocationKind.DIRECTORY and folder != self._place.root):
+                continue
+            if folder == self._place.root and self._seal_was is None:
+                made = self._place.store.put(self._place.seal, PLACEHOLDER, Condition(absent=True))
+                self._seal_was = made.version
+            forget(self._place.store, folder, noted)
+            del self._begun[folder]
+
+    def _remove_placeholder(self) -> None:
+        if self._seal_was is not None and self._found is not None and not self._found.sealed:
+            self._place.store.delete_version(self._place.seal, self._seal_was)
+
+    def _note_uploads(self, uploads: Mapping[str, str]) -> None:
+        """Name uploads in the lease before the first part of them is put."""
+        assert self._lease is not None
+        self._lease.note_uploads((self._folder + path, id) for path, id in uploads.items())
+
+    def _commit(self, seal: Seal | None) -> None:
+        assert self._lease is not None and self._found is not None and self._noted is not None
+        ready = Ready(self._place, self._folder, self._versions, self._found, self._seal_was, self._lease.check)
+        if self._place.kind is LocationKind.FILE:
+            commit_file(ready, seal)
+        else:
+            commit_directory(ready, seal)
+        self._committed = True
+        try:
+            self._tidy()
+        except CkptError as error:
+            _log.warning("%s: is written; left behind (%s), ckpt clean lists it", self.location, error)
+
+    def _tidy(self) -> None:
+        """Remove what the commit has left over: the old content, the stage, the journal."""
+        assert self._found is not None and self._noted is not None
+        place, store = self._place, self._place.store
+        for folder, noted in self._begun.items():
+            if folder != self._folder:
+                forget(store, folder, noted)
+        if place.kind is LocationKind.FILE:
+            forget(store, self._folder, self._noted)
+            return
+        store.delete([one.key for one in store.find(self._folder + JOURNAL)])
+        if not self._is_new:
+            own = {place.seal, *(self._folder + path for path in self._noted.files)}
+            old = {one.key: one.version for one in self._found.content}
+            now = store.find(place.root)
+            store.delete([one.key for one in now if one.key not in own and old.get(one.key) == one.version])
