@@ -45,8 +45,3 @@ def test_what_is_there_is_replaced_only_by_force():
     assert set(ckpt_core.load("memory://x.pth").component().tensors) == set(WEIGHTS)
     ckpt_core.save({"c": torch.zeros(1)}, "memory://x.pth", force=True)
     assert set(ckpt_core.load("memory://x.pth").component().tensors) == {"c"}
-
-
-def test_other_urls_are_not_written_yet():
-    with pytest.raises(ckpt_core.UnsupportedFormatError, match="not supported yet"):
-        ckpt_core.save(WEIGHTS, "s3://bucket/x.pth")

@@ -1,4 +1,4 @@
-"""Whatever the plan, the size of parts, the workers, the ranks and the stop before: the objects are the plan's bytes."""
+"""Whatever the plan, the parts, the workers, the ranks and the stop before: the objects are the plan's bytes."""
 
 from itertools import pairwise
 from zlib import crc32
