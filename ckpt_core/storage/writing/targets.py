@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.locations import LocationKind
+from ckpt_core.schema.text import redact
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
-from ckpt_core.storage.urls import local_path
+from ckpt_core.storage.urls import local_path, scheme_of
 from ckpt_core.storage.writing.open_local import open_local_target
 from ckpt_core.storage.writing.staged_target import StagedTarget
 
@@ -40,6 +42,10 @@ def open_target(
     """
     path = local_path(ref)
     if path is None:
+        if scheme_of(ref) == "memory" and ranks.world > 1:
+            raise UnsupportedFormatError(
+                f"{redact(ref)}: each process has a memory of its own; write to a local path, s3:// or gs://"
+            )
         from ckpt_core.storage.writing.uploads.opening import open_object_target
 
         return open_object_target(
