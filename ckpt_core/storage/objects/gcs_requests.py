@@ -4,21 +4,17 @@ Source: Google Cloud Storage, "JSON API v1".
 """
 
 import json
-import time
 from collections.abc import Iterator
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from io import BytesIO
 from typing import Any
 
 from ckpt_core.errors import CheckpointNotFoundError
 from ckpt_core.storage.objects.gcs_checksums import checksums_of, is_proved
 from ckpt_core.storage.objects.store import StoredObject
+from ckpt_core.storage.objects.store_clock import StoreClock
 from ckpt_core.storage.remote.failures import as_ckpt_error
 from ckpt_core.storage.remote.filesystems import ask
-
-_CLOCK_AGE = 30.0
-"""Seconds for which the store's clock is told from an earlier answer and this machine's."""
 
 _OBJECT = "b/{}/o/{}"
 _JSON = {"Content-Type": "application/json"}
@@ -37,7 +33,7 @@ class GcsBucket:
         self.name = name
         self.url = f"gs://{name}"
         self._files = files
-        self._clock = (0.0, float("-inf"))
+        self._clock = StoreClock()
         self._seen = False
 
     def place(self, key: str) -> str:
@@ -68,7 +64,7 @@ class GcsBucket:
         def once(*, timeout: float) -> dict[str, Any]:
             named = {"uploadType": "multipart", "headers": kind, "data": _Body(body), **conditions}
             headers, answer = self._files.call("POST", place, **named, timeout=timeout)
-            self._note_clock(headers)
+            self._clock.note(headers)
             made: dict[str, Any] = json.loads(answer)
             if not is_proved(made, told):  # no server of Google's keeps such bytes, others may
                 self._files.call("DELETE", _OBJECT, self.name, key, ifGenerationMatch=made["generation"])
@@ -123,15 +119,14 @@ class GcsBucket:
 
     def now(self) -> float:
         """Seconds since 1970 by the store's clock, to a second."""
-        if time.monotonic() - self._clock[1] > _CLOCK_AGE:
+        if self._clock.is_stale:
             try:
                 self._tree("GET", "b/{}/o", self.name, maxResults=1)
             except FileNotFoundError:
                 raise self._no_bucket() from None
             except Exception as error:
                 raise self.failure(error, "") from error
-        said, heard = self._clock
-        return said + time.monotonic() - heard
+        return self._clock.now()
 
     def _no_bucket(self) -> CheckpointNotFoundError:
         return CheckpointNotFoundError(f"{self.url}: there is no such bucket; check its name, and which store is asked")
@@ -143,7 +138,7 @@ class GcsBucket:
     def _ask(self, method: str, path: str, *arguments: str, nbytes: int = 0, **named: Any) -> bytes:
         def once(*, timeout: float) -> bytes:
             headers, answer = self._files.call(method, path, *arguments, **named, timeout=timeout)
-            self._note_clock(headers)
+            self._clock.note(headers)
             return bytes(answer)
 
         return bytes(self._named(once, nbytes=nbytes))
@@ -158,10 +153,6 @@ class GcsBucket:
             raise
         self._seen = True
         return answer
-
-    def _note_clock(self, headers: Any) -> None:
-        if "Date" in headers:
-            self._clock = (parsedate_to_datetime(headers["Date"]).timestamp(), time.monotonic())
 
 
 class _Body(BytesIO):

@@ -204,6 +204,7 @@ def _acquire(store: ObjectStore, key: str, place: str, record: LeaseRecord) -> L
                 if not is_free(store, there, former):
                     raise _locked(store, there, former, place)
                 condition = Condition(version=there.version)
+                record = replace(record, started=min(record.started, former.started))
             return Lease(store, store.put(key, record.encoded(), condition), record, former, place)
         except (ReplacedError, CheckpointNotFoundError, ConditionFailedError) as error:
             if isinstance(error, CheckpointNotFoundError) and there is None:

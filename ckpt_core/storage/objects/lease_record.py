@@ -56,7 +56,7 @@ class LeaseRecord:
 
     Attributes:
         id: Of this holding of it, unique.
-        started: When it was taken, by the store's clock.
+        started: When it was taken, by the store's clock; or by the first of those that were taken over from.
         seconds: Without renewal after which it may be taken over.
         renewals: How often it was renewed: no two contents of it are the same.
         ended: Whether the holder has given it up, and left work to go on from.

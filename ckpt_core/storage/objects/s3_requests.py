@@ -1,17 +1,13 @@
 """Questions to one bucket, through s3fs's client: asked again where that may help, their failures in our words."""
 
-import time
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ckpt_core.errors import CheckpointNotFoundError
+from ckpt_core.storage.objects.store_clock import StoreClock
 from ckpt_core.storage.remote.failures import as_ckpt_error
 from ckpt_core.storage.remote.filesystems import ask
 from ckpt_core.storage.remote.retries import error_code, status_of
-
-_CLOCK_AGE = 30.0
-"""Seconds for which the store's clock is told from an earlier answer and this machine's."""
 
 
 class S3Bucket:
@@ -27,7 +23,7 @@ class S3Bucket:
         self.files = files
         self.name = name
         self.url = f"s3://{name}"
-        self._clock = (0.0, float("-inf"))
+        self._clock = StoreClock()
         self._seen = False
 
     def place(self, key: str) -> str:
@@ -46,7 +42,7 @@ class S3Bucket:
         if isinstance(named.get("Body"), memoryview):
             named["Body"] = bytes(named["Body"])
         answer: dict[str, Any] = ask(self.files, self.files.call_s3, method, nbytes=nbytes, **named)
-        self._note_clock(answer)
+        self._clock.note(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
         self._seen = True
         return answer
 
@@ -94,15 +90,9 @@ class S3Bucket:
 
     def now(self) -> float:
         """Seconds since 1970 by the store's clock, to a second."""
-        if time.monotonic() - self._clock[1] > _CLOCK_AGE:
+        if self._clock.is_stale:
             self.call("head_bucket")
-        said, heard = self._clock
-        return said + time.monotonic() - heard
-
-    def _note_clock(self, answer: dict[str, Any]) -> None:
-        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-        if date:
-            self._clock = (parsedate_to_datetime(date).timestamp(), time.monotonic())
+        return self._clock.now()
 
 
 def no_bucket(url: str) -> CheckpointNotFoundError:

@@ -1,0 +1,224 @@
+"""What writers that are gone have left in a store: found by their leases and journals, and removed under a lease.
+
+Only what a lease or a journal of ours names is touched, once nobody holds it; only content that came while it was held,
+or into a folder that has an id of ours in its name; and nothing that a seal vouches for.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError, LockedError, OverwriteError, ReplacedError
+from ckpt_core.schema.side_files.reserved_names import is_under_way
+from ckpt_core.schema.side_files.seals import SCHEMA as SEAL
+from ckpt_core.storage.objects.lease import held, is_free
+from ckpt_core.storage.objects.lease_record import LeaseRecord, parse_record
+from ckpt_core.storage.objects.sites import GENERATION, JOURNAL, Site, sites_of
+from ckpt_core.storage.objects.store import ABSENT, ObjectStore, StoredObject
+
+_SLACK = 60.0
+"""Seconds by which the times of a store and of a lease may differ."""
+
+_UNREAD = "whoever wrote its lease, which this version of ckpt does not read"
+
+_PLACEHOLDER = json.dumps({"schema": "ckpt/unfinished@1"}).encode()
+"""Takes the name of a seal while data is removed: a writer that wakes up late cannot seal what is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something that a writer has left.
+
+    Attributes:
+        place: What was being written: a URL, or a path.
+        kind: What is left of it, in a few words.
+        age: Seconds since the last sign of its writer.
+        size: Bytes, parts of uploads among them.
+        count: Files or objects.
+        uploads: Uploads that were begun and not completed.
+        held: Who is at work there, in a few words; it is removed only where this is empty.
+        remove: Remove it. LockedError where somebody is at work there by now.
+    """
+
+    place: str
+    kind: str
+    age: float
+    size: int
+    count: int
+    uploads: int
+    held: str
+    remove: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What the leases and journals of a site name, and when the objects of those names must have come."""
+
+    keys: frozenset[str]
+    folders: tuple[str, ...]
+    uploads: frozenset[tuple[str, str]]
+    since: float
+    until: float
+    protected: Callable[[str], bool]
+
+    def has(self, one: StoredObject) -> bool:
+        if self.protected(one.key):
+            return False
+        if one.key.startswith(self.folders):
+            return True
+        return one.key in self.keys and self.since - _SLACK <= one.modified <= self.until + _SLACK
+
+
+def leftovers(store: ObjectStore, key: str) -> Iterator[Leftover]:
+    """What writers have left of a file or directory `key`, and of everything below it; "" for all of the bucket.
+
+    Raises:
+        NoAnswerError: The store gave no answer.
+        CheckpointNotFoundError: There is no such bucket.
+    """
+    for site in sites_of(_listed(store, key)):
+        left = _left(store, site)
+        if left is not None:
+            yield left
+
+
+def _listed(store: ObjectStore, key: str) -> Iterator[StoredObject]:
+    if key:
+        folder, _, name = key.rpartition("/")
+        yield from store.find(f"{folder}{'/' if folder else ''}.{name}.ckpt-")
+    yield from store.find(f"{key}/" if key else "")
+
+
+def _left(store: ObjectStore, site: Site) -> Leftover | None:
+    records = [(one, record) for one in site.leases if (record := _record(store, one)) is not None]
+    unread = len(records) < len(site.leases)
+    named = _named(store, site, records)
+    objects = [one for one in store.find(site.own) if named.has(one)]
+    uploads = [part for key, id in sorted(named.uploads) for part in store.parts(key, id)]
+    if not (objects or uploads or records):
+        return None
+    signs = [one.modified for one, _ in records] or [one.modified for one in objects]
+    held = next((_holder(record) for one, record in records if not is_free(store, one, record)), "")
+    held = held or (_UNREAD if unread else "")
+
+    def remove() -> None:
+        _remove(store, site, records, named)
+
+    return Leftover(
+        place=f"{store.url}/{site.key}",
+        kind="unfinished write" if records else "not tidied up",
+        age=max(store.now() - max(signs), 0.0),
+        size=sum(one.size for one in objects) + sum(part.size for part in uploads),
+        count=len(objects),
+        uploads=len(named.uploads),
+        held=held,
+        remove=remove,
+    )
+
+
+def _named(store: ObjectStore, site: Site, records: list[tuple[StoredObject, LeaseRecord]]) -> _Named:
+    sealed, generation = _sealed(store, site)
+    keys = {key for _, record in records for key in record.keys if not key.endswith("/")}
+    folders = {key for _, record in records for key in record.keys if key.endswith("/")}
+    uploads = {upload for _, record in records for upload in record.uploads}
+    for folder, journal in site.journals.items():
+        files, begun = _journal(store, folder, journal)
+        folders.add(folder + JOURNAL)
+        uploads |= begun
+        if records or folder != site.root:  # without a lease a directory may be a checkpoint that nobody has sealed
+            keys |= {folder + path for path in files}
+    folders |= {folder for folder in site.generations if generation and not folder.endswith(f"/{generation}/")}
+
+    def protected(key: str) -> bool:
+        below = key.removeprefix(site.root)
+        if JOURNAL in below or site.name:
+            return False
+        if generation:
+            return below.startswith(f"{generation}/") or key == site.seal
+        return sealed and (key == site.seal or not is_under_way(below.partition("/")[0]))
+
+    since = min([record.started for _, record in records], default=float("-inf"))
+    until = max([one.modified + record.seconds for one, record in records], default=float("inf"))
+    own = tuple(sorted(folder for folder in folders if _is_own(site, folder)))
+    return _Named(frozenset(keys - {site.seal}), own, frozenset(uploads), since, until, protected)
+
+
+def _is_own(site: Site, folder: str) -> bool:
+    """Whether a folder is one of ours by its name: of anything else only single keys are believed."""
+    return folder.startswith(site.own) and is_under_way(folder.rstrip("/").rpartition("/")[2])
+
+
+def _remove(store: ObjectStore, site: Site, records: list[tuple[StoredObject, LeaseRecord]], named: _Named) -> None:
+    place = f"{store.url}/{site.key}"
+    keys = [*sorted(named.keys), *named.folders]
+    with held(store, site.lease, place=place, keys=keys) as lease:
+        known = next((record.id for one, record in records if one.key == site.lease), None)
+        if (lease.former and lease.former.id) != known:
+            raise LockedError(f"{place}: another writer was there meanwhile; look again")
+        named = _named(store, site, records)  # again: it may have been sealed since
+        lease.note_uploads(sorted(named.uploads))
+        fence = _fenced(store, site, named)
+        for key, id in sorted(named.uploads):
+            store.abort(key, id)
+        lease.check()
+        store.delete([one.key for one in store.find(site.own) if named.has(one) and one.key != site.lease])
+        for one, _ in records:
+            if one.key != site.lease:
+                store.delete_version(one.key, one.version)
+        if fence is not None:
+            store.delete_version(fence.key, fence.version)
+
+
+def _fenced(store: ObjectStore, site: Site, named: _Named) -> StoredObject | None:
+    """The placeholder that keeps a late writer from sealing a directory whose data is being removed."""
+    there = store.head(site.seal)
+    if site.name or named.protected(site.seal):
+        return None
+    if there is not None:
+        return there if store.read(site.seal) == _PLACEHOLDER else None
+    try:
+        return store.put(site.seal, _PLACEHOLDER, ABSENT)
+    except ConditionFailedError:
+        raise LockedError(f"{store.url}/{site.key}: another writer was there meanwhile; look again") from None
+
+
+def _sealed(store: ObjectStore, site: Site) -> tuple[bool, str]:
+    """Whether a directory has a seal, and the generation that it names."""
+    found = None if site.name else _tree(store, site.seal)
+    if not isinstance(found, dict) or found.get("schema") != SEAL:
+        return False, ""
+    generation = found.get("generation") or ""
+    return True, generation if isinstance(generation, str) and generation.startswith(GENERATION) else ""
+
+
+def _journal(store: ObjectStore, folder: str, journal: list[StoredObject]) -> tuple[set[str], set[tuple[str, str]]]:
+    """The paths and uploads that a journal names."""
+    files: set[str] = set()
+    uploads: set[tuple[str, str]] = set()
+    for one in journal:
+        said = _tree(store, one.key)
+        if isinstance(said, dict):
+            files |= {path for path in said.get("files") or () if isinstance(path, str)}
+            begun = said.get("uploads") or {}
+            uploads |= {(folder + path, str(id)) for path, (id, *_) in begun.items()}
+    return files, uploads
+
+
+def _tree(store: ObjectStore, key: str) -> Any:
+    try:
+        return json.loads(store.read(key))
+    except (ValueError, CheckpointNotFoundError):
+        return None
+
+
+def _record(store: ObjectStore, one: StoredObject) -> LeaseRecord | None:
+    """What a lease says; None where it is gone by now, or is none that can be read."""
+    try:
+        return parse_record(store.read(one.key, version=one.version), one.key)
+    except (OverwriteError, ReplacedError, CheckpointNotFoundError):
+        return None
+
+
+def _holder(record: LeaseRecord) -> str:
+    return f"process {record.holder.pid} of {record.holder.host}"
