@@ -15,7 +15,7 @@ from ckpt_core.manager.guard import Failures
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
 from ckpt_core.schema.locations import Attempt, Candidate, Location, LocationKind, Outcome, Query, Resolution
 from ckpt_core.schema.text import did_you_mean
-from ckpt_core.storage.files.listing import probe
+from ckpt_core.storage.files.listing import probe, why_missing
 
 if TYPE_CHECKING:
     from ckpt_core.hookspecs import Plugins
@@ -128,10 +128,11 @@ def _probe(candidate: Candidate, member: str | None) -> tuple[Attempt, Location 
         kind = probe(candidate.url, wanted=candidate.kind)
     except LocateError as error:
         # What is around the reason, the place and the next step, is said by whoever shows the attempt.
-        reason = error.message.removeprefix(f"{candidate}: ").partition("; ")[0]
-        return Attempt(candidate, Outcome.UNREACHABLE, reason), None
+        reason, _, step = error.message.removeprefix(f"{candidate}: ").partition("; ")
+        return Attempt(candidate, Outcome.UNREACHABLE, reason, step), None
     if kind is None:
-        return Attempt(candidate, Outcome.MISSING), None
+        why, step = why_missing(candidate.url) if candidate.required else ("", "")
+        return Attempt(candidate, Outcome.MISSING, why, step), None
     if candidate.kind not in (None, kind):
         return Attempt(candidate, Outcome.REJECTED, f"a {kind.value}, where a {candidate.kind.value} belongs"), None
     return Attempt(candidate, Outcome.FOUND, candidate.warning), Location(candidate.url, kind, member)

@@ -164,12 +164,13 @@ class Outcome(Enum):
 class Attempt:
     """The outcome of probing a candidate.
 
-    `detail` gives the reason in words.
+    `detail` gives the reason in words, `step` what to do about it; "" for what goes without saying.
     """
 
     candidate: Candidate
     outcome: Outcome
     detail: str = ""
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +263,8 @@ class Resolution:
         for attempt in self.attempts:
             if attempt.outcome is Outcome.UNREACHABLE:
                 return UnreachableError(
-                    f"{attempt.candidate}: cannot be reached ({attempt.detail}); check the connection and try again"
+                    f"{attempt.candidate}: cannot be reached ({attempt.detail}); "
+                    f"{attempt.step or 'check the connection and try again'}"
                 )
             if attempt.outcome is Outcome.REJECTED:
                 return CheckpointNotFoundError(
@@ -271,7 +273,7 @@ class Resolution:
             if attempt.outcome is Outcome.MISSING and attempt.candidate.required:
                 return CheckpointNotFoundError(
                     f"{attempt.candidate}: {attempt.detail or 'no such file or directory'} "
-                    f"[{attempt.candidate.reason}]; check the name"
+                    f"[{attempt.candidate.reason}]; {attempt.step or 'check the name'}"
                 )
         if not self.attempts:
             return CheckpointNotFoundError(f"{asked}: no plugin knows where to look; give a path or a URL")

@@ -26,6 +26,15 @@ def probe(ref: str, *, wanted: LocationKind | None = None) -> LocationKind | Non
     return remote.probe_remote(ref)
 
 
+def why_missing(ref: str) -> tuple[str, str]:
+    """Why a URL that leads to nothing does, and what to do; "" for what goes without saying, and for paths."""
+    if local_path(ref) is not None:
+        return "", ""
+    from ckpt_core.storage.files import remote
+
+    return remote.why_missing(ref)
+
+
 def list_files(ref: str) -> "Files":
     """The listing of a path or URL, taken once.
 

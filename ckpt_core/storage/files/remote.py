@@ -262,6 +262,20 @@ def probe_remote(url: str) -> LocationKind | None:
     return LocationKind.DIRECTORY if found["type"] == "directory" else LocationKind.FILE
 
 
+def why_missing(url: str) -> tuple[str, str]:
+    """Why nothing is at a URL, and what to do, where that is not the name's fault but its bucket's."""
+    try:
+        _look(url)
+    except CheckpointNotFoundError as error:
+        place, _, said = error.message.partition(": ")
+        if place != redact(url):
+            reason, _, step = said.partition("; ")
+            return reason, step
+    except CkptError:
+        pass  # it was answered a moment ago, and that answer counts
+    return "", ""
+
+
 def list_remote(url: str, *, unfinished: bool = False) -> RemoteFiles:
     """The listing of a URL: of everything below a directory, or of one file.
 

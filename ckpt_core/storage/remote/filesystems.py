@@ -14,7 +14,7 @@ from ckpt_core.schema.text import redact
 from ckpt_core.storage.remote.clients import prepare, quiet
 from ckpt_core.storage.remote.failures import as_ckpt_error
 from ckpt_core.storage.remote.options import options_of
-from ckpt_core.storage.remote.retries import SLOWEST, Clock, ask_again
+from ckpt_core.storage.remote.retries import SLOWEST, Clock, ask_again, status_of
 from ckpt_core.storage.urls import scheme_of
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "hf": "huggingface_hub"}
@@ -63,6 +63,8 @@ def open_filesystem(url: str) -> tuple[Any, str]:
             filesystem, name = url_to_fs(url, **options_of(scheme))
     except Exception as error:
         raise as_ckpt_error(error, url) from None
+    if scheme == "s3":
+        filesystem.retries = 1  # as botocore's, see `options`
     return filesystem, name
 
 
@@ -80,5 +82,20 @@ def ask(filesystem: Any, function: Callable[..., Any], /, *arguments: Any, nbyte
             return function(*arguments, **named, timeout=left)
         return function(*arguments, **named)
 
-    with quiet():
-        return ask_again(once, clock=Clock(knobs.remote_timeout() + nbytes / SLOWEST))
+    try:
+        with quiet():
+            return ask_again(once, clock=Clock(knobs.remote_timeout() + nbytes / SLOWEST))
+    except Exception as error:
+        if status_of(error) == 401 and _is_nobody(filesystem):
+            raise NoCredentialsError from error
+        raise
+
+
+class NoCredentialsError(Exception):
+    """The server wants to know who asks, and nothing on this machine says so."""
+
+
+def _is_nobody(filesystem: Any) -> bool:
+    """Whether gcsfs found no credentials, and asks without: told by its `credentials`, whose own are None then."""
+    held = getattr(filesystem, "credentials", None)
+    return type(filesystem).__module__.startswith("gcsfs") and getattr(held, "credentials", held) is None

@@ -12,6 +12,11 @@ from typing import Any
 _given: ContextVar[Mapping[str, Any]] = ContextVar("storage_options", default={})  # noqa: B039
 
 
+_OF_S3 = {"signature_version": "s3v4", "retries": {"mode": "standard", "total_max_attempts": 1}}
+"""Of a store's signatures for URLs only this one is good for objects with a key of their own. Who asks again is us:
+the client's own tries would each come on top."""
+
+
 @contextmanager
 def storage_options(options: Mapping[str, Any] | None) -> Iterator[None]:
     """Give options to every client that the block asks for; None leaves those that were given before."""
@@ -26,9 +31,7 @@ def options_of(scheme: str) -> dict[str, Any]:
     """What the client of a scheme is made with: what was given, and what nobody has set otherwise."""
     given = dict(_given.get())
     if scheme == "s3":
-        # Of a store's signatures for URLs only this one is good for objects with a key of their own.
-        config = {"signature_version": "s3v4", **_configured("s3", "config_kwargs"), **given.get("config_kwargs", {})}
-        given["config_kwargs"] = config
+        given["config_kwargs"] = {**_OF_S3, **_configured("s3", "config_kwargs"), **given.get("config_kwargs", {})}
     return given
 
 

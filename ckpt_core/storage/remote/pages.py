@@ -6,7 +6,9 @@ Pages come by the clients' own public calls. What else fsspec speaks to is liste
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ckpt_core.storage.remote.failures import NoBucketError, WrongServerError
 from ckpt_core.storage.remote.filesystems import ask
+from ckpt_core.storage.remote.retries import error_code, status_of
 
 _PAGE = 1000
 """Names of a page: what Amazon S3 gives at most."""
@@ -16,12 +18,26 @@ def look(filesystem: Any, name: str) -> Mapping[str, Any]:
     """What a filesystem knows of a name: `type`, and of a file its `size` and version.
 
     A name without a suffix is looked for as a folder first, which is one question; as a file it would be three.
-    FileNotFoundError where there is nothing.
+    FileNotFoundError where there is nothing, NoBucketError where the bucket is not there either.
     """
     last = name.rstrip("/").rpartition("/")[2]
     if "." not in last and any(True for page in _pages(filesystem, name, 1) or () if page):
         return {"name": name, "type": "directory", "size": 0}
-    return ask(filesystem, filesystem.info, name)  # type: ignore[no-any-return]
+    try:
+        return ask(filesystem, filesystem.info, name)  # type: ignore[no-any-return]
+    except OSError as error:
+        if error_code(error) in (None, "", "403", "404"):
+            _say_why(filesystem, name)
+        raise
+
+
+def _say_why(filesystem: Any, name: str) -> None:
+    """Ask for a page, whose refusal has a body that tells why; that of a single name has none."""
+    try:
+        for _ in _pages(filesystem, name, 1) or ():
+            break
+    except FileNotFoundError:
+        raise NoBucketError from None
 
 
 def find(filesystem: Any, name: str, most: int) -> dict[str, Mapping[str, Any]]:
@@ -50,7 +66,16 @@ def _pages_of_s3(filesystem: Any, name: str, most: int) -> Iterator[dict[str, Ma
     bucket, key, _ = filesystem.split_path(name)
     asked: dict[str, Any] = {"Bucket": bucket, "Prefix": _prefix(key), "MaxKeys": most}
     while True:
-        page = ask(filesystem, filesystem.call_s3, "list_objects_v2", **asked)
+        try:
+            page = ask(filesystem, filesystem.call_s3, "list_objects_v2", **asked)
+        except Exception as error:
+            if error_code(error) == "NoSuchBucket":
+                raise NoBucketError from error
+            if error_code(error) in ("", "404") and (status_of(error) or 0) < 500:
+                raise WrongServerError from error  # a refusal of S3 has a body that names it
+            raise
+        if page.keys().isdisjoint({"IsTruncated", "Name"}):
+            raise WrongServerError
         yield {
             f"{bucket}/{one['Key']}": {**one, "size": one["Size"], "type": "file"} for one in page.get("Contents", ())
         }

@@ -4,6 +4,7 @@ Redirects are followed as far as they are safe: what an address carries is never
 becomes http. Where they led is remembered for the next range, since signed URLs of a hub's storage are good for many.
 """
 
+import re
 from collections.abc import Mapping
 from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
@@ -26,12 +27,30 @@ _ERROR_BYTES = 64 << 10
 """Of the body of an answer that is an error: enough for what a store says, and little to keep a connection for."""
 
 
+_TOLD = re.compile(rb"<(Code|Region)>([A-Za-z0-9-]{1,64})</")
+"""What a store says in an answer that is an error, and what it says it of."""
+
+
 class StatusError(Exception):
-    """An answer that is an error: its status, its headers, and what was in its body. Its text is empty."""
+    """An answer that is an error, with what its store says of it. Its text is empty.
+
+    Attributes:
+        status: Of the answer.
+        headers: Of the answer.
+        response: The same as a tree, as botocore has it: a code, and where it is told the region of a bucket.
+    """
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         super().__init__()
-        self.status, self.headers, self.body = status, headers, body
+        self.status, self.headers = status, headers
+        told = {name.decode(): text.decode() for name, text in _TOLD.findall(body)}
+        self.response = {
+            "Error": told,
+            "ResponseMetadata": {
+                "HTTPStatusCode": status,
+                "HTTPHeaders": {name.lower(): value for name, value in headers.items()},
+            },
+        }
 
 
 class Answer:

@@ -122,18 +122,18 @@ def may_pass(error: BaseException) -> bool:
 def status_of(error: BaseException) -> int | None:
     """The HTTP status of an answer that a client made an error of; None where there was no answer."""
     found = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
-    found = found or _said(error).get("ResponseMetadata", {}).get("HTTPStatusCode") or getattr(error, "code", None)
+    found = found or said(error).get("ResponseMetadata", {}).get("HTTPStatusCode") or getattr(error, "code", None)
     return found if isinstance(found, int) and 100 <= found < 600 else None
 
 
 def error_code(error: BaseException) -> str | None:
     """What an object store calls a failure in its answer; None where it does not say."""
-    found = _said(error).get("Error", {}).get("Code")
+    found = said(error).get("Error", {}).get("Code")
     return found if isinstance(found, str) else None
 
 
-def _said(error: BaseException) -> dict[str, Any]:
-    """botocore's answer as a tree, which s3fs keeps as the cause of an OSError."""
+def said(error: BaseException) -> dict[str, Any]:
+    """What a store answered, as the tree that botocore makes of it; s3fs keeps that as the cause of an OSError."""
     for one in (error, error.__cause__):
         response = getattr(one, "response", None)
         if isinstance(response, dict):
