@@ -11,6 +11,7 @@ from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, F
 from ckpt_core.schema.side_files.seals import Seal, not_a_seal, pack, unpack
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import seal_of
+from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.locks import locked
 
@@ -54,7 +55,12 @@ def seal_beside(files: Files) -> Seal | None:
 
 
 def write_seal(files: Files, seal: Seal) -> None:
-    """Write a seal for a local listing. The old one goes first: a stop between leaves it unsealed, never false."""
+    """Write a seal for a listing. The old one goes first: a stop between leaves it unsealed, never false."""
+    if _is_stored(files):
+        from ckpt_core.storage.writing.uploads.sealing import write_object_seal
+
+        write_object_seal(files, seal)
+        return
     if files.location.kind is LocationKind.FILE:
         text, _ = pack(seal, apart=False)
         put_beside(files, next(iter(files.entries)) + FILE_SUFFIX, text)
@@ -69,7 +75,12 @@ def write_seal(files: Files, seal: Seal) -> None:
 
 
 def put_beside(files: Files, name: str, data: bytes) -> None:
-    """Write a small file of ours that belongs to a local listing, whole or not at all, in place of an older one."""
+    """Write a small file of ours that belongs to a listing, whole or not at all, in place of an older one."""
+    if _is_stored(files):
+        from ckpt_core.storage.writing.uploads.sealing import put_object_beside
+
+        put_object_beside(files, name, data)
+        return
     folder = _folder(files)
     syscalls.rename(_staged(folder, name, data), os.path.join(folder, name))
     syscalls.sync_directory(folder)
@@ -83,7 +94,14 @@ def sealing(files: Files) -> Iterator[None]:
 
     Raises:
         LockedError: Another process is writing there.
+        UnsupportedFormatError: It is in a place that nothing can be written to.
     """
+    if _is_stored(files):
+        from ckpt_core.storage.writing.uploads.sealing import sealing_objects
+
+        with sealing_objects(files):
+            yield
+        return
     folder = _folder(files)
     single = files.location.kind is LocationKind.FILE
     name = next(iter(files.entries)) if single else ""
@@ -95,6 +113,10 @@ def sealing(files: Files) -> Iterator[None]:
             with suppress(CkptError):
                 _sweep(folder, name)
             raise
+
+
+def _is_stored(files: Files) -> bool:
+    return local_path(files.location.url) is None
 
 
 def _sweep(folder: str, name: str) -> None:

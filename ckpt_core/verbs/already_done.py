@@ -4,6 +4,7 @@ The seal has the digest of plan and source that it came of, and every byte that 
 """
 
 import os
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +15,7 @@ from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.plans import WritePlan
 from ckpt_core.schema.side_files.seals import Seal
+from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.ranks.ranks import Ranks
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.urls import local_path
@@ -41,10 +43,10 @@ def _proved(
 ) -> SaveReport | None:
     path = local_path(destination)
     work = digest_of_work(plan, view, manager.format(format).writes or LocationKind.FILE)
-    if path is None or not work or not os.path.lexists(path):
+    if not work or (path is not None and not os.path.lexists(path)):
         return None
     try:
-        with swept(path):
+        with swept(path) if path is not None else nullcontext():
             found = _compared(destination, work, format, manager)
     except LockedError:
         raise
@@ -58,5 +60,6 @@ def _compared(destination: str, work: str, format: str, manager: CkptPluginManag
     seal = read_seal(place.files)
     if seal is None or seal.provenance.get("plan") != work:
         return None
-    found = read_back(place.open({}))
+    with one_moment(place.files):
+        found = read_back(place.open({}))
     return (seal, found) if found.files == seal.files and found.by_component() == seal.tensors else None

@@ -26,6 +26,7 @@ from ckpt_core.schema.formats import Format
 from ckpt_core.schema.kinds import WEIGHTS
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing.overlap import refuse_overlap
 from ckpt_core.verbs.already_done import done_already
 from ckpt_core.verbs.base_model import components_of, lay_onto, models_in
@@ -83,7 +84,7 @@ def convert(
 
     Args:
         source: A ref, as for `load`, or an open checkpoint.
-        destination: A local path; it is written whole or not at all.
+        destination: A path, or a URL of a store; it is written whole or not at all.
         to: Name of the format; None to take it from the destination's suffix.
         selection: What of it is converted, under which names and types; None for all, as it is.
         base: The model that it was trained from: a ref, or a `BaseModel` that says how it is held against it.
@@ -126,7 +127,7 @@ def convert(
         _refuse_holes(opened, labels)
         view, fits = _view(opened, labels, chosen, against, () if onto is None else names_of(onto.optional))
         plan = draw_plan(manager, view, place, name, writing)
-        expected = forecast(opened, view, plan)
+        expected = forecast(opened, view, plan, place)
         if how.dry_run:
             return Conversion(
                 str(opened.location), expected, base=_place(against), fits=fits, uncast=view.uncast, notes=notes
@@ -290,10 +291,10 @@ def _refuse_overlap(destination: str, opened: StoredCheckpoint, base: StoredChec
 
 
 def _places(checkpoint: StoredCheckpoint, what: str) -> dict[str, str]:
-    """Where a local checkpoint lies: its own place, and where those of its files are that are links."""
-    if "://" in checkpoint.location.url:
-        return {}
+    """Where a checkpoint lies: its own place, and on a disk where those of its files are that are links."""
     root = checkpoint.location.url
+    if local_path(root) is None:
+        return {root: what}
     local = [checkpoint.files.local_path(path) or root for path in checkpoint.files.entries]
     return dict.fromkeys([root, *(path for path in local if not path.startswith(os.path.join(root, "")))], what)
 

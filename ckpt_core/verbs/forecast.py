@@ -19,6 +19,7 @@ from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.plans import TensorBytes, WritePlan
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.urls import local_path
 
 _AT_REST = 24 << 20
 """Bytes of memory a conversion takes besides its slabs: the table of a usual checkpoint, numpy, xxhash."""
@@ -34,12 +35,16 @@ _SLABS_A_WORKER = 6
 
 _LEAST_SLAB = 64 << 10
 
+_COMMITTING = 5
+"""Requests besides: the lease, the journal begun and ended, the digests of blocks and the seal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What a conversion would do. Bytes; `memory` is the most it takes above start-up.
 
     Attributes:
+        requests: In how many requests a store is given all of it; None for a disk.
         left_out: Labels of the components that are left out.
         objects_left: What else is left out as asked, by component, in words: objects and tensors that are not plain.
         set_aside: What the source's reader set aside, which no format has a place for, in its own words.
@@ -52,6 +57,7 @@ class Forecast:
     left_out: tuple[str, ...] = ()
     objects_left: tuple[str, ...] = ()
     set_aside: tuple[str, ...] = ()
+    requests: int | None = None
 
 
 class _Drawing(Target):
@@ -79,7 +85,7 @@ def draw_plan(
     return drawing.plan
 
 
-def forecast(opened: StoredCheckpoint, view: ViewCheckpoint, plan: WritePlan) -> Forecast:
+def forecast(opened: StoredCheckpoint, view: ViewCheckpoint, plan: WritePlan, destination: str) -> Forecast:
     keys = {section.key for file in plan.files for section in file.sections if isinstance(section, TensorBytes)}
     read = sum(view.origin(*key).nbytes for key in keys)
     files = {file.path: file.size for file in plan.files}
@@ -87,9 +93,37 @@ def forecast(opened: StoredCheckpoint, view: ViewCheckpoint, plan: WritePlan) ->
     left = [c.label for c in opened.manifest.components if c.label not in shown]
     objects = [left_out(_of(opened, component), component) for component in view.manifest.components]
     aside = [_aside(finding) for finding in opened.manifest.findings if finding.code in _SET_ASIDE]
+    requests, held = _in_parts(files, destination)
     return Forecast(
-        read, sum(files.values()), files, _memory(), tuple(left), tuple(filter(None, objects)), tuple(aside)
+        read,
+        sum(files.values()),
+        files,
+        _memory() + held,
+        tuple(left),
+        tuple(filter(None, objects)),
+        tuple(aside),
+        requests,
     )
+
+
+def _in_parts(files: Mapping[str, int], destination: str) -> tuple[int | None, int]:
+    """How many requests a store is given files in, and the bytes of the parts that are held in memory; of a disk none.
+
+    Each worker fills one part, waits with another for a checksum, and shares a third with its neighbour.
+    """
+    if local_path(destination) is not None:
+        return None, 0
+    from ckpt_core.storage.objects.open_store import open_store
+
+    store, _ = open_store(destination)
+    parts = {size: min(size, store.part_bytes(size)) for size in files.values()}
+    requests = sum(_requests(size, parts[size]) for size in files.values())
+    return requests + _COMMITTING, min(3 * knobs.workers() * max(parts.values(), default=0), sum(files.values()))
+
+
+def _requests(size: int, part: int) -> int:
+    """One for a file of one part; of a larger one its parts, and the upload begun and completed."""
+    return 1 if size <= part else -(-size // part) + 2
 
 
 def _aside(finding: Finding) -> str:

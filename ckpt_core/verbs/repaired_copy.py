@@ -57,8 +57,7 @@ def write_copy(
             as planned; it was not named.
     """
     place = planned.place
-    if "://" not in place.files.location.url:
-        refuse_overlap(ref, {place.files.location.url: "the checkpoint itself"})
+    refuse_overlap(ref, {place.files.location.url: "the checkpoint itself"})
     format = place.match.format if place.match is not None else ""
     with open_target(ref, format=format, kind=place.files.location.kind, replace=force) as target:
         checked = CheckedFiles(files, accept=True)

@@ -85,7 +85,7 @@ def save(
     Args:
         state: A checkpoint, or a tree of dicts with torch tensors or numpy arrays: a model's state dict, or
             `{"model": …, "optimizer": …, "step": …}`.
-        ref: Where to: a local path.
+        ref: Where to: a path, or a URL of a store (`s3://`, `gs://`).
         format: Name of the format; None to take it from the path's suffix (`.safetensors`, `.pt`, `.pth`, `.bin`).
         options: The format's own options.
         force: Replace what is there; it stays until the new content is committed.
@@ -98,7 +98,8 @@ def save(
     Raises:
         OverwriteError: Something is there, and `force` is not set.
         LockedError: Another process is writing there.
-        UnsupportedFormatError: The format is not known, does not write, or cannot hold this.
+        UnsupportedFormatError: The format is not known, does not write, or cannot hold this; or nothing can be written
+            to such a URL.
         BudgetError: The disk is full.
         CorruptError: What was written is not what was read; it was not committed.
         ReplacedError: What it is made of was replaced, changed or removed meanwhile; it was not committed.

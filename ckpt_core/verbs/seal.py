@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core import knobs
 from ckpt_core.arguments import argument
-from ckpt_core.errors import OverwriteError, UnsupportedFormatError
+from ckpt_core.errors import OverwriteError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.read_back import read_back
@@ -47,7 +48,7 @@ def seal(
     """Read a checkpoint whole and write its seal.
 
     Args:
-        ref: A local checkpoint; see `load`.
+        ref: A checkpoint on a disk or in a store of objects; see `load`.
         sha256: Also write the sums that `sha256sum -c` checks: `SHA256SUMS` in a directory, `NAME.sha256` by a file.
         force: Replace a seal that is there.
         progress: Told of the bytes read.
@@ -56,15 +57,13 @@ def seal(
     Raises:
         OverwriteError: It is sealed already.
         LockedError: Another process is writing there.
-        UnsupportedFormatError: It is not on a local disk.
+        UnsupportedFormatError: It is in a place that nothing can be written to.
         ReplacedError: It was replaced, changed or removed meanwhile; nothing was written.
         CkptError: It cannot be opened or read; nothing was written.
     """
     place, format = (ref.location.url, stored(ref).match.format) if isinstance(ref, Checkpoint) else (ref, None)
     checkpoint = open_checkpoint(place, format=format, manager=manager, checks=Checks(seals=False))
     files = checkpoint.files
-    if any(files.local_path(path) is None for path in files.entries):
-        raise UnsupportedFormatError(f"{checkpoint.location}: only local checkpoints can be sealed")
     with sealing(files):
         if not force and read_seal(files) is not None:
             raise OverwriteError(
@@ -115,7 +114,11 @@ def _write_sums(files: Files) -> str:
 
 def _sha256(files: Files, path: str) -> str:
     local = files.local_path(path)
-    assert local is not None
-    with open(local, "rb") as file:
-        files.opened(path, file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if local is not None:
+        with open(local, "rb") as file:
+            files.opened(path, file.fileno())
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest, slab = hashlib.sha256(), 8 * knobs.slab_bytes()
+    for at in range(0, files.size(path), slab):
+        digest.update(files.read(path, at, min(slab, files.size(path) - at)))
+    return digest.hexdigest()

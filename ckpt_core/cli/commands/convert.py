@@ -164,6 +164,7 @@ def _result(done: "Conversion", destination: str) -> dict[str, Any]:
         "dry_run": report is None,
         "bytes_read": plan.read,
         "bytes_written": plan.written,
+        "requests": plan.requests,
         "memory": plan.memory,
         "files": dict(plan.files),
         "components_left_out": list(plan.left_out),
@@ -206,6 +207,7 @@ def _page(done: "Conversion", destination: str) -> Iterator[Block]:
         yield f"kept their types: {'; '.join(shown_place(one.summary) for one in done.uncast)}"
     if report is None:
         amounts = f"would read {human_bytes(plan.read)} and write {human_bytes(plan.written)}"
+        amounts += "" if plan.requests is None else f" in {counted(plan.requests, 'request')}"
         yield f"{amounts}, in at most {human_bytes(plan.memory)} of memory; nothing was written"
         return
     if done.assets_left:

@@ -28,6 +28,11 @@ def page(contents: Contents, *, in_full: bool = False) -> Iterator[Block]:
     yield from _tables(contents)
     checkpoint = contents.inspection.checkpoint
     if checkpoint is not None:
+        if contents.inspection.place.files.generation:
+            yield (
+                f"replaced in its store: its files are in {shown_place(contents.inspection.place.files.generation)}, "
+                "where other programs do not look; ckpt copy writes them under their plain names"
+            )
         if contents.record is not None:
             yield from record_lines(contents.record)
         yield from _beside(checkpoint.manifest, in_full)
@@ -67,6 +72,7 @@ def result(contents: Contents) -> dict[str, Any]:
         "assets": [{"path": asset.path, "bytes": asset.size} for asset in manifest.assets],
         "metadata": manifest.metadata,
         "provenance": manifest.provenance,
+        "generation": place.files.generation or None,
     }
     if contents.names is not None:
         found["tensors"] = [_entry(contents, name) for name in contents.names]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from ckpt_core.errors import (
     OverwriteError,
 )
-from ckpt_core.schema.text import printable
-from ckpt_core.storage.urls import local_path
+from ckpt_core.schema.text import redact
+from ckpt_core.storage.urls import local_path, scheme_of
 
 
 def refuse_overlap(ref: str, inputs: Mapping[str, str]) -> None:
@@ -15,23 +15,31 @@ def refuse_overlap(ref: str, inputs: Mapping[str, str]) -> None:
 
     Args:
         ref: The destination.
-        inputs: Local paths that must not be written, each with what it is.
+        inputs: Paths and URLs that must not be written, each with what it is.
 
     Raises:
         OverwriteError: It does.
     """
-    path = local_path(ref)
-    if path is None:
-        return
-    target = _with_parents(path)
+    target = _with_parents(ref)
     for place, what in inputs.items():
         source = _with_parents(place)
         if target[0] in source or source[0] in target:
-            raise OverwriteError(f"{printable(ref)}: would overwrite {what} ({printable(place)}); choose another place")
+            raise OverwriteError(f"{redact(ref)}: would overwrite {what} ({redact(place)}); choose another place")
 
 
-def _with_parents(path: str) -> list[object]:
-    """What a path leads to, and each folder above: by device and number where it exists, else by its name."""
+def _with_parents(ref: str) -> list[object]:
+    """What a ref leads to, and each folder above: of a path by device and number where it exists, else by name."""
+    path = local_path(ref)
+    return _url_with_parents(ref) if path is None else _path_with_parents(path)
+
+
+def _url_with_parents(url: str) -> list[object]:
+    scheme = scheme_of(url)
+    parts = url.partition("://")[2].partition("?")[0].strip("/").split("/")
+    return [("gs" if scheme == "gcs" else scheme, *parts[:count]) for count in range(len(parts), 0, -1)]
+
+
+def _path_with_parents(path: str) -> list[object]:
     places: list[object] = []
     real = os.path.realpath(path)
     while True:

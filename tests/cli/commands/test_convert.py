@@ -112,9 +112,9 @@ def test_an_overflow_is_refused_and_nothing_is_committed(ckpt, tmp_path):
     assert not (tmp_path / "x.safetensors").exists()
 
 
-def test_urls_are_refused_with_a_sentence(ckpt, files):
-    done = ckpt("convert", files / "weights.safetensors", "s3://bucket/x.safetensors")
-    assert done.code == 6 and "not supported yet" in done.err
+def test_urls_that_cannot_be_written_to_are_refused_with_a_sentence(ckpt, files):
+    done = ckpt("convert", files / "weights.safetensors", "https://host/x.safetensors")
+    assert done.code == 6 and "https:// is read only; write to a disk, s3:// or gs://" in done.err
 
 
 def test_json_and_quiet(convert, tmp_path):
