@@ -90,7 +90,7 @@ def test_a_plugin_of_which_nothing_could_be_checked_is_no_success(run):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nothing", "nothing: no such plugin; installed are core.checks, "),
+        ("nothing", "nothing: no such plugin; installed are core.bundle, "),
         ("core.paths", "core.paths: owns no format"),
         ("quiet:Test", "No module named 'quiet'; give package.module:TestClass"),
         ("kit_module:Path", "no subclass of FormatTests that names its format"),
