@@ -13,8 +13,8 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.schema.repairs import RepairRequest
 from ckpt_core.schema.verification import Depth, VerifyRequest, depth_named
 from ckpt_core.storage.files.listing import list_files
-from ckpt_core.storage.repairing.in_place import InPlace
 from ckpt_core.storage.repairing.overlay import OverlaidFiles
+from ckpt_core.storage.repairing.places import InSomePlace, place_of
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import OWN_CHECKS, Place, find
 from ckpt_core.verbs.locate import locate
@@ -64,7 +64,7 @@ def repair(
 
     Raises:
         UsageError: Both a copy and a change in place are asked for, or the place holds several checkpoints.
-        UnsupportedFormatError: A change in place of what is not on a local disk.
+        UnsupportedFormatError: A change in place of what is neither on a disk nor in a store that is written to.
         LockedError: Another process is writing there.
         CorruptError: What was written does not verify as planned, or what was to be copied does not match a checksum
             or seal; it was taken back, or never named.
@@ -91,14 +91,14 @@ def repair(
         from ckpt_core.verbs.repaired_copy import write_copy
 
         return write_copy(planned, files, copy_to, request, accept_damage=accept_damage, force=force, progress=progress)
-    disk = _on_disk(ref, hints, manager)
-    with disk.held():
-        if disk.interrupted():
-            disk.undo()
+    there = _where(ref, hints, manager)
+    with there.held():
+        if there.interrupted():
+            there.undo()
         place = found()
-        disk.require(place.files)
+        there.require(place.files)
         planned, files = propose(place, request, wish, progress=progress)
-        return _change(planned, files, disk, request) if planned.plan.actions else planned
+        return _change(planned, files, there, request) if planned.plan.actions else planned
 
 
 @checked()
@@ -110,30 +110,30 @@ def undo_repair(ref: Reference, *, manager: CkptPluginManager | None = None) -> 
         OverwriteError: A file was changed after the repair.
         LockedError: Another process is writing there.
     """
-    disk = _on_disk(ref, None, manager)
-    with disk.held():
-        return disk.undo()
+    there = _where(ref, None, manager)
+    with there.held():
+        return there.undo()
 
 
-def _on_disk(ref: Reference, hints: Mapping[str, object] | None, manager: CkptPluginManager | None) -> InPlace:
+def _where(ref: Reference, hints: Mapping[str, object] | None, manager: CkptPluginManager | None) -> InSomePlace:
     """Where a ref lies. What a stopped repair has left need not be of any format any more."""
     try:
-        return InPlace(find(ref, hints=hints, manager=manager, checks=OWN_CHECKS).files)
+        return place_of(find(ref, hints=hints, manager=manager, checks=OWN_CHECKS).files)
     except FormatError:
-        return InPlace(list_files(locate(ref, hints=hints, manager=manager).require().url))
+        return place_of(list_files(locate(ref, hints=hints, manager=manager).require().url))
 
 
-def _change(planned: Repair, files: OverlaidFiles, disk: InPlace, request: VerifyRequest) -> Repair:
+def _change(planned: Repair, files: OverlaidFiles, there: InSomePlace, request: VerifyRequest) -> Repair:
     """Carry a plan out where the checkpoint is, verify that, and take it back where it is not as planned."""
-    kept = disk.backups()
+    kept = there.backups()
     try:
-        backup = disk.apply(files)
+        backup = there.apply(files)
         after = verified(planned.place, list_files(planned.place.files.location.url), request)
         if errors_of(after.report) > errors_of(planned.after):
             raise CorruptError(f"{planned.place.files.location}: does not verify as planned; everything was taken back")
-        disk.confirm(backup)
+        there.confirm(backup)
     except CkptError:
-        if disk.backups() != kept:
-            disk.undo()
+        if there.backups() != kept:
+            there.undo()
         raise
     return replace(planned, after=after.report, backup=backup)

@@ -10,8 +10,8 @@ from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.repairs import Irreparable, RepairAction, RepairPlan, RepairRequest
 from ckpt_core.schema.side_files.synthesized import marks
 from ckpt_core.schema.verification import VerifyReport, VerifyRequest
-from ckpt_core.storage.repairing.in_place import is_interrupted
 from ckpt_core.storage.repairing.overlay import OverlaidFiles, overlaid
+from ckpt_core.storage.repairing.places import is_interrupted
 from ckpt_core.storage.repairing.seal_update import entered
 from ckpt_core.verbs.load import Place
 from ckpt_core.verbs.verify import Verification, verify_place
@@ -38,7 +38,7 @@ class Repair:
         plan: What is to be done, what was withheld, and what the plugins say that nothing can mend.
         remaining: What is wrong afterwards and cannot be mended, each with the reason.
         written: Where the repaired copy is; None where none was written.
-        backup: The folder with what was replaced; None where nothing was changed in place.
+        backup: The path or URL of what was replaced; None where nothing was changed in place.
         tainted: Why a tensor of the copy is not what was saved; see `taint`.
         interrupted: Whether an earlier repair in place was stopped, so that what is there now is between two states.
     """

@@ -1,31 +1,31 @@
-"""A repaired copy: staged beside its destination, verified there, sealed, and named whole or not at all.
+"""A repaired copy: written like any checkpoint, on a disk or in a store, verified before it is named, and sealed.
 
 Files that are not changed are copied, never linked: a later write into one of the two must not reach the other. They
-are compared with every checksum that is known of them as they are copied: damage is not carried over in silence.
+are compared with every checksum that is known of them as they are copied: damage is not carried over in silence. Where
+it is accepted, all is read once before, since what is tainted is said in a file of the copy.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ckpt_core import knobs
 from ckpt_core.errors import CorruptError, FormatError, LoadError
 from ckpt_core.reading.damage import note_damage
 from ckpt_core.reading.read_back import read_back
 from ckpt_core.schema.causes import ALL, DAMAGED
 from ckpt_core.schema.findings import Finding
-from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.repairs import Irreparable
 from ckpt_core.schema.side_files.reserved_names import TAINTED_FILE
-from ckpt_core.schema.side_files.seals import FileSeal, Seal
-from ckpt_core.schema.side_files.taint import as_file, findings_of
+from ckpt_core.schema.side_files.seals import Seal
+from ckpt_core.schema.side_files.taint import findings_of
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.verification import VerifyRequest, sorted_findings
 from ckpt_core.storage.checking.checked_files import CheckedFiles, refusal
 from ckpt_core.storage.repairing.overlay import OverlaidFiles
 from ckpt_core.storage.sealing import read_seal
-from ckpt_core.storage.writing import syscalls
-from ckpt_core.storage.writing.copy import copy_files, digests_of
+from ckpt_core.storage.writing.as_it_is import FilesToCopy, plan_of_files
+from ckpt_core.storage.writing.copy import digests_of
 from ckpt_core.storage.writing.overlap import refuse_overlap
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.targets import open_target
@@ -59,21 +59,20 @@ def write_copy(
     place = planned.place
     refuse_overlap(ref, {place.files.location.url: "the checkpoint itself"})
     format = place.match.format if place.match is not None else ""
+    tainted = _taint(place, files, request) if accept_damage else {}
     with open_target(ref, format=format, kind=place.files.location.kind, replace=force) as target:
         checked = CheckedFiles(files, accept=True)
-        source = _opened(place, checked, request)
-        copied = copy_files(checked, _folder(target), progress=progress)
-        checked.finish()
-        wrong = [found for found in checked.damage() if found[0].code not in _NOT_CARRIED]
-        damage = [finding for finding, _, _ in wrong]
-        if damage and not accept_damage:
+        _opened(place, checked, request)
+        target.write(plan_of_files(checked, target, tainted), FilesToCopy(checked, progress))
+        wrong = _wrong(checked)
+        if wrong and not tainted:
             raise _refused(wrong)
         staged = verified(place, target.listing(), request)
-        if errors_of(staged.report) > errors_of(planned.after):
+        if errors_of(staged.report) - len(list(findings_of(tainted))) > errors_of(planned.after):
             raise CorruptError(f"{target.location}: does not verify as planned; nothing was committed")
-        seal, tainted = _seal_of(staged, files, format), _tainted(source) if damage else {}
-        target.commit(_marked(seal, target, format, copied, tainted) if tainted else seal)
-    return _reported(replace(planned, written=str(target.location)), damage, tainted)
+        seal = _seal_of(staged, files, format)
+        target.commit(_marked(seal, target, format, tainted) if tainted else seal)
+    return _reported(replace(planned, written=str(target.location)), [finding for finding, _, _ in wrong], tainted)
 
 
 _NOT_CARRIED = ("SL003", "SL005")
@@ -102,8 +101,21 @@ def _refused(damage: Sequence[tuple[Finding, ByteRange, bool]]) -> CorruptError:
     return refusal(finding, where.path, more=f"{also}; nothing was committed")
 
 
-def _tainted(source: "StoredCheckpoint | None") -> Mapping[str, str]:
-    """What is tainted of a copy with damage; all of it where nothing tells what the damage is in."""
+def _wrong(checked: CheckedFiles) -> list[tuple[Finding, ByteRange, bool]]:
+    """What did not match a checksum or seal, of all bytes that were read."""
+    checked.finish()
+    return [found for found in checked.damage() if found[0].code not in _NOT_CARRIED]
+
+
+def _taint(place: Place, files: OverlaidFiles, request: VerifyRequest) -> Mapping[str, str]:
+    """What will be tainted of the copy, found by reading all; all of it where nothing tells what the damage is in."""
+    checked = CheckedFiles(files, accept=True)
+    source = _opened(place, checked, request)
+    for path, entry in checked.entries.items():
+        for at in range(0, entry.size, knobs.slab_bytes()):
+            checked.read(path, at, min(knobs.slab_bytes(), entry.size - at))
+    if not _wrong(checked):
+        return {}
     if source is None:
         return {ALL: DAMAGED}
     try:
@@ -113,17 +125,17 @@ def _tainted(source: "StoredCheckpoint | None") -> Mapping[str, str]:
     return source.manifest.tainted or {ALL: DAMAGED}
 
 
-def _marked(
-    seal: Seal | None, target: StagedTarget, format: str, copied: Mapping[str, FileSeal], tainted: Mapping[str, str]
-) -> Seal:
+def _marked(seal: Seal | None, target: StagedTarget, format: str, tainted: Mapping[str, str]) -> Seal:
     """The seal with the taint in it, which a directory says in a file too; made where there is none, to say it."""
-    made = seal or Seal(format, dict(copied), provenance={"ckpt_core": __version__, "sealed": "by a repair"})
+    staged = target.listing()
+    made = seal or Seal(
+        format,
+        {path: digests_of(staged, path) for path in staged.entries},
+        provenance={"ckpt_core": __version__, "sealed": "by a repair"},
+    )
     files = dict(made.files)
-    if target.location.kind is LocationKind.DIRECTORY:
-        path = os.path.join(target.staged, TAINTED_FILE)
-        syscalls.remove(path)
-        syscalls.write_file(path, as_file(tainted))
-        files[TAINTED_FILE] = digests_of(target.listing(), TAINTED_FILE)
+    if TAINTED_FILE in staged.entries:
+        files[TAINTED_FILE] = digests_of(staged, TAINTED_FILE)
     return replace(made, files=files, provenance={**made.provenance, "tainted": dict(tainted)})
 
 
@@ -135,10 +147,6 @@ def _reported(done: Repair, damage: Sequence[Finding], tainted: Mapping[str, str
     more = tuple(Irreparable(_DAMAGED, finding.code, finding.path) for finding in new)
     after = replace(done.after, findings=findings)
     return replace(done, after=after, remaining=(*done.remaining, *more), tainted=tainted)
-
-
-def _folder(target: StagedTarget) -> str:
-    return os.path.dirname(target.staged) if target.location.kind is LocationKind.FILE else target.staged
 
 
 def _seal_of(staged: Verification, files: OverlaidFiles, format: str) -> Seal | None:

@@ -99,8 +99,10 @@ def of_provenance(provenance: Mapping[str, Any], *, path: str) -> dict[str, str]
 def marked(plan: WritePlan, checkpoint: Checkpoint) -> WritePlan:
     """Return a directory's plan with the file that records its taint.
 
-    Without the file where nothing is tainted.
+    Without the file where nothing is tainted. A plan that makes the file itself stays as it is.
     """
+    if any(file.path == TAINTED_FILE and isinstance(file.sections[0], Literal) for file in plan.files):
+        return plan
     tainted = carried(checkpoint)
     files = tuple(file for file in plan.files if file.path != TAINTED_FILE)
     if tainted:

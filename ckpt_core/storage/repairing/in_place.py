@@ -60,10 +60,6 @@ class InPlace:
 
     def __init__(self, files: Files) -> None:
         where = files.location.url.rstrip("/")
-        local = next((files.local_path(path) for path in files.entries), None)
-        if local is None:
-            other = argument("output")
-            raise UnsupportedFormatError(f"{files.location}: only local checkpoints are changed in place; use {other}")
         self.shown = where
         whole = os.path.realpath(where)
         self._parent, self._name = os.path.split(whole)
@@ -218,12 +214,6 @@ class InPlace:
         touched = {os.path.dirname(self._path(path)) for step in steps for path in (step.path, step.source) if path}
         for folder in sorted(touched | {self.root}):
             syscalls.sync_directory(folder)
-
-
-def is_interrupted(files: Files) -> bool:
-    """Whether a repair of what was listed was stopped in the middle; never so of what is not on a local disk."""
-    local = all(files.local_path(path) is not None for path in list(files.entries)[:1])
-    return bool(files.entries) and local and InPlace(files).interrupted()
 
 
 def _new(folder: str, index: int) -> str:

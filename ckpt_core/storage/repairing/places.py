@@ -1,0 +1,39 @@
+"""Where a checkpoint can be changed: on a disk, or in a store of objects."""
+
+from ckpt_core.arguments import argument
+from ckpt_core.errors import UnsupportedFormatError
+from ckpt_core.schema.access import Files
+from ckpt_core.storage.repairing.in_place import InPlace
+from ckpt_core.storage.repairing.in_store import InStore
+
+InSomePlace = InPlace | InStore
+
+
+def place_of(files: Files) -> InSomePlace:
+    """Where a checkpoint lies, as what changes it there.
+
+    Raises:
+        UnsupportedFormatError: Nothing is written to such URLs.
+    """
+    if any(files.local_path(path) is not None for path in list(files.entries)[:1]):
+        return InPlace(files)
+    from ckpt_core.storage.objects.open_store import open_store
+
+    try:
+        store, key = open_store(files.location.url)
+    except UnsupportedFormatError:
+        raise UnsupportedFormatError(
+            f"{files.location}: only checkpoints on a disk or in a store that ckpt writes to are changed in place; "
+            f"use {argument('output')}"
+        ) from None
+    return InStore(files, store, key)
+
+
+def is_interrupted(files: Files) -> bool:
+    """Whether a repair of what was listed was stopped in the middle."""
+    if not files.entries:
+        return False
+    try:
+        return place_of(files).interrupted()
+    except UnsupportedFormatError:
+        return False
