@@ -1,6 +1,7 @@
-"""Byte formats, read without torch: safetensors, torch files old and new, the pickles in them.
+"""Byte formats, read without torch.
 
-What authors of plugins may count on is in `__all__`, imported on first use; the modules behind it may change.
+They are safetensors, torch files old and new, and the pickles in them. Plugin authors may count on what is in
+`__all__`, imported on first use; the modules behind it may change.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector, switched off while a large table is made."""
+"""Switches Python's cyclic garbage collector off for large tables."""
 
 import gc
 from collections.abc import Iterator
@@ -7,7 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """Without the collector: among the objects of many tensors it takes up to half the time, and finds nothing."""
+    """Switch the garbage collector off within the block.
+
+    Among the objects of many tensors it takes up to half the time, and finds nothing.
+    """
     running = gc.isenabled()
     gc.disable()
     try:

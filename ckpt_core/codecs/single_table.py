@@ -1,4 +1,7 @@
-"""What a format can take of a checkpoint: tensors alone, or no object of a class that is not known."""
+"""Checks what a format can take of a checkpoint.
+
+Some take tensors alone, none an object of a class that is not known.
+"""
 
 from collections.abc import Sequence
 
@@ -11,7 +14,9 @@ from ckpt_core.schema.text import printable
 
 
 def only_tensors(checkpoint: Checkpoint, format: str) -> Component:
-    """The checkpoint's only component, which has tensors and no plain state.
+    """Return the only component of a checkpoint of tensors.
+
+    It has no plain state.
 
     Raises:
         UsageError: There are others: one is to be chosen.
@@ -30,7 +35,10 @@ def only_tensors(checkpoint: Checkpoint, format: str) -> Component:
 
 
 def plain_state(component: Component, format: str) -> UnsupportedFormatError:
-    """What is raised where a format holds tensors only, and a component has plain state: with what to do about it."""
+    """Return the error for plain state that a format loses.
+
+    The format holds tensors only; the error says what to do about it.
+    """
     reason = f"{format} holds tensors only, and this {printable(component.label)} has plain state"
     others = objects_of(component.state)
     bare = others and without(component.state, lambda path: True) is None
@@ -42,7 +50,10 @@ def plain_state(component: Component, format: str) -> UnsupportedFormatError:
 
 
 def refuse_objects(components: Sequence[Component]) -> None:
-    """UnsupportedFormatError where a component has an object or a tensor that no writer can make again."""
+    """Raise UnsupportedFormatError for objects that no writer can make.
+
+    Or for such tensors.
+    """
     shown = said_of(components)
     if not shown:
         return

@@ -1,11 +1,17 @@
-"""JSON read strictly: no key twice, no NaN, and always an object. Readers that differ there see different files."""
+"""Parses JSON objects strictly: no key twice, no NaN.
+
+Readers that differ there see different files.
+"""
 
 import json
 from typing import Any
 
 
 class DuplicateKeyError(Exception):
-    """An object has `key` twice; which of the two counts would depend on the parser."""
+    """An object has `key` twice.
+
+    Which of the two counts would depend on the parser.
+    """
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
@@ -13,11 +19,14 @@ class DuplicateKeyError(Exception):
 
 
 class NotAnObjectError(Exception):
-    """It is not a JSON object; the text says what it is instead."""
+    """A text is not a JSON object.
+
+    The message says what it is instead.
+    """
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """The object that UTF-8 text holds.
+    """Parse the JSON object that UTF-8 bytes hold.
 
     Raises:
         DuplicateKeyError: A key comes twice, at any depth.
@@ -25,25 +34,25 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     """
     try:
         text = raw.decode("utf-8")
-        found = json.loads(text, parse_constant=_no_constant)
-        if text.count(":") != _pairs(found):
-            found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant)
+        if text.count(":") != _pairs(value):
+            value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
         if "\\u" in text:
-            json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair is no text, as other parsers say
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text, as other parsers say
     except UnicodeEncodeError:
         raise NotAnObjectError("not JSON (half a surrogate pair in a text)") from None
     except (ValueError, RecursionError) as error:
         raise NotAnObjectError(f"not JSON ({type(error).__name__})") from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise NotAnObjectError("not a JSON object")
-    return found
+    return value
 
 
 def _pairs(found: Any) -> int:
-    """Keys of an object and of the objects right below it.
+    """Return the number of keys in the upper two levels.
 
-    Each pair in the text has one colon outside of strings, so as many colons as this means that no key came twice:
-    the usual header needs no second, slow parse that looks at every pair.
+    Each pair in the text has one colon outside of strings, so as many colons as this means that no key came twice: the
+    usual header needs no second, slow parse that looks at every pair.
     """
     if not isinstance(found, dict):
         return 0
@@ -51,14 +60,14 @@ def _pairs(found: Any) -> int:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
                 raise DuplicateKeyError(key)
             seen.add(key)
-    return found
+    return unique
 
 
 def _no_constant(name: str) -> Any:

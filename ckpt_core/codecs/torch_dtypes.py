@@ -1,4 +1,4 @@
-"""The names torch has for element types, as our types.
+"""The element types under torch's names.
 
 Names: torch, `torch/__init__.py` (the storage classes) and `c10/core/ScalarType.h`.
 """

@@ -1,4 +1,7 @@
-"""What lies in a file where its format expects nothing: named, so that nothing is passed over without a word."""
+"""Describes bytes that a format doesn't expect in a file.
+
+They are named, so that nothing is passed over without a word.
+"""
 
 from ckpt_core.codecs.heads.torch import sniff
 
@@ -7,7 +10,10 @@ LOOKED_AT = 4096
 
 
 def what_is(head: bytes, size: int) -> str:
-    """The size of what begins like this, and what it is, in words."""
+    """Return the size of unexpected bytes, and their kind.
+
+    `head` are the first of them.
+    """
     from ckpt_core.codecs.foreign.files import foreign
 
     if head and not head.strip(b"\0"):

@@ -1,1 +1,4 @@
-"""Files of other programs and damaged ones, recognised by their first bytes and names."""
+"""Recognises other programs' files, and damaged ones.
+
+By their first bytes and names.
+"""

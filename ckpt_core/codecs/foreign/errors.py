@@ -1,4 +1,7 @@
-"""Errors for what is not ours: another program's file or folder, by the table of signs, with what its owner can do."""
+"""Errors for files and folders of other programs.
+
+The table of signs gives what each is, and what its owner can do with it.
+"""
 
 from shlex import quote
 
@@ -21,9 +24,10 @@ _LONGEST_ANSWER = 4096
 
 
 def not_ours(path: str, head: bytes, size: int) -> CkptError | None:
-    """The error for what a reader of ours cannot begin with and knows: another program's file, a server's answer.
+    """Return the error for a file that another program wrote.
 
-    Asked where a file is opened that should be weights: of a text or a JSON file it would say that it is text.
+    Or that a server answered with; None for anything that is not known. Asked where a file is opened that should be
+    weights: of a text or a JSON file it would say that it is text.
     """
     kind = None if impostor(path, head, size) else foreign(path, head)
     return _renamed(path, head) or (_answer(path, head, size) if kind is None else _of_kind(path, kind))
@@ -34,13 +38,16 @@ def _of_kind(path: str, kind: ForeignKind) -> UnsupportedFormatError:
 
 
 def foreign_error(place: str, path: str, kind: ForeignKind) -> UnsupportedFormatError:
-    """FM001: what a file is, and the next step with its name in it."""
+    """Return FM001, which says what a file is.
+
+    The next step has the file's name in it.
+    """
     step = kind.step.replace("{name}", quote(printable(path)))
     return UnsupportedFormatError(f"{place}: {kind.what}; {step}", code="FM001", path=path)
 
 
 def unknown(files: Files) -> CkptError:
-    """The error for a place that no format claims."""
+    """Return the error for a place that no format claims."""
     place = str(files.location)
     if not files.entries:
         return _empty(place, files)
@@ -58,12 +65,15 @@ def unknown(files: Files) -> CkptError:
 
 
 def unfinished(path: str) -> CorruptError | None:
-    """FM003: what a file that cannot be read is by its name, where it is that of debris."""
-    found = debris(path)
-    if found is None:
+    """Return FM003 for an unreadable file with a debris name.
+
+    None for any other name.
+    """
+    named = debris(path)
+    if named is None:
         return None
     step = "let its program finish, or fetch or copy it again; if it was finished, give it its own name"
-    return CorruptError(f"{printable(path)}: {found[1]}, by its name; {step}", code="FM003", path=path)
+    return CorruptError(f"{printable(path)}: {named[1]}, by its name; {step}", code="FM003", path=path)
 
 
 def _empty(place: str, files: Files) -> CkptError:
@@ -77,11 +87,14 @@ def _empty(place: str, files: Files) -> CkptError:
 
 
 def _foreign_in(place: str, files: Files) -> CkptError | None:
-    """What a place is where its names show it, or else its largest files: weights are larger than what is with them."""
+    """Return the error for a place of another program.
+
+    Its names show it, or else its largest files: weights are larger than what is with them.
+    """
     if files.location.kind is Place.DIRECTORY:
-        found = foreign_folder(files.entries)
-        if found is not None:
-            return foreign_error(f"{place} ({printable(found[0])})", *found)
+        identified = foreign_folder(files.entries)
+        if identified is not None:
+            return foreign_error(f"{place} ({printable(identified[0])})", *identified)
     largest = sorted(files.entries.values(), key=lambda entry: -entry.size)[:_LOOKED_AT]
     for entry in largest:
         kind = foreign(entry.path, files.head(entry.path))
@@ -92,7 +105,7 @@ def _foreign_in(place: str, files: Files) -> CkptError | None:
 
 
 def _renamed(path: str, head: bytes) -> CorruptError | None:
-    """FM004: a format of ours under the name of another one."""
+    """Return FM004 for a format of ours under another's name."""
     if safetensors.sniff(head):
         what, step = "a safetensors file under another name", "rename it, to end in .safetensors"
     elif torch.sniff(head) is not None:
@@ -103,7 +116,10 @@ def _renamed(path: str, head: bytes) -> CorruptError | None:
 
 
 def _answer(path: str, head: bytes, size: int) -> CorruptError | None:
-    """FM002: what a server says in place of a file, as JSON or as a line of text."""
+    """Return FM002 for a server's answer in a file's place.
+
+    It is JSON or a few lines of text.
+    """
     try:
         text = head.decode("utf-8").strip() if size <= _LONGEST_ANSWER else ""
     except UnicodeDecodeError:

@@ -1,4 +1,7 @@
-"""What a file of another program is, where no magic number says it: archives, protobuf, msgpack, pickles."""
+"""Recognises other programs' files where no magic number tells.
+
+They are archives, protobuf, msgpack and pickles.
+"""
 
 import re
 import zlib
@@ -19,7 +22,10 @@ _NEWEST_ONNX = 30
 
 
 def foreign(path: str, head: bytes) -> ForeignKind | None:
-    """What another program's file is, by its first bytes and where these say nothing by its name; None for ours."""
+    """Return the kind of another program's file; None for ours.
+
+    The first bytes tell, and where these say nothing the name.
+    """
     lower = path.lower()
     for magic in signs.MAGICS:
         if head.startswith(magic.bytes, magic.at):
@@ -29,7 +35,7 @@ def foreign(path: str, head: bytes) -> ForeignKind | None:
 
 
 def _named(kind: ForeignKind, lower: str) -> ForeignKind:
-    """The kind, and for the names that a library gives its own."""
+    """Return the kind, refined for a library's own names."""
     return signs.TF_KERAS if kind is signs.HDF5 and lower.rpartition("/")[2].startswith("tf_model") else kind
 
 
@@ -42,7 +48,10 @@ def _archive(head: bytes) -> ForeignKind | None:
 
 
 def zip_kind(head: bytes) -> ForeignKind:
-    """What a zip archive is by its first records, as far as they lie in the first bytes."""
+    """Return the kind of a zip archive by its first records.
+
+    As far as they lie in the first bytes.
+    """
     first = head[30 : 30 + short(head, 26)]
     if first.endswith(b".npy"):
         return signs.NPZ
@@ -73,7 +82,9 @@ def _openvino(head: bytes) -> ForeignKind | None:
 
 
 def _protobuf(head: bytes) -> ForeignKind | None:
-    """ONNX, Core ML and TensorFlow, told by the first fields of their top-level message.
+    """Recognise ONNX, Core ML and TensorFlow files.
+
+    The first fields of their top-level message tell.
 
     Sources: onnx.proto (ModelProto: ir_version, producer_name, graph), Model.proto of Core ML (specificationVersion,
     description), saved_model.proto and graph.proto of TensorFlow.
@@ -93,7 +104,10 @@ def _protobuf(head: bytes) -> ForeignKind | None:
 
 
 def _msgpack(head: bytes) -> ForeignKind | None:
-    """A map whose first key is text. Source: the msgpack specification; flax, serialization.py (msgpack_serialize)."""
+    """Recognise a msgpack map whose first key is text.
+
+    Source: the msgpack specification; flax, serialization.py (msgpack_serialize).
+    """
     at = 1 if 0x81 <= head[0] <= 0x8F else {0xDE: 3, 0xDF: 5}.get(head[0], 0) if head else 0
     if not at or len(head) <= at:
         return None

@@ -1,4 +1,4 @@
-"""What a folder of another program is, by the names in it."""
+"""Recognises folders of other programs by the names in them."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,10 @@ _ANYWHERE = (
 
 
 def foreign_folder(paths: Iterable[str]) -> tuple[str, ForeignKind] | None:
-    """A path that shows whose folder it is, and what that is; None where no name does."""
+    """Return the path that identifies a folder, and its kind.
+
+    None where no name does.
+    """
     for path in paths:
         for pattern, kind in _ANYWHERE:
             if re.search(pattern, path):

@@ -1,4 +1,7 @@
-"""Files that have a checkpoint's name and are damaged or something else: what they are, in one sentence."""
+"""Recognises files that only have a checkpoint's name.
+
+Each is damaged or something else; the error says so in one sentence.
+"""
 
 from ckpt_core.errors import CkptError, CorruptError
 from ckpt_core.schema.text import printable
@@ -8,7 +11,10 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def impostor(path: str, head: bytes, size: int) -> CkptError | None:
-    """The error that says what a file really is; None where it is nothing we know to be wrong."""
+    """Return the error that names a file's real content.
+
+    None where it is nothing we know to be wrong.
+    """
     name = printable(path)
     if size == 0:
         return _corrupt("CK010", path, f"{name}: the file is empty; copy it again")

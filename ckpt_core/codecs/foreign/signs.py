@@ -1,6 +1,7 @@
-"""The table of what other programs write, by the first bytes: what it is, and what its owner can do with it.
+"""The table of signs by which other programs' files are known.
 
-Whatever suffix a file has. Sources stand beside the magics: a specification, or the file of the program that writes it.
+It has their first bytes, what they are, and what their owner can do with them, whatever suffix a file has. Sources
+stand beside the magics: a specification, or the file of the program that writes it.
 """
 
 from typing import NamedTuple
@@ -9,14 +10,17 @@ ARRAYS = "safetensors.numpy.save_file writes its arrays for ckpt"
 
 
 class ForeignKind(NamedTuple):
-    """What a file or a folder of another program is, and the next step; `{name}` in it stands for the file's name."""
+    """The kind of another program's file, and the next step.
+
+    `{name}` in the step stands for the file's name.
+    """
 
     what: str
     step: str
 
 
 class Magic(NamedTuple):
-    """Bytes at an offset that only this kind has there."""
+    """Bytes at an offset that identify one kind."""
 
     bytes: bytes
     kind: ForeignKind

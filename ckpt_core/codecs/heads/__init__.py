@@ -1,1 +1,1 @@
-"""What a file is, told from its first bytes."""
+"""Recognises files by their first bytes."""

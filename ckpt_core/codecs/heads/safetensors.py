@@ -1,4 +1,4 @@
-"""The beginning of a safetensors file, told from that of others."""
+"""Recognises the beginning of a safetensors file."""
 
 MAX_HEADER = 100_000_000
 """The format's own limit on the header, in bytes."""
@@ -8,7 +8,10 @@ LENGTH_BYTES = 8
 
 
 def sniff(head: bytes) -> bool:
-    """Whether a file begins like a safetensors file: a possible header length, then a JSON object."""
+    """Return True if a file begins like a safetensors file.
+
+    It begins with a possible header length, then a JSON object.
+    """
     if head[LENGTH_BYTES : LENGTH_BYTES + 1] != b"{":
         return False
     return 2 <= int.from_bytes(head[:LENGTH_BYTES], "little") <= MAX_HEADER

@@ -1,4 +1,7 @@
-"""Which of torch.save's layouts a file begins like, told from its first bytes alone; light enough for every start."""
+"""Recognises the layouts of torch.save by their first bytes.
+
+Light enough for every start.
+"""
 
 from enum import Enum
 
@@ -22,7 +25,10 @@ TAINT_RECORD = ".data/ckpt_tainted"
 
 
 class TorchKind(Enum):
-    """How torch.save laid a file out; the value is the evidence in words."""
+    """The layout of a torch file.
+
+    The value is the evidence in words.
+    """
 
     ZIP = "a zip archive with torch's records"
     SCRIPT = "a TorchScript program"
@@ -32,7 +38,10 @@ class TorchKind(Enum):
 
 
 def sniff(head: bytes) -> TorchKind | None:
-    """The layout that the first bytes of a file show; None where they show none of torch's. Names play no part."""
+    """Return the torch layout that a file's first bytes show.
+
+    None where they show none of torch's. Names play no part.
+    """
     if head[:4] == b"PK\x03\x04":
         return TorchKind.ZIP if _begins_like_torch(head) else None
     if head[:1] == b"\x80" and _MAGIC_BYTES in head[:32]:
@@ -43,7 +52,10 @@ def sniff(head: bytes) -> TorchKind | None:
 
 
 def like_legacy(head: bytes) -> bool:
-    """Whether a file begins as a legacy one that is cut short, or damaged in its first bytes."""
+    """Return True for the start of a damaged legacy file.
+
+    The file is cut short, or damaged in its first bytes.
+    """
     return head[:4] == _LEGACY_START[: len(head)] or _MAGIC_BYTES[4:] in head[:32]
 
 
@@ -53,5 +65,5 @@ def _begins_like_torch(head: bytes) -> bool:
 
 
 def short(head: bytes, at: int) -> int:
-    """The 16-bit number at a place; 0 behind the end."""
+    """Return the 16-bit number at a place; 0 behind the end."""
     return int.from_bytes(head[at : at + 2], "little")

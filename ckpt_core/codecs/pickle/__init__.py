@@ -1,1 +1,1 @@
-"""Pickles read without running them, and written in torch's own form."""
+"""Reads pickles without running them, and writes torch's own form."""

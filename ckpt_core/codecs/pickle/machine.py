@@ -1,9 +1,11 @@
-"""A pickle machine whose every value is inert, with room for hooks that swallow long stretches of one kind.
+"""A pickle machine that keeps every value inert.
 
-It is for large, regular pickles, as a `.metadata` of a million chunks is. `reader.read_pickle` keeps every object
-that a stream memoizes alive until its end; here a hook may take in what it recognises by other means, and leave one
-value in its place. What a hook swallowed is replayed opcode by opcode when the stream refers to something in it, so a
-stream means the same with hooks and without.
+Hooks may swallow long stretches of one kind.
+
+It is for large, regular pickles, as a `.metadata` of a million chunks is. `reader.read_pickle` keeps every object that
+a stream memoizes alive until its end; here a hook may take in what it recognises by other means, and leave one value in
+its place. What a hook swallowed is replayed opcode by opcode when the stream refers to something in it, so a stream
+means the same with hooks and without.
 
 Opcodes and their meaning: CPython, `Lib/pickle.py` (_Unpickler) and `Lib/pickletools.py`.
 """
@@ -20,7 +22,7 @@ from ckpt_core.codecs.pickle.verdicts.table import NameVerdict
 from ckpt_core.errors import BudgetError, CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.schema.text import printable
 
-# An opcode becomes an object of 50 to 100 bytes, as in `pickle_scan`.
+# An opcode becomes an object of 50 to 100 bytes, as in `scan`.
 _BYTES_PER_OPCODE = 32
 _LONGEST_INTEGER = 8
 _LARGEST_KEY = 1 << 60
@@ -31,7 +33,10 @@ _BROKEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Name:
-    """Something that the stream names by module and name. It is never imported."""
+    """A class or function that a stream names.
+
+    It is never imported.
+    """
 
     __slots__ = ("full_name", "hook", "make")
 
@@ -42,7 +47,10 @@ class Name:
 
 
 class Made:
-    """What a stream makes of a name: the arguments, and the state that is set on it afterwards."""
+    """An object that a stream makes of a name.
+
+    It holds the arguments, and the state that is set on it afterwards.
+    """
 
     __slots__ = ("args", "full_name", "items", "state")
 
@@ -54,7 +62,10 @@ class Made:
 
 
 class Swallowed:
-    """What a hook leaves on the stack; a subclass says what is in it."""
+    """A value that a hook leaves on the stack.
+
+    A subclass says what is in it.
+    """
 
     __slots__ = ()
 
@@ -67,7 +78,7 @@ Where that is further on, it has replaced what is on top of the stack and told `
 
 
 class Machine:
-    """Reads one stream.
+    """An interpreter of one pickle stream.
 
     Args:
         data: The stream, from its first byte.
@@ -107,7 +118,7 @@ class Machine:
         self._handlers = self._table()
 
     def read(self) -> Any:
-        """The value of the stream.
+        """Return the value of the stream.
 
         Raises:
             UnsafeContentError: PK003, it names something that would run code.
@@ -125,12 +136,15 @@ class Machine:
         return value
 
     def swallowed(self, start: int, end: int, memoized: int) -> None:
-        """Account for opcodes that a hook took in: from byte `start` to `end`, with so many MEMOIZE among them."""
+        """Account for the opcodes that a hook took in.
+
+        They go from byte `start` to `end`, with `memoized` MEMOIZE opcodes among them.
+        """
         self._runs.append((self.count, start, end))
         self.count += memoized
 
     def corrupt(self, reason: str) -> CorruptError:
-        """PK001."""
+        """Return PK001 with a reason."""
         return CorruptError(
             f"{printable(self.path)}: not a sound pickle: {printable(reason, 160)}; get the file again",
             code="PK001",
@@ -385,7 +399,7 @@ class Machine:
         return at if hook is None else hook(self, at)
 
     def _replay(self, index: int) -> None:
-        """Read what a hook swallowed once more, opcode by opcode, for the sake of what the stream memoized in it."""
+        """Replay swallowed opcodes for a memo index in them."""
         found = bisect_right(self._runs, index, key=lambda run: run[0]) - 1
         if found < 0 or self._replaying:
             raise LookupError(f"memo {index} is asked for before it is put")
@@ -399,7 +413,10 @@ class Machine:
 
 
 def _check_key(key: Any) -> None:
-    """TypeError for a key whose hash may take as long as a stream wants."""
+    """Raise TypeError for a key that is slow to hash.
+
+    A stream could make such a hash take as long as it wants.
+    """
     kind = type(key)
     if kind is tuple:
         if len(key) > _LONGEST_TUPLE_KEY or not all(type(item) in _KEYS for item in key):

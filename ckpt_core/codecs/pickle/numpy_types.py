@@ -1,4 +1,4 @@
-"""Arrays and scalars of numpy, built from what their pickles say, without numpy.
+"""Builds numpy's arrays and scalars from pickles, without numpy.
 
 Source of the layout: numpy, `numpy/_core/src/multiarray/methods.c` (array_setstate) and `descriptor.c`
 (arraydescr_setstate), and `numpy/_core/numeric.py` (_frombuffer).
@@ -52,7 +52,10 @@ OpaqueScalar = recorded_class("numpy.generic")
 
 
 class DtypeRecord(Recorded):
-    """A numpy dtype: `dtype(text, align, copy)`, then a state whose second item is the byte order."""
+    """A numpy dtype as recorded from a pickle.
+
+    `dtype(text, align, copy)`, then a state whose second item is the byte order.
+    """
 
     __slots__ = ()
 
@@ -60,7 +63,10 @@ class DtypeRecord(Recorded):
 
     @property
     def dtype(self) -> DType | None:
-        """None for dtypes that have no counterpart here: text, records, objects."""
+        """The element type; None where we have no counterpart.
+
+        Text, records and objects have none.
+        """
         text = self.args[0] if self.args else None
         return _DTYPES.get(text.lstrip("<>|=")) if type(text) is str else None
 
@@ -72,7 +78,7 @@ class DtypeRecord(Recorded):
 
 
 class ArrayRecord(Recorded):
-    """An array that `_reconstruct` makes empty and BUILD fills."""
+    """An array that `_reconstruct` makes and BUILD fills."""
 
     __slots__ = ("spend",)
 
@@ -80,7 +86,10 @@ class ArrayRecord(Recorded):
     spend: Budget
 
     def value(self) -> Array | None:
-        """The array, or None where it is not a plain one: then it stays a record."""
+        """Return the array; None where it is not a plain one.
+
+        Then it stays a record.
+        """
         state = self.state
         if type(state) is not tuple or len(state) != 5:
             return None
@@ -91,7 +100,9 @@ class ArrayRecord(Recorded):
 
 
 def make_array(shape: Any, dtype: Any, data: Any, fortran: bool, budget: Budget) -> Array | None:
-    """The array in row-major, little-endian order; None where it is not plain data.
+    """Return the array in row-major, little-endian order.
+
+    None where it is not plain data.
 
     Raises:
         ValueError: The bytes do not fit the shape.
@@ -131,7 +142,10 @@ def _row_major(data: bytes, shape: tuple[int, ...], width: int) -> bytes:
 
 
 def numpy_factories(budget: Budget) -> dict[str, Any]:
-    """What stands for numpy's constructors, by their full names in every version of numpy."""
+    """Return the stand-ins for numpy's constructors.
+
+    By their full names in every version of numpy.
+    """
 
     def reconstruct(kind: Any = None, shape: Any = None, code: Any = None) -> ArrayRecord:
         record = ArrayRecord()

@@ -1,7 +1,8 @@
-"""Objects of classes that are named and never imported, written as CPython's own pickler writes them (protocol 4).
+"""Writes objects of named classes as pickles, without importing them.
 
-For files that another library unpickles into its own classes. Equal texts and names are written once, and referred to
-where they come again, as the pickler does with one object; so is a `Called` that says so.
+In the form of CPython's own pickler (protocol 4), for files that another library unpickles into its own classes. Equal
+texts and names are written once, and referred to where they come again, as the pickler does with one object; so is a
+`Called` that says so.
 
 Source: CPython, `Lib/pickle.py` (save_reduce, save_dict, save_list, save_tuple) and `Modules/_pickle.c`.
 """
@@ -19,14 +20,17 @@ _MOST_KEPT = 4096
 
 
 class Global(NamedTuple):
-    """A class or function: the module that it is in, and its name there."""
+    """A class or function, by its module and name."""
 
     module: str
     name: str
 
 
 class Called(NamedTuple):
-    """What a function or class gives when it is called; with `shared`, equal ones are one object."""
+    """The result of a call of a function or class.
+
+    With `shared`, equal ones are one object.
+    """
 
     function: Global
     args: tuple[Any, ...]
@@ -34,14 +38,20 @@ class Called(NamedTuple):
 
 
 class Instance(NamedTuple):
-    """An object of a class with a state to be set: a dict of attributes, a tuple for `__setstate__`, or nothing."""
+    """An object of a class, with the state to set.
+
+    The state is a dict of attributes, a tuple for `__setstate__`, or nothing.
+    """
 
     cls: Global
     state: Any = None
 
 
 class Same(NamedTuple):
-    """A value of which equal ones come often, each an object of its own: made once for each key, and its bytes too."""
+    """A value whose equals occur often, as separate objects.
+
+    It is made once for each key, and its bytes too.
+    """
 
     key: Hashable
     make: Callable[[], Any]
@@ -49,13 +59,19 @@ class Same(NamedTuple):
 
 @dataclass(slots=True)
 class Pairs:
-    """A dict whose keys and values are made while it is written, one after the other."""
+    """A dict whose items are made while it is written.
+
+    Keys and values come one after the other.
+    """
 
     items: Iterable[tuple[Any, Any]]
 
 
 def write_objects(root: Any) -> bytes:
-    """The pickle of a tree of the classes above, None, bool, int, str, tuple, list and dict."""
+    """Return the pickle of a tree of objects.
+
+    The tree is made of the classes above, None, bool, int, str, tuple, list and dict.
+    """
     writer = _Writer()
     writer.value(root)
     return bytes(writer.out) + b"."
@@ -172,7 +188,10 @@ class _Writer:
             self.out += b"b"
 
     def _new_heads(self, cls: Global, names: tuple[str, ...]) -> list[bytes]:
-        """What stands before each attribute of an object of a class; nothing where one is named for the first time."""
+        """Return the opcodes before each attribute of a class.
+
+        Nothing where the class or a name comes for the first time.
+        """
         if any(key not in self._memo for key in (cls, *names)):
             return []
         heads = [_get(self._memo[name]) for name in names]

@@ -1,4 +1,6 @@
-"""Tensors that are not plain strided numbers: what each is in words, and which plain tensors it is made of.
+"""Describes tensors that are not plain strided numbers.
+
+It says what each is in words, and which plain tensors it is made of.
 
 Sources: torch, `torch/_tensor.py` (_reduce_ex_internal), `torch/_utils.py` (the `_rebuild_*` functions),
 `torch/nested/_internal/nested_tensor.py` (_rebuild_njt); names are those of the methods that give the inner tensors.
@@ -26,7 +28,10 @@ _COMPRESSED = {
 
 
 class Odd(NamedTuple):
-    """What a tensor is, what else describes it, and the values that it is made of, by name."""
+    """A description of an odd tensor.
+
+    `what` is it in words, `facts` what else describes it, `parts` the values that it is made of, by name.
+    """
 
     what: str
     facts: Mapping[str, Any]
@@ -34,7 +39,10 @@ class Odd(NamedTuple):
 
 
 def odd_tensor(value: Recorded) -> Odd:
-    """What a record that stands for a tensor is; without parts where its arguments are not those that are known."""
+    """Describe the odd tensor that a record stands for.
+
+    Without parts where its arguments are not those that are known.
+    """
     short = value.class_name.rpartition(".")[2]
     describe = _KINDS.get(short)
     try:
@@ -46,7 +54,10 @@ def odd_tensor(value: Recorded) -> Odd:
 
 
 def wrapper(class_name: str, tensor: Recorded, state: Any) -> Odd:
-    """A tensor of a class that wraps others: `_rebuild_wrapper_subclass`, and the attributes that were set on it."""
+    """Describe a tensor of a class that wraps others.
+
+    It is made by `_rebuild_wrapper_subclass`, and attributes are set on it.
+    """
     fields = state
     if type(state) is tuple and len(state) == 2:
         fields = {**(state[0] or {}), **(state[1] or {})}
@@ -113,7 +124,10 @@ def _wrapped(value: Recorded) -> Odd:
 
 
 def _view_of_bits(value: Recorded) -> Odd:
-    """`_rebuild_tensor_v2`: a plain tensor whose values are to be changed, or a view of a quantized storage."""
+    """Describe a tensor of `_rebuild_tensor_v2` that is not plain.
+
+    Its values are to be changed, or it is a view of a quantized storage.
+    """
     tensor, bits, *_ = value.args
     if type(tensor) is not TensorRecord:
         return Odd(f"of a {tensor.type_name}", {}, {})
@@ -125,7 +139,10 @@ _TO_BE = {"conj": "conjugated", "neg": "negated"}
 
 
 def _unknown_dtype(value: Recorded) -> Odd:
-    """`_rebuild_tensor_v3`: a tensor of a type that there is no code for, and its bytes."""
+    """Describe a tensor of `_rebuild_tensor_v3` with an unknown type.
+
+    There is no code for the type, so its part is the bytes.
+    """
     storage, dtype, offset, shape, strides = value.args
     name = dtype.args[0] if isinstance(dtype, Recorded) else dtype.class_name.removeprefix("torch.")
     width = OTHER_DTYPES.get(name)

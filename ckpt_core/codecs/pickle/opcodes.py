@@ -1,4 +1,6 @@
-"""The opcodes of pickle that files of torch and numpy use, and the expressions that swallow runs of them.
+"""The pickle opcodes that files of torch and numpy use.
+
+With them, the expressions that swallow runs of opcodes.
 
 Opcodes and their operands: CPython, `Lib/pickletools.py`. The text opcodes of protocol 0, the extension registry,
 out-of-band buffers and DUP are not here: no file of torch or numpy has them.
@@ -44,9 +46,10 @@ MANY_TOKENS = re.compile(rb"(?:%s){%d}+" % (_TOKEN, MANY), re.DOTALL)
 
 @lru_cache(maxsize=8)
 def runs(memo_bound: int, *, tensors: bool = True) -> Callable[[bytes, int], "re.Match[bytes] | None"]:
-    """Matches a run of opcodes of a fixed size whose memo indexes are below `(memo_bound + 1) << 16`.
+    """Return a matcher for runs of fixed-size opcodes.
 
-    With `tensors` it may begin with all the opcodes of a tensor, the short string that is its storage's key included.
+    Memo indexes in a run are below `(memo_bound + 1) << 16`. With `tensors` it may begin with all the opcodes of a
+    tensor, the short string that is its storage's key included.
     """
     put_long = rb"r..[\x00-\x%02x]\x00" % min(memo_bound, 255)
     plain = rb"[()\]NRQabestu01\x81\x85-\x89\x90\x92-\x94]"
@@ -56,7 +59,10 @@ def runs(memo_bound: int, *, tensors: bool = True) -> Callable[[bytes, int], "re
 
 
 def _tensor(put_long: bytes) -> bytes:
-    """What follows the name of a tensor in protocol 2: most of the opcodes of a checkpoint, matched twice as fast."""
+    """Return the pattern of the opcodes behind a tensor's name.
+
+    They are those of protocol 2, and most of the opcodes of a checkpoint: so they are matched twice as fast.
+    """
     put = rb"(?:q.|%s)" % put_long
     number = rb"(?:K.|M..|J....)"
     sizes = rb"(?:%s{0,3}[t\x85-\x87]|\(%s+t)%s" % (number, number, put)

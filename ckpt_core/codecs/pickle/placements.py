@@ -1,4 +1,6 @@
-"""Which indexes of a dimension a rank has after it was cut for the dimensions of a mesh, by the rules of DTensor.
+"""Computes the indexes of a dimension that a rank holds.
+
+The dimension was cut for the dimensions of a mesh, by the rules of DTensor.
 
 Source: torch, `torch/distributed/tensor/placement_types.py` (Shard._custom_chunk, _StridedShard._split_tensor).
 """
@@ -13,7 +15,10 @@ Interval = tuple[int, int]
 
 
 class Split(NamedTuple):
-    """A cut into chunks of which one is kept; `factor` is of strided shards, else 1."""
+    """A cut into chunks of which one is kept.
+
+    `factor` is of strided shards, else 1.
+    """
 
     chunks: int
     kept: int
@@ -21,10 +26,11 @@ class Split(NamedTuple):
 
 
 def split_evenly(size: int, splits: Sequence[Split], *, most: int) -> list[Interval]:
-    """The intervals of a dimension that are left after its splits, in the order in which the local tensor has them.
+    """Return the intervals of a dimension left after its splits.
 
-    A dimension is cut into chunks of its size divided by their number, rounded up: the last ones may be shorter, or
-    empty. A strided split first makes `factor` chunks, then cuts each, and puts the kept parts together.
+    They come in the order in which the local tensor has them. A dimension is cut into chunks of its size divided by
+    their number, rounded up: the last ones may be shorter, or empty. A strided split first makes `factor` chunks, then
+    cuts each, and puts the kept parts together.
 
     Raises:
         ValueError: A split keeps a chunk that is not there, or makes more than `most` intervals.
@@ -39,12 +45,12 @@ def split_evenly(size: int, splits: Sequence[Split], *, most: int) -> list[Inter
 
 def _split(intervals: list[Interval], split: Split) -> list[Interval]:
     starts = [0, *accumulate(length for _, length in intervals)]
-    found: list[Interval] = []
+    kept: list[Interval] = []
     for start, length in _chunks(starts[-1], split.factor):
         step = -(-length // split.chunks)
         begin, end = start + min(step * split.kept, length), start + min(step * (split.kept + 1), length)
-        found += _taken(intervals, starts, begin, end)
-    return _joined(found) or [(sum(intervals[-1]), 0)]
+        kept += _taken(intervals, starts, begin, end)
+    return _joined(kept) or [(sum(intervals[-1]), 0)]
 
 
 def _chunks(total: int, count: int) -> list[Interval]:
@@ -53,7 +59,10 @@ def _chunks(total: int, count: int) -> list[Interval]:
 
 
 def _taken(intervals: list[Interval], starts: list[int], begin: int, end: int) -> Iterator[Interval]:
-    """What lies between two positions of intervals put one after the other, which start at `starts`."""
+    """Yield the parts of intervals between two positions.
+
+    The intervals are put one after the other; they start at `starts`.
+    """
     number = max(bisect_right(starts, begin) - 1, 0)
     while begin < end and number < len(intervals):
         first, length = intervals[number]
@@ -65,11 +74,11 @@ def _taken(intervals: list[Interval], starts: list[int], begin: int, end: int) -
 
 
 def _joined(intervals: list[Interval]) -> list[Interval]:
-    """Intervals that follow each other without a gap made one."""
-    found: list[Interval] = []
+    """Join intervals that follow each other without a gap."""
+    joined: list[Interval] = []
     for first, length in intervals:
-        if found and sum(found[-1]) == first:
-            found[-1] = (found[-1][0], found[-1][1] + length)
+        if joined and sum(joined[-1]) == first:
+            joined[-1] = (joined[-1][0], joined[-1][1] + length)
         else:
-            found.append((first, length))
-    return found
+            joined.append((first, length))
+    return joined

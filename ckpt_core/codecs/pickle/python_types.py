@@ -1,6 +1,7 @@
-"""What stands for the constructors of Python's own types when a pickle is read.
+"""Stand-ins for the constructors of Python's own types.
 
-Source: CPython, `Lib/pickle.py` and `Lib/copyreg.py`; older protocols spell bytes and objects as calls of these.
+Used when a pickle is read. Source: CPython, `Lib/pickle.py` and `Lib/copyreg.py`; older protocols spell bytes and
+objects as calls of these.
 """
 
 from typing import Any
@@ -14,7 +15,10 @@ _BYTES_PER_PAIR = 128
 
 
 def python_factories(budget: Budget, judged: Judged) -> dict[str, Any]:
-    """What stands for the constructors of Python's own types, by full name; `judged` hears of calls that matter."""
+    """Return the stand-ins for Python's constructors, by full name.
+
+    `judged` hears of calls that matter.
+    """
 
     def ordered_dict(pairs: Any = ()) -> AttributedDict:
         made = AttributedDict(budget)

@@ -1,4 +1,7 @@
-"""A pickle read whole: scanned, built of inert records, settled as plain state. Nothing in it is imported or called."""
+"""Reads a whole pickle as plain state.
+
+It is scanned, built of inert records, and turned to state. Nothing in it is imported or called.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -15,7 +18,7 @@ from ckpt_core.schema.findings import Finding, Severity
 
 @dataclass(frozen=True, slots=True)
 class Pickle:
-    """What a pickle holds.
+    """The content of a pickle.
 
     Attributes:
         tree: Its value as plain state (`tree.root`), with the tensors and attributes met on the way.
@@ -39,21 +42,24 @@ def read_pickle(data: bytes, *, path: str) -> Pickle:
         BudgetError: PK002, it takes more memory than `knobs.header_limit` allows.
     """
     scanned = scan(data, path=path)
-    found = read_scanned(scanned, path=path)
-    return (
-        found if scanned.end == len(data) else replace(found, findings=(*found.findings, _behind(data, scanned, path)))
-    )
+    pickle = read_scanned(scanned, path=path)
+    if scanned.end == len(data):
+        return pickle
+    return replace(pickle, findings=(*pickle.findings, _behind(data, scanned, path)))
 
 
 def _behind(data: bytes, scanned: Scan, path: str) -> Finding:
-    """FM005: what follows the end of a pickle."""
+    """Return FM005 for bytes behind the end of a pickle."""
     rest = what_is(data[scanned.end : scanned.end + LOOKED_AT], len(data) - scanned.end)
     message = f"something follows the end of the pickle ({rest}); it is not read, and a conversion leaves it out"
     return Finding("FM005", Severity.WARNING, message, path)
 
 
 def read_scanned(scanned: Scan, *, path: str) -> Pickle:
-    """Read a pickle whose opcodes were checked; raises as `read_pickle`."""
+    """Read a pickle whose opcodes were checked.
+
+    Raises as `read_pickle`.
+    """
     with without_collection():
         built = build(scanned, path=path)
         tree = state_of(built.value, path=path, stream_bytes=len(scanned.stream), judged=built.judged)

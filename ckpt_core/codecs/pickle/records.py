@@ -1,4 +1,7 @@
-"""The inert things that a pickle is built of here: they hold what the file says, and nothing in them runs."""
+"""The inert records that a pickle is built of here.
+
+They hold what the file says, and nothing in them runs.
+"""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
@@ -13,7 +16,10 @@ _MOST_TUPLE_KEYS = 10_000
 
 
 class StorageRecord(NamedTuple):
-    """A storage that a tensor views: elements of `dtype` under `key`; `view` is (offset, elements) within it."""
+    """A storage that a tensor views.
+
+    It has `numel` elements of `dtype` under `key`; `view` is (offset, elements) within it.
+    """
 
     key: str
     dtype: DType | None
@@ -24,7 +30,7 @@ class StorageRecord(NamedTuple):
 
 
 class TensorRecord(NamedTuple):
-    """A strided tensor: offset and strides in elements of `dtype`."""
+    """A strided tensor; offset and strides count elements."""
 
     storage: StorageRecord
     dtype: DType
@@ -34,7 +40,10 @@ class TensorRecord(NamedTuple):
 
 
 class StorageType:
-    """A class of torch's typed storages, named as an argument; `itemsize` is in bytes."""
+    """A class of torch's typed storages, named as an argument.
+
+    `itemsize` is in bytes.
+    """
 
     __slots__ = ("dtype", "itemsize", "name")
 
@@ -48,9 +57,9 @@ class StorageType:
 
 
 class Recorded:
-    """An object of a class that is never imported: its arguments, its state, and what was put into it.
+    """An object of a class that is never imported.
 
-    There is one subclass for each class a file names.
+    It holds the arguments, the state, and what was put into it. There is one subclass for each class a file names.
     """
 
     __slots__ = ("args", "items", "kwargs", "pairs", "state")
@@ -96,7 +105,7 @@ class Recorded:
 
 
 def recorded_class(class_name: str, budget: "Budget | None" = None, *, tensor_like: bool = False) -> type[Recorded]:
-    """The class that records objects of the class of that name."""
+    """Return the class that records objects of a named class."""
     content = {"__slots__": (), "class_name": class_name, "budget": budget, "tensor_like": tensor_like}
     return type("Recorded", (Recorded,), content)
 
@@ -106,7 +115,10 @@ FrozenSetRecord = recorded_class("builtins.frozenset")
 
 
 class Budget:
-    """What may still be made of one pickle: tuple keys, and bytes of values that may be copied more than once."""
+    """A limit on tuple keys and copied bytes of a pickle.
+
+    Bytes count of values that may be copied more than once.
+    """
 
     __slots__ = ("copied", "tuple_keys")
 
@@ -115,14 +127,20 @@ class Budget:
         self.tuple_keys = _MOST_TUPLE_KEYS
 
     def copy(self, length: int) -> None:
-        """Account for `length` bytes. MemoryError where one value is copied over and over to fill the memory."""
+        """Account for `length` copied bytes.
+
+        MemoryError where one value is copied over and over to fill the memory.
+        """
         self.copied -= length
         if self.copied < 0:
             raise MemoryError("it copies the same values over and over")
 
 
 class TensorKey:
-    """A tensor as the key of a dict: the same one, not an equal one, as torch compares them."""
+    """A tensor as the key of a dict.
+
+    The same tensor is equal, not an equal one, as torch compares them.
+    """
 
     __slots__ = ("tensor",)
 
@@ -137,7 +155,10 @@ class TensorKey:
 
 
 class SafeDict(dict[Any, Any]):
-    """A dict that looks at a key before it hashes it: hashing nested tuples takes as long as a file wants."""
+    """A dict that checks a key before it hashes it.
+
+    Hashing nested tuples takes as long as a file wants.
+    """
 
     __slots__ = ("budget",)
 
@@ -183,7 +204,10 @@ class AttributedDict(SafeDict):
 
 
 def check_integer(value: int) -> None:
-    """TypeError for an integer so large that many of its like would share one hash."""
+    """Raise TypeError for an integer that is too large.
+
+    Many of its like would share one hash.
+    """
     if not -_LARGEST_KEY < value < _LARGEST_KEY:
         raise TypeError("an integer of more than 60 bits as the key of a dict")
 

@@ -1,4 +1,6 @@
-"""Walks the opcodes of a pickle stream without executing any, and proves that it is fit for the C unpickler.
+"""Walks a pickle's opcodes without executing any.
+
+It proves that the stream is fit for the C unpickler.
 
 The C unpickler trusts a stream in two ways that a file can abuse. It reserves memory for whatever index or length an
 opcode names: the scan bounds those. And it hashes every key of a dict and every member of a set at once, which takes
@@ -47,7 +49,7 @@ _LARGEST_MEMO = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What the opcodes of one stream say.
+    """The result of scanning one stream.
 
     Attributes:
         end: Offset behind its STOP in the scanned buffer.
@@ -63,14 +65,20 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the start of a stream mentions: its GLOBAL names, and its strings in the order they come."""
+    """The names and strings at the start of a stream.
+
+    The names are those of GLOBAL; the strings come in the stream's order.
+    """
 
     globals: frozenset[str]
     strings: tuple[str, ...]
 
 
 class TruncatedError(Exception):
-    """The buffer ends before the stream does; at least `needed` bytes of it are needed."""
+    """The buffer ends before the stream does.
+
+    At least `needed` bytes of the stream are needed.
+    """
 
     def __init__(self, needed: int) -> None:
         super().__init__(needed)
@@ -97,7 +105,10 @@ def scan(data: bytes, start: int = 0, *, path: str, available: int | None = None
 
 
 def scan_head(head: bytes, start: int = 0) -> Head:
-    """What the first bytes of a stream mention, up to where they end or stop making sense."""
+    """Return the names and strings in a stream's first bytes.
+
+    Up to where the bytes end or stop making sense.
+    """
     strings: list[str] = []
     walk = _Walk(head, start, len(head) + knobs.header_limit(), "", strings.append)
     try:
@@ -108,7 +119,10 @@ def scan_head(head: bytes, start: int = 0) -> Head:
 
 
 class _Walk:
-    """One pass over a stream: a regular expression swallows runs of small opcodes, the rest is looked at here."""
+    """One pass over a stream.
+
+    A regular expression swallows runs of small opcodes, the rest is looked at here.
+    """
 
     def __init__(
         self, data: bytes, start: int, available: int, path: str, on_text: Callable[[str], None] | None = None
@@ -147,7 +161,10 @@ class _Walk:
                 position = self._other(opcode, end)
 
     def rewritten(self) -> bytes:
-        """The stream as one frame, which lets the C unpickler read it without asking for each opcode."""
+        """Return the stream as one frame.
+
+        The C unpickler reads it without asking for each opcode.
+        """
         body = b"".join([*self.pieces, self.data[self.kept : self.position]])
         return b"\x95" + EIGHT.pack(len(body)) + body
 
@@ -169,7 +186,10 @@ class _Walk:
         raise self._corrupt(at, f"opcode 0x{opcode:02x} does not belong in a checkpoint, or its operand is too large")
 
     def _check_whole(self, opcode: int, at: int) -> None:
-        """A small opcode that no run swallowed may only be cut off by the end of the buffer."""
+        """Raise if the buffer cuts off a small opcode.
+
+        One that no run swallowed may only be cut off by the end of the buffer.
+        """
         width = SIZED[opcode].size if opcode in SIZED else 4 if opcode == ord("r") else OPERANDS.get(opcode, 0)
         if at + 1 + width > len(self.data):
             raise self._short(at + 1 + width)
@@ -246,7 +266,7 @@ class _Walk:
 
 
 def _count(opcodes: bytes) -> int:
-    """The number of opcodes in a run of small ones."""
+    """Return the number of opcodes in a run of small ones."""
     count = at = 0
     for many in MANY_TOKENS.finditer(opcodes):
         count, at = count + MANY, many.end()

@@ -1,4 +1,6 @@
-"""Tensors spread over ranks, as torch.save writes one rank's part of them: DTensor and ShardedTensor, without torch.
+"""Reads the parts of sharded tensors in one rank's file.
+
+They are DTensor and ShardedTensor as torch.save writes them, read without torch.
 
 What a file says of such a tensor is taken from records, never run: the whole's shape, and which boxes of it the
 elements in this file are. A file of one rank so has the tensor with holes, which the files of the others fill.
@@ -26,7 +28,10 @@ _PACKAGE = "torch.distributed."
 
 
 class Piece(NamedTuple):
-    """A box of the whole that starts at `offsets`, and the view of the file's tensor that is it."""
+    """A box of the whole tensor at `offsets`.
+
+    `local` is the view of the file's tensor that has its elements.
+    """
 
     offsets: tuple[int, ...]
     local: TensorRecord
@@ -34,7 +39,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sharding:
-    """What a rank's file says of how a tensor is spread over ranks.
+    """A file's record of how a tensor is spread over ranks.
 
     Attributes:
         kind: `DTensor` or `ShardedTensor`.
@@ -56,7 +61,10 @@ class Sharding:
 
 
 class ShardedRecord(NamedTuple):
-    """One rank's part of a tensor: type and shape of the whole, and the pieces of it that are in the file."""
+    """One rank's part of a tensor.
+
+    Type and shape are those of the whole; the pieces are those in the file.
+    """
 
     dtype: DType
     shape: tuple[int, ...]
@@ -65,11 +73,16 @@ class ShardedRecord(NamedTuple):
 
 
 class NotPlacedError(Exception):
-    """Why it cannot be told which elements of the whole a rank's part are."""
+    """The place of a rank's part in the whole is unknown.
+
+    The text says why.
+    """
 
 
 def sharded_record(class_name: str, tensor: Any, state: Any) -> ShardedRecord | None:
-    """One rank's part of a tensor of a wrapper class; None for classes that are not spread over ranks.
+    """Return one rank's part of a tensor of a wrapper class.
+
+    None for classes that are not spread over ranks.
 
     Args:
         class_name: Full name of the class.
@@ -89,7 +102,10 @@ def sharded_record(class_name: str, tensor: Any, state: Any) -> ShardedRecord | 
 
 
 def parts_finding(sharded: Mapping[str, Sharding], path: str) -> list[Finding]:
-    """TF009, which says that a file has parts of tensors; nothing where it has no such tensor, or all of each."""
+    """Return TF009 where a file has only parts of tensors.
+
+    Nothing where it has no such tensor, or all of each.
+    """
     names = [name for name, sharding in sharded.items() if not sharding.complete]
     if not names:
         return []
@@ -152,7 +168,7 @@ def _splits(
     coordinate: tuple[int, ...],
     order: Any,
 ) -> list[list[Split]]:
-    """What is done to each dimension of the tensor, in the order in which it is done."""
+    """Return the splits of each dimension, in their order."""
     splits: list[list[Split]] = [[] for _ in shape]
     for axis in _order(order, len(mesh)):
         placement = placements[axis]
@@ -168,7 +184,10 @@ def _splits(
 
 
 def _order(entries: Any, axes: int) -> list[int]:
-    """The dimensions of the mesh in the order in which they cut: from the first to the last, unless the file says."""
+    """Return the dimensions of the mesh in splitting order.
+
+    From the first to the last, unless the file says otherwise.
+    """
     said = [axis for entry in entries or () for axis in _sizes(entry.args[1])]
     if len(set(said)) != len(said):
         raise ValueError("a dimension of the mesh that cuts twice")
@@ -176,7 +195,9 @@ def _order(entries: Any, axes: int) -> list[int]:
 
 
 def _pieces(shape: tuple[int, ...], local: TensorRecord, splits: list[list[Split]]) -> tuple[Piece, ...]:
-    """The boxes that a rank has of a tensor, each with the part of its local tensor that has the elements.
+    """Return the boxes that a rank has of a tensor.
+
+    Each has the part of the local tensor that has the elements.
 
     Raises:
         NotPlacedError: The local tensor has another shape than its placements leave.
@@ -191,12 +212,15 @@ def _pieces(shape: tuple[int, ...], local: TensorRecord, splits: list[list[Split
 
 
 def _with_starts(intervals: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """Each interval with its start in the local tensor, where they follow each other."""
-    found, start = [], 0
+    """Return each interval with its start in the local tensor.
+
+    There the intervals follow each other.
+    """
+    placed, start = [], 0
     for offset, length in intervals:
-        found.append((offset, length, start))
+        placed.append((offset, length, start))
         start += length
-    return found
+    return placed
 
 
 def _piece(local: TensorRecord, parts: Sequence[tuple[int, int, int]]) -> Piece:
@@ -207,7 +231,10 @@ def _piece(local: TensorRecord, parts: Sequence[tuple[int, int, int]]) -> Piece:
 
 
 def _mesh_sizes(mesh: Mapping[str, Any]) -> tuple[int, ...]:
-    """Sizes of a DeviceMesh: of its tensor of ranks, or since torch 2.9 of its layout."""
+    """Return the sizes of a DeviceMesh.
+
+    They are those of its tensor of ranks, or since torch 2.9 of its layout.
+    """
     ranks = mesh.get("mesh")
     if type(ranks) is TensorRecord:
         return ranks.shape
@@ -219,13 +246,19 @@ def _mesh_sizes(mesh: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _world(mesh: Mapping[str, Any]) -> int | None:
-    """How many ranks the mesh was made among, of which it may be a part; since torch 2.9."""
+    """Return how many ranks the mesh was made among.
+
+    The mesh may have a part of them; known since torch 2.9.
+    """
     ranks = mesh.get("_flatten_rank_map")
     return len(ranks) if type(ranks) is tuple and ranks else None
 
 
 def _flat_product(sizes: Any) -> int:
-    """The ranks along a dimension of a mesh, which may be several dimensions made one."""
+    """Return the number of ranks along a mesh dimension.
+
+    It may be several dimensions made one.
+    """
     if type(sizes) is tuple:
         return prod(map(_flat_product, sizes))
     return _sizes([sizes])[0]
@@ -239,18 +272,20 @@ def _coordinate(mesh: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """The attributes of a recorded object, or of what was set on one: a dict, or a pair of dict and slots.
+    """Return the attributes of a recorded object, or of a state.
+
+    A state is a dict, or a pair of dict and slots.
 
     Raises:
         TypeError: It has none.
     """
     state = value.state if isinstance(value, Recorded) else value
     parts = state if type(state) is tuple else (state,)
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for part in parts:
         if part is not None:
-            found.update(part if isinstance(part, dict) else _no_fields(part))
-    return found
+            fields.update(part if isinstance(part, dict) else _no_fields(part))
+    return fields
 
 
 def _no_fields(part: Any) -> dict[str, Any]:
@@ -276,6 +311,6 @@ def _dtype(properties: Any) -> DType:
 
 
 def _shown(placement: Any) -> str:
-    """A placement as torch prints it."""
+    """Return a placement as torch prints it."""
     arguments = ", ".join(f"{key}={value}" for key, value in _fields(placement).items())
     return f"{placement.class_name.rpartition('.')[2]}({arguments})"

@@ -1,4 +1,7 @@
-"""Turns the records of a pickle into plain state, and gathers the tensors in it under their dotted names."""
+"""Turns the records of a pickle into plain state.
+
+The tensors in it are gathered under their dotted names.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -65,12 +68,12 @@ class Tree:
 
     @property
     def sharded(self) -> dict[str, Sharding]:
-        """How the tensors that are spread over ranks are spread, by dotted name."""
-        return {name: found.sharding for name, found in self.tensors.items() if isinstance(found, ShardedRecord)}
+        """The sharding of each sharded tensor, by dotted name."""
+        return {name: record.sharding for name, record in self.tensors.items() if isinstance(record, ShardedRecord)}
 
 
 def state_of(value: Any, *, path: str, stream_bytes: int, judged: Judged | None = None) -> Tree:
-    """Make state of what a pickle was built of.
+    """Turn the value of a pickle into plain state.
 
     Names are the keys and indexes on the way from the root, joined by dots; the state of an object adds no part of its
     own, and a pickled module, optimizer or schedule is its state dict. Where two tensors would have one name, the later
@@ -112,7 +115,7 @@ class _Walk:
         self._open: set[int] = set()
         self._behind = reachable(judged.made)
         # A call that was given one view of a storage could have written through it to every other.
-        self._storages_behind = {found.key for found in self._behind.values() if type(found) is StorageRecord}
+        self._storages_behind = {record.key for record in self._behind.values() if type(record) is StorageRecord}
         self._dropped: list[str] = []
         self._by_type: dict[type, Callable[[Any, str, int], State]] = {
             TensorRecord: self._tensor,
@@ -151,7 +154,10 @@ class _Walk:
         return self._other(value, name, depth)
 
     def _is_behind(self, value: Any, kind: type) -> bool:
-        """Whether a dangerous call was given this, gave it, or could have written to its storage."""
+        """Return True if a dangerous call can have changed this.
+
+        It was given this, gave it, or could have written to its storage.
+        """
         if id(value) in self._behind or (kind is type and issubclass(value, Dangerous)):
             return True
         if not self._storages_behind or kind not in (TensorRecord, StorageRecord):
@@ -195,7 +201,10 @@ class _Walk:
         return self._dict(value, name, depth)
 
     def _pairs(self, value: dict[Any, Any], name: str, depth: int) -> State:
-        """A dict with objects as keys, which plain state cannot have, as the list of its pairs."""
+        """Return a dict with objects as keys as its pairs.
+
+        Plain state cannot have such a dict.
+        """
         pairs = [(key.tensor if type(key) is TensorKey else key, item) for key, item in value.items()]
         return Opaque("builtins.dict", (self._list(pairs, name, depth),))
 
@@ -219,7 +228,10 @@ class _Walk:
         return TensorRef(unique)
 
     def _storage(self, value: StorageRecord, name: str, depth: int) -> State:
-        """A storage that stands for itself: the tensor of all its elements, under the name of its class."""
+        """Return a storage as the tensor of all its elements.
+
+        For one that stands for itself; it is under the name of its class.
+        """
         if value.dtype is None:
             return Opaque(value.type_name, (value.key, value.numel))
         numel = value.numel if value.view is None else value.view[1]
@@ -300,7 +312,10 @@ class _Walk:
         return Opaque(value.class_name, kept, content, tensor)
 
     def _odd_tensor(self, odd: Odd, value: Recorded, class_name: str, name: str, depth: int) -> Opaque:
-        """A tensor that is not plain, with the tensors that it is made of below its name."""
+        """Return a tensor that is not plain, kept opaque.
+
+        The tensors that it is made of are below its name.
+        """
         if not self._within_odd and not self._finishing:
             self._odd.setdefault(odd.what, []).append(name or "tensor")
         self._within_odd += 1
@@ -314,22 +329,28 @@ class _Walk:
             self._within_odd -= 1
 
     def _state_dict(self, value: Recorded, name: str, depth: int) -> State:
-        """What the `state_dict()` of a pickled module, optimizer or schedule is; None for any other object."""
-        found = stateful(value)
-        if found is None:
+        """Return the state dict of a pickled module or optimizer.
+
+        Of a schedule, too; None for any other object.
+        """
+        stateful_object = stateful(value)
+        if stateful_object is None:
             return None
         kept: dict[Any, State] = {}
-        if isinstance(found, Module):
-            self._flatten(found, name, "", depth, kept)
+        if isinstance(stateful_object, Module):
+            self._flatten(stateful_object, name, "", depth, kept)
         else:
-            kept.update(self._dict(dict(found.state), name, depth))  # type: ignore[arg-type]  # keys of a state dict
-        rest = ", ".join(printable(str(key), 40) for key in list(found.rest)[:_MOST_SHOWN])
-        self._objects.setdefault((found.what, value.class_name, rest), []).append(name)
+            kept.update(self._dict(dict(stateful_object.state), name, depth))  # type: ignore[arg-type]  # keys of a state dict
+        rest = ", ".join(printable(str(key), 40) for key in list(stateful_object.rest)[:_MOST_SHOWN])
+        self._objects.setdefault((stateful_object.what, value.class_name, rest), []).append(name)
         self._aside.append((name, lambda depth: self._rest(value, _under(name, "attributes"), depth)))
         return kept
 
     def _flatten(self, module: Module, name: str, prefix: str, depth: int, flat: dict[Any, State]) -> None:
-        """Put the tensors of a module and of those below it under the names that a state dict has for them."""
+        """Collect the tensors of a module under state-dict names.
+
+        Those of the modules below it too.
+        """
         self.visits -= 1
         if depth > _DEEPEST or self.visits < 0:
             raise self.refused(_under(name, prefix), depth)
@@ -343,7 +364,10 @@ class _Walk:
                 flat[prefix + key] = self.value(child, _under(name, prefix + key), depth + 1)
 
     def finish(self) -> None:
-        """Walk what was set aside, behind everything else: its tensors must not be the first of a storage."""
+        """Walk the values that were set aside, after all others.
+
+        Their tensors must not be the first of a storage.
+        """
         self._finishing = True
         for name, make in self._aside:
             self.tree.attributes[name] = make(1)
@@ -354,14 +378,17 @@ class _Walk:
         self.tree.findings.extend(self._object_findings())
 
     def _rest(self, value: Recorded, name: str, depth: int) -> State:
-        """What a state dict leaves out of an object and of those below it; its class alone where that was said."""
-        found = stateful(value)
-        if id(value) in self._seen or found is None:
+        """Return what a state dict leaves out of an object.
+
+        And of those below it; the class alone where the rest was said before.
+        """
+        stateful_object = stateful(value)
+        if id(value) in self._seen or stateful_object is None:
             return self._object(value, name, depth)
         self._seen.add(id(value))
         content: dict[Any, State] = {}
-        content.update(self._dict(dict(found.rest), name, depth + 1))  # type: ignore[arg-type]  # keys of attributes
-        modules = found.modules.items() if isinstance(found, Module) else ()
+        content.update(self._dict(dict(stateful_object.rest), name, depth + 1))  # type: ignore[arg-type]  # keys of attributes
+        modules = stateful_object.modules.items() if isinstance(stateful_object, Module) else ()
         inner = {key: self._rest(child, f"{name}.{key}", depth + 1) for key, child in modules if stateful(child)}
         if inner:
             content["_modules"] = inner
@@ -384,7 +411,10 @@ class _Walk:
             yield Finding("TF011", Severity.INFO, message, self.path)
 
     def _content(self, value: Recorded, name: str, depth: int) -> State:
-        """State, items and pairs of an object; where there are several, a dict of them by these names."""
+        """Return the state, items and pairs of an object.
+
+        Where there are several, a dict of them by these names.
+        """
         content: dict[str, State] = {}
         if value.state is not None:
             content["state"] = self.value(value.state, name, depth + 1)

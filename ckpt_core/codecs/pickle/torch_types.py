@@ -1,4 +1,6 @@
-"""What stands for torch's and Python's constructors when a pickle is read: they make records, and check every argument.
+"""Stand-ins for torch's constructors when a pickle is read.
+
+They make records, and check every argument.
 
 Sources: torch, `torch/_utils.py` (the `_rebuild_*` functions), `torch/_tensor.py` (_rebuild_from_type_v2) and
 `torch/serialization.py` (persistent_load).
@@ -50,13 +52,16 @@ class TorchDtype(Recorded):
 
 
 class WithAttributes(Recorded):
-    """A plain tensor (the only argument) of a subclass, or with Python attributes (its state)."""
+    """A tensor of a subclass, or with Python attributes.
+
+    The tensor is the only argument, the attributes are the state.
+    """
 
     __slots__ = ()
 
 
 class Size:
-    """`torch.Size`: a tuple."""
+    """A stand-in for `torch.Size`: a tuple."""
 
     def __new__(cls, sizes: Any = ()) -> Any:
         if type(sizes) not in (tuple, list) or len(sizes) > _MOST_DIMENSIONS:
@@ -68,7 +73,7 @@ class Size:
 
 
 def tensor_record(storage: Any, dtype: DType, offset: Any, shape: Any, strides: Any) -> TensorRecord:
-    """A tensor from arguments that a file gave.
+    """Return a tensor made from a file's arguments.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -89,7 +94,7 @@ def tensor_record(storage: Any, dtype: DType, offset: Any, shape: Any, strides: 
 
 
 def rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> TensorRecord | Recorded:
-    """`_rebuild_tensor`."""
+    """Stand in for `_rebuild_tensor`."""
     if type(storage) is StorageRecord and storage.dtype is None:
         return _ODD_VIEW(storage, offset, shape, strides)
     return tensor_record(storage, storage.dtype, offset, shape, strides)
@@ -98,7 +103,10 @@ def rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> Tenso
 def rebuild_v2(
     storage: Any, offset: Any, shape: Any, strides: Any, requires_grad: Any = False, hooks: Any = None, bits: Any = None
 ) -> TensorRecord | Recorded:
-    """`_rebuild_tensor_v2`; `bits` says that the values are to be conjugated or negated."""
+    """Stand in for `_rebuild_tensor_v2`.
+
+    `bits` says that the values are to be conjugated or negated.
+    """
     tensor = rebuild_tensor(storage, offset, shape, strides)
     return _ODD_VIEW(tensor, bits) if bits else tensor
 
@@ -113,7 +121,10 @@ def rebuild_v3(
     dtype: Any,
     bits: Any = None,
 ) -> TensorRecord | Recorded:
-    """`_rebuild_tensor_v3`: its storage is bytes, its dtype is given."""
+    """Stand in for `_rebuild_tensor_v3`.
+
+    Its storage is bytes, its dtype is given.
+    """
     name = _dtype_name(dtype)
     if name == PACKED_F4 and type(shape) is tuple and type(strides) is tuple and shape and strides[-1:] == (1,):
         packed = _packed(tensor_record(storage, DType.U8, offset, shape, strides))
@@ -126,7 +137,10 @@ def rebuild_v3(
 
 
 def _dtype_name(dtype: Any) -> str:
-    """The name of a dtype, without `torch.`; one that a later torch has is not known here, and named all the same."""
+    """Return the name of a dtype, without `torch.`.
+
+    One that a later torch has is not known here, and named all the same.
+    """
     if isinstance(dtype, TorchDtype):
         return str(dtype.args[0])
     if isinstance(dtype, type) and issubclass(dtype, Recorded) and dtype.class_name.startswith("torch."):
@@ -135,7 +149,10 @@ def _dtype_name(dtype: Any) -> str:
 
 
 def _packed(tensor: TensorRecord) -> TensorRecord | None:
-    """A tensor of pairs of F4 as one of single F4; None where its rows have gaps."""
+    """Return a tensor of F4 pairs as single F4 elements.
+
+    None where its rows have gaps.
+    """
     from ckpt_core.schema.tensors import is_row_major, row_major_strides
 
     if not is_row_major(tensor.shape, tensor.strides):
@@ -145,12 +162,12 @@ def _packed(tensor: TensorRecord) -> TensorRecord | None:
 
 
 def rebuild_parameter(data: Any, requires_grad: Any = True, hooks: Any = None, state: Any = None) -> Any:
-    """`_rebuild_parameter` and `_rebuild_parameter_with_state`."""
+    """Stand in for `_rebuild_parameter` and `_rebuild_parameter_with_state`."""
     return _with_state("torch.nn.parameter.Parameter", data, state)
 
 
 def rebuild_from_type(function: Any, kind: Any, args: Any, state: Any) -> Any:
-    """`_rebuild_from_type_v2`: a tensor of a subclass."""
+    """Stand in for `_rebuild_from_type_v2`: a tensor of a subclass."""
     if not callable(function) or type(args) is not tuple:
         raise TypeError("a tensor subclass that is made of no tensor")
     name = kind.class_name if isinstance(kind, type) and issubclass(kind, Recorded) else "?"
@@ -158,7 +175,10 @@ def rebuild_from_type(function: Any, kind: Any, args: Any, state: Any) -> Any:
 
 
 def rebuild_on_device(data: Any, dtype: Any, device: Any, requires_grad: Any) -> Any:
-    """`_rebuild_device_tensor_from_cpu_tensor`: the elements are those of `data`."""
+    """Stand in for `_rebuild_device_tensor_from_cpu_tensor`.
+
+    The elements are those of `data`.
+    """
     if (
         isinstance(data, TensorRecord)
         and isinstance(dtype, TorchDtype)
@@ -178,7 +198,10 @@ def _with_state(class_name: str, tensor: Any, state: Any) -> Any:
 
 
 def _same(value: Any, type_name: Any = None) -> Any:
-    """The lists of TorchScript, and values with the name of their type; `torch/jit/_pickle.py`."""
+    """Return a value of TorchScript unchanged.
+
+    It is a list, or a value with the name of its type; `torch/jit/_pickle.py`.
+    """
     return value
 
 
@@ -187,7 +210,10 @@ def _is_plain(attributes: Any) -> bool:
 
 
 def torch_factories(budget: Budget) -> dict[str, Any]:
-    """What stands for torch's constructors, storage classes and dtypes, by full name."""
+    """Return the stand-ins for torch's names, by full name.
+
+    They are its constructors, storage classes and dtypes.
+    """
     factories: dict[str, Any] = {
         "torch._utils._rebuild_tensor": rebuild_tensor,
         "torch._utils._rebuild_tensor_v2": rebuild_v2,
@@ -217,7 +243,9 @@ def _dtype(name: str) -> TorchDtype:
 
 
 def storage_record(pid: tuple[Any, ...]) -> Any:
-    """What a persistent id stands for: a storage, or the class of a module saved with its source.
+    """Return the storage that a persistent id stands for.
+
+    Or the class of a module that was saved with its source.
 
     Raises:
         TypeError: It is neither.

@@ -1,8 +1,8 @@
-"""Builds values from a pickle without importing or calling anything that the file names.
+"""Builds values from a pickle without importing or calling anything.
 
 The C unpickler executes the stream, but every name it looks up is answered from a table of inert constructors of ours,
-or with a recorder: that is the boundary. It is safe to run because `scan` has bounded every length and memo
-index before, and has turned dicts and sets into requests that are answered here.
+or with a recorder: that is the boundary. It is safe to run because `scan` has bounded every length and memo index
+before, and has turned dicts and sets into requests that are answered here.
 """
 
 import pickle
@@ -30,7 +30,9 @@ _MOST_NAMES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a stream holds, in records; `pickle_tree.settle` makes plain state of them.
+    """The content of a stream, in records.
+
+    `state.state_of` makes plain state of them.
 
     Attributes:
         value: The object.
@@ -88,7 +90,10 @@ _BROKEN = (
 
 
 class _Unpickler(pickle.Unpickler):
-    """Answers names from our tables; never calls the base class's `find_class`."""
+    """Answers names from our tables.
+
+    It never calls the base class's `find_class`.
+    """
 
     def __init__(self, stream: bytes, path: str) -> None:
         # Keys of Python 2 are text; its arrays are bytes, which surrogates carry unchanged.
@@ -102,11 +107,11 @@ class _Unpickler(pickle.Unpickler):
 
     def _constructors(self) -> dict[str, Any]:
         budget = self._budget
-        found = {**torch_factories(budget), **numpy_factories(budget), **python_factories(budget, self.judged)}
-        for made in found.values():
+        constructors = {**torch_factories(budget), **numpy_factories(budget), **python_factories(budget, self.judged)}
+        for made in constructors.values():
             if isinstance(made, FunctionType):
                 made.__setstate__ = refuse_state  # type: ignore[attr-defined]  # looked up where a state is set
-        return found
+        return constructors
 
     def find_class(self, module: str, name: str, /) -> Any:
         full_name = canonical(module, name)
@@ -124,7 +129,10 @@ class _Unpickler(pickle.Unpickler):
         return known
 
     def judge_uncalled(self) -> None:
-        """Judge by their names alone the functions whose arguments would have decided."""
+        """Judge functions that were named and never called.
+
+        Their names alone decide, where the arguments would have decided.
+        """
         for name in self.looked_up:
             known = self._known[name]
             if isinstance(known, Callee) and not known.called:

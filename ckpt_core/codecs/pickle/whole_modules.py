@@ -1,4 +1,4 @@
-"""Modules, optimizers and schedulers that were pickled whole, as their own `state_dict()` would say them.
+"""Reads whole pickled modules, optimizers and schedulers as state dicts.
 
 What a file has of such an object is the `__dict__` that a class would be filled with. No class is looked at: the keys
 of the dict say what it is. What its state dict leaves out is the rest, which is kept apart from it.
@@ -21,9 +21,9 @@ _SCHEDULERS = "torch.optim.lr_scheduler."
 
 
 class Module(NamedTuple):
-    """A pickled module: its own tensors and its submodules by name, and what else was set on it.
+    """A pickled module: its tensors, submodules and the rest.
 
-    `tensors` are parameters and persistent buffers, those that are None aside.
+    `tensors` are parameters and persistent buffers, those that are None aside; `rest` is what else was set on it.
     """
 
     tensors: Mapping[str, Any]
@@ -33,7 +33,10 @@ class Module(NamedTuple):
 
 
 class Stateful(NamedTuple):
-    """A pickled optimizer or schedule: its state dict, and what else was set on it."""
+    """A pickled optimizer or schedule.
+
+    `state` is its state dict, `rest` what else was set on it.
+    """
 
     state: Mapping[str, Any]
     rest: Mapping[str, Any]
@@ -41,7 +44,10 @@ class Stateful(NamedTuple):
 
 
 def stateful(value: Any) -> Module | Stateful | None:
-    """What a pickled object is that has a state dict of its own; None for any other value."""
+    """Return a pickled object that has a state dict.
+
+    None for any other value.
+    """
     fields = _fields(value)
     if fields is None:
         return None
@@ -73,7 +79,10 @@ def _module(fields: Mapping[Any, Any]) -> Module | None:
 
 
 def _scripted(fields: Mapping[Any, Any]) -> Module | None:
-    """A module of TorchScript, whose attributes are its tensors and its submodules."""
+    """Return a module of TorchScript.
+
+    Its attributes are its tensors and its submodules.
+    """
     if not all(type(key) is str and key and "." not in key for key in fields):
         return None
     tensors = {name: item for name, item in fields.items() if _is_tensor(item)}
@@ -91,7 +100,10 @@ def _is_scripted(value: Any) -> bool:
 
 
 def _optimizer(fields: Mapping[Any, Any]) -> Stateful | None:
-    """State by the number of a parameter, groups of such numbers; the parameters themselves are left out."""
+    """Return an optimizer with parameters replaced by numbers.
+
+    Its state is by the number of a parameter, its groups list such numbers; the parameters themselves are left out.
+    """
     state, groups = fields["state"], fields["param_groups"]
     if not isinstance(state, SafeDict) or type(groups) is not list or not all(map(_is_group, groups)):
         return None
@@ -109,7 +121,10 @@ def _optimizer(fields: Mapping[Any, Any]) -> Stateful | None:
 
 
 def _fields(value: Any) -> Mapping[Any, Any] | None:
-    """The attributes of an object whose state is a dict, or a pair of a dict and its slots; None for any other."""
+    """Return the attributes of a recorded object.
+
+    Its state is a dict, or a pair of a dict and its slots; None for any other.
+    """
     if not isinstance(value, Recorded) or value.items or value.pairs:
         return None
     state = value.state
@@ -119,7 +134,10 @@ def _fields(value: Any) -> Mapping[Any, Any] | None:
 
 
 def _has_names(part: SafeDict) -> bool:
-    """Torch refuses a name with a dot, and an empty one: with them two tensors could have one name."""
+    """Return True if every key is a valid name.
+
+    Torch refuses a name with a dot, and an empty one: with them two tensors could have one name.
+    """
     return all(type(key) is str and key and "." not in key for key in part)
 
 
@@ -128,7 +146,10 @@ def _names(value: Any) -> frozenset[str]:
 
 
 def _members(value: Any) -> Sequence[Any]:
-    """The members of a set, which protocols below 4 make by calling `set` with a list."""
+    """Return the members of a recorded set.
+
+    Protocols below 4 make it by calling `set` with a list.
+    """
     if isinstance(value, SetRecord):
         return value.items
     called = isinstance(value, Recorded) and value.class_name == SetRecord.class_name and len(value.args) == 1
@@ -136,7 +157,7 @@ def _members(value: Any) -> Sequence[Any]:
 
 
 def _says_nothing(key: Any, item: Any) -> bool:
-    """Whether it is one of the tables that every module has, without anything in it."""
+    """Return True for an empty table that every module has."""
     empty = item is None or (isinstance(item, SafeDict | list | tuple) and not item)
     return empty and type(key) is str and key.startswith("_")
 
@@ -146,7 +167,10 @@ def _is_group(group: Any) -> bool:
 
 
 def _number(key: Any, numbers: Mapping[int, int]) -> Any:
-    """The number that a parameter's state is kept under, None where unknown; any other key is itself."""
+    """Return the number that a parameter's state is under.
+
+    None where it is unknown; any other key is itself.
+    """
     if isinstance(key, TensorKey):
         return numbers.get(id(key.tensor))
     return numbers.get(id(key)) if isinstance(key, Recorded) else key

@@ -1,4 +1,6 @@
-"""Plain state and tensors as a pickle that `torch.load(weights_only=True)` accepts, written opcode by opcode.
+"""Writes plain state and tensors as a pickle for torch.
+
+`torch.load(weights_only=True)` accepts it.
 
 Protocol 2, as torch.save writes. The names it uses are the few that torch's own reader allows: `OrderedDict`,
 `torch._utils._rebuild_tensor_v2`, the storage classes.
@@ -15,9 +17,10 @@ from ckpt_core.schema.text import printable
 
 
 class StorageView(NamedTuple):
-    """What the pickle says of a tensor: how it is typed, its record's key, elements in it, and the view.
+    """A tensor as the pickle describes it.
 
-    `storage_class` is torch's; where it is empty the storage is of untyped bytes, and `dtype` names the element type.
+    It has the storage's class, the record's key, the number of elements in it, and the view. `storage_class` is
+    torch's; where it is empty the storage is of untyped bytes, and `dtype` names the element type.
     """
 
     storage_class: str
@@ -29,7 +32,7 @@ class StorageView(NamedTuple):
 
 
 def write_pickle(root: State, *, tensor: Callable[[TensorRef], StorageView]) -> bytes:
-    """The pickle of a state tree.
+    """Return the pickle of a state tree.
 
     Args:
         root: The tree.
@@ -90,7 +93,10 @@ class _Writer:
         self.parts.append(end)
 
     def _bytes(self, value: bytes) -> None:
-        """As protocol 2 knows it: text of one character a byte, encoded when it is read."""
+        """Write bytes in the form that protocol 2 knows.
+
+        It is text of one character a byte, encoded when it is read.
+        """
         self.parts.append(b"c_codecs\nencode\n" + _text(value.decode("latin1")) + _text("latin1") + b"\x86R")
 
     def _tensor_value(self, tensor: StorageView) -> None:

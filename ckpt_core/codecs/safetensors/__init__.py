@@ -1,1 +1,1 @@
-"""The safetensors format: its header read strictly, and written."""
+"""The safetensors format: reads its header strictly, and writes it."""

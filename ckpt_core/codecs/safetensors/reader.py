@@ -1,4 +1,6 @@
-"""The safetensors format: a length, a JSON header, and the bytes of every tensor without gaps.
+"""Reads the header of safetensors files.
+
+A file is a length, a JSON header, and the bytes of every tensor without gaps.
 
 Rules: the format section of the safetensors README, and `safetensors/src/tensor.rs` (Metadata::validate). Where parsers
 differ (a key that comes twice), the stricter reading holds here.
@@ -26,7 +28,10 @@ _KEYS = {"dtype", "shape", "data_offsets"}
 
 
 class SafetensorsFile(NamedTuple):
-    """What a header says: the tensors in the order of their bytes, and the `__metadata__` strings."""
+    """The content of a header: tensors and metadata.
+
+    The tensors are in the order of their bytes; the metadata are the strings of `__metadata__`.
+    """
 
     path: str
     tensors: TensorTable
@@ -34,7 +39,9 @@ class SafetensorsFile(NamedTuple):
 
 
 def read_safetensors(files: Files, path: str) -> SafetensorsFile:
-    """The table of a safetensors file; reads the header only.
+    """Return the table of a safetensors file.
+
+    Only the header is read.
 
     Raises:
         CorruptError: The file breaks a rule of the format; the message says which, and names the tensor.
@@ -55,7 +62,10 @@ def read_safetensors(files: Files, path: str) -> SafetensorsFile:
 
 
 def _refuse_others(files: Files, path: str, size: int) -> None:
-    """FM001: what begins like no safetensors file, where that shows what it is."""
+    """Raise FM001 for a file that is recognised as another's.
+
+    Only for what begins like no safetensors file.
+    """
     from ckpt_core.codecs.foreign.errors import not_ours
 
     error = not_ours(path, files.head(path), size)
@@ -96,12 +106,15 @@ def _parse(path: str, raw: bytes) -> dict[str, Any]:
 
 
 def _infos(path: str, header: dict[str, Any], data_start: int, data_size: int) -> dict[str, TensorInfo]:
-    """The info of each tensor in the order of their bytes, proved to lie end to end."""
-    found = [_checked_span(path, name, info) for name, info in header.items()]
-    found.sort()
+    """Return the info of each tensor, in byte order.
+
+    They are proved to lie end to end.
+    """
+    spans = [_checked_span(path, name, info) for name, info in header.items()]
+    spans.sort()
     infos: dict[str, TensorInfo] = {}
     at, last = 0, ""
-    for start, end, last in found:
+    for start, end, last in spans:
         if start != at:
             what = "overlaps the tensor before it" if start < at else f"leaves a hole of {start - at} bytes before it"
             raise _corrupt("ST006", path, f"tensor {printable(last)} {what}", last)
@@ -117,7 +130,10 @@ def _infos(path: str, header: dict[str, Any], data_start: int, data_size: int) -
 
 
 def _checked_span(path: str, name: str, info: Any) -> tuple[int, int, str]:
-    """Where the data of a tensor starts and ends, proved to be what its dtype and shape need; and its name."""
+    """Return the start and end of a tensor's data.
+
+    They are proved to be what its dtype and shape need; its name comes third.
+    """
     if type(info) is not dict or info.keys() != _KEYS:
         raise _corrupt("ST005", path, f"tensor {printable(name)}: its entry is not dtype, shape and data_offsets", name)
     code, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
@@ -141,17 +157,20 @@ def _are_sizes(values: Any) -> bool:
 
 
 def _aliases(path: str, text: str | None, infos: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
-    """The names that our writer left out because another tensor is the same, under `ckpt.aliases` in the metadata."""
+    """Return the tensors that the file stores under another name.
+
+    Our writer leaves such a name out, and puts it under `ckpt.aliases` in the metadata.
+    """
     if text is None:
         return {}
     try:
         aliases = json.loads(text)
-        found = {name: infos[first]._replace(alias_of=first) for name, first in aliases.items()}
+        infos_of_aliases = {name: infos[first]._replace(alias_of=first) for name, first in aliases.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        found = None
-    if found is None or not infos.keys().isdisjoint(found):
+        infos_of_aliases = None
+    if infos_of_aliases is None or not infos.keys().isdisjoint(infos_of_aliases):
         raise _corrupt("ST010", path, f"{ALIASES} in the metadata does not name tensors of this file")
-    return found
+    return infos_of_aliases
 
 
 def _entry(info: TensorInfo) -> TensorEntry:

@@ -1,8 +1,10 @@
-"""A safetensors file planned: header, then every tensor end to end, nothing held in memory.
+"""Plans safetensors files.
+
+Header, then every tensor end to end; nothing is held in memory.
 
 Order as in `safetensors/src/tensor.rs` (prepare): the wider types first, so that every tensor starts aligned, then by
-name. The header is padded with spaces to eight bytes. A tied tensor is stored once; the names that share it are kept
-in the metadata under `ckpt.aliases`, and restored by our reader.
+name. The header is padded with spaces to eight bytes. A tied tensor is stored once; the names that share it are kept in
+the metadata under `ckpt.aliases`, and restored by our reader.
 """
 
 import json
@@ -22,7 +24,9 @@ from ckpt_core.schema.text import printable
 def plan_safetensors(
     path: str, component: Component, names: Mapping[str, TensorInfo], *, metadata: Mapping[str, str]
 ) -> FilePlan:
-    """One file that holds the tensors of `names`; those that are aliases of one another are stored once.
+    """Plan one file that holds the tensors of `names`.
+
+    Those that are aliases of one another are stored once.
 
     Raises:
         UnsupportedFormatError: The format has no such element type.
@@ -49,7 +53,7 @@ def plan_safetensors(
 
 
 def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
-    """The text that a checkpoint has beside its tensors, with what of it is tainted."""
+    """Return the text metadata of a checkpoint, with its taint."""
     kept = {key: value for key, value in checkpoint.manifest.metadata.items() if isinstance(value, str)}
     return {**kept, **as_metadata(carried(checkpoint))}
 

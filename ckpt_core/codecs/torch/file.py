@@ -1,4 +1,7 @@
-"""A torch file opened: its tree, its tables, and where each tensor lies."""
+"""An open torch file.
+
+It has its tree, its tables, and where each tensor lies.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TorchFile:
-    """What a torch file holds.
+    """The content of a torch file.
 
     Attributes:
         path: The file, relative to the listing's root.
@@ -45,7 +48,9 @@ class TorchFile:
     _settled: bool = field(default=False, init=False)
 
     def confirm(self) -> None:
-        """Prove that the places of the tensors are where the file's own headers say; once. Run before reading bytes.
+        """Prove once where the tensors lie, from the file's headers.
+
+        Run before their bytes are read.
 
         Raises:
             CorruptError: ZP003 or TF003, a header contradicts them.
@@ -55,5 +60,8 @@ class TorchFile:
             self._settled = True
 
     def checksums(self) -> "list[Checksum]":
-        """What compares the checksums that the file has, in a walk over its bytes: ZP004, ZP005 or TF008."""
+        """Return the file's checksums, for a walk over its bytes.
+
+        They find ZP004, ZP005 or TF008.
+        """
         return self._checksums(self)

@@ -1,4 +1,7 @@
-"""Every byte of items that torch.save wrote, against the checksums and the padding that torch gives them."""
+"""Checks every byte of items that torch.save wrote.
+
+Against the checksums and the padding that torch gives them.
+"""
 
 from collections.abc import Iterator, Sequence
 from struct import Struct
@@ -30,7 +33,9 @@ _CENTRAL = 46
 
 
 def check_items(files: Files, items: Sequence[NamedItem]) -> Iterator[Finding]:
-    """Read every item whole, by several workers, each a contiguous stretch of them.
+    """Read every item whole and yield what is wrong.
+
+    Several workers read, each a contiguous stretch of the items.
 
     Yields:
         ZP004 and the like (ERROR), with tensor and file, for each item whose bytes are not those that were written;
@@ -57,25 +62,31 @@ def _check_item(files: Files, name: str, stored: ByteRange) -> Iterator[Finding]
         members = list(read_archive(item, stored.path).values())
         check_local_headers(item, stored.path, members)
         _check_frames(item, stored.path, members)
-        found = list(check_crcs(item, stored.path, members, stored_in=lambda member: []))
-        found += _strangers(item, stored.path, members)
+        findings = list(check_crcs(item, stored.path, members, stored_in=lambda member: []))
+        findings += _strangers(item, stored.path, members)
     except CkptError as error:
-        found = [Finding.of_error(error)]
-    for finding in found:
+        findings = [Finding.of_error(error)]
+    for finding in findings:
         where = f"{printable(stored.path)}: an item of {printable(name)} (bytes {stored.offset} to {stored.end})"
         message = f"{where}: {finding.message.removeprefix(f'{printable(stored.path)}: ')}"
         yield Finding(finding.code, finding.severity, message, stored.path, name, finding.hint)
 
 
 def _strangers(item: ItemFiles, path: str, members: Sequence[Member]) -> Iterator[Finding]:
-    """ZP008 of records that the one tensor of an item has no need of: its storage is the first that torch numbers."""
+    """Yield ZP008 for records that an item doesn't need.
+
+    It has one tensor, whose storage is the first that torch numbers.
+    """
     root = next((member.name.partition("/")[0] for member in members if member.name.endswith("/data.pkl")), None)
     if root is not None:
         yield from strangers(item, path, {one.name: one for one in members}, root, TorchKind.ZIP, {"0"})
 
 
 def _check_frames(item: ItemFiles, path: str, members: Sequence[Member]) -> None:
-    """What no checksum covers of an archive as torch writes it: padding, versions, times, and each second header."""
+    """Check an archive's bytes that no checksum covers.
+
+    They are padding, versions, times, and each second header, as torch writes them.
+    """
     headers = [item.read(path, m.header_offset, m.data_offset - m.header_offset) for m in members]
     padding = [header[LOCAL.size + len(m.name.encode()) :] for m, header in zip(members, headers, strict=True)]
     if not any(extra[:2] == _PADDING for extra in padding):
@@ -99,7 +110,10 @@ def _is_padding(extra: bytes) -> bool:
 
 
 def _is_described(item: ItemFiles, path: str, member: Member) -> bool:
-    """Whether the descriptor behind a record says what the directory does; those of 64 bits are not looked at."""
+    """Return True if a record's descriptor matches the directory.
+
+    Those of 64 bits are not looked at.
+    """
     if not member.flags & HAS_DESCRIPTOR or member.header_offset >= MAX32 or member.size >= MAX32:
         return True
     said = item.read(path, member.end, _DESCRIPTOR.size)

@@ -1,4 +1,6 @@
-"""Small torch files planned by the thousand, one after the other in a larger file, as the items of `.distcp` files are.
+"""Plans small torch files by the thousand, for `.distcp` files.
+
+They lie one after the other in a larger file.
 
 Laid out as torch's own writer lays them out: checksums stand behind the bytes and in the directory, so that all that
 precedes the elements is known at once, and is the same for every tensor of a type and shape.
@@ -25,7 +27,9 @@ _ELEMENTS = "archive/data/0"
 
 
 def plan_tensor_item(content: TensorBytes, dtype: DType, shape: tuple[int, ...]) -> tuple[Section, ...]:
-    """A torch file that holds one tensor, or a part of one.
+    """Plan a torch file that holds one tensor.
+
+    Or a part of one.
 
     Args:
         content: The elements.
@@ -42,7 +46,10 @@ def plan_tensor_item(content: TensorBytes, dtype: DType, shape: tuple[int, ...])
 
 
 class _Frame(NamedTuple):
-    """A file but for its elements: what precedes them and what follows, and where in that their checksum stands."""
+    """A torch file without its elements.
+
+    It has what precedes them and what follows, and where in that their checksum stands.
+    """
 
     before: Literal
     behind: bytes
@@ -75,7 +82,9 @@ def _behind(frame: _Frame, content: TensorBytes, crcs: Mapping[TensorBytes, int]
 
 
 class _Archive:
-    """An archive as it grows. Of a record whose bytes are skipped only the length is known.
+    """An archive as it grows.
+
+    Of a record whose bytes are skipped only the length is known.
 
     Attributes:
         content: What was written, without skipped bytes.
@@ -100,7 +109,7 @@ class _Archive:
         self.close(crc32(data))
 
     def begin(self, name: str, size: int) -> None:
-        """Write the header of a record, padded so that its bytes are aligned."""
+        """Write the header of a record, with padding for alignment."""
         self._open = (name, self._at, size)
         raw = name.encode()
         padding = -(self._at + 30 + len(raw) + 4) % _ALIGNMENT
@@ -120,7 +129,7 @@ class _Archive:
             self.content += b"PK\x07\x08" + pack("<IQQ" if wide else "<III", crc, size, size)
 
     def end(self) -> bytes:
-        """The directory, and the end of the archive."""
+        """Return the directory, and the end of the archive."""
         start, directory = self._at, bytearray()
         for name, offset, size, crc in self._records:
             self.places[name] = start + len(directory) + 16
@@ -147,5 +156,8 @@ def _entry(name: str, offset: int, size: int, crc: int) -> bytes:
 
 
 def _flags(size: int) -> int:
-    """Names are UTF-8; a descriptor follows what is not empty."""
+    """Return the flags of a record.
+
+    Names are UTF-8; a descriptor follows what is not empty.
+    """
     return 0x808 if size else 0x800

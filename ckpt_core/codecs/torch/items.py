@@ -1,4 +1,6 @@
-"""Tensors that torch.save wrote one by one into ranges of a file, as the items of a `.distcp` file are.
+"""Reads tensors that torch.save wrote into ranges of files.
+
+The items of a `.distcp` file are such.
 
 Where an item's elements start and how they lie is only said inside of it: by its zip's directory and its pickle. The
 first item of a kind is read by the strict reader of torch files, and makes a pattern; one that differs from it in
@@ -39,10 +41,10 @@ _CRC_IN_DIRECTORY, _CRC_IN_DESCRIPTOR = 16, 4
 
 
 class Item(NamedTuple):
-    """A tensor in an item: where its elements start, in bytes from the item's start, and how they lie.
+    """A tensor in an item: its elements' start and strides.
 
-    `strides` are in elements, None for row-major without gaps; `nbytes` reach from the first element to the last.
-    `sums` are of its records, from the item's start.
+    `start` is in bytes from the item's start. `strides` are in elements, None for row-major without gaps; `nbytes`
+    reach from the first element to the last. `sums` are of its records, from the item's start.
     """
 
     dtype: DType
@@ -55,7 +57,10 @@ class Item(NamedTuple):
 
 
 class _Pattern(NamedTuple):
-    """An item that was read, but for its elements: `fixed` are the stretches of `tail` that no content changes."""
+    """An item that was read, without its elements.
+
+    `fixed` are the stretches of `tail` that no content changes.
+    """
 
     item: Item
     head: bytes
@@ -65,7 +70,10 @@ class _Pattern(NamedTuple):
     """Where in `tail` the checksum of the elements is."""
 
     def of(self, tail: bytes) -> Item:
-        """The item that has this tail: its elements have a checksum of their own."""
+        """Return the item that has this tail.
+
+        Its elements have a checksum of their own.
+        """
         at = self.crc_at + len(tail) - len(self.tail)
         crc = int.from_bytes(tail[at : at + 4], "little")
         sums = tuple(one._replace(crc=crc) for one in self.item.sums if one.start == self.item.start)
@@ -79,7 +87,9 @@ class _Pattern(NamedTuple):
 
 
 def chunk_finder(files: Files) -> FindChunk:
-    """What turns a chunk that is an item of a file of `files` into a raw one; it remembers what it found.
+    """Return a function that turns item chunks into raw ones.
+
+    The chunks are items in files of `files`; it remembers what it found.
 
     It raises:
         CorruptError: DC020, the item is no torch file, or its tensor is not the one that the chunk is of; or what
@@ -108,7 +118,7 @@ def chunk_finder(files: Files) -> FindChunk:
 
 
 def moved(sums: "Iterable[Sum]", stored: ByteRange) -> "list[Sum]":
-    """The checksums of an item where they are in its file."""
+    """Return an item's checksums at their place in the file."""
     return [
         one._replace(
             path=stored.path,
@@ -121,15 +131,16 @@ def moved(sums: "Iterable[Sum]", stored: ByteRange) -> "list[Sum]":
 
 
 def _damage(one: "Sum", stored: ByteRange) -> "Finding":
-    found = one.damage()
-    message = found.message.removeprefix(f"{printable(stored.path)}: ")
-    return replace(found, message=f"{_where(stored)}: {message}", path=stored.path)
+    finding = one.damage()
+    message = finding.message.removeprefix(f"{printable(stored.path)}: ")
+    return replace(finding, message=f"{_where(stored)}: {message}", path=stored.path)
 
 
 def read_object(files: Files, stored: ByteRange) -> "TorchFile":
-    """What torch.save wrote into a range, whatever it is. The places of its tensors are relative to the range.
+    """Read what torch.save wrote into a range.
 
-    Raises as `reader.read_torch_file`; nothing outside of the range is read.
+    Whatever it is; the places of its tensors are relative to the range. Raises as `reader.read_torch_file`; nothing
+    outside of the range is read.
     """
     from ckpt_core.codecs.torch.reader import read_torch_file
 
@@ -147,7 +158,10 @@ def read_object(files: Files, stored: ByteRange) -> "TorchFile":
 
 
 class ItemReader:
-    """Reads where the elements of items are. Any thread may use it: what two find at once is the same."""
+    """Reads where the elements of items are.
+
+    Any thread may use it: what two find at once is the same.
+    """
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -155,15 +169,18 @@ class ItemReader:
         self._patterns: dict[int, tuple[_Pattern, ...]] = {}
 
     def item(self, stored: ByteRange) -> Item:
-        """The tensor in an item; nothing outside of its range is read."""
+        """Return the tensor in an item.
+
+        Nothing outside of its range is read.
+        """
         key = (stored.path, stored.offset, stored.length)
-        found = self._found.get(key)
-        if found is None:
-            found = self._read(stored)
+        item = self._found.get(key)
+        if item is None:
+            item = self._read(stored)
             if len(self._found) >= _MOST_KEPT:
                 self._found = {}
-            self._found[key] = found
-        return found
+            self._found[key] = item
+        return item
 
     def _read(self, stored: ByteRange) -> Item:
         patterns = self._patterns.get(stored.length, ())
@@ -211,7 +228,10 @@ def _read_strictly(files: Files, stored: ByteRange) -> Item:
 
 
 def _pattern(item: Item, files: ItemFiles, stored: ByteRange, head: bytes, tail: bytes) -> _Pattern | None:
-    """What an item of these ends looks like but for its content; None where torch would write it otherwise."""
+    """Return the pattern of an item with these ends.
+
+    None where torch would write it otherwise.
+    """
     members = read_archive(files, stored.path)
     content = [m for m in members.values() if m.name.endswith("/.data/serialization_id") or "/data/" in m.name]
     payloads = [m for m in content if "/.data/" not in m.name]
@@ -233,14 +253,17 @@ def _pattern(item: Item, files: ItemFiles, stored: ByteRange, head: bytes, tail:
 
 
 def _blanks(member: Member, place: int, payload: Member) -> list[tuple[int, int]]:
-    """What changes with the content of a record: its checksum in two places, and itself where it is no payload."""
-    found = [(place + _CRC_IN_DIRECTORY, place + _CRC_IN_DIRECTORY + 4)]
+    """Return the bytes that change with a record's content.
+
+    They are its checksum in two places, and itself where it is no payload.
+    """
+    blanks = [(place + _CRC_IN_DIRECTORY, place + _CRC_IN_DIRECTORY + 4)]
     if member is not payload:
-        found.append((member.data_offset, member.end))
+        blanks.append((member.data_offset, member.end))
     if member.flags & HAS_DESCRIPTOR:
         at = member.end + _CRC_IN_DESCRIPTOR
-        found.append((at, at + 4))
-    return found
+        blanks.append((at, at + 4))
+    return blanks
 
 
 def _where(stored: ByteRange) -> str:

@@ -1,4 +1,6 @@
-"""The layout of torch.save before 1.6: five pickles, then for each storage its number of elements and its bytes.
+"""Reads the layout of torch.save before 1.6.
+
+It is five pickles, then for each storage its number of elements and its bytes.
 
 The pickles are a magic number, a protocol version, facts about the machine, the object, and the keys of the storages.
 Elements are little-endian whatever the machine was.
@@ -33,7 +35,10 @@ _FIRST_READ = 1 << 20
 
 
 def read_legacy(files: Files, path: str) -> TorchFile:
-    """Read a legacy torch file; `reader.read_torch_file` says what is raised."""
+    """Read a legacy torch file.
+
+    `reader.read_torch_file` says what is raised.
+    """
     reader = _Reader(files, path)
     _check_prelude(path, [reader.next_value().value for _ in range(3)])
     pickle = read_scanned(reader.next_scan(), path=path)
@@ -61,7 +66,10 @@ def read_legacy(files: Files, path: str) -> TorchFile:
 
 
 class _Reader:
-    """Reads one pickle after the other, in as few bytes as it can: a store far away is asked for 1 MiB, 2 MiB, …."""
+    """Reads one pickle after the other, in few bytes.
+
+    A store far away is asked for 1 MiB, 2 MiB, ….
+    """
 
     def __init__(self, files: Files, path: str) -> None:
         self.files = files
@@ -73,12 +81,12 @@ class _Reader:
     def next_scan(self) -> Scan:
         while True:
             try:
-                found = scan(self.data, self.position, path=self.path, available=self.size)
+                scanned = scan(self.data, self.position, path=self.path, available=self.size)
             except TruncatedError as error:
                 self._grow(error.needed)
             else:
-                self.position = found.end
-                return found
+                self.position = scanned.end
+                return scanned
 
     def next_value(self) -> Built:
         return build(self.next_scan(), path=self.path)
@@ -105,7 +113,7 @@ def _check_prelude(path: str, values: Sequence[Any]) -> None:
 
 
 def _places(path: str, keys: Any, pickle: Pickle, start: int) -> dict[str, tuple[int, int]]:
-    """Offset and length, in bytes, of each storage."""
+    """Return the offset and length, in bytes, of each storage."""
     if type(keys) is not list or not all(type(key) is str for key in keys) or len(set(keys)) != len(keys):
         raise _corrupt(path, "the list of its storages is damaged")
     places = {}

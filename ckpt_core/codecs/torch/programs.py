@@ -1,4 +1,6 @@
-"""Programs of torch read as tensors: what torch.jit.save and torch.export.save wrote. Their code is never looked at.
+"""Reads the tensors in programs of torch.
+
+torch.jit.save and torch.export.save wrote them; their code is never looked at.
 
 TorchScript keeps its module in `data.pkl`, as objects whose attributes are parameters, buffers and submodules, and the
 tensors of its code in `constants.pkl`. An exported program has tables of its weights and constants in JSON.
@@ -52,14 +54,18 @@ Tensors = dict[str, TensorRecord]
 
 
 def is_exported(members: Mapping[str, Member], root: str) -> bool:
-    """Whether an archive is one of torch.export's, since it has tables of weights."""
+    """Return True if an archive is one of torch.export's.
+
+    It has tables of weights.
+    """
     return f"{root}/archive_format" in members or bool(_configs(members, root, _WEIGHTS_CONFIG))
 
 
 def joined_script(module: Pickle, constants: Pickle) -> tuple[State, dict[str, Any]]:
-    """The state of a TorchScript module and its tensors; storages of constants under `constants/KEY`.
+    """Return the state and tensors of a TorchScript module.
 
-    Its own are its state dict; the tensors that its code names stand beside it, as the code calls them: `c0`, `c1`, ….
+    Storages of constants are under `constants/KEY`. Its own tensors are its state dict; those that its code names stand
+    beside it, as the code calls them: `c0`, `c1`, ….
     """
     tensors: dict[str, Any] = dict(module.tree.tensors)
     if not constants.tree.tensors:
@@ -77,7 +83,7 @@ def joined_script(module: Pickle, constants: Pickle) -> tuple[State, dict[str, A
 
 
 def unread(path: str, what: str, names: list[str]) -> Finding:
-    """TF012, which names what of a program was not read."""
+    """Return TF012, which names the unread parts of a program."""
     shown = ", ".join(printable(name, 80) for name in names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
     message = f"{what}: its tensors are read, its code is not ({shown or 'none'})"
     return Finding("TF012", Severity.INFO, message, path)
@@ -86,7 +92,9 @@ def unread(path: str, what: str, names: list[str]) -> Finding:
 def exported(
     members: Mapping[str, Member], root: str, path: str, read: Callable[[Member], bytes]
 ) -> tuple[State, Tensors, list[Finding]]:
-    """State, tensors and findings of an exported program: its state dict, and beside it the constants of its graph.
+    """Return state, tensors and findings of an exported program.
+
+    The state is its state dict, and beside it the constants of its graph.
 
     Raises:
         CorruptError: TF001, a table of weights is damaged.
@@ -133,7 +141,10 @@ def _entries(path: str, name: str, raw: bytes) -> Iterator[tuple[str, Mapping[st
 def _record(
     path: str, tensor: str, entry: Mapping[str, Any], members: Mapping[str, Member], folder: str
 ) -> TensorRecord | None:
-    """What the table says of a tensor; None where it is no plain strided one of a type that is known."""
+    """Return the tensor that a table entry describes.
+
+    None where it is no plain strided one of a type that is known.
+    """
     try:
         meta = entry["tensor_meta"]
         if entry["use_pickle"] or meta["layout"] != _STRIDED or meta["dtype"] not in _DTYPES:

@@ -1,6 +1,6 @@
-"""Files that torch.save wrote: what is in them, without torch and without running their pickle.
+"""Reads files that torch.save wrote, without torch.
 
-The two layouts are read by `zip_layout` and `legacy_layout`; here is what both come to.
+Their pickle isn't run. The two layouts are read by `zip_layout` and `legacy_layout`; here is what both come to.
 """
 
 from contextlib import suppress
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def sniff_pickle(head: bytes) -> "Head | None":
-    """What the pickle of a torch file mentions, as far as the file's first bytes show it; None where they do not."""
+    """Return the names and strings in a torch file's pickle.
+
+    As far as the file's first bytes show it; None where they do not.
+    """
     from ckpt_core.codecs.pickle.scan import TruncatedError, scan, scan_head
 
     kind = sniff(head)
@@ -35,7 +38,7 @@ def sniff_pickle(head: bytes) -> "Head | None":
 
 
 def read_torch_file(files: Files, path: str) -> TorchFile:
-    """Read all of a torch file but the bytes of its tensors.
+    """Read a torch file except the bytes of its tensors.
 
     Raises:
         UnsafeContentError: PK003, its pickle would run code.
@@ -77,7 +80,10 @@ def read_torch_file(files: Files, path: str) -> TorchFile:
 
 
 def _refuse_unsafe(path: str, head: bytes) -> None:
-    """PK003: a plain pickle whose beginning would run code. What loads a sound one is no advice for it."""
+    """Raise PK003 for a plain pickle that would run code.
+
+    Its beginning is judged. What loads a sound one is no advice for it.
+    """
     from ckpt_core.codecs.pickle.reader import read_pickle
 
     if head[:1] == b"\x80":
@@ -86,7 +92,10 @@ def _refuse_unsafe(path: str, head: bytes) -> None:
 
 
 def _refuse_known(path: str, head: bytes) -> None:
-    """FM001: an archive of another program that its first records show."""
+    """Raise FM001 for an archive of another program.
+
+    Its first records show it.
+    """
     from ckpt_core.codecs.foreign.errors import foreign_error
     from ckpt_core.codecs.foreign.files import zip_kind
     from ckpt_core.codecs.foreign.signs import ZIP

@@ -1,4 +1,7 @@
-"""A range of a file seen as a file of its own: what reads it cannot read a byte outside of the range."""
+"""Presents a range of a file as a file.
+
+What reads it cannot read a byte outside of the range.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -10,7 +13,9 @@ from ckpt_core.storage.files.wrapped import WrappedFiles
 
 
 class ItemFiles(WrappedFiles):
-    """The listing of one range, under the name of the file that it is in, and of nothing beside it.
+    """The listing of one range.
+
+    It lies under the name of the file that it is in, with nothing beside it.
 
     Raises:
         CorruptError: CK004, the range leaves its file.

@@ -1,4 +1,7 @@
-"""The tensor table of a torch file: each tensor's bytes within its storage, proven to lie there."""
+"""The tensor table of a torch file.
+
+Each tensor's bytes are proven to lie within its storage.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -34,7 +37,10 @@ _First = dict[tuple[int, str, tuple[int, ...], tuple[int, ...]], str]
 
 
 class StorageError(Exception):
-    """Why the bytes of a storage cannot be found; `tensor_table` adds which tensor wanted them."""
+    """The bytes of a storage cannot be found.
+
+    The text says why; `tensor_table` adds which tensor wanted them.
+    """
 
 
 def tensor_table(
@@ -44,7 +50,7 @@ def tensor_table(
     place: Callable[[StorageRecord], tuple[int, int]],
     little_endian: bool,
 ) -> TensorTable:
-    """The table of the tensors of one file.
+    """Return the table of the tensors of one file.
 
     Args:
         tensors: What the pickle says of each, by name, in file order. One that is spread over ranks has the shape of
@@ -78,11 +84,14 @@ class _Builder:
         self._first_sharded: dict[tuple[str, tuple[int, ...], tuple[Chunk, ...]], str] = {}
 
     def row(self, name: str, tensor: TensorRecord) -> Row:
-        """The row of a plain tensor."""
+        """Return the row of a plain tensor."""
         return self._row(name, tensor, self._first)
 
     def sharded_row(self, name: str, tensor: ShardedRecord) -> Row:
-        """The row of a tensor of which the file has pieces: the shape is that of the whole."""
+        """Return the row of a tensor with pieces in the file.
+
+        The shape is that of the whole.
+        """
         if tensor.dtype.nbytes(prod(tensor.shape)) >= _LARGEST:
             raise self._corrupt("TF002", name, f"a whole of shape {tensor.shape}")
         chunks = tuple(self._piece(name, piece) for piece in tensor.pieces if 0 not in piece.local.shape)
@@ -121,7 +130,10 @@ class _Builder:
         return TensorEntry(dtype, shape, (chunk,), alias_of)
 
     def check_total(self) -> None:
-        """Broadcasts and overlapping views are a few bytes in the file, and any number of them when they are read."""
+        """Raise BudgetError if tensors repeat too many bytes.
+
+        Broadcasts and overlapping views are a few bytes in the file, and any number of them when they are read.
+        """
         most = knobs.header_limit() + _MOST_REPEATED * sum(self._stored.values())
         if self._logical > most:
             raise BudgetError(
@@ -148,7 +160,10 @@ class _Builder:
 
 
 def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[bool, int, int]:
-    """Whether a tensor is row-major without gaps, its elements, and the elements from its first to its last."""
+    """Return if a tensor is row-major, its elements and span.
+
+    Row-major means without gaps; the span is the elements from its first to its last.
+    """
     numel = 1
     for size in shape:
         numel *= size
@@ -158,7 +173,7 @@ def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[bool, int
 
 
 def _within(storage: StorageRecord, view: tuple[int, int], start: int, length: int) -> tuple[int, int]:
-    """The bytes of a view of a storage."""
+    """Return the bytes of a view of a storage."""
     begin, size = view[0] * storage.itemsize, view[1] * storage.itemsize
     if begin + size > length:
         raise StorageError(f"a view of bytes {begin} to {begin + size} of a storage of {length}")

@@ -1,4 +1,6 @@
-"""A torch file planned: a zip that `torch.load` accepts with `weights_only=True` and with `mmap=True`.
+"""Plans torch files.
+
+A file is a zip that `torch.load` accepts with `weights_only=True` and with `mmap=True`.
 
 One component without plain state becomes a flat state dict, as `torch.save(model.state_dict())` writes it; otherwise
 each component stands under its label. Tied tensors share a storage. Arrays in plain state (RNG states, metrics) become
@@ -61,7 +63,7 @@ def plan_torch(
     arrange: Callable[[Mapping[str, State]], State] | None = None,
     of: Checkpoint | None = None,
 ) -> FilePlan:
-    """One file that holds these components.
+    """Plan one file that holds these components.
 
     Args:
         path: Its name.
@@ -84,7 +86,9 @@ def plan_torch(
 
 
 def plan_object(value: State, component: Component) -> tuple[Section, ...]:
-    """A torch file that holds a part of a component's plain state, and the tensors in it.
+    """Plan a torch file for a part of plain state.
+
+    It has the part's tensors too.
 
     Raises:
         UnsupportedFormatError: As for `plan_torch`.
@@ -96,7 +100,9 @@ def plan_object(value: State, component: Component) -> tuple[Section, ...]:
 
 
 def stored_tensor(shown: str, dtype: DType, shape: tuple[int, ...], key: str) -> StorageView:
-    """What a pickle of torch says of a row-major tensor whose elements are the record `key`.
+    """Return a row-major tensor as torch's pickle describes it.
+
+    Its elements are the record `key`.
 
     Raises:
         UnsupportedFormatError: Torch has no such element type; `shown` is the tensor's name.
@@ -110,14 +116,20 @@ def stored_tensor(shown: str, dtype: DType, shape: tuple[int, ...], key: str) ->
 
 
 class _Storages:
-    """The storages of a file, and what the pickle says of each tensor, by a key made of its component and name."""
+    """The storages of a file, and its tensors.
+
+    By a key made of component and name stands what the pickle says of each tensor.
+    """
 
     def __init__(self) -> None:
         self.contents: dict[str, Literal | TensorBytes] = {}
         self.stored: dict[str, StorageView] = {}
 
     def tree_of(self, component: Component) -> State:
-        """The component as one tree, its tensors under keys that are unique in the file."""
+        """Return the component as one tree.
+
+        Its tensors have keys that are unique in the file.
+        """
         keys = {name: self._add(component, name, info) for name, info in component.tensors.infos()}
         if component.state is None:
             return {name: TensorRef(key) for name, key in keys.items()}
@@ -130,12 +142,15 @@ class _Storages:
         return self._keyed(component.state, keys)
 
     def tree(self, value: State, component: Component) -> State:
-        """A part of the component's state, its tensors under keys that are unique in the file."""
+        """Return a part of a component's state.
+
+        Its tensors have keys that are unique in the file.
+        """
         keys = {name: self._add(component, name, component.tensors.info(name)) for name in tensor_names(value)}
         return self._keyed(value, keys)
 
     def archive(self, root: State, *, tainted: Mapping[str, str] | None = None) -> tuple[Section, ...]:
-        """The file whose saved object this is."""
+        """Return the sections of a file with this saved object."""
         pickle = write_pickle(root, tensor=lambda ref: self.stored[ref.name])
         records = [
             Record(f"{_ROOT}/data.pkl", Literal(pickle)),

@@ -1,4 +1,6 @@
-"""The layout of torch.save since 1.6: a zip of `ROOT/data.pkl`, `ROOT/data/KEY`, `ROOT/byteorder`, `ROOT/version`.
+"""Reads the layout of torch.save since 1.6.
+
+It is a zip of `ROOT/data.pkl`, `ROOT/data/KEY`, `ROOT/byteorder`, `ROOT/version`.
 
 Source: torch, `torch/serialization.py` (_save, _load) and `caffe2/serialize/inline_container.cc`.
 """
@@ -28,7 +30,10 @@ from ckpt_core.schema.text import printable
 
 
 def read_zip(files: Files, path: str) -> TorchFile:
-    """Read a torch zip file; `reader.read_torch_file` says what is raised."""
+    """Read a torch zip file.
+
+    `reader.read_torch_file` says what is raised.
+    """
     members = read_archive(files, path)
     root = _root(path, members)
     content = _content(files, path, members, root)  # what would run code is said first
@@ -67,7 +72,10 @@ def _prove(files: Files, path: str, members: Mapping[str, Member], root: str) ->
 
 
 class _Content(NamedTuple):
-    """What the records of an archive say, before the tensors in it have places."""
+    """The content of an archive's records.
+
+    The tensors in it have no places yet.
+    """
 
     kind: TorchKind
     root: State
@@ -80,14 +88,17 @@ class _Content(NamedTuple):
 
 
 def _content(files: Files, path: str, members: Mapping[str, Member], root: str) -> _Content:
-    """What torch.save, torch.jit.save or torch.export.save wrote, told from the records that there are."""
+    """Read what torch.save, torch.jit.save or torch.export.save wrote.
+
+    The records that there are tell which.
+    """
     if f"{root}/data.pkl" not in members:
         state, tensors, notes = exported(members, root, path, lambda member: read_member(files, path, member))
         code = [name.partition("/")[2] for name in members if name.startswith((f"{root}/models/", f"{root}/extra/"))]
         return _Content(TorchKind.EXPORTED, state, tensors, (unread(path, "a program of torch.export", code), *notes))
     pickle = read_pickle(read_member(files, path, members[f"{root}/data.pkl"]), path=path)
     tree = pickle.tree
-    found = _Content(
+    content = _Content(
         TorchKind.ZIP,
         tree.root,
         tree.tensors,
@@ -99,16 +110,19 @@ def _content(files: Files, path: str, members: Mapping[str, Member], root: str) 
     )
     constants = members.get(f"{root}/{CONSTANTS}.pkl")
     if constants is None:
-        return found
+        return content
     beside = read_pickle(read_member(files, path, constants), path=path)
     state, joined = joined_script(pickle, beside)
     code = [name.partition("/")[2] for name in members if name.startswith(f"{root}/code/")]
     notes = [unread(path, "a program of TorchScript", [name for name in code if name.endswith(".py")])]
-    return found._replace(kind=TorchKind.SCRIPT, root=state, tensors=joined, findings=(*pickle.findings, *notes))
+    return content._replace(kind=TorchKind.SCRIPT, root=state, tensors=joined, findings=(*pickle.findings, *notes))
 
 
 def _root(path: str, members: Mapping[str, Member]) -> str:
-    """The folder that everything in the archive lies in: that of its first record."""
+    """Return the folder that all records lie in.
+
+    It is that of the first record.
+    """
     root = next(iter(members), "").partition("/")[0]
     if f"{root}/data.pkl" not in members and not is_exported(members, root):
         reason = "a zip archive without data.pkl, which torch.save did not write; unpack it with "
@@ -119,7 +133,10 @@ def _root(path: str, members: Mapping[str, Member]) -> str:
 
 
 def _byte_order(files: Files, path: str, member: Member | None) -> str:
-    """`little` or `big`; torch takes files without the record for little, on every machine."""
+    """Return `little` or `big`.
+
+    Torch takes files without the record for little, on every machine.
+    """
     content = b"little" if member is None else read_member(files, path, member)
     if content not in (b"little", b"big"):
         raise CorruptError(

@@ -1,4 +1,6 @@
-"""Which records a torch zip must have, which it may have, and what is in it that no reader of torch asks for.
+"""Checks the records of a torch zip.
+
+Some it must have, some it may have, and some no reader of torch asks for.
 
 Sources: torch, `caffe2/serialize/inline_container.cc` (PyTorchStreamReader::init, getAllRecords),
 `torch/serialization.py` (_save), `torch/csrc/jit/serialization/export_module.cpp`,
@@ -33,7 +35,7 @@ _SHOWN = 3
 
 
 def check_root(path: str, members: Mapping[str, Member], root: str) -> None:
-    """Refuse an archive whose records do not all lie in one folder: ZP006."""
+    """Raise ZP006 if records lie in more than one folder."""
     stranger = next((name for name in members if not name.startswith(f"{root}/")), None)
     if stranger is not None:
         raise CorruptError(
@@ -45,7 +47,9 @@ def check_root(path: str, members: Mapping[str, Member], root: str) -> None:
 
 
 def read_version(files: Files, path: str, members: Mapping[str, Member], root: str) -> str:
-    """The version of the layout, a number that torch is known to write or read.
+    """Return the version of the layout.
+
+    A number that torch is known to write or read.
 
     Raises:
         CorruptError: ZP007, there is none; TF001, it is no number or below 1, or that of the alignment is none.
@@ -74,7 +78,10 @@ def read_version(files: Files, path: str, members: Mapping[str, Member], root: s
 
 
 def check_id(files: Files, path: str, members: Mapping[str, Member], root: str) -> None:
-    """Refuse an archive whose id of the serialization is no text, which torch decodes when it opens one: TF001."""
+    """Raise TF001 if the serialization id is no text.
+
+    Torch decodes it when it opens the archive.
+    """
     member = members.get(f"{root}/.data/serialization_id")
     try:
         if member is not None:
@@ -97,7 +104,7 @@ def _number(files: Files, path: str, member: Member, what: str) -> str:
 def strangers(
     files: Files, path: str, members: Mapping[str, Member], root: str, kind: TorchKind, storages: Collection[str]
 ) -> Iterator[Finding]:
-    """ZP008, which names the records that no reader of torch asks for.
+    """Yield ZP008 for records that no reader of torch reads.
 
     Args:
         files: What the archive lies in.

@@ -1,1 +1,1 @@
-"""Zip archives: the directory read strictly, records checked, and written."""
+"""Zip archives: reads the directory strictly, checks and writes records."""

@@ -1,4 +1,7 @@
-"""What proves a zip archive's table against its bytes: local headers, checksums, and reading a small record whole."""
+"""Proves a zip archive's table against its bytes.
+
+By local headers, checksums, and reading a small record whole.
+"""
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +21,9 @@ _CHEAP_READ = 1 << 20
 
 
 def check_local_headers(files: Files, path: str, members: Sequence[Member]) -> None:
-    """Prove that each record's local header agrees with the directory, and that its bytes start where they should.
+    """Prove that each local header agrees with the directory.
+
+    And that the record's bytes start where they should.
 
     Raises:
         CorruptError: ZP003, one does not.
@@ -35,7 +40,7 @@ def check_local_headers(files: Files, path: str, members: Sequence[Member]) -> N
 
 
 def _headers(files: Files, path: str, members: Sequence[Member]) -> Iterator[bytes]:
-    """Everything between the start of each record and its data."""
+    """Return the bytes between each record's start and data."""
     end = max((member.data_offset for member in members), default=0)
     if end <= _CHEAP_READ:
         content = files.read(path, 0, end)
@@ -71,7 +76,7 @@ def _disagreement(path: str, member: Member, header: bytes) -> str | None:
 
 
 def read_member(files: Files, path: str, member: Member) -> bytes:
-    """A small record whole, inflated where it is deflated, its checksum proven.
+    """Read a small record whole, inflated, its checksum proven.
 
     Raises:
         CorruptError: ZP004, the bytes do not match the checksum, or ZP001, do not inflate.
@@ -108,19 +113,24 @@ def _inflated(path: str, member: Member, stored: bytes) -> bytes:
 def check_crcs(
     files: Files, path: str, members: Iterable[Member], *, stored_in: Callable[[Member], Sequence[str]]
 ) -> Iterator[Finding]:
-    """Read every record once and compare its checksum; arguments and findings as of `checksums_of`."""
+    """Read every record once and compare its checksum.
+
+    Arguments and findings are those of `checksums_of`.
+    """
     from ckpt_core.reading.scan.full import walk  # with its digests, which a listing has no need of
 
-    found = checksums_of(path, members, stored_in=stored_in)
-    yield from map(Finding.of_error, walk(files, found))
-    for checksum in found:
+    checksums = checksums_of(path, members, stored_in=stored_in)
+    yield from map(Finding.of_error, walk(files, checksums))
+    for checksum in checksums:
         yield from checksum.findings()
 
 
 def checksums_of(
     path: str, members: Iterable[Member], *, stored_in: Callable[[Member], Sequence[str]]
 ) -> list[Checksum]:
-    """What compares the checksum of each record, in a walk over the archive's bytes.
+    """Return the checksums of records, for a walk over bytes.
+
+    The walk goes over the archive's bytes.
 
     Args:
         path: The archive.
@@ -131,21 +141,24 @@ def checksums_of(
         Checksums that find ZP004 (ERROR) where a record's bytes changed, and one that finds ZP005 (INFO) where
         checksums were not computed.
     """
-    found: list[Checksum] = []
+    checksums: list[Checksum] = []
     without = 0
     for member in members:
         if member.crc == 0 and member.size and not member.deflated:
             without += 1
         else:
-            found.append(_RecordSum(path, member, stored_in))
+            checksums.append(_RecordSum(path, member, stored_in))
     if without:
         message = f"{without} records carry no checksum: whether their bytes changed cannot be told"
-        found.append(Noted(Finding("ZP005", Severity.INFO, message, path)))
-    return found
+        checksums.append(Noted(Finding("ZP005", Severity.INFO, message, path)))
+    return checksums
 
 
 class _RecordSum:
-    """The CRC-32 of one record, of what it inflates to where it is deflated."""
+    """The CRC-32 of one record.
+
+    Of what it inflates to where it is deflated.
+    """
 
     def __init__(self, path: str, member: Member, stored_in: Callable[[Member], Sequence[str]]) -> None:
         self.path, self.start, self.end = path, member.data_offset, member.end

@@ -1,4 +1,6 @@
-"""The table of a zip archive, under rules strict enough that two readers cannot see different files in it.
+"""Reads the table of a zip archive strictly.
+
+The rules are strict enough that two readers cannot see different files in it.
 
 Allowed: one disk, nothing before the first record or behind the last, unique names (in any case), records in the order
 of the directory without gaps, no encryption, stored as they are. Small records may be deflated.
@@ -35,9 +37,10 @@ MOST_INFLATED = 200
 
 
 class Member(NamedTuple):
-    """A record: where its header and its bytes start in the archive, and how long it is, in bytes.
+    """A record of an archive: its places and sizes in bytes.
 
-    `stored_size` differs from `size` only where it is `deflated`. `crc` is 0 where torch was told not to compute it.
+    Its header starts at `header_offset`, its bytes at `data_offset`. `stored_size` differs from `size` only where it is
+    `deflated`. `crc` is 0 where torch was told not to compute it.
     """
 
     name: str
@@ -55,10 +58,11 @@ class Member(NamedTuple):
 
 
 def read_archive(files: Files, path: str) -> dict[str, Member]:
-    """Read the central directory of a zip file: its records by name, in file order.
+    """Return the records of a zip file by name.
 
-    Where the directory looks like torch's own, the place of each record's bytes is derived from it, else the local
-    headers are read for it. In both cases `checks.check_local_headers` must run before those bytes are trusted.
+    They come from its central directory, in file order. Where the directory looks like torch's own, the place of each
+    record's bytes is derived from it, else the local headers are read for it. In both cases
+    `checks.check_local_headers` must run before those bytes are trusted.
 
     Raises:
         CorruptError: ZP001, the archive breaks a rule.
@@ -74,7 +78,10 @@ def read_archive(files: Files, path: str) -> dict[str, Member]:
 
 
 def directory_places(files: Files, path: str) -> dict[str, int]:
-    """Where in the archive its directory speaks of each record, by name. Raises as `read_archive`."""
+    """Return where each record's directory entry lies, by name.
+
+    Offsets in the archive. Raises as `read_archive`.
+    """
     directory, start, count = _directory(files, path)
     at, places = 0, {}
     for member in _raw_members(path, directory, count, start):
@@ -85,14 +92,17 @@ def directory_places(files: Files, path: str) -> dict[str, int]:
 
 
 def corrupt(path: str, reason: str) -> CorruptError:
-    """ZP001."""
+    """Return ZP001 with a reason."""
     return CorruptError(
         f"{printable(path)}: not a sound zip archive: {reason}; get the file again", code="ZP001", path=path
     )
 
 
 class _Raw(NamedTuple):
-    """What the directory says of a record, in the order of `Member`; its data starts behind `after_name`."""
+    """A record as the directory describes it.
+
+    Fields are in the order of `Member`; its data starts behind `after_name`.
+    """
 
     name: str
     header_offset: int
@@ -106,7 +116,7 @@ class _Raw(NamedTuple):
 
 
 def _directory(files: Files, path: str) -> tuple[bytes, int, int]:
-    """The central directory's bytes, its offset and its number of records."""
+    """Return the central directory's bytes, offset and number of records."""
     # A zip is found from its end. Parsers differ in where they look for that end when there is a comment, bytes behind
     # it or two ends, and two parsers could then see two archives: only the one place is looked at where none can.
     size = files.size(path)
@@ -148,7 +158,10 @@ def _directory(files: Files, path: str) -> tuple[bytes, int, int]:
 
 
 def _check_narrow(path: str, narrow: tuple[int, ...], wide: tuple[int, ...]) -> None:
-    """The 16- and 32-bit fields must say the same as the 64-bit ones, or that they cannot."""
+    """Raise if 16- and 32-bit fields contradict the 64-bit ones.
+
+    A narrow field must say the same, or that it cannot.
+    """
     for small, large, full in zip(narrow, wide, (_MAX16, _MAX16, MAX32, MAX32), strict=True):
         if small not in (large, full):
             raise corrupt(path, "its two ends contradict each other")
@@ -202,7 +215,10 @@ def _raw_member(path: str, directory: bytes, at: int, fields: tuple[int, ...]) -
 
 
 def wide_sizes(path: str, extra: bytes, narrow: tuple[int, ...]) -> tuple[int, ...]:
-    """Size, stored size (and offset), each from the zip64 extra field where the narrow field is full."""
+    """Return size, stored size (and offset) of a record.
+
+    Each is from the zip64 extra field where the narrow field is full.
+    """
     at = 0
     while at + 4 <= len(extra):
         tag, length = int.from_bytes(extra[at : at + 2], "little"), int.from_bytes(extra[at + 2 : at + 4], "little")
@@ -232,7 +248,10 @@ def _check_names(path: str, members: list[_Raw]) -> None:
 
 
 def _derived(raw: list[_Raw], directory_start: int) -> list[Member] | None:
-    """Each record's data lies before its descriptor, which lies before the next header."""
+    """Derive where each record's data lies from the directory.
+
+    Data lies before its descriptor, which lies before the next header; None where that cannot be.
+    """
     members = []
     following = [*[member.header_offset for member in raw[1:]], directory_start]
     for member, next_header in zip(raw, following, strict=True):
@@ -247,7 +266,10 @@ def _derived(raw: list[_Raw], directory_start: int) -> list[Member] | None:
 
 
 def _located(files: Files, path: str, raw: list[_Raw], directory_start: int) -> list[Member]:
-    """Read every local header to learn where the data starts, and prove that the records leave no gap."""
+    """Read every local header to locate the records' data.
+
+    The records are proved to leave no gap.
+    """
     headers = files.read_many([ByteRange(path, member.header_offset, LOCAL.size) for member in raw])
     members = []
     for member, header in zip(raw, headers, strict=True):

@@ -1,4 +1,6 @@
-"""A zip archive planned: records stored as they are, their bytes aligned, checksums filled in when they are known.
+"""Plans zip archives: stored records with aligned bytes.
+
+Checksums are filled in when they are known.
 
 Layout: PKWARE APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.14 to 4.3.16; zip64 fields where a size or an offset needs
 them (4.5.3). Padding goes into an extra field `FB`, as torch's own writer does, so that `mmap=True` gives aligned
@@ -25,7 +27,10 @@ _DATE = 0x0021
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record of the archive: its name and what it holds, behind a head such as that of numpy's arrays."""
+    """A record of the archive: its name and content.
+
+    A head, such as that of numpy's arrays, may precede the content.
+    """
 
     name: str
     content: Literal | TensorBytes
@@ -43,7 +48,7 @@ class _Placed:
 
 
 def plan_zip(records: Sequence[Record]) -> tuple[Section, ...]:
-    """The sections of an archive of these records, in order."""
+    """Return the sections of an archive of these records."""
     sections: list[Section] = []
     placed: list[_Placed] = []
     at = 0

@@ -1,1 +1,4 @@
-"""What a name in a pickle would do: one table, and the verdict on a name with its arguments."""
+"""Verdicts on the names in a pickle, from one table.
+
+A verdict says what a name would do, with its arguments.
+"""

@@ -1,6 +1,7 @@
-"""What stands for functions whose arguments decide what a call of them is: getattr, partial, re._compile and the like.
+"""Stand-ins for functions whose arguments decide the verdict.
 
-Each takes the verdict of what it is given; what it makes is a record, and nothing is called.
+They are getattr, partial, re._compile and the like. Each takes the verdict of what it is given; what it makes is a
+record, and nothing is called.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,10 @@ from ckpt_core.codecs.pickle.verdicts.table import NameVerdict, called, is_own, 
 
 
 class Callee:
-    """A function of this kind; where it is named and not called, its name alone is judged."""
+    """A function whose arguments decide the verdict.
+
+    Where it is named and not called, its name alone is judged.
+    """
 
     __slots__ = ("_answer", "called", "full_name")
 
@@ -31,12 +35,18 @@ class Callee:
 
 
 def refuse_state(state: Any) -> None:
-    """TypeError: a state set on what a name stands for would change it for the whole process."""
+    """Raise TypeError for a state set on a stand-in.
+
+    It would change the stand-in for the whole process.
+    """
     raise TypeError("a state set on a function")
 
 
 class _Watched(type):
-    """The type of classes that are harmless where they are restored; a call of one runs its `__init__`."""
+    """The type of classes that are harmless when restored.
+
+    A call of one runs its `__init__`.
+    """
 
     judged: Judged
     class_name: str
@@ -47,7 +57,10 @@ class _Watched(type):
 
 
 def restored_class(full_name: str, budget: Budget, judged: Judged) -> type[Recorded]:
-    """The class that records what is made of a name, and notes where that is called, or made with arguments."""
+    """Return the class that records objects of a name.
+
+    It notes where the name is called, or an object made with arguments.
+    """
     base = recorded_class(full_name, budget)
     if called(full_name) is judge(full_name):
         return base
@@ -65,7 +78,7 @@ def restored_class(full_name: str, budget: Budget, judged: Judged) -> type[Recor
 
 
 def called_factories(budget: Budget, judged: Judged) -> dict[str, Any]:
-    """Those functions, by full name."""
+    """Return the stand-ins of this module, by full name."""
     calls = _Calls(budget, judged)
     answers: dict[str, Callable[..., Any]] = {
         "builtins.getattr": calls.attribute,
@@ -76,8 +89,8 @@ def called_factories(budget: Budget, judged: Judged) -> dict[str, Any]:
         "re._compile": calls.pattern,
         "re.compile": calls.pattern,
     }
-    found: dict[str, Any] = {name: Callee(name, answer) for name, answer in answers.items()}
-    return {**found, "functools.partial": calls.partial_class(), "builtins.type": calls.type_class()}
+    callees: dict[str, Any] = {name: Callee(name, answer) for name, answer in answers.items()}
+    return {**callees, "functools.partial": calls.partial_class(), "builtins.type": calls.type_class()}
 
 
 _GENERIC = ("typing.", "typing_extensions.", "collections.abc.")
@@ -89,7 +102,10 @@ class _Calls:
         self._judged = judged
 
     def attribute(self, owner: Any = None, name: Any = None, default: Any = None) -> Any:
-        """`getattr`, as older protocols name a class in a class, and every protocol a method."""
+        """Stand in for `getattr`.
+
+        Older protocols name a class in a class with it, and every protocol a method.
+        """
         outer, bound = _named(owner)
         full_name = f"{outer}.{name}" if outer else "builtins.getattr"
         if not outer or type(name) is not str or "." in name or isinstance(owner, Callee):
@@ -116,7 +132,10 @@ class _Calls:
         return _new(kind, *args)
 
     def parametrized(self, origin: Any = None, parameters: Any = None) -> Recorded:
-        """`operator.getitem`, as `typing.Optional[int]` is pickled: of anything else it may be any code."""
+        """Stand in for `operator.getitem`.
+
+        `typing.Optional[int]` is pickled so: of anything else it may be any code.
+        """
         name, made = _named(origin)
         generic = not made and name.startswith(_GENERIC) and judge(name) < NameVerdict.UNKNOWN
         self._judged.note("operator.getitem", NameVerdict.HARMLESS if generic else NameVerdict.UNKNOWN)
@@ -132,16 +151,22 @@ class _Calls:
         return recorded_class("re._compile", self._budget)(pattern, flags)
 
     def partial_class(self) -> type[Recorded]:
-        """`functools.partial`: of its callable, which is judged by its own name where it is named."""
+        """Return the stand-in for `functools.partial`.
+
+        Its callable is judged by its own name where it is named.
+        """
         return recorded_partial(self._budget, self._judged)
 
     def type_class(self) -> type[Recorded]:
-        """`type`, which makes a class where it is given three arguments."""
+        """Return the stand-in for `type`.
+
+        It makes a class where it is given three arguments.
+        """
         return recorded_type(self._budget, self._judged)
 
 
 def recorded_partial(budget: Budget, judged: Judged) -> type[Recorded]:
-    """The class of partials, which notes the verdict of each one's callable."""
+    """Return the class of partials, which judge their callables."""
 
     class Partial(recorded_class("functools.partial", budget)):  # type: ignore[misc]  # made for this pickle
         __slots__ = ()
@@ -170,7 +195,7 @@ def recorded_partial(budget: Budget, judged: Judged) -> type[Recorded]:
 
 
 def recorded_type(budget: Budget, judged: Judged) -> type[Recorded]:
-    """The class of classes, which notes where one is made."""
+    """Return the class of classes, which notes new ones."""
 
     class Type(recorded_class("builtins.type", budget)):  # type: ignore[misc]  # made for this pickle
         __slots__ = ()
@@ -186,7 +211,10 @@ def recorded_type(budget: Budget, judged: Judged) -> type[Recorded]:
 
 
 def verdict_of(function: Any) -> NameVerdict:
-    """The verdict of what is to be called: of a name's own, never better than harmless."""
+    """Return the verdict of a callable.
+
+    It is that of its name, never better than harmless.
+    """
     if isinstance(function, Callee):
         return max(NameVerdict.UNKNOWN, judge(function.full_name))
     name, made = _named(function)
@@ -196,7 +224,10 @@ def verdict_of(function: Any) -> NameVerdict:
 
 
 def _named(value: Any) -> tuple[str, bool]:
-    """The class that a value is, or that it is an object of, and which of the two; "" for anything else."""
+    """Return the class name of a recorded value.
+
+    And whether it is an object of the class; "" for anything else.
+    """
     if isinstance(value, type) and issubclass(value, Recorded):
         return value.class_name, False
     if isinstance(value, Recorded):
@@ -205,7 +236,10 @@ def _named(value: Any) -> tuple[str, bool]:
 
 
 def _nested(outer: str, name: str) -> str:
-    """The name within its module, so that a class in a class is judged as one: `Outer.Inner`."""
+    """Return the name within its module: `Outer.Inner`.
+
+    So a class in a class is judged as one.
+    """
     parts = outer.split(".")
     start = next((index for index, part in enumerate(parts) if part.lstrip("_")[:1].isupper()), len(parts) - 1)
     return ".".join([*parts[start:], name])
@@ -217,5 +251,5 @@ def _class(kind: Any) -> None:
 
 
 def _new(kind: type[Recorded], *args: Any) -> Recorded:
-    """An object that is restored, not called."""
+    """Make an object that is restored, not called."""
     return kind.__new__(kind, *args)

@@ -1,6 +1,7 @@
-"""The dangerous half of the table of verdicts, by what a name would do: run, open, connect, import, compile, reach.
+"""The dangerous half of the table of verdicts.
 
-Collected of the lists and advisories of picklescan, fickling and modelscan, and of the standard library's own index.
+Names stand by what they would do: run, open, connect, import, compile, reach. Collected of the lists and advisories of
+picklescan, fickling and modelscan, and of the standard library's own index.
 """
 
 RUNS = "would run code"

@@ -1,6 +1,7 @@
-"""Extraction: a dangerous pickle read for its tensors, where somebody asked for that; nothing in it is called.
+"""Extraction of the tensors in a dangerous pickle.
 
-What a dangerous name is called with, or gives, is not taken: a call could have changed it.
+Only where somebody asked for that; nothing in it is called. What a dangerous name is called with, or gives, is not
+taken: a call could have changed it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ _asked: ContextVar[bool] = ContextVar("ckpt_extracting", default=False)
 
 @contextmanager
 def extracting() -> Iterator[None]:
-    """Read dangerous pickles within, in place of refusing them."""
+    """Read dangerous pickles within the block, instead of refusing them."""
     token = _asked.set(True)
     try:
         yield
@@ -24,12 +25,15 @@ def extracting() -> Iterator[None]:
 
 
 def is_extracting() -> bool:
-    """Whether dangerous pickles are read for their tensors."""
+    """Return True if dangerous pickles are read for their tensors."""
     return _asked.get()
 
 
 class Dangerous(Recorded):
-    """What a dangerous name stands for, or a call of it gives: it can be called on, and holds what it was given."""
+    """A stand-in for a dangerous name, or its result.
+
+    It can be called on, and holds what it was given.
+    """
 
     __slots__ = ()
 
@@ -38,7 +42,10 @@ class Dangerous(Recorded):
 
 
 def dangerous_class(full_name: str, made: list[Recorded]) -> type[Recorded]:
-    """The class that stands for a dangerous name; what is made of it is put into `made`."""
+    """Return the class that stands for a dangerous name.
+
+    What is made of it is put into `made`.
+    """
 
     class Named(Dangerous):
         __slots__ = ()
@@ -54,16 +61,19 @@ def dangerous_class(full_name: str, made: list[Recorded]) -> type[Recorded]:
 
 
 def reachable(records: Iterable[Recorded]) -> dict[int, Any]:
-    """Everything that hangs on these records, by identity: what a call of them could have changed."""
-    found: dict[int, Any] = {}
+    """Return everything reachable from these records, by identity.
+
+    A call of them could have changed it.
+    """
+    reached: dict[int, Any] = {}
     left: list[Any] = list(records)
     while left:
         value = left.pop()
-        if id(value) in found or isinstance(value, str | bytes | int | float | None):
+        if id(value) in reached or isinstance(value, str | bytes | int | float | None):
             continue
-        found[id(value)] = value
+        reached[id(value)] = value
         left.extend(_inner(value))
-    return found
+    return reached
 
 
 def _inner(value: Any) -> Iterator[Any]:

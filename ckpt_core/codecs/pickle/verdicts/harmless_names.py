@@ -1,8 +1,10 @@
-"""The harmless half of the table of verdicts: what is data, and what is inert or pure.
+"""The harmless half of the table of verdicts.
 
-A name is held by the module that pickles say it is in; what a module merely imports is not covered, and neither is
-what lies below it. Checked against torch, transformers, accelerate and peft: no `__new__`, `__setstate__` or
-`__setattr__` of these opens, runs, connects or imports, and what is also called has an `__init__` that does not either.
+It has what is data, and what is inert or pure.
+
+A name is held by the module that pickles say it is in; what a module merely imports is not covered, and neither is what
+lies below it. Checked against torch, transformers, accelerate and peft: no `__new__`, `__setstate__` or `__setattr__`
+of these opens, runs, connects or imports, and what is also called has an `__init__` that does not either.
 """
 
 DATA: dict[str, str] = {

@@ -1,4 +1,6 @@
-"""What becomes of a name that a pickle asks for, by the verdict of it and of what it is called with.
+"""Decides what becomes of the names in a pickle.
+
+By the verdict of a name and of what it is called with.
 
 Nothing is imported in any case. A dangerous name refuses the file; the others are kept, and said as loudly as they are
 unknown. `table` has the table.
@@ -16,7 +18,7 @@ _MOST_SHOWN = 3
 
 
 def canonical(module: str, name: str) -> str:
-    """The full name, under the module's name in Python 3."""
+    """Return the full name, with Python 3's module names."""
     from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 
     if (module, name) in NAME_MAPPING:
@@ -53,30 +55,37 @@ class Judged:
         return verdict
 
     def note(self, full_name: str, verdict: NameVerdict, what: str = REACHED) -> None:
-        """Keep a verdict, where it is the worst of this name; raises as `name`."""
+        """Keep a verdict if it is this name's worst.
+
+        Raises as `name`.
+        """
         if verdict is NameVerdict.DANGEROUS and not (self.extractable and is_extracting()):
             raise refusal(self.path, full_name, what, extractable=self.extractable)
         self.names[full_name] = max(verdict, self.names.get(full_name, NameVerdict.DATA))
 
     def findings(self, *, but: str = " ") -> list[Finding]:
-        """PK007 for what is harmless, PK004 for what is unknown and does not begin with `but`; none where none is."""
-        found = []
+        """Return the findings about the names of a pickle.
+
+        PK008 for what is dangerous, PK007 for what is harmless, PK004 for what is unknown and does not begin with
+        `but`; none where none is.
+        """
+        findings = []
         dangerous = self._those(NameVerdict.DANGEROUS)
         if dangerous:
             message = f"left out with all that is behind them, dangerous: {dangerous}; nothing was executed"
-            found.append(Finding("PK008", Severity.WARNING, message, self.path))
+            findings.append(Finding("PK008", Severity.WARNING, message, self.path))
         harmless = self._those(NameVerdict.HARMLESS)
         if harmless:
             message = f"kept opaque, harmless: {harmless}"
-            found.append(Finding("PK007", Severity.INFO, message, self.path))
+            findings.append(Finding("PK007", Severity.INFO, message, self.path))
         unknown = self._those(NameVerdict.UNKNOWN, but)
         if unknown:
             message = f"kept opaque, not known: {unknown}; nothing of it was imported or called here"
-            found.append(Finding("PK004", Severity.WARNING, message, self.path, hint=_UNKNOWN_HINT))
-        return found
+            findings.append(Finding("PK004", Severity.WARNING, message, self.path, hint=_UNKNOWN_HINT))
+        return findings
 
     def _those(self, verdict: NameVerdict, but: str = " ") -> str:
-        names = sorted(name for name, found in self.names.items() if found is verdict and not name.startswith(but))
+        names = sorted(name for name, judged in self.names.items() if judged is verdict and not name.startswith(but))
         more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
         return ", ".join(printable(name, 80) for name in names[:_MOST_SHOWN]) + more
 
@@ -85,7 +94,7 @@ _UNKNOWN_HINT = "before another program unpickles the file, find out what these 
 
 
 def refusal(path: str, full_name: str, what: str = REACHED, *, extractable: bool = True) -> UnsafeContentError:
-    """What is raised for a pickle that asks for a dangerous name."""
+    """Return the error for a pickle with a dangerous name."""
     otherwise = ", or take its tensors with ckpt convert REF out.safetensors --extract" if extractable else ""
     return UnsafeContentError(
         f"{printable(path)}: asks for {printable(full_name, 120)}, which {what} when unpickled; nothing was executed; "

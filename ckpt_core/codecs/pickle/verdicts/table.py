@@ -1,4 +1,6 @@
-"""The table of verdicts: what each name that a pickle may ask for would do, where it is unpickled.
+"""The table of verdicts on names in pickles.
+
+It says what each name would do where it is unpickled.
 
 Nothing is imported or called here, whatever the verdict. A name that the table does not have is UNKNOWN: so is every
 function of Python, torch and numpy that was not looked at, for attacks use the obscure ones. `docs/pickles.md` shows
@@ -29,7 +31,7 @@ from ckpt_core.codecs.pickle.verdicts.harmless_names import (
 
 
 class NameVerdict(IntEnum):
-    """What a name is, from the best to the worst.
+    """The verdict on a name, from the best to the worst.
 
     Attributes:
         DATA: A plain value, or a class of plain values.
@@ -63,7 +65,10 @@ _OWN = frozenset(["torch", "numpy"])
 
 
 def judge(full_name: str, name: str = "") -> NameVerdict:
-    """The verdict of a full dotted name; `name` is the part that is looked up within the module, "" for the last."""
+    """Return the verdict of a full dotted name.
+
+    `name` is the part that is looked up within the module, "" for the last.
+    """
     name = name or full_name.rpartition(".")[2]
     module = full_name[: -len(name) - 1]
     if full_name in _DATA or _TORCH_DTYPE.fullmatch(full_name):
@@ -79,13 +84,19 @@ def judge(full_name: str, name: str = "") -> NameVerdict:
 
 
 def called(full_name: str) -> NameVerdict:
-    """The verdict of a call of what has this name, whatever it is called with."""
+    """Return the verdict of a call of this name.
+
+    Whatever it is called with.
+    """
     verdict = judge(full_name)
     return verdict if full_name in _CALLED_DATA or full_name in _CALLED else max(verdict, NameVerdict.UNKNOWN)
 
 
 def deed(full_name: str, name: str) -> str:
-    """What a dangerous name would do where the file is unpickled; "" for one that is not known to be dangerous."""
+    """Return what a dangerous name would do when unpickled.
+
+    "" for one that is not known to be dangerous.
+    """
     module = full_name[: -len(name) - 1]
     parts = name.split(".")
     if any(part.startswith("__") and part.endswith("__") for part in parts) and full_name not in DEED_OF_NAME:
@@ -104,14 +115,17 @@ def deed(full_name: str, name: str) -> str:
 
 
 def within(module: str, modules: frozenset[str]) -> str:
-    """Which of the modules it is, or lies below; "" for none."""
+    """Return the module of a set that contains a module.
+
+    It is that module or lies above it; "" for none.
+    """
     while module and module not in modules:
         module = module.rpartition(".")[0]
     return module
 
 
 def is_own(full_name: str) -> bool:
-    """Whether a name is of Python, torch or numpy."""
+    """Return True for a name of Python, torch or numpy."""
     import sys
 
     top = full_name.partition(".")[0]
@@ -123,7 +137,7 @@ def _is_class(name: str) -> bool:
 
 
 def table() -> str:
-    """The table as Markdown, as `docs/pickles.md` has it."""
+    """Return the table as Markdown for `docs/pickles.md`."""
     from ckpt_core.codecs.pickle.verdicts.dangerous_names import MODULES, NAMES
 
     lines = ["| verdict | what | names |", "|---|---|---|"]
