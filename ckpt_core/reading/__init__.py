@@ -1,1 +1,4 @@
-"""Boxes of tensors out of stored chunks: decoding, strides, coverage, digests, and the checkpoint that reads them."""
+"""Reads boxes of tensors out of stored chunks.
+
+With decoding, strides, coverage, digests, and the checkpoint that reads them.
+"""

@@ -1,4 +1,7 @@
-"""The verdict on a checkpoint for a purpose, with what its seal records of how it was made."""
+"""The assessment of a checkpoint, with its seal's records.
+
+The seal records how the checkpoint was made.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,9 +17,10 @@ if TYPE_CHECKING:
 def assessment_of(
     checkpoint: "Checkpoint | None", request: "VerifyRequest", findings: Sequence["Finding"]
 ) -> "Assessment | None":
-    """The verdict for the profile of a request, None where it has none; `findings` are of this verification.
+    """Return the assessment for the profile of a request.
 
-    That there is nothing at all is no damage: it is absent, line by line.
+    None where it has no profile; `findings` are of this verification. A checkpoint with nothing in it is not damaged:
+    everything is absent, line by line.
     """
     if request.profile is None:
         return None
@@ -29,5 +33,5 @@ def assessment_of(
         from ckpt_core.reading.casting.recorded import narrowed_roles
 
         manifest = replace(manifest, roles=(*narrowed_roles(checkpoint.asset_files()), *manifest.roles))
-    found = assess(manifest, request.profile, findings, without=request.without, run=request.run)
-    return replace(found, finite=request.depth >= Depth.VALUES and request.sampling is None)
+    assessment = assess(manifest, request.profile, findings, without=request.without, run=request.run)
+    return replace(assessment, finite=request.depth >= Depth.VALUES and request.sampling is None)

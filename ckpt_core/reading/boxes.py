@@ -1,4 +1,6 @@
-"""Elements out of chunks: the part of a tensor that is asked for, as row-major little-endian bytes.
+"""Reads a box of a tensor out of its chunks.
+
+The result is row-major little-endian bytes.
 
 A whole row-major chunk is read straight into the caller's buffer. Everything else goes through slabs: what is held
 besides the result is at most one slab, or for a strided chunk the rows of it that a slab's worth of result needs.
@@ -23,7 +25,7 @@ FindChunk = Callable[[Chunk], Chunk]
 def read_box(
     files: Files, name: str, entry: TensorEntry, box: Box, out: memoryview, *, find_chunk: FindChunk | None = None
 ) -> None:
-    """Fill `out` with the elements of a box of a tensor.
+    """Fill `out` with the elements of a box.
 
     Args:
         files: Where its chunks are stored.
@@ -31,7 +33,7 @@ def read_box(
         entry: The tensor.
         box: Offsets and sizes in elements.
         out: Exactly the bytes of the box.
-        settle_chunk: Finds the elements of chunks that are not raw; None where all are.
+        find_chunk: Finds the elements of chunks that are not raw; None where all are.
 
     Raises:
         CorruptError: Elements of the box are stored nowhere or in two chunks that overlap, or a file ends early.
@@ -77,7 +79,10 @@ def _located(name: str, chunk: Chunk, find_chunk: FindChunk | None) -> Chunk:
 
 
 def _apart(box: Box, chunk: Chunk) -> bool:
-    """Whether they share no element, for nearly all of the many chunks of a sharded tensor: the quickest that is."""
+    """Return True if box and chunk share no element.
+
+    It is the quickest test for nearly all of the many chunks of a sharded tensor.
+    """
     for start, size, offset, length in zip(*box, chunk.offsets, chunk.sizes, strict=True):
         if start >= offset + length or offset >= start + size:
             return True
@@ -121,7 +126,9 @@ def _copy_row_major(files: Files, dtype: DType, chunk: Chunk, shared: Box, box: 
 
 
 def runs(chunk: Chunk, shared: Box, box: Box) -> Iterator[tuple[int, int, int]]:
-    """The stretches in which a shared box lies contiguously both in a row-major chunk and in the result.
+    """Yield the contiguous stretches of a shared box.
+
+    Each is contiguous both in a row-major chunk and in the result.
 
     Yields:
         First element in the chunk, first element in the result, number of elements.

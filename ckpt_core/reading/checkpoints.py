@@ -1,4 +1,7 @@
-"""The checkpoint that every format returns: a manifest over listed files, and reads of boxes out of them."""
+"""The checkpoint that every format returns.
+
+It is a manifest over listed files, and reads of boxes out of them.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -40,8 +43,8 @@ class StoredCheckpoint(Checkpoint):
 
     Attributes:
         progress: Told of every byte that `read` gives; None by default.
-        checksums: What compares the bytes of its files with the checksums that they have, in the walk over all bytes.
-        parts: The nested checkpoints that were joined with it; see `joining`.
+        checksums: Returns the checksums of its files, to be compared in the walk over all bytes.
+        parts: The nested checkpoints that were joined with it; see `nested`.
     """
 
     progress: "Progress | None" = None
@@ -66,22 +69,31 @@ class StoredCheckpoint(Checkpoint):
         self._expecting = False
 
     def confirm(self) -> None:
-        """Prove what opening took on trust, and tell the listing which checksums there are; once."""
+        """Prove once what opening took on trust.
+
+        The listing is told which checksums there are.
+        """
         if self._confirm is not None:
             self._confirm()
             self._confirm = None
         if not self._expecting:
             known = self.checksums() if self.checksums is not None else ()
-            sums = (found for checksum in known for found in checksum.sums())
+            sums = (one for checksum in known for one in checksum.sums())
             self.files.expect(sums, partial(tensors_in, self))
             self._expecting = True
 
     def find_chunk(self, chunk: Chunk) -> Chunk:
-        """The chunk with its elements found; itself where they need not be looked for."""
+        """Return the chunk with its elements located.
+
+        Itself where they need not be looked for.
+        """
         return chunk if self._find_chunk is None else self._find_chunk(chunk)
 
     def replace_settling(self, confirm: Callable[[], None], find_chunk: FindChunk) -> None:
-        """Settle in another way from now on: what joins checkpoints asks each of them."""
+        """Replace how chunks are confirmed and found.
+
+        A joined checkpoint asks each of its parts.
+        """
         self._confirm, self._find_chunk = confirm, find_chunk
 
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
@@ -143,7 +155,7 @@ class StoredCheckpoint(Checkpoint):
         separate: bool = False,
         dtype: "torch.dtype | DType | str | None" = None,
     ) -> "dict[str, torch.Tensor]":
-        """The tensors of a component as torch tensors on the CPU, by name.
+        """Return a component as torch tensors on the CPU, by name.
 
         Args:
             component: Its label; None for the model, or the only component.
@@ -172,7 +184,10 @@ class StoredCheckpoint(Checkpoint):
 
 
 def tensors_in(checkpoint: StoredCheckpoint, path: str, start: int, end: int) -> list[str]:
-    """The names of the tensors with a part in a stretch of a file."""
+    """Return the tensors with a part in a file's stretch.
+
+    By name.
+    """
     return [
         name
         for component in checkpoint.manifest.components
@@ -182,7 +197,10 @@ def tensors_in(checkpoint: StoredCheckpoint, path: str, start: int, end: int) ->
 
 
 def places(component: Component, name: str, info: TensorInfo) -> list[tuple[str, int, int]]:
-    """The stretches of files that a tensor has, each with its start and end."""
+    """Return a tensor's stretches of files.
+
+    Each is a path with its start and end.
+    """
     if info.path is not None:
         return [(info.path, info.offset, info.offset + info.nbytes)]
     stored = [chunk.stored for chunk in component.tensors[name].chunks if chunk.stored is not None]
@@ -192,7 +210,10 @@ def places(component: Component, name: str, info: TensorInfo) -> list[tuple[str,
 def read_slabs(
     checkpoint: Checkpoint, component: str, name: str, entry: TensorEntry, *, limit: int | None = None
 ) -> Iterator[memoryview]:
-    """A tensor's bytes in row-major order, in slabs of at most `limit`; each is valid until the next is asked for."""
+    """Yield a tensor's bytes in row-major slabs.
+
+    A slab has at most `limit` bytes; each is valid until the next is asked for.
+    """
     most = limit or knobs.slab_bytes()
     with borrowed(min(most, entry.nbytes) if entry.dtype.itemsize else entry.nbytes) as buffer:
         for box in slabs(entry.shape, entry.dtype, limit=most):
@@ -204,7 +225,9 @@ def read_slabs(
 
 @dataclass(frozen=True, slots=True)
 class OpenPart:
-    """A part that its owner opened. Its paths start at `base`: its root, or the folder of a part that is one file.
+    """A part that its owner opened.
+
+    Its paths start at `base`: its root, or the folder of a part that is one file.
 
     Attributes:
         options: The options that it was opened with.

@@ -1,4 +1,7 @@
-"""Two tensors compared in slabs: equal bytes, or how far apart the values are."""
+"""Compares two tensors in slabs.
+
+Their bytes are equal, or their values differ by so much.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +33,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far two tensors of one shape are apart.
+    """The distance of two tensors of one shape.
 
     Attributes:
         max_abs: Greatest absolute difference of two elements; NaN against a number counts as infinite.
@@ -54,9 +57,10 @@ class Difference:
 
 
 def compare(first: Side, second: Side) -> Difference | None:
-    """The difference of two tensors of one shape; None where dtype and every byte are the same.
+    """Return the difference of two tensors; None if equal.
 
-    Tensors that are the same are read once; those that differ once more, for the numbers.
+    The two have one shape; equal means the same dtype and every byte the same. Tensors that are the same are read once;
+    those that differ once more, for the numbers.
     """
     if first.entry.dtype is second.entry.dtype and all(bytes(a) == bytes(b) for a, b in _slabs(first, second)):
         return None
@@ -67,7 +71,7 @@ def compare(first: Side, second: Side) -> Difference | None:
 
 
 def _slabs(first: Side, second: Side) -> Iterator[tuple[memoryview, memoryview]]:
-    """The same elements of both, slab by slab."""
+    """Yield the same elements of both, slab by slab."""
     wider = max(first.entry.dtype, second.entry.dtype, key=lambda dtype: dtype.bits)
     for box in slabs(first.entry.shape, wider, limit=_ELEMENTS * max(wider.itemsize, 1)):
         elements = prod(box[1])

@@ -1,4 +1,7 @@
-"""The proof that chunks tile a tensor: every element stored exactly once, replicas aside, all of it inside its file."""
+"""Proves that chunks tile a tensor.
+
+Every element is stored exactly once, replicas aside, and all of it inside its file.
+"""
 
 from collections.abc import Iterable, Iterator
 from math import prod
@@ -12,7 +15,10 @@ from ckpt_core.schema.text import printable
 
 
 def check_component(files: Files, component: Component) -> Iterator[Finding]:
-    """What is wrong with where the tensors of a component lie, from its table alone."""
+    """Yield findings about where a component's tensors lie.
+
+    From its table alone.
+    """
     sizes = {path: entry.size for path, entry in files.entries.items()}
     for name, info in component.tensors.infos():
         if info.path is None:
@@ -41,7 +47,10 @@ def _check_entry(name: str, entry: TensorEntry, sizes: dict[str, int]) -> Iterat
 
 
 def _part(entry: TensorEntry, chunk: Chunk) -> str:
-    """Which part of its tensor a chunk is; "" for all of it."""
+    """Return the part of its tensor that a chunk is.
+
+    In words; "" for all of it.
+    """
     return "" if chunk.sizes == entry.shape else shown((chunk.offsets, chunk.sizes))
 
 
@@ -63,7 +72,7 @@ def _check_tiling(name: str, entry: TensorEntry) -> Iterator[Finding]:
 
 
 def _which(entry: TensorEntry, boxes: Iterable[Box]) -> str:
-    """Where the elements are that are stored nowhere."""
+    """Return where the elements are that nothing stores."""
     holes = uncovered(entry.shape, boxes)
     if not holes:
         return ""
@@ -71,7 +80,10 @@ def _which(entry: TensorEntry, boxes: Iterable[Box]) -> str:
 
 
 def _overlap(chunks: list[Chunk]) -> tuple[Chunk, Chunk] | None:
-    """Two chunks that share elements, or None. A sweep along the dimension that is cut most: near-linear for shards."""
+    """Return two chunks that share elements, or None.
+
+    A sweep along the dimension that is cut most: near-linear for shards.
+    """
     if len(chunks) < 2 or not chunks[0].sizes:
         return None
     axis = max(range(len(chunks[0].sizes)), key=lambda axis: len({chunk.offsets[axis] for chunk in chunks}))

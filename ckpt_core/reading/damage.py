@@ -1,4 +1,7 @@
-"""Damage that somebody accepts: found before anything is read on, so that all that comes of it can be marked."""
+"""Marks accepted damage as a taint before anything is read.
+
+So all that comes of it can be marked.
+"""
 
 from dataclasses import replace
 
@@ -8,21 +11,22 @@ from ckpt_core.schema.tensors import ByteRange
 
 
 def note_damage(checkpoint: StoredCheckpoint) -> None:
-    """Read every tensor of a checkpoint whose damage is accepted, and mark as tainted each that has some.
+    """Read every tensor and mark each damaged one as tainted.
 
-    Damage to what the tensors were named by, such as a header, is damage to all tensors of that file; of a file
-    without tensors, to all there are. A tensor that is computed, and lies in no file, may be made of any of it.
+    For a checkpoint whose damage is accepted. Damage to what the tensors were named by, such as a header, is damage to
+    all tensors of that file; of a file without tensors, to all there are. A tensor that is computed, and lies in no
+    file, may be made of any of it.
     """
     checkpoint.confirm()
     for component in checkpoint.manifest.components:
         for name in component.tensors:
             checkpoint.prove(component.label, name)
-    found: dict[str, str] = {}
+    tainted: dict[str, str] = {}
     for _, where, opened in checkpoint.files.damage():
         wide = ByteRange(where.path, 0, 1 << 62) if opened else where
         names = _tensors_in(checkpoint, wide) or _tensors_in(checkpoint, ByteRange(where.path, 0, 1 << 62)) or [ALL]
-        found.update(dict.fromkeys([*names, *_computed(checkpoint)], DAMAGED))
-    checkpoint.manifest = replace(checkpoint.manifest, tainted={**found, **checkpoint.manifest.tainted})
+        tainted.update(dict.fromkeys([*names, *_computed(checkpoint)], DAMAGED))
+    checkpoint.manifest = replace(checkpoint.manifest, tainted={**tainted, **checkpoint.manifest.tainted})
 
 
 def _computed(checkpoint: StoredCheckpoint) -> list[str]:

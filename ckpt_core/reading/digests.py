@@ -1,4 +1,6 @@
-"""Fingerprints: digests of what a tensor is, not of how it is stored, equal in every format.
+"""Fingerprints: digests of tensors that are equal in every format.
+
+They are of what a tensor is, not of how it is stored.
 
 A tensor's digest is xxh3-128 over its dtype, its shape and the digests of the 1 MiB blocks of its row-major
 little-endian bytes; a component's is over its names, sorted, with the digests of their tensors. They prove against
@@ -16,14 +18,14 @@ from ckpt_core.storage.digests import TensorDigest, of_tensors
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """The digest of a component, and those of its tensors by name."""
+    """The digest of a component, and those of its tensors."""
 
     digest: str
     tensors: dict[str, str]
 
 
 def digest_tensor(checkpoint: Checkpoint, component: str, name: str, entry: TensorEntry) -> str:
-    """The digest of a stored tensor, read in slabs."""
+    """Return the digest of a stored tensor, read in slabs."""
     digest = TensorDigest(entry.dtype, entry.shape)
     for data in read_slabs(checkpoint, component, name, entry):
         digest.update(data)
@@ -31,18 +33,24 @@ def digest_tensor(checkpoint: Checkpoint, component: str, name: str, entry: Tens
 
 
 def digest_of_array(array: Array) -> str:
-    """The digest of a small array, as that of the tensor that it is elsewhere."""
+    """Return the digest of a small array.
+
+    It is that of the tensor that the array is elsewhere.
+    """
     digest = TensorDigest(array.dtype, array.shape)
     digest.update(array.data)
     return digest.hexdigest()
 
 
 def fingerprint(checkpoint: Checkpoint, label: str) -> Fingerprint:
-    """The fingerprint of a component. Aliases count under every name they have; their bytes are read once."""
+    """Return the fingerprint of a component.
+
+    Aliases count under every name they have; their bytes are read once.
+    """
     component = checkpoint.component(label)
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for name in component.tensors:
         entry = component.tensors[name]
-        same = found.get(entry.alias_of) if entry.alias_of else None
-        found[name] = same or digest_tensor(checkpoint, component.label, name, entry)
-    return Fingerprint(of_tensors(found), found)
+        same = digests.get(entry.alias_of) if entry.alias_of else None
+        digests[name] = same or digest_tensor(checkpoint, component.label, name, entry)
+    return Fingerprint(of_tensors(digests), digests)

@@ -1,4 +1,7 @@
-"""Which parts of a tensor no box reaches, and how a part of a tensor is written: `[5:10, 0:4]`, as numpy writes it."""
+"""Finds the parts of a tensor that no box covers.
+
+And writes a part as numpy does: `[5:10, 0:4]`.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -8,7 +11,9 @@ from ckpt_core.schema.tensors import Box
 
 
 def uncovered(shape: tuple[int, ...], boxes: Iterable[Box]) -> list[Box]:
-    """Boxes of a shape, in row-major order, that together are all that no stored box reaches.
+    """Return the boxes of a shape that nothing stores.
+
+    In row-major order; together they are all that no stored box reaches.
 
     Args:
         shape: Of the tensor, in elements.
@@ -36,7 +41,10 @@ def _holes(shape: tuple[int, ...], boxes: Sequence[Box], axis: int) -> Iterator[
 
 
 def shown(box: Box) -> str:
-    """A part of a tensor as a subscript; `()` is the one element of a scalar."""
+    """Return a box as a subscript.
+
+    `()` is the one element of a scalar.
+    """
     offsets, sizes = box
     if not sizes:
         return "()"

@@ -1,6 +1,7 @@
-"""A checkpoint joined with its nested parts: one manifest over one listing, whichever formats the parts are of.
+"""Joins a checkpoint with its nested parts.
 
-Every path that a part names starts at the part's own root; here it starts at the root of the whole.
+The result is one manifest over one listing, whichever formats the parts are of. Every path that a part names starts at
+the part's own root; here it starts at the root of the whole.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,14 +28,17 @@ Error = TypeVar("Error", bound=CkptError)
 
 @dataclass(frozen=True, slots=True)
 class UnopenedPart:
-    """A part that could not be opened, and why; the error says where in the whole."""
+    """A part that could not be opened, with the error.
+
+    The error says where in the whole the part is.
+    """
 
     part: Part
     error: CkptError
 
 
 def joined(own: Stored, parts: Sequence[OpenPart], unopened: Sequence[UnopenedPart] = ()) -> Stored:
-    """What the owner of the outer layout opened, with the components of its parts.
+    """Return the outer checkpoint with its parts' components.
 
     The component of a part that its claim is about gets the label that the claim says; the others keep their kind. The
     metadata of a part stands under its root.
@@ -59,15 +63,15 @@ def _manifest(own: Manifest, parts: Sequence[OpenPart], unopened: Sequence[Unope
     steps = [own.step]
     tainted = dict(own.tainted)
     for opened in parts:
-        root, base, found = opened.part.root, opened.base, opened.checkpoint.manifest
+        root, base, inner = opened.part.root, opened.base, opened.checkpoint.manifest
         components += _relabelled(opened, {component.label for component in components})
-        assets += [Asset(under(base, asset.path), asset.size) for asset in found.assets]
-        findings += [in_whole(finding, opened) for finding in found.findings]
-        roles += [_role_in_whole(role, opened) for role in found.roles]
-        metadata.update({root: found.metadata} if found.metadata else {})
-        provenance.update({root: found.provenance} if found.provenance else {})
-        steps.append(found.step)
-        tainted.update({_key_in_whole(key, opened): cause for key, cause in found.tainted.items()})
+        assets += [Asset(under(base, asset.path), asset.size) for asset in inner.assets]
+        findings += [in_whole(finding, opened) for finding in inner.findings]
+        roles += [_role_in_whole(role, opened) for role in inner.roles]
+        metadata.update({root: inner.metadata} if inner.metadata else {})
+        provenance.update({root: inner.provenance} if inner.provenance else {})
+        steps.append(inner.step)
+        tainted.update({_key_in_whole(key, opened): cause for key, cause in inner.tainted.items()})
     findings += [_finding(missing) for missing in unopened]
     roles += [_unreadable(missing) for missing in unopened]
     step = next((step for step in steps if step is not None), None)
@@ -84,17 +88,23 @@ def _manifest(own: Manifest, parts: Sequence[OpenPart], unopened: Sequence[Unope
 
 
 def _key_in_whole(key: str, opened: OpenPart) -> str:
-    """The tensor of a part's taint as the whole names it; all of a part is all of its component."""
+    """Return the key of a part's taint in the whole.
+
+    All of a part is all of its component.
+    """
     label, slash, name = key.partition("/")
     return f"{_label_in_whole(label, opened)}/{name}" if slash else f"{opened.part.component or 'model'}/*"
 
 
 def _relabelled(opened: OpenPart, taken: set[str]) -> list[Component]:
-    """The components of a part under the labels they have in the whole; none has one of `taken`."""
+    """Return a part's components under their labels in the whole.
+
+    None has one of `taken`.
+    """
     kind, _, name = opened.part.component.partition(":")
     components = opened.checkpoint.manifest.components
     main = _main(components, kind) if kind else None
-    found = []
+    relabelled = []
     for component in components:
         named = replace(component, tensors=component.tensors.within(opened.base))
         if component is main:
@@ -104,12 +114,15 @@ def _relabelled(opened: OpenPart, taken: set[str]) -> list[Component]:
         if named.label in taken:
             named = replace(named, name=":".join(filter(None, (opened.part.root, component.name))))
         taken.add(named.label)
-        found.append(named)
-    return found
+        relabelled.append(named)
+    return relabelled
 
 
 def _main(components: Sequence[Component], kind: str) -> Component | None:
-    """The component that a claim is about: the first of its kind, else the only one, or the only one with tensors."""
+    """Return the component that a claim is about.
+
+    It is the first of its kind, else the only one, or the only one with tensors.
+    """
     same_kind = [component for component in components if component.kind == kind]
     with_tensors = [component for component in components if len(component.tensors)]
     choices = (same_kind[:1], list(components), with_tensors)
@@ -117,7 +130,10 @@ def _main(components: Sequence[Component], kind: str) -> Component | None:
 
 
 def in_whole(finding: Finding, opened: OpenPart) -> Finding:
-    """A finding of a part as the whole has it: where it is, and the component that it names."""
+    """Return a part's finding as the whole has it.
+
+    It says where the part is, and names the component as the whole does.
+    """
     if finding.component is None:
         return relocated(finding, opened.base)
     return replace(relocated(finding, opened.base), component=_label_in_whole(finding.component, opened))
@@ -129,7 +145,10 @@ def _role_in_whole(role: Role, opened: OpenPart) -> Role:
 
 
 def _label_in_whole(label: str, opened: OpenPart) -> str:
-    """What a component of a part is called in the whole, also one of which nothing is left."""
+    """Return the label in the whole of a part's component.
+
+    Also of one of which nothing is left.
+    """
     kind, _, name = opened.part.component.partition(":")
     main = _main(opened.checkpoint.manifest.components, kind) if kind else None
     if label == (main.label if main is not None else kind):
@@ -139,7 +158,10 @@ def _label_in_whole(label: str, opened: OpenPart) -> str:
 
 
 def relocated(finding: Finding, base: str) -> Finding:
-    """A finding of a part as the whole has it: its path, and the start of its message, say where the part is."""
+    """Return a part's finding with paths in the whole.
+
+    Its path, and the start of its message, say where the part is.
+    """
     if not base:
         return finding
     message = _relocated_message(marked(finding.message), finding.path, base)
@@ -147,14 +169,14 @@ def relocated(finding: Finding, base: str) -> Finding:
 
 
 def relocate(error: Error, base: str) -> Error:
-    """The same of an error."""
+    """Return a part's error with paths in the whole."""
     if not base:
         return error
-    found = copy(error)
-    found.message = message(_relocated_message(marked(error.message), error.path, base))
-    found.args = (found.message,)
-    found.path = base if error.path is None else under(base, error.path)
-    return found
+    moved = copy(error)
+    moved.message = message(_relocated_message(marked(error.message), error.path, base))
+    moved.args = (moved.message,)
+    moved.path = base if error.path is None else under(base, error.path)
+    return moved
 
 
 def _relocated_message(message: str, path: str | None, base: str) -> str:
@@ -163,8 +185,8 @@ def _relocated_message(message: str, path: str | None, base: str) -> str:
 
 
 def _finding(missing: UnopenedPart) -> Finding:
-    found = Finding.of_error(missing.error)
-    return found if missing.error.code else replace(found, code="CK019")
+    finding = Finding.of_error(missing.error)
+    return finding if missing.error.code else replace(finding, code="CK019")
 
 
 def _unreadable(missing: UnopenedPart) -> Role:
@@ -189,11 +211,11 @@ def _checksums_of_each(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Iter
         yield from own.checksums()
     for opened in parts:
         if opened.checkpoint.checksums is not None:
-            yield from (_Below(found, opened.base) for found in opened.checkpoint.checksums())
+            yield from (_Below(checksum, opened.base) for checksum in opened.checkpoint.checksums())
 
 
 class _Below:
-    """A checksum of a part's file, as the whole knows the file."""
+    """A checksum of a part's file, as the whole knows it."""
 
     def __init__(self, inner: Checksum, base: str) -> None:
         self._inner, self._base = inner, base
@@ -207,8 +229,8 @@ class _Below:
         return (relocated(finding, self._base) for finding in self._inner.findings())
 
     def sums(self) -> Iterator[Sum]:
-        for found in self._inner.sums():
-            yield found._replace(path=under(self._base, found.path), damage=partial(self._damage, found))
+        for one in self._inner.sums():
+            yield one._replace(path=under(self._base, one.path), damage=partial(self._damage, one))
 
     def _damage(self, found: Sum) -> Finding:
         return relocated(found.damage(), self._base)
@@ -237,7 +259,7 @@ def _is_below(chunk: Chunk, base: str) -> bool:
 
 
 def _as_below(chunk: Chunk, base: str) -> Chunk:
-    """The chunk as the listing of a part names it."""
+    """Return the chunk as the listing of a part names it."""
     if not base or chunk.stored is None:
         return chunk
     path = chunk.stored.path.removeprefix(f"{base}/")

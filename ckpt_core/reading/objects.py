@@ -1,4 +1,7 @@
-"""What of a component is no plain tensor, under the names by which it is chosen and left out, and how to do that."""
+"""Finds objects that are no plain tensors in components.
+
+They have names by which they are chosen and left out.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,10 +16,10 @@ _MOST_SHOWN = 3
 
 
 def objects_of(state: State) -> dict[str, State]:
-    """What is no plain tensor, by dotted path: "" where the state itself is an object.
+    """Return what is no plain tensor, by dotted path.
 
-    Those are the objects of classes that are not known here and the tensors that are not plain; in a state dict also
-    every plain value that stands beside its tensors.
+    The path is "" where the state itself is an object. Those are the objects of classes that are not known here and the
+    tensors that are not plain; in a state dict also every plain value that stands beside its tensors.
     """
     if is_state_dict(state):
         assert isinstance(state, dict)
@@ -25,7 +28,10 @@ def objects_of(state: State) -> dict[str, State]:
 
 
 def is_state_dict(state: State) -> bool:
-    """Whether it is a dict of tensors, and of nothing that nests others."""
+    """Return True for a dict that holds tensors directly.
+
+    It nests nothing.
+    """
     return (
         isinstance(state, dict)
         and all(not isinstance(value, dict | list | tuple) for value in state.values())
@@ -34,13 +40,19 @@ def is_state_dict(state: State) -> bool:
 
 
 def within(name: str, objects: Mapping[str, State]) -> str | None:
-    """The object that a tensor is a part of; None where it is part of none. That of a whole component has no name."""
+    """Return the object that a tensor is a part of.
+
+    None where it is part of none. That of a whole component has no name.
+    """
     parts = name.split(".")
     return next((path for end in range(len(parts), 0, -1) if (path := ".".join(parts[:end])) in objects), None)
 
 
 def without(state: State, left: Callable[[str], bool]) -> State:
-    """The state without the objects of these paths; None where nothing but tensors under their names remains."""
+    """Return the state without the chosen objects.
+
+    `left` chooses them by path; None where nothing but tensors under their names remains.
+    """
     gone = {path for path in objects_of(state) if left(path)}
     if not gone:
         return state
@@ -53,7 +65,10 @@ def matches(name: str, patterns: Sequence[str]) -> bool:
 
 
 def said_of(components: Sequence[Component]) -> str:
-    """The objects of these components in words: `q, sparse COO; s, an object of Lock and 2 more`."""
+    """Return the objects of components in words.
+
+    An example is `q, sparse COO; s, an object of Lock and 2 more`.
+    """
     return _in_words([(path or one.label, value) for one in components for path, value in _unknown(one)])
 
 
@@ -63,13 +78,18 @@ def _in_words(found: Sequence[tuple[str, State]]) -> str:
 
 
 def left_out(of: Component, kept: Component) -> str:
-    """The objects of a component that are not in what was kept of it, in words; "" where none is lacking."""
+    """Return the objects that were left out, in words.
+
+    "" where none is lacking in what was kept of the component.
+    """
     here = objects_of(kept.state)
     return _in_words([(path or of.label, value) for path, value in objects_of(of.state).items() if path not in here])
 
 
 def how_to_leave_out(components: Sequence[Component], *, plain: bool = False) -> str | None:
-    """The options of a conversion that leave the objects of these components out, and no plain tensor; None for none.
+    """Return the options that leave these components' objects out.
+
+    They are options of a conversion, and leave out no plain tensor; None where there are none.
 
     Args:
         components: All that are to be written.
@@ -87,7 +107,10 @@ def how_to_leave_out(components: Sequence[Component], *, plain: bool = False) ->
 
 
 def _pattern(path: str, sound: Sequence[str]) -> str:
-    """A glob of all that are named like it, other numbers aside; the name itself where a plain tensor is, too."""
+    """Return a glob of all similarly named objects.
+
+    Other numbers aside; the name itself where the glob fits a plain tensor, too.
+    """
     exact = re.sub(r"[*?[]", r"[\g<0>]", path)
     glob = re.sub(r"\d+|[*?[]", lambda found: "*" if found[0].isdigit() else f"[{found[0]}]", path)
     return exact if any(fnmatchcase(name, glob) for name in sound) else glob
@@ -102,7 +125,7 @@ def _unknown(component: Component) -> Iterator[tuple[str, State]]:
 
 
 def _opaque(state: State, path: str) -> Iterator[tuple[str, State]]:
-    """The outermost objects of a tree."""
+    """Yield the outermost objects of a tree."""
     if isinstance(state, Opaque):
         yield path, state
     elif isinstance(state, dict | list | tuple):

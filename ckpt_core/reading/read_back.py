@@ -1,4 +1,6 @@
-"""A checkpoint read back in one pass: the digest of every block of its files and of every tensor in them.
+"""Reads a checkpoint back in one pass, with digests.
+
+They are of every block of its files and of every tensor in them.
 
 This is what a seal records and what proves a conversion: the tensors are found through the reader of the format that
 was written, not through the plan that wrote them.
@@ -30,25 +32,27 @@ _Tensor = tuple[_Place, TensorInfo, list[TensorKey]]
 
 @dataclass(slots=True)
 class ReadBack:
-    """What was found: the seal of each file, the digest of each tensor and component."""
+    """The seal of each file, and the digest of each tensor."""
 
     files: dict[str, FileSeal] = field(default_factory=dict)
     tensors: dict[TensorKey, str] = field(default_factory=dict)
 
     def by_component(self) -> dict[str, dict[str, str]]:
-        """Digests of tensors by name, by label."""
+        """Return the digests of tensors by label, then by name."""
         result: dict[str, dict[str, str]] = {}
         for (label, name), digest in self.tensors.items():
             result.setdefault(label, {})[name] = digest
         return result
 
     def components(self) -> dict[str, str]:
-        """Digest of each component with tensors."""
+        """Return the digest of each component with tensors."""
         return {label: of_tensors(names) for label, names in self.by_component().items()}
 
 
 def read_back(checkpoint: StoredCheckpoint, *, ranks: Ranks = ALONE) -> ReadBack:
-    """Read every file of a checkpoint once, in 1 MiB blocks; tensors that lie in several chunks are read once more.
+    """Read every file of a checkpoint once, in blocks.
+
+    Blocks have 1 MiB; tensors that lie in several chunks are read once more.
 
     Args:
         checkpoint: What is read.
@@ -68,14 +72,20 @@ def read_back(checkpoint: StoredCheckpoint, *, ranks: Ranks = ALONE) -> ReadBack
 
 
 def _in_shares(work: Callable[[T], R], items: Sequence[T], sizes: Sequence[int]) -> list[R]:
-    """What `work` makes of each item, by several workers."""
+    """Return the result of `work` for each item.
+
+    Several workers do it.
+    """
     return [
         made for share in run(lambda share: [work(one) for one in share], stretches(items, sizes)) for made in share
     ]
 
 
 def _places(checkpoint: StoredCheckpoint) -> tuple[dict[str, list[_Tensor]], list[tuple[TensorKey, TensorEntry]]]:
-    """By file, the tensors that are one plain run of bytes in it; and apart, those that are not."""
+    """Return the plain tensors by file, and the others.
+
+    A plain one is one run of bytes in its file.
+    """
     plain: dict[str, dict[_Place, _Tensor]] = {path: {} for path in checkpoint.files.entries}
     apart: list[tuple[TensorKey, TensorEntry]] = []
     for component in checkpoint.manifest.components:
@@ -90,11 +100,14 @@ def _places(checkpoint: StoredCheckpoint) -> tuple[dict[str, list[_Tensor]], lis
             place = (info.offset, info.dtype.code, info.shape)
             known = plain[info.path].setdefault(place, (place, info, []))
             known[2].append(key)
-    return {path: sorted(found.values(), key=lambda one: one[0]) for path, found in plain.items()}, apart
+    return {path: sorted(by_place.values(), key=lambda one: one[0]) for path, by_place in plain.items()}, apart
 
 
 def _located_info(checkpoint: StoredCheckpoint, entry: TensorEntry) -> TensorInfo:
-    """The info of a tensor once the place of its elements is found, where a single chunk holds them."""
+    """Return the info of a tensor with its place found.
+
+    Only where a single chunk holds its elements.
+    """
     if len(entry.chunks) == 1:
         entry = replace(entry, chunks=(checkpoint.find_chunk(entry.chunks[0]),))
     return outline_of(entry)
@@ -102,7 +115,10 @@ def _located_info(checkpoint: StoredCheckpoint, entry: TensorEntry) -> TensorInf
 
 @dataclass(slots=True)
 class _Region:
-    """A stretch of a file for one worker, from the start of a tensor to that of another, and the tensors in it."""
+    """A stretch of a file for one worker.
+
+    It goes from the start of a tensor to that of another, with the tensors in it.
+    """
 
     path: str
     size: int
@@ -112,7 +128,10 @@ class _Region:
 
 
 def _regions(checkpoint: StoredCheckpoint, path: str, tensors: list[_Tensor], ranks: Ranks) -> list[_Region]:
-    """Regions of about as many bytes, that end where no tensor is cut; one where tensors overlap each other."""
+    """Return regions of a file with about equal bytes.
+
+    They end where no tensor is cut; there is one where tensors overlap each other.
+    """
     size, sizes = checkpoint.files.size(path), [info.nbytes for _, info, _ in tensors]
     ends = [_end(info) for _, info, _ in tensors]
     apart = all(end <= following[1].offset for end, following in zip(ends, tensors[1:], strict=False))
@@ -128,7 +147,10 @@ _Seen = list[Any]
 
 
 def _read_region(checkpoint: StoredCheckpoint, region: _Region, ranks: Ranks) -> _Seen:
-    """Digests of the blocks that start in a region, and of its tensors. A block is read to its end, or the tensors'."""
+    """Return the digests of a region's blocks and tensors.
+
+    Its blocks are those that start in it. A block is read to its end, or the tensors'.
+    """
     buffer = memoryview(bytearray(min(BLOCK, region.size)))
     blocks: list[bytes] = []
     tensors = _Digests(region.tensors)
@@ -154,21 +176,24 @@ def _digest(checkpoint: StoredCheckpoint, item: tuple[TensorKey, TensorEntry], r
 
 
 def _joined(checkpoint: StoredCheckpoint, shares: Sequence[list[Any]]) -> ReadBack:
-    """What every rank has read, as one."""
-    found = ReadBack()
+    """Join the results that every rank has read."""
+    result = ReadBack()
     blocks: dict[str, list[tuple[int, str]]] = {path: [] for path in checkpoint.files.entries}
     for regions, tensors in shares:
         for path, first, digests, named in regions:
             blocks[path].append((first, digests))
-            found.tensors.update({(label, name): digest for label, name, digest in named})
-        found.tensors.update({(label, name): digest for label, name, digest in tensors})
+            result.tensors.update({(label, name): digest for label, name, digest in named})
+        result.tensors.update({(label, name): digest for label, name, digest in tensors})
     for path, parts in blocks.items():
-        found.files[path] = seal_of(checkpoint.files.size(path), bytes.fromhex("".join(d for _, d in sorted(parts))))
-    return found
+        result.files[path] = seal_of(checkpoint.files.size(path), bytes.fromhex("".join(d for _, d in sorted(parts))))
+    return result
 
 
 class _Digests:
-    """The digests of tensors, by place, fed with the blocks of their file in order. `tensors` are sorted by offset."""
+    """The digests of tensors, fed with blocks of their file.
+
+    By place; the blocks come in order, and `tensors` are sorted by offset.
+    """
 
     def __init__(self, tensors: Sequence[_Tensor]) -> None:
         self._tensors = tensors

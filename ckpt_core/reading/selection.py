@@ -1,4 +1,7 @@
-"""A checkpoint seen otherwise: some components, some tensors, other names, other types. Nothing is copied."""
+"""Views that show a part of a checkpoint.
+
+Some components, some tensors, other names, other types; nothing is copied.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -131,7 +134,7 @@ def select(
     rename: Sequence[tuple[str, str]] = (),
     dtypes: Sequence[tuple[str, DType]] = (),
 ) -> ViewCheckpoint:
-    """A view of a part of a checkpoint.
+    """Return a view of a part of a checkpoint.
 
     Args:
         checkpoint: What is seen.
@@ -141,7 +144,7 @@ def select(
         exclude: Globs of such names to leave out.
         rename: Pairs (old prefix, new prefix), the first that fits is used.
         dtypes: Pairs (glob of new names, type): the last that fits says what a floating tensor of 16 bits and more is
-            cast to; which tensors a glob is of, `cast_rules` says.
+            cast to; which tensors a glob is of, `casting.rules` says.
 
     Raises:
         UsageError: A component is not there, nothing is left, two tensors would have one name, or a type cannot be
@@ -188,7 +191,10 @@ def _names(
 
 
 def _without_objects(component: Component, include: Sequence[str], exclude: Sequence[str]) -> Component:
-    """The component without the objects that are not chosen; one that is the whole of it has no name to choose."""
+    """Return the component without the objects not chosen.
+
+    An object that is the whole of it has no name to choose.
+    """
     if component.state is None or not (include or exclude):
         return component
 
@@ -200,7 +206,10 @@ def _without_objects(component: Component, include: Sequence[str], exclude: Sequ
 
 
 def _renamed_refs(state: State, names: Mapping[str, str]) -> State:
-    """The state with its tensors under their new names; those left out are left out of dicts too."""
+    """Return the state with its tensors' new names.
+
+    Those left out are left out of dicts too.
+    """
 
     def renamed(leaf: State) -> State:
         if not isinstance(leaf, TensorRef):

@@ -10,9 +10,10 @@ from ckpt_core.schema.tensors import Box
 
 
 def slabs(shape: tuple[int, ...], dtype: DType, *, limit: int | None = None) -> Iterator[Box]:
-    """Boxes that follow each other in row-major order and cover a shape, each of at most `limit` bytes or one element.
+    """Yield boxes of bounded size that cover a shape.
 
-    They make any walk over a tensor's elements bounded in memory, whatever its shape.
+    They follow each other in row-major order; each has at most `limit` bytes or one element. They make any walk over a
+    tensor's elements bounded in memory, whatever its shape.
     """
     most = max((limit or knobs.slab_bytes()) * 8 // dtype.bits, 1)
     if prod(shape) <= most or not dtype.itemsize:

@@ -1,4 +1,7 @@
-"""Statistics of one tensor in a single pass over slabs: least, greatest, mean, and what is not finite."""
+"""Statistics of one tensor, in a single pass over slabs.
+
+They are the least, the greatest, the mean, and what is not finite.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +15,11 @@ from ckpt_core.schema.dtypes import DType
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Least, greatest and mean of the finite values, None where there are none; how many are NaN, infinite, zero."""
+    """The statistics of one tensor.
+
+    Least, greatest and mean are of the finite values, None where there are none; the others count NaN, infinite values
+    and zeros.
+    """
 
     minimum: float | None
     maximum: float | None
@@ -33,7 +40,10 @@ class Statistics:
 
 
 def statistics(checkpoint: StoredCheckpoint, component: str, name: str) -> Statistics | None:
-    """Statistics of a stored tensor; None for complex types and those of which several elements share a byte."""
+    """Return the statistics of a stored tensor.
+
+    None for complex types and those of which several elements share a byte.
+    """
     entry = checkpoint.component(component).tensors[name]
     if entry.dtype.is_complex or not entry.dtype.itemsize:
         return None

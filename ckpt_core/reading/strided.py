@@ -1,7 +1,7 @@
-"""Elements of a chunk whose strides are not row-major: a transposed weight, a column, an expanded tensor.
+"""Copies elements of chunks that are not row-major.
 
-A local file is mapped, so the kernel keeps in memory what it can afford; of a remote one the span that a slab of the
-result needs is fetched, which must fit the budget.
+Such are a transposed weight, a column, an expanded tensor. A local file is mapped, so the kernel keeps in memory what
+it can afford; of a remote one the span that a slab of the result needs is fetched, which must fit the budget.
 """
 
 from math import prod
@@ -15,7 +15,10 @@ from ckpt_core.storage.files.range_checks import check_budget, check_range
 
 
 def copy_strided(files: Files, dtype: DType, chunk: Chunk, shared: Box, box: Box, out: memoryview) -> None:
-    """Copy a shared box of a strided chunk to its place in the result `out`, which holds `box`."""
+    """Copy a shared box of a strided chunk into `out`.
+
+    `out` is the result, which holds `box`.
+    """
     import numpy as np
 
     source = _view(files, dtype, chunk)
@@ -34,7 +37,10 @@ def _slices(start: tuple[int, ...], origin: tuple[int, ...], offsets: tuple[int,
 
 
 def _view(files: Files, dtype: DType, chunk: Chunk) -> Any:
-    """The chunk as a numpy array of opaque items, over mapped or fetched bytes."""
+    """Return the chunk as a numpy array of opaque items.
+
+    Over mapped or fetched bytes.
+    """
     import numpy as np
 
     stored = chunk.stored
@@ -55,7 +61,10 @@ def _view(files: Files, dtype: DType, chunk: Chunk) -> Any:
 
 
 def span_bytes(sizes: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
-    """Bytes from the first element of a strided box to the end of its last."""
+    """Return the bytes that a strided box spans.
+
+    From its first element to the end of its last.
+    """
     if not prod(sizes):
         return 0
     return (sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True)) + 1) * itemsize

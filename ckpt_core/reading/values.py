@@ -1,7 +1,9 @@
-"""Numbers out of the bytes of each element type, without torch: finite or not, and as floats for statistics.
+"""Numbers out of the bytes of each element type.
 
-Bit layouts: IEEE 754 for F16, F32, F64; BF16 is the upper half of F32; the eight-bit types as in the OCP 8-bit
-floating point specification, the FNUZ ones as in its AMD variant, which has one NaN (0x80) and no infinity.
+Without torch: finite or not, and as floats for statistics.
+
+Bit layouts: IEEE 754 for F16, F32, F64; BF16 is the upper half of F32; the eight-bit types as in the OCP 8-bit floating
+point specification, the FNUZ ones as in its AMD variant, which has one NaN (0x80) and no infinity.
 """
 
 from collections.abc import Sequence
@@ -52,7 +54,9 @@ _PLAIN: dict[DType, str] = {
 
 
 class NonFinite:
-    """Counts NaN and infinite values in slabs of one tensor. A clean slab costs two maxima of integers and no memory.
+    """Counts NaN and infinite values in a tensor's slabs.
+
+    A clean slab costs two maxima of integers and no memory.
 
     Attributes:
         nan: How many values were NaN.
@@ -84,8 +88,10 @@ class NonFinite:
 
 
 def _greatest_magnitude(bits: Any, mask: int) -> int:
-    """The greatest of numbers with their signs masked off. As unsigned, negative ones come above all others, in the
-    order of their magnitude; as signed, below."""
+    """Return the greatest of numbers without their signs.
+
+    As unsigned, negative ones come above all others, in the order of their magnitude; as signed, below.
+    """
     if not bits.size:
         return 0
     below = int(bits.max()) & mask
@@ -93,7 +99,7 @@ def _greatest_magnitude(bits: Any, mask: int) -> int:
 
 
 def total(counts: Sequence[NonFinite]) -> NonFinite:
-    """What was counted of all parts of a tensor together."""
+    """Return the counts of all parts of a tensor together."""
     first = counts[0]
     for other in counts[1:]:
         first.nan += other.nan
@@ -103,7 +109,10 @@ def total(counts: Sequence[NonFinite]) -> NonFinite:
 
 
 def dtype_of_numpy(dtype: Any) -> DType | None:
-    """Our type of a numpy dtype of either byte order; None where there is none."""
+    """Return our type of a numpy dtype.
+
+    Of either byte order; None where there is none.
+    """
     wanted = dtype.newbyteorder("<").str.replace("|", "").replace("<", "")
     for known, name in _PLAIN.items():
         if np.dtype(name).str.replace("|", "").replace("<", "") == wanted:
@@ -112,12 +121,17 @@ def dtype_of_numpy(dtype: Any) -> DType | None:
 
 
 def numpy_name(dtype: DType) -> str | None:
-    """Numpy's name of the type, little-endian; None where numpy has none."""
+    """Return numpy's little-endian name of a type.
+
+    None where numpy has none.
+    """
     return _PLAIN.get(dtype)
 
 
 def as_numbers(data: memoryview, dtype: DType) -> Any:
-    """The elements as a numpy array that can be computed with: integers and floats as they are, small floats as F32.
+    """Return the elements as a numpy array for computing.
+
+    Integers and floats as they are, small floats as F32.
 
     Raises:
         UnsupportedFormatError: Types of which several elements share a byte.
@@ -134,7 +148,7 @@ def as_numbers(data: memoryview, dtype: DType) -> Any:
 
 @cache
 def _table(dtype: DType) -> Any:
-    """The 256 values of an eight-bit float type."""
+    """Return the 256 values of an eight-bit float type."""
     codes = np.arange(256)
     if dtype is DType.F8_E8M0:
         values = np.exp2(codes.astype("f8") - 127)

@@ -1,1 +1,4 @@
-"""A checkpoint held against a base model, and seen in its names, shapes and order."""
+"""Compares a checkpoint with a base model.
+
+And shows it in that model's names, shapes and order.
+"""

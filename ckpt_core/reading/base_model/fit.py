@@ -1,4 +1,7 @@
-"""A checkpoint's tensors held against a base model's: which goes where, and everything that does not fit."""
+"""Matches a checkpoint's tensors with those of a base model.
+
+It says which goes where, and everything that does not fit.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +19,10 @@ _ROOT = "model."
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A tensor that both have, and that cannot be taken for the base's: types and shapes, the checkpoint's first."""
+    """A tensor in both that differs in type or shape.
+
+    So it cannot be taken for the base's; types and shapes are pairs, the checkpoint's first.
+    """
 
     dtypes: tuple[DType, DType]
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
@@ -24,7 +30,9 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a component of a checkpoint lies on one of a base model. All names are the base's, but where it is said.
+    """The match of a component with one of a base.
+
+    All names are the base's, but where it is said.
 
     Attributes:
         component: Label of the checkpoint's component.
@@ -58,7 +66,9 @@ class Fit:
 
 
 def fit(stored: Component, base: Component, *, optional: Sequence[str] = ()) -> Fit:
-    """Hold a component against the base's, by names, shapes and kinds of numbers; no tensor is read.
+    """Match a component with the base's component.
+
+    By names, shapes and kinds of numbers; no tensor is read.
 
     Args:
         stored: The checkpoint's component.
@@ -87,7 +97,10 @@ def fit(stored: Component, base: Component, *, optional: Sequence[str] = ()) -> 
 
 
 def _pair(wanted: Iterable[str], stored: Iterable[str]) -> NameMap:
-    """Pair names without wrappers; without a leading `model.` too, where all stored names have it and more pair so."""
+    """Pair names without their wrappers.
+
+    Without a leading `model.` too, where all stored names have it and more pair so.
+    """
     wanted, stored = list(wanted), list(stored)
     plain = match_names(wanted, stored)
     bare = {strip_wrappers(name)[0].removeprefix(_ROOT): name for name in stored}
@@ -97,7 +110,7 @@ def _pair(wanted: Iterable[str], stored: Iterable[str]) -> NameMap:
     inner = match_names(wanted, bare)
     if len(inner.pairs) <= len(plain.pairs):
         return plain
-    pairs = {name: bare[found] for name, found in inner.pairs.items()}
+    pairs = {name: bare[inner_name] for name, inner_name in inner.pairs.items()}
     stripped = dict(inner.stripped)
     for name in pairs.values():
         for part in (*strip_wrappers(name)[1], _ROOT[:-1]):
@@ -124,13 +137,19 @@ def _is_float(info: TensorInfo) -> bool:
 
 
 def _tied(names: NameMap, base: TensorTable) -> dict[str, str]:
-    """Missing names that the base itself stores as another tensor, which is there."""
+    """Return missing names that the base ties to a present tensor.
+
+    The base itself stores them as that tensor.
+    """
     firsts = {name: base.info(name).alias_of for name in names.missing}
     return {name: first for name, first in firsts.items() if first is not None and first in names.pairs}
 
 
 def _superfluous(names: NameMap, stored: TensorTable, optional: Sequence[str]) -> list[str]:
-    """Stored names without a place in the base that may go: optional ones, and other names of a tensor that has one."""
+    """Return unexpected stored names that may be left out.
+
+    They are optional, or other names of a tensor that has a place in the base.
+    """
     used = set(names.pairs.values())
     firsts = {stored.info(name).alias_of for name in used}
     return [

@@ -1,8 +1,10 @@
-"""Patch embeddings as a convolution and as a linear map: the same weights in another order.
+"""Rearranges patch embeddings between a convolution and a linear map.
+
+They are the same weights in another order.
 
 A convolution over patches has shape (out, channels, height, width). A linear map over flattened patches has (out,
-height * width * channels), a patch being flattened row by row with its channels last: the convolution permuted by
-(0, 2, 3, 1), then reshaped. A reshape alone has that shape too, and other weights. Source: BAGEL
+height * width * channels), a patch being flattened row by row with its channels last: the convolution permuted by (0,
+2, 3, 1), then reshaped. A reshape alone has that shape too, and other weights. Source: BAGEL
 `modeling/bagel/siglip_navit.py` (convert_conv2d_to_linear).
 """
 
@@ -22,14 +24,17 @@ TO_CONV = "linear to conv2d"
 
 @dataclass(frozen=True, slots=True)
 class Rearrangement:
-    """How a tensor of shape `source` becomes one of shape `target`, row by row of the first dimension."""
+    """A change of a tensor from shape `source` to `target`.
+
+    It works row by row of the first dimension.
+    """
 
     operation: str
     source: tuple[int, ...]
     target: tuple[int, ...]
 
     def apply(self, data: memoryview, dtype: DType) -> memoryview:
-        """The bytes of some rows, rearranged."""
+        """Return the bytes of some rows, rearranged."""
         import numpy as np
 
         moved: Any
@@ -44,9 +49,10 @@ class Rearrangement:
 
 
 def rearrangement(stored: TensorInfo | TensorEntry, wanted: tuple[int, ...]) -> Rearrangement | None:
-    """How a stored tensor becomes one of the wanted shape; None where that is no matter of order.
+    """Return the rearrangement of a tensor to a wanted shape.
 
-    The ranks decide, 4 to 2 or 2 to 4, and the sizes must agree: what has the wanted rank already is left as it is.
+    None where that is no matter of order. The ranks decide, 4 to 2 or 2 to 4, and the sizes must agree: what has the
+    wanted rank already is left as it is.
     """
     shape = stored.shape
     if not stored.dtype.itemsize or {len(shape), len(wanted)} != {2, 4} or shape[0] != wanted[0]:
@@ -59,7 +65,10 @@ def rearrangement(stored: TensorInfo | TensorEntry, wanted: tuple[int, ...]) -> 
 def stream_rearranged(
     checkpoint: Checkpoint, component: str, name: str, how: Rearrangement
 ) -> Iterator[tuple[memoryview, memoryview]]:
-    """A tensor in slabs of whole rows: as it was read, and rearranged."""
+    """Yield a tensor in slabs of whole rows.
+
+    Each as it was read, and rearranged.
+    """
     dtype = checkpoint.component(component).tensors.info(name).dtype
     for start, count in _row_slabs(how.source, dtype):
         box = ((start, *(0 for _ in how.source[1:])), (count, *how.source[1:]))
@@ -70,7 +79,10 @@ def stream_rearranged(
 def read_rearranged(
     checkpoint: Checkpoint, component: str, name: str, how: Rearrangement, box: Box, out: memoryview
 ) -> None:
-    """Fill `out` with a box of a tensor as it is after it was rearranged, in slabs of whole rows."""
+    """Fill `out` with a box of a rearranged tensor.
+
+    Read in slabs of whole rows.
+    """
     import numpy as np
 
     dtype = checkpoint.component(component).tensors.info(name).dtype
@@ -87,7 +99,10 @@ def read_rearranged(
 
 
 def _row_slabs(shape: tuple[int, ...], dtype: DType) -> Iterator[tuple[int, int]]:
-    """First row and number of rows of each slab of about a slab's bytes; one row at least."""
+    """Yield the first row and row count of each slab.
+
+    A slab has about a slab's bytes, and one row at least.
+    """
     rows = max(knobs.slab_bytes() // max(dtype.nbytes(prod(shape[1:])), 1), 1)
     for start in range(0, shape[0] if prod(shape) else 0, rows):
         yield start, min(rows, shape[0] - start)

@@ -1,4 +1,7 @@
-"""A checkpoint seen as the base model that it was trained from: the base's names, shapes and files, its own weights."""
+"""Shows a checkpoint as the base model it was trained from.
+
+It has the base's names, shapes and files, and its own weights.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +21,10 @@ _WEIGHTS = ("model", "ema")
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Where a tensor comes from: its checkpoint, component and name there, and how it is rearranged."""
+    """The source of a tensor.
+
+    It is a checkpoint, the component and name there, and how the tensor is rearranged.
+    """
 
     checkpoint: Checkpoint
     component: str
@@ -39,7 +45,9 @@ class _Row:
 
 
 class OntoBase(Checkpoint):
-    """A view of a checkpoint that no view has cast yet.
+    """A view of a checkpoint in its base model's form.
+
+    No other view may have cast the checkpoint before.
 
     Args:
         source: The checkpoint.
@@ -128,7 +136,10 @@ class OntoBase(Checkpoint):
 
 
 def _rows(source: Checkpoint, base: Checkpoint, fit: Fit) -> dict[str, _Row]:
-    """A row for each tensor of the base's component, in its order."""
+    """Return a row for each tensor of the base's component.
+
+    In the base's order.
+    """
     taken = set(fit.taken)
     rows: dict[str, _Row] = {}
     for name, info in base.component(fit.base).tensors.infos():
@@ -142,7 +153,10 @@ def _rows(source: Checkpoint, base: Checkpoint, fit: Fit) -> dict[str, _Row]:
 
 
 def _first(source: Checkpoint, fit: Fit, name: str, info: TensorInfo) -> str | None:
-    """The tensor that this one is stored as, where the base stores it so and the checkpoint has nothing else for it."""
+    """Return the tensor that this one is tied to.
+
+    Only where the base stores it so and the checkpoint has nothing else for it.
+    """
     if name in fit.tied:
         return fit.tied[name]
     first = info.alias_of

@@ -1,4 +1,6 @@
-"""Names that training wrappers prepend or insert, taken off so that a wrapped and a plain model's tensors meet.
+"""Takes training wrappers' prefixes off tensor names.
+
+So a wrapped and a plain model's tensors have the same names.
 
 `module.` comes from DataParallel and DistributedDataParallel, `_orig_mod.` from torch.compile, `_fsdp_wrapped_module.`
 from FSDP1, `_checkpoint_wrapped_module.` from activation checkpointing, `_forward_module.` from Lightning. All but the
@@ -16,7 +18,7 @@ _MARK = "_mod"
 
 @dataclass(slots=True)
 class NameMap:
-    """Which stored tensor goes where.
+    """The pairs of stored and target names.
 
     Attributes:
         pairs: Stored name by target name.
@@ -32,7 +34,7 @@ class NameMap:
 
 
 def strip_wrappers(name: str) -> tuple[str, list[str]]:
-    """A name without wrapper parts, and the parts that were taken off.
+    """Return a name without wrapper parts, and those parts.
 
     A `module` that is not before everything else is kept: models do have submodules of that name.
     """
@@ -49,7 +51,10 @@ def strip_wrappers(name: str) -> tuple[str, list[str]]:
 
 
 def match_names(targets: Iterable[str], stored: Iterable[str]) -> NameMap:
-    """Pair names that are equal, then those that are equal without wrapper parts on either side."""
+    """Pair equal names, then names equal without wrapper parts.
+
+    Wrapper parts are taken off on either side.
+    """
     result = NameMap()
     wanted, having = list(targets), dict.fromkeys(stored)
     for name in wanted:
@@ -63,12 +68,12 @@ def match_names(targets: Iterable[str], stored: Iterable[str]) -> NameMap:
         if name in result.pairs:
             continue
         bare, off_target = strip_wrappers(name)
-        found = by_bare.pop(bare, None)
-        if found is None:
+        stored_name = by_bare.pop(bare, None)
+        if stored_name is None:
             result.missing.append(name)
             continue
-        result.pairs[name] = found
-        for part in (*strip_wrappers(found)[1], *off_target):
+        result.pairs[name] = stored_name
+        for part in (*strip_wrappers(stored_name)[1], *off_target):
             result.stripped[part] = result.stripped.get(part, 0) + 1
     used = set(result.pairs.values())
     result.unexpected = [name for name in having if name not in used]

@@ -1,1 +1,4 @@
-"""Conversions between element types: how, of which tensors, and what a seal records of them."""
+"""Conversions between element types.
+
+How they are done, for which tensors, and what a seal records of them.
+"""

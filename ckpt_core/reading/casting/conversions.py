@@ -1,4 +1,6 @@
-"""Casts between floating types of 16 bits and more, without torch, to the value that torch's `.to` gives.
+"""Casts between floating types of at least 16 bits.
+
+Without torch, to the value that torch's `.to` gives.
 
 To BF16: the nearest value of F32's upper half, ties to even. F64 goes to both types of 16 bits through F32, as in
 torch.
@@ -22,9 +24,9 @@ _GREATEST = {DType.F16: 65504.0, DType.BF16: float.fromhex("0x1.fep127"), DType.
 
 
 class Cast:
-    """Casts a tensor slab by slab. What it gives for a slab is valid until it is given the next.
+    """Casts a tensor slab by slab.
 
-    Memory: the result of a slab, and 512 KiB.
+    What it gives for a slab is valid until it is given the next. Memory: the result of a slab, and 512 KiB.
     """
 
     def __init__(self, source: DType, target: DType) -> None:
@@ -35,7 +37,7 @@ class Cast:
         self._bits: Any = np.empty(0, "<u4")
 
     def __call__(self, data: memoryview) -> memoryview:
-        """The elements in the other type.
+        """Return the elements in the other type.
 
         Raises:
             LoadError: A finite value is too large for the target type.
@@ -65,14 +67,17 @@ class Cast:
             _refuse_overflow(data, self._source, out, self._target)
 
     def _fits(self, numbers: Any) -> bool:
-        """Whether none is NaN or infinite, or becomes it: the usual case, told by two passes that only read."""
+        """Return True if all values are and stay finite.
+
+        That is the usual case, told by two passes that only read.
+        """
         if self._target is DType.F64:
             return True
         greatest = _GREATEST[self._target]
         return bool(numbers.max() <= greatest and numbers.min() >= -greatest)
 
     def _round(self, bits: Any, out: Any) -> None:
-        """The upper halves of F32: to the nearest, ties to even."""
+        """Round F32 bits to their upper halves, ties to even."""
         if self._bits.size < bits.size:
             self._bits = np.empty(bits.size, "<u4")
         sums = self._bits[: bits.size]
@@ -85,12 +90,12 @@ class Cast:
 
 
 def cast(data: memoryview, source: DType, target: DType) -> memoryview:
-    """The elements in another type; raises as `Cast`."""
+    """Return the elements in another type; raises as `Cast`."""
     return Cast(source, target)(data)
 
 
 def check_castable(target: DType) -> None:
-    """UsageError where a type is not one that tensors are cast to."""
+    """Raise UsageError if tensors are not cast to a type."""
     if target not in CASTABLE:
         known = ", ".join(sorted(dtype.code for dtype in CASTABLE))
         raise UsageError(f"{target.code}: tensors are cast to {known} only")

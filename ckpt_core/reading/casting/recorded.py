@@ -1,4 +1,7 @@
-"""What a seal records of the casts of a conversion: scales that kept their type, and components that lost digits."""
+"""Reads the casts that a seal records of a conversion.
+
+They are scales that kept their type, and components that lost digits.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -25,7 +28,10 @@ _HOLDS = {
 
 
 def uncast_scales(seal: Seal) -> Iterator[Finding]:
-    """CA007 for each component whose scales kept their type while its other weights were cast."""
+    """Yield CA007 for components whose scales kept their type.
+
+    Their other weights were cast.
+    """
     recorded = seal.provenance.get("uncast")
     for one in recorded if isinstance(recorded, list) else ():
         if isinstance(one, dict) and one.get("why") == SCALES:
@@ -38,19 +44,22 @@ def uncast_scales(seal: Seal) -> Iterator[Finding]:
 
 
 def narrowed_roles(files: Files) -> "Iterator[Role]":
-    """A role for each component that a conversion cast to a type that does not hold all of its values."""
+    """Yield a role for each component that a cast narrowed.
+
+    A conversion cast it to a type that does not hold all of its values.
+    """
     from ckpt_core.schema.roles import Presence, Role
 
     try:
         seal = read_seal(files)
     except CorruptError:
         return  # which the checks of the seal say
-    found: dict[str, str] = {}
+    narrowed: dict[str, str] = {}
     for name, one in seal.certificates.items() if seal is not None else ():
         for step in one.operation.split("; "):
             if _narrows(step):
-                found.setdefault(name.partition("/")[0], step)
-    for label, step in found.items():
+                narrowed.setdefault(name.partition("/")[0], step)
+    for label, step in narrowed.items():
         kind, _, name = label.partition(":")
         yield Role(kind, Presence.NARROWED, note=f"ckpt convert: {step}", name=name)
 

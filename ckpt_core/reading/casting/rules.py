@@ -1,9 +1,11 @@
-"""Which tensors a `--dtype` casts: plain weights, and of the rest only what a rule names.
+"""Decides which tensors a `--dtype` casts.
+
+Plain weights, and of the rest only what a rule names.
 
 A rule is a glob and a type. A glob is of tensor names, and means those of weights (model, ema, adapter). A glob with a
 component's label and a slash before it (`optimizer/*`, `model:critic/*.bias`) means that component, whatever it holds.
-Scales of quantized tensors and an optimizer's counters keep their type under every glob; a rule that has the exact
-name of one, without a wildcard, is what casts it.
+Scales of quantized tensors and an optimizer's counters keep their type under every glob; a rule that has the exact name
+of one, without a wildcard, is what casts it.
 """
 
 from collections.abc import Callable, Sequence, Set
@@ -33,7 +35,9 @@ _COUNTERS = ("step", "steps", "num_updates", "t")
 
 @dataclass(frozen=True, slots=True)
 class Uncast:
-    """Floating tensors of one component that kept their type under a rule that would cast weights.
+    """Floating tensors of one component that kept their type.
+
+    A rule would cast them if they were weights.
 
     Attributes:
         component: Its label.
@@ -51,15 +55,15 @@ class Uncast:
 
     @property
     def summary(self) -> str:
-        """`optimizer, 24 tensors (exp_avg, exp_avg_sq), not weights`."""
+        """One line: `optimizer, 24 tensors (exp_avg, exp_avg_sq), not weights`."""
         shown = ", ".join(self.names[:_SHOWN]) + (", …" if len(self.names) > _SHOWN else "")
         return f"{self.component}, {self.tensors} {'tensor' if self.tensors == 1 else 'tensors'} ({shown}), {self.why}"
 
 
 def cast_types(component: Component, rules: Sequence[Rule]) -> tuple[dict[str, DType], tuple[Uncast, ...]]:
-    """The new type of each tensor that is cast, by name, and what kept its type although a rule's glob has its name.
+    """Return the new types by name, and what was uncast.
 
-    Of several rules that fit the last counts.
+    Uncast is what kept its type although a rule's glob has its name. Of several rules that fit the last counts.
     """
     cast: dict[str, DType] = {}
     kept: dict[str, list[tuple[str, DType]]] = {}
@@ -77,7 +81,7 @@ def cast_types(component: Component, rules: Sequence[Rule]) -> tuple[dict[str, D
 
 
 def _why_not(component: Component, name: str, info: TensorInfo, scales: Set[str]) -> str:
-    """Why no glob casts a tensor; "" where one may."""
+    """Return why no glob casts a tensor; "" where one may."""
     if name in scales:
         return SCALES
     counts = info.numel == 1 and name.rpartition(".")[2] in _COUNTERS
@@ -89,7 +93,10 @@ def _last(rules: Sequence[Rule], fits: Callable[[str], bool]) -> DType | None:
 
 
 def _fits(component: Component, name: str, exactly: bool, glob: str) -> bool:
-    """Whether a rule casts a tensor; `exactly` where only its whole name does."""
+    """Return True if a rule casts a tensor.
+
+    `exactly` where only its whole name does.
+    """
     label, slash, inner = glob.partition("/")
     weights = component.kind in WEIGHTS
     if exactly:
@@ -100,7 +107,10 @@ def _fits(component: Component, name: str, exactly: bool, glob: str) -> bool:
 
 
 def _sounds_like(component: Component, name: str, glob: str) -> bool:
-    """Whether a reader of a rule could think that it casts a tensor."""
+    """Return True if a rule seems to cast a tensor.
+
+    A reader of the rule could think so.
+    """
     return fnmatchcase(name, glob) or _fits(component, name, False, glob)
 
 

@@ -1,4 +1,7 @@
-"""Which shapes scales can have for codes of another: one for all, for each row, column, group or block."""
+"""The shapes that scales can have for given codes.
+
+There is one scale for all, or for each row, column, group or block.
+"""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -11,12 +14,15 @@ _RUNS = tuple(2**power for power in range(5, 13))
 
 
 def anything(codes: Shape, scales: Shape) -> bool:
-    """No shape is held against a scheme that packs in ways of its own."""
+    """Accept any shape, for schemes with packing of their own."""
     return True
 
 
 def of_blocks(codes: Shape, scales: Shape) -> bool:
-    """One scale in all, or one for each row, column, group or block."""
+    """Accept one scale, or one for each block.
+
+    A block is a row, a column, a group or a block of both.
+    """
     if prod(scales) == 1:
         return True
     if len(scales) == 1:
@@ -28,37 +34,49 @@ def of_blocks(codes: Shape, scales: Shape) -> bool:
 
 
 def of_blocks_or_turned(codes: Shape, scales: Shape) -> bool:
-    """The same, or [groups, rows] for codes whose columns are packed."""
+    """Accept blocks, or [groups, rows] for packed columns."""
     return of_blocks(codes, scales) or (len(codes) == len(scales) == 2 and scales[1] == codes[0])
 
 
 def _divides(size: int, parts: int) -> bool:
-    """Whether blocks of any one length make so many parts of a size, the last being shorter."""
+    """Return True if equal blocks make so many parts.
+
+    The last block may be shorter.
+    """
     return 0 < parts <= size and -(-size // -(-size // parts)) == parts
 
 
 def of_rows(codes: Shape, scales: Shape) -> bool:
-    """One scale in all, or some for each row; columns are packed."""
+    """Accept one scale, or some for each row.
+
+    Columns are packed.
+    """
     return prod(scales) == 1 or (bool(codes and scales) and codes[0] == scales[0])
 
 
 def of_columns(codes: Shape, scales: Shape) -> bool:
-    """GPTQ's: [groups, columns] for codes whose rows are packed."""
+    """Accept GPTQ's [groups, columns] for packed rows."""
     return len(codes) == len(scales) == 2 and codes[1] == scales[1]
 
 
 def of_packed_columns(codes: Shape, scales: Shape) -> bool:
-    """AWQ's: columns packed by eight (GEMM), rows as they are (GEMV), or rows by four (GEMV_FAST)."""
+    """Accept AWQ's shapes.
+
+    Columns are packed by eight (GEMM), rows are as they are (GEMV), or rows are packed by four (GEMV_FAST).
+    """
     if len(codes) != 2 or len(scales) != 2:
         return False
     return scales[1] == 8 * codes[1] or scales[0] == codes[0] or scales[1] == 4 * codes[0]
 
 
 def of_runs(codes: Shape, scales: Shape) -> bool:
-    """bitsandbytes' 4 bits: one for each run of the flat weights, of which a byte holds two."""
+    """Accept bitsandbytes' scales of 4-bit codes.
+
+    There is one for each run of the flat weights, of which a byte holds two.
+    """
     return any(-(-2 * prod(codes) // run) == prod(scales) for run in _RUNS)
 
 
 def of_last(codes: Shape, scales: Shape) -> bool:
-    """One for each row of the last dimension."""
+    """Accept one scale for each row of the last dimension."""
     return tuple(codes[:-1]) == tuple(scales)

@@ -1,7 +1,8 @@
-"""Which tensors say how the codes of quantized ones are to be read: scales, zero points, tables of values.
+"""Finds the scales, zero points and tables of quantized tensors.
 
-They are floating, and no weights: rounding one changes each weight that it scales. A name alone does not tell, since
-a norm's weight may be called `scale`; what tells is a name of the table, and codes in the same module.
+They say how codes are to be read. They are floating, and no weights: rounding one changes each weight that it scales. A
+name alone does not tell, since a norm's weight may be called `scale`; what tells is a name of the table, and codes in
+the same module.
 
 Names are those of `schemes`, and besides, of no scheme's weights: transformers' FBGEMM and BitNet, the 8-bit states of
 bitsandbytes (`optim/optimizer.py`), TransformerEngine.
@@ -37,7 +38,10 @@ SCALES = "scales of quantized tensors"
 
 
 def scale_names(infos: Iterable[tuple[str, TensorInfo]]) -> frozenset[str]:
-    """Names of the floating tensors of 16 bits and more that belong to quantized ones of the same component."""
+    """Return the names of a component's scales.
+
+    They are floating tensors of 16 bits and more that belong to quantized ones of the same component.
+    """
     rows = list(infos)
     codes = {name for name, info in rows if info.dtype in _CODES}
     if not codes:
@@ -49,7 +53,10 @@ def scale_names(infos: Iterable[tuple[str, TensorInfo]]) -> frozenset[str]:
 
 
 def _is_scale(name: str, beside: Set[str], above: Set[str]) -> bool:
-    """Whether a floating tensor is one; `beside` are the modules that have codes, `above` those and what holds them."""
+    """Return True if a floating tensor is a scale.
+
+    `beside` are the modules that have codes, `above` those and what holds them.
+    """
     module = _module(name)
     last = name[len(module) :].lstrip(".:/")
     if module in beside and (last in _OF_SCHEMES or _OTHERS.search(last)):
@@ -58,7 +65,7 @@ def _is_scale(name: str, beside: Set[str], above: Set[str]) -> bool:
 
 
 def _modules(name: str) -> Iterator[str]:
-    """A name and every module that it is in, "" last."""
+    """Yield a name and every module above it, "" last."""
     yield name
     while name:
         name = _module(name)
@@ -66,5 +73,8 @@ def _modules(name: str) -> Iterator[str]:
 
 
 def _module(name: str) -> str:
-    """A name without its last part; "" for a name of one part."""
+    """Return a name without its last part.
+
+    "" for a name of one part.
+    """
     return name[: max(0, *(name.rfind(mark) for mark in ".:/"))]

@@ -1,6 +1,7 @@
-"""How each way to quantize names what it stores of a module: codes, their scales, and what else it needs.
+"""The names that quantization schemes store a module under.
 
-The laws of quantized weights and the casts that leave scales alone go by this one table.
+They are the names of codes, their scales, and what else a scheme needs. The laws of quantized weights and the casts
+that leave scales alone go by this one table.
 
 Sources: AutoGPTQ and AutoAWQ (qweight, qzeros, scales, g_idx), bitsandbytes `functional.py` (QuantState.as_dict) and
 `nn/modules.py` (SCB), DeepSeek-V3's README and transformers `integrations/finegrained_fp8.py` (weight_scale_inv),
@@ -34,7 +35,7 @@ _E8M0 = frozenset({DType.F8_E8M0, DType.U8})
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How one way to quantize names what it stores of a module.
+    """One way to quantize, by the names it stores.
 
     Attributes:
         name: What it is called.

@@ -1,1 +1,1 @@
-"""Whole and sampled passes over the bytes of a checkpoint, and what they find."""
+"""Whole and sampled passes over the bytes of a checkpoint."""

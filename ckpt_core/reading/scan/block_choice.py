@@ -1,6 +1,7 @@
-"""Which blocks are read where not all are: spread over each file, and over all files alike at every moment.
+"""Chooses the blocks to read for a sample.
 
-No list of blocks is made: the memory does not depend on the size of the files.
+They are spread over each file, and over all files alike at every moment. No list of blocks is made: the memory does not
+depend on the size of the files.
 """
 
 from bisect import bisect_right
@@ -15,7 +16,7 @@ from ckpt_core.storage.digests import BLOCK
 
 
 class Blocks:
-    """The blocks of 1 MiB of a file that hold something wanted, numbered from 0.
+    """The wanted 1 MiB blocks of a file, numbered from 0.
 
     Args:
         spans: What is wanted: (first byte, byte after the last), by first byte.
@@ -36,21 +37,24 @@ class Blocks:
         return self._before[-1]
 
     def __getitem__(self, index: int) -> int:
-        """The number that the block has in its file."""
+        """Return the number that the block has in its file."""
         run = bisect_right(self._before, index) - 1
         return self._firsts[run] + index - self._before[run]
 
 
 def taken(count: int, share: float) -> int:
-    """How many of so many: at least one."""
+    """Return how many of `count` blocks a share is.
+
+    One at least.
+    """
     return min(max(ceil(count * share), 1), count)
 
 
 def spread(count: int, seed: str) -> Iterator[int]:
-    """Each number below `count` once; the first few of them are spread evenly, wherever one stops.
+    """Yield each number below `count`, evenly spread at first.
 
-    Counting with the bits of each number reversed halves every gap before it begins to fill the halves; the seed says
-    where the circle begins.
+    Each comes once, and the first few of them are spread evenly, wherever one stops. Counting with the bits of each
+    number reversed halves every gap before it begins to fill the halves; the seed says where the circle begins.
     """
     bits = (count - 1).bit_length()
     begin = xxhash.xxh3_64_intdigest(seed.encode()) % count
@@ -61,7 +65,9 @@ def spread(count: int, seed: str) -> Iterator[int]:
 
 
 def choice(counts: Mapping[str, int], share: float, seed: int) -> Iterator[tuple[str, int]]:
-    """Names, each with numbers below its count: at every moment about the same share of each name has come.
+    """Yield names with numbers below their counts, evenly.
+
+    At every moment about the same share of each name has come.
 
     Args:
         counts: Names, and how many pieces each has.

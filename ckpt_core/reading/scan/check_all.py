@@ -1,6 +1,7 @@
-"""Every byte of a checkpoint read once: its tensors, the digests of its files and their checksums, all from one walk.
+"""Reads every byte of a checkpoint once to check it.
 
-Memory: one block of 1 MiB a worker; two slabs more for tensors whose elements are not one plain run of bytes.
+Tensors, the digests of files and their checksums are checked in one walk. Memory: one block of 1 MiB a worker; two
+slabs more for tensors whose elements are not one plain run of bytes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence, Set
@@ -22,10 +23,12 @@ def sweep(
     whole: Sequence[str] = (),
     on_block: OnBlock | None = None,
 ) -> Iterator[Finding]:
-    """What reading every tensor shows: reads that fail, checksums that do not hold, and `values` of which to beware.
+    """Read every tensor and yield what is wrong.
+
+    Reads that fail, checksums that do not match, and with `values` suspicious values.
 
     Args:
-        checkpoint: A checkpoint that is settled.
+        checkpoint: A checkpoint that is confirmed.
         values: Look at the values of tensors, too.
         leave_out: Names of tensors that cannot be read.
         whole: Files of which `on_block` is to be told every block, in the same pass.
@@ -35,8 +38,8 @@ def sweep(
     watches = [watch for tensor in tensors for watch in tensor.watches(values, checkpoint.progress)]
     sums = [] if checkpoint.checksums is None else list(checkpoint.checksums())
     yield from read_all(checkpoint.files, [*watches, *sums], whole=whole, on_block=on_block)
-    for found in sums:
-        yield from found.findings()
+    for checksum in sums:
+        yield from checksum.findings()
     apart = [tensor for tensor in tensors if tensor.runs is None]
     shares = stretches(apart, [tensor.entry.nbytes for tensor in apart])
     run(lambda share: _read_apart(checkpoint, share, values), shares)
@@ -52,6 +55,9 @@ def _read_apart(checkpoint: StoredCheckpoint, share: Sequence[SweptTensor], valu
 def read_all(
     files: Files, watches: Iterable[ByteConsumer], *, whole: Sequence[str], on_block: OnBlock | None
 ) -> Iterator[Finding]:
-    """Walk over the files; what cannot be read and is not said by a watch."""
+    """Walk over the files and yield failed reads.
+
+    Only those that no byte consumer was told of.
+    """
     for error in walk(files, watches, whole=whole, on_block=on_block):
         yield Finding.of_error(error)

@@ -1,6 +1,7 @@
-"""A part of a checkpoint's bytes read, chosen so that it speaks for the whole, and what is wrong with it.
+"""Reads a sample of a checkpoint's bytes to check it.
 
-Every tensor's place is checked before, from headers; here is what only bytes can tell.
+It is chosen so that it speaks for the whole. Every tensor's place is checked before, from headers; here is what only
+bytes can tell.
 """
 
 from collections.abc import Generator, Iterator, Sequence, Set
@@ -25,10 +26,12 @@ def sampled_sweep(
     whole: Sequence[str] = (),
     on_block: OnBlock | None = None,
 ) -> Generator[Finding, None, Tally]:
-    """What `sweep` finds in the part that is read, and CK020 to CK022 for how much that was; returns what was read.
+    """Yield what `sweep` finds in a sample.
+
+    CK020 to CK022 say how much was read; returns what was read.
 
     Args:
-        checkpoint: A checkpoint that is settled.
+        checkpoint: A checkpoint that is confirmed.
         sampling: Which part.
         values: See `sweep`, as for the others.
         leave_out: See `sweep`.
@@ -38,11 +41,11 @@ def sampled_sweep(
     tensors = list(swept_tensors(checkpoint, leave_out))
     stretches = [stretch for tensor in tensors for stretch in tensor.stretches(values, checkpoint.progress)]
     sums = [] if checkpoint.checksums is None else list(checkpoint.checksums())
-    records = [found for found in sums if found.end > found.start]
+    records = [checksum for checksum in sums if checksum.end > checksum.start]
     apart = [_Boxes(checkpoint, tensor, values) for tensor in tensors if tensor.runs is None]
     tally = sampled_walk(checkpoint.files, stretches, records, sampling, pieces=apart, whole=whole, on_block=on_block)
     yield from map(Finding.of_error, tally.errors)
-    yield from _of_sums([found for found in sums if found.end <= found.start] + tally.sums)
+    yield from _of_sums([checksum for checksum in sums if checksum.end <= checksum.start] + tally.sums)
     for tensor in tensors:
         yield from tensor.findings(sampled=True)
     yield from extent(tally, sampling)
@@ -51,12 +54,12 @@ def sampled_sweep(
 
 
 def _of_sums(sums: Sequence[Checksum]) -> Iterator[Finding]:
-    for found in sums:
-        yield from found.findings()
+    for checksum in sums:
+        yield from checksum.findings()
 
 
 def extent(tally: Tally, sampling: Sampling) -> Iterator[Finding]:
-    """CK020 or CK021: how much of it was read."""
+    """Yield CK020 or CK021 for how much was read."""
     read = f"{tally.read} of {tally.pieces} blocks were read, in {len(tally.paths)} of {tally.files} files"
     if tally.read < tally.chosen:
         message = f"the time was used up after {sampling.seconds:g} s: {read}, and {tally.chosen} were to be"
@@ -73,7 +76,10 @@ def _uncompared(records: int, compared: int) -> Iterator[Finding]:
 
 
 class _Boxes:
-    """A tensor that has no plain run of bytes, read box by box."""
+    """A tensor that is read box by box.
+
+    It has no plain run of bytes.
+    """
 
     def __init__(self, checkpoint: StoredCheckpoint, tensor: SweptTensor, values: bool) -> None:
         self.name = f"{tensor.label}/{tensor.name}"

@@ -1,6 +1,7 @@
-"""One walk over the bytes of files, shared by every check of them: digests, checksums and values in a single pass.
+"""One walk over the bytes of files for every check.
 
-Several workers read, each one contiguous run of blocks. Memory: one block a worker, whatever the size of the files.
+Digests, checksums and values are made in a single pass. Several workers read, each one contiguous run of blocks.
+Memory: one block a worker, whatever the size of the files.
 """
 
 from bisect import bisect_left
@@ -27,18 +28,19 @@ class _Unit:
 def walk(
     files: Files, watches: Iterable[ByteConsumer], *, whole: Sequence[str] = (), on_block: OnBlock | None = None
 ) -> list[CkptError]:
-    """Read what the watches want, and the files named in `whole` altogether, each byte once.
+    """Feed byte consumers while reading each byte once.
 
-    A watch is served by the worker in whose run it starts, also beyond the run's end.
+    The files named in `whole` are read altogether. A consumer is served by the worker in whose run it starts, also
+    beyond the run's end.
 
     Args:
         files: The listing.
-        watches: What wants to see which bytes.
+        watches: The byte consumers.
         whole: Files of which `on_block` is to be told every block.
         on_block: Told of the blocks of those files.
 
     Returns:
-        The errors of reads that no watch was told of.
+        The errors of reads that no consumer was told of.
     """
     by_path: dict[str, list[ByteConsumer]] = {path: [] for path in whole}
     for watch in watches:
@@ -60,7 +62,10 @@ def _nothing(path: str, number: int, data: memoryview) -> None:
 
 
 def _units(files: Files, path: str, watches: Sequence[ByteConsumer], whole: bool) -> Iterable[_Unit]:
-    """The file, or what of it is watched, in units that begin at blocks."""
+    """Yield the wanted bytes of a file in units.
+
+    The whole file or what consumers want of it; units begin at blocks.
+    """
     first = 0 if whole else watches[0].start // BLOCK * BLOCK
     last = files.size(path) if whole else max(watch.end for watch in watches)
     for start in range(first, last, UNIT):
@@ -87,7 +92,7 @@ def _walk_share(
 
 
 def _runs(share: Sequence[_Unit]) -> Iterable[tuple[str, int, int]]:
-    """Units of one file that follow each other, as one run."""
+    """Yield units of one file that follow each other as one run."""
     open_run: tuple[str, int, int] | None = None
     for unit in share:
         if open_run is not None and (open_run[0], open_run[2]) == (unit.path, unit.start):

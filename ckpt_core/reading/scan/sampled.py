@@ -1,6 +1,6 @@
-"""A walk over a sample of blocks instead of whole files, until they are all read or the time is used up.
+"""A walk over a sample of blocks.
 
-Memory: one block of 1 MiB a worker.
+It ends when they are all read or the time is used up. Memory: one block of 1 MiB a worker.
 """
 
 from bisect import bisect_left, bisect_right
@@ -25,7 +25,9 @@ _WIDEST = 16
 
 
 class Stretch(ByteConsumer, Protocol):
-    """A watch that takes any part of its bytes, in whole elements; several workers call it.
+    """A byte consumer that takes any part of its bytes.
+
+    The parts are of whole elements; several workers call it.
 
     Attributes:
         width: Bytes of an element.
@@ -35,11 +37,11 @@ class Stretch(ByteConsumer, Protocol):
     def width(self) -> int: ...
 
     def see_part(self, data: memoryview) -> None:
-        """Some elements; valid during the call only."""
+        """Take some elements, valid during the call only."""
 
 
 class Piecewise(Protocol):
-    """Something that is read in pieces, other than by blocks of a file.
+    """Something read in pieces other than blocks of a file.
 
     Attributes:
         name: Its name among others of its kind.
@@ -56,7 +58,7 @@ class Piecewise(Protocol):
 
 @dataclass(slots=True)
 class Tally:
-    """What was read.
+    """The amount that a sampled walk read.
 
     Attributes:
         pieces: Blocks and pieces that there are.
@@ -66,7 +68,7 @@ class Tally:
         paths: Those of which some were read.
         blocks: The numbers of the blocks that were read, or could not be, by file.
         sums: The checksums whose records were read whole.
-        errors: Of reads that no watch was told of.
+        errors: Of reads that no consumer was told of.
     """
 
     pieces: int = 0
@@ -83,7 +85,7 @@ _W = TypeVar("_W", bound=ByteConsumer)
 
 
 class _InFile:
-    """What wants to see which blocks of one file."""
+    """The byte consumers of one file, and its blocks."""
 
     def __init__(self, stretches: Iterable[Stretch], sums: Iterable[Checksum], size: int | None) -> None:
         self._stretches = sorted(stretches, key=_start)
@@ -100,9 +102,12 @@ class _InFile:
         return [watch for watch in self._stretches[first:last] if watch.end > start]
 
     def sums_in(self, start: int, stop: int) -> list[Checksum]:
-        """The checksums of records that begin in the block and end within what is read."""
+        """Return the checksums of records inside what is read.
+
+        The records begin in the block.
+        """
         first, last = (bisect_left(self._sums, at, key=_start) for at in (start, start + BLOCK))
-        return [found for found in self._sums[first:last] if found.end <= stop]
+        return [checksum for checksum in self._sums[first:last] if checksum.end <= stop]
 
 
 def _start(watch: ByteConsumer) -> int:
@@ -119,7 +124,9 @@ def sampled_walk(
     whole: Sequence[str] = (),
     on_block: OnBlock | None = None,
 ) -> Tally:
-    """Read some blocks of what the watches want, and of the files named in `whole`, and some of the pieces.
+    """Read a sample of blocks and pieces.
+
+    The blocks are of what consumers want, and of the files named in `whole`.
 
     Args:
         files: The listing.
@@ -132,7 +139,7 @@ def sampled_walk(
     """
     wanted = _by_file(files, stretches, sums, whole)
     others = {f"{piece.name}\0": piece for piece in pieces}
-    counts = {path: len(found.blocks) for path, found in wanted.items()} | {n: len(p) for n, p in others.items()}
+    counts = {path: len(in_file.blocks) for path, in_file in wanted.items()} | {n: len(p) for n, p in others.items()}
     tally = Tally(sum(counts.values()), sum(taken(count, sampling.share) for count in counts.values() if count))
     tally.files = len({others[name].path if name in others else name for name, count in counts.items() if count})
     order = choice(counts, sampling.share, sampling.seed)
@@ -149,13 +156,16 @@ def _by_file(
     places: dict[str, tuple[list[Stretch], list[Checksum]]] = {path: ([], []) for path in whole}
     for stretch in stretches:
         places.setdefault(stretch.path, ([], []))[0].append(stretch)
-    for found in sums:
-        places.setdefault(found.path, ([], []))[1].append(found)
+    for checksum in sums:
+        places.setdefault(checksum.path, ([], []))[1].append(checksum)
     return {path: _InFile(*both, files.size(path) if path in whole else None) for path, both in places.items()}
 
 
 class _Line:
-    """What is next, for several workers; nothing once the time is used up, but for the very first."""
+    """A queue of what is next, for several workers.
+
+    Nothing is next once the time is used up, but for the very first.
+    """
 
     def __init__(self, order: Iterator[tuple[str, int]], seconds: float | None) -> None:
         self._order, self._lock = order, Lock()
@@ -219,8 +229,8 @@ class _Sampler:
             self._told(path, number, data[:BLOCK])
         for watch in stretches:
             _show(watch, start, data)
-        for found in sums:
-            found.see(data[found.start - start : found.end - start])
+        for checksum in sums:
+            checksum.see(data[checksum.start - start : checksum.end - start])
 
     def _read(self, path: str, start: int, out: memoryview, watches: Sequence[ByteConsumer]) -> memoryview | None:
         try:
@@ -235,7 +245,7 @@ class _Sampler:
 
 
 def _show(watch: Stretch, start: int, data: memoryview) -> None:
-    """The elements that begin in the block."""
+    """Show a consumer the elements that begin in the block."""
     first = _begin(watch, max(watch.start, start))
     last = _last(watch, start)
     if first < last:
@@ -243,10 +253,10 @@ def _show(watch: Stretch, start: int, data: memoryview) -> None:
 
 
 def _last(watch: Stretch, start: int) -> int:
-    """Where the last element ends that begins in a block."""
+    """Return the end of the last element beginning in a block."""
     return _begin(watch, min(watch.end, start + BLOCK))
 
 
 def _begin(watch: Stretch, at: int) -> int:
-    """Where the first element begins that does so at a byte or behind it."""
+    """Return the first start of an element at or behind a byte."""
     return watch.start + -(-(at - watch.start) // watch.width) * watch.width

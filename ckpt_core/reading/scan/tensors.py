@@ -1,4 +1,7 @@
-"""Tensors as a walk over all bytes looks at them: where their elements lie, what was seen of them, what that says."""
+"""Tensors in a walk over all bytes.
+
+Each knows where its elements lie, what was seen of them, and what that says.
+"""
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
@@ -17,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class SweptTensor:
-    """A tensor to be looked at: its runs of plain bytes, None where it has none, and what was seen."""
+    """A tensor to be looked at, with what was seen.
+
+    `runs` are its runs of plain bytes, None where it has none.
+    """
 
     kind: str
     label: str
@@ -34,12 +40,15 @@ class SweptTensor:
             yield TensorWatch(self, place, self._counts() if values else None, progress)
 
     def stretches(self, values: bool, progress: "Progress | None") -> "Iterator[TensorStretch]":
-        """The same for a sample of them."""
+        """Yield the byte consumers for a sample of the tensor."""
         for place in self.runs or ():
             yield TensorStretch(self, place, values, progress)
 
     def read_apart(self, checkpoint: StoredCheckpoint, values: bool) -> None:
-        """Read the tensor through slabs: strided, byte-swapped and otherwise encoded ones."""
+        """Read the tensor through slabs.
+
+        For strided, byte-swapped and otherwise encoded ones.
+        """
         counts = self._counts() if values else None
         try:
             for data in read_slabs(checkpoint, self.label, self.name, self.entry):
@@ -59,10 +68,13 @@ class SweptTensor:
             self.looked_at += len(data)
 
     def findings(self, *, sampled: bool = False) -> Iterator[Finding]:
-        """What is wrong with it, and what its values say; where it was `sampled`, with how many there were."""
+        """Yield what is wrong with the tensor or its values.
+
+        Where it was `sampled`, with how many values there were.
+        """
         if self.error is not None:
-            found = Finding.of_error(self.error)
-            yield Finding(found.code, found.severity, found.message, found.path, self.name, found.hint)
+            finding = Finding.of_error(self.error)
+            yield Finding(finding.code, finding.severity, finding.message, finding.path, self.name, finding.hint)
         elif self.seen:
             from ckpt_core.reading.scan.value_findings import findings_of_values
             from ckpt_core.reading.values import total
@@ -81,7 +93,10 @@ class SweptTensor:
 
 
 class TensorWatch:
-    """A run of a tensor's elements, in whatever order; pieces may end in the middle of one."""
+    """A byte consumer of a run of a tensor's elements.
+
+    They come in whatever order; pieces may end in the middle of one.
+    """
 
     __slots__ = ("_counts", "_progress", "_rest", "_tensor", "end", "path", "start")
 
@@ -116,7 +131,10 @@ class TensorWatch:
 
 
 class TensorStretch:
-    """A run of a tensor's elements of which a sample is looked at, in any order."""
+    """A byte consumer of a sample of a tensor's elements.
+
+    They come in any order.
+    """
 
     __slots__ = ("_progress", "_tensor", "_values", "end", "path", "start", "width")
 
@@ -139,7 +157,10 @@ class TensorStretch:
 
 
 def swept_tensors(checkpoint: StoredCheckpoint, leave_out: Set[str | None]) -> Iterator[SweptTensor]:
-    """Every tensor with bytes of its own; aliases are left out."""
+    """Yield every tensor with bytes of its own.
+
+    Aliases are left out.
+    """
     for component in checkpoint.manifest.components:
         for name, info in component.tensors.infos():
             if info.alias_of is not None or name in leave_out or not info.numel:
@@ -149,8 +170,11 @@ def swept_tensors(checkpoint: StoredCheckpoint, leave_out: Set[str | None]) -> I
 
 
 def _runs(checkpoint: StoredCheckpoint, entry: TensorEntry) -> list[ByteRange] | None:
-    """Where the elements lie as plain runs of bytes, replicas once; None where they do not."""
-    found = {}
+    """Return the elements as plain runs of bytes.
+
+    Replicas count once; None where the elements do not lie so.
+    """
+    places = {}
     for chunk in entry.chunks:
         try:
             place = _run(checkpoint.find_chunk(chunk), entry)
@@ -158,8 +182,8 @@ def _runs(checkpoint: StoredCheckpoint, entry: TensorEntry) -> list[ByteRange] |
             return None
         if place is None:
             return None
-        found[chunk.offsets, chunk.sizes] = place
-    return list(found.values())
+        places[chunk.offsets, chunk.sizes] = place
+    return list(places.values())
 
 
 def _run(chunk: Chunk, entry: TensorEntry) -> ByteRange | None:

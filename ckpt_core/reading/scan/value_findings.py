@@ -1,4 +1,7 @@
-"""What the values of a tensor say about it: NaN and infinities, nothing but zeros, numbers too large for F16."""
+"""Findings about the values of a tensor.
+
+NaN and infinities, nothing but zeros, numbers too large for F16.
+"""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +24,7 @@ _WEIGHTS = ("model", "ema", "adapter")
 def findings_of_values(
     kind: str, name: str, entry: TensorEntry, path: str | None, seen: NonFinite, *, looked_at: int | None = None
 ) -> Iterator[Finding]:
-    """VL001 to VL005 of one tensor.
+    """Yield VL001 to VL005 for one tensor.
 
     Args:
         kind: Kind of its component: an optimizer's moments may well be zero.

@@ -1,1 +1,1 @@
-"""Tensors of torch filled from stored bytes: read, or mapped."""
+"""Fills torch tensors from stored bytes: read, or mapped."""

@@ -1,6 +1,7 @@
-"""Existing torch tensors filled from a checkpoint, in place: straight into their memory, or cast slab by slab.
+"""Fills existing torch tensors from a checkpoint, in place.
 
-Memory: nothing for a tensor of the stored type that is contiguous on the CPU; one slab a worker for every other.
+Straight into their memory, or cast slab by slab. Memory: nothing for a tensor of the stored type that is contiguous on
+the CPU; one slab a worker for every other.
 """
 
 from collections import Counter
@@ -25,7 +26,10 @@ _PIECE = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """A tensor to fill, of the shape of the stored one, and the stored one's name."""
+    """A tensor to fill, and the stored tensor's name.
+
+    Both have the same shape.
+    """
 
     target: "torch.Tensor"
     component: str
@@ -41,7 +45,9 @@ class _Piece:
 
 
 def fill_tensors(checkpoint: TensorSource, fills: Sequence[Fill], *, done: Callable[[str], None]) -> None:
-    """Fill every tensor; `done` is told the name of each stored tensor whose bytes have all arrived, in any order.
+    """Fill every tensor and report each that is complete.
+
+    `done` is told the name of each stored tensor whose bytes have all arrived, in any order.
 
     Raises:
         CkptError: A read fails; tensors that `done` was not told of may hold a part of their new values.
@@ -50,12 +56,12 @@ def fill_tensors(checkpoint: TensorSource, fills: Sequence[Fill], *, done: Calla
     pieces: list[_Piece] = []
     slow: list[Fill] = []
     for item in fills:
-        found = _pieces(checkpoint, item)
-        if found is None:
+        own_pieces = _pieces(checkpoint, item)
+        if own_pieces is None:
             slow.append(item)
         else:
-            pieces.extend(found)
-            if not found:
+            pieces.extend(own_pieces)
+            if not own_pieces:
                 done(item.name)
     pieces.sort(key=lambda piece: (piece.path, piece.offset))
     arrived = _counted(pieces, done)
@@ -74,7 +80,10 @@ def _is_remote(checkpoint: TensorSource, paths: Sequence[str]) -> bool:
 
 
 def _pieces(checkpoint: TensorSource, item: Fill) -> list[_Piece] | None:
-    """Where the bytes of a tensor lie and go, in pieces; None where they cannot go straight to its memory."""
+    """Return the pieces in which a tensor is read.
+
+    Each says where bytes lie and go; None where they cannot go straight to its memory.
+    """
     import torch
 
     info = checkpoint.component(item.component).tensors.info(item.name)
@@ -98,7 +107,10 @@ def _place(checkpoint: TensorSource, item: Fill) -> tuple[str, int]:
 
 
 def _counted(pieces: Sequence[_Piece], done: Callable[[str], None]) -> Callable[[_Piece], None]:
-    """What each worker tells of a piece that has arrived; `done` is told of a tensor with its last one."""
+    """Return a function that counts the pieces that arrived.
+
+    Each worker calls it; `done` is told of a tensor with its last piece.
+    """
     left, lock = Counter(piece.name for piece in pieces), Lock()
 
     def arrived(piece: _Piece) -> None:
@@ -123,7 +135,10 @@ def _convert_all(checkpoint: TensorSource, fills: Sequence[Fill], done: Callable
 
 
 def _convert(checkpoint: TensorSource, item: Fill) -> None:
-    """Copy a tensor of several chunks, or through slabs to another type, device or memory layout."""
+    """Copy a tensor that needs more than a plain read.
+
+    It has several chunks, or goes through slabs to another type, device or memory layout.
+    """
     import torch
 
     entry = checkpoint.component(item.component).tensors[item.name]

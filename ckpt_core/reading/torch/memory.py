@@ -1,7 +1,8 @@
-"""A stretch of a file in memory: mapped, or read by several workers into huge pages.
+"""Brings a stretch of a file into memory.
 
-Filling 4 KiB pages one fault at a time is nearly all that a plain read into new memory costs; one buffer of huge pages,
-each worker reading one contiguous part of it, leaves the copy alone.
+It is mapped, or read by several workers into huge pages. Filling 4 KiB pages one fault at a time is nearly all that a
+plain read into new memory costs; one buffer of huge pages, each worker reading one contiguous part of it, leaves the
+copy alone.
 """
 
 import mmap
@@ -23,9 +24,10 @@ _MADV_POPULATE_READ = 22
 
 
 def map_region(files: Files, path: str, local: str, offset: int, length: int) -> mmap.mmap:
-    """A private mapping of a listed file that is at `local`: writing to it changes this process's copy only.
+    """Map a listed file privately.
 
-    `offset` is a multiple of the page size.
+    The file is at `local`; writing to the mapping changes this process's copy only. `offset` is a multiple of the page
+    size.
     """
     descriptor = open_regular(local, path)
     try:
@@ -43,7 +45,7 @@ def map_region(files: Files, path: str, local: str, offset: int, length: int) ->
 
 
 def new_region(length: int) -> mmap.mmap:
-    """Zeroed memory in huge pages where the system has them."""
+    """Return zeroed memory, in huge pages where possible."""
     region = mmap.mmap(-1, max(length, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         try:
@@ -54,7 +56,7 @@ def new_region(length: int) -> mmap.mmap:
 
 
 def read_region(files: Files, path: str, offset: int, length: int) -> mmap.mmap:
-    """A stretch of a file in memory of our own."""
+    """Read a stretch of a file into new memory."""
     region = new_region(length)
     read_parallel(files, path, offset, memoryview(region)[:length])
     return region
@@ -65,7 +67,10 @@ _REMOTE_STEP = 8 << 20
 
 
 def read_parallel(files: Files, path: str, offset: int, out: memoryview) -> None:
-    """Fill `out` from byte `offset` of a file, each worker one contiguous part."""
+    """Fill `out` from byte `offset` of a file.
+
+    Each worker reads one contiguous part.
+    """
     remote = files.local_path(path) is None
     count = min(workers(remote=remote), max(len(out) // WORTH_A_WORKER, 1))
     share = max(-(-len(out) // count), 1)
@@ -108,7 +113,10 @@ _TORCH_NAME = {
 
 
 def torch_dtype(dtype: DType) -> "torch.dtype":
-    """Torch's type; UnsupportedFormatError where it has none."""
+    """Return torch's type.
+
+    UnsupportedFormatError where it has none.
+    """
     import torch
 
     name = _TORCH_NAME.get(dtype)
@@ -118,14 +126,17 @@ def torch_dtype(dtype: DType) -> "torch.dtype":
 
 
 def writable_bytes(tensor: "torch.Tensor") -> memoryview:
-    """The memory of a contiguous CPU tensor as bytes."""
+    """Return the memory of a contiguous CPU tensor as bytes."""
     import torch
 
     return memoryview(tensor.detach().reshape(-1).view(torch.uint8).numpy())
 
 
 def empty_tensor(shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
-    """An uninitialised CPU tensor, in huge pages where it is large enough to have some."""
+    """Return an uninitialised CPU tensor.
+
+    In huge pages where it is large enough to have some.
+    """
     import torch
 
     nbytes = prod(shape) * dtype.itemsize

@@ -1,4 +1,4 @@
-"""`TensorSource`: what filling torch tensors asks of a checkpoint over files."""
+"""`TensorSource`: the checkpoint interface for filling torch tensors."""
 
 from typing import Protocol
 

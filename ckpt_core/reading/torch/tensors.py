@@ -1,4 +1,6 @@
-"""A component's tensors as torch tensors: mapped from the file, read into one buffer of our own, or cast on the way.
+"""Returns a component's tensors as torch tensors.
+
+Mapped from the file, read into one buffer of our own, or cast on the way.
 
 Tensors that lie in one raw row-major chunk (nearly all) are views of one storage a file: no object a tensor besides the
 view. Such views share that storage: `torch.save` of one would write all. `separate=True` gives each its own.
@@ -39,16 +41,19 @@ def to_torch(
     separate: bool = False,
     dtype: "torch.dtype | DType | str | None" = None,
 ) -> "dict[str, torch.Tensor]":
-    """Tensors of a component on the CPU, by name. See `StoredCheckpoint.to_torch`."""
+    """Return a component's tensors on the CPU, by name.
+
+    See `StoredCheckpoint.to_torch`.
+    """
     checkpoint.confirm()
     table = checkpoint.component(label).tensors
     wanted = list(table if names is None else names)
     if checked and mapped:
         for name in wanted:
             checkpoint.prove(label, name)
-    found = _all(checkpoint, label, wanted, mapped, separate, dtype)
+    tensors = _all(checkpoint, label, wanted, mapped, separate, dtype)
     checkpoint.finish()
-    return found
+    return tensors
 
 
 def _all(
@@ -81,7 +86,10 @@ def _all(
 
 
 def _views(files: Files, path: str, infos: list[tuple[str, TensorInfo]], mapped: bool) -> "dict[str, torch.Tensor]":
-    """Views into one buffer that holds the stretch of a file from the first of these tensors to the last."""
+    """Return these tensors as views into one buffer.
+
+    It holds the stretch of a file from the first of these tensors to the last.
+    """
     import torch
 
     # One buffer a file and one tensor a type over it; each weight is a window of that. Twenty thousand windows cost
@@ -119,7 +127,10 @@ def _views(files: Files, path: str, infos: list[tuple[str, TensorInfo]], mapped:
 
 
 def _read_alone(checkpoint: TensorSource, label: str, name: str, done: "dict[str, Any]") -> "torch.Tensor":
-    """A tensor that is strided, in several chunks or not in the machine's byte order, read into memory of its own."""
+    """Read a tensor into memory of its own.
+
+    It is strided, in several chunks or not in the machine's byte order.
+    """
     import torch
 
     entry = checkpoint.component(label).tensors[name]
@@ -135,7 +146,10 @@ def _read_alone(checkpoint: TensorSource, label: str, name: str, done: "dict[str
 
 
 def _cast(checkpoint: TensorSource, label: str, names: list[str], dtype: DType) -> "dict[str, torch.Tensor]":
-    """Tensors of which the floating ones of 16 bits and more become `dtype`, each in memory of its own."""
+    """Return tensors with the floating ones cast to `dtype`.
+
+    Those of 16 bits and more are cast; each is in memory of its own.
+    """
 
     from ckpt_core.reading.casting.rules import cast_types
     from ckpt_core.reading.torch.fill import Fill, fill_tensors
