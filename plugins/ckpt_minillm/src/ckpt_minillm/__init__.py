@@ -1,4 +1,7 @@
-"""MiniLLM and minimind checkpoints for ckpt; for their trainers, what finds, loads and saves them."""
+"""MiniLLM and minimind checkpoints for ckpt.
+
+For their trainers, the functions that find, load and save them.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,7 @@
-"""`CheckpointLoader`: the three methods of MiniLLM's guide, which do what it says or raise."""
+"""`CheckpointLoader`: the three methods of MiniLLM's guide.
+
+Each does what the guide says, or raises.
+"""
 
 import os
 from typing import TYPE_CHECKING
@@ -33,7 +36,9 @@ class CheckpointLoader:
         local_dir: str | os.PathLike[str] = LOCAL_DIR,
         remote_dir: str | os.PathLike[str] = REMOTE_DIR,
     ) -> tuple[str, bool]:
-        """Where a stage's weights are, and whether a file is there.
+        """Return the path of a stage's weights.
+
+        And if there is a file.
 
         Args:
             stage: A stage or its alias: `sft` is `full_sft`.
@@ -71,7 +76,9 @@ class CheckpointLoader:
         prefer: str | None = None,
         fallback_stages: tuple[str, ...] | list[str] | None = None,
     ) -> str | None:
-        """The path of the checkpoint: the one given, else that of a variable, else the remote file, else the local.
+        """Return the path of the checkpoint.
+
+        It is the one given, else that of a variable, else the remote file, else the local.
 
         Args:
             stage: A stage or its alias; None to look at the first two only.

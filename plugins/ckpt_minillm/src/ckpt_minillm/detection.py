@@ -1,4 +1,7 @@
-"""Recognises the formats by the names that minimind gives its files; the first bytes must be torch's."""
+"""Recognises the formats by the names of minimind's files.
+
+The first bytes must be torch's.
+"""
 
 from collections.abc import Iterator
 
@@ -14,7 +17,10 @@ _KEYS = (b"model.embed_tokens.weight", b"model.layers.", b"tok_embeddings.weight
 
 
 def matches(files: Files) -> Iterator[FormatMatch]:
-    """A claim on the one file of a listing, or on each that is at the top of a directory."""
+    """Yield claims on files with minimind's names.
+
+    On the one file of a listing, or on each that is at the top of a directory.
+    """
     single = files.location.kind is LocationKind.FILE
     for path in files.entries:
         name = None if "/" in path else parse_name(path)

@@ -1,7 +1,9 @@
-"""A model filled from an open checkpoint under a trainer's rules: what may differ is named, and all of it is reported.
+"""Fills a model from an open checkpoint, by a trainer's rules.
 
-Everything is settled before the first byte is written, so a refused load leaves the model as it was. What is read from
-afar may break off midway: it is staged in memory of its own first.
+What may differ is named, and all of it is reported.
+
+All is decided before the first byte is written, so a refused load leaves the model as it was. What is read from afar
+may break off midway: it is staged in memory of its own first.
 """
 
 from collections.abc import Sequence

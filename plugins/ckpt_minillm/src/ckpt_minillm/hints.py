@@ -1,4 +1,7 @@
-"""What the search for a stage can be told: each is `--hint NAME=VALUE`, and a flag of its own."""
+"""The hints of the search for a stage.
+
+Each is `--hint NAME=VALUE`, and a flag of its own.
+"""
 
 from ckpt_core import FormatOption
 

@@ -1,4 +1,6 @@
-"""A LoRA merged into the weights it was trained on, as a view: `W + B·A`, computed slab by slab when it is read.
+"""Shows a LoRA merged into the weights it was trained on.
+
+The view computes `W + B·A` slab by slab when it is read.
 
 The rule is minimind's (`model/model_lora.py`): the output of a module is `W x + B (A x)`, without a factor, so that the
 merged weight is `W + B·A`. A LoRA's tensors are named `{module}.lora.A.weight`, of shape (rank, in), and
@@ -54,7 +56,10 @@ Box = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The factors of one module: where each is in the LoRA's checkpoint, as component and name, and their rank."""
+    """The two factors of one module, and their rank.
+
+    Each is given by its component and name in the LoRA's checkpoint.
+    """
 
     a: tuple[str, str]
     b: tuple[str, str]
@@ -120,7 +125,7 @@ class MergedCheckpoint(StoredCheckpoint):
         return result
 
     def _merge(self, name: str, pair: Pair, box: Box, out: memoryview) -> None:
-        """Fill the start of `out` with some rows of the sum."""
+        """Fill the start of `out` with some merged rows."""
         import numpy as np
 
         (row, column), (rows, columns) = box
@@ -142,7 +147,7 @@ class MergedCheckpoint(StoredCheckpoint):
 
 
 def merge_lora(base: StoredCheckpoint, lora: StoredCheckpoint) -> MergedCheckpoint:
-    """A view of a model with a LoRA merged into it.
+    """Return a view of a model with a LoRA merged.
 
     Args:
         base: A model's weights.
@@ -171,13 +176,13 @@ def merge_lora(base: StoredCheckpoint, lora: StoredCheckpoint) -> MergedCheckpoi
 
 
 def _pairs(checkpoint: StoredCheckpoint) -> dict[str, Pair]:
-    found: dict[str, dict[str, tuple[str, str]]] = {}
+    by_module: dict[str, dict[str, tuple[str, str]]] = {}
     for component in checkpoint.manifest.components:
         for name in component.tensors if component.kind in ("model", "adapter") else ():
             match = _FACTOR.fullmatch(name)
             if match is not None:
-                found.setdefault(match["module"], {})[match["factor"]] = (component.label, name)
-    return {module: _pair(checkpoint, module, factors) for module, factors in found.items()}
+                by_module.setdefault(match["module"], {})[match["factor"]] = (component.label, name)
+    return {module: _pair(checkpoint, module, factors) for module, factors in by_module.items()}
 
 
 def _pair(checkpoint: StoredCheckpoint, module: str, factors: Mapping[str, tuple[str, str]]) -> Pair:
@@ -195,7 +200,10 @@ def _info(checkpoint: StoredCheckpoint, key: tuple[str, str]) -> TensorInfo:
 
 
 def _fitting(tensors: TensorTable, module: str, pair: Pair, lora: StoredCheckpoint) -> Pair:
-    """The pair, if the model has that module, untied, and of the shape of the product."""
+    """Return the pair, if it fits a module of the model.
+
+    The weight must be untied, and of the shape of the product.
+    """
     name = f"{module}.weight"
     if name not in tensors:
         raise LoadError(
@@ -226,7 +234,10 @@ def _refuse_more_than_lora(lora: StoredCheckpoint) -> None:
 
 
 def _merged_table(tensors: TensorTable, pairs: Mapping[str, Pair]) -> TensorTable:
-    """The model's tensors without factors; the merged ones say that they lie in no file."""
+    """Return the model's tensors without factors.
+
+    The merged ones say that they lie in no file.
+    """
     kept = tensors.renamed({name: name for name in tensors if not _FACTOR.fullmatch(name)})
 
     def entry(name: str) -> TensorEntry:
@@ -256,13 +267,16 @@ def _merged_manifest(base: StoredCheckpoint, lora: StoredCheckpoint, label: str,
 
 
 def _tainted(lora: StoredCheckpoint, label: str, pairs: Mapping[str, Pair]) -> dict[str, str]:
-    """Why a weight is tainted by the factors that are merged into it."""
+    """Return the merged weights that their factors taint."""
     causes = {name: lora.cause(*pair.a) or lora.cause(*pair.b) for name, pair in pairs.items()}
     return {f"{label}/{name}": cause for name, cause in causes.items() if cause is not None}
 
 
 def _said(lora: StoredCheckpoint, pairs: Mapping[str, Pair]) -> Finding:
-    """How many modules the LoRA changes, or that it changes none; it is logged as well."""
+    """Return a finding with how many modules the LoRA changes.
+
+    Or that it changes none; it is logged as well.
+    """
     changed = sum(_changes(lora, pair) for pair in pairs.values())
     place = printable(str(lora.location))
     if changed:

@@ -1,6 +1,7 @@
-"""What the names and shapes of a model's tensors tell of its configuration, which no minimind file stores.
+"""Derives a model's configuration from its tensors.
 
-The number of attention heads cannot be told: a projection's shape has it multiplied by the size of a head.
+Their names and shapes tell it, and no minimind file stores it. The number of attention heads cannot be told: a
+projection's shape has it multiplied by the size of a head.
 """
 
 import re
@@ -22,7 +23,9 @@ _Shape = Callable[[str], Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A model's configuration as far as it can be told; None for what cannot.
+    """A model's configuration as its tensors tell it.
+
+    None for what they do not tell.
 
     Attributes:
         use_moe: Whether the layers have experts.
@@ -41,7 +44,7 @@ class Facts:
     lora_only: bool = False
 
     def as_metadata(self) -> dict[str, bool | int]:
-        """What is known, under the names that the trainers' flags have."""
+        """Return what is known, under the trainers' flag names."""
         known = {
             "use_moe": self.use_moe,
             "hidden_size": self.hidden_size,
@@ -53,27 +56,29 @@ class Facts:
 
 
 def facts_of(tensors: TensorTable) -> Facts:
-    """The facts of a checkpoint's tensors, named as minimind names them."""
+    """Return the facts of tensors with minimind's names."""
     return _facts(tensors, lambda name: tensors.info(name).shape)
 
 
 def facts_of_module(module: "torch.nn.Module") -> Facts:
-    """The facts of a model in memory."""
+    """Return the facts of a model in memory."""
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict(keep_vars=True).items()}
     return _facts(shapes, shapes.__getitem__)
 
 
 def contradictions(facts: Facts, asked: Mapping[str, object]) -> Iterator[str]:
-    """What the tensors say otherwise than somebody who asked, in words, one each.
+    """Yield each fact that contradicts what was asked.
+
+    In words.
 
     Args:
         facts: Of the tensors.
         asked: What was asked for, by the names of `Facts`; None and what the tensors do not tell contradict nothing.
     """
     for name, words in (("hidden_size", "hidden size {}"), ("num_hidden_layers", "{} layers")):
-        found, wanted = getattr(facts, name), asked.get(name)
-        if found is not None and wanted is not None and found != wanted:
-            yield f"{words.format(found)}, not {wanted}"
+        known, wanted = getattr(facts, name), asked.get(name)
+        if known is not None and wanted is not None and known != wanted:
+            yield f"{words.format(known)}, not {wanted}"
     wanted = asked.get("use_moe")
     if facts.use_moe is not None and wanted is not None and facts.use_moe != wanted:
         yield "experts, not a dense model" if facts.use_moe else "a dense model, not experts"
@@ -84,13 +89,13 @@ def experts(used: bool) -> str:
 
 
 def is_lora(name: str) -> bool:
-    """Whether a tensor belongs to a LoRA, by its name."""
+    """Return True if a tensor's name is a LoRA's."""
     return _LORA in name
 
 
 def layers_of(names: Iterable[str]) -> set[int]:
-    """The numbers of the layers that tensors of these names are in."""
-    return {int(found[1]) for found in map(_LAYER.search, names) if found}
+    """Return the numbers of layers in tensor names."""
+    return {int(match[1]) for match in map(_LAYER.search, names) if match}
 
 
 def _facts(names: Collection[str], shape: _Shape) -> Facts:
@@ -106,9 +111,9 @@ def _facts(names: Collection[str], shape: _Shape) -> Facts:
 def _embedding(names: Iterable[str], shape: _Shape) -> tuple[int | None, int | None]:
     for name in names:
         if name.endswith(_EMBEDDINGS):
-            found = shape(name)
-            if len(found) == 2:
-                return found[0], found[1]
+            sizes = shape(name)
+            if len(sizes) == 2:
+                return sizes[0], sizes[1]
     return None, None
 
 

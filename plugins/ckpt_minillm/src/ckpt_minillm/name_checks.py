@@ -1,4 +1,4 @@
-"""Whether a file's name, its tensors and what was asked for agree."""
+"""Checks that name, tensors and request of a file agree."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,7 +9,7 @@ from ckpt_minillm.search_query import shape_hints
 
 
 def name_findings(path: str, name: WeightsName, facts: Facts) -> Iterator[Finding]:
-    """MM001 and MM002: where a name says otherwise than the tensors."""
+    """Yield MM001 and MM002 where the name contradicts tensors."""
     # A stage that no trainer is known to write may be somebody else's habit: `qwen_7.pth` need not be 7 wide.
     severity = Severity.ERROR if name.known else Severity.WARNING
     if facts.hidden_size not in (None, name.hidden_size):
@@ -23,7 +23,7 @@ def name_findings(path: str, name: WeightsName, facts: Facts) -> Iterator[Findin
 
 
 def refuse_contradictions(path: str, facts: Facts, hints: Mapping[str, object]) -> None:
-    """UsageError where hints that were given say otherwise than the tensors."""
+    """Raise UsageError if hints contradict the tensors."""
     wrong = "; ".join(contradictions(facts, shape_hints(hints)))
     if wrong:
         raise UsageError(
@@ -32,7 +32,7 @@ def refuse_contradictions(path: str, facts: Facts, hints: Mapping[str, object]) 
 
 
 def refuse_name(file: str, name: WeightsName, facts: Facts) -> None:
-    """UsageError where a file would get a name that says otherwise than its tensors."""
+    """Raise UsageError if a new name contradicts the tensors."""
     wrong = []
     if facts.hidden_size not in (None, name.hidden_size):
         wrong.append(f"the name says hidden size {name.hidden_size}, the tensors say {facts.hidden_size}")

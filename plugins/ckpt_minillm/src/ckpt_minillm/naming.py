@@ -1,4 +1,6 @@
-"""Names of MiniLLM and minimind files: `{stage}_{hidden_size}[_moe][_resume].pth`, read and made.
+"""Reads and makes the names of MiniLLM and minimind files.
+
+They are `{stage}_{hidden_size}[_moe][_resume].pth`.
 
 The rule is that of minimind's trainers. Two things stand beside it: an older habit of a word after the size
 (`full_sft_512_zero.pth`), and the `.pth.tmp` that minimind writes to before it renames.
@@ -69,32 +71,47 @@ class WeightsName:
         return "_".join(words) + (".pth.tmp" if self.in_flight else ".pth")
 
     def for_resume(self) -> "WeightsName":
-        """The name of what a training of these weights goes on from."""
+        """Return the name of the resume file of these weights.
+
+        Their training goes on from it.
+        """
         return replace(self, resume=True)
 
     @property
     def plain(self) -> bool:
-        """Whether it names weights alone, completely written."""
+        """True if it names weights alone, completely written."""
         return not self.resume and not self.in_flight
 
     @property
     def lora(self) -> bool:
-        """Whether the stage is a LoRA's name: `lora_medical`, `my_lora`."""
+        """True if the stage is a LoRA's name.
+
+        As `lora_medical`, `my_lora`.
+        """
         return any(word.startswith("lora") for word in self.stage.split("_"))
 
     @property
     def known(self) -> bool:
-        """Whether a trainer writes this stage by default, and the name alone says whose file it is."""
+        """True if a trainer writes this stage by default.
+
+        Then the name alone says whose file it is.
+        """
         return self.stage in STAGES or self.lora
 
     @property
     def counts(self) -> bool:
-        """Whether the number more likely counts something, as in `epoch_3.pth`."""
+        """True if the number more likely counts something.
+
+        As in `epoch_3.pth`.
+        """
         return self.stage.rpartition("_")[2] in _COUNTERS
 
 
 def parse_name(name: str) -> WeightsName | None:
-    """The parts of a file name, without its folder; None where the rule does not hold."""
+    """Parse a file name, without its folder.
+
+    None where the rule does not hold.
+    """
     in_flight = name.endswith(".pth.tmp")
     stem = name.removesuffix(".tmp")
     if not stem.endswith(".pth"):
@@ -109,21 +126,23 @@ def parse_name(name: str) -> WeightsName | None:
     moe = rest[:1] == ["moe"]
     variant = "_".join(rest[1:] if moe else rest)
     try:
-        found = WeightsName("_".join(stage), int(size), moe, variant, resume, in_flight)
+        parsed = WeightsName("_".join(stage), int(size), moe, variant, resume, in_flight)
     except UsageError:
         return None
     # An empty word (`pretrain_512_.pth`) is lost on the way; such a name is not one of ours.
-    return found if str(found) == name else None
+    return parsed if str(parsed) == name else None
 
 
 def name_of(place: str) -> str:
-    """The file name at the end of a path or URL."""
+    """Return the file name at the end of a path or URL."""
     path = place.partition("?")[0] if "://" in place else place
     return path.rstrip("/").rpartition("/")[2]
 
 
 def stage_of(word: str) -> str:
-    """The stage as files have it: an alias replaced, anything else as it is.
+    """Return the stage with its alias replaced.
+
+    Anything else stays as it is; files have the result in their names.
 
     Raises:
         UsageError: It cannot be the first part of a name.

@@ -1,4 +1,6 @@
-"""Which of two files is the newer one, by the step that was recorded when it was written: never by its time.
+"""Orders two files by the step recorded in them.
+
+Never by their time.
 
 A file that resumes a training holds its epoch and step. Weights hold none: of those, the seal that ckpt wrote beside
 them does. Where neither is there, nothing tells.
@@ -29,14 +31,16 @@ _UNREACHABLE: Progress = (1 << 62, 0)
 
 
 def newest_first(own: Sequence[Candidate]) -> list[Candidate]:
-    """The remote and the local file of a stage, ranked so that the one with the later step is probed first.
+    """Return a stage's two files, the later step first.
+
+    They are the remote and the local file; the first is probed first.
 
     Raises:
         UsageError: A file is there, and nothing records its step.
     """
-    found = [(candidate, _progress(candidate)) for candidate in own]
-    there = [(candidate, progress) for candidate, progress in found if progress is not None]
-    missing = [candidate for candidate, progress in found if progress is None]
+    recorded = [(candidate, _progress(candidate)) for candidate in own]
+    there = [(candidate, progress) for candidate, progress in recorded if progress is not None]
+    missing = [candidate for candidate, progress in recorded if progress is None]
     there.sort(key=lambda pair: pair[1], reverse=True)
     ordered = [_said(candidate, progress) for candidate, progress in there] + missing
     if ordered and ordered[0].priority is Priority.LOCAL:
@@ -51,20 +55,23 @@ def _said(candidate: Candidate, progress: Progress) -> Candidate:
 
 
 def _progress(candidate: Candidate) -> Progress | None:
-    """What is recorded of a file; None where there is no file."""
+    """Return the progress recorded of a file.
+
+    None where there is no file.
+    """
     try:
         files = list_files(candidate.url)
     except CheckpointNotFoundError:
         return None
     except UnreachableError:
         return _UNREACHABLE
-    found = _recorded(files)
-    if found is None:
+    progress = _recorded(files)
+    if progress is None:
         raise UsageError(
             f"prefer=newest: {candidate} does not record its step, and the time of a file tells nothing; "
             "choose prefer=remote or prefer=local, or give the path"
         )
-    return found
+    return progress
 
 
 def _recorded(files: Files) -> Progress | None:

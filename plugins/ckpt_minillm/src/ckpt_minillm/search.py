@@ -1,4 +1,7 @@
-"""Where a stage's file is looked for: the path given, the environment, the remote folder, the local one."""
+"""Proposes the places where a stage's file may be.
+
+They are the path given, the environment, the remote folder, the local one.
+"""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +16,10 @@ PRETRAINED_PATH = "MINILLM_PRETRAINED_PATH"
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One of the two folders: what to call it, and the rank at which it is searched."""
+    """One of the two folders, and its priority.
+
+    `what` is what to call it.
+    """
 
     what: str
     folder: Folder
@@ -21,9 +27,10 @@ class _Side:
 
 
 def candidates(query: Query) -> Iterator[Candidate]:
-    """Places in the order of their ranks. One that was set and leads nowhere is required: it ends the search.
+    """Yield the places of a stage in order of priority.
 
-    A ref that is not a bare word is a path or a URL: core proposes it, and nothing may stand in for it.
+    One that was set and leads nowhere is required: it ends the search. A ref that is not a bare word is a path or a
+    URL: core proposes it, and nothing may stand in for it.
 
     Raises:
         UsageError: A hint or a variable has a value that it cannot have, or hints contradict each other; or the newest
@@ -50,9 +57,10 @@ def candidates(query: Query) -> Iterator[Candidate]:
 
 
 def _is_meant(query: Query, ask: Ask) -> bool:
-    """Whether a word means a stage: a hint or a variable says so, it is a known name, or has a file in a folder here.
+    """Return True if a word means a stage.
 
-    Any other word is a file that is not there, and is not to be answered with places where nobody put anything.
+    A hint or a variable says so, it is a known name, or has a file in a folder here. Any other word is a file that is
+    not there, and is not to be answered with places where nobody put anything.
     """
     from ckpt_minillm.hints import HINTS
 
@@ -70,7 +78,10 @@ def _has_stage(folder: str, stage: str) -> bool:
 
 
 def _refuse_misspelt(query: Query) -> None:
-    """UsageError for a hint that is nearly one of ours: passed over, `hiden_size=768` would look for 512."""
+    """Raise UsageError for a misspelt hint.
+
+    It is nearly one of ours: passed over, `hiden_size=768` would look for 512.
+    """
     from ckpt_minillm.hints import HINTS
 
     known = [hint.name for hint in HINTS]
@@ -83,7 +94,10 @@ def _refuse_misspelt(query: Query) -> None:
 
 
 def _of_stage(ask: Ask, *, settled: bool) -> Iterator[Candidate]:
-    """The places of a stage. `settled`: a place before them wins or ends the search, so none of them is read."""
+    """Yield the places of a stage.
+
+    `settled`: a place before them wins or ends the search, so none of them is read.
+    """
     if ask.remote_only:
         yield from _remote_only(ask)
         return
@@ -105,8 +119,8 @@ def _of_stage(ask: Ask, *, settled: bool) -> Iterator[Candidate]:
 
 def _remote_only(ask: Ask) -> Iterator[Candidate]:
     side = _Side("remote folder", ask.remote, Priority.REMOTE)
-    found = _candidate(side, ask.name)
-    yield replace(found, reason=f"{found.reason}; no other place was asked for", required=not ask.fallbacks)
+    candidate = _candidate(side, ask.name)
+    yield replace(candidate, reason=f"{candidate.reason}; no other place was asked for", required=not ask.fallbacks)
     for index, name in enumerate(ask.fallbacks, start=1):
         yield _stand_in(side, name, ask, order=index)
 
@@ -117,26 +131,32 @@ def _candidate(side: _Side, name: WeightsName) -> Candidate:
 
 
 def _stand_in(side: _Side, name: WeightsName, ask: Ask, *, order: int) -> Candidate:
-    found = _candidate(replace(side, priority=Priority.FALLBACK), name)
+    candidate = _candidate(replace(side, priority=Priority.FALLBACK), name)
     warning = f"is a {name.stage} file, in place of {ask.name.stage}"
-    return replace(found, reason=f"fallback stage {name.stage}; {found.reason}", order=order, warning=warning)
+    return replace(candidate, reason=f"fallback stage {name.stage}; {candidate.reason}", order=order, warning=warning)
 
 
 def _mismatch(place: str, ask: Ask | None) -> str:
-    """What the name of a file that was set says against what is asked; "" where it agrees, or says nothing."""
-    found = parse_name(name_of(place))
-    if found is None or ask is None:
+    """Return how a file's name differs from what is asked.
+
+    The file was set by somebody; "" where its name agrees, or says nothing.
+    """
+    parsed = parse_name(name_of(place))
+    if parsed is None or ask is None:
         return ""
     differences = []
-    if found.stage not in (ask.name.stage, *(other.stage for other in ask.fallbacks)):
-        differences.append(f"is a {found.stage} file, asked was {ask.name.stage}")
-    if ask.sized and found.hidden_size != ask.name.hidden_size:
-        differences.append(f"is of hidden size {found.hidden_size}, asked was {ask.name.hidden_size}")
+    if parsed.stage not in (ask.name.stage, *(other.stage for other in ask.fallbacks)):
+        differences.append(f"is a {parsed.stage} file, asked was {ask.name.stage}")
+    if ask.sized and parsed.hidden_size != ask.name.hidden_size:
+        differences.append(f"is of hidden size {parsed.hidden_size}, asked was {ask.name.hidden_size}")
     return "; ".join(differences)
 
 
 def joined(folder: str, name: str) -> str:
-    """A name below a folder or URL. A query stays where URLs of the web have it: at the end."""
+    """Join a folder or URL and a name.
+
+    A query stays where URLs of the web have it: at the end.
+    """
     if "://" not in folder:
         return os.path.join(folder, name)
     head, mark, query = folder.partition("?") if folder.lower().startswith("http") else (folder, "", "")

@@ -1,4 +1,7 @@
-"""What a query asks of this plugin: its hints, then the environment, then the defaults of MiniLLM's scripts."""
+"""Reads a query's hints, environment and defaults.
+
+In this order; the defaults are those of MiniLLM's scripts.
+"""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -16,7 +19,10 @@ PREFERENCES = ("remote", "local", "newest")
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder or URL that is searched, and who named it: a hint, a variable, or the default."""
+    """A folder or URL to search, and who named it.
+
+    A hint, a variable, or the default.
+    """
 
     url: str
     source: str
@@ -28,7 +34,7 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A stage that is looked for, and where.
+    """A wanted stage, and the places to search.
 
     Attributes:
         name: The file name that is looked for.
@@ -50,13 +56,16 @@ class Ask:
 
 
 def asked_stage(query: Query) -> str | None:
-    """The stage a query names, by a hint, else as its ref; None for none."""
+    """Return the stage a query names; None for none.
+
+    By a hint, else as its ref.
+    """
     word = _text(query, "stage") or query.place
     return stage_of(word) if word else None
 
 
 def asked(query: Query, stage: str) -> Ask:
-    """All that a query asks of a stage.
+    """Return all that a query asks of a stage.
 
     Raises:
         UsageError: A hint or a variable has a value that it cannot have.
@@ -83,12 +92,14 @@ def asked(query: Query, stage: str) -> Ask:
 
 
 def asked_path(query: Query) -> str | None:
-    """The path that a hint names outright; None for none."""
+    """Return the path that a hint names; None for none."""
     return _text(query, "path")
 
 
 def shape_hints(hints: Mapping[str, object]) -> dict[str, object]:
-    """The hints that a checkpoint's tensors can contradict, typed; None for those that were not given.
+    """Return the hints that tensors can contradict, typed.
+
+    None for those that were not given.
 
     Raises:
         UsageError: One has a value that it cannot have.
@@ -102,7 +113,10 @@ def shape_hints(hints: Mapping[str, object]) -> dict[str, object]:
 
 
 def switch_of(text: str) -> bool:
-    """What a person's yes or no means. `bool("False")` is True, so words are read; ValueError for others."""
+    """Parse a person's yes or no.
+
+    `bool("False")` is True, so words are read; ValueError for others.
+    """
     match text.lower():
         case "true" | "1" | "yes":
             return True
@@ -121,7 +135,10 @@ def _folder(query: Query, hint: str, variable: str, default: str) -> Folder:
 
 
 def _stages(query: Query) -> Iterable[str]:
-    """The stages that may stand in for the one that is asked for: words, or one text with commas."""
+    """Return the stages that may stand in.
+
+    They are given as words, or as one text with commas.
+    """
     value = query.hints.get("fallback_stages")
     if value is None:
         return ()
@@ -132,8 +149,8 @@ def _stages(query: Query) -> Iterable[str]:
 
 
 def _hidden_size(query: Query) -> tuple[int, bool]:
-    found = _whole_number(query, "hidden_size", "MODEL_HIDDEN_SIZE")
-    return (HIDDEN_SIZE, False) if found is None else (found, True)
+    number = _whole_number(query, "hidden_size", "MODEL_HIDDEN_SIZE")
+    return (HIDDEN_SIZE, False) if number is None else (number, True)
 
 
 def _whole_number(query: Query, hint: str, variable: str | None) -> int | None:
@@ -157,7 +174,10 @@ def _switch(query: Query, hint: str, variable: str | None) -> bool | None:
 
 
 def _value(query: Query, hint: str, variable: str | None) -> tuple[object, str]:
-    """A hint, else a variable that is set and not empty, else None; and what to call it."""
+    """Return the value of a hint, and its name.
+
+    A hint, else a variable that is set and not empty, else None.
+    """
     if query.hints.get(hint) is not None:
         return query.hints[hint], hint
     return (query.env.get(variable) or None if variable else None), variable or hint

@@ -1,4 +1,7 @@
-"""The options by which plain weights are seen otherwise: with a LoRA merged, with a config for transformers."""
+"""The options that show plain weights in another form.
+
+With a LoRA merged, with a config for transformers.
+"""
 
 from ckpt_core import FormatOption
 

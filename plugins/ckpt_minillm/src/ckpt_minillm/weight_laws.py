@@ -1,4 +1,6 @@
-"""Whether the tensors of a model go together: minimind keeps no config, so that its tensors are held to each other.
+"""Checks that the tensors of a model go together.
+
+minimind keeps no config, so that its tensors are compared with each other.
 
 Source: minimind `model/model_minimind.py`: one width, one vocabulary and one inner size for all layers, and
 `load_state_dict(strict=False)` in its evaluation, which starts what is missing at random.
@@ -16,7 +18,10 @@ _GATE = ".mlp.gate_proj.weight"
 
 
 def weight_laws(checkpoint: Checkpoint) -> Iterator[Finding]:
-    """LW004 and LW020 to LW023 of a model; nothing of a LoRA, whose model is elsewhere."""
+    """Yield LW004 and LW020 to LW023 of a model.
+
+    Nothing of a LoRA, whose model is elsewhere.
+    """
     for component in checkpoint.manifest.components:
         facts = facts_of(component.tensors)
         if component.kind == "model" and not facts.lora_only:
@@ -26,7 +31,7 @@ def weight_laws(checkpoint: Checkpoint) -> Iterator[Finding]:
 
 
 def _sizes_of(component: Component, infos: TensorInfos) -> ModelSizes:
-    """The sizes that the first tensors of their kind have."""
+    """Return the sizes that the first tensors show."""
     facts = facts_of(component.tensors)
     gate = next((name for name in infos if name.endswith(_GATE) and len(infos[name].shape) == 2), None)
     return ModelSizes(

@@ -1,4 +1,7 @@
-"""The format `minillm`: one torch file of plain weights, read and held against its name."""
+"""Reads the format `minillm`: one torch file of plain weights.
+
+The tensors are compared with the file's name.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +26,7 @@ from ckpt_minillm.naming import WeightsName, parse_name
 
 
 def read_weights(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """The tensors, what they tell of the model's configuration, and where the name says otherwise.
+    """Read plain weights, their configuration, and the name's contradictions.
 
     The configuration is told, not stored, so it is metadata and no component: the same weights under another name, or
     in another format, are identical. The component is `model`, or `adapter` where nothing but a LoRA is in the file.

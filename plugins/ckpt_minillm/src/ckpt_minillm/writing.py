@@ -1,4 +1,7 @@
-"""Plain weights written under a name of minimind's; a name that says something else than the tensors is refused."""
+"""Writes plain weights under a name of minimind's.
+
+A name that says something else than the tensors is refused.
+"""
 
 from ckpt_core import (
     Checkpoint,
@@ -21,7 +24,9 @@ _KINDS = ("model", "adapter")
 
 
 def save_weights(checkpoint: Checkpoint, target: Target) -> Manifest:
-    """Write one flat table of tensors, as every trainer of minimind reads it.
+    """Write one flat table of tensors.
+
+    Every trainer of minimind reads it so.
 
     Raises:
         UsageError: The file's name is not one of plain weights, or contradicts the tensors.

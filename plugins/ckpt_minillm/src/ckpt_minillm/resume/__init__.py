@@ -1,1 +1,1 @@
-"""Format `minillm-resume`: what minimind's trainers go on from."""
+"""The format `minillm-resume`: minimind's resume files."""

@@ -1,4 +1,4 @@
-"""The keys at the top of a resume file, and the components they stand for.
+"""The top keys of a resume file, and their components.
 
 minimind's `trainer/trainer_utils.py`, `lm_checkpoint`: `model`, `optimizer`, `epoch`, `step`, `world_size` and
 `wandb_id`, then whatever else the trainer hands over: `scaler`, or `scheduler`; of PPO's critic `critic_model`,
@@ -13,7 +13,10 @@ KINDS = ("model", "optimizer", "scheduler", "scaler")
 
 
 def component_of(key: str) -> tuple[str, str] | None:
-    """Kind and name of the component that a key holds; None for a key of another form."""
+    """Return kind and name of a key's component.
+
+    None for a key of another form.
+    """
     name, mark, kind = key.rpartition("_")
     if kind not in KINDS or (mark and not name):
         return None
@@ -21,5 +24,5 @@ def component_of(key: str) -> tuple[str, str] | None:
 
 
 def key_of(kind: str, name: str) -> str:
-    """The key of a component."""
+    """Return the key of a component."""
     return f"{name}_{kind}" if name else kind

@@ -1,7 +1,8 @@
-"""The format `minillm-resume`: what minimind's trainers go on from, one torch file named `…_resume.pth`.
+"""Reads the format `minillm-resume`, minimind's `…_resume.pth`.
 
-`model` is in half precision since December 2025 and in full before; the optimizer's moments are always in full. Both
-are read as they are. `step` counts the batches of the epoch that are done, on each rank.
+Its trainers go on from this one torch file. `model` is in half precision since December 2025 and in full before; the
+optimizer's moments are always in full. Both are read as they are. `step` counts the batches of the epoch that are done,
+on each rank.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,7 +37,9 @@ _ORDER = (*KINDS, "progress")
 
 
 def read_resume(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """The components of a resume file. With the option `world_size`, the step is that of so many ranks.
+    """Read the components of a resume file.
+
+    With the option `world_size`, the step is that of so many ranks.
 
     Raises:
         UsageError: A hint contradicts the tensors, or `world_size` is not positive.
@@ -67,7 +70,10 @@ def read_resume(files: Files, match: FormatMatch, request: LoadRequest) -> Store
 
 
 def _roles(components: dict[str, Component]) -> Iterator[Role]:
-    """What a trainer makes again: the order of the data and, where it saves a scaler and no scheduler, the rate."""
+    """Yield roles of components that a trainer makes again.
+
+    They are the order of the data and, where it saves a scaler and no scheduler, the rate.
+    """
     if "progress" not in components:
         return
     yield Role("sampler", Presence.DERIVED, note="made again from epoch and step")
@@ -76,12 +82,18 @@ def _roles(components: dict[str, Component]) -> Iterator[Role]:
 
 
 def converted_step(step: int, saved: int, wanted: int) -> int:
-    """A step of `saved` ranks as one of `wanted` ranks, by minimind's rule: as many samples, rounded down."""
+    """Return a step of `saved` ranks for `wanted` ranks.
+
+    By minimind's rule: as many samples, rounded down.
+    """
     return step * saved // wanted
 
 
 def _components(found: Iterable[Component]) -> Iterator[Component]:
-    """Components under the names that their keys give them, those without tensors too."""
+    """Yield components under the names that their keys give.
+
+    Those without tensors too.
+    """
     for component in found:
         known = component_of(component.name) if component.name else None
         if known is not None:
@@ -93,7 +105,10 @@ def _components(found: Iterable[Component]) -> Iterator[Component]:
 
 
 def _apart(progress: Component, state: dict[object, State]) -> Iterator[Component]:
-    """The scheduler of a critic, or a state of that kind, has no tensors, and lies beside the step."""
+    """Yield components that lie beside the step.
+
+    The scheduler of a critic, or a state of that kind, has no tensors.
+    """
     kinds = {key: component_of(key) for key, value in state.items() if isinstance(key, str) and isinstance(value, dict)}
     for key, known in kinds.items():
         if known is not None:
@@ -119,7 +134,10 @@ def _missing(path: str, components: dict[str, Component]) -> Iterator[Finding]:
 
 
 def _of_ranks(components: tuple[Component, ...], wanted: int) -> tuple[tuple[Component, ...], str]:
-    """The components with the step of another number of ranks, and what was changed; "" for nothing."""
+    """Return the components with another number of ranks' step.
+
+    And what was changed; "" for nothing.
+    """
     if wanted < 1:
         raise UsageError(f"world_size {wanted}: not a positive number of ranks")
     for index, component in enumerate(components):

@@ -1,4 +1,4 @@
-"""What a trainer goes on from, written so that minimind's own `lm_checkpoint` reads it."""
+"""Writes resume files that minimind's own `lm_checkpoint` reads."""
 
 from collections.abc import Mapping
 
@@ -67,7 +67,10 @@ def _check(components: tuple[Component, ...]) -> None:
 
 
 def _refuse_cast_moments(checkpoint: Checkpoint) -> None:
-    """Half precision loses an optimizer's second moments to zero; a cast that reaches them was hardly meant."""
+    """Raise UsageError if a cast reaches the optimizer's moments.
+
+    Half precision loses second moments to zero; such a cast was hardly meant.
+    """
     for component in checkpoint.manifest.components:
         if component.kind == "model":
             continue
@@ -80,7 +83,10 @@ def _refuse_cast_moments(checkpoint: Checkpoint) -> None:
 
 
 def _arranged(trees: Mapping[str, State], labels: Mapping[str, str]) -> State:
-    """The saved object: minimind's keys in minimind's order, the trainer's own behind."""
+    """Return the saved object with minimind's keys in order.
+
+    The trainer's own keys come behind.
+    """
     progress = trees["progress"]
     assert isinstance(progress, dict)
     ordered = {key: progress[key] for key in PROGRESS if key in progress}

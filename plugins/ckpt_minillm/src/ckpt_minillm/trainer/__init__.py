@@ -1,1 +1,4 @@
-"""What a trainer of MiniLLM calls: arguments, start, save and restore."""
+"""The functions for trainers of MiniLLM.
+
+For arguments, start, save and restore.
+"""

@@ -1,4 +1,7 @@
-"""The options that every trainer of MiniLLM has: where its weights come from, and where they go."""
+"""The checkpoint options that every trainer of MiniLLM has.
+
+They say where its weights come from, and where they go.
+"""
 
 import argparse
 import os
@@ -19,7 +22,9 @@ def add_checkpoint_arguments(
     load_stage: str | None = None,
     allow_random_init: bool = False,
 ) -> None:
-    """Add the options; those that the parser has already stay as they are.
+    """Add the checkpoint options to a parser.
+
+    Those that the parser has already stay as they are.
 
     Defaults come from `MODEL_HIDDEN_SIZE`, `MODEL_NUM_LAYERS`, `USE_MOE` and `OUT_DIR`, as MiniLLM's scripts set them.
 
@@ -84,7 +89,10 @@ def _adder(parser: argparse.ArgumentParser) -> Callable[..., None]:
 
 
 def _set(variable: str, default: object) -> str:
-    """A default as text: argparse reads it as if it were typed, and complains of it in the same words."""
+    """Return a default as text.
+
+    argparse reads it as if it were typed, and complains of it in the same words.
+    """
     return os.environ.get(variable) or str(default)
 
 

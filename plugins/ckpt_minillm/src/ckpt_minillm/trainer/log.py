@@ -1,4 +1,7 @@
-"""What a trainer is told, through whatever it logs with: a logger, a function that prints, or nothing of its own."""
+"""Sends messages to a trainer's own way of logging.
+
+That is a logger, a function that prints, or nothing of its own.
+"""
 
 import logging
 from collections.abc import Callable
@@ -8,7 +11,7 @@ Logger = logging.Logger | Callable[[str], object] | None
 
 
 class Voice:
-    """Speaks at two levels."""
+    """Logs messages and warnings for a trainer."""
 
     def __init__(self, logger: Logger) -> None:
         self._logger = logging.getLogger("ckpt_minillm") if logger is None else logger

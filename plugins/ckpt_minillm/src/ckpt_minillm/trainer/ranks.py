@@ -1,8 +1,11 @@
-"""How many processes train together, and which one this is."""
+"""The number of training processes, and this one's part."""
 
 
 def world_size_of(given: int | None) -> int:
-    """The number of ranks: the one given, else torch's, else 1."""
+    """Return the number of ranks.
+
+    The one given, else torch's, else 1.
+    """
     if given is not None:
         return given
     import torch.distributed as dist
@@ -11,7 +14,10 @@ def world_size_of(given: int | None) -> int:
 
 
 def writes() -> bool:
-    """Whether this process is the one that writes: the first of them, or the only one."""
+    """Return True if this process writes.
+
+    The first of them does, or the only one.
+    """
     import torch.distributed as dist
 
     return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0

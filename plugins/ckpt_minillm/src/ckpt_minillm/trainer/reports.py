@@ -1,4 +1,4 @@
-"""What came of starting a model, and of saving one."""
+"""Reports of starting a model, and of saving one."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from ckpt_core import LoadReport, SaveReport
 
 @dataclass(frozen=True, slots=True)
 class InitReport:
-    """How a model was started.
+    """The way that a model was started.
 
     Attributes:
         source: Where from; None for random weights.
@@ -34,7 +34,7 @@ class InitReport:
     trace: str = ""
 
     def summary(self) -> str:
-        """One line."""
+        """Return the report in one line."""
         if self.load is None:
             return "random weights: no checkpoint was loaded"
         if not self.resumed:
@@ -47,7 +47,10 @@ class InitReport:
 
 @dataclass(frozen=True, slots=True)
 class SaveReports:
-    """What was written: the weights, and what a training goes on from; None for what was not."""
+    """The reports of weights and resume file.
+
+    None for what was not written.
+    """
 
     weights: SaveReport | None = None
     resume: SaveReport | None = None

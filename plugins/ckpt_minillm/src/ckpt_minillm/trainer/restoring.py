@@ -1,6 +1,6 @@
-"""The live parts of a training, model, optimizer, scheduler, scaler, set to what a resume file holds.
+"""Restores the live parts of a training from a resume file.
 
-All of them are held against the file before the first one changes.
+They are model, optimizer, scheduler and scaler. All of them are compared with the file before the first one changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,10 @@ def restore(checkpoint: StoredCheckpoint, parts: Mapping[str, Any], *, allow_mis
 
 
 def left_of(checkpoint: StoredCheckpoint, parts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Keys of the file that nobody asked for; an empty scaler, as a disabled one is saved, is none."""
+    """Return the file's keys that nobody asked for.
+
+    An empty scaler, as a disabled one is saved, is none.
+    """
     keys = [
         key_of(component.kind, component.name)
         for component in checkpoint.manifest.components
@@ -50,7 +53,10 @@ def left_of(checkpoint: StoredCheckpoint, parts: Mapping[str, Any]) -> tuple[str
 
 
 def state_of(checkpoint: StoredCheckpoint, label: str) -> Any:
-    """A component as `load_state_dict` takes it: plain values, and tensors each in memory of its own."""
+    """Return a component as `load_state_dict` takes it.
+
+    Plain values, and tensors each in memory of its own.
+    """
     component = checkpoint.component(label)
     tensors = checkpoint.to_torch(label, separate=True) if len(component.tensors) else {}
     return tensors if component.state is None else _live(component.state, tensors)
@@ -72,7 +78,10 @@ def _live(state: State, tensors: Mapping[str, Any]) -> Any:
 
 
 def label_of(key: str) -> str:
-    """The label of the component that a key holds. UsageError where a key is not of that form."""
+    """Return the label of the component that a key holds.
+
+    UsageError where a key is not of that form.
+    """
     known = component_of(key)
     if known is None:
         raise UsageError(f"{printable(key)}: no name of a part; end it in _model, _optimizer, _scheduler or _scaler")
@@ -94,7 +103,10 @@ def _label(checkpoint: StoredCheckpoint, key: str, part: Any) -> str:
 
 
 def _check(where: str, key: str, part: Any, state: Any) -> None:
-    """LoadError where a state would be refused by `load_state_dict`, or taken and wrong."""
+    """Raise LoadError for a state that doesn't fit a part.
+
+    `load_state_dict` would refuse it, or take it and be wrong.
+    """
     if not hasattr(part, "param_groups"):
         if not state and getattr(part, "is_enabled", bool)():
             raise LoadError(

@@ -1,4 +1,7 @@
-"""What a trainer saves: a stage's weights, and what its training goes on from, under minimind's names."""
+"""Saves a stage's weights and its resume file.
+
+Under minimind's names; its training goes on from the resume file.
+"""
 
 import argparse
 import os
@@ -36,7 +39,9 @@ def save_checkpoint(
     allow_overflow: bool = False,
     world_size: int | None = None,
 ) -> SaveReports:
-    """Write `{stage}_{hidden_size}[_moe].pth` into `--out_dir`, and with an optimizer `…_resume.pth` beside it.
+    """Write a stage's weights, and with an optimizer its resume file.
+
+    They are `{stage}_{hidden_size}[_moe].pth` in `--out_dir`, and `…_resume.pth` beside it.
 
     Each file is written whole or not at all, proved by reading it back, and sealed with its epoch and step; what had
     its name is replaced. The resume file keeps the types of the training: minimind's own halves the model in it.
@@ -85,7 +90,7 @@ def save_checkpoint(
 
 
 def _bare(model: "torch.nn.Module") -> "torch.nn.Module":
-    """The model inside of the wrappers that rename its tensors."""
+    """Return the model inside of the wrappers that rename tensors."""
     from torch.nn import DataParallel
     from torch.nn.parallel import DistributedDataParallel
 
@@ -101,7 +106,10 @@ def _bare(model: "torch.nn.Module") -> "torch.nn.Module":
 def _weights(
     tensors: "Mapping[str, torch.Tensor]", adapter: bool, dtype: "torch.dtype | str | None", allow_overflow: bool
 ) -> dict[str, Any]:
-    """The state to save: a flat table, or a LoRA's under `adapter`."""
+    """Return the state to save.
+
+    It is a flat table, or a LoRA's under `adapter`.
+    """
     kept = {name: tensor for name, tensor in tensors.items() if not adapter or is_lora(name)}
     if not kept:
         raise UsageError("adapter=True: the model has no tensor of a LoRA (MODULE.lora.A.weight); save it whole")
@@ -123,7 +131,10 @@ def _dtype(given: "torch.dtype | str") -> "torch.dtype":
 def _cast(
     tensors: "Mapping[str, torch.Tensor]", dtype: "torch.dtype", allow_overflow: bool
 ) -> "dict[str, torch.Tensor]":
-    """Floating tensors in another type, on the CPU; one storage stays one."""
+    """Return floating tensors in another type, on the CPU.
+
+    One storage stays one.
+    """
     import torch
 
     done: dict[tuple[int, torch.Size, tuple[int, ...]], torch.Tensor] = {}
@@ -157,7 +168,10 @@ def _cast_one(name: str, tensor: "torch.Tensor", dtype: "torch.dtype", allow_ove
 def _training(
     tensors: "Mapping[str, torch.Tensor]", progress: dict[str, Any], parts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a training goes on from, by component."""
+    """Return the state that a training goes on from.
+
+    By component.
+    """
     state: dict[str, Any] = {"model": tensors, "progress": dict(progress)}
     for key, part in parts.items():
         if part is None:

@@ -1,4 +1,7 @@
-"""A trainer's model, started from what its arguments name, or its whole training gone on with."""
+"""Starts a trainer's model from its arguments.
+
+From the weights that they name, or with its whole training gone on with.
+"""
 
 import argparse
 import os
@@ -33,7 +36,7 @@ def init_from_args(
     world_size: int | None = None,
     logger: Logger = None,
 ) -> InitReport:
-    """Fill a model as `add_checkpoint_arguments` was answered.
+    """Fill a model as the trainer's arguments say.
 
     With `--from_resume` the resume file of the stage that is written, in `--out_dir`; else `--pretrained_path`, then
     `MINILLM_PRETRAINED_PATH`, then the remote file, then the local one.
@@ -80,7 +83,10 @@ def init_from_args(
 
 
 def resume_name(args: argparse.Namespace, stage: str | None = None) -> str:
-    """The path of the file that a stage's training goes on from; the stage that is written where none is given."""
+    """Return the path of a stage's resume file.
+
+    For the stage that is written where none is given.
+    """
     name = WeightsName(stage_of(stage or args.save_weight), args.hidden_size, args.use_moe, resume=True)
     return os.path.join(args.out_dir, str(name))
 
@@ -101,7 +107,7 @@ def _hints(args: argparse.Namespace, stage: str) -> dict[str, object]:
 
 
 def _shape(args: argparse.Namespace) -> dict[str, object]:
-    """What the file's tensors are held against."""
+    """Return the sizes that the file's tensors must have."""
     return {
         "hidden_size": args.hidden_size,
         "num_hidden_layers": args.num_hidden_layers,
@@ -116,7 +122,10 @@ def _path_of(resolution: Resolution) -> str:
 
 
 def _random(args: argparse.Namespace, resolution: Resolution, voice: Voice) -> InitReport:
-    """Random weights, where that was allowed, nothing was named, and every place answered."""
+    """Report random weights, where they are allowed.
+
+    Only where nothing was named, and every place answered.
+    """
     error = resolution.error()
     named = args.pretrained_path is not None or args.load_from_remote
     ended = any(a.outcome.value != "missing" or a.candidate.required for a in resolution.attempts)
@@ -133,7 +142,10 @@ def _random(args: argparse.Namespace, resolution: Resolution, voice: Voice) -> I
 def _resumed(
     args: argparse.Namespace, parts: Mapping[str, Any], allow_missing: Sequence[str], world_size: int, voice: Voice
 ) -> InitReport | None:
-    """The training gone on with; None where it may begin anew, and there is no resume file."""
+    """Go on with a training.
+
+    None where it may begin anew, and there is no resume file.
+    """
     path = resume_name(args)
     resolution = ckpt_core.locate(path)
     if not resolution.found:

@@ -1,1 +1,1 @@
-"""MiniLLM weights seen as a model directory of transformers."""
+"""Shows MiniLLM weights as a model directory of transformers."""

@@ -1,5 +1,6 @@
-"""The config that transformers needs of a MiniLLM or minimind model: read off its tensors, and asked for where they
-cannot tell.
+"""Makes the transformers config of a MiniLLM or minimind model.
+
+It is read off the tensors, and asked for where they cannot tell.
 
 Shapes tell nearly all. They do not tell how many heads a projection is cut into where no q_norm has the length of one,
 nor the base of the rotary embedding, the epsilon of the norms, and how many experts see a token. Nothing of that is
@@ -57,7 +58,7 @@ class _Attention:
 
 
 def config_of(tensors: TensorTable, given: Mapping[str, Any], *, release: str | None, tied: bool) -> dict[str, Any]:
-    """The config, as `config.json` has it.
+    """Return the content of `config.json`.
 
     Args:
         tensors: The model's, under minimind's names.
@@ -117,7 +118,10 @@ def _model_type(normed: bool, moe: bool) -> str:
 
 
 def _attention(tensors: TensorTable, known: Mapping[str, Any], given: Mapping[str, Any], normed: bool) -> _Attention:
-    """Heads, by the length of q_norm where there is one; else as given."""
+    """Return the heads and their size.
+
+    By the length of q_norm where there is one; else as given.
+    """
     width, narrow = (_rows(tensors, f"{_ATTENTION}.{part}_proj.weight") for part in "qk")
     if normed:
         head_dim = _rows(tensors, f"{_ATTENTION}.q_norm.weight")

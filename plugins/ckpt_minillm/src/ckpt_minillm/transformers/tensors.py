@@ -1,4 +1,7 @@
-"""The tensors that a model of transformers has under a config, held against those of a file: all of them, no other."""
+"""Compares a file's tensors with those of a transformers model.
+
+All that the model has under a config must be there, and no other.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +13,10 @@ EMBEDDINGS = "model.embed_tokens.weight"
 
 
 def check_tensors(tensors: TensorTable, config: Mapping[str, Any]) -> None:
-    """UnsupportedFormatError where the model would lack a tensor, ignore one, or expect another shape."""
+    """Raise UnsupportedFormatError if the model's tensors differ.
+
+    It would lack a tensor, ignore one, or expect another shape.
+    """
     wanted = dict(_shapes(config))
     head_missing = config["tie_word_embeddings"] and HEAD not in tensors
     missing = [name for name in wanted if name not in tensors and not (name == HEAD and head_missing)]

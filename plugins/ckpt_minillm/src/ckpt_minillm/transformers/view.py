@@ -1,4 +1,6 @@
-"""A model's weights seen as the content of a transformers directory: with a config, and a tokenizer's files.
+"""Shows a model's weights as a transformers directory.
+
+With a config, and a tokenizer's files.
 
 Whatever writes such directories (`--to hf`) then writes one that AutoModelForCausalLM opens. The other way, a head that
 the config ties to the embedding gets its name back, for minimind's files have both names.
@@ -46,7 +48,10 @@ _SLAB_ROWS = 256
 
 
 class ModelDirectory(StoredCheckpoint):
-    """A checkpoint with a config component, and with files carried along from another folder, or from none."""
+    """A checkpoint with a config and carried files.
+
+    The files are carried along from another folder, or there are none.
+    """
 
     def __init__(self, base: StoredCheckpoint, config: Component | None, carried: Files | None) -> None:
         components = (*base.manifest.components, *([config] if config else []))
@@ -74,7 +79,7 @@ class ModelDirectory(StoredCheckpoint):
 
 
 def with_options(checkpoint: StoredCheckpoint, options: Mapping[str, Any]) -> StoredCheckpoint:
-    """A checkpoint of plain weights as the format's options ask to see it.
+    """Return plain weights as the options show them.
 
     Args:
         checkpoint: What was opened.
@@ -100,7 +105,9 @@ def with_options(checkpoint: StoredCheckpoint, options: Mapping[str, Any]) -> St
 
 
 def with_tied_head(checkpoint: Checkpoint, model: Component) -> Component:
-    """A transformers model's tensors under all names that minimind's code looks for.
+    """Return a model with its tied head under its name.
+
+    minimind's code looks for all names of a transformers model's tensors.
 
     Args:
         checkpoint: Where it is; `config.json` beside its weights says whether the head is the embedding.
@@ -131,7 +138,10 @@ def _says_tied(checkpoint: Checkpoint) -> bool:
 
 
 def _tied(checkpoint: StoredCheckpoint) -> bool:
-    """Whether the head is the embedding: by its name, by being absent, or because every byte is equal."""
+    """Return True if the head is the embedding.
+
+    By its name, by being absent, or because every byte is equal.
+    """
     tensors = checkpoint.component("model").tensors
     if HEAD not in tensors or EMBEDDINGS not in tensors:
         return HEAD not in tensors
