@@ -1,4 +1,4 @@
-"""What is known of BAGEL's model directories beyond the names of their files.
+"""Facts of BAGEL's model directories that file names don't show.
 
 Sources: BAGEL `app.py` (which files are opened), `modeling/bagel/modeling_utils.py` (PositionEmbedding: frozen sine and
 cosine tables, made from the configs) and `train/fsdp_utils.py` (which leaves them out when it loads).
@@ -21,12 +21,18 @@ _TABLES = ("latent_pos_embed.pos_embed", "vit_pos_embed.pos_embed")
 
 
 def optional_tensors(files: Files) -> tuple[str, ...]:
-    """The tensors that BAGEL's code makes by itself where a checkpoint lacks them; none for other models."""
+    """Return the tensors that BAGEL's code can make itself.
+
+    A checkpoint may lack them; none for other models.
+    """
     return _TABLES if all(name in files.entries for name in _CONFIGS) else ()
 
 
 def language_laws(files: Files, component: Component) -> Iterator[Finding]:
-    """What llm_config.json says of the language model's tensors and is not so; vit_config.json counts a layer more."""
+    """Yield findings where llm_config.json contradicts the language model.
+
+    vit_config.json is not judged, since it counts a layer more.
+    """
     path = _CONFIGS[0]
     if path not in files.entries:
         return

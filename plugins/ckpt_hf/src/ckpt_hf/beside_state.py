@@ -1,4 +1,7 @@
-"""The model's own files in a directory that holds a training state, too: weights or an adapter, config, tokenizer."""
+"""Adds the model's own files beside a training state.
+
+They are weights or an adapter, config and tokenizer.
+"""
 
 from ckpt_core import (
     Asset,
@@ -25,7 +28,9 @@ _STATE = (".pt", ".pth", ".bin", ".pkl")
 
 
 def add_weights(builder: CheckpointBuilder, variant: str | None = None) -> None:
-    """The model's weights, or the adapter's; a line that says so where there are neither, or they are broken.
+    """Add the model's weights, or the adapter's.
+
+    A role says where there are neither, or they are broken.
 
     Raises:
         UnsafeContentError: They ask to run code, or an index leads out of the directory.
@@ -34,7 +39,7 @@ def add_weights(builder: CheckpointBuilder, variant: str | None = None) -> None:
         add_adapters(builder)
         return
     try:
-        found = read_all(builder.files, variant)
+        weights = read_all(builder.files, variant)
     except (UnsafeContentError, UnreachableError):
         raise
     except CkptError as error:
@@ -44,7 +49,7 @@ def add_weights(builder: CheckpointBuilder, variant: str | None = None) -> None:
         kind, where = ("adapter", ADAPTERS[0]) if adapter else ("model", "model.safetensors")
         builder.role(kind, Presence.ABSENT, where, needed_for=Profile.INFERENCE)
         return
-    for one in found:
+    for one in weights:
         _add(builder, one)
 
 
@@ -63,7 +68,10 @@ def _add(builder: CheckpointBuilder, one: ComponentWeights) -> None:
 
 
 def add_config(builder: CheckpointBuilder, *, needed: bool = False) -> None:
-    """config.json where there is one. An adapter needs none; a model that a script builds does not either."""
+    """Add config.json where there is one.
+
+    An adapter needs none; a model that a script builds does not either.
+    """
     kinds = {component.kind for component in builder.components}
     if CONFIG in builder.files.entries:
         builder.json_component("config", CONFIG)
@@ -72,16 +80,22 @@ def add_config(builder: CheckpointBuilder, *, needed: bool = False) -> None:
 
 
 def add_tokenizer(builder: CheckpointBuilder) -> None:
-    """The tokenizer's files, which are carried along; none is no lack, for not every trainer is given one."""
-    found = [name for name in _TOKENIZERS if name in builder.files.entries]
-    if found:
-        builder.role("tokenizer", Presence.PRESENT, ", ".join(found))
+    """Note the tokenizer's files, which are carried along.
+
+    None is no lack, for not every trainer is given one.
+    """
+    vocabularies = [name for name in _TOKENIZERS if name in builder.files.entries]
+    if vocabularies:
+        builder.role("tokenizer", Presence.PRESENT, ", ".join(vocabularies))
     else:
         builder.role("tokenizer", Presence.ABSENT)
 
 
 def assets_beside(files: Files) -> list[Asset]:
-    """What a conversion of the model carries along: the files of a model directory, not the training state."""
+    """Return the files that a conversion carries along.
+
+    They are those of a model directory, not the training state.
+    """
     left_out = ("trainer_state.json", *ADAPTERS)
     return [
         asset

@@ -1,4 +1,7 @@
-"""The folders of a listing, each with the names directly in it: what detection by names looks at."""
+"""The folders of a listing, each with its names.
+
+Detection by names looks at them.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,9 +11,10 @@ from ckpt_core import Files, LocationKind
 
 @dataclass(slots=True)
 class Folder:
-    """A folder: its path relative to the root, its own name, the names of files and of folders in it.
+    """A folder: its path, its name, its files and folders.
 
-    `closed` are names that are there too, and were left out of the listing: broken links, pipes, what may not be read.
+    The path is relative to the root; `files` and `folders` are names directly in it. `closed` are names that are there
+    too, and were left out of the listing: broken links, pipes, what may not be read.
     """
 
     root: str
@@ -21,18 +25,21 @@ class Folder:
 
 
 def folders(files: Files) -> Iterator[Folder]:
-    """Every folder that holds a file at any depth, the root first, then by path. Nothing for the listing of a file."""
+    """Yield every folder that holds a file, sorted by path.
+
+    At any depth; the root comes first. Nothing for the listing of a file.
+    """
     if files.location.kind is LocationKind.FILE:
         return
-    found = {"": Folder("", files.location.name)}
+    by_root = {"": Folder("", files.location.name)}
     for path in files.entries:
         root, _, name = path.rpartition("/")
-        _folder(found, root).files.add(name)
+        _folder(by_root, root).files.add(name)
     for path in files.skipped:
         root, _, name = path.rpartition("/")
-        if root in found:
-            found[root].closed.add(name)
-    yield from (found[root] for root in sorted(found))
+        if root in by_root:
+            by_root[root].closed.add(name)
+    yield from (by_root[root] for root in sorted(by_root))
 
 
 def _folder(found: dict[str, Folder], root: str) -> Folder:

@@ -1,4 +1,4 @@
-"""The names that weight files have, and which of them belong together.
+"""Reads the names of weight files and groups them.
 
 Sources: transformers `utils/__init__.py` (WEIGHTS_NAME and its kin) and `modeling_utils.py` (_add_variant and
 save_pretrained); diffusers `pipelines/pipeline_loading_utils.py` for its two spellings of a variant.
@@ -32,7 +32,7 @@ _STEP = re.compile(r"checkpoint-(\d{1,18})")
 
 @dataclass(frozen=True, slots=True)
 class WeightName:
-    """What a weight file's name says.
+    """The parsed name of a weight file.
 
     Attributes:
         stem: `model`, `pytorch_model`, `diffusion_pytorch_model` or `ema`.
@@ -52,15 +52,18 @@ class WeightName:
 
 
 def parse(name: str) -> WeightName | None:
-    """What the name of a weight file or an index says; None for any other file."""
+    """Parse the name of a weight file or an index.
+
+    None for any other file.
+    """
     if not name.startswith(_STEMS):
         return None
-    found = _INDEX.fullmatch(name)
-    is_index = found is not None
-    found = found or _FILE.fullmatch(name)
-    if found is None:
+    match = _INDEX.fullmatch(name)
+    is_index = match is not None
+    match = match or _FILE.fullmatch(name)
+    if match is None:
         return None
-    parts = found.groupdict()
+    parts = match.groupdict()
     early, late = parts["variant"], parts["late"]
     stems = _SAFETENSORS_STEMS if parts["suffix"] == "safetensors" else _BIN_STEMS
     if parts["stem"] not in stems or (early and late):
@@ -71,7 +74,10 @@ def parse(name: str) -> WeightName | None:
 
 @dataclass(slots=True)
 class WeightSet:
-    """The files of one kind and variant in a directory: a single file, indexes, numbered shards; each may be absent."""
+    """The weight files of one kind and variant.
+
+    They are a single file, indexes, numbered shards of one directory; each may be absent.
+    """
 
     stem: str
     suffix: str
@@ -82,12 +88,15 @@ class WeightSet:
 
     @property
     def component(self) -> str:
-        """Label of the component that these weights are."""
+        """The label of the component that these weights are."""
         return "ema" if self.stem == EMA else "model"
 
     @property
     def order(self) -> tuple[bool, bool, bool, str]:
-        """What transformers looks for first comes first; shards that no index names come last, for it opens none."""
+        """The sort key of the order in which transformers looks.
+
+        Shards that no index names come last, for it opens none.
+        """
         nameless = not self.single and not self.indexes
         return (self.stem == EMA, nameless, self.suffix != "safetensors", self.stem)
 
@@ -102,26 +111,32 @@ class WeightSet:
 
 
 def group(names: Iterable[str]) -> list[WeightSet]:
-    """The weight sets among the files of one directory, the preferred first; within a set, shards by number."""
+    """Return the weight sets of one directory's files.
+
+    The preferred comes first; within a set, shards by number.
+    """
     sets: dict[tuple[str, str, str], WeightSet] = {}
     for name in names:
         weight = parse(name)
         if weight is None:
             continue
         key = (weight.stem, weight.suffix, weight.variant)
-        found = sets.setdefault(key, WeightSet(*key))
+        weights = sets.setdefault(key, WeightSet(*key))
         if weight.is_index:
-            found.indexes.append(name)
+            weights.indexes.append(name)
         elif weight.count:
-            found.shards[name] = weight
+            weights.shards[name] = weight
         else:
-            found.single = name
-    for found in sets.values():
-        found.shards = dict(sorted(found.shards.items(), key=lambda item: (item[1].count, item[1].number, item[0])))
-    return sorted(sets.values(), key=lambda found: (found.variant, found.order))
+            weights.single = name
+    for weights in sets.values():
+        weights.shards = dict(sorted(weights.shards.items(), key=lambda item: (item[1].count, item[1].number, item[0])))
+    return sorted(sets.values(), key=lambda weights: (weights.variant, weights.order))
 
 
 def step_of(folder: str) -> int | None:
-    """The training step in a Trainer's folder name: 400 of `checkpoint-400`."""
-    found = _STEP.fullmatch(folder)
-    return int(found[1]) if found else None
+    """Return the training step in a Trainer's folder name.
+
+    400 of `checkpoint-400`.
+    """
+    match = _STEP.fullmatch(folder)
+    return int(match[1]) if match else None

@@ -1,4 +1,7 @@
-"""Models in folders of their own below a checkpoint: which they are, and whether each is an average."""
+"""Finds models in folders below a checkpoint.
+
+And if each is an average.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -18,7 +21,10 @@ _STATE_FILES = ("trainer_state.json", "optimizer.bin", "optimizer.pt", "random_s
 
 
 def models_below(files: Files, folder: Folder, every: Mapping[str, Folder]) -> Iterator[Part]:
-    """A part for each folder directly below one that holds weights, and is no training checkpoint of its own."""
+    """Yield a part for each model folder directly below.
+
+    It holds weights, and is no training checkpoint of its own.
+    """
     for name in sorted(folder.folders):
         root = f"{folder.root}/{name}".lstrip("/")
         below = every[root]
@@ -27,13 +33,16 @@ def models_below(files: Files, folder: Folder, every: Mapping[str, Folder]) -> I
 
 
 def label_below(files: Files, root: str) -> str:
-    """The label of the model in a folder: `model:unet`, and `ema:unet` for `unet_ema`."""
+    """Return the label of the model in a folder.
+
+    `model:unet`, and `ema:unet` for `unet_ema`.
+    """
     name = root.rpartition("/")[2]
     return f"ema:{name.removesuffix('_ema') or name}" if is_average(files, root) else f"model:{name}"
 
 
 def has_pieces_of_diffusers(folder: Folder, every: Mapping[str, Folder]) -> bool:
-    """Whether models of diffusers lie in folders directly below."""
+    """Return True if models of diffusers lie directly below."""
     return any(
         name.startswith(COMPONENT)
         for child in folder.folders
@@ -42,7 +51,10 @@ def has_pieces_of_diffusers(folder: Folder, every: Mapping[str, Folder]) -> bool
 
 
 def is_average(files: Files, root: str) -> bool:
-    """Whether a folder's config says that its weights are averaged; where it says nothing, the folder's name does."""
+    """Return True if a folder holds averaged weights.
+
+    Its config says so; where it says nothing, the folder's name does.
+    """
     config = head_json(files, f"{root}/{CONFIG}".lstrip("/"))
     if config is None:
         return root.rpartition("/")[2].endswith("_ema")
@@ -50,7 +62,10 @@ def is_average(files: Files, root: str) -> bool:
 
 
 def head_json(files: Files, path: str) -> dict[str, Any] | None:
-    """A JSON object that fits into a file's first bytes; None where it does not, or is not one."""
+    """Return a JSON object from a file's first bytes.
+
+    None where it does not fit, or is not one.
+    """
     if path not in files.entries:
         return None
     try:

@@ -1,4 +1,7 @@
-"""The hooks: Hugging Face's layouts found, read, written, checked. Each is a package; its modules are imported late."""
+"""The plugin's hooks for Hugging Face's layouts.
+
+Each layout is a package; its modules are imported late.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

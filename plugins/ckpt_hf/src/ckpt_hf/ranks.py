@@ -1,4 +1,7 @@
-"""The random states of every rank: one file for one process, one a rank for several, and the ranks that are missing."""
+"""Adds the random states of every rank.
+
+There is one file for one process, one a rank for several; missing ranks are noted.
+"""
 
 import re
 from itertools import count, islice
@@ -17,16 +20,18 @@ _SHOWN = 64
 
 
 def add_ranks(builder: CheckpointBuilder, own: re.Pattern[str], *, alone: str, pattern: str) -> None:
-    """Add the random state of each rank, and a line for each that is missing.
+    """Add the random state of each rank.
+
+    A role says which are missing.
 
     Args:
-        pieces: What the directory has so far.
+        builder: What the directory has so far.
         own: Matches the name of a rank's file; its first group is the rank, None for the only process.
         alone: The name of the file where there is one process.
         pattern: The name of a rank's file, with `{}` for the rank.
     """
-    names = {path: found for path in builder.files.entries if (found := own.fullmatch(path))}
-    numbered = {int(found[1]): path for path, found in names.items() if found[1] is not None}
+    names = {path: match for path in builder.files.entries if (match := own.fullmatch(path))}
+    numbered = {int(match[1]): path for path, match in names.items() if match[1] is not None}
     unnumbered = alone in names and names[alone][1] is None
     if unnumbered:
         builder.torch_component("rng", alone)
@@ -52,8 +57,11 @@ def _say_missing(builder: CheckpointBuilder, numbered: dict[int, str], world: in
 
 
 def ranks_seen(files: Files) -> int:
-    """How many ranks have left files of their own in the shards below; 0 where none tell."""
+    """Return how many ranks have left files below.
+
+    Files of their own in the shards; 0 where none tell.
+    """
     ranks = [
-        int(found[1]) for path in files.entries for expression in _EVIDENCE if (found := expression.fullmatch(path))
+        int(match[1]) for path in files.entries for expression in _EVIDENCE if (match := expression.fullmatch(path))
     ]
     return max(ranks, default=-1) + 1

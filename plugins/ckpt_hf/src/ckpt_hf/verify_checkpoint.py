@@ -1,7 +1,7 @@
-"""`python -m ckpt_hf.verify_checkpoint DIR [-v]`: whether a training can go on from a checkpoint, in the guide's words.
+"""The command `python -m ckpt_hf.verify_checkpoint DIR [-v]`.
 
-It asks what `ckpt verify DIR --for resume` asks. Exit code 0: COMPLETE; 4: PARTIAL or CORRUPT; 3: nothing there; the
-others are those of ckpt.
+It tells if a training can go on from a checkpoint, in the guide's words, and asks what `ckpt verify DIR --for resume`
+asks. Exit code 0: COMPLETE; 4: PARTIAL or CORRUPT; 3: nothing there; the others are those of ckpt.
 """
 
 import argparse
@@ -33,7 +33,10 @@ _ADVICE = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Verify one directory; the exit code. `argv` is without the program's name."""
+    """Verify one directory and return the exit code.
+
+    `argv` is without the program's name.
+    """
     parser = argparse.ArgumentParser(prog="python -m ckpt_hf.verify_checkpoint", description="Verify a checkpoint.")
     parser.add_argument("checkpoint", metavar="DIR")
     parser.add_argument("-v", "--verbose", action="store_true", help="say where each part is, and what was found")

@@ -1,4 +1,7 @@
-"""Which folders of a listing Accelerate's `save_state` has written to, told from names alone."""
+"""Recognises folders that Accelerate's `save_state` has written.
+
+From names alone.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,17 +23,23 @@ LORA = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder that `save_state` has written to, also for one whose saving was stopped."""
+    """Yield a match for each folder of `save_state`.
+
+    Also for one whose saving was stopped.
+    """
     every = {folder.root: folder for folder in folders(files)}
     for folder in every.values():
-        found = claim(folder, every)
-        if found is not None and not has_pieces_of_diffusers(folder, every) and not folder.files & set(LORA):
+        claimed = claim(folder, every)
+        if claimed is not None and not has_pieces_of_diffusers(folder, every) and not folder.files & set(LORA):
             parts = () if numbered_models(folder.files) else tuple(models_below(files, folder, every))
-            yield FormatMatch(NAME, *found, folder.root, step_of_name(folder.name), parts)
+            yield FormatMatch(NAME, *claimed, folder.root, step_of_name(folder.name), parts)
 
 
 def claim(folder: Folder, every: Mapping[str, Folder]) -> tuple[Confidence, str] | None:
-    """How sure it is that a folder holds a training state of Accelerate's, and why; None where it does not."""
+    """Return confidence and evidence of an Accelerate state.
+
+    None where the folder does not hold one.
+    """
     if _is_of_others(folder, every):
         return None
     rng = next((name for name in sorted(folder.files) if RNG.fullmatch(name)), None)
@@ -38,23 +47,29 @@ def claim(folder: Folder, every: Mapping[str, Folder]) -> tuple[Confidence, str]
         return Confidence.CERTAIN, f"{rng} of Accelerate"
     beside = folder.files & {"scheduler.bin", "sampler.bin", "dl_state_dict.bin", "custom_checkpoint_0.pkl"}
     if "optimizer.bin" in folder.files and (beside or group(folder.files)):
-        seen = sorted(beside or {found.shown for found in group(folder.files)})[0]
+        seen = sorted(beside or {weights.shown for weights in group(folder.files)})[0]
         return Confidence.LIKELY, f"optimizer.bin beside {seen}, without random_states_0.pkl, which comes last"
     return None
 
 
 def numbered_models(names: Iterable[str]) -> dict[int, str]:
-    """The file of each model, by number; of two of a number safetensors, as Accelerate loads them."""
-    found: dict[int, str] = {}
+    """Return the file of each model, by number.
+
+    Of two of a number safetensors, as Accelerate loads them.
+    """
+    by_number: dict[int, str] = {}
     for name in sorted(names, key=lambda name: name.endswith(".safetensors")):
         known = _MODEL.fullmatch(name)
         if known is not None:
-            found[int(known[1] or known[2] or 0)] = name
-    return found
+            by_number[int(known[1] or known[2] or 0)] = name
+    return by_number
 
 
 def _is_of_others(folder: Folder, every: Mapping[str, Folder]) -> bool:
-    """Whether the Trainer, FSDP or DeepSpeed wrote it, whose own formats know more of it."""
+    """Return True if another trainer wrote the folder.
+
+    It was the Trainer, FSDP or DeepSpeed, whose own formats know more of it.
+    """
     if any(map(_OF_OTHERS.fullmatch, folder.files)) or any(map(_SHARDED.fullmatch, folder.folders)):
         return True
     below = (every[f"{folder.root}/{name}".lstrip("/")] for name in folder.folders)

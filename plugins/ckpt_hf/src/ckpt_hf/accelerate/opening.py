@@ -1,4 +1,7 @@
-"""A training state of Accelerate's opened: the models, and each file of the state as a component of its own."""
+"""Opens a training state of Accelerate's.
+
+The models, and each file of the state as a component of its own.
+"""
 
 import re
 
@@ -16,7 +19,10 @@ _NO_POSITION = "without use_stateful_dataloader the position in the data is not 
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """The models, and every file of the training state as a component of its own."""
+    """Read the models and the training state's components.
+
+    Each file of the state is one.
+    """
     builder = CheckpointBuilder(files)
     if not match.parts:
         _add_models(builder)
@@ -27,7 +33,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def add_state(builder: CheckpointBuilder) -> None:
-    """All but the models."""
+    """Add all components but the models."""
     schedulers = _numbers(builder.files, "scheduler")
     _add_numbered(builder, "optimizer", max(1, len(schedulers)))
     _add_numbered(builder, "scheduler", 1)
@@ -38,23 +44,29 @@ def add_state(builder: CheckpointBuilder) -> None:
 
 
 def _add_models(builder: CheckpointBuilder) -> None:
-    found = numbered_models(builder.files.entries)
-    for number in range(max(found, default=0) + 1):
+    models = numbered_models(builder.files.entries)
+    for number in range(max(models, default=0) + 1):
         label, path = _label(number), f"model{_ending(number)}.safetensors"
-        if number in found:
-            add_file(builder, "model", found[number], label)
+        if number in models:
+            add_file(builder, "model", models[number], label)
         else:
             builder.role("model", Presence.ABSENT, path, name=label, needed_for=Profile.INFERENCE)
 
 
 def _numbers(files: Files, stem: str) -> list[int]:
-    """The numbers of the files of a kind: `optimizer.bin` is 0, `optimizer_1.bin` 1."""
+    """Return the numbers of a kind's files.
+
+    `optimizer.bin` is 0, `optimizer_1.bin` 1.
+    """
     pattern = re.compile(rf"{stem}(?:_(\d{{1,3}}))?\.bin")
-    return [int(found[1] or 0) for path in files.entries if (found := pattern.fullmatch(path))]
+    return [int(match[1] or 0) for path in files.entries if (match := pattern.fullmatch(path))]
 
 
 def _add_numbered(builder: CheckpointBuilder, kind: str, least: int) -> None:
-    """Every one of a kind up to the last there is; a gap, or fewer than `least`, are absent."""
+    """Add every component of a kind, in numbers.
+
+    A gap, or fewer than `least`, are absent.
+    """
     last = max(_numbers(builder.files, kind), default=-1)
     for number in range(max(last + 1, least)):
         builder.torch_component(kind, f"{kind}{_ending(number)}.bin", name=_label(number))
@@ -72,7 +84,10 @@ def _add_sampler(builder: CheckpointBuilder) -> None:
 
 
 def _add_position(builder: CheckpointBuilder, path: str, name: str) -> None:
-    """How far a loader was, and whether the order of its data was saved with it."""
+    """Add a data loader's position.
+
+    Its role says if the order of the data was saved with it.
+    """
 
     def read() -> None:
         file = builder.torch(path)
@@ -88,12 +103,15 @@ def _add_position(builder: CheckpointBuilder, path: str, name: str) -> None:
 
 
 def _add_custom(builder: CheckpointBuilder) -> None:
-    """What the program registered; its own count of steps is there, where it keeps one."""
-    found = [int(known[1]) for path in builder.files.entries if (known := _CUSTOM.fullmatch(path))]
-    for number in range(max(found, default=-1) + 1):
+    """Add the objects that the program registered.
+
+    Its own count of steps is there, where it keeps one.
+    """
+    numbers = [int(known[1]) for path in builder.files.entries if (known := _CUSTOM.fullmatch(path))]
+    for number in range(max(numbers, default=-1) + 1):
         name = f"custom_checkpoint_{number}"
         builder.torch_component("progress", f"{name}.pkl", name=name)
-    if not found:
+    if not numbers:
         builder.role("progress", Presence.DERIVED, note=_NO_STEP)
 
 

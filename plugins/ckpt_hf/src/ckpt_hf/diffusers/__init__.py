@@ -1,4 +1,6 @@
-"""Format `diffusers`: pipelines, single components and their averages, LoRAs, and the checkpoints of its trainings.
+"""Format `diffusers`: pipelines, components, LoRAs and training checkpoints.
+
+Of components, their averages too.
 
 Source: diffusers `pipelines/pipeline_utils.py` (save_pretrained, model_index.json), `models/modeling_utils.py`,
 `training_utils.py` (EMAModel), `loaders/lora_base.py`, and `examples/` for the folders that its trainings save.

@@ -1,4 +1,4 @@
-"""What a component's config of diffusers claims of its tensors.
+"""The claims of a diffusers config about tensors.
 
 Source: diffusers `models/unets/`, `models/transformers/`, `models/autoencoders/`: a list of block types makes a block
 each, and the first convolution has the channels of the input.
@@ -22,10 +22,13 @@ _COUNTED = {
 
 
 def component_laws(config: Config, infos: TensorInfos, path: str) -> Iterator[Finding]:
-    """LW022 of blocks, LW023 of convolutions at both ends."""
-    found = stacks(infos)
+    """Yield LW022 and LW023 for a component.
+
+    LW022 of blocks, LW023 of convolutions at both ends.
+    """
+    by_prefix = stacks(infos)
     for prefix, key in _COUNTED.items():
-        stack, count = found.get(prefix), _count(config.get(key))
+        stack, count = by_prefix.get(prefix), _count(config.get(key))
         if stack is not None and count is not None and (stack.count != count or stack.holes):
             held = numbers(sorted(stack.blocks))
             message = f"{prefix}: blocks {held}, and {printable(path)} makes {count} by {key}"

@@ -1,4 +1,7 @@
-"""Which folders of a listing diffusers has written, told from names, and models below by the head of their config."""
+"""Recognises folders that diffusers has written.
+
+From names, and models below by the head of their config.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,19 +18,22 @@ INDEX = "model_index.json"
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each pipeline, component, LoRA and training checkpoint."""
+    """Yield a match for each folder of diffusers.
+
+    It is a pipeline, a component, a LoRA or a training checkpoint.
+    """
     every = {folder.root: folder for folder in folders(files)}
     for folder in every.values():
-        found = _claim(folder, every)
-        if found is None:
+        claimed = _claim(folder, every)
+        if claimed is None:
             continue
-        confidence, evidence, nested = found
+        confidence, evidence, nested = claimed
         parts = tuple(models_below(files, folder, every)) if nested else ()
         yield FormatMatch(NAME, confidence, evidence, folder.root, step_of_name(folder.name), parts)
 
 
 def _claim(folder: Folder, every: Mapping[str, Folder]) -> tuple[Confidence, str, bool] | None:
-    """How sure, why, and whether models lie in folders below."""
+    """Return confidence, evidence, and if models lie below."""
     if INDEX in folder.files | folder.closed:
         return Confidence.CERTAIN, f"{INDEX} of a pipeline", True
     lora = next((name for name in LORA if name in folder.files), None)

@@ -1,4 +1,7 @@
-"""A folder of diffusers opened: all but the models in folders below, which core opens as parts."""
+"""Opens a folder of diffusers.
+
+All but the models in folders below, which core opens as parts.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +21,10 @@ from ckpt_hf.weights.single_file import add_file
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """All but the models in folders below, which core opens as parts."""
+    """Read all but the models below.
+
+    Core opens those as parts.
+    """
     builder = CheckpointBuilder(files)
     every = {folder.root: folder for folder in folders(files)}
     top = every[""]
@@ -36,7 +42,10 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def _add_component(builder: CheckpointBuilder, variant: str | None) -> None:
-    """A component that was saved by itself; an average where its config says so."""
+    """Add a component that was saved by itself.
+
+    It is an average where its config says so.
+    """
     add_weights(builder, variant)
     add_config(builder, needed=True)
     if is_average(builder.files, ""):
@@ -51,7 +60,10 @@ def _add_lora(builder: CheckpointBuilder, top: Folder) -> None:
 
 
 def _add_lost(builder: CheckpointBuilder, top: Folder, every: Mapping[str, Folder], parts: tuple[Part, ...]) -> None:
-    """Models of a training that have left something: a config, or an average."""
+    """Note lost models of a training as absent.
+
+    A config, or an average, shows that they were there.
+    """
     there = {part.component for part in parts}
     for name in sorted(top.folders):
         config = head_json(builder.files, f"{name}/{CONFIG}")
@@ -68,7 +80,10 @@ def _add_lost(builder: CheckpointBuilder, top: Folder, every: Mapping[str, Folde
 
 
 def _say_configs(builder: CheckpointBuilder, parts: tuple[Part, ...]) -> None:
-    """Models below that have lost the config without which they cannot be built."""
+    """Note the lost configs of models below.
+
+    The models cannot be built without.
+    """
     for part in parts:
         path = f"{part.root}/{CONFIG}"
         if path not in builder.files.entries:

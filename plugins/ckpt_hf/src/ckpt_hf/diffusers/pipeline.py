@@ -1,4 +1,6 @@
-"""A pipeline of diffusers: `model_index.json` names its components, each of which has a folder of its own.
+"""Reads a pipeline of diffusers.
+
+`model_index.json` names its components, each of which has a folder of its own.
 
 Source: diffusers `pipelines/pipeline_utils.py` (save_pretrained, from_pretrained) and `pipeline_loading_utils.py`.
 """
@@ -24,7 +26,10 @@ _SETTINGS = {
 
 
 def add_pipeline(builder: CheckpointBuilder, top: Folder, every: Mapping[str, Folder]) -> None:
-    """The index, and a line for each component that it names; the weights themselves are parts."""
+    """Add the index, and a role for each component.
+
+    The weights themselves are parts.
+    """
     index = builder.json_component("config", INDEX)
     for name, class_name in _components(index or {}):
         held = every[name].files if name in top.folders else set()
@@ -35,7 +40,10 @@ def add_pipeline(builder: CheckpointBuilder, top: Folder, every: Mapping[str, Fo
 
 
 def _components(index: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and class of each component; one that the pipeline does without has null in its place."""
+    """Yield the name and class of each component.
+
+    One that the pipeline does without has null in its place.
+    """
     for name, value in index.items():
         if not name.startswith("_") and isinstance(value, list) and len(value) == 2 and isinstance(value[1], str):
             yield name, value[1]
@@ -58,7 +66,10 @@ def _add_tokenizer(builder: CheckpointBuilder, name: str, held: set[str]) -> Non
 
 
 def _add_settings(builder: CheckpointBuilder, name: str, class_name: str, held: set[str]) -> None:
-    """A component without weights: settings where its class, or its folder, has no more; else weights are missing."""
+    """Add a component without weights.
+
+    It is settings where its class, or its folder, has no more; else weights are missing.
+    """
     usual = next((file for end, file in _SETTINGS.items() if class_name.endswith(end)), None)
     others = () if CONFIG in held else sorted(held)  # beside config.json a model's other settings may be left
     file = usual or next((file for file in others if file.endswith("_config.json")), None)

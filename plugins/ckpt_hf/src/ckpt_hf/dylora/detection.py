@@ -1,4 +1,7 @@
-"""Which folders of a listing are DyLoRA-MoE's, told from names, and where those leave it open from a config's head."""
+"""Recognises folders of DyLoRA-MoE.
+
+From names, and where those leave it open from a config's head.
+"""
 
 from collections.abc import Iterator
 
@@ -14,7 +17,10 @@ ROUTER_STATE = "dylo_moe_state"
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder with experts, and for a state of the router that lies apart from them."""
+    """Yield a match for each folder with experts.
+
+    And for a state of the router that lies apart from them.
+    """
     every = {folder.root: folder for folder in folders(files)}
     experts = {root for root, folder in every.items() if _evidence(files, folder)}
     for root, folder in every.items():
@@ -36,5 +42,8 @@ def _evidence(files: Files, folder: Folder) -> str:
 
 
 def is_state(folder: Folder) -> bool:
-    """Whether it is the folder to which the first version saved its router, with nothing else beside."""
+    """Return True for the router's own folder.
+
+    The first version saved its router there, with nothing else beside.
+    """
     return folder.name == ROUTER_STATE and "router.pt" in folder.files

@@ -1,4 +1,7 @@
-"""A checkpoint of DyLoRA-MoE opened: experts, router and the Trainer's state; what a resume would lack is said."""
+"""Opens a checkpoint of DyLoRA-MoE.
+
+Experts, router and the Trainer's state; what a resume would lack is said.
+"""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +29,10 @@ _ELSEWHERE = "this is the router of the experts beside it, in best_model or chec
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """Experts, router and the Trainer's state; what the Trainer would need to resume is said."""
+    """Read experts, router and the Trainer's state.
+
+    What the Trainer would need to resume is said.
+    """
     builder = CheckpointBuilder(files)
     top = next(iter(folders(files)))
     config = builder.json_component("config", CONFIG) or {}
@@ -54,7 +60,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def _said(config: dict[str, object]) -> int | None:
-    """How many experts the config says there are."""
+    """Return the number of experts in the config."""
     for key in ("num_experts", "_dylora_num_experts"):
         value = config.get(key)
         if type(value) is int and value >= 0:
@@ -63,7 +69,10 @@ def _said(config: dict[str, object]) -> int | None:
 
 
 def _add_router(builder: CheckpointBuilder) -> int | None:
-    """Add the router; the number of experts that it chooses among, where that can be told."""
+    """Add the router; return its number of experts.
+
+    None where the number cannot be told.
+    """
     path = next((path for path in _ROUTERS if path in builder.files.entries), None)
     if path is None:
         builder.role("model", Presence.ABSENT, _ROUTERS[0], name="router", needed_for=Profile.INFERENCE)
@@ -78,7 +87,10 @@ def _add_router(builder: CheckpointBuilder) -> int | None:
 
 
 def _read_router(builder: CheckpointBuilder, path: str) -> None:
-    """The weights of the gate; what else its `save` keeps is no weight: sizes, and which experts are mature."""
+    """Read the weights of the gate.
+
+    What else its `save` keeps is no weight: sizes, and which experts are mature.
+    """
     file = builder.torch(path)
     assert file is not None
     root, key = file.root, "gate_state_dict"
@@ -91,18 +103,18 @@ def _read_router(builder: CheckpointBuilder, path: str) -> None:
 
 
 def _add_experts(builder: CheckpointBuilder, said: int | None, rows: int | None) -> None:
-    found = {int(known[1]) for path in builder.files.entries if (known := _EXPERT.fullmatch(path))}
-    expected = next((number for number in (said, rows) if number is not None), max(found, default=-1) + 1)
-    for number in sorted(found):
+    present = {int(known[1]) for path in builder.files.entries if (known := _EXPERT.fullmatch(path))}
+    expected = next((number for number in (said, rows) if number is not None), max(present, default=-1) + 1)
+    for number in sorted(present):
         _add_expert(builder, number)
-    missing = expected - len([number for number in found if number < expected])
-    for number in islice((number for number in count() if number not in found), min(missing, _SHOWN)):
+    missing = expected - len([number for number in present if number < expected])
+    for number in islice((number for number in count() if number not in present), min(missing, _SHOWN)):
         path = f"{EXPERTS}/expert_{number}"
         builder.role("adapter", Presence.ABSENT, path, name=f"expert_{number}", needed_for=Profile.INFERENCE)
     if missing > _SHOWN:
         note = f"{missing - _SHOWN} more experts of {expected}"
         builder.role("adapter", Presence.ABSENT, note=note, name="others", needed_for=Profile.INFERENCE)
-    builder.findings += _counts(found, said, rows)
+    builder.findings += _counts(present, said, rows)
 
 
 def _add_expert(builder: CheckpointBuilder, number: int) -> None:

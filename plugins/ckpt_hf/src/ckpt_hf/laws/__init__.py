@@ -1,1 +1,1 @@
-"""What a config claims, held against the tensors beside it."""
+"""Compares a config's claims with the tensors beside it."""

@@ -1,4 +1,7 @@
-"""The laws that a config adds: asked of every layout of Hugging Face's whose config lies beside its weights."""
+"""The laws that a config adds.
+
+They are asked of every layout of Hugging Face's whose config lies beside its weights.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +21,10 @@ Config = Mapping[str, Any]
 
 
 def check(files: Files, checkpoint: Checkpoint, request: VerifyRequest) -> Iterator[Finding]:
-    """What configs say of the tensors and is not so; nothing where no purpose is given."""
+    """Yield findings where configs contradict the tensors.
+
+    Nothing where no purpose is given.
+    """
     if request.profile is None:
         return
     configs = {one.name: one.state for one in checkpoint.manifest.components if one.kind == "config"}
@@ -55,7 +61,10 @@ def _check_adapter(component: Component, config: Config) -> Iterator[Finding]:
 
 
 def _foreign_code(config: object) -> Iterator[Finding]:
-    """LW031: a config that names code which transformers fetches and runs, if it is allowed to."""
+    """Yield LW031 for a config that names code.
+
+    transformers fetches and runs it, if it is allowed to.
+    """
     named = config.get("auto_map") if isinstance(config, dict) else None
     if isinstance(named, dict) and named:
         what = ", ".join(printable(str(value), 60) for value in list(named.values())[:2])
@@ -65,7 +74,10 @@ def _foreign_code(config: object) -> Iterator[Finding]:
 
 
 def _without_index(checkpoint: Checkpoint) -> Iterator[Finding]:
-    """LW036: shards without their index, which from_pretrained does not find."""
+    """Yield LW036 for shards without their index.
+
+    from_pretrained does not find them.
+    """
     for finding in checkpoint.manifest.findings:
         if finding.code == "HF013":
             message = f"{printable(finding.path or '')}: shards without an index, which from_pretrained does not find"

@@ -1,4 +1,4 @@
-"""What a config's quantization_config says, against what is stored.
+"""Compares a config's quantization_config with the stored tensors.
 
 Source: transformers `utils/quantization_config.py` (quant_method) and `quantizers/`.
 """
@@ -41,7 +41,9 @@ _ELSEWHERE = ("hf_quant_config.json", "quanto_qmap.json", "quantize_config.json"
 
 
 def quantization_laws(config: Config, infos: TensorInfos, path: str, beside: Collection[str] = ()) -> Iterator[Finding]:
-    """LW014: a config that says that weights are quantized where none is, or says nothing where they are.
+    """Yield LW014 where config and quantized weights disagree.
+
+    The config says that weights are quantized where none is, or says nothing where they are.
 
     Args:
         config: The model's.
@@ -50,10 +52,10 @@ def quantization_laws(config: Config, infos: TensorInfos, path: str, beside: Col
         beside: Files beside it, of which one may say what the config does not.
     """
     said = config.get("quantization_config", config.get("compression_config"))
-    found = {codes.scheme.name for codes in find_codes(infos) if has_scales(codes, infos)}
+    schemes = {codes.scheme.name for codes in find_codes(infos) if has_scales(codes, infos)}
     if not isinstance(said, dict):
-        if found and not any(name in beside for name in _ELSEWHERE):
-            names = " and ".join(sorted(found))
+        if schemes and not any(name in beside for name in _ELSEWHERE):
+            names = " and ".join(sorted(schemes))
             message = f"{printable(path)} has no quantization_config, and weights are stored as codes ({names})"
             hint = "a loader takes codes for weights, or refuses them; copy the quantized model's own config"
             yield Finding("LW014", Severity.ERROR, message, path, hint=hint)
@@ -61,16 +63,19 @@ def quantization_laws(config: Config, infos: TensorInfos, path: str, beside: Col
     method = said.get("quant_method")
     method = "bitsandbytes" if method is None and (said.get("load_in_4bit") or said.get("load_in_8bit")) else method
     known = _schemes(said, method)
-    if known is None or found & known or not infos:
+    if known is None or schemes & known or not infos:
         return
-    stored = " and ".join(sorted(found)) or _plain(infos)
+    stored = " and ".join(sorted(schemes)) or _plain(infos)
     message = f"{printable(path)} says that {printable(str(method), 40)} quantized the weights, stored are {stored}"
     hint = "weights and config are of different models; take quantization_config away if the weights are not quantized"
     yield Finding("LW014", Severity.ERROR, message, path, hint=hint)
 
 
 def _schemes(said: Config, method: object) -> set[str] | None:
-    """The schemes of which one must be stored; None where a config leaves it open."""
+    """Return the schemes of which one must be stored.
+
+    None where a config leaves it open.
+    """
     known = _STORED.get(method) if isinstance(method, str) else None
     if method == "compressed-tensors" and (
         said.get("quantization_status") not in ("compressed", None) or said.get("format") == "dense"

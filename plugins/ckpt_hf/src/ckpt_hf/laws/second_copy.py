@@ -1,6 +1,7 @@
-"""A model's weights a second time in one directory, as `.bin` beside safetensors: whether both are the same.
+"""Compares a second copy of a model's weights with the first.
 
-transformers reads safetensors, where there are any; older tools, and some servers, read the other.
+It lies as `.bin` beside safetensors in one directory. transformers reads safetensors, where there are any; older tools,
+and some servers, read the other.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,10 @@ _SLAB = 1 << 20
 
 
 def second_copy(files: Files, checkpoint: Checkpoint, request: VerifyRequest) -> Iterator[Finding]:
-    """LW035: a second copy of the weights that differs; in bytes, too, where all are read."""
+    """Yield LW035 for a second copy that differs.
+
+    In bytes, too, where all are read.
+    """
     own = next((one for one in checkpoint.manifest.components if one.kind == "model" and not one.name), None)
     if own is None or not len(own.tensors):
         return
@@ -37,20 +41,23 @@ def second_copy(files: Files, checkpoint: Checkpoint, request: VerifyRequest) ->
 
 
 def _is_of(own: Component, paths: set[str]) -> bool:
-    """Whether one of the tensors lies in these files; the first does, where the model was read from them."""
+    """Return True if a component lies in these files.
+
+    The first tensor does, where the model was read from them.
+    """
     return any(info.path in paths for _, info in own.tensors.infos())
 
 
 def _compare(
     files: Files, checkpoint: Checkpoint, own: Component, weights: WeightSet, *, whole: bool
 ) -> Iterator[Finding]:
-    found = read_weights(files, weights)
-    if found.errors:
+    second = read_weights(files, weights)
+    if second.errors:
         return
-    other = Component("model", found.table())
+    other = Component("model", second.table())
     wrong = list(_unlike(own, other))
     if not wrong and whole:
-        copy = StoredCheckpoint(files, checkpoint.match, Manifest((other,)), confirm=found.confirm)
+        copy = StoredCheckpoint(files, checkpoint.match, Manifest((other,)), confirm=second.confirm)
         try:
             wrong = [name for name in own.tensors if name in other.tensors and not _equal(checkpoint, copy, name)]
         except CkptError:
@@ -63,7 +70,10 @@ def _compare(
 
 
 def _unlike(own: Component, other: Component) -> Iterator[str]:
-    """Tensors that one lacks, or has of another shape or type; a tied tensor may be stored under one name only."""
+    """Yield tensors that differ in presence, shape or type.
+
+    A tied tensor may be stored under one name only.
+    """
     mine, theirs = dict(own.tensors.infos()), dict(other.tensors.infos())
     for name, info in mine.items():
         there = theirs.get(name)
@@ -77,7 +87,10 @@ def _unlike(own: Component, other: Component) -> Iterator[str]:
 
 
 def _equal(first: Checkpoint, second: Checkpoint, name: str) -> bool:
-    """Whether every byte of a tensor is the same, in slabs of its rows."""
+    """Return True if every byte of a tensor is equal.
+
+    Compared in slabs of its rows.
+    """
     entry = first.manifest.component("model").tensors[name]
     if not entry.shape or not entry.numel:
         return first.read("model", name) == second.read("model", name)

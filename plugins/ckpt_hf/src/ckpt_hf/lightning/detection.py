@@ -1,4 +1,7 @@
-"""Which files are Lightning's: told from the first bytes, never by the name alone."""
+"""Recognises Lightning's files by their first bytes.
+
+Never by the name alone.
+"""
 
 import re
 from collections.abc import Iterator
@@ -20,17 +23,23 @@ _DIFFUSION = "model.diffusion_model."
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for a file of Lightning's, and for each `*.ckpt` of a directory that is one."""
+    """Yield a match for each file of Lightning's.
+
+    For a single file, or each such `*.ckpt` of a directory.
+    """
     for path in files.entries:
         alone = files.location.kind is LocationKind.FILE
         if alone or path.endswith(".ckpt"):
-            found = _claim(path, _head(files, path))
-            if found is not None:
-                yield FormatMatch(NAME, *found, "" if alone else path, step_of_name(path))
+            claimed = _claim(path, _head(files, path))
+            if claimed is not None:
+                yield FormatMatch(NAME, *claimed, "" if alone else path, step_of_name(path))
 
 
 def _head(files: Files, path: str) -> bytes:
-    """The first bytes of a file; none where they cannot be had, which is said when it is opened."""
+    """Return the first bytes of a file.
+
+    None where they cannot be had, which is said when it is opened.
+    """
     try:
         return files.head(path)
     except CkptError:

@@ -1,4 +1,7 @@
-"""A file of Lightning's opened: each optimizer, each schedule, the loops and the callbacks a component of its own."""
+"""Opens a file of Lightning's.
+
+Each optimizer, each schedule, the loops and the callbacks are components of their own.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -36,7 +39,7 @@ _NO_POSITION = "the loader of the data has no state of its own, and begins anew"
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """Every part of the file as a component of its own.
+    """Read every part of the file as a component.
 
     Raises:
         CorruptError: The file is damaged.
@@ -62,7 +65,10 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def _of_another(builder: CheckpointBuilder, file: TorchFile, match: FormatMatch) -> StoredCheckpoint:
-    """A file that only has one of Lightning's names, with the components that any torch file has."""
+    """Read another trainer's file with one of Lightning's names.
+
+    It has the components that any torch file has.
+    """
     message = f"{printable(file.path)}: named as Lightning names its files, and another trainer's; read as a torch file"
     hint = f"{argument('format', 'torch')} opens it as such"
     builder.findings.append(Finding("HT010", Severity.INFO, message, file.path, hint=hint))
@@ -87,7 +93,10 @@ def _add_model(builder: CheckpointBuilder, file: TorchFile, root: Mapping[Any, A
 
 
 def _add_each(builder: CheckpointBuilder, file: TorchFile, kind: str, key: str, root: Mapping[Any, Any]) -> None:
-    """A component for each entry of a list; an empty one says that the training had none."""
+    """Add a component for each entry of a list.
+
+    An empty list says that the training had none.
+    """
     if key not in root:
         builder.role(kind, Presence.ABSENT, key, _WEIGHTS_ONLY)
         return
@@ -103,7 +112,10 @@ def _add_each(builder: CheckpointBuilder, file: TorchFile, kind: str, key: str, 
 
 
 def _add_progress(builder: CheckpointBuilder, file: TorchFile, root: Mapping[Any, Any]) -> None:
-    """Where the training was: Lightning goes on from the loops; epoch and step beside them are for people."""
+    """Add the position of the training.
+
+    Lightning goes on from the loops; epoch and step beside them are for people.
+    """
     held = {key: root[key] for key in _PROGRESS if key in root}
     builder.components.append(component_at("progress", "", file.tensors, held, ""))
     if root.get("loops"):
@@ -115,7 +127,7 @@ def _add_progress(builder: CheckpointBuilder, file: TorchFile, root: Mapping[Any
 
 
 def _add_rest(builder: CheckpointBuilder, file: TorchFile, root: Mapping[Any, Any]) -> None:
-    """The gradient scaler, hyperparameters, and what the program added."""
+    """Add the gradient scaler, hyperparameters and the program's own."""
     for key in _SCALERS:
         if key in root:
             builder.add(component_at("scaler", "", file.tensors, root[key], key), key)

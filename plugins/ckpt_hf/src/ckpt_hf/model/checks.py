@@ -1,4 +1,7 @@
-"""What can be wrong with a model directory beyond what its table shows, also where it did not open."""
+"""Checks a model directory beyond its table of tensors.
+
+Also one that did not open.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,9 +25,10 @@ from ckpt_hf.weights.shards import Weights
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """What is wrong with a model; nothing where the checkpoint is of another format.
+    """Yield what is wrong with a model.
 
-    What the reader noticed on the way is in the manifest, which core reports; of one that did not open it is said here.
+    Nothing where the checkpoint is of another format. What the reader noticed on the way is in the manifest, which core
+    reports; of one that did not open it is said here.
     """
     if isinstance(checkpoint, ModelCheckpoint):
         every = checkpoint.weights
@@ -43,7 +47,10 @@ def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -
 
 
 def check_weights(one: ComponentWeights) -> Iterator[Finding]:
-    """What the files of a model and their index say of each other, in whatever directory they are."""
+    """Yield disagreements between weight files and their index.
+
+    In whatever directory they are.
+    """
     if not one.weights.errors:
         yield from _check_totals(one.weights)
         yield from adapter_in_place_of_model(one.weights.table(), one.selection.weights.shown)
@@ -51,9 +58,10 @@ def check_weights(one: ComponentWeights) -> Iterator[Finding]:
 
 
 def _check_totals(weights: Weights) -> Iterator[Finding]:
-    """The index's own sums. Tied tensors may have been counted once or under each name.
+    """Yield HF004 for wrong sums in the index.
 
-    An index that names files of another model too may count those as well, or not: its sums are left alone.
+    Tied tensors may have been counted once or under each name. An index that names files of another model too may count
+    those as well, or not: its sums are left alone.
     """
     if weights.index is None or weights.index.companions:
         return
@@ -80,7 +88,10 @@ def _whole(metadata: Mapping[str, Any], key: str) -> int | None:
 
 
 def _may_be_packed(dtype: DType) -> bool:
-    """Whether an element may hold several parameters: quantized weights are kept in integers."""
+    """Return True if an element may hold several parameters.
+
+    Quantized weights are kept in integers.
+    """
     return not dtype.is_float or dtype.bits < 16
 
 
@@ -91,7 +102,10 @@ def _wrong_total(path: str, key: str, metadata: Mapping[str, Any], reality: str)
 
 
 def _check_stale(chosen: WeightSet, weights: Weights) -> Iterator[Finding]:
-    """Files of the set that was read which nothing led to: left over from another save, or of two saves mixed."""
+    """Yield HF009 for files that nothing names.
+
+    They are of the set that was read: left over from another save, or of two saves mixed.
+    """
     if weights.index is None and chosen.single is None:
         return
     named = set(weights.index.shards) | {weights.index.path} if weights.index is not None else {chosen.single}
@@ -105,15 +119,18 @@ def _check_stale(chosen: WeightSet, weights: Weights) -> Iterator[Finding]:
 
 
 def _check_type(checkpoint: ModelCheckpoint) -> Iterator[Finding]:
-    """Whether the config says another type than the weights have: they were cast, and it was left as it was."""
+    """Yield HF015 where the config names another type.
+
+    The weights were cast, and the config was left as it was.
+    """
     components = {component.label: component for component in checkpoint.manifest.components}
     said = said_type(components["config"].state) if "config" in components else None
     if said is None:
         return
     for label in ("model", "ema"):
         infos = plain_outlines(components[label]).values() if label in components else ()
-        found = sorted({info.dtype.code for info in infos if not _may_be_packed(info.dtype)})
-        if found and TYPES[said].code not in found:
-            message = f"{CONFIG}: says that the weights are {said}, those of the {label} are {' and '.join(found)}"
+        codes = sorted({info.dtype.code for info in infos if not _may_be_packed(info.dtype)})
+        if codes and TYPES[said].code not in codes:
+            message = f"{CONFIG}: says that the weights are {said}, those of the {label} are {' and '.join(codes)}"
             hint = "transformers loads them as the config says, unless it is told another dtype"
             yield Finding("HF015", Severity.INFO, message, CONFIG, hint=hint)

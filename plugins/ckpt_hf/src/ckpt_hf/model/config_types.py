@@ -1,6 +1,8 @@
-"""The type that a config names for the weights: `dtype`, or `torch_dtype` before transformers 4.56.
+"""The type that a config names for the weights.
 
-transformers loads weights in it, and its `save_pretrained` sets it to the type of the weights that it writes.
+Its key is `dtype`, or `torch_dtype` before transformers 4.56. transformers loads weights in it, and its
+`save_pretrained` sets it to the type of the weights that it writes.
+
 Source: transformers `modeling_utils.py` (save_pretrained, _get_dtype) and `configuration_utils.py`.
 """
 
@@ -20,19 +22,28 @@ _KEYS = ("dtype", "torch_dtype")
 
 
 def said_type(config: State) -> str | None:
-    """The name of the type that a config's state says; None where it says none that we know."""
+    """Return the name of the config's type.
+
+    None where it says none that we know.
+    """
     said = config.get("dtype", config.get("torch_dtype")) if isinstance(config, dict) else None
     return said if isinstance(said, str) and said in TYPES else None
 
 
 def plain_outlines(weights: Component) -> dict[str, TensorInfo]:
-    """The tensors whose type a config's is: all but the scales of quantized ones."""
+    """Return the tensors that a config's type is about.
+
+    They are all but the scales of quantized ones.
+    """
     scales = scale_names(weights.tensors.infos())
     return {name: info for name, info in weights.tensors.infos() if name not in scales}
 
 
 def type_of(infos: Iterable[TensorInfo]) -> DType | None:
-    """The type of the most elements among those that a config can name; None where there is none."""
+    """Return the type of the most elements.
+
+    Among those that a config can name; None where there is none.
+    """
     counts: Counter[DType] = Counter()
     for info in infos:
         if info.dtype in _NAMES:
@@ -41,12 +52,17 @@ def type_of(infos: Iterable[TensorInfo]) -> DType | None:
 
 
 def with_type(config: dict[Any, State], dtype: DType) -> dict[Any, State]:
-    """The config with each of its keys for the type set to this one."""
+    """Return the config with another type.
+
+    Each of its keys for the type is set.
+    """
     return {key: _NAMES[dtype] if key in _KEYS else value for key, value in config.items()}
 
 
 def edited(text: bytes, wanted: dict[Any, State]) -> bytes | None:
-    """The bytes of a config with nothing but its keys for the type changed; None where that is not all there is to it.
+    """Return a config's bytes with only its type changed.
+
+    None where that is not all there is to it.
 
     Args:
         text: The file.
@@ -62,5 +78,8 @@ def edited(text: bytes, wanted: dict[Any, State]) -> bytes | None:
 
 
 def _says(text: bytes, key: str, value: State) -> bool:
-    """Whether the key of the whole has the value, and not one of the same name further in."""
+    """Return True if the outermost key has the value.
+
+    Not one of the same name further in.
+    """
     return bool(json.loads(text).get(key) == value)

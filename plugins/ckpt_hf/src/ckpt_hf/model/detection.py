@@ -1,4 +1,7 @@
-"""Which directories of a listing are models, told from names alone; config.json by itself never is one."""
+"""Recognises model directories by names alone.
+
+config.json by itself never is one.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -41,7 +44,10 @@ class _Directory:
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for the listed directory itself and for each directory below it that holds weights under HF names."""
+    """Yield a match for each directory with weights.
+
+    Under HF names: the listed directory itself, and each below it.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     directories = _survey(files)
@@ -55,23 +61,23 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 
 def is_model(files: Files) -> bool:
-    """Whether the listed directory itself is a model."""
+    """Return True if the listed directory itself is a model."""
     return files.location.kind is not LocationKind.FILE and any(
         "/" not in path and parse(path) for path in files.entries
     )
 
 
 def _survey(files: Files) -> dict[str, _Directory]:
-    found: dict[str, _Directory] = {}
+    by_root: dict[str, _Directory] = {}
     for path in files.entries:
         root, _, name = path.rpartition("/")
         if name == CONFIG:
-            found.setdefault(root, _Directory()).has_config = True
+            by_root.setdefault(root, _Directory()).has_config = True
         elif name.startswith(_INTERESTING) and parse(name) is not None:
-            found.setdefault(root, _Directory()).weights.append(name)
+            by_root.setdefault(root, _Directory()).weights.append(name)
         if _OTHER.match(name):
-            found.setdefault(root, _Directory()).other = name
-    return found
+            by_root.setdefault(root, _Directory()).other = name
+    return by_root
 
 
 def _confidence(directory: _Directory) -> Confidence:
@@ -87,7 +93,10 @@ def _evidence(directory: _Directory, sets: Sequence[WeightSet]) -> str:
 
 
 def _config_alone(files: Files, directories: dict[str, _Directory]) -> Iterator[FormatMatch]:
-    """Say why a directory with a config and nothing that could be weights cannot be read."""
+    """Yield a match that explains a config without weights.
+
+    The directory has nothing that could be weights, and cannot be read.
+    """
     root = directories.get("")
     if root is None or not root.has_config or any(path.lower().endswith(_WEIGHT_LIKE) for path in files.entries):
         return

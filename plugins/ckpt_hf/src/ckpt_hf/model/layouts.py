@@ -1,4 +1,7 @@
-"""How the files of one component's weights are named and planned, and the index that says which tensor is in which."""
+"""Names and plans the weight files of one component.
+
+With the index that says which tensor is in which file.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,7 +31,10 @@ class _PlanShard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The names of weight files, and whether one file can hold a tensor under several names."""
+    """The names of weight files.
+
+    `shares` says that one file can hold a tensor under several names.
+    """
 
     stem: str
     suffix: str
@@ -36,17 +42,25 @@ class Layout:
     plan: _PlanShard
 
     def shard(self, number: int, count: int) -> str:
-        """The name of a shard, numbered from 1; the only one has no number."""
+        """Return the name of a shard, numbered from 1.
+
+        The only one has no number.
+        """
         return f"{self.stem}-{number:05d}-of-{count:05d}{self.suffix}" if count > 1 else f"{self.stem}{self.suffix}"
 
     @property
     def index(self) -> str:
-        """The name of the index of these files, beside a model's own."""
+        """The name of the index of these files.
+
+        It lies beside a model's own.
+        """
         return f"{self.stem}{self.suffix}.index.json"
 
 
 def layout_of(component: Component, options: Mapping[str, Any]) -> Layout:
-    """The layout of a model's weights, or of their average.
+    """Return the layout of a model's weights.
+
+    Or of their average.
 
     Raises:
         UsageError: No weights are of the kind that is asked for.
@@ -66,7 +80,10 @@ def layout_of(component: Component, options: Mapping[str, Any]) -> Layout:
 def plan_index(
     path: str, shards: Mapping[str, Sequence[str]], infos: Mapping[str, TensorInfo], layout: Layout
 ) -> FilePlan:
-    """The index as transformers writes it; in its sums a tied tensor counts once, as it is stored."""
+    """Plan the index as transformers writes it.
+
+    In its sums a tied tensor counts once, as it is stored.
+    """
     tied = {name for name, info in infos.items() if is_tied(info, infos)}
     once = [info for name, info in infos.items() if name not in tied]
     metadata = {
@@ -78,7 +95,10 @@ def plan_index(
 
 
 def as_json(value: Any) -> bytes:
-    """JSON as transformers writes it. ValueError or TypeError where the value is more than JSON holds."""
+    """Return JSON as transformers writes it.
+
+    ValueError or TypeError where the value is more than JSON holds.
+    """
     return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 

@@ -1,4 +1,7 @@
-"""A model directory opened: its weights as one table, its config as plain state, every other file as an asset."""
+"""Opens a model directory.
+
+Its weights are one table, its config plain state, every other file an asset.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -36,7 +39,10 @@ _TOOLS = (".git", ".cache")
 
 
 class ModelCheckpoint(StoredCheckpoint):
-    """A model directory that is open, with what was read to open it: `verify` need not read it again."""
+    """An open model directory, with its opened weights.
+
+    They are kept, so that `verify` need not read them again.
+    """
 
     def __init__(
         self, files: Files, match: FormatMatch, manifest: Manifest, *, weights: Sequence[ComponentWeights]
@@ -57,7 +63,9 @@ class ModelCheckpoint(StoredCheckpoint):
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> ModelCheckpoint:
-    """Read the headers of a model directory; strict: what is named must be there.
+    """Read the headers of a model directory strictly.
+
+    What is named must be there.
 
     Raises:
         CorruptError: A file is missing or broken; the message names it. `verify` lists all of them.
@@ -89,7 +97,10 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> ModelCheckpo
 
 
 def read_config(files: Files) -> tuple[dict[str, Any] | None, list[Finding]]:
-    """The content of config.json, and what is wrong with it; None where there is none that can be read."""
+    """Return the content of config.json, and its faults.
+
+    None where there is none that can be read.
+    """
     if CONFIG not in files.entries:
         return None, []
     size = files.size(CONFIG)
@@ -105,7 +116,10 @@ def read_config(files: Files) -> tuple[dict[str, Any] | None, list[Finding]]:
 
 
 def assets_of(files: Files) -> list[Asset]:
-    """Every file that is carried along: all but weights, seals, tools' own folders and checkpoints further down."""
+    """Return every file that is carried along.
+
+    All but weights, seals, tools' own folders and checkpoints further down.
+    """
     folders = {path.partition("/")[0] for path in files.entries if "/" in path}
     holding_weights = {path.partition("/")[0] for path in files.entries if "/" in path and is_weight(path)}
     checkpoints = {folder for folder in folders if step_of(folder) is not None}
@@ -118,7 +132,10 @@ def assets_of(files: Files) -> list[Asset]:
 
 
 def is_weight(path: str) -> bool:
-    """Whether a file is one of a model's weights, or their index, in whatever folder it lies."""
+    """Return True for a weight file or an index.
+
+    In whatever folder it lies.
+    """
     return parse(path.rpartition("/")[2]) is not None
 
 

@@ -1,7 +1,8 @@
-"""What can be made again in a model directory: the index of its shards, from the shards' own headers.
+"""Makes the index of a model's shards again.
 
-An index says nothing that the headers do not, as long as all shards are there: their names count them. What the names
-do not count, what two files claim, and what an index promises and no file holds, is left alone and said.
+From the shards' own headers. An index says nothing that the headers do not, as long as all shards are there: their
+names count them. What the names do not count, what two files claim, and what an index promises and no file holds, is
+left alone and said.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ _STALE = "HF009"
 
 
 def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
-    """What to do about the weights in each folder that the report names."""
+    """Yield repairs for each folder that the report names."""
     by_folder: dict[str, set[str]] = {}
     for finding in report.findings:
         if finding.path is not None and (_is_of_an_index(finding) or finding.code == _STALE):
@@ -50,14 +51,20 @@ def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irrep
 
 
 def _is_of_an_index(finding: Finding) -> bool:
-    """Whether an index is what is wrong: one that disagrees with its files, or that is no index at all."""
+    """Return True if a finding is about an index.
+
+    The index disagrees with its files, or is no index at all.
+    """
     name = parse((finding.path or "").rpartition("/")[2])
     unreadable = finding.severity is Severity.ERROR and name is not None and name.is_index
     return finding.code in _OF_THE_INDEX or (unreadable and not finding.code.startswith("SL"))
 
 
 def _stale_files(report: VerifyReport, folder: str) -> Iterator[RepairAction]:
-    """Files that an index leaves out which nothing is wrong with: while something is, they may be what it lacks."""
+    """Yield removals of files that the index leaves out.
+
+    Only where nothing else is wrong: else they may be what it lacks.
+    """
     for finding in report.findings:
         path = finding.path or ""
         if finding.code == _STALE and path.rpartition("/")[0] == folder:
@@ -76,7 +83,7 @@ def _mend_indexes(files: Files, report: VerifyReport, prefix: str) -> Iterator[R
 
 
 def _missing_of(files: Files, weights: WeightSet) -> list[str]:
-    """Files that its index names and that are not there."""
+    """Return files that the index names and that are missing."""
     try:
         named = [path for index in weights.indexes for path in read_index(files, index).shards]
     except FormatError:
@@ -85,7 +92,7 @@ def _missing_of(files: Files, weights: WeightSet) -> list[str]:
 
 
 def _mend(files: Files, weights: WeightSet, about: Sequence[str]) -> Iterator[RepairAction | Irreparable]:
-    """The index written anew, or the reason why not."""
+    """Yield the index written anew, or the obstacle."""
     old = _old_index(files, weights)
     reason, shards = _all_shards(files, weights, old)
     held = {name: shard.path for shard in shards for name in shard.stored}
@@ -108,7 +115,10 @@ def _mend(files: Files, weights: WeightSet, about: Sequence[str]) -> Iterator[Re
 
 
 def _all_shards(files: Files, weights: WeightSet, old: Index | None) -> tuple[str, list[Shard]]:
-    """Every file of the set, opened; a reason in words where that cannot be told or done."""
+    """Return every file of the set, opened.
+
+    A reason in words where that cannot be told or done.
+    """
     paths = _complete(weights, old)
     if not paths:
         return "the names of the files here do not say that they are all there were; copy those that are missing", []
@@ -122,9 +132,10 @@ def _all_shards(files: Files, weights: WeightSet, old: Index | None) -> tuple[st
 
 
 def _complete(weights: WeightSet, old: Index | None) -> list[str]:
-    """The only files whose names say that none is missing; of two such saves, the one that the index means.
+    """Return the files of the one complete save.
 
-    An index none of whose files is here was copied from elsewhere, and means none.
+    Their names say that none is missing; of two such saves, the one that the index means. An index none of whose files
+    is here was copied from elsewhere, and means none.
     """
     if not weights.shards:
         return [weights.single] if weights.single else []
@@ -145,7 +156,10 @@ def _old_index(files: Files, weights: WeightSet) -> Index | None:
 
 
 def _metadata(old: Index | None, shards: Sequence[Shard]) -> dict[str, Any]:
-    """What the old index said besides, and the sums as transformers counts them: what is stored, once."""
+    """Return the old index's metadata with new sums.
+
+    The sums are as transformers counts them: what is stored, once.
+    """
     kept = dict(old.metadata) if old is not None else {}
     if old is not None and old.companions:
         return kept
@@ -158,7 +172,10 @@ def _metadata(old: Index | None, shards: Sequence[Shard]) -> dict[str, Any]:
 
 
 def _companions(files: Files, old: Index | None) -> Mapping[str, str]:
-    """The tensors of files of another model that the old index named too: they stay as they were named."""
+    """Return the old index's tensors of another model.
+
+    They stay as they were named.
+    """
     if old is None or not old.companions:
         return {}
     from ckpt_core.codecs import parse_object
@@ -168,6 +185,9 @@ def _companions(files: Files, old: Index | None) -> Mapping[str, str]:
 
 
 def _index_name(weights: WeightSet) -> str:
-    """As transformers names it; a variant stands before the last suffix: `model.safetensors.index.fp16.json`."""
+    """Return the name of the index, as transformers names it.
+
+    A variant stands before the last suffix: `model.safetensors.index.fp16.json`.
+    """
     variant = f".{weights.variant}" if weights.variant else ""
     return f"{weights.stem}.{weights.suffix}.index{variant}.json"

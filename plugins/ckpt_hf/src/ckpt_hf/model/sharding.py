@@ -1,4 +1,4 @@
-"""Which tensor goes into which shard: pure, from names and sizes.
+"""Plans shards from names and sizes alone.
 
 The rule is huggingface_hub's (`serialization/_base.py`, split_state_dict_into_shards_factory): tensors in their order,
 a new shard where the next one would not fit, and one that is larger than the limit alone in its own. What shares
@@ -18,14 +18,16 @@ _SIZE = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*(?:([KMGT])(i?)B)?\s*",
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `5GB`, `200MB` or `1.5TB` (powers of 1000, as transformers counts), `1GiB` (of 1024), or plain bytes.
+    """Parse a size in bytes.
+
+    `5GB`, `200MB` or `1.5TB` (powers of 1000, as transformers counts), `1GiB` (of 1024), or plain bytes.
 
     Raises:
         UsageError: It is none of these, or less than one byte.
     """
-    found = _SIZE.fullmatch(text)
-    if found is not None:
-        number, unit, binary = found.groups()
+    match = _SIZE.fullmatch(text)
+    if match is not None:
+        number, unit, binary = match.groups()
         power = " KMGT".index(unit.upper()) if unit else 0
         size = int(Fraction(number) * (1024 if binary else 1000) ** power)
         if size > 0:
@@ -36,10 +38,12 @@ def parse_size(text: str) -> int:
 
 
 def plan_shards(tensors: Mapping[str, TensorInfo], limit: int) -> list[list[str]]:
-    """The names in each shard; one empty shard where there is no tensor.
+    """Return the names in each shard.
+
+    One empty shard where there is no tensor.
 
     Args:
-        tensors: TensorInfos by name, in order; one that is tied to another goes where that one goes.
+        tensors: Infos by name, in order; one that is tied to another goes where that one goes.
         limit: Most bytes of tensors in a shard, but for a tensor that is larger by itself.
     """
     together: dict[str, list[str]] = {}
@@ -64,5 +68,8 @@ def plan_shards(tensors: Mapping[str, TensorInfo], limit: int) -> list[list[str]
 
 
 def is_tied(info: TensorInfo, among: Mapping[str, TensorInfo]) -> bool:
-    """Whether it shares the storage of another of these tensors."""
+    """Return True if a tensor shares another's storage.
+
+    That of another of these tensors.
+    """
     return info.alias_of is not None and info.alias_of in among

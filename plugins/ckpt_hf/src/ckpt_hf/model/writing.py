@@ -1,4 +1,6 @@
-"""A model directory planned: shards and their index, the config, and the files that the source carried along.
+"""Plans a model directory.
+
+It has shards and their index, the config, and the files that the source carried along.
 
 A tied tensor is stored once in safetensors, under the name that comes first: transformers ties the others by the
 config, and our reader finds them in the shard's metadata. An index names what is stored, so those names are not in it.
@@ -39,7 +41,9 @@ _CONFIG = "config"
 
 
 def write(checkpoint: Checkpoint, target: Target) -> Manifest:
-    """Write a model, its average or both, and the config, as save_pretrained of transformers lays them out.
+    """Write a model directory as save_pretrained of transformers does.
+
+    It has a model, its average or both, and the config.
 
     Raises:
         UnsupportedFormatError: There are no weights, or something that no file of the format holds.
@@ -61,11 +65,14 @@ def write(checkpoint: Checkpoint, target: Target) -> Manifest:
 
 
 def _parts(checkpoint: Checkpoint) -> tuple[list[Component], Component | None]:
-    """The model and its average, and the config. An error where anything would be lost."""
-    found = {component.label: component for component in checkpoint.manifest.components}
-    weights = [found[label] for label in _WEIGHTS if label in found]
-    if not weights or not found.keys() <= {*_WEIGHTS, _CONFIG}:
-        has = ", ".join(map(printable, found)) or "none"
+    """Return the model and its average, and the config.
+
+    An error where anything would be lost.
+    """
+    by_label = {component.label: component for component in checkpoint.manifest.components}
+    weights = [by_label[label] for label in _WEIGHTS if label in by_label]
+    if not weights or not by_label.keys() <= {*_WEIGHTS, _CONFIG}:
+        has = ", ".join(map(printable, by_label)) or "none"
         reason = f"hf holds a model, its ema and its config, this checkpoint has {has}"
         if not weights:
             raise UnsupportedFormatError(f"{reason}; write it as torch")
@@ -73,7 +80,7 @@ def _parts(checkpoint: Checkpoint) -> tuple[list[Component], Component | None]:
     for component in weights:
         if component.state is not None:
             raise plain_state(component, "hf")
-    config = found.get(_CONFIG)
+    config = by_label.get(_CONFIG)
     if config is not None and len(config.tensors):
         raise UnsupportedFormatError(
             f"hf keeps a config as JSON, and this one has tensors; leave it with {argument('components', ['model'])}"
@@ -90,7 +97,10 @@ def _weights(
     index: str,
     keep: bool,
 ) -> Iterator[FilePlan]:
-    """The files of one component; an index where there are several, or with `keep`, for the source had one."""
+    """Yield the files of one component.
+
+    With an index where there are several, or with `keep`, for the source had one.
+    """
     infos = dict(component.tensors.infos())
     if not layout.shares and _unties(config):
         infos = {name: info._replace(alias_of=None) for name, info in infos.items()}
@@ -104,13 +114,19 @@ def _weights(
 
 
 def _unties(config: Component | None) -> bool:
-    """Whether the config says that nothing is tied: then transformers wants every name, and gets every one."""
+    """Return True if the config says that nothing is tied.
+
+    Then transformers wants every name, and gets every one.
+    """
     state = config.state if config is not None else None
     return isinstance(state, dict) and state.get("tie_word_embeddings") is False
 
 
 def _restated(checkpoint: Checkpoint, weights: Component, config: Component | None) -> dict[Any, State] | None:
-    """The config with the type that weights were cast to, where it says one that none of them has any more."""
+    """Return the config with the type of cast weights.
+
+    Only where it names a type that none of them has any more.
+    """
     state = config.state if config is not None else None
     said = said_type(state)
     if said is None or not isinstance(state, dict):
@@ -123,7 +139,10 @@ def _restated(checkpoint: Checkpoint, weights: Component, config: Component | No
 
 
 def _config(checkpoint: Checkpoint, config: Component | None, restated: dict[Any, State] | None) -> Iterator[FilePlan]:
-    """The source's own file, changed in nothing but what is restated; where it has none, one made of the state."""
+    """Yield the plan of config.json.
+
+    It is the source's own file, changed in nothing but what is restated; where it has none, one made of the state.
+    """
     if config is None:
         return
     state = config.state if restated is None else restated
@@ -146,7 +165,10 @@ def _config(checkpoint: Checkpoint, config: Component | None, restated: dict[Any
 
 
 def _rewritten(checkpoint: Checkpoint, restated: dict[Any, State]) -> Literal:
-    """The source's own file with another type in it; written anew where it is not plain where that stands."""
+    """Return the source's config with another type.
+
+    Written anew where it is not plain where that stands.
+    """
     text = edited(checkpoint.asset_files().read(CONFIG), restated)
     return Literal(as_json(restated) if text is None else text)
 

@@ -1,7 +1,8 @@
-"""Whether an adapter fits the base model that it names, where that is a directory of this machine.
+"""Checks that an adapter fits the base model it names.
 
-A base that is elsewhere is not asked for. Modules are compared by name, and a name that the base does not have says
-something only where its siblings are there: transformers renames modules between its versions.
+Only where that is a directory of this machine; a base that is elsewhere is not asked for. Modules are compared by name,
+and a name that the base does not have says something only where its siblings are there: transformers renames modules
+between its versions.
 """
 
 import os
@@ -19,7 +20,10 @@ _HINT = "name the model that the adapter was trained on, as base_model_name_or_p
 
 
 def other_base(base: object, infos: TensorInfos, path: str) -> Iterator[Finding]:
-    """LW015 of an adapter whose config at `path` names `base`."""
+    """Yield LW015 for an adapter that doesn't fit its base.
+
+    Its config at `path` names `base`.
+    """
     weights = _tensors_of(base)
     if not weights:
         return
@@ -32,15 +36,15 @@ def other_base(base: object, infos: TensorInfos, path: str) -> Iterator[Finding]
         plain = info.dtype.is_float and info.dtype.bits >= 16 and len(info.shape) > 1
         if sizes and partner is not None and partner.shape and plain and info.shape[:2] not in (sizes, sizes[::-1]):
             shape = " x ".join(map(str, info.shape))
-            wanted, found = f"{sizes[0]} x {sizes[1]}", printable(str(base))
-            message = f"{printable(factor.name)}: for a weight of {wanted}, and that of {found} is {shape}"
+            wanted, named = f"{sizes[0]} x {sizes[1]}", printable(str(base))
+            message = f"{printable(factor.name)}: for a weight of {wanted}, and that of {named} is {shape}"
             yield Finding("LW015", Severity.ERROR, message, path, factor.name, _HINT)
             return
     yield from _beyond(base, first, held, path)
 
 
 def _beyond(base: object, first: Sequence[Factor], held: Sequence[Factor], path: str) -> Iterator[Finding]:
-    """Factors of layers that the base does not have."""
+    """Yield LW015 for factors of layers the base lacks."""
     families = {_family(factor.module) for factor in held}
     lost = [factor.module for factor in first if factor not in held and _family(factor.module) in families]
     if lost:
@@ -53,16 +57,19 @@ def _family(module: str) -> str:
 
 
 def _tensors_of(base: object) -> TensorInfos:
-    """The tensors of a local model directory, by its headers; none where it is not one, or cannot be read."""
+    """Return the tensors of a local model directory.
+
+    By its headers; none where it is not one, or cannot be read.
+    """
     if not isinstance(base, str) or not base or "://" in base or not os.path.isdir(base):
         return {}
     try:
         files = list_files(base)
         if not group(path for path in files.entries if "/" not in path):
             return {}
-        found = read_all(files)
-        if any(one.weights.errors for one in found):
+        weights = read_all(files)
+        if any(one.weights.errors for one in weights):
             return {}
-        return {name: info for component in components_of(found) for name, info in component.tensors.infos()}
+        return {name: info for component in components_of(weights) for name, info in component.tensors.infos()}
     except CkptError:
         return {}

@@ -1,4 +1,7 @@
-"""Which folders of a listing hold adapters that are no part of another checkpoint."""
+"""Recognises folders of adapters.
+
+Those that are no part of another checkpoint.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -18,12 +21,15 @@ _SEPARATED = "peft_adapters"
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder of adapters that is no part of another checkpoint."""
+    """Yield a match for each folder of adapters.
+
+    It is no part of another checkpoint.
+    """
     every = {folder.root: folder for folder in folders(files)}
     for folder in every.values():
-        found = _claim(files, folder, every)
-        if found is not None and not _is_part(folder, every) and not _of_training(folder, every):
-            yield FormatMatch(NAME, *found, folder.root, step_of_name(folder.name))
+        claimed = _claim(files, folder, every)
+        if claimed is not None and not _is_part(folder, every) and not _of_training(folder, every):
+            yield FormatMatch(NAME, *claimed, folder.root, step_of_name(folder.name))
 
 
 def _claim(files: Files, folder: Folder, every: Mapping[str, Folder]) -> tuple[Confidence, str] | None:
@@ -49,7 +55,10 @@ def _is_named(folder: Folder) -> bool:
 
 
 def _is_part(folder: Folder, every: Mapping[str, Folder]) -> bool:
-    """Whether it is an adapter with a name, of the save in the folder above, or an expert of DyLoRA-MoE."""
+    """Return True if an adapter belongs to another folder's save.
+
+    It is one with a name, of the save in the folder above, or an expert of DyLoRA-MoE.
+    """
     if _SEPARATED in folder.root.split("/") or not folder.root:
         return _SEPARATED in folder.root.split("/")
     above = every[folder.root.rpartition("/")[0]]
@@ -58,7 +67,10 @@ def _is_part(folder: Folder, every: Mapping[str, Folder]) -> bool:
 
 
 def _of_training(folder: Folder, every: Mapping[str, Folder]) -> bool:
-    """Whether a trainer's format claims the folder, which reads the adapters in it."""
+    """Return True if a trainer's format claims the folder.
+
+    That format reads the adapters in it.
+    """
     return is_trainers(folder) or _TRAINING in folder.files or claim_of_accelerate(folder, every) is not None
 
 

@@ -1,7 +1,7 @@
-"""What adapter_config.json says of a LoRA's factors, and whether they are so.
+"""Compares a LoRA's factors with its adapter_config.json.
 
-Source: peft `tuners/lora/config.py` and `utils/other.py` (get_pattern_key: the first pattern that fits the end
-of a module's name). Adapters of other kinds are not judged: their names mean other things.
+Source: peft `tuners/lora/config.py` and `utils/other.py` (get_pattern_key: the first pattern that fits the end of a
+module's name). Adapters of other kinds are not judged: their names mean other things.
 """
 
 import re
@@ -18,7 +18,10 @@ _FIRST = "base_model.model."
 
 
 def lora_laws(config: Config, infos: TensorInfos, path: str) -> Iterator[Finding]:
-    """LW006 to LW009 of an adapter and its config at `path`."""
+    """Yield LW006 to LW009 of an adapter.
+
+    Its config is at `path`.
+    """
     if config.get("peft_type") != "LORA":
         return
     first = [factor for factor in factors(infos) if factor.first]
@@ -29,12 +32,12 @@ def lora_laws(config: Config, infos: TensorInfos, path: str) -> Iterator[Finding
 
 
 def module_of(factor: Factor) -> str:
-    """The module's name in the base model."""
+    """Return the module's name in the base model."""
     return factor.module.removeprefix(_FIRST)
 
 
 def _ranks(config: Config, first: list[Factor], path: str) -> Iterator[Finding]:
-    """LW006: factors of another rank than the config gives their module."""
+    """Yield LW006 for factors of another rank than configured."""
     wrong: dict[tuple[int, int], list[str]] = {}
     for factor in first:
         rank = rank_of(config, module_of(factor))
@@ -51,7 +54,10 @@ def _ranks(config: Config, first: list[Factor], path: str) -> Iterator[Finding]:
 
 
 def rank_of(config: Config, module: str) -> int | None:
-    """The rank that a config gives a module; None where it is not a plain number."""
+    """Return the rank that a config gives a module.
+
+    None where it is not a plain number.
+    """
     patterns = config.get("rank_pattern") or {}
     if not isinstance(patterns, dict):
         return None
@@ -67,7 +73,10 @@ def _fits(pattern: str, module: str) -> bool:
 
 
 def _targets(config: Config, modules: set[str], path: str) -> Iterator[Finding]:
-    """LW007: a target that no factor is of; it may be excluded, or be in layers that are not adapted."""
+    """Yield LW007 for targets without factors.
+
+    A target may be excluded, or be in layers that are not adapted.
+    """
     targets = config.get("target_modules")
     if not isinstance(targets, list) or not modules:
         return
@@ -85,7 +94,7 @@ def _ends(module: str, target: str) -> bool:
 
 
 def _layers(config: Config, modules: set[str], path: str) -> Iterator[Finding]:
-    """LW007 of layers that are to be adapted and are not."""
+    """Yield LW007 for layers to adapt without factors."""
     wanted = config.get("layers_to_transform")
     wanted = [wanted] if type(wanted) is int else wanted
     if not isinstance(wanted, list):
@@ -98,7 +107,7 @@ def _layers(config: Config, modules: set[str], path: str) -> Iterator[Finding]:
 
 
 def _magnitudes(config: Config, first: list[Factor], infos: TensorInfos, path: str) -> Iterator[Finding]:
-    """LW008: a DoRA without the magnitudes that its config says it has."""
+    """Yield LW008 for a DoRA without its magnitudes."""
     if config.get("use_dora") is not True:
         return
     lost = [f.module for f in first if not any(n.startswith(f"{f.module}.lora_magnitude_vector") for n in infos)]
@@ -109,7 +118,10 @@ def _magnitudes(config: Config, first: list[Factor], infos: TensorInfos, path: s
 
 
 def _saved_modules(config: Config, infos: TensorInfos, path: str) -> Iterator[Finding]:
-    """LW009: modules that were to be saved whole, of which none is there. PEFT itself lists some that no model has."""
+    """Yield LW009 for missing modules that were saved whole.
+
+    None of them is there; PEFT itself lists some that no model has.
+    """
     saved = config.get("modules_to_save")
     names = [module for module in saved if isinstance(module, str)] if isinstance(saved, list) else []
     if names and not any(f".{module}." in f".{name}" for name in infos for module in names):

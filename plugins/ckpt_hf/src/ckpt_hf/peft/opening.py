@@ -1,4 +1,7 @@
-"""Adapters opened, with their configs; the base model is named, and not asked for."""
+"""Opens adapters with their configs.
+
+The base model is named, and not asked for.
+"""
 
 from ckpt_core import Asset, Files, FormatMatch, LoadRequest, Presence, StoredCheckpoint
 from ckpt_core.layouts import CheckpointBuilder
@@ -11,7 +14,10 @@ _BASE = "the base model, which the adapter changes and does not hold"
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """The adapters and their configs; the base model is named, and not asked for."""
+    """Read the adapters and their configs.
+
+    The base model is named, and not asked for.
+    """
     builder = CheckpointBuilder(files)
     if has_adapters(files) or not group(path for path in files.entries if "/" not in path):
         add_adapters(builder)

@@ -1,4 +1,4 @@
-"""Which folders of a listing hold one checkpoint in several sibling folders, told from names alone."""
+"""Recognises a checkpoint in sibling folders by names alone."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,9 +15,10 @@ _OF_OTHERS = ("model_index.json", "trainer_state.json", "adapter_config.json", "
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder with no weights of its own, a model in one folder below and training state in others.
+    """Yield a match for each folder of such siblings.
 
-    Folders that are numbered are steps of their own, and make no whole.
+    It has no weights of its own, a model in one folder below and training state in others. Folders that are numbered
+    are steps of their own, and make no whole.
     """
     every = {folder.root: folder for folder in folders(files)}
     for folder in every.values():
@@ -54,7 +55,10 @@ def _is_numbered(name: str) -> bool:
 
 
 def _holds_state(folder: Folder) -> bool:
-    """Whether files in a folder are training state by their names, and none is a model by its own."""
+    """Return True if a folder's files are training state.
+
+    By their names; and none is a model by its own.
+    """
     if group(folder.files) or folder.files & set(ADAPTERS):
         return False
     if ".metadata" in folder.files:
@@ -65,7 +69,10 @@ def _holds_state(folder: Folder) -> bool:
 
 
 def _state_parts(folder: Folder, states: list[str], every: Mapping[str, Folder]) -> Iterator[Part]:
-    """The state folders: files that are read here, or what DCP saved, which its own format reads."""
+    """Yield the state folders as parts.
+
+    Files are read here; what DCP saved, its own format reads.
+    """
     for name in states:
         if ".metadata" in _child(folder, name, every).files:
             yield Part(name, kind_of_folder(name) or "optimizer")
@@ -74,7 +81,10 @@ def _state_parts(folder: Folder, states: list[str], every: Mapping[str, Folder])
 
 
 def _part(folder: Folder) -> Part | None:
-    """The model that a folder holds; None where it holds none that can be told by names."""
+    """Return the model that a folder holds.
+
+    None where it holds none that can be told by names.
+    """
     if folder.files & set(ADAPTERS):
         return Part(folder.name, "adapter")
     if group(folder.files) or ".metadata" in folder.files or "model_index.json" in folder.files:

@@ -1,4 +1,7 @@
-"""Which kind of training state a file holds, by the words of its name: `optimizer_state.safetensors`, `lr_sched.pt`."""
+"""Tells the kind of training state by a file's name.
+
+By the words in it: `optimizer_state.safetensors`, `lr_sched.pt`.
+"""
 
 import re
 
@@ -20,9 +23,10 @@ _TOKEN = re.compile(r"[a-z]+|\d+")
 
 
 def kind_of_name(name: str) -> str | None:
-    """The kind of component that a file's name speaks of; None where it is no training state by its name.
+    """Return the component kind that a file's name means.
 
-    A name with a number behind `step` or `epoch` is that of a whole checkpoint of a run.
+    None where it is no training state by its name. A name with a number behind `step` or `epoch` is that of a whole
+    checkpoint of a run.
     """
     stem, suffix = split_name(name)
     words = _TOKEN.findall(stem.lower())
@@ -36,17 +40,23 @@ def kind_of_name(name: str) -> str | None:
 
 
 def kind_of_folder(name: str) -> str | None:
-    """The same of a folder: `training_state`, `optimizer`."""
+    """Return the kind that a folder's name means.
+
+    As `training_state`, `optimizer`.
+    """
     return kind_of_name(f"{name}.pt")
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Stem and suffix of a file's name."""
+    """Return stem and suffix of a file's name."""
     stem, dot, suffix = name.rpartition(".")
     return (stem, f".{suffix}") if dot else (name, "")
 
 
 def without_kind(name: str) -> str:
-    """What the name of a file says besides its kind: `param_groups` of `optimizer_param_groups.json`."""
+    """Return a file's name without its kind.
+
+    `param_groups` of `optimizer_param_groups.json`.
+    """
     words = split_name(name)[0].split("_")
     return "_".join(word for word in words if word not in _KIND and word not in _BESIDE)

@@ -1,4 +1,7 @@
-"""The whole, whose parts core opens each through its format's owner; and a folder of training state, one such part."""
+"""Opens the whole, or a folder of training state.
+
+Core opens each part of the whole through its format's owner; such a folder is one.
+"""
 
 from ckpt_core import Asset, Files, Finding, FormatMatch, LoadRequest, Presence, Severity, StoredCheckpoint
 from ckpt_core.layouts import CheckpointBuilder, step_of_state
@@ -8,7 +11,10 @@ from ckpt_hf.step_folder.state_files import add_state
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """What is in no part; of a folder of training state, every kind of it as a component."""
+    """Read what is in no part.
+
+    Of a folder of training state, every kind of it as a component.
+    """
     return _read_whole(files, match) if match.parts else _read_state(files, match)
 
 

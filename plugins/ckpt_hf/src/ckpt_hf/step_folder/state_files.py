@@ -1,7 +1,8 @@
-"""The files of a training state, by kind; those of one kind are joined into one component.
+"""Reads the files of a training state, by kind.
 
-A table of tensors with names like `state/0/exp_avg` beside JSON under the same kind is one state that was flattened:
-its keys become the tree again, in which numbers are the numbers of parameters.
+Those of one kind are joined into one component. A table of tensors with names like `state/0/exp_avg` beside JSON under
+the same kind is one state that was flattened: its keys become the tree again, in which numbers are the numbers of
+parameters.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,10 @@ from ckpt_hf.step_folder.names import kind_of_name, split_name, without_kind
 
 @dataclass(slots=True)
 class _Flattened:
-    """One state that lies in several files: its tables of tensors, and JSON by the key that the file's name says."""
+    """One state that lies in several files.
+
+    They are tables of tensors, and JSON by the key that the file's name says.
+    """
 
     paths: list[str] = field(default_factory=list)
     tables: list[TensorTable] = field(default_factory=list)
@@ -23,14 +27,17 @@ class _Flattened:
 
 
 def add_state(builder: CheckpointBuilder) -> None:
-    """Every file of training state in a listing as components; a folder in it names those of its files."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Add every file of training state as a component.
+
+    A folder in the listing names those of its files.
+    """
+    by_kind: dict[tuple[str, str], list[str]] = {}
     for path in builder.files.entries:
         folder, _, name = path.rpartition("/")
         kind = kind_of_name(name)
         if kind is not None:
-            found.setdefault((kind, folder), []).append(path)
-    for (kind, name), paths in found.items():
+            by_kind.setdefault((kind, folder), []).append(path)
+    for (kind, name), paths in by_kind.items():
         _add(builder, kind, name, paths)
 
 
@@ -91,7 +98,10 @@ def _keys(name: str) -> Iterator[int | str]:
 
 
 def _add_torch(builder: CheckpointBuilder, kind: str, name: str, path: str, count: int) -> None:
-    """A torch file of one kind; one of all state is split into the components that it holds."""
+    """Add a torch file of one kind.
+
+    One of all state is split into the components that it holds.
+    """
     file = builder.torch(path)
     assert file is not None
     inner = _labels(components_of(file.root, file.tensors)) if kind == "progress" else {}

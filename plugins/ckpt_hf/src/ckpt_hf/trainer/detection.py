@@ -1,4 +1,4 @@
-"""Which folders of a listing transformers' Trainer has saved to, told from names alone."""
+"""Recognises folders of transformers' Trainer by names alone."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,10 @@ _FSDP = re.compile(r"(pytorch_model_fsdp|optimizer)_\d+")
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder that the Trainer has saved to, also for one whose saving was stopped."""
+    """Yield a match for each folder of the Trainer.
+
+    Also for one whose saving was stopped.
+    """
     for folder in folders(files):
         evidence = _evidence(folder)
         if evidence:
@@ -26,12 +29,15 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 
 def is_trainers(folder: Folder) -> bool:
-    """Whether the Trainer has saved to a folder."""
+    """Return True if the Trainer has saved to a folder."""
     return bool(_evidence(folder))
 
 
 def _is_container(folder: Folder) -> bool:
-    """Whether it is the folder of a run, where `Trainer.save_state` leaves the last state and nothing to go with it."""
+    """Return True for the folder of a run.
+
+    `Trainer.save_state` leaves the last state there and nothing to go with it.
+    """
     own = (*_OWN, *ADAPTERS, ADAPTER_CONFIG)
     if any(name in folder.files for name in own) or group(folder.files):
         return False
@@ -51,7 +57,10 @@ def _evidence(folder: Folder) -> str:
 
 
 def _parts(files: Files, folder: Folder) -> Iterator[Part]:
-    """Directories that other formats own: FSDP's shards, DeepSpeed's tag."""
+    """Yield the directories that other formats own.
+
+    They are FSDP's shards and DeepSpeed's tag.
+    """
     for name in sorted(folder.folders):
         if _FSDP.fullmatch(name):
             yield Part(name, "model" if name.startswith("pytorch_model") else "optimizer", "dcp")

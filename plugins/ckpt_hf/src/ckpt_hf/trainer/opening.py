@@ -1,4 +1,7 @@
-"""A checkpoint of the Trainer opened: the weights, and every file of the training state as a component of its own."""
+"""Opens a checkpoint of the Trainer.
+
+The weights, and every file of the training state as a component of its own.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,7 +29,10 @@ _DATA = "the Trainer skips the batches of global_step; needs the same data and s
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """The weights, and every file of the training state as a component of its own."""
+    """Read the weights and the training state.
+
+    Every file of the state is a component of its own.
+    """
     builder = CheckpointBuilder(files)
     sharded = {part.component for part in match.parts}
     apart = any(way.holds_all_weights(files, match.parts) for way in (under_fsdp, under_deepspeed))
@@ -41,7 +47,10 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def add_training(builder: CheckpointBuilder, parts: Sequence[Part] = ()) -> dict[str, Any] | None:
-    """All of the Trainer's own state but what lies in parts; the content of trainer_state.json."""
+    """Add the Trainer's own state except its parts.
+
+    Returns the content of trainer_state.json.
+    """
     arguments = _arguments(builder.torch_component("config", "training_args.bin", name="training_args", optional=True))
     fsdp = under_fsdp.places(builder.files, parts, arguments)
     zero = under_deepspeed.is_used(builder.files, parts)
@@ -65,19 +74,22 @@ def add_training(builder: CheckpointBuilder, parts: Sequence[Part] = ()) -> dict
 
 
 def _arguments(state: State) -> dict[Any, Any]:
-    """The fields of TrainingArguments, as far as they are plain."""
+    """Return the fields of TrainingArguments that are plain."""
     inner = state.state if isinstance(state, Opaque) else state
     return inner if isinstance(inner, dict) else {}
 
 
 def step_in(state: dict[str, Any] | None) -> int | None:
-    """The step that trainer_state.json records."""
+    """Return the step that trainer_state.json records."""
     step = None if state is None else state.get("global_step")
     return step if type(step) is int else None
 
 
 def disagreements(match: FormatMatch, step: int | None) -> Iterator[Finding]:
-    """HT001: the step that is recorded is not that of the folder's name."""
+    """Yield HT001 where the folder's name has another step.
+
+    Another than the step that is recorded.
+    """
     if step is not None and match.step is not None and step != match.step:
         message = f"{STATE}: says step {step}, the folder's name says {match.step}; the content counts"
         hint = "it was renamed, or files of two checkpoints were mixed"

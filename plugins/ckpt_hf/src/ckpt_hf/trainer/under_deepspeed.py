@@ -1,4 +1,6 @@
-"""What the Trainer adds under DeepSpeed: a tag directory, which is a part, and the pointer by which a resume finds it.
+"""Adds the parts that the Trainer writes under DeepSpeed.
+
+They are a tag directory, and the pointer by which a resume finds it.
 
 Source: transformers `integrations/deepspeed.py` (deepspeed_load_checkpoint), which lets DeepSpeed look for the tag that
 `latest` names, and fails where there is none.
@@ -20,8 +22,11 @@ _REFUSED = "the Trainer asks DeepSpeed for the tag that it names, and fails with
 
 
 def part_of(files: Files, root: str, folders: Collection[str]) -> Part | None:
-    """The tag that the Trainer would resume from: the one that is pointed to, else the newest; None without a tag."""
-    tags = {name: int(found[1]) for name in folders if (found := _TAG.fullmatch(name))}
+    """Return the tag that the Trainer would resume from.
+
+    It is the one that is pointed to, else the newest; None without a tag.
+    """
+    tags = {name: int(match[1]) for name in folders if (match := _TAG.fullmatch(name))}
     if not tags:
         return None
     named = _named(files, root)
@@ -29,7 +34,10 @@ def part_of(files: Files, root: str, folders: Collection[str]) -> Part | None:
 
 
 def is_used(files: Files, parts: Sequence[Part]) -> bool:
-    """Whether DeepSpeed saved here, also where its tag was lost."""
+    """Return True if DeepSpeed saved here.
+
+    Also where its tag was lost.
+    """
     return has_tag(parts) or _POINTER in files.entries
 
 
@@ -38,12 +46,15 @@ def has_tag(parts: Sequence[Part]) -> bool:
 
 
 def holds_all_weights(files: Files, parts: Sequence[Part]) -> bool:
-    """Whether there are no weights but those in the tag: stage 3, unless it is told to gather them."""
+    """Return True if all weights are in the tag.
+
+    So in stage 3, unless it is told to gather them.
+    """
     return has_tag(parts) and not group({path for path in files.entries if "/" not in path})
 
 
 def add(builder: CheckpointBuilder, parts: Sequence[Part]) -> None:
-    """The pointer, and the optimizer where the tag that has it is not there."""
+    """Add the pointer, and a lost tag's optimizer as absent."""
     there = _POINTER in builder.files.entries
     presence, note = (Presence.PRESENT, "") if there else (Presence.ABSENT, _REFUSED)
     builder.role("progress", presence, _POINTER, note, name="latest", needed_for=Profile.RESUME)

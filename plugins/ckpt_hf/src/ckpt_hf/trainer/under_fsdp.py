@@ -1,4 +1,6 @@
-"""What the Trainer adds under FSDP: weights and optimizer once more, as its own resume looks for them.
+"""Adds the parts that the Trainer writes under FSDP.
+
+They are weights and optimizer once more, as its own resume looks for them.
 
 Source: transformers `trainer.py` (_save_optimizer_and_scheduler, _load_from_checkpoint) and accelerate
 `utils/fsdp_utils.py`. With FULL_STATE_DICT they are files, beside the weights that `save_pretrained` writes; with
@@ -21,7 +23,10 @@ _NAME = "fsdp"
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the Trainer's resume looks for weights and optimizer: two files, or two directories."""
+    """The places of weights and optimizer for a resume.
+
+    They are two files, or two directories.
+    """
 
     model: str
     optimizer: str
@@ -32,7 +37,10 @@ _SHARDED = Places("pytorch_model_fsdp_0", "optimizer_0")
 
 
 def places(files: Files, parts: Sequence[Part], arguments: Mapping[Any, Any]) -> Places | None:
-    """Where a resume looks under FSDP, as what is there says, or else the arguments; None for a run without it."""
+    """Return the places that a resume reads under FSDP.
+
+    What is there tells them, or else the arguments; None for a run without it.
+    """
     if any(part.format == "dcp" for part in parts):
         return _SHARDED
     if _FULL.model in files.entries or (_FULL.optimizer in files.entries and "optimizer.pt" not in files.entries):
@@ -45,14 +53,17 @@ def places(files: Files, parts: Sequence[Part], arguments: Mapping[Any, Any]) ->
 
 
 def holds_all_weights(files: Files, parts: Sequence[Part]) -> bool:
-    """Whether there are no weights but FSDP's own."""
-    found = places(files, parts, {})
+    """Return True if there are only FSDP's own weights."""
+    where = places(files, parts, {})
     top = {path for path in files.entries if "/" not in path}
-    return found is not None and not has_adapters(files) and not group(top)
+    return where is not None and not has_adapters(files) and not group(top)
 
 
 def add(builder: CheckpointBuilder, parts: Sequence[Part], where: Places) -> None:
-    """The optimizer, and the copy of the weights that a resume reads, where they are not parts."""
+    """Add the optimizer, and the weights for a resume.
+
+    Where they are not parts.
+    """
     components = {part.component for part in parts}
     if "optimizer" not in components:
         builder.torch_component("optimizer", where.optimizer)
@@ -69,7 +80,7 @@ def _add_weights(builder: CheckpointBuilder, path: str, name: str, needed_for: P
         if file is None:
             builder.role(kind, Presence.ABSENT, path, name=name, needed_for=needed_for)
         else:
-            found = "adapter" if is_adapter(file.tensors) else "model"
-            builder.add(Component(found, file.tensors, file.root, name), path)
+            held = "adapter" if is_adapter(file.tensors) else "model"
+            builder.add(Component(held, file.tensors, file.root, name), path)
 
     builder.tried(kind, path, read, name=name, needed_for=needed_for)

@@ -1,4 +1,4 @@
-"""Which folders of a listing ModularTrainer has saved to, told from names alone."""
+"""Recognises folders of ModularTrainer by names alone."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,10 @@ STATE = "training_state.pt"
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder with a training_state.pt that is not the Trainer's of transformers."""
+    """Yield a match for each folder with a training_state.pt.
+
+    Where it is not that of transformers' Trainer.
+    """
     for folder in folders(files):
         if STATE in folder.files and TRAINER_STATE not in folder.files:
             yield FormatMatch(NAME, Confidence.CERTAIN, f"{STATE} of ModularTrainer", folder.root, step_of(folder.name))

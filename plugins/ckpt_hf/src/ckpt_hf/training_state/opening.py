@@ -1,4 +1,7 @@
-"""A checkpoint of ModularTrainer opened: the model, and each part of the training state as a component of its own."""
+"""Opens a checkpoint of ModularTrainer.
+
+The model, and each part of the training state as a component of its own.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +32,10 @@ _FIXERS = "the trainer saves it with the optimizer: it is that of the process th
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """The model, and each part of the training state as a component of its own."""
+    """Read the model and the training state.
+
+    Each part of the state is a component of its own.
+    """
     builder = CheckpointBuilder(files)
     add_weights(builder, request.options.get("variant"))
     add_config(builder, needed=True)
@@ -48,20 +54,20 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 def _read_state(builder: CheckpointBuilder) -> State:
     file = builder.torch(STATE)
     assert file is not None
-    found = {component.kind: component for component in components_of(file.root, file.tensors)}
-    held = {kind for kind, component in found.items() if component.state or len(component.tensors)}
+    by_kind = {component.kind: component for component in components_of(file.root, file.tensors)}
+    held = {kind for kind, component in by_kind.items() if component.state or len(component.tensors)}
     invented = "rng" in held and not held & {"optimizer", "scheduler"}
     for kind, key in _KEYS.items():
         where = f"{STATE}: {key}"
         if kind not in held:
-            note = "" if kind not in found else f"{found[kind].state!r} in its place"
+            note = "" if kind not in by_kind else f"{by_kind[kind].state!r} in its place"
             builder.role(kind, Presence.ABSENT, where, note, needed_for=Profile.RESUME)
         elif kind == "rng" and invented:
             builder.role(kind, Presence.SYNTHESIZED, where, _FIXERS, needed_for=Profile.EXACT_RESUME)
         else:
             builder.role(kind, Presence.PRESENT, where, needed_for=Profile.RESUME)
-    _add_progress(builder, file.root, found.get("progress"), invented)
-    builder.components += [component for kind, component in found.items() if kind != "progress"]
+    _add_progress(builder, file.root, by_kind.get("progress"), invented)
+    builder.components += [component for kind, component in by_kind.items() if kind != "progress"]
     return file.root
 
 

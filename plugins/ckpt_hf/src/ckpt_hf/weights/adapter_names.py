@@ -1,6 +1,7 @@
-"""The names of what PEFT saves: an adapter's weights, its config, and folders of adapters with names of their own.
+"""The names of files and folders that PEFT saves.
 
-A save writes one README.md, at its top: a folder with its own is a save of its own.
+They are an adapter's weights, its config, and folders of adapters with names of their own. A save writes one README.md,
+at its top: a folder with its own is a save of its own.
 """
 
 from collections.abc import Collection
@@ -14,17 +15,26 @@ _CARD = "README.md"
 
 
 def is_adapter_folder(names: Collection[str]) -> bool:
-    """Whether the files of a folder are, or were, an adapter's."""
+    """Return True if a folder's files are an adapter's.
+
+    Or were.
+    """
     return ADAPTER_CONFIG in names or any(name in names for name in ADAPTERS)
 
 
 def is_named_adapter(folder: str, names: Collection[str]) -> bool:
-    """Whether a folder holds an adapter of the save in the folder above, named as the folder is."""
+    """Return True for an adapter of the save above.
+
+    The adapter has the folder's name.
+    """
     return is_adapter_folder(names) and _CARD not in names and step_of(folder) is None
 
 
 def named_adapters(files: Files) -> list[str]:
-    """The names of the adapters in folders directly below, sorted."""
+    """Return the adapters in folders directly below, sorted.
+
+    By name.
+    """
     below: dict[str, set[str]] = {}
     for path in files.entries:
         folder, mark, name = path.partition("/")
@@ -34,5 +44,8 @@ def named_adapters(files: Files) -> list[str]:
 
 
 def has_adapters(files: Files) -> bool:
-    """Whether adapters, and not a whole model, are what a directory keeps."""
+    """Return True if a directory keeps adapters.
+
+    And not a whole model.
+    """
     return any(name in files.entries for name in ADAPTERS) or bool(named_adapters(files))

@@ -1,4 +1,6 @@
-"""Adapters of a directory added to a checkpoint: the default one at its top, those with names in folders below.
+"""Adds a directory's adapters to a checkpoint.
+
+The default one is at its top, those with names are in folders below.
 
 Source: peft `peft_model.py` (save_pretrained) and `utils/save_and_load.py`.
 """
@@ -19,7 +21,10 @@ _WRAPPED = ".base_layer."
 
 
 def add_adapters(builder: CheckpointBuilder) -> None:
-    """Every adapter, and its config. Without one at the top those with names are all there were."""
+    """Add every adapter, and its config.
+
+    Without one at the top those with names are all there were.
+    """
     named = named_adapters(builder.files)
     top = {path for path in builder.files.entries if "/" not in path}
     if is_adapter_folder(top) or not named:
@@ -29,7 +34,10 @@ def add_adapters(builder: CheckpointBuilder) -> None:
 
 
 def add_adapter(builder: CheckpointBuilder, folder: str = "", name: str = "") -> None:
-    """An adapter's weights, and its config, in a folder of the directory."""
+    """Add an adapter's weights and its config.
+
+    From a folder of the directory.
+    """
     inner, where = f"adapter:{name}" if name else "adapter", f"{folder}{ADAPTER_CONFIG}"
     path = next((f"{folder}{file}" for file in ADAPTERS if f"{folder}{file}" in builder.files.entries), None)
     tensors = None
@@ -47,14 +55,14 @@ def add_adapter(builder: CheckpointBuilder, folder: str = "", name: str = "") ->
 
 
 def is_adapter(names: Iterable[str]) -> bool:
-    """Whether names of tensors are those of a LoRA by itself."""
-    found = list(names)
-    factors = any(_LORA in name for name in found)
-    return factors and all((_LORA in name or name.startswith(_PREFIX)) and _WRAPPED not in name for name in found)
+    """Return True if tensor names are a LoRA's alone."""
+    every = list(names)
+    factors = any(_LORA in name for name in every)
+    return factors and all((_LORA in name or name.startswith(_PREFIX)) and _WRAPPED not in name for name in every)
 
 
 def adapter_in_place_of_model(names: Iterable[str], path: str) -> Iterator[Finding]:
-    """HT011: an adapter under the name of a whole model."""
+    """Yield HT011 for an adapter named as a whole model."""
     if is_adapter(names):
         message = f"{printable(path)}: an adapter's weights, under the name of a whole model"
         hint = "what loads it as a model leaves every weight as it was; rename it to adapter_model.safetensors"
@@ -62,10 +70,13 @@ def adapter_in_place_of_model(names: Iterable[str], path: str) -> Iterator[Findi
 
 
 def model_in_place_of_adapter(names: Iterable[str], config: dict[str, Any] | None, path: str) -> Iterator[Finding]:
-    """HT012: a whole model under the name of a LoRA. Other kinds of adapters have names of other kinds."""
-    found = list(names)
+    """Yield HT012 for a whole model named as a LoRA.
+
+    Other kinds of adapters have names of other kinds.
+    """
+    every = list(names)
     kind = "LORA" if config is None else config.get("peft_type", "LORA")
-    unmarked = kind == "LORA" if config is not None else not any(name.startswith(_PREFIX) for name in found)
-    if found and unmarked and not any(_LORA in name for name in found):
+    unmarked = kind == "LORA" if config is not None else not any(name.startswith(_PREFIX) for name in every)
+    if every and unmarked and not any(_LORA in name for name in every):
         message = f"{printable(path)}: no factors of a LoRA in it: a whole model, under the name of an adapter"
         yield Finding("HT012", Severity.ERROR, message, path, hint="rename it, and copy the adapter from its save")

@@ -1,4 +1,7 @@
-"""The model and its average, each with its own weight files: two components of one directory."""
+"""Reads a model and its average from one directory.
+
+They are two components, each with its own weight files.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ from ckpt_hf.weights.shards import Weights, read_weights
 
 @dataclass(frozen=True, slots=True)
 class ComponentWeights:
-    """The weights of one component: which files were chosen, and what is in them."""
+    """The chosen files of one component, and their content."""
 
     selection: Selection
     weights: Weights
@@ -22,36 +25,42 @@ class ComponentWeights:
 
 
 def read_all(files: Files, variant: str | None = None) -> list[ComponentWeights]:
-    """Open the weights of a directory, the model's first. What is wrong with them is in the result.
+    """Open the weights of a directory, the model's first.
 
-    An index without any of its files is what a directory of averaged weights may have kept of another save. Where the
-    average is whole, that index is a finding: the model is absent.
+    What is wrong with them is in the result. An index without any of its files is what a directory of averaged weights
+    may have kept of another save. Where the average is whole, that index is a finding: the model is absent.
 
     Raises:
         CorruptError: The directory holds no weights.
         UsageError: The variant is not there, or must be chosen.
     """
     chosen = select(files, variant)
-    found = [ComponentWeights(selection, read_weights(files, selection.weights)) for selection in chosen]
-    if len(found) == 2 and _is_absent(found[0]) and not found[1].weights.errors:
-        found[1].weights.findings += [Finding.of_error(error) for error in found[0].weights.errors]
-        return found[1:]
-    return found
+    opened = [ComponentWeights(selection, read_weights(files, selection.weights)) for selection in chosen]
+    if len(opened) == 2 and _is_absent(opened[0]) and not opened[1].weights.errors:
+        opened[1].weights.findings += [Finding.of_error(error) for error in opened[0].weights.errors]
+        return opened[1:]
+    return opened
 
 
 def first_error(found: Sequence[ComponentWeights]) -> CkptError | None:
-    """What makes the directory unreadable, unsafe content first; None where nothing does."""
+    """Return the error that makes the directory unreadable.
+
+    Unsafe content comes first; None where nothing does.
+    """
     errors = [error for one in found for error in one.weights.errors]
     return min(errors, key=lambda error: not isinstance(error, UnsafeContentError), default=None)
 
 
 def components_of(found: Sequence[ComponentWeights]) -> list[Component]:
-    """A component for each, where there is no error."""
+    """Return a component for each, where nothing failed."""
     return [Component(one.selection.weights.component, one.weights.table(), one.weights.state()) for one in found]
 
 
 def metadata_of(found: Sequence[ComponentWeights]) -> dict[str, object]:
-    """The metadata of all; of a key that comes twice, the model's."""
+    """Return the metadata of all weights.
+
+    Of a key that comes twice, the model's.
+    """
     metadata: dict[str, object] = {}
     for one in reversed(found):
         metadata.update(one.weights.metadata)

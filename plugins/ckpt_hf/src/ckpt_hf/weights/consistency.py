@@ -1,4 +1,7 @@
-"""Whether an index, the names of shards and what is in them agree: one error or finding for each way they do not."""
+"""Compares an index, the names of shards and their content.
+
+One error or finding for each way they disagree.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
@@ -11,7 +14,7 @@ _SHOWN = 20
 
 
 def missing(files: Files, index: Index, names: Sequence[str]) -> Iterator[CorruptError]:
-    """HF001: files of the index that are not among those listed."""
+    """Yield HF001 for files of the index that are missing."""
     hint = "copy it from where the checkpoint came from"
     for name in names[:_SHOWN]:
         why = files.skipped.get(name)
@@ -24,7 +27,10 @@ def missing(files: Files, index: Index, names: Sequence[str]) -> Iterator[Corrup
 
 
 def lacking(index: Index, path: str, held: Collection[str], wanted: Sequence[str]) -> Iterator[CorruptError]:
-    """HF002: tensors that the index looks for in a file, which does not hold them."""
+    """Yield HF002 for tensors that a file lacks.
+
+    The index looks for them in it.
+    """
     names = set(held)
     lost = [tensor for tensor in wanted if tensor not in names]
     for tensor in lost[:_SHOWN]:
@@ -37,7 +43,10 @@ def lacking(index: Index, path: str, held: Collection[str], wanted: Sequence[str
 
 
 def unnamed(index: Index, path: str, held: Iterable[str]) -> Iterator[Finding]:
-    """HF003: tensors that the index does not know in any file."""
+    """Yield HF003 for tensors that the index doesn't know.
+
+    In any file.
+    """
     named = index.weight_map
     extra = [tensor for tensor in held if tensor not in named]
     for tensor in extra[:_SHOWN]:
@@ -50,7 +59,10 @@ def unnamed(index: Index, path: str, held: Iterable[str]) -> Iterator[Finding]:
 
 
 def repeated(tables: Mapping[str, Collection[str]]) -> Iterator[Finding]:
-    """HF005: tensors that more than one file holds, by the second of them."""
+    """Yield HF005 for tensors in more than one file.
+
+    By the second of them.
+    """
     holder: dict[str, str] = {}
     twice: dict[tuple[str, str], list[str]] = {}
     for path, held in tables.items():
@@ -68,7 +80,10 @@ def repeated(tables: Mapping[str, Collection[str]]) -> Iterator[Finding]:
 
 
 def left_out_numbers(index: Index) -> Iterator[Finding]:
-    """HF008: shards that the others' names count and the index leaves out: nothing else would miss their tensors."""
+    """Yield HF008 for shards that the index leaves out.
+
+    The others' names count them: nothing else would miss their tensors.
+    """
     names = [name for name in map(parse, index.shards) if name is not None and name.count]
     for count in sorted({name.count for name in names}):
         numbers = sorted(name.number for name in names if name.count == count)
@@ -82,7 +97,10 @@ def left_out_numbers(index: Index) -> Iterator[Finding]:
 
 
 def wrong_count(shards: Sequence[tuple[str, WeightName]]) -> CorruptError | None:
-    """HF008: numbered files without an index that are not as many as their names say; None where they are."""
+    """Return HF008 for a wrong number of shards.
+
+    They are numbered files without an index; None where they are as many as their names say.
+    """
     counts = sorted({name.count for _, name in shards})
     numbers = sorted(name.number for _, name in shards)
     if len(counts) == 1 and numbers == list(range(1, counts[0] + 1)):
@@ -98,7 +116,7 @@ def wrong_count(shards: Sequence[tuple[str, WeightName]]) -> CorruptError | None
 
 
 def _ranges(numbers: list[int]) -> str:
-    """`1-3, 5` of 1, 2, 3, 5."""
+    """Return `1-3, 5` for 1, 2, 3, 5."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:

@@ -1,4 +1,6 @@
-"""The index of a sharded model: a JSON object whose `weight_map` says which file holds which tensor.
+"""Reads the index of a sharded model.
+
+It is a JSON object whose `weight_map` says which file holds which tensor.
 
 Source: transformers `modeling_utils.py` (save_pretrained) and huggingface_hub `serialization/_base.py`. Each file must
 be a plain name: an index comes from strangers, and transformers itself follows `../` in one.
@@ -21,7 +23,7 @@ _MOST_SHARDS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What an index says.
+    """The content of an index.
 
     Attributes:
         path: The index itself.
@@ -39,7 +41,9 @@ class Index:
 
 
 def read_index(files: Files, path: str) -> Index:
-    """Read and check an index; the files it names are not looked at.
+    """Read and check an index.
+
+    The files it names are not looked at.
 
     Raises:
         CorruptError: It is not an index, or too large.
@@ -70,7 +74,10 @@ def read_index(files: Files, path: str) -> Index:
 
 
 def unsafe_names(index: Index) -> list[UnsafeContentError]:
-    """One error for each file name of the index that is more than a name."""
+    """Return an error for each unsafe file name.
+
+    A safe one is nothing more than a name.
+    """
     return [
         UnsafeContentError(
             f"{printable(index.path)}: names {printable(shard)!r}, which is not a plain file name; it is not opened",
@@ -84,7 +91,10 @@ def unsafe_names(index: Index) -> list[UnsafeContentError]:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name can only mean a file of the same directory, on any system."""
+    """Return True for a plain file name.
+
+    On any system it can only mean a file of the same directory.
+    """
     if not name or name in (".", "..") or any(char in name for char in "/\\\0"):
         return False
     return len(name.encode("utf-8", "surrogatepass")) <= _LONGEST_NAME

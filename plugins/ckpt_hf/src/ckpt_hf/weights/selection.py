@@ -1,4 +1,7 @@
-"""Which of the weights that lie side by side are read, and what is said about the others."""
+"""Chooses which weights of a directory are read.
+
+And says something about the others beside them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,21 +13,25 @@ from ckpt_hf.weights.index import read_index
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The weight set that is read as one component, and the findings about those that are not."""
+    """The weight set to read as one component.
+
+    With findings about those that are not read.
+    """
 
     weights: WeightSet
     findings: tuple[Finding, ...]
 
 
 def top_names(files: Files) -> list[str]:
-    """The files at the top of the directory."""
+    """Return the files at the top of the directory."""
     return [path for path in files.entries if "/" not in path]
 
 
 def select(files: Files, variant: str | None = None) -> list[Selection]:
-    """Choose the weights to read of the model and of its average, the model first; one of them may be absent.
+    """Choose the weights of the model and its average.
 
-    Of each: the asked variant, else the plain one, else the only variant there is.
+    The model comes first; one of them may be absent. Of each: the asked variant, else the plain one, else the only
+    variant there is.
 
     Raises:
         CorruptError: The directory holds no weights.
@@ -39,8 +46,8 @@ def select(files: Files, variant: str | None = None) -> list[Selection]:
         )
     chosen, findings = _choose_variant(files, sets, variant)
     by_component: dict[str, list[WeightSet]] = {}
-    for found in chosen:
-        by_component.setdefault(found.component, []).append(found)
+    for weights in chosen:
+        by_component.setdefault(weights.component, []).append(weights)
     return [
         Selection(mine[0], (*findings.get(component, ()), *([_passed_over(mine)] if len(mine) > 1 else [])))
         for component, mine in by_component.items()
@@ -48,20 +55,26 @@ def select(files: Files, variant: str | None = None) -> list[Selection]:
 
 
 def weight_sets(files: Files) -> list[WeightSet]:
-    """The weights at the top of the directory, those that belong together as one set, the preferred first."""
+    """Return the weight sets at the directory's top.
+
+    The preferred comes first.
+    """
     return _with_indexes(files, group(top_names(files)))
 
 
 def _with_indexes(files: Files, sets: list[WeightSet]) -> list[WeightSet]:
-    """The sets, an index of the model's name given to the average where it names files of that and nothing else."""
-    averages = {path: found for found in sets if found.component == "ema" for path in found.paths}
+    """Return the sets with misnamed indexes reassigned.
+
+    An index of the model's name goes to the average where it names files of that and nothing else.
+    """
+    averages = {path: weights for weights in sets if weights.component == "ema" for path in weights.paths}
     kept = []
-    for found in sets:
-        named = _named(files, found.indexes[0]) if averages and found.indexes and not _has_files(found) else set()
+    for weights in sets:
+        named = _named(files, weights.indexes[0]) if averages and weights.indexes and not _has_files(weights) else set()
         if named and named <= averages.keys():
-            averages[min(named)].indexes += found.indexes
+            averages[min(named)].indexes += weights.indexes
         else:
-            kept.append(found)
+            kept.append(weights)
     return kept
 
 
@@ -70,7 +83,10 @@ def _has_files(found: WeightSet) -> bool:
 
 
 def _named(files: Files, index: str) -> set[str]:
-    """The files that an index names; none where it cannot be read, which is reported when it is opened."""
+    """Return the files that an index names.
+
+    None where it cannot be read, which is reported when it is opened.
+    """
     try:
         return set(read_index(files, index).shards)
     except FormatError:
@@ -80,29 +96,32 @@ def _named(files: Files, index: str) -> set[str]:
 def _choose_variant(
     files: Files, sets: Sequence[WeightSet], variant: str | None
 ) -> tuple[list[WeightSet], dict[str, list[Finding]]]:
-    """The sets of one variant, and findings by component; a variant that is asked for need not be of both."""
-    there = list(dict.fromkeys(found.variant for found in sets))
+    """Return the sets of one variant, and findings.
+
+    Findings are by component; a variant that is asked for need not be of both.
+    """
+    there = list(dict.fromkeys(weights.variant for weights in sets))
     if variant is not None:
         if variant not in there:
             raise UsageError(
                 f"{files.location}: no weights of variant {printable(variant)}; there are: {_spelled(there)}"
             )
-        return [found for found in sets if found.variant == variant], {}
+        return [weights for weights in sets if weights.variant == variant], {}
     chosen: list[WeightSet] = []
     findings: dict[str, list[Finding]] = {}
-    for component in dict.fromkeys(found.component for found in sets):
-        mine = [found for found in sets if found.component == component]
-        variants = list(dict.fromkeys(found.variant for found in mine))
+    for component in dict.fromkeys(weights.component for weights in sets):
+        mine = [weights for weights in sets if weights.component == component]
+        variants = list(dict.fromkeys(weights.variant for weights in mine))
         if "" not in variants and len(variants) > 1:
             raise UsageError(
                 f"{files.location}: weights in several variants and no plain ones: {_spelled(variants)}; "
                 f"choose {option('variant')}"
             )
         wanted = "" if "" in variants else variants[0]
-        chosen += [found for found in mine if found.variant == wanted]
+        chosen += [weights for weights in mine if weights.variant == wanted]
         if wanted:
             findings[component] = [_only_variant(mine[0])]
-    return sorted(chosen, key=lambda found: found.order), findings
+    return sorted(chosen, key=lambda weights: weights.order), findings
 
 
 def _spelled(variants: Sequence[str]) -> str:
@@ -116,6 +135,6 @@ def _only_variant(found: WeightSet) -> Finding:
 
 def _passed_over(chosen: Sequence[WeightSet]) -> Finding:
     first, *rest = chosen
-    others = ", ".join(printable(found.shown) for found in rest)
+    others = ", ".join(printable(weights.shown) for weights in rest)
     message = f"{printable(first.shown)}: these weights are read; {others} beside it is not"
     return Finding("HF011", Severity.INFO, message, first.shown, hint="remove one of them where both are not meant")

@@ -1,7 +1,8 @@
-"""The files of one model opened and joined into one table, with everything that is wrong with them.
+"""Opens the weight files of one model.
 
-Headers are read, no tensor is. What makes the model unreadable is an error, what it can be read in spite of a finding;
-`load` raises the first error, `verify` reports all.
+They are joined into one table, with everything that is wrong with them. Headers are read, no tensor is. What makes the
+model unreadable is an error, what it can be read in spite of a finding; `load` raises the first error, `verify` reports
+all.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +37,10 @@ _TOGETHER = 16
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One weight file: its table, its metadata, and the torch file where it is one."""
+    """One weight file: its table and its metadata.
+
+    `torch` is the torch file where it is one.
+    """
 
     path: str
     tensors: TensorTable
@@ -45,20 +49,23 @@ class Shard:
 
     @property
     def stored(self) -> Iterable[str]:
-        """The names that have bytes of their own in the file: an index needs to name no other."""
+        """The names that have bytes of their own.
+
+        An index needs to name no other.
+        """
         if self.torch is not None:
             return self.tensors
         return [name for name, info in self.tensors.infos() if info.alias_of is None]
 
     @property
     def state(self) -> State:
-        """What the file holds besides tensors; None where that is nothing."""
+        """The file's state besides tensors; None for nothing."""
         return (_beside_tensors(self.torch.root) if self.torch is not None else None) or None
 
 
 @dataclass(slots=True)
 class Weights:
-    """All that was found of a weight set.
+    """The opened files of a weight set.
 
     Attributes:
         shards: The files that could be opened, in order.
@@ -76,14 +83,17 @@ class Weights:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The `__metadata__` of the files, the first of each key, and under `index` the metadata of the index."""
-        found: dict[str, Any] = {}
+        """The metadata of the files and of the index.
+
+        Of the `__metadata__` of the files the first of each key, and under `index` the metadata of the index.
+        """
+        metadata: dict[str, Any] = {}
         for shard in self.shards:
             for key, value in shard.metadata.items():
-                found.setdefault(key, value)
+                metadata.setdefault(key, value)
         if self.index is not None:
-            found["index"] = dict(self.index.metadata)
-        return found
+            metadata["index"] = dict(self.index.metadata)
+        return metadata
 
     def confirm(self) -> None:
         """Prove what opening `.bin` files took on trust."""
@@ -92,7 +102,10 @@ class Weights:
                 shard.torch.confirm()
 
     def table(self) -> TensorTable:
-        """The tensors of all files; of a name that comes twice, the one that the index points to."""
+        """Return the tensors of all files.
+
+        Of a name that comes twice, the one that the index points to.
+        """
         if not self.repeats:
             return TensorTable.join(shard.tensors for shard in self.shards)
         named = self.index.weight_map if self.index is not None else {}
@@ -103,35 +116,40 @@ class Weights:
         return TensorTable.join(tables)
 
     def state(self) -> State:
-        """What `.bin` files hold besides tensors; None where that is nothing."""
-        found: dict[Any, Any] = {}
+        """Return what `.bin` files hold besides tensors.
+
+        None where that is nothing.
+        """
+        state: dict[Any, Any] = {}
         for shard in self.shards:
             if shard.torch is not None:
-                found.update(_beside_tensors(shard.torch.root))
-        return found or None
+                state.update(_beside_tensors(shard.torch.root))
+        return state or None
 
 
 def read_weights(files: Files, weights: WeightSet) -> Weights:
-    """Open the files of a weight set. Errors are in the result; only a place that does not answer raises.
+    """Open the files of a weight set.
+
+    Errors are in the result; only a place that does not answer raises.
 
     Raises:
         UnreachableError: A file could not be read at all.
     """
-    found = Weights()
+    opened = Weights()
     with without_collection():
         if weights.single is not None and not _indexes_only(files, weights):
-            _open(files, weights.single, found)
+            _open(files, weights.single, opened)
         elif weights.indexes:
-            _read_indexed(files, weights.indexes[0], found)
+            _read_indexed(files, weights.indexes[0], opened)
         else:
-            _read_numbered(files, weights, found)
-        _note_repeated(found)
-    found.errors.sort(key=lambda error: not isinstance(error, UnsafeContentError))
-    return found
+            _read_numbered(files, weights, opened)
+        _note_repeated(opened)
+    opened.errors.sort(key=lambda error: not isinstance(error, UnsafeContentError))
+    return opened
 
 
 def open_shard(files: Files, path: str) -> Shard:
-    """Open one weight file, by what its name says it is.
+    """Open one weight file by its name's format.
 
     Raises:
         CkptError: It is something else, or breaks its format's rules.
@@ -149,7 +167,10 @@ def open_shard(files: Files, path: str) -> Shard:
 
 
 def _indexes_only(files: Files, weights: WeightSet) -> bool:
-    """Whether there is an index that names the single file and no other: then it has something to say about it."""
+    """Return True if an index names only the single file.
+
+    Then it has something to say about it.
+    """
     if not weights.indexes:
         return False
     try:
@@ -194,7 +215,10 @@ def _read_indexed(files: Files, path: str, found: Weights) -> None:
 
 
 def _read_numbered(files: Files, weights: WeightSet, found: Weights) -> None:
-    """Shards that no index names: joined by number where all are there, since together they lack nothing."""
+    """Read shards that no index names.
+
+    They are joined by number where all are there, since together they lack nothing.
+    """
     problem = wrong_count(list(weights.shards.items()))
     if problem is not None:
         found.errors.append(problem)
@@ -215,7 +239,10 @@ def _note_repeated(found: Weights) -> None:
 
 
 def _fetch_heads(files: Files, paths: Iterable[str]) -> None:
-    """Ask a remote place for the first bytes of all files at once; what fails here is asked again, and said, later."""
+    """Fetch the first bytes of all files at once.
+
+    From a remote place; what fails here is asked again, and said, later.
+    """
     wanted = [path for path in paths if path in files.entries]
     if "://" not in files.location.url or len(wanted) < 2:
         return

@@ -1,4 +1,7 @@
-"""One weight file as one component of a directory that holds several: the second model of Accelerate's, an adapter."""
+"""Adds one weight file as one component.
+
+Of a directory that holds several: the second model of Accelerate's, an adapter.
+"""
 
 from ckpt_core import Component, Profile, TensorTable
 from ckpt_core.layouts import CheckpointBuilder
@@ -6,7 +9,10 @@ from ckpt_hf.weights.shards import open_shard
 
 
 def add_file(builder: CheckpointBuilder, kind: str, path: str, name: str = "") -> TensorTable | None:
-    """Add the weights of a file, .safetensors or .bin; unreadable where they are broken, and then None."""
+    """Add the weights of a file, .safetensors or .bin.
+
+    Unreadable where they are broken, and then None.
+    """
 
     def read() -> TensorTable:
         shard = open_shard(builder.files, path)
