@@ -1,1 +1,4 @@
-"""Sharded checkpoints for ckpt: what many ranks wrote, read as one table by one process, without torch."""
+"""Sharded checkpoints for ckpt.
+
+One process reads what many ranks wrote as one table, without torch.
+"""

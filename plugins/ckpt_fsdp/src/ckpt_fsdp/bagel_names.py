@@ -25,7 +25,7 @@ _FLAT = re.compile(r"optimizer\.(\d{5,7})-of-(\d{5,7})\.pt")
 
 @dataclass(slots=True)
 class Found:
-    """What lies in one directory.
+    """The content of one directory.
 
     Attributes:
         sharded: Directories of DCP, by kind of component.
@@ -55,7 +55,7 @@ class Found:
 
 
 def survey(paths: Iterable[str]) -> dict[str, Found]:
-    """What lies in each directory that holds files of BAGEL's names."""
+    """Return the content of each directory with BAGEL's names."""
     directories: dict[str, Found] = {}
     for path in paths:
         root, _, name = path.rpartition("/")
@@ -68,7 +68,10 @@ def survey(paths: Iterable[str]) -> dict[str, Found]:
 
 
 def step_of(folder: str) -> int | None:
-    """The step that a directory is named for: 400 of `0000400`. BAGEL takes no other name."""
+    """Return the step that a directory is named for.
+
+    400 of `0000400`. BAGEL takes no other name.
+    """
     return int(folder) if re.fullmatch(r"\d{1,18}", folder) else None
 
 

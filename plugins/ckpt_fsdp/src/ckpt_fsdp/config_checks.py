@@ -1,4 +1,7 @@
-"""Configs of transformers that lie beside sharded weights, held against the names and shapes of these."""
+"""Compares transformers configs with the sharded weights beside them.
+
+By names and shapes.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +15,9 @@ CONFIG = "config.json"
 def check_config(
     files: Files, checkpoint: Checkpoint | None, request: VerifyRequest, path: str = CONFIG, *, within: str = ""
 ) -> Iterator[Finding]:
-    """What the config in a file says of the weights and is not so; nothing where no purpose is given.
+    """Yield findings where a config file contradicts the weights.
+
+    Nothing where no purpose is given.
 
     Args:
         files: The listing.
@@ -34,7 +39,7 @@ def check_config(
 def hold(
     config: Mapping[str, Any], checkpoint: Checkpoint, path: str = CONFIG, *, within: str = ""
 ) -> Iterator[Finding]:
-    """What a config says of the weights and is not so."""
+    """Yield findings where a config contradicts the weights."""
     from ckpt_core.laws.config_claims import config_laws
 
     for component in checkpoint.manifest.components:

@@ -1,4 +1,6 @@
-"""The command of BAGEL's conversion guide: a sharded training checkpoint made a complete model directory.
+"""The command of BAGEL's conversion guide.
+
+It makes a complete model directory of a sharded training checkpoint.
 
     python -m ckpt_fsdp.convert_to_hf_format --checkpoint_dir DIR --output_dir NEW --base_model_path BASE
 
@@ -25,7 +27,10 @@ _KEEP = "keep"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Convert as the arguments say; the exit code is that of `ckpt convert`."""
+    """Convert as the arguments say and return the exit code.
+
+    It is that of `ckpt convert`.
+    """
     arguments = _parser().parse_args(argv)
     ranks = None
     try:
@@ -41,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end(ranks: "Ranks | None", lines: Iterable[str], code: int) -> int:
-    """Let the first rank say it, and end together with it; another speaks only where that one does not."""
+    """Let the first rank speak, and end together with it.
+
+    Another speaks only where that one does not.
+    """
     stream = sys.stderr if code else sys.stdout
     if ranks is None or ranks.leads:
         _say(lines, stream)
@@ -111,14 +119,20 @@ def _convert(arguments: Namespace, ranks: "Ranks") -> "Conversion":
 
 
 def _notes(environment: Mapping[str, str], processes: int) -> Iterator[str]:
-    """What people are used to watch for, and need not here: that there are as many processes as GPUs."""
+    """Yield notes on what no longer matters here.
+
+    People are used to watch that there are as many processes as GPUs.
+    """
     count = len([name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()])
     if count not in (0, processes):
         yield f"CUDA_VISIBLE_DEVICES names {count} for {processes} processes; no GPU is used, it does not matter"
 
 
 def _lines(done: "Conversion", arguments: Namespace) -> Iterator[str]:
-    """What was done: structure, NaViT conversion, files, verification."""
+    """Yield the report of a conversion.
+
+    Structure, NaViT conversion, files, verification.
+    """
     assert done.report is not None
     yield f"checkpoint: {printable(done.source, 1000)}"
     yield f"base model: {printable(done.base or '', 1000)} (read only)"

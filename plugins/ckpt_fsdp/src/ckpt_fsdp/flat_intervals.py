@@ -1,4 +1,7 @@
-"""Boxes of a flat interval: how a piece of a flattened tensor, as flat parameters and ZeRO partitions have it, lies."""
+"""Boxes of a flat interval of a tensor.
+
+Flat parameters and ZeRO partitions have such pieces of flattened tensors.
+"""
 
 from collections.abc import Iterator
 from math import prod
@@ -10,7 +13,9 @@ Box = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def boxes_of_interval(shape: tuple[int, ...], start: int, stop: int) -> list[Box]:
-    """The boxes that elements `start` to `stop` of a row-major tensor make, in their order in memory.
+    """Return the boxes of elements `start` to `stop`.
+
+    Of a row-major tensor, in their order in memory.
 
     There are at most 2·ndim - 1 of them, disjoint, each contiguous; one box where the interval is whole rows. An empty
     interval has none.
@@ -26,7 +31,9 @@ def boxes_of_interval(shape: tuple[int, ...], start: int, stop: int) -> list[Box
 def chunks_of_interval(
     shape: tuple[int, ...], start: int, stop: int, *, dtype: DType, path: str, offset: int, owner: int | None = None
 ) -> list[Chunk]:
-    """The chunks of a flat interval that is stored in one piece.
+    """Return the chunks of a flat interval stored together.
+
+    It is stored in one piece.
 
     Args:
         shape: The tensor's shape.

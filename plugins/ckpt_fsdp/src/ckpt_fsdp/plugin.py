@@ -1,4 +1,7 @@
-"""The hooks: sharded layouts found, read, written, checked. Each layout is a package; its modules are imported late."""
+"""The plugin's hooks for sharded layouts.
+
+Each layout is a package; its modules are imported late.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

@@ -1,4 +1,7 @@
-"""The files of one part by rank, and the name that another rank's would have."""
+"""The files of one part by rank.
+
+And the name that another rank's would have.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -21,7 +24,10 @@ class RankSet:
     template: tuple[str, str, int, int] | None = None
 
     def name_of(self, rank: int) -> str:
-        """The name that another rank's file would have, after that of one that is there; "" where none tells."""
+        """Return the name that another rank's file would have.
+
+        After that of one that is there; "" where none tells.
+        """
         if self.template is not None:
             before, behind, least, start = self.template
             return f"{before}{rank + start:0{least}}{behind}"

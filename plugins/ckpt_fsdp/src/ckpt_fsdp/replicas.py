@@ -1,4 +1,7 @@
-"""Elements that several ranks stored: equal boxes are taken for copies, and here their bytes are compared."""
+"""Compares elements that several ranks stored.
+
+Equal boxes are taken for copies, and here their bytes are compared.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -22,7 +25,9 @@ _TWO_COPIES = FormatMatch("copies", Confidence.CERTAIN, "two copies of one box")
 def differing_copies(
     files: Files, components: Iterable[Component], *, find_chunk: Callable[[Chunk], Chunk] | None = None
 ) -> Iterator[tuple[str, Chunk, Chunk]]:
-    """Each tensor of which two chunks of one box hold different elements, with the first two that do.
+    """Yield each tensor with differing copies of a box.
+
+    With the first two chunks that hold different elements.
 
     Every copy is read once, the first of each box as often as there are others. A copy that cannot be read is another
     check's matter.
@@ -30,7 +35,7 @@ def differing_copies(
     Args:
         files: Where the chunks are stored.
         components: Whose tensors are compared.
-        settle_chunk: Finds the elements of chunks that are not raw; None where all are.
+        find_chunk: Finds the elements of chunks that are not raw; None where all are.
     """
     for component in components:
         for name, info in component.tensors.infos():

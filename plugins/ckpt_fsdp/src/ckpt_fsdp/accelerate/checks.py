@@ -1,4 +1,7 @@
-"""A save of Accelerate's under FSDP is checked by its model's config here, its parts as what they are."""
+"""Checks an FSDP save of Accelerate's by its model's config.
+
+Its parts are checked as what they are.
+"""
 
 from collections.abc import Iterator
 
@@ -7,6 +10,6 @@ from ckpt_fsdp.config_checks import check_config
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """What a config beside the models says of them and is not so."""
+    """Yield findings where a config contradicts the models."""
     if checkpoint is not None and checkpoint.match.format == "fsdp":
         yield from check_config(files, checkpoint, request)

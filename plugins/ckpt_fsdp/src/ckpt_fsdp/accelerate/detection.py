@@ -1,4 +1,7 @@
-"""Which directories of a listing Accelerate wrote under FSDP, told from names alone; the pieces of DCP are parts."""
+"""Recognises directories that Accelerate wrote under FSDP.
+
+From names alone; the pieces of DCP are parts.
+"""
 
 from collections.abc import Iterator
 
@@ -13,7 +16,10 @@ FLAT = (
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each directory with models or optimizers of Accelerate's names."""
+    """Yield a match for each directory with Accelerate's names.
+
+    It has models or optimizers.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     for root, found in sorted(survey(files.entries).items()):
@@ -23,7 +29,10 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 
 def _confidence(found: Found) -> Confidence:
-    """A model alone may lie in the directory of another model; the Trainer's own format knows more of its files."""
+    """Return how sure the claim is.
+
+    A model alone may lie in the directory of another model; the Trainer's own format knows more of its files.
+    """
     whole = bool(found.optimizers or found.full_optimizers or found.beside)
     return Confidence.CERTAIN if whole and not found.of_trainer else Confidence.LIKELY
 
@@ -35,7 +44,10 @@ def _parts(found: Found) -> Iterator[Part]:
 
 
 def labelled(kind: str, number: int) -> str:
-    """`model` for the first of a kind, `model:1` for the next, as Accelerate numbers them."""
+    """Return the label of a numbered model or optimizer.
+
+    `model` for the first of a kind, `model:1` for the next, as Accelerate numbers them.
+    """
     return f"{kind}:{number}" if number else kind
 
 

@@ -1,4 +1,7 @@
-"""What the names in such a directory mean: models and optimizers by their kind of state dict, and what lies beside."""
+"""Reads the names in directories of Accelerate's FSDP saves.
+
+Models and optimizers by their kind of state dict, and what lies beside.
+"""
 
 import re
 from collections.abc import Iterable
@@ -26,7 +29,9 @@ MODEL, OPTIMIZER = "pytorch_model_fsdp", "optimizer"
 
 @dataclass(slots=True)
 class Found:
-    """What lies in one directory; numbers are those of the models and optimizers, from 0.
+    """The content of one directory.
+
+    Numbers are those of the models and optimizers, from 0.
 
     Attributes:
         models: Directories of DCP, by number.
@@ -54,7 +59,7 @@ class Found:
 
     @property
     def is_full(self) -> bool:
-        """Whether whole state dicts were saved, a file each."""
+        """True if whole state dicts were saved, a file each."""
         return bool(self.full_models or self.full_optimizers) and not (self.models or self.optimizers)
 
     @property
@@ -64,31 +69,40 @@ class Found:
 
     @property
     def least_optimizers(self) -> int:
-        """How many optimizers there must have been: one, and one for each schedule."""
+        """The least number of optimizers: one for each schedule.
+
+        And one without any schedule.
+        """
         return max(self.schedulers, default=0) + 1
 
     @property
     def least_models(self) -> int:
-        """How many models there must have been: Accelerate saves each optimizer with the model of its number."""
+        """The least number of models.
+
+        Accelerate saves each optimizer with the model of its number.
+        """
         return max(self.least_optimizers, *(number + 1 for number in (*self.optimizers, *self.full_optimizers, 0)))
 
     @property
     def is_claimed(self) -> bool:
-        """Whether this is such a directory: a model, or an optimizer beside what only Accelerate writes."""
+        """True if this is a directory of Accelerate's.
+
+        It has a model, or an optimizer beside what only Accelerate writes.
+        """
         return self.has_model or bool(self.optimizers and self.beside)
 
 
 def survey(paths: Iterable[str]) -> dict[str, Found]:
-    """What lies in each directory of a listing that holds such names."""
-    found: dict[str, Found] = {}
+    """Return the content of each directory with such names."""
+    by_root: dict[str, Found] = {}
     for path in paths:
         folder = _IN_FOLDER.fullmatch(path)
         if folder is not None:
-            _add_folder(found.setdefault(folder[1] or "", Found()), path, folder)
+            _add_folder(by_root.setdefault(folder[1] or "", Found()), path, folder)
             continue
         root, _, name = path.rpartition("/")
-        _add_file(found, root, name)
-    return {root: directory for root, directory in found.items() if directory.is_claimed}
+        _add_file(by_root, root, name)
+    return {root: directory for root, directory in by_root.items() if directory.is_claimed}
 
 
 def _add_folder(found: Found, path: str, folder: "re.Match[str]") -> None:

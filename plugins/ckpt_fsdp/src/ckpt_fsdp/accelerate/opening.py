@@ -1,4 +1,7 @@
-"""The `fsdp` format: what Accelerate keeps in files of its own; the directories of DCP in it are joined by core."""
+"""Opens the format `fsdp`.
+
+It reads what Accelerate keeps in files of its own; core joins the directories of DCP in it.
+"""
 
 from collections.abc import Mapping
 
@@ -20,7 +23,9 @@ from ckpt_fsdp.accelerate.training_state import add_beside
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """Read what lies beside the directories of DCP; core opens those as parts of the match.
+    """Read the files beside the directories of DCP.
+
+    Core opens those as parts of the match.
 
     Raises:
         UnsupportedFormatError: Nothing here has Accelerate's names, or it is flat parameters (FS001).
@@ -42,10 +47,12 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 def _add_numbered(
     builder: CheckpointBuilder, found: Found, kind: str, folders: Mapping[int, str], whole: Mapping[int, str]
 ) -> None:
-    """The files with whole state dicts; a line for each number that neither a file nor a directory has.
+    """Add the files with whole state dicts.
+
+    A number that neither a file nor a directory has is noted as absent.
 
     Args:
-        pieces: What the directory has so far.
+        builder: What the directory has so far.
         found: What lies in it.
         kind: Models or optimizers.
         folders: Their directories of DCP, by number: core opens them.

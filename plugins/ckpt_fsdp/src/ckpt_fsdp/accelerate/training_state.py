@@ -1,4 +1,6 @@
-"""What Accelerate keeps beside models: schedules, random states, positions in the data, what the program registered.
+"""Adds the training state that Accelerate keeps beside models.
+
+Schedules, random states, positions in the data, what the program registered.
 
 Source: accelerate `checkpointing.py` (save_accelerator_state, save_custom_state) and `accelerator.py` (load_state).
 """
@@ -15,7 +17,10 @@ _NO_POSITION = "without use_stateful_dataloader the position in the data is not 
 
 
 def add_beside(builder: CheckpointBuilder, found: Found) -> None:
-    """Every file beside the models as a component; a line for each that a save has and this one has not."""
+    """Add every file beside the models as a component.
+
+    Those that a save has and this one has not are noted as absent.
+    """
     for number in range(max(found.schedulers, default=0) + 1):
         ending = f"_{number}" if number else ""
         builder.torch_component("scheduler", f"scheduler{ending}.bin", name=str(number or ""))
@@ -26,7 +31,10 @@ def add_beside(builder: CheckpointBuilder, found: Found) -> None:
 
 
 def _add_random_states(builder: CheckpointBuilder, found: Found) -> None:
-    """One a rank; of many that are missing the first are named, and the rest are counted."""
+    """Add the random state of each rank.
+
+    Of many that are missing the first are named, and the rest are counted.
+    """
     present = set(_numbers(found, "rng"))
     world = max(found.ranks, 1 + max(present, default=-1))
     missing = missing_of(world, present)
@@ -49,7 +57,10 @@ def _add_samplers(builder: CheckpointBuilder, found: Found) -> None:
 
 
 def _add_position(builder: CheckpointBuilder, path: str, name: str) -> None:
-    """How far a loader was, and whether the order of its data was saved with it."""
+    """Add a data loader's position.
+
+    Its role says if the order of the data was saved with it.
+    """
 
     def read() -> None:
         file = builder.torch(path)

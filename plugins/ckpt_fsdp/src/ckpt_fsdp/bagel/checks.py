@@ -1,4 +1,4 @@
-"""What metadata.json and the names of files promise of a training directory, held against what is there.
+"""Compares a training directory with its metadata.json and names.
 
 metadata.json is written before the shards: that it is there proves nothing.
 """
@@ -31,7 +31,10 @@ _HINT = "the save may not have ended, or the copy: use an earlier step, or copy 
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """What is wrong with a training directory beyond its tables."""
+    """Yield what is wrong with a training directory.
+
+    Beyond its tables.
+    """
     if checkpoint is None and not any(match.root == "" for match in find(files)):
         return
     found = survey(files.entries).get("", Found())
@@ -49,7 +52,7 @@ def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -
 
 
 def _broken_promises(found: Found, facts: Mapping[str, Any]) -> Iterator[Finding]:
-    """BG001, for what metadata.json says is there."""
+    """Yield BG001 for what metadata.json promises and is missing."""
     there = {
         "checkpoint_type": ("the model's shards", "model" in found.sharded or "model" in found.ranks),
         "has_ema": ("the EMA's shards", "ema" in found.sharded or "ema" in found.ranks),
@@ -66,7 +69,10 @@ def _broken_promises(found: Found, facts: Mapping[str, Any]) -> Iterator[Finding
 
 
 def _wrong_ranks(found: Found, facts: Mapping[str, Any]) -> Iterator[Finding]:
-    """BG004 for files of ranks that cannot have been, or were and are not here."""
+    """Yield BG005 for a wrong number or rank of files.
+
+    world_size is no number of ranks, or a file is of a rank that there was not.
+    """
     world = facts.get("world_size")
     if type(world) is not int or world < 1:
         message = f"{METADATA}: world_size is {printable(repr(world), 40)}, not a number of ranks"
@@ -84,7 +90,7 @@ def _wrong_ranks(found: Found, facts: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _other_step(files: Files, facts: Mapping[str, Any]) -> Iterator[Finding]:
-    """BG006, where the directory is named for another step than the one that was saved."""
+    """Yield BG006 for a directory named for another step."""
     named, kept = step_of(files.location.name), facts.get("train_steps")
     if named is not None and type(kept) is int and named != kept:
         message = f"{METADATA}: saved at step {kept}, in a directory that is named for step {named}"
@@ -94,7 +100,7 @@ def _other_step(files: Files, facts: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _missing_shards(found: Found) -> Iterator[Finding]:
-    """BG004, for each part of a flat optimizer that is not there."""
+    """Yield BG004 for missing parts of a flat optimizer."""
     missing = missing_of(found.flat_count, found.flat)
     for number in missing.ranks:
         path = f"optimizer.{number:05d}-of-{found.flat_count:05d}.pt"
@@ -103,7 +109,10 @@ def _missing_shards(found: Found) -> Iterator[Finding]:
 
 
 def _short_data_status(checkpoint: StoredCheckpoint, found: Found, facts: Mapping[str, Any]) -> Iterator[Finding]:
-    """BG008, where data_status.pt has not one entry a rank: BAGEL starts the data of the other ranks from the front."""
+    """Yield BG008 if data_status.pt lacks ranks.
+
+    It has one entry a rank: BAGEL starts the data of the other ranks from the front.
+    """
     states = [component.state for component in checkpoint.manifest.components if component.kind == "sampler"]
     world = facts.get("world_size") or found.flat_count
     optimizer = found.ranks.get("optimizer")
@@ -117,7 +126,10 @@ def _short_data_status(checkpoint: StoredCheckpoint, found: Found, facts: Mappin
 
 
 def _second_weights(files: Files, checkpoint: StoredCheckpoint, found: Found) -> Iterator[Finding]:
-    """BG007, for other weights of the model beside those that were read."""
+    """Yield BG007 for a second copy of the weights.
+
+    It lies beside those that were read.
+    """
     model = next((component for component in checkpoint.manifest.components if component.label == "model"), None)
     if SINGLE in found.others and "model" in found.full:
         message = f"{SINGLE}: not read, model.safetensors is; they may be of two saves"

@@ -1,4 +1,7 @@
-"""Which directories of a listing are BAGEL's training checkpoints: by names, and by what metadata.json says."""
+"""Recognises BAGEL's training checkpoints.
+
+By names, and by what metadata.json says.
+"""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +14,10 @@ _SHARDED = "sharded"
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for the listed directory itself and for each directory below it that BAGEL's trainers wrote."""
+    """Yield a match for each directory of BAGEL's trainers.
+
+    The listed directory itself, and each below it.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     for root, found in sorted(survey(files.entries).items()):
@@ -24,7 +30,10 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 
 def sharded_metadata(files: Files, root: str, found: Found) -> dict[str, Any] | None:
-    """The content of a metadata.json that says `sharded`; None of any other: Megatron and NeMo write the name too."""
+    """Return a metadata.json that says `sharded`.
+
+    None of any other: Megatron and NeMo write the name too.
+    """
     if METADATA not in found.others:
         return None
     try:

@@ -1,4 +1,7 @@
-"""A training directory of BAGEL opened: what its trainers keep of each component, whichever of four ways they chose."""
+"""Opens a training directory of BAGEL.
+
+It reads what the trainers keep of each component, whichever of four ways they chose.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -30,7 +33,9 @@ _NO_EMA = "BAGEL would go on with the weights of the model in its place, and not
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """Read what lies beside the directories of DCP; core opens those as parts of the match.
+    """Read the files beside the directories of DCP.
+
+    Core opens those as parts of the match.
 
     Raises:
         CorruptError: BG009, nothing here has the names of BAGEL's files.
@@ -57,7 +62,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def _add_progress(builder: CheckpointBuilder, found: Found) -> Mapping[str, Any]:
-    """metadata.json, or what the directory's name says in its place."""
+    """Add metadata.json, or the step in the directory's name."""
     files = builder.files
     if METADATA in found.others:
         facts = builder.tried("progress", METADATA, partial(read_json, files, METADATA))
@@ -76,7 +81,10 @@ def _add_progress(builder: CheckpointBuilder, found: Found) -> Mapping[str, Any]
 
 
 def _add_weights(builder: CheckpointBuilder, found: Found, kind: str, world: int | None) -> None:
-    """The weights that are kept in files; those in a directory of DCP are a part."""
+    """Add the weights that are kept in files.
+
+    Those in a directory of DCP are a part.
+    """
     if kind in found.sharded:
         return
     if kind in found.ranks:
@@ -134,7 +142,10 @@ def _note_missing_ema(builder: CheckpointBuilder, found: Found, facts: Mapping[s
 
 
 def _say_not_used(builder: CheckpointBuilder, facts: Mapping[str, Any]) -> None:
-    """What metadata.json says that the run did not have."""
+    """Note the components that the run did not have.
+
+    metadata.json says so.
+    """
     named = {"has_ema": "ema", "has_scheduler": "scheduler", "has_data_status": "sampler"}
     present = {component.kind for component in builder.components}
     for key, kind in named.items():
@@ -158,6 +169,9 @@ def _only_copy() -> Finding:
 
 
 def _is_asset(path: str, found: Found, builder: CheckpointBuilder) -> bool:
-    """Whether a file is carried along: what lies at the top and was not read."""
+    """Return True if a file is carried along.
+
+    It lies at the top and was not read.
+    """
     read = {role.where for role in builder.roles}
     return "/" not in path and path not in SEALS and (path not in found.files or (path == COPY and path not in read))

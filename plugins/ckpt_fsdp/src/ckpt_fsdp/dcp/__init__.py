@@ -1,4 +1,6 @@
-"""Format `dcp`: directories that torch.distributed.checkpoint wrote, a table of boxes in `.metadata` beside the shards.
+"""Format `dcp`: directories that torch.distributed.checkpoint wrote.
+
+A table of boxes is in `.metadata` beside the shards.
 
 Source: torch, `torch/distributed/checkpoint/metadata.py`, `filesystem.py` and `default_planner.py`.
 """

@@ -1,4 +1,7 @@
-"""What can be wrong with a distributed checkpoint beyond its table: shards nobody names, items whose bytes changed."""
+"""Checks a distributed checkpoint beyond its table.
+
+Shards nobody names, items whose bytes changed.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,13 +18,19 @@ _MOST_LOOKED_THROUGH = 1 << 16
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """What is wrong with a checkpoint of DCP's or of a format built on it; nothing of another, or of none."""
+    """Yield what is wrong with a checkpoint of DCP's.
+
+    Or of a format built on it; nothing of another, or of none.
+    """
     if isinstance(checkpoint, DcpCheckpoint):
         yield from check_opened(files, checkpoint.opened, request)
 
 
 def check_opened(files: Files, opened: Opened, request: VerifyRequest) -> Iterator[Finding]:
-    """What is wrong with the checkpoint at `opened.root`: from the bytes depth on, every item is read whole."""
+    """Yield what is wrong with the checkpoint at `opened.root`.
+
+    From the bytes depth on, every item is read whole.
+    """
     yield from _unnamed(files, opened)
     if request.whole:
         yield from check_items(files, list(_items(files, opened)))
@@ -44,7 +53,10 @@ def _unnamed(files: Files, opened: Opened) -> Iterator[Finding]:
 
 
 def _first_items(files: Files, opened: Opened) -> Iterator[Finding]:
-    """What is wrong with one item of each file: that a file has its length does not say that it was written."""
+    """Yield what is wrong with one item of each file.
+
+    That a file has its length does not say that it was written.
+    """
     confirm, pending = chunk_finder(files), set(opened.files) & files.entries.keys()
     for name, chunk in islice(_chunks(files, opened), _MOST_LOOKED_THROUGH):
         path = chunk.stored.path if chunk.stored is not None else ""
@@ -59,7 +71,10 @@ def _first_items(files: Files, opened: Opened) -> Iterator[Finding]:
 
 
 def _items(files: Files, opened: Opened) -> Iterator[tuple[str, ByteRange]]:
-    """Every item that is a tensor and lies in a file that is there, with the tensor's name."""
+    """Yield every stored tensor item with the tensor's name.
+
+    Those that lie in a file that is there.
+    """
     for name, chunk in _chunks(files, opened):
         if chunk.stored is not None:
             yield name, chunk.stored

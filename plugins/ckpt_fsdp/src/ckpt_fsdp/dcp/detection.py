@@ -1,4 +1,7 @@
-"""Which directories of a listing are distributed checkpoints, told from names, a `.metadata` alone by its head."""
+"""Recognises directories of distributed checkpoints.
+
+From names, a `.metadata` alone by its head.
+"""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +22,7 @@ _MENTIONED = (b"torch.distributed.checkpoint", b"torch.distributed._shard.checkp
 
 @dataclass(slots=True)
 class Found:
-    """What lies in one directory.
+    """The content of one directory.
 
     Attributes:
         metadata: `.metadata`, or else every `__N.metadata` in the order of the ranks.
@@ -35,7 +38,10 @@ class Found:
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for the listed directory itself and for each directory below it that holds files of DCP."""
+    """Yield a match for each directory with files of DCP.
+
+    The listed directory itself, and each below it.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     for root, found in sorted(survey(files).items()):
@@ -45,7 +51,7 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 
 def survey(files: Files) -> dict[str, Found]:
-    """What lies in each directory that holds files of DCP's names."""
+    """Return the content of each directory with DCP's names."""
     directories: dict[str, Found] = {}
     for path in files.entries:
         root, _, name = path.rpartition("/")
@@ -61,13 +67,19 @@ def survey(files: Files) -> dict[str, Found]:
 
 
 def rank_of(path: str) -> int | None:
-    """The rank of a `__N.metadata`; None for any other name."""
+    """Return the rank of a `__N.metadata`.
+
+    None for any other name.
+    """
     known = _RANK_METADATA.fullmatch(path.rpartition("/")[2])
     return int(known[1]) if known else None
 
 
 def step_of(path: str) -> int | None:
-    """The training step that the nearest folder is named for: `step-100`, `checkpoint_100`, `iter_100`, `0000100`."""
+    """Return the training step in the nearest folder's name.
+
+    As `step-100`, `checkpoint_100`, `iter_100`, `0000100`.
+    """
     for name in reversed(path.split("/")):
         known = _STEP.fullmatch(name)
         if known:

@@ -1,4 +1,6 @@
-"""Components as the flat table of keys that torch makes of nested dicts and lists, with the way to each leaf.
+"""Flattens components to torch's flat table of keys.
+
+Torch makes it of nested dicts and lists, and keeps the way to each leaf.
 
 What torch's flattening loses is noted beside it: which dicts have numbers for keys (torch makes texts of them), and
 which are empty (torch drops them).
@@ -33,7 +35,7 @@ class Flat:
 
 
 def flatten(components: Sequence[Component], keys: Mapping[str, Path]) -> Flat:
-    """The leaves of components.
+    """Return the leaves of components.
 
     Args:
         components: Each to stand below its label,
@@ -104,7 +106,10 @@ def _numbered(value: dict[object, State], path: Path) -> bool:
 
 
 def _is_walked(values: list[State]) -> bool:
-    """Whether torch walks into a list: one with a dict or a tensor in it, at any depth of lists."""
+    """Return True if torch walks into a list.
+
+    One with a dict or a tensor in it, at any depth of lists.
+    """
     return any(isinstance(v, dict | TensorRef) or (isinstance(v, list) and _is_walked(v)) for v in values)
 
 

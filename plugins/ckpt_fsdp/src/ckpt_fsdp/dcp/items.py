@@ -1,4 +1,6 @@
-"""Items that are no tensors: each a small file of torch.save in a range, read as plain state.
+"""Reads items that are no tensors as plain state.
+
+Each is a small file of torch.save in a range.
 
 Thousands of them often have the same bytes (a learning rate of every parameter): each content is read once.
 """
@@ -21,7 +23,10 @@ _READ_AT_ONCE = 1 << 20
 
 @dataclass(slots=True)
 class Items:
-    """What items hold: the values by flat key, the tensors inside them by name, and what the reader noticed."""
+    """The content of items.
+
+    The values by flat key, the tensors inside them by name, and what the reader noticed.
+    """
 
     values: dict[str, State] = field(default_factory=dict)
     tensors: dict[str, TensorEntry] = field(default_factory=dict)
@@ -29,30 +34,33 @@ class Items:
 
 
 def read_items(files: Files, stored: Mapping[str, ByteRange]) -> Items:
-    """Read items by flat key; in the order of the keys.
+    """Read items by flat key, in the keys' order.
 
     Raises:
         UnsafeContentError: PK003, one would run code.
         CorruptError: One is not what torch.save writes, or its file is short of it or missing.
     """
-    found = Items(values=dict.fromkeys(stored))
+    items = Items(values=dict.fromkeys(stored))
     known: dict[bytes, TorchFile] = {}
     for name, content in _contents(files, stored):
         file = known.get(content) if content else None
         if file is None:
             file = read_object(files, stored[name])
-            found.findings += file.findings
+            items.findings += file.findings
             if content:
                 known[content] = file
         if len(file.tensors):
             sums = (one for checksum in file.checksums() for one in checksum.sums())
             files.expect(moved(sums, stored[name]))
-        found.values[name] = _value(found.tensors, name, file, stored[name])
-    return found
+        items.values[name] = _value(items.tensors, name, file, stored[name])
+    return items
 
 
 def _contents(files: Files, stored: Mapping[str, ByteRange]) -> Iterator[tuple[str, bytes]]:
-    """Every item with its bytes, neighbours read at once; without them where it is large."""
+    """Yield every item with its bytes.
+
+    Neighbours are read at once; a large one comes without bytes.
+    """
     pending: list[str] = []
     held: ByteRange | None = None
     for name in sorted(stored, key=lambda name: (stored[name].path, stored[name].offset)):
@@ -82,7 +90,10 @@ def _slices(
 
 
 def _value(tensors: dict[str, TensorEntry], name: str, file: "TorchFile", stored: ByteRange) -> State:
-    """The value of an item; its tensors get names that start with the item's."""
+    """Return the value of an item.
+
+    Its tensors get names that start with the item's.
+    """
     if not len(file.tensors):
         return file.root
     if isinstance(file.root, TensorRef):

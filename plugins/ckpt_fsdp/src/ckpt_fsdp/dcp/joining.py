@@ -1,4 +1,7 @@
-"""Several metadata files as one: the ranks of a save without coordination each wrote their own."""
+"""Joins several metadata files to one.
+
+The ranks of a save without coordination each wrote their own.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +12,7 @@ from ckpt_fsdp.dcp.metadata import DcpMetadata, StoredItem, StoredTensor
 
 @dataclass(slots=True)
 class Joined:
-    """What metadata files say together.
+    """The joined content of metadata files.
 
     Attributes:
         whole: Their tensors with the boxes of all, and of each item the one of the lowest rank.

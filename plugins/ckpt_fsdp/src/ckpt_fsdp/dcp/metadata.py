@@ -1,4 +1,6 @@
-"""What a `.metadata` says: tensors and the boxes they are stored in, other items, and how their names nest.
+"""Reads a `.metadata`: tensors, their stored boxes, other items.
+
+And how their names nest.
 
 The pickle is read by a machine whose every value is inert. Source: torch, `torch/distributed/checkpoint/metadata.py`,
 `filesystem.py` and `default_planner.py`; before torch 2.0 the same classes lived in `torch/distributed/_shard`.
@@ -24,7 +26,10 @@ _MOST_DIMENSIONS = 64
 
 
 class StoredBox(NamedTuple):
-    """What one metadata file says of a tensor: its boxes, offsets and sizes in turn, and its rows in `table`."""
+    """One metadata file's boxes of a tensor.
+
+    Offsets and sizes come in turn; `rows` are its rows in `table`.
+    """
 
     boxes: list[tuple[int, ...]]
     rows: "array[int]"
@@ -32,7 +37,10 @@ class StoredBox(NamedTuple):
 
 
 class StoredTensor(NamedTuple):
-    """A tensor as the metadata describes it; `packed` where two of its elements share a byte of torch's."""
+    """A tensor as the metadata describes it.
+
+    `packed` where two of its elements share a byte of torch's.
+    """
 
     dtype: DType
     shape: tuple[int, ...]
@@ -41,7 +49,10 @@ class StoredTensor(NamedTuple):
 
 
 class StoredItem(NamedTuple):
-    """Where an item that is no tensor is stored: a whole file of torch.save in a range."""
+    """The place of an item that is no tensor.
+
+    A whole file of torch.save lies in that range.
+    """
 
     path: str
     offset: int
@@ -74,7 +85,9 @@ class DcpMetadata:
 
 
 def parse_metadata(data: bytes, *, path: str) -> DcpMetadata:
-    """Read the pickle of a `.metadata`; `path` names it in errors.
+    """Read the pickle of a `.metadata`.
+
+    `path` names it in errors.
 
     Raises:
         UnsafeContentError: PK003, it would run code; DC003, it names a file outside of the checkpoint.
@@ -112,7 +125,10 @@ def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
 
 
 class _Reader:
-    """Turns the records of one stream into a DcpMetadata; any built-in error means that they are not what they are."""
+    """Turns the records of one stream into a DcpMetadata.
+
+    Any built-in error means that they are not what they should be.
+    """
 
     def __init__(self, path: str, table: StorageTable) -> None:
         self._path = path
@@ -121,21 +137,21 @@ class _Reader:
 
     def metadata(self, value: Any) -> DcpMetadata:
         fields = self._fields(value, "Metadata")
-        found = DcpMetadata(self._path, facts=self._facts(fields))
+        metadata = DcpMetadata(self._path, facts=self._facts(fields))
         rows = self._rows(fields.get("storage_data"))
         for name, described in self._dict(fields["state_dict_metadata"]).items():
             if type(name) is not str:
                 raise TypeError("a key that is no text")
             if self._kind(described) == "BytesStorageMetadata":
-                found.items[name] = self._item(rows.get(name))
+                metadata.items[name] = self._item(rows.get(name))
             else:
-                found.tensors[name] = self._tensor(described, rows.get(name))
-        found.planner_data = self._planner_data(fields.get("planner_data"))
+                metadata.tensors[name] = self._tensor(described, rows.get(name))
+        metadata.planner_data = self._planner_data(fields.get("planner_data"))
         notes = self._dict(fields.get("ckpt") or {})
-        found.numbered, found.empty = (self._ways(notes.get(name)) for name in ("numbered", "empty"))
+        metadata.numbered, metadata.empty = (self._ways(notes.get(name)) for name in ("numbered", "empty"))
         self._check_paths()
-        found.files = tuple(self._table.files)
-        return found
+        metadata.files = tuple(self._table.files)
+        return metadata
 
     def _facts(self, fields: dict[str, Any]) -> dict[str, Any]:
         facts: dict[str, Any] = {}
@@ -151,18 +167,21 @@ class _Reader:
         return facts
 
     def _rows(self, storage: Any) -> "dict[str, array[int]]":
-        """The rows of each flat key, those that the machine read one by one included."""
-        found: dict[str, array[int]] = {}
+        """Return the rows of each flat key.
+
+        Those that the machine read one by one included.
+        """
+        by_key: dict[str, array[int]] = {}
         names = self._table.names
         for key, value in self._dict(storage).items():
             numbers = range(key.start, key.stop) if type(key) is Rows else (self._add_row(key, value),)
             for number in numbers:
-                rows = found.get(names[number])
+                rows = by_key.get(names[number])
                 if rows is None:
-                    found[names[number]] = array("I", (number,))
+                    by_key[names[number]] = array("I", (number,))
                 else:
                     rows.append(number)
-        return found
+        return by_key
 
     def _add_row(self, key: Any, value: Any) -> int:
         index, info = self._fields(key, "MetadataIndex"), self._fields(value, "_StorageInfo")
@@ -231,7 +250,10 @@ class _Reader:
         return BY_DTYPE_NAME[name], False
 
     def _planner_data(self, data: Any) -> dict[str, tuple[str | int, ...]] | None:
-        """Of any other planner's data nothing is made."""
+        """Return the path of each flat key.
+
+        Nothing is made of any other planner's data.
+        """
         if type(data) is not dict or not data:
             return None
         for key, path in data.items():
@@ -254,13 +276,16 @@ class _Reader:
                 )
 
     def _fields(self, value: Any, kind: str) -> dict[str, Any]:
-        """The state of an object of a class of torch's."""
+        """Return the state of an object of torch's."""
         if self._kind(value) != kind:
             raise self._unexpected(value, kind)
         return self._dict(value.state or {})
 
     def _kind(self, value: Any) -> str:
-        """The last part of the name of a known class; "" for anything else."""
+        """Return the last part of a known class's name.
+
+        "" for anything else.
+        """
         known = _KNOWN.fullmatch(value.full_name) if type(value) is Made else None
         return known[1] if known else ""
 
@@ -280,14 +305,17 @@ class _Reader:
 
 
 def leads_away(path: str) -> bool:
-    """Whether a relative path is none: absolute, a URL, with `..`, or with characters that some systems split at."""
+    """Return True if a path is no plain relative path.
+
+    It is absolute, a URL, with `..`, or with characters that some systems split at.
+    """
     parts = path.split("/")
     odd = "\\" in path or "\0" in path or "://" in path or path[1:2] == ":"
     return odd or not path or "" in parts or ".." in parts or "." in parts
 
 
 def _is_way(path: Any) -> bool:
-    """Whether it is keys and indexes that lead to a leaf."""
+    """Return True if it is keys and indexes to a leaf."""
     if type(path) is not tuple or not path:
         return False
     return all(type(part) is str or (type(part) is int and 0 <= part < _LARGEST) for part in path)

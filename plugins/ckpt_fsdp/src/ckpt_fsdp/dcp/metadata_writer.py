@@ -1,4 +1,6 @@
-"""The `.metadata` of a distributed checkpoint, written without torch: the classes of torch, named and filled.
+"""Writes the `.metadata` of a distributed checkpoint without torch.
+
+The classes of torch are named and filled.
 
 Beside what torch writes, the note `ckpt` keeps what torch's flattening loses; torch takes it for an attribute that it
 never asks for.
@@ -31,7 +33,10 @@ _DTYPES = {dtype: Global("torch", name) for name, dtype in reversed(BY_DTYPE_NAM
 
 
 class WrittenItem(NamedTuple):
-    """Where an item is stored: its flat key, its box (None for what is no tensor), file, offset and length in bytes."""
+    """The place of a stored item.
+
+    Its flat key, its box (None for what is no tensor), file, offset and length in bytes.
+    """
 
     key: str
     box: Box | None
@@ -50,7 +55,10 @@ class WrittenTensor:
 
 
 def write_metadata(flat: Flat, tensors: Mapping[str, WrittenTensor], items: Sequence[WrittenItem]) -> bytes:
-    """The bytes of `.metadata` for these leaves, the tensors among them, and the items that hold them."""
+    """Return the bytes of `.metadata` for these leaves.
+
+    With the tensors among them, and the items that hold them.
+    """
     state = {
         "state_dict_metadata": Pairs(_described(flat, tensors)),
         "planner_data": flat.paths,

@@ -1,4 +1,7 @@
-"""Values whose shard is missing or too short: left out of the state, and said, so that the rest can be looked at."""
+"""Leaves out values whose shard is missing or too short.
+
+They are said, so that the rest can be looked at.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -9,29 +12,38 @@ _SHOWN = 3
 
 
 class Lost(str):
-    """Stands in the tree for a value that is lost, under its flat key, until the tree was split into components."""
+    """A placeholder for a lost value, under its flat key.
+
+    It stands in the tree until that was split into components.
+    """
 
     __slots__ = ()
 
 
 def is_there(files: Files, stored: ByteRange) -> bool:
-    """Whether a file has the bytes of a range."""
+    """Return True if a file has the bytes of a range."""
     return stored.path in files.entries and stored.end <= files.size(stored.path)
 
 
 def owners(components: Iterable[Component]) -> dict[str, str]:
-    """The label of the component that each lost value belongs to, by the value's flat key."""
+    """Return the component of each lost value.
+
+    Its label, by the value's flat key.
+    """
     return {name: component.label for component in components for name in _lost_in(component.state)}
 
 
 def without_lost(component: Component) -> Component:
-    """A component without what is lost of its state; dicts and lists of which nothing is left are lost with it."""
+    """Return a component without what is lost of its state.
+
+    Dicts and lists of which nothing is left are lost with it.
+    """
     state = _kept(component.state)
     return replace(component, state=None if isinstance(state, Lost) else state)
 
 
 def findings_of(files: Files, lost: Mapping[str, ByteRange], owner: Mapping[str, str]) -> Iterator[Finding]:
-    """One finding for each component and file whose values are lost.
+    """Yield DC013 for each component and file with lost values.
 
     Args:
         files: The listing.

@@ -1,4 +1,6 @@
-"""A flat table of keys as the tree that was saved: torch flattens dicts and lists, and keeps the way to each leaf.
+"""Nests a flat table of keys as the saved tree.
+
+Torch flattens dicts and lists, and keeps the way to each leaf.
 
 Source: torch, `torch/distributed/checkpoint/_nested_dict.py` and `_traverse.py` (set_element).
 """
@@ -15,7 +17,10 @@ _WRAPPER = "app"
 
 
 class _Node(dict[Any, Any]):
-    """A dict that is being built; `listed` where its keys are the indexes of a list."""
+    """A dict that is being built.
+
+    `listed` where its keys are the indexes of a list.
+    """
 
     __slots__ = ("listed",)
 
@@ -24,7 +29,9 @@ class _Node(dict[Any, Any]):
 
 
 def paths_of(names: Iterable[str], planner_data: Mapping[str, Path] | None) -> tuple[dict[str, Path], str]:
-    """The way to each flat key; a key without one is a way of its own.
+    """Return the way to each flat key, and the wrapper.
+
+    A key without a way is one of its own.
 
     Where all stand in the wrapper, it is left out of the ways, and what the keys start with for it is given too.
     """
@@ -44,7 +51,9 @@ def nest(
     numbered: Iterable[Path] = (),
     empty: Iterable[Path] = (),
 ) -> State:
-    """The tree of leaves. Where two ways cross, as torch's never do, the later leaf gets a key of its own at the top.
+    """Return the tree of leaves.
+
+    Where two ways cross, as torch's never do, the later leaf gets a key of its own at the top.
 
     Args:
         leaves: By flat key.
@@ -70,7 +79,10 @@ def _free(root: _Node, name: str) -> str:
 
 
 def _number(root: _Node, path: Path) -> None:
-    """Make numbers of the keys of the dict at the end of a way, where all of them are spelled as numbers."""
+    """Turn the keys of a dict to numbers.
+
+    Of the dict at the end of a way, where all of its keys are spelled as numbers.
+    """
     node: Any = root
     for part in path:
         node = node.get(part) if type(node) is _Node else None

@@ -1,4 +1,7 @@
-"""A distributed checkpoint opened: its metadata as a table, its small items as state, split into components."""
+"""Opens a distributed checkpoint.
+
+Its metadata is a table, its small items are state, split into components.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -66,7 +69,10 @@ class Opened(NamedTuple):
 
 
 class DcpCheckpoint(StoredCheckpoint):
-    """A distributed checkpoint, with what was read to open it; `beside` has the torch files that lie beside it."""
+    """A distributed checkpoint, with what opened it.
+
+    `beside` has the torch files that lie beside it.
+    """
 
     def __init__(
         self,
@@ -97,7 +103,9 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> DcpCheckpoin
 
 
 def open_at(files: Files, root: str) -> Opened:
-    """Open the distributed checkpoint in a directory of a listing; no tensor is read.
+    """Open the distributed checkpoint in a directory of a listing.
+
+    No tensor is read.
 
     Raises:
         CorruptError: DC001, its metadata is not there or was not finished; DC002, it breaks a rule.
@@ -151,7 +159,10 @@ def _parsed(files: Files, path: str) -> DcpMetadata:
 def _components(
     root: str, whole: DcpMetadata, items: Items
 ) -> tuple[tuple[Component, ...], dict[str, tuple[str, ...]]]:
-    """The components, and what leads to each that does not stand under its label."""
+    """Return the components, and the keys that lead to each.
+
+    Only for those that do not stand under their label.
+    """
     table = DcpTable(root).of(whole.tensors, items.tensors)
     leaves: dict[str, State] = {name: TensorRef(name) for name in whole.tensors}
     leaves.update(items.values)
@@ -162,9 +173,9 @@ def _components(
         leaves = {name: with_names(value, names) for name, value in leaves.items()}
     tree = nest(leaves, paths, numbered=whole.numbered, empty=whole.empty)
     above = tuple(wrapper.split(".")[:-1])
-    found = [((*above, *keys), component) for keys, component in keyed_components(tree, table)]
-    apart = {component.label: keys for keys, component in found if keys != (component.label,)}
-    return tuple(component for _, component in found), apart
+    keyed = [((*above, *keys), component) for keys, component in keyed_components(tree, table)]
+    apart = {component.label: keys for keys, component in keyed if keys != (component.label,)}
+    return tuple(component for _, component in keyed), apart
 
 
 def _has_content(component: Component) -> bool:
@@ -194,7 +205,10 @@ def _nowhere(whole: DcpMetadata) -> Iterator[Finding]:
 
 
 def _differing(files: Files, prefix: str, joined: Joined, stored: Mapping[str, ByteRange]) -> Iterator[Finding]:
-    """Values of which ranks without coordination each stored their own: the lowest rank's is shown."""
+    """Yield DC010 for values that ranks stored differently.
+
+    Ranks without coordination each stored their own: the lowest rank's is shown.
+    """
     names = [
         name
         for name, others in joined.elsewhere.items()
@@ -218,5 +232,8 @@ def _place(prefix: str, item: StoredItem) -> ByteRange:
 
 
 def _is_asset(path: str) -> bool:
-    """Whether a file is carried along: what lies at the root and is none of DCP's own."""
+    """Return True if a file is carried along.
+
+    It lies at the root and is none of DCP's own.
+    """
     return "/" not in path and not path.endswith((SUFFIX, METADATA, f"{METADATA}.tmp"))

@@ -1,4 +1,6 @@
-"""The two records that make up nearly all of a `.metadata`, taken in by the thousand: stored boxes, and where they are.
+"""Reads the two records that fill a `.metadata`.
+
+Stored boxes, and where they are, are taken in by the thousand.
 
 One expression matches each as torch's pickler writes it; what it does not match, the machine reads opcode by opcode.
 Source: torch, `torch/distributed/checkpoint/metadata.py` (ChunkStorageMetadata, MetadataIndex) and `filesystem.py`
@@ -39,7 +41,9 @@ class Rows(Swallowed):
 
 
 class StorageTable:
-    """Where items are stored, a row each, in a few bytes a row.
+    """The places of items, a row each.
+
+    A row takes a few bytes.
 
     Attributes:
         names: The flat key of each row.
@@ -63,15 +67,15 @@ class StorageTable:
         return len(self.names)
 
     def number(self, path: str) -> int:
-        """The number of a file."""
-        found = self._numbers.get(path)
-        if found is None:
-            found = self._numbers[path] = len(self.files)
+        """Return the number of a file."""
+        number = self._numbers.get(path)
+        if number is None:
+            number = self._numbers[path] = len(self.files)
             self.files.append(path)
-        return found
+        return number
 
     def add(self, name: str, place: tuple[int, ...] | None, path: str, offset: int, length: int) -> int:
-        """Add a row; its number."""
+        """Add a row and return its number."""
         self.names.append(name)
         self.places.append(place)
         self.paths.append(self.number(path))
@@ -81,19 +85,25 @@ class StorageTable:
 
 
 class Shapes:
-    """Sizes as the stream spells them, each decoded once, with the number of values that it memoizes."""
+    """Sizes by their spelling in the stream.
+
+    Each is decoded once, with the number of values that it memoizes.
+    """
 
     def __init__(self) -> None:
         self.known: dict[bytes, tuple[tuple[int, ...], int]] = {}
 
     def __call__(self, spelled: bytes) -> tuple[tuple[int, ...], int]:
         numbers = tuple(integer(number) for number in _INTEGERS.findall(spelled))
-        found = self.known[spelled] = (numbers, 3 if numbers else 2)
-        return found
+        decoded = self.known[spelled] = (numbers, 3 if numbers else 2)
+        return decoded
 
 
 def integer(spelled: bytes) -> int:
-    """The value of an integer's opcode, which is not negative."""
+    """Return the value of an integer's opcode.
+
+    It is not negative.
+    """
     return int.from_bytes(spelled[2:] if spelled[0] == 0x8A else spelled[1:], "little")
 
 
@@ -113,14 +123,14 @@ class BoxHook:
         start = position = at - len(_get(indexes[2]))
         boxes, memoized, known = Boxes(), 0, self._shapes.known
         add = boxes.flat.append
-        while (found := match(machine.data, position)) is not None:
-            spelled, other = found.groups()
+        while (record := match(machine.data, position)) is not None:
+            spelled, other = record.groups()
             offsets, first = known.get(spelled) or self._shapes(spelled)
             sizes, second = known.get(other) or self._shapes(other)
             add(offsets)
             add(sizes)
             memoized += 2 + first + second
-            position = found.end()
+            position = record.end()
         if position == start:
             return at
         machine.stack[-1] = boxes
@@ -129,7 +139,10 @@ class BoxHook:
 
 
 class StorageHook:
-    """Takes in runs of MetadataIndex and _StorageInfo, the keys and values of `storage_data`."""
+    """Takes in the keys and values of `storage_data`.
+
+    They are runs of MetadataIndex and _StorageInfo.
+    """
 
     def __init__(self, index_name: str, info_name: str, shapes: Shapes, table: StorageTable) -> None:
         self._names = index_name, info_name, "torch.Size"
@@ -156,14 +169,16 @@ class StorageHook:
         return position
 
     def _rows(self, machine: Machine, match: Any, position: int) -> tuple[int, int]:
-        """Add rows as far as they match; where that ends, and how many values they memoize.
+        """Add rows as far as they match.
+
+        Returns where that ends, and how many values they memoize.
 
         A million rows come through here, so nothing is called that need not be.
         """
         data, count, start, number_of = machine.data, machine.count, machine.count, int.from_bytes
         known, recent, files, shapes, table = self._known, self._recent, self._files, self._shapes.known, self._table
-        while (found := match(data, position)) is not None:
-            got, spelled, dims, path, offset, length = found.groups()
+        while (record := match(data, position)) is not None:
+            got, spelled, dims, path, offset, length = record.groups()
             file = files.get(path)
             shape = (None, 0) if dims is None else shapes.get(dims) or self._shapes(dims)
             name = known.get(spelled) if got is None else self._referred(machine, got)
@@ -180,11 +195,14 @@ class StorageHook:
                 recent[count + 2] = name
                 count += 1
             count += 4 + shape[1]
-            position = found.end()
+            position = record.end()
         return position, count - start
 
     def _file(self, machine: Machine, path: bytes) -> int | None:
-        """The number of the file that a GET refers to; None where that is not at hand."""
+        """Return the number of a file by its GET.
+
+        None where the path is not at hand.
+        """
         text = machine.memo.get(int.from_bytes(path[1:], "little"))
         if type(text) is not str:
             return None
@@ -196,7 +214,10 @@ class StorageHook:
         return name if type(name) is str else None
 
     def _new_name(self, spelled: bytes | None) -> str | None:
-        """The text of a string, which its first byte has the length of; None where it is another's."""
+        """Return the text of a string.
+
+        Its first byte has the length of it; None where it is another's.
+        """
         if spelled is None or spelled[0] != len(spelled) - 1:
             return None
         return self._known.setdefault(spelled, spelled[1:].decode("ascii"))
@@ -217,9 +238,12 @@ class _Pattern:
 
 
 def _indexes(machine: Machine, texts: tuple[str, ...], names: tuple[str, ...]) -> tuple[int, ...] | None:
-    """Memo indexes of texts, then names; None where the stream has not had one of them yet."""
-    found = [machine.texts.get(text) for text in texts] + [machine.names.get(name) for name in names]
-    return None if None in found else tuple(index for index in found if index is not None)
+    """Return the memo indexes of texts, then of names.
+
+    None where the stream has not had one of them yet.
+    """
+    indexes = [machine.texts.get(text) for text in texts] + [machine.names.get(name) for name in names]
+    return None if None in indexes else tuple(index for index in indexes if index is not None)
 
 
 def _get(index: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Whether the metadata of a distributed checkpoint can be had again, and from what.
+"""Recovers the metadata of a distributed checkpoint.
 
 The items of a `.distcp` file hold elements and shapes of parts: neither the name of their tensor nor their place in
 it. So it is had from another copy of the metadata only: the one that a save wrote and did not get to rename, or those
@@ -24,7 +24,7 @@ _NOT_DERIVABLE = (
 
 
 def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
-    """What to do about each directory whose metadata the report misses, or cannot read."""
+    """Yield repairs for directories with missing or unreadable metadata."""
     directories = survey(files)
     for finding in report.findings:
         root, _, name = (finding.path or "").rpartition("/")
@@ -39,7 +39,10 @@ def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irrep
 
 
 def _again(files: Files, root: str, found: Found) -> tuple[list[RepairAction], str]:
-    """The operations that give a directory a metadata that is whole; without any, the reason."""
+    """Return the operations that restore a whole metadata.
+
+    Without any, the reason.
+    """
     broken = f"{root}/{METADATA}".lstrip("/")
     whole = [path for path in found.unfinished if path == broken + _TMP]
     if whole:
@@ -58,7 +61,10 @@ def _again(files: Files, root: str, found: Found) -> tuple[list[RepairAction], s
 
 
 def disagreement(files: Files, root: str, paths: Sequence[str], shards: Sequence[str]) -> str:
-    """Why metadata files together do not describe these shards, each to its last byte; "" where they do."""
+    """Return why metadata files do not describe these shards.
+
+    Each to its last byte; "" where they do.
+    """
     prefix = f"{root}/" if root else ""
     try:
         parsed = [parse_metadata(files.read(path), path=path) for path in paths]
@@ -83,7 +89,10 @@ def _differing(files: Files, ends: Mapping[str, int], shards: Sequence[str]) -> 
 
 
 def _ends(metadata: DcpMetadata) -> dict[str, int]:
-    """Where the last item of each file ends, in bytes."""
+    """Return where the last item of each file ends.
+
+    In bytes.
+    """
     ends: dict[str, int] = {}
     tables = {id(part.table): part.table for tensor in metadata.tensors.values() for part in tensor.parts}
     for table in tables.values():
@@ -97,7 +106,7 @@ def _ends(metadata: DcpMetadata) -> dict[str, int]:
 
 
 def _lacking_ranks(found: Found) -> str:
-    """Which ranks have shards and no metadata."""
+    """Return the rank with shards and no metadata."""
     having = {rank_of(path) for path in found.others}
     lacking = sorted({rank for rank in map(rank_of_shard, found.shards) if rank is not None} - having)
     return f"rank {lacking[0]} has shards and no metadata" if lacking else ""

@@ -1,4 +1,7 @@
-"""Elements that several ranks stored, each with a metadata of its own: equal boxes are copies, and are compared."""
+"""Compares elements that several ranks stored.
+
+Each rank has a metadata of its own: equal boxes are copies.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +11,10 @@ from ckpt_fsdp.replicas import differing_copies
 
 
 def check_replicas(files: Files, components: tuple[Component, ...]) -> Iterator[Finding]:
-    """DC012 for each tensor of which two ranks stored different elements of one box."""
+    """Yield DC012 for tensors with differing copies.
+
+    Two ranks stored different elements of one box.
+    """
     for name, one, other in differing_copies(files, components, find_chunk=chunk_finder(files)):
         assert one.stored is not None and other.stored is not None
         paths = f"{printable(one.stored.path)} and {printable(other.stored.path)}"

@@ -1,4 +1,7 @@
-"""The tensor table of a distributed checkpoint: every box with the range of the file that holds its item."""
+"""The tensor table of a distributed checkpoint.
+
+Every box has the range of the file that holds its item.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -23,7 +26,10 @@ class _File(NamedTuple):
 
 
 class DcpTable:
-    """Makes entries of what the metadata says; `root` is the checkpoint's directory in the listing."""
+    """Makes entries of what the metadata says.
+
+    `root` is the checkpoint's directory in the listing.
+    """
 
     def __init__(self, root: str) -> None:
         self._prefix = f"{root}/" if root else ""
@@ -32,12 +38,18 @@ class DcpTable:
         self._encodings = {dtype: Encoding(TORCH_ZIP, dtype=dtype) for dtype in DType}
 
     def of(self, tensors: Mapping[str, StoredTensor], inside: Mapping[str, TensorEntry]) -> TensorTable:
-        """The table of tensors, and of those found inside other items."""
+        """Return the table of tensors.
+
+        And of those found inside other items.
+        """
         rows: dict[str, _Row] = {**tensors, **inside}
         return TensorTable(rows, entry=self.entry, info=_info)
 
     def entry(self, row: _Row) -> TensorEntry:
-        """The entry of a row. A box without an item is left out: a hole, as for torch."""
+        """Return the entry of a row.
+
+        A box without an item is left out: a hole, as for torch.
+        """
         if isinstance(row, TensorEntry):
             return row
         known = self._made.get(id(row))
@@ -69,14 +81,17 @@ class DcpTable:
                 yield offsets, sizes, ByteRange(path, starts[row], lengths[row]), rank
 
     def _file(self, relative: str) -> _File:
-        found = self._files.get(relative)
-        if found is None:
-            found = self._files[relative] = _File(self._prefix + relative, rank_of_shard(relative))
-        return found
+        file = self._files.get(relative)
+        if file is None:
+            file = self._files[relative] = _File(self._prefix + relative, rank_of_shard(relative))
+        return file
 
 
 def rank_of_shard(path: str) -> int | None:
-    """The rank that wrote a `.distcp` file, as its name says; None where it does not."""
+    """Return the rank in the name of a `.distcp` file.
+
+    None where the name has none.
+    """
     rank = _RANK.fullmatch(path.rpartition("/")[2])
     return int(rank[1]) if rank else None
 
@@ -87,5 +102,8 @@ def _info(row: _Row) -> TensorInfo:
 
 
 def _wide(row: StoredTensor, numbers: tuple[int, ...]) -> tuple[int, ...]:
-    """Numbers along each dimension, in elements of ours, of which torch packs two in a byte of the last one."""
+    """Return numbers along each dimension, in elements of ours.
+
+    Torch packs two in a byte of the last one.
+    """
     return (*numbers[:-1], numbers[-1] * 2) if row.packed and numbers else numbers

@@ -1,4 +1,6 @@
-"""A distributed checkpoint planned: each tensor cut along its rows as FSDP2 shards it, its parts in a file a rank.
+"""Plans a distributed checkpoint.
+
+Each tensor is cut along its rows as FSDP2 shards it, its parts in a file a rank.
 
 Rows are dealt out as torch.chunk does: as many to each rank as the first one gets, fewer or none to the last ones.
 Values that are no tensors, and tensors without rows, are in the file of rank 0. `.metadata` comes last.
@@ -62,7 +64,10 @@ def write(checkpoint: Checkpoint, target: Target) -> Manifest:
 
 
 def rows_of_ranks(shape: Sequence[int], ranks: int) -> Iterator[tuple[int, int, int]]:
-    """Rank, first row and number of rows of each part of a tensor; a tensor without rows is one part of rank 0."""
+    """Yield rank, first row and row count of each part.
+
+    A tensor without rows is one part of rank 0.
+    """
     if not shape or not shape[0]:
         yield 0, 0, shape[0] if shape else 1
         return
@@ -73,7 +78,10 @@ def rows_of_ranks(shape: Sequence[int], ranks: int) -> Iterator[tuple[int, int, 
 
 @lru_cache(maxsize=1024)
 def _boxes_of_ranks(shape: tuple[int, ...], ranks: int) -> list[tuple[int, Box]]:
-    """Rank and box of each part of a tensor: those of tensors of one shape are the same objects."""
+    """Return rank and box of each part.
+
+    Those of tensors of one shape are the same objects.
+    """
     ndim, inner = len(shape), shape[1:]
     parts = rows_of_ranks(shape, ranks)
     return [
@@ -82,7 +90,10 @@ def _boxes_of_ranks(shape: tuple[int, ...], ranks: int) -> list[tuple[int, Box]]
 
 
 def _keys(checkpoint: Checkpoint, options: Mapping[str, Any]) -> Mapping[str, Path]:
-    """What each component is to stand below, where that is not its label: what it stood below, where that was dcp."""
+    """Return the keys above each component.
+
+    Where that is not its label: what it stood below, where that was dcp.
+    """
     components = checkpoint.manifest.components
     if not options.get("flat", False):
         kept: Mapping[str, Path] = checkpoint.manifest.provenance.get(KEYS, {})
@@ -104,7 +115,9 @@ class _File:
 
 
 class _Files:
-    """The files of the ranks as they fill, and where each item is.
+    """The files of the ranks as they fill.
+
+    With the place of each item.
 
     Attributes:
         items: In the order in which they were added.
@@ -121,7 +134,10 @@ class _Files:
         self.items.append(self._put(key, None, 0, plan_object(value, component)))
 
     def add_tensor(self, key: str, component: Component, name: str) -> WrittenTensor:
-        """Add a tensor in its parts. One that shares its storage with another gets no items but that one's."""
+        """Add a tensor in its parts.
+
+        One that shares its storage with another gets no items but that one's.
+        """
         info = component.tensors.info(name)
         written = WrittenTensor(info.dtype, info.shape)
         first = (component.label, info.alias_of or name)
@@ -155,7 +171,10 @@ class _Files:
 
 
 def _assets(checkpoint: Checkpoint) -> Iterator[FilePlan]:
-    """What lay beside the shards still does; what other formats carry along has no meaning here."""
+    """Yield the files that lay beside the shards.
+
+    What other formats carry along has no meaning here.
+    """
     if checkpoint.match.format == "dcp":
         for asset in checkpoint.manifest.assets:
             yield FilePlan(asset.path, (AssetBytes(asset.path, asset.size),))

@@ -1,4 +1,7 @@
-"""What is wrong with the archives of an open DeepSpeed checkpoint, and with its weights by the model's config."""
+"""Checks the archives of an open DeepSpeed checkpoint.
+
+And its weights by the model's config.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +11,10 @@ from ckpt_fsdp.deepspeed.opening import DeepSpeedCheckpoint
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """The headers of every archive, where core stops at the first that is wrong; what a model's config says."""
+    """Yield findings about archives and the model's config.
+
+    The headers of every archive are read, where core stops at the first that is wrong.
+    """
     if not isinstance(checkpoint, DeepSpeedCheckpoint):
         return
     for file in checkpoint.torches:

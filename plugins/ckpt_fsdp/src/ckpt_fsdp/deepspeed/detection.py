@@ -1,4 +1,7 @@
-"""Which directories of a listing are DeepSpeed's, told from names and pointers: roots with one tag, and tags."""
+"""Recognises DeepSpeed's directories by names and pointers.
+
+They are roots with one tag, and tags.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,8 +15,11 @@ _TRAINERS = ("trainer_state.json", "training_args.bin")
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for a tag directory that is listed itself, for each root with one tag, and for each tag of a root with
-    several: which of them is wanted is not for a pointer to say."""
+    """Yield a match for each tag or its root.
+
+    For a tag directory that is listed itself, for each root with one tag, and for each tag of a root with several:
+    which of them is wanted is not for a pointer to say.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     tags = survey(files)
@@ -31,7 +37,9 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 
 def tag_of(files: Files) -> str:
-    """The tag directory that a root stands for; "" where the listing is one itself.
+    """Return the tag directory that a root stands for.
+
+    "" where the listing is one itself.
 
     Raises:
         CorruptError: ZE002, there is no tag, or the pointer names one that is not there.
@@ -52,7 +60,10 @@ def tag_of(files: Files) -> str:
 
 
 def lost(pointer: str, name: str, tags: list[str]) -> str:
-    """ZE002 in words; "" for the pointer where there is none."""
+    """Return ZE002 in words.
+
+    `pointer` is "" where there is none.
+    """
     there = f"the tags here are {', '.join(map(printable, tags))}" if tags else "there is no tag directory here"
     said = f"{pointer}: it names {printable(name) or 'nothing'}, and " if pointer else ""
     step = f"name one as REF#{printable(tags[-1])}" if tags else "copy the tag directory too"
@@ -81,13 +92,19 @@ def _of_root(files: Files, root: str, tags: Mapping[str, Tag]) -> Iterator[Forma
 
 
 def _claim(root: str, tag: Tag, names: tuple[str, ...], where: str, pointing: str = "") -> FormatMatch:
-    """A claim; the step is in the first of the names that has one."""
+    """Return a claim.
+
+    The step is in the first of the names that has one.
+    """
     step = next((step for step in map(step_of, names) if step is not None), None)
     return FormatMatch(FORMAT, Confidence.CERTAIN, f"{where}{tag.shown}{pointing}", root, step)
 
 
 def _pointing(pointers: Mapping[str, str], name: str) -> str:
-    """Which pointer names a tag, or what the pointer names instead."""
+    """Return which pointer names a tag, in words.
+
+    Or what the pointer names instead.
+    """
     if name in pointers.values():
         return f"; {next(p for p in pointers if pointers[p] == name)} names it"
     return "".join(f"; {pointer} names {printable(said)}" for pointer, said in pointers.items())
@@ -98,7 +115,10 @@ def _astray(pointers: Mapping[str, str], tags: Mapping[str, Tag]) -> tuple[str, 
 
 
 def _pointer_alone(files: Files) -> Iterator[FormatMatch]:
-    """A root whose tags were lost in a copy: its pointer names one, and DeepSpeed's script lies beside it."""
+    """Yield a match for a root without its tags.
+
+    They were lost in a copy: its pointer names one, and DeepSpeed's script lies beside it.
+    """
     pointers = pointed(files, "")
     named = next((pointers[name] for name in POINTERS if name in pointers), None)
     if named is not None and (step_of(named) is not None or any(name in files.entries for name in SCRIPTS)):

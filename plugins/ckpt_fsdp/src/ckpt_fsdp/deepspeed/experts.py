@@ -1,4 +1,6 @@
-"""A tag whose experts lie in files of their own: their weights beside the module's, each expert counted.
+"""Opens a tag whose experts lie in files of their own.
+
+Their weights go beside the module's, and each expert is counted.
 
 The names in an expert's file are those of the whole model, so that nothing has to be put together. What the optimizer
 keeps of experts is cut among their ranks, and stays as each rank wrote it.
@@ -30,7 +32,10 @@ _COPY = "copy the tag again, the files of all ranks"
 
 @dataclass(slots=True)
 class ExpertContent:
-    """What such a tag holds: its components, every file that was opened, what is wrong, the step."""
+    """The content of such a tag.
+
+    Its components, every file that was opened, what is wrong, the step.
+    """
 
     components: list[Component]
     step: int | None
@@ -39,7 +44,10 @@ class ExpertContent:
 
 
 def is_of_experts(tag: Tag) -> bool:
-    """Whether experts in files of their own are all that is special about a tag."""
+    """Return True if only experts make a tag special.
+
+    They lie in files of their own.
+    """
     return tag.foreign == {"experts"} and not any(file.slice for file in tag.files)
 
 
@@ -70,15 +78,18 @@ def open_experts(files: Files, folder: str) -> ExpertContent:
 
 
 def _numbered(files: Files, folder: str, pattern: re.Pattern[str]) -> dict[tuple[int, int], str]:
-    """The files that match, by the numbers of layer and expert, or of the rank."""
-    found = {}
+    """Return the files that match, by their numbers.
+
+    They are those of layer and expert, or of the rank.
+    """
+    by_numbers = {}
     for path in files.entries:
         above, _, name = path.rpartition("/")
         match = pattern.fullmatch(name) if above == folder else None
         if match is not None:
             numbers = [int(number or 0) for number in match.groups()[:-1]]
-            found[(numbers[0] if len(numbers) > 1 else 0, numbers[-1])] = path
-    return dict(sorted(found.items()))
+            by_numbers[(numbers[0] if len(numbers) > 1 else 0, numbers[-1])] = path
+    return dict(sorted(by_numbers.items()))
 
 
 def _refs(module: Mapping[str, object]) -> Iterator[tuple[str, TensorRef]]:
@@ -113,7 +124,10 @@ def _add_optimizer(files: Files, path: str, rank: str, content: ExpertContent) -
 
 
 def _missing_experts(folder: str, model: ModelStates, there: Sequence[tuple[int, int]]) -> Iterator[Finding]:
-    """PT009 for each expert that has no file: of as many layers and experts as the tag says, or the numbers show."""
+    """Yield PT009 for each expert without a file.
+
+    Of as many layers and experts as the tag says, or the numbers show.
+    """
     counts = model.values.values.get("num_experts")
     said = [number for number in counts if type(number) is int] if isinstance(counts, list) else []
     layers = max([len(said), *(layer + 1 for layer, _ in there)])
@@ -132,7 +146,10 @@ def _missing_experts(folder: str, model: ModelStates, there: Sequence[tuple[int,
 
 
 def _missing_ranks(folder: str, model: ModelStates, there: Mapping[tuple[int, int], str]) -> Iterator[Finding]:
-    """PT009 for each rank whose part of the optimizer is missing: with ZeRO there is one of every rank."""
+    """Yield PT009 for ranks without their optimizer part.
+
+    With ZeRO there is one of every rank.
+    """
     if not there:
         return
     example = next(iter(there.values())).rpartition("/")[2]

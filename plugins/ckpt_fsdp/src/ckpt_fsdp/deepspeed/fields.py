@@ -1,4 +1,7 @@
-"""Fields of DeepSpeed's state dicts, checked before they are used: a file may hold anything under any key."""
+"""Reads fields of DeepSpeed's state dicts with type checks.
+
+A file may hold anything under any key.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +15,10 @@ _LARGEST = 1 << 63
 
 
 class Fields:
-    """A dict of a file, whose values are asked for by key and type; `path` is the file, for errors."""
+    """A dict of a file, read by key and type.
+
+    `path` is the file, for errors.
+    """
 
     __slots__ = ("path", "values")
 
@@ -23,13 +29,16 @@ class Fields:
         self.path = path
 
     def below(self, key: str) -> "Fields":
-        """The dict under a key, which must be there."""
+        """Return the dict under a key, which must exist."""
         if not isinstance(self.values.get(key), dict):
             raise broken(self.path, f"it has no {key}")
         return Fields(self.values[key], self.path)
 
     def number(self, key: str) -> int | None:
-        """A whole number of 0 and more; None where the key is not there, or None."""
+        """Return a whole number of 0 or more.
+
+        None where the key is not there, or None.
+        """
         value = self.values.get(key)
         if value is None:
             return None
@@ -42,7 +51,10 @@ class Fields:
         return value if isinstance(value, str) else None
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """A dict with names as keys; an empty one where the key is not there, or None."""
+        """Return a dict with names as keys.
+
+        An empty one where the key is not there, or None.
+        """
         value = self.values.get(key)
         if value is None:
             return {}
@@ -51,7 +63,10 @@ class Fields:
         return value
 
     def shapes(self, key: str) -> list[dict[str, Shape]] | None:
-        """Shapes by name, for each group; None where the key is not there, or None."""
+        """Return shapes by name, for each group.
+
+        None where the key is not there, or None.
+        """
         value = self.values.get(key)
         if value is None:
             return None
@@ -61,7 +76,10 @@ class Fields:
         return groups
 
     def refs(self, key: str) -> list[str] | None:
-        """Names of the tensors of a list; None where the key is not there."""
+        """Return the names of the tensors of a list.
+
+        None where the key is not there.
+        """
         value = self.values.get(key)
         if value is None:
             return None
@@ -71,7 +89,10 @@ class Fields:
         return [item.name for item in items]
 
     def numbers(self, key: str) -> list[int] | None:
-        """A list of whole numbers, or one number as a list of it; None where the key is not there."""
+        """Return a list of whole numbers.
+
+        One number is a list of it; None where the key is not there.
+        """
         value = self.values.get(key)
         if value is None:
             return None
@@ -82,7 +103,10 @@ class Fields:
 
 
 def shapes_of(value: Any, key: str, path: str) -> dict[str, Shape]:
-    """Shapes by name. CorruptError where they are something else."""
+    """Return shapes by name.
+
+    CorruptError where they are something else.
+    """
     if not isinstance(value, dict):
         raise broken(path, f"{key} is no dict of shapes")
     for name, shape in value.items():
@@ -94,14 +118,17 @@ def shapes_of(value: Any, key: str, path: str) -> dict[str, Shape]:
 
 
 def members(value: State, names: tuple[str, ...]) -> Mapping[str, Any] | None:
-    """The named attributes of an object of a class that was not imported; None where it has not all of them."""
+    """Return the named attributes of an opaque object.
+
+    Its class was not imported; None where it has not all of them.
+    """
     if not isinstance(value, Opaque) or not isinstance(value.state, dict):
         return None
     return value.state if all(name in value.state for name in names) else None
 
 
 def broken(path: str, reason: str) -> CorruptError:
-    """ZE014."""
+    """Return ZE014 with a reason."""
     return CorruptError(
         f"{printable(path)}: {reason}; it is not what DeepSpeed writes under this name, copy it again",
         code="ZE014",

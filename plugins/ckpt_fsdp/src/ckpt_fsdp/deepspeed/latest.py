@@ -1,4 +1,6 @@
-"""Whether DeepSpeed would find a tag where it looks for it: what the pointer beside the tag names, and if there is one.
+"""Checks that DeepSpeed would find a tag by its pointer.
+
+The pointer beside the tag must exist, and name it.
 
 transformers' Trainer goes by the same pointer to the tag in its `checkpoint-N`; Accelerate names its tags itself.
 Source: DeepSpeed `runtime/engine.py` (load_checkpoint); transformers `integrations/deepspeed.py`; accelerate
@@ -17,7 +19,9 @@ _ACCELERATES = re.compile(r"pytorch_model(?:_\d+)?")
 
 
 def check_pointers(files: Files, tag: str) -> Iterator[Finding]:
-    """ZE001 and ZE002: the pointer beside a tag is missing, or names another one. A tag that is listed itself has none.
+    """Yield ZE001 and ZE002 for a tag's pointer.
+
+    It is missing, or names another tag. A tag that is listed itself has none.
 
     Args:
         files: The listing.
@@ -41,7 +45,9 @@ def check_pointers(files: Files, tag: str) -> Iterator[Finding]:
 
 
 def lost_pointer(files: Files, tag: str, *, universal: bool) -> Iterator[Role]:
-    """`progress:latest`, where a root has none: DeepSpeed then loads nothing, and the program begins again.
+    """Yield `progress:latest` for a root without pointer.
+
+    DeepSpeed then loads nothing, and the program begins again.
 
     Args:
         files: The listing.
@@ -60,7 +66,10 @@ def lost_pointer(files: Files, tag: str, *, universal: bool) -> Iterator[Role]:
 
 
 def check_parts(files: Files, checkpoint: Checkpoint) -> Iterator[Finding]:
-    """The same for the tags that are parts of another format's checkpoint."""
+    """Yield ZE001 and ZE002 for tags that are parts.
+
+    Parts of another format's checkpoint.
+    """
     for part in checkpoint.match.parts:
         if part.format == FORMAT:
             yield from check_pointers(files, part.root)

@@ -1,4 +1,6 @@
-"""How DeepSpeed names its files, and what lies in each directory of a listing by those names.
+"""Reads DeepSpeed's file names.
+
+And tells what lies in each directory of a listing by them.
 
 Source: DeepSpeed, `runtime/engine.py` (_get_ckpt_name, _get_zero_ckpt_name, _get_expert_ckpt_name,
 _get_optimizer_ckpt_name, save_checkpoint), `runtime/pipe/module.py` (ckpt_layer_path), `checkpoint/constants.py`.
@@ -49,7 +51,7 @@ class RankFile:
 
 @dataclass(slots=True)
 class Tag:
-    """What the names in one directory say."""
+    """The names in one tag directory."""
 
     files: list[RankFile] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)
@@ -60,29 +62,38 @@ class Tag:
 
     @property
     def shown(self) -> str:
-        """Its content in words."""
+        """The content of the tag in words."""
         parts = [f"{len(self.of(kind))} {kind}_states" for kind in ("model", "optim") if self.of(kind)]
         parts += ["universal parameters"] if self.universal else []
         return ", ".join([*parts, *sorted(self.foreign)])
 
 
 def parse(name: str) -> RankFile | None:
-    """What the name of a file says; None where it is not one that a rank writes."""
-    found = _RANK_FILE.fullmatch(name)
-    if found is None:
+    """Parse the name of a rank's file.
+
+    None where it is not one that a rank writes.
+    """
+    match = _RANK_FILE.fullmatch(name)
+    if match is None:
         return None
-    rank = None if found["rank"] is None else int(found["rank"])
-    return RankFile(name, found["kind"], rank, int(found["slice"]), found["prefix"] or "")
+    rank = None if match["rank"] is None else int(match["rank"])
+    return RankFile(name, match["kind"], rank, int(match["slice"]), match["prefix"] or "")
 
 
 def step_of(name: str) -> int | None:
-    """The step in the name of a directory: `global_step400`, `checkpoint-400`, `epoch=1-step=8.ckpt`."""
-    found = _STEP.fullmatch(name)
-    return int(next(number for number in found.groups() if number)) if found else None
+    """Return the step in the name of a directory.
+
+    As `global_step400`, `checkpoint-400`, `epoch=1-step=8.ckpt`.
+    """
+    match = _STEP.fullmatch(name)
+    return int(next(number for number in match.groups() if number)) if match else None
 
 
 def survey(files: Files) -> dict[str, Tag]:
-    """The tag directories of a listing, by path; "" is the listed directory itself."""
+    """Return the tag directories of a listing, by path.
+
+    "" is the listed directory itself.
+    """
     tags: dict[str, Tag] = {}
     for path in files.entries:
         folder, _, name = path.rpartition("/")
@@ -98,16 +109,19 @@ def survey(files: Files) -> dict[str, Tag]:
 
 
 def pointed(files: Files, root: str) -> Mapping[str, str]:
-    """What the pointers of a directory say, by the pointer's name; of a long one its head, which names no tag."""
-    found: dict[str, str] = {}
+    """Return what the pointers of a directory say.
+
+    By the pointer's name; of a long one its head, which names no tag.
+    """
+    said: dict[str, str] = {}
     for name in POINTERS:
         path = f"{root}/{name}" if root else name
         if path in files.entries:
             try:
-                found[name] = files.head(path).decode("utf-8", "replace").strip()
+                said[name] = files.head(path).decode("utf-8", "replace").strip()
             except CkptError:
                 continue  # it is a hint only: a place that does not answer says so where the files are opened
-    return found
+    return said
 
 
 def _note_states(tags: dict[str, Tag], folder: str, name: str) -> None:
@@ -121,7 +135,7 @@ def _note_states(tags: dict[str, Tag], folder: str, name: str) -> None:
 
 
 def _note_universal(tags: dict[str, Tag], folder: str) -> None:
-    """`TAG/zero/PARAMETER/fp32.pt`."""
+    """Note a file `TAG/zero/PARAMETER/fp32.pt`."""
     above, _, zero = folder.rpartition("/")[0].rpartition("/")
     if zero == "zero":
         tags.setdefault(above, Tag()).universal = True

@@ -1,4 +1,7 @@
-"""The format `deepspeed`: a root with one tag directory, or a tag directory, opened as one checkpoint."""
+"""Opens the format `deepspeed`.
+
+A root with one tag directory, or a tag directory, is one checkpoint.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -47,7 +50,7 @@ _SEALS = ("ckpt.manifest.json", "ckpt.blocks")
 
 
 class DeepSpeedCheckpoint(StoredCheckpoint):
-    """A tag that is open, with the rank files that it was opened from."""
+    """An open tag, with its open rank files."""
 
     def __init__(self, files: Files, match: FormatMatch, manifest: Manifest, torches: "Sequence[TorchFile]") -> None:
         super().__init__(files, match, manifest, confirm=self._confirm_files)
@@ -64,7 +67,9 @@ class DeepSpeedCheckpoint(StoredCheckpoint):
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> DeepSpeedCheckpoint:
-    """Open a checkpoint: the pickles of its rank files are read as data, no tensor is.
+    """Open a checkpoint.
+
+    The pickles of its rank files are read as data, no tensor is.
 
     Raises:
         CorruptError: ZE002 to ZE004, ZE014: what names the parameters is missing or no DeepSpeed file.
@@ -78,8 +83,8 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> DeepSpeedChe
         if tag.universal:
             components, findings, torches, step = open_universal(files, folder, tag)
         elif is_of_experts(tag):
-            found = open_experts(files, folder)
-            components, findings, torches, step = found.components, found.findings, found.torches, found.step
+            experts = open_experts(files, folder)
+            components, findings, torches, step = experts.components, experts.findings, experts.torches, experts.step
         else:
             content = open_tag(files, folder, tag)
             components, findings = _components(files, content)
@@ -125,7 +130,10 @@ def _components(files: Files, content: TagContent) -> tuple[list[Component], lis
 
 
 def _model_config(files: Files) -> tuple[Component | None, list[Finding]]:
-    """The model's own config, which a Trainer writes beside the tag: ZE015 where it cannot be read."""
+    """Return the model's own config, and ZE015.
+
+    A Trainer writes it beside the tag; ZE015 where it cannot be read.
+    """
     if _CONFIG not in files.entries or files.size(_CONFIG) > _LONGEST_CONFIG:
         return None, []
     try:
@@ -137,13 +145,19 @@ def _model_config(files: Files) -> tuple[Component | None, list[Finding]]:
 
 
 def _uncounted(step: int | None) -> Iterator[Role]:
-    """A save without its step: DeepSpeed takes `checkpoint['global_steps']`, and fails where it is not there."""
+    """Yield a role for a save without its step.
+
+    DeepSpeed takes `checkpoint['global_steps']`, and fails where it is not there.
+    """
     if step is None:
         yield Role("progress", Presence.ABSENT, "global_steps", "DeepSpeed resumes from no save without it")
 
 
 def _other_ranks(components: Iterable[Component]) -> Iterator[Role]:
-    """Below stage 3 the first rank alone writes what the caller hands over: the other ranks' random state is lost."""
+    """Yield a role for the other ranks' random state.
+
+    Below stage 3 the first rank alone writes what the caller hands over: that of the others is lost.
+    """
     by_label = {component.label: component.state for component in components}
     counts = by_label.get("progress")
     world, stage = (counts.get("dp_world_size"), counts.get("zero_stage")) if isinstance(counts, dict) else (None, None)
@@ -154,7 +168,10 @@ def _other_ranks(components: Iterable[Component]) -> Iterator[Role]:
 
 
 def _lost(findings: Iterable[Finding]) -> Iterator[Role]:
-    """The parts of the optimizer whose files are missing, of ranks of experts."""
+    """Yield roles for missing parts of the optimizer.
+
+    Of ranks of experts.
+    """
     for finding in findings:
         kind, _, name = (finding.component or "").partition(":")
         if finding.code == "PT009" and kind == "optimizer":
@@ -162,8 +179,10 @@ def _lost(findings: Iterable[Finding]) -> Iterator[Role]:
 
 
 def _noticed(torches: "Iterable[TorchFile]") -> Iterator[Finding]:
-    """What the reader of torch files noticed, but for the attributes that stage 3 sets on flat weights: they number the
-    tensors of the process that wrote them."""
+    """Yield what the reader of torch files noticed.
+
+    But for the attributes that stage 3 sets on flat weights: they number the tensors of the process that wrote them.
+    """
     for file in torches:
         yield from (finding for finding in file.findings if finding.code != "TF005")
 
@@ -173,7 +192,10 @@ def _tag_name(files: Files, folder: str) -> str:
 
 
 def _assets(files: Files, folder: str) -> Iterator[Asset]:
-    """The files of a root beside its tag, as a Trainer writes them: config and tokenizer."""
+    """Yield the files of a root beside its tag.
+
+    As a Trainer writes them: config and tokenizer.
+    """
     for path, entry in files.entries.items() if folder else ():
         own = path in (*POINTERS, *SCRIPTS, *_SEALS) or path.startswith(f"{folder}/")
         if not own and not path.lower().endswith(_NOT_CARRIED):

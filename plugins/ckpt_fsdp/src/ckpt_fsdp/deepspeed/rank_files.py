@@ -1,4 +1,6 @@
-"""The files of ranks, opened: what a model_states and an optim_states file of DeepSpeed say.
+"""Reads DeepSpeed's model_states and optim_states files.
+
+One or several for each rank.
 
 Source: DeepSpeed, `runtime/engine.py` (_common_checkpoint_state, _save_zero_checkpoint), and the state_dict of
 `runtime/zero/stage_1_and_2.py`, `runtime/zero/stage3.py` and `runtime/bf16_optimizer.py`.
@@ -77,7 +79,7 @@ class ModelStates:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """ds_config; empty where it is something else than a dict."""
+        """The ds_config; empty where it is no dict."""
         config = self.values.values.get("ds_config")
         return config if isinstance(config, dict) else {}
 
@@ -180,7 +182,7 @@ def read_optim_states(files: Files, folder: str, file: RankFile) -> OptimStates:
 
 
 def unsupported(path: str, reason: str) -> UnsupportedFormatError:
-    """ZE010."""
+    """Return ZE010 with a reason."""
     return UnsupportedFormatError(
         f"{printable(path)}: {reason}, which is not read here; have DeepSpeed make a universal checkpoint of it "
         "(python -m deepspeed.checkpoint.ds_to_universal), or save the weights from the training itself",
@@ -213,7 +215,10 @@ def _stage(fields: Fields) -> int:
 
 
 def _states(fields: Fields, key: str, count: int) -> tuple[list[Mapping[str, State]], list[dict[Any, State]] | None]:
-    """The state of each group, and the options; without padding, DeepSpeed keeps a list of states and no options."""
+    """Return the state of each group, and the options.
+
+    Without padding, DeepSpeed keeps a list of states and no options.
+    """
     base = fields.values.get(key) if key else fields.values
     if isinstance(base, list):
         return [_by_name(state, fields.path) for state in base], None
@@ -232,10 +237,10 @@ def _by_name(state: State, path: str) -> Mapping[str, State]:
 
 def _lists(value: State, path: str) -> list[list[int]]:
     rows = value if isinstance(value, list) else [None]
-    found = [row for row in rows if isinstance(row, list) and all(type(n) is int and n >= 0 for n in row)]
-    if len(found) < len(rows):
+    lists = [row for row in rows if isinstance(row, list) and all(type(n) is int and n >= 0 for n in row)]
+    if len(lists) < len(rows):
         raise broken(path, "param_alignment_paddings is no list of numbers for each group")
-    return found
+    return lists
 
 
 def _fragments(fields: Fields) -> list[dict[str, tuple[int, int]]] | None:
@@ -246,7 +251,7 @@ def _fragments(fields: Fields) -> list[dict[str, tuple[int, int]]] | None:
 
 
 def _address(item: State, path: str) -> tuple[int, int]:
-    found = members(item, ("numel", "start"))
-    if found is None or type(found["start"]) is not int or type(found["numel"]) is not int:
+    address = members(item, ("numel", "start"))
+    if address is None or type(address["start"]) is not int or type(address["numel"]) is not int:
         raise broken(path, "param_slice_mappings has no address for a parameter")
-    return found["start"], found["numel"]
+    return address["start"], address["numel"]

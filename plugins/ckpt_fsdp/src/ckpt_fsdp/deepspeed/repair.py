@@ -1,4 +1,6 @@
-"""The pointer of a DeepSpeed directory written again: which tag `latest` names follows from the tags there are.
+"""Writes the pointer of a DeepSpeed directory again.
+
+Which tag `latest` names follows from the tags there are.
 
 Only one tag that is whole leaves no choice. Of several the newest is a guess, for somebody may have meant an older one.
 """
@@ -25,7 +27,10 @@ _CODES = ("ZE001", "ZE002")
 
 
 def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irreparable]:
-    """What to do about a pointer that is missing or names a tag that is not there."""
+    """Yield repairs for a missing or wrong pointer.
+
+    It names a tag that is not there.
+    """
     for finding in report.findings:
         if finding.code in _CODES and finding.path is not None:
             folder = finding.path.rpartition("/")[0]
@@ -48,7 +53,10 @@ def _pointed(files: Files, folder: str, pointer: str, code: str) -> RepairAction
 
 
 def _is_whole(tag: Files, name: str) -> bool:
-    """Whether a tag opens without an error; no tensor of it is read."""
+    """Return True if a tag opens without an error.
+
+    No tensor of it is read.
+    """
     from ckpt_fsdp.deepspeed.opening import read
 
     try:

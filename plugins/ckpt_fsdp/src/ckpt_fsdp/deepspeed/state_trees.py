@@ -1,4 +1,7 @@
-"""Parts of a rank file's state as components of their own: references renamed, objects of DeepSpeed as plain dicts."""
+"""Makes components of parts of a rank file's state.
+
+References are renamed, objects of DeepSpeed become plain dicts.
+"""
 
 from ckpt_core import Component, Opaque, State, TensorTable, tensor_names, with_names
 
@@ -7,7 +10,9 @@ _PLAIN = "deepspeed.runtime.fp16.loss_scaler."
 
 
 def component_of(kind: str, table: TensorTable, state: State, *, under: str = "", name: str = "") -> Component:
-    """A component of a part of a state tree, with the tensors that it refers to.
+    """Return a component of a part of a tree.
+
+    With the tensors that it refers to.
 
     Args:
         kind: Its kind.
@@ -22,7 +27,10 @@ def component_of(kind: str, table: TensorTable, state: State, *, under: str = ""
 
 
 def without_objects(value: State) -> State:
-    """A state whose loss scalers are dicts of their attributes and of their class."""
+    """Return a state with loss scalers as dicts.
+
+    They have their attributes and their class.
+    """
     if isinstance(value, Opaque):
         if value.class_name.startswith(_PLAIN) and not value.args and isinstance(value.state, dict):
             return {"class": value.class_name.rpartition(".")[2], **value.state}

@@ -1,4 +1,7 @@
-"""Whether the files of a tag are of one step: what each optimizer counts, the model_states, the directory's name."""
+"""Checks that the files of a tag are of one step.
+
+By what each optimizer counts, the model_states, the directory's name.
+"""
 
 import struct
 from collections.abc import Iterator
@@ -12,7 +15,9 @@ _UNPACK = {"F64": "<d", "F32": "<f", "I64": "<q", "I32": "<i"}
 
 
 def check_steps(files: Files, content: TagContent, name: str) -> Iterator[Finding]:
-    """ZE008 where ranks, or the model and everything else, are of different steps; ZE009 where only names differ.
+    """Yield ZE008 and ZE009 for differing steps.
+
+    ZE008 where ranks, or the model and everything else, are of different steps; ZE009 where only names differ.
 
     Args:
         files: The listing.
@@ -49,14 +54,14 @@ def _check_model(content: TagContent, name: str, counted: float | None) -> Itera
 
 
 def _steps(files: Files, optim: OptimStates) -> list[float]:
-    found = []
+    steps = []
     for state in optim.states:
         value = _value(files, optim, state.get("step"))
         if value is not None:
-            found.append(value)
+            steps.append(value)
     groups = optim.param_groups or []
     counted = [step for step in (group.get("step") for group in groups) if isinstance(step, int | float)]
-    return sorted(set(found or map(float, counted)))
+    return sorted(set(steps or map(float, counted)))
 
 
 def _value(files: Files, optim: OptimStates, value: State) -> float | None:
@@ -64,8 +69,8 @@ def _value(files: Files, optim: OptimStates, value: State) -> float | None:
         return float(value)
     if not isinstance(value, TensorRef):
         return None
-    found = optim.torch.tensors.info(value.name)
-    if found.numel != 1 or found.path is None or found.dtype.code not in _UNPACK:
+    info = optim.torch.tensors.info(value.name)
+    if info.numel != 1 or info.path is None or info.dtype.code not in _UNPACK:
         return None
     optim.torch.confirm()
-    return float(struct.unpack(_UNPACK[found.dtype.code], files.read(found.path, found.offset, found.nbytes))[0])
+    return float(struct.unpack(_UNPACK[info.dtype.code], files.read(info.path, info.offset, info.nbytes))[0])

@@ -1,4 +1,4 @@
-"""What the rank files of one tag hold, once they are open, and what was wrong with them."""
+"""The open rank files of one tag, with their faults."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TagContent:
-    """What the files of a tag hold.
+    """The content of a tag's files.
 
     Attributes:
         folder: The tag directory; "" for the listing itself.
@@ -33,7 +33,7 @@ class TagContent:
 
     @property
     def first(self) -> OptimStates | None:
-        """The optim_states of the lowest rank that is there."""
+        """The optim_states of the lowest rank present."""
         return self.optims[min(self.optims)] if self.optims else None
 
     @property

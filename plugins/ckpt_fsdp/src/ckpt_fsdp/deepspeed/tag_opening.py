@@ -1,4 +1,7 @@
-"""The rank files of one tag, opened and held against each other: which belong together, and which ranks are lacking."""
+"""Opens the rank files of one tag and compares them.
+
+They tell which belong together, and which ranks are lacking.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
@@ -59,7 +62,10 @@ def open_tag(files: Files, folder: str, tag: Tag) -> TagContent:
 
 
 def open_models(files: Files, folder: str, tag: Tag) -> TagContent:
-    """Open the model_states of a tag, and say which are lacking; raises as `open_tag`."""
+    """Open the model_states of a tag; raises as `open_tag`.
+
+    Those that are lacking are said.
+    """
     _refuse_foreign(folder, tag)
     content = TagContent(folder, read_model_states(files, folder, _first_model(folder, tag)))
     content.findings += _renamed(files, content.path(content.model.file.name), content.model.file)
@@ -73,7 +79,10 @@ def open_models(files: Files, folder: str, tag: Tag) -> TagContent:
 
 
 def _refuse_foreign(folder: str, tag: Tag) -> None:
-    """UnsupportedFormatError for files whose layout is known and not read."""
+    """Raise UnsupportedFormatError for layouts that are not read.
+
+    The layouts are known.
+    """
     for what in sorted(tag.foreign):
         raise unsupported(folder or "this directory", _REASONS[what])
     for file in tag.files:
@@ -82,7 +91,10 @@ def _refuse_foreign(folder: str, tag: Tag) -> None:
 
 
 def _renamed(files: Files, path: str, file: RankFile) -> list[Finding]:
-    """ZE006 where the archive's own folder, which torch.save calls as the file was called, is of another rank."""
+    """Return ZE006 for a file of another rank.
+
+    The archive's own folder, which torch.save calls as the file was called, tells.
+    """
     head = files.head(path)
     own = head[30 : 30 + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace").partition("/")[0]
     saved = parse(f"{own}.pt") if head[:4] == b"PK\x03\x04" else None
@@ -123,7 +135,10 @@ def _refuse_parallel(content: TagContent) -> None:
 
 
 def _chosen(content: TagContent, tag: Tag) -> list[RankFile]:
-    """The optim_states files of this save: of two sets with different prefixes, the one that the config asks for."""
+    """Return the optim_states files of this save.
+
+    Of two sets with different prefixes, the one that the config asks for.
+    """
     optims = tag.of("optim")
     prefixes = {file.prefix for file in optims}
     if len(prefixes) < 2:
@@ -139,9 +154,9 @@ def _chosen(content: TagContent, tag: Tag) -> list[RankFile]:
 
 def _read_optims(files: Files, content: TagContent, optims: list[RankFile]) -> None:
     for rank, file in sorted(_of_ranks(content, optims).items()):
-        found = _read_rank(files, content, file, read_optim_states)
-        if found is not None:
-            content.optims[rank] = found
+        optim = _read_rank(files, content, file, read_optim_states)
+        if optim is not None:
+            content.optims[rank] = optim
     _drop_strangers(content)
     if not content.optims:
         first = next(f for f in content.findings if f.severity is Severity.ERROR)
@@ -149,7 +164,10 @@ def _read_optims(files: Files, content: TagContent, optims: list[RankFile]) -> N
 
 
 def _of_ranks(content: TagContent, found: list[RankFile]) -> Mapping[int, RankFile]:
-    """The files of the ranks that there were; ZE003 for those that are missing, ZE005 for those of other ranks."""
+    """Return the files of the ranks that there were.
+
+    ZE003 for those that are missing, ZE005 for those of other ranks.
+    """
     by_rank = {file.rank or 0: file for file in found}
     content.findings += _missing(content, found[0], set(range(content.world)) - by_rank.keys())
     for rank, file in list(by_rank.items()):
@@ -162,23 +180,29 @@ def _of_ranks(content: TagContent, found: list[RankFile]) -> Mapping[int, RankFi
 def _read_rank(
     files: Files, content: TagContent, file: RankFile, read: Callable[[Files, str, RankFile], _States]
 ) -> _States | None:
-    """The file of a rank; None, with a finding, where it cannot be used."""
+    """Read the file of a rank.
+
+    None, with a finding, where it cannot be used.
+    """
     path = content.path(file.name)
     try:
         misnamed = _renamed(files, path, file)
         content.findings += misnamed
-        found = read(files, content.folder, file)
+        states = read(files, content.folder, file)
     except (UnsafeContentError, UnsupportedFormatError):
         raise
     except (FormatError, BudgetError) as error:
         error.path = error.path or path
         content.findings.append(Finding.of_error(error))
         return None
-    return None if misnamed else found
+    return None if misnamed else states
 
 
 def _drop_strangers(content: TagContent) -> None:
-    """ZE004: a file of a save by other ranks, at another stage, or by another DeepSpeed is no part of this one."""
+    """Drop files of other saves, with ZE004.
+
+    They are of a save by other ranks, at another stage, or by another DeepSpeed.
+    """
     expected = _expected(content)
     for rank, optim in list(content.optims.items()):
         for what, value in _said(optim, content.world).items():
@@ -200,7 +224,10 @@ def _said(optim: OptimStates, world: int) -> dict[str, object]:
 
 
 def _expected(content: TagContent) -> dict[str, object]:
-    """What the model_states say; where they do not, the lowest rank with the right number of ranks."""
+    """Return what every file of the save should say.
+
+    By the model_states; where they do not, by the lowest rank with the right number of ranks.
+    """
     right = [o for o in content.optims.values() if max(o.partitions, default=content.world) == content.world]
     groups = content.model.groups or []
     return {
@@ -212,14 +239,20 @@ def _expected(content: TagContent) -> dict[str, object]:
 
 
 def _note_models(files: Files, content: TagContent, tag: Tag) -> None:
-    """At stage 3 each rank has model_states; what is not trained is in all of them, else they are only counted."""
+    """Read or count the other ranks' model_states.
+
+    At stage 3 each rank has them; what is not trained is in all of them, else they are only counted.
+    """
     for rank, file in sorted(_of_ranks(content, tag.of("model")).items()):
         if rank and content.model.fragments:
             _read_other(files, content, file)
 
 
 def _read_other(files: Files, content: TagContent, file: RankFile) -> None:
-    """The model_states of a further rank, where they are of the same save: ZE004 where they are not."""
+    """Read the model_states of a further rank.
+
+    ZE004 where they are not of the same save.
+    """
     other = _read_rank(files, content, file, read_model_states)
     if other is None:
         return
@@ -236,7 +269,10 @@ def _read_other(files: Files, content: TagContent, file: RankFile) -> None:
 
 
 def _missing(content: TagContent, like: RankFile, ranks: set[int]) -> Iterator[Finding]:
-    """ZE003 for the files of ranks, named as `like` is; the last one speaks for those that there is no room for."""
+    """Yield ZE003 for the files of missing ranks.
+
+    Named as `like` is; the last one speaks for those that there is no room for.
+    """
     for number, rank in enumerate(sorted(ranks)[:_MOST_NAMED]):
         path = content.path(like.name.replace(f"_rank_{like.rank}_mp", f"_rank_{rank}_mp"))
         more = len(ranks) - _MOST_NAMED if number == _MOST_NAMED - 1 else 0

@@ -1,4 +1,7 @@
-"""What a tag holds besides weights and moments: schedule, loss scale, progress, the caller's own state, the config."""
+"""Adds a tag's training state besides weights and moments.
+
+Schedule, loss scale, progress, the caller's own state, the config.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +21,9 @@ DEEPSPEED = "deepspeed"
 
 
 def training_components(model: ModelStates, scaling: Fields | None, tag: str, stage: int) -> Iterator[Component]:
-    """The components of a model_states file, and of what an optimizer says of its loss scale.
+    """Yield the training components of a model_states file.
+
+    And of what an optimizer says of its loss scale.
 
     Args:
         model: The model_states.
@@ -40,7 +45,10 @@ def training_components(model: ModelStates, scaling: Fields | None, tag: str, st
 
 
 def unpartitioned_optimizer(model: ModelStates) -> tuple[Component | None, list[Finding]]:
-    """The optimizer of a run without ZeRO, as it is stored; ZE011 where fp32 weights are in it, which have no names."""
+    """Return the stored optimizer of a run without ZeRO.
+
+    ZE011 where fp32 weights are in it, which have no names.
+    """
     state = model.values.values.get("optimizer")
     if not state:
         return None, []
@@ -59,7 +67,10 @@ def unpartitioned_optimizer(model: ModelStates) -> tuple[Component | None, list[
 
 
 def scaling_of(model: ModelStates) -> Fields | None:
-    """The loss scale of a run without ZeRO: that of DeepSpeed's own fp16 and bf16 optimizers."""
+    """Return the loss scale of a run without ZeRO.
+
+    It is that of DeepSpeed's own fp16 and bf16 optimizers.
+    """
     state = model.values.values.get("optimizer")
     return Fields(state, model.values.path) if isinstance(state, dict) and "optimizer_state_dict" in state else None
 
@@ -72,7 +83,10 @@ def _scaler(fields: Fields, table: TensorTable) -> Iterator[Component]:
 
 
 def _client(state: Mapping[Any, State], table: TensorTable) -> Iterator[Component]:
-    """What the caller saved with it; generators of random numbers are told by their names."""
+    """Yield what the caller saved with the checkpoint.
+
+    Generators of random numbers are told by their names.
+    """
     random = {key: value for key, value in state.items() if "rng" in str(key).lower()}
     rest = {key: value for key, value in state.items() if key not in random}
     if random:

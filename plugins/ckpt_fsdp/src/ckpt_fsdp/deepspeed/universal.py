@@ -1,4 +1,6 @@
-"""Universal checkpoints: one file for each parameter and each of its moments, as ds_to_universal writes them.
+"""Opens universal checkpoints.
+
+There is one file for each parameter and each of its moments, as ds_to_universal writes them.
 
 Names and shapes are those of the model_states files beside them; so is what is not trained.
 Source: DeepSpeed, `checkpoint/ds_to_universal.py`, `checkpoint/universal_checkpoint.py` (load_hp_checkpoint_state).
@@ -30,7 +32,10 @@ _COMMON = "zero/optimizer_state.pt"
 
 
 class _Universal:
-    """What is found on the way through the parameters' folders."""
+    """The rows found in the parameters' folders.
+
+    With the files and the state.
+    """
 
     def __init__(self, files: Files, content: TagContent) -> None:
         self.files = files
@@ -77,41 +82,50 @@ class _Universal:
 def open_universal(
     files: Files, folder: str, tag: Tag
 ) -> "tuple[list[Component], list[Finding], list[TorchFile], int | None]":
-    """The components of a universal checkpoint, its findings, its files, and its step; raises as `open_tag`."""
+    """Return the content of a universal checkpoint.
+
+    Its components, its findings, its files, and its step; raises as `open_tag`.
+    """
     content = open_models(files, folder, tag)
-    found = _Universal(files, content)
+    universal = _Universal(files, content)
     groups = content.model.groups or []
     keys = _keys_by_parameter(files, content)
     content.findings += _missing_moments(content, groups, keys)
     for shapes in groups:
         for name, shape in shapes.items():
-            found.add(name, shape, keys.get(name, []))
-    common = _common(files, content, found)
-    components, findings = weights(content, found.trained)
+            universal.add(name, shape, keys.get(name, []))
+    common = _common(files, content, universal)
+    components, findings = weights(content, universal.trained)
     names = {number: list(shapes) for number, shapes in enumerate(groups)}
-    _add_scalars(common, names, found)
-    tree = {"state": found.state, "param_groups": named_groups(_options(common), names)}
-    components.append(Component("optimizer", table_of(found.moments), tree))
+    _add_scalars(common, names, universal)
+    tree = {"state": universal.state, "param_groups": named_groups(_options(common), names)}
+    components.append(Component("optimizer", table_of(universal.moments), tree))
     scaling = Fields(common.root, common.path) if common is not None else None
     name = (folder or files.location.member or files.location.name).rpartition("/")[2]
     components += training_components(content.model, scaling, name, _stage(content))
-    torches = [*content.torches, *found.torches]
+    torches = [*content.torches, *universal.torches]
     return components, [*content.findings, *findings], torches, content.model.values.number("global_steps")
 
 
 def _keys_by_parameter(files: Files, content: TagContent) -> dict[str, list[str]]:
-    """The files in each parameter's folder, the weight first, without their suffix."""
+    """Return the files in each parameter's folder.
+
+    The weight first, without their suffix.
+    """
     start = content.path("zero/")
-    found: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
     for path in files.entries:
         name, _, key = path.removeprefix(start).rpartition("/")
         if path.startswith(start) and name and key.endswith(".pt"):
-            found.setdefault(name, []).append(key.removesuffix(".pt"))
-    return {name: sorted(keys, key=lambda key: (key != _WEIGHT, key)) for name, keys in found.items()}
+            by_name.setdefault(name, []).append(key.removesuffix(".pt"))
+    return {name: sorted(keys, key=lambda key: (key != _WEIGHT, key)) for name, keys in by_name.items()}
 
 
 def _common(files: Files, content: TagContent, found: _Universal) -> "TorchFile | None":
-    """What all parameters share: groups, loss scale; None where the file is not there."""
+    """Return the file that all parameters share.
+
+    It has groups and loss scale; None where the file is not there.
+    """
     path = content.path(_COMMON)
     if path not in files.entries:
         what = "the groups of the optimizer and the loss scale are in it; DeepSpeed refuses to load without it"
@@ -127,7 +141,10 @@ def _root(common: "TorchFile | None") -> Mapping[str, Any]:
 
 
 def _add_scalars(common: "TorchFile | None", names: Mapping[int, list[str]], found: _Universal) -> None:
-    """Give parameters what stage 3 keeps once a group, in the state that the first rank had: the step."""
+    """Give parameters the scalars of their group.
+
+    Stage 3 keeps them once a group, in the state that the first rank had: the step.
+    """
     inner = _root(common).get("optimizer_state_dict")
     states = inner.get("state") if isinstance(inner, dict) else None
     for number, state in states.items() if isinstance(states, dict) else ():
@@ -161,7 +178,7 @@ def _stage(content: TagContent) -> int:
 def _missing_moments(
     content: TagContent, groups: list[dict[str, Shape]], keys: Mapping[str, list[str]]
 ) -> Iterator[Finding]:
-    """ZE003 for what other parameters have of the optimizer's state and one has not."""
+    """Yield ZE003 for moments that only some parameters have."""
     names = [name for shapes in groups for name in shapes]
     every = sorted({key for name in names for key in keys.get(name, []) if key != _WEIGHT})
     for name in names:

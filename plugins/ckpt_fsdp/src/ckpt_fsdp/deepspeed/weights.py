@@ -1,4 +1,6 @@
-"""The weights of a tag: fp32 out of the partitions, with what is tied, frozen or a buffer; and the module as it ran.
+"""Builds the weights of a tag.
+
+fp32 out of the partitions, with what is tied, frozen or a buffer; and the module as it ran.
 
 The names are those of the module's state dict, in its order. DeepSpeed's own script leaves out what is frozen at stage
 1 and widens buffers to fp32; here they are as they are stored.
@@ -20,12 +22,15 @@ MODULE = "module"
 
 
 def trained_rows(spaces: Iterable[GroupSpace]) -> dict[str, Row]:
-    """The rows of the trained parameters."""
+    """Return the rows of the trained parameters."""
     return {name: in_space(group.space, place) for group in spaces for name, place in group.places.items()}
 
 
 def weights(content: TagContent, trained: Mapping[str, Row]) -> tuple[list[Component], list[Finding]]:
-    """The component `model`, and `model:module` where the module is stored whole beside it."""
+    """Return the component `model`, and perhaps `model:module`.
+
+    The latter where the module is stored whole beside it.
+    """
     model = content.model
     rows: dict[str, Row] = {}
     others: dict[str, State] = {}
@@ -52,7 +57,7 @@ def weights(content: TagContent, trained: Mapping[str, Row]) -> tuple[list[Compo
 
 
 def module_component(model: ModelStates) -> Component:
-    """The module's own state dict."""
+    """Return the module's own state dict as a component."""
     rows = {name: _stored(model, value) for name, value in model.module.items() if isinstance(value, TensorRef)}
     return Component("model", table_of(_with_tied(model, rows)), None, MODULE)
 
@@ -62,12 +67,18 @@ def _stored(model: ModelStates, value: TensorRef) -> Row:
 
 
 def _is_placeholder(model: ModelStates, value: TensorRef) -> bool:
-    """Stage 3 keeps an empty tensor in the place of each parameter."""
+    """Return True for the empty tensor of a parameter.
+
+    Stage 3 keeps one in the place of each parameter.
+    """
     return model.torch.tensors.info(value.name).shape == (0,)
 
 
 def _with_tied(model: ModelStates, rows: Mapping[str, Row]) -> dict[str, Row]:
-    """The rows with those that are tied to another, all in the module's order."""
+    """Return the rows with the tied ones, in order.
+
+    In the module's order.
+    """
     every = dict(rows)
     for name, stored in model.shared.items():
         if stored in rows:
@@ -77,14 +88,17 @@ def _with_tied(model: ModelStates, rows: Mapping[str, Row]) -> dict[str, Row]:
 
 
 def _frozen(content: TagContent) -> dict[str, Row]:
-    """What is not trained at stage 3: each rank has its part of each parameter."""
+    """Return the rows that are not trained at stage 3.
+
+    Each rank has its part of each parameter.
+    """
     model = content.model
     ranks = {0: model, **content.others}
     return {name: _frozen_row(content, ranks, name, shape) for name, shape in (model.frozen or {}).items()}
 
 
 def _frozen_row(content: TagContent, ranks: Mapping[int, ModelStates], name: str, shape: Shape) -> Row:
-    found: list[Chain | None] = [None] * content.world
+    by_rank: list[Chain | None] = [None] * content.world
     kinds = set()
     for rank, states in ranks.items():
         value = states.fragments.get(name)
@@ -94,10 +108,10 @@ def _frozen_row(content: TagContent, ranks: Mapping[int, ModelStates], name: str
         kinds.add(dtype)
         if part.numel < _least(shape, rank, content.world):
             raise broken(states.values.path, f"its part of {printable(name)} has {part.numel} elements, too few")
-        found[rank] = Chain([part])
+        by_rank[rank] = Chain([part])
     if len(kinds) > 1:
         raise broken(model_path(ranks), f"the parts of {printable(name)} are of {len(kinds)} types")
-    return in_space(Space(kinds.pop(), tuple(found), None), FlatStretch(shape, 0))
+    return in_space(Space(kinds.pop(), tuple(by_rank), None), FlatStretch(shape, 0))
 
 
 def _least(shape: Shape, rank: int, world: int) -> int:
@@ -111,6 +125,6 @@ def model_path(ranks: Mapping[int, ModelStates]) -> str:
 
 
 def _left_out(model: ModelStates, name: str) -> Finding:
-    """ZE013: a parameter of which no rank saved anything."""
+    """Return ZE013 for a parameter that nobody saved."""
     message = f"{printable(name)}: not saved (exclude_frozen_parameters?): no rank has a part of it"
     return Finding("ZE013", Severity.INFO, message, model.values.path, name, "take it from the base model")

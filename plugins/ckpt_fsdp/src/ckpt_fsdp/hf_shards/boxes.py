@@ -1,4 +1,7 @@
-"""The boxes of every tensor, out of the headers of all shards: their sizes are shapes, their offsets are metadata."""
+"""Reads the boxes of every tensor from shard headers.
+
+Their sizes are shapes, their offsets are metadata.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +37,9 @@ _LARGEST = 1 << 63
 
 
 class StoredBox(NamedTuple):
-    """A box of a tensor in a shard: where it starts and its size, in elements; its bytes; its rank, from 1.
+    """A box of a tensor in a shard.
+
+    Where it starts and its size are in elements; then its bytes; its rank counts from 1.
 
     A tuple, since there are as many as tensors times ranks.
     """
@@ -48,7 +53,10 @@ class StoredBox(NamedTuple):
 
 @dataclass(slots=True)
 class Sharded:
-    """A tensor as its boxes have it. `shape` reaches as far as they do, or as something else proves that it does."""
+    """A tensor as its boxes have it.
+
+    `shape` reaches as far as they do, or as something else proves that it does.
+    """
 
     dtype: DType
     shape: tuple[int, ...]
@@ -57,7 +65,7 @@ class Sharded:
 
 @dataclass(slots=True)
 class Shards:
-    """What the headers say.
+    """The content of the shards' headers.
 
     Attributes:
         names: Every shard that is there.
@@ -73,29 +81,34 @@ class Shards:
     findings: list[Finding] = field(default_factory=list)
 
     def table(self) -> TensorTable:
-        """The tensors, each an entry of its boxes when it is asked for."""
+        """Return the tensors, with entries made on demand."""
         return TensorTable(self.tensors, entry=_entry, info=_info)
 
 
 def read_shards(files: Files, names: Sequence[ShardName]) -> Shards:
-    """Read the header of every shard; what is wrong with one is in `errors`.
+    """Read the header of every shard.
+
+    What is wrong with one is in `errors`.
 
     Raises:
         UnreachableError: A file could not be read at all.
     """
-    found = Shards(names)
+    shards = Shards(names)
     with without_collection():
         for name in names:
             try:
                 file = read_safetensors(files, name.path)
-                _add(found, name, file, _saved_offsets(file))
+                _add(shards, name, file, _saved_offsets(file))
             except FormatError as error:
-                found.errors.append(error)
-    return found
+                shards.errors.append(error)
+    return shards
 
 
 def _saved_offsets(file: SafetensorsFile) -> Mapping[str, tuple[int, ...]]:
-    """Where each tensor of a shard starts in its whole."""
+    """Return where each tensor of a shard starts.
+
+    In its whole.
+    """
     try:
         content = parse_object(file.metadata.get(SHARDING, "").encode())
     except DuplicateKeyError as error:

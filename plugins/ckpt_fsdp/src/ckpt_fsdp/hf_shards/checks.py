@@ -1,4 +1,7 @@
-"""What is wrong with the shards of DCP's safetensors layout where that kept them from being opened."""
+"""Reports shards that kept a checkpoint from being opened.
+
+Of DCP's safetensors layout.
+"""
 
 from collections.abc import Iterator
 
@@ -8,6 +11,9 @@ from ckpt_fsdp.hf_shards.opening import open_shards
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """Every shard that is broken, where the checkpoint did not open for one of them."""
+    """Yield every shard that is broken.
+
+    Where the checkpoint did not open for one of them.
+    """
     if checkpoint is None and any(match.root == "" for match in find(files)):
         yield from map(Finding.of_error, open_shards(files).errors)

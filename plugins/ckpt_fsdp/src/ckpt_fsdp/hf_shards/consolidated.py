@@ -1,4 +1,7 @@
-"""The files that shards were joined into, where they lie beside: they say how far each tensor goes."""
+"""Reads the files that shards were joined into.
+
+Where they lie beside, they say how far each tensor goes.
+"""
 
 from collections.abc import Iterator
 
@@ -9,7 +12,10 @@ from ckpt_fsdp.hf_shards.names import is_whole
 
 
 class Joined:
-    """The tensors of the joined files, and the files that could not be read."""
+    """The tensors of the joined files.
+
+    And the files that could not be read.
+    """
 
     def __init__(self, files: Files) -> None:
         self.infos: dict[str, TensorInfo] = {}
@@ -27,7 +33,10 @@ class Joined:
 
 
 def extend(shards: Shards, joined: Joined) -> Iterator[Finding]:
-    """Give each tensor the shape that its joined file has, so that what its shards lack is a hole; say where not."""
+    """Give each tensor the shape of its joined file.
+
+    So that what its shards lack is a hole; findings say where that is not possible.
+    """
     for name, info in joined.infos.items():
         tensor = shards.tensors.get(name)
         if tensor is None:
@@ -44,7 +53,10 @@ def extend(shards: Shards, joined: Joined) -> Iterator[Finding]:
 
 
 def agreed(shards: Shards, joined: Joined) -> set[str]:
-    """Names of the tensors that are of one shape in both."""
+    """Return the tensors of one shape in both.
+
+    Their names.
+    """
     infos = joined.infos.items()
     return {name for name, o in infos if name in shards.tensors and shards.tensors[name].shape == o.shape}
 

@@ -1,4 +1,7 @@
-"""Which directories of a listing hold shards of DCP's safetensors layout, told from names and the first header."""
+"""Recognises directories of DCP's safetensors shards.
+
+From names and the first header.
+"""
 
 from collections.abc import Iterator
 
@@ -11,7 +14,10 @@ SHARDING = "DCP_SHARDING_INFO"
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each directory with shards, or for the one above their `sharded/` where nothing was joined there."""
+    """Yield a match for each directory with shards.
+
+    Or for the one above their `sharded/` where nothing was joined there.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     joined = {path.rpartition("/")[0] for path in files.entries if is_whole(path) or _name(path) == INDEX}
@@ -22,12 +28,12 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 
 def _by_folder(files: Files) -> dict[str, list[ShardName]]:
-    found: dict[str, list[ShardName]] = {}
+    by_folder: dict[str, list[ShardName]] = {}
     for path in files.entries:
         name = parse(path) if _name(path).startswith("shard-") else None
         if name is not None:
-            found.setdefault(path.rpartition("/")[0], []).append(name)
-    return found
+            by_folder.setdefault(path.rpartition("/")[0], []).append(name)
+    return by_folder
 
 
 def _match(files: Files, root: str, folder: str, shards: list[ShardName]) -> FormatMatch:

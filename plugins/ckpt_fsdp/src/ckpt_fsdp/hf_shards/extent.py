@@ -1,4 +1,6 @@
-"""How far each tensor goes. No file of the layout says it, so that shards lost at the end leave no hole to see.
+"""Tells how far each tensor goes.
+
+No file of the layout says it, so that shards lost at the end leave no hole to see.
 
 What proves it: a file that the shards were joined into, the number of ranks, or how DTensor cuts. It gives each rank
 as many rows as `torch.chunk` does: all the same number, but for the last that has any, and a box even to a rank that
@@ -14,14 +16,20 @@ from ckpt_fsdp.hf_shards.boxes import Sharded
 
 
 def unproved(tensors: Mapping[str, Sharded]) -> list[str]:
-    """Names of the tensors that may go on behind their last box, as far as boxes show; those that are cut first."""
-    found = [name for name, tensor in tensors.items() if not _ends(tensor)]
-    return sorted(found, key=lambda name: not _cut(tensors[name]))
+    """Return the tensors that may go on behind their boxes.
+
+    As far as boxes show; those that are cut first.
+    """
+    names = [name for name, tensor in tensors.items() if not _ends(tensor)]
+    return sorted(names, key=lambda name: not _cut(tensors[name]))
 
 
 def number_of_ranks(tensors: Mapping[str, Sharded]) -> int | None:
-    """How many ranks the cut of the tensors tells; None where several fit, or they are not cut by one rule."""
-    bounds = [found for found in map(_ranks_that_fit, tensors.values()) if found is not None]
+    """Return the number of ranks that the cut shows.
+
+    None where several fit, or tensors are not cut by one rule.
+    """
+    bounds = [bound for bound in map(_ranks_that_fit, tensors.values()) if bound is not None]
     if not bounds or not all(_one_box_a_rank(tensor) for tensor in tensors.values()):
         return None
     least, most = max(low for low, _ in bounds), min(high for _, high in bounds)
@@ -29,12 +37,15 @@ def number_of_ranks(tensors: Mapping[str, Sharded]) -> int | None:
 
 
 def cut_along(tensor: Sharded) -> int:
-    """The dimension along which a tensor goes on, if it does."""
+    """Return the dimension that a tensor may go on along."""
     return next(iter(_cut(tensor)), 0)
 
 
 def _ends(tensor: Sharded) -> bool:
-    """Whether its own boxes show where a tensor ends, along every dimension that it can be cut along."""
+    """Return True if a tensor's boxes show its end.
+
+    Along every dimension that it can be cut along.
+    """
     if not tensor.shape:
         return True
     if len(_distinct(tensor)) == 1:
@@ -50,7 +61,7 @@ def _ends_along(tensor: Sharded, axis: int) -> bool:
 
 
 def _cut(tensor: Sharded) -> list[int]:
-    """The dimensions along which a tensor is cut."""
+    """Return the dimensions along which a tensor is cut."""
     return [axis for axis in range(len(tensor.shape)) if any(box.offsets[axis] for box in tensor.boxes)]
 
 
@@ -59,7 +70,10 @@ def _distinct(tensor: Sharded) -> set[tuple[tuple[int, ...], tuple[int, ...]]]:
 
 
 def _ranks_that_fit(tensor: Sharded) -> tuple[int, float] | None:
-    """Least and greatest number of ranks among which a tensor whose end is known is cut so; None for another one."""
+    """Return the least and greatest fitting number of ranks.
+
+    Among so many a tensor whose end is known is cut so; None for another one.
+    """
     cut = _cut(tensor)
     if len(cut) != 1 or not _ends(tensor):
         return None
@@ -70,7 +84,10 @@ def _ranks_that_fit(tensor: Sharded) -> tuple[int, float] | None:
 
 
 def _one_box_a_rank(tensor: Sharded) -> bool:
-    """Whether the first rank has the first rows, the second the next, and so on: what one row of ranks writes."""
+    """Return True if the ranks have rows in turn.
+
+    The first rank has the first rows, the second the next, and so on: what one row of ranks writes.
+    """
     cut = _cut(tensor)
     if not cut:
         return True

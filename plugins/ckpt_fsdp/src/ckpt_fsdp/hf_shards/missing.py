@@ -1,4 +1,7 @@
-"""Shards that are not there, as far as numbers and holes tell, and tensors whose end nothing proves."""
+"""Finds missing shards, and tensors without a proved end.
+
+As far as numbers and holes tell.
+"""
 
 from collections.abc import Collection, Iterator, Mapping
 from math import prod
@@ -13,7 +16,9 @@ _COPY = "copy the shards again, of all ranks"
 
 
 def missing(shards: Shards, *, ranks: int | None, whole: Collection[str]) -> Iterator[Finding]:
-    """What is lacking, besides the holes that the table itself shows.
+    """Yield findings about missing shards.
+
+    Besides the holes that the table itself shows.
 
     Args:
         shards: What the headers say.
@@ -36,7 +41,10 @@ def _has_hole(tensor: Sharded) -> bool:
 
 
 def _missing_numbers(shards: Shards) -> Iterator[Finding]:
-    """Files of the model of which no rank has a shard: with a gap in these numbers, whole tensors are lost."""
+    """Yield DC052 for files without any shard.
+
+    No rank has one: with a gap in these numbers, whole tensors are lost.
+    """
     numbers, most = {name.number for name in shards.names}, max(name.of for name in shards.names)
     for number in range(1, most + 1):
         if number not in numbers:
@@ -68,14 +76,17 @@ def _missing_ranks(
 
 
 def _by_number(tensors: Mapping[str, Sharded]) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = {}
+    by_number: dict[int, list[str]] = {}
     for name, tensor in tensors.items():
-        found.setdefault(_number(tensor), []).append(name)
-    return found
+        by_number.setdefault(_number(tensor), []).append(name)
+    return by_number
 
 
 def _goes_on(shards: Shards, number: int) -> str:
-    """Which tensors stop short where the shards of the last ranks are missing."""
+    """Return which tensors stop short, in words.
+
+    Where the shards of the last ranks are missing.
+    """
     short = [name for name in unproved(shards.tensors) if _number(shards.tensors[name]) == number]
     if not short:
         return "and it may hold tensors of its own"

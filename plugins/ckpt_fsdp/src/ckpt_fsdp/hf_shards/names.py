@@ -1,4 +1,7 @@
-"""The names of the files: which rank wrote one, and which of the model's files its tensors are meant for."""
+"""Reads the names of shard files.
+
+They tell which rank wrote one, and which of the model's files its tensors are meant for.
+"""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +18,10 @@ _WHOLE = re.compile(r"model-\d{5,9}-of-\d{5,9}\.safetensors")
 
 @dataclass(frozen=True, slots=True, order=True)
 class ShardName:
-    """A shard: its rank and number count from 1; `of` is the greatest number that there is."""
+    """The name of a shard.
+
+    Its rank and number count from 1; `of` is the greatest number that there is.
+    """
 
     rank: int
     number: int
@@ -24,26 +30,32 @@ class ShardName:
 
 
 def parse(path: str) -> ShardName | None:
-    """The shard that a path names; None for any other file."""
-    found = _SHARD.fullmatch(path.rpartition("/")[2])
-    return ShardName(int(found[1]), int(found[2]), int(found[3]), path) if found else None
+    """Parse the path of a shard.
+
+    None for any other file.
+    """
+    match = _SHARD.fullmatch(path.rpartition("/")[2])
+    return ShardName(int(match[1]), int(match[2]), int(match[3]), path) if match else None
 
 
 def shard_file(rank: int, number: int, of: int) -> str:
-    """The name that torch gives to a shard."""
+    """Return the name that torch gives to a shard."""
     return f"shard-{rank:05d}-model-{number:05d}-of-{of:05d}.safetensors"
 
 
 def is_whole(path: str) -> bool:
-    """Whether a path is one of the files that shards were joined into."""
+    """Return True for a file that shards were joined into."""
     return _WHOLE.fullmatch(path.rpartition("/")[2]) is not None
 
 
 def shards_of(paths: Iterable[str]) -> list[ShardName]:
-    """The shards at the top of a listing, or else in its `sharded/`, in the order of their ranks."""
-    found = [name for name in map(parse, paths) if name is not None]
+    """Return the shards of a listing, by rank.
+
+    Those at its top, or else in its `sharded/`.
+    """
+    shards = [name for name in map(parse, paths) if name is not None]
     for folder in ("", FOLDER):
-        here = [name for name in found if name.path.rpartition("/")[0] == folder]
+        here = [name for name in shards if name.path.rpartition("/")[0] == folder]
         if here:
             return sorted(here)
     return []

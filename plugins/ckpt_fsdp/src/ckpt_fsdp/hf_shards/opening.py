@@ -1,4 +1,7 @@
-"""The `dcp-safetensors` format: the shards of all ranks as one table, or every reason why that cannot be."""
+"""Opens the format `dcp-safetensors`.
+
+The shards of all ranks are one table; else every reason is given why that cannot be.
+"""
 
 from ckpt_core import (
     Component,
@@ -32,7 +35,9 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def open_shards(files: Files) -> Shards:
-    """The headers of all shards of a listing, and what is wrong with any.
+    """Return the headers of all shards of a listing.
+
+    And what is wrong with any.
 
     Raises:
         UnsupportedFormatError: Nothing here has the name of a shard.

@@ -1,3 +1,6 @@
-"""A directory of Lightning's has nothing of its own to check, of DCP's everything."""
+"""Checks a directory of Lightning's as one of DCP's.
+
+It has nothing of its own to check.
+"""
 
 from ckpt_fsdp.dcp.checks import check as check

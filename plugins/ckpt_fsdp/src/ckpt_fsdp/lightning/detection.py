@@ -1,4 +1,7 @@
-"""Which directories of DCP are Lightning's: those with `meta.pt`, or with a name that Lightning gives."""
+"""Recognises Lightning's directories of DCP.
+
+They have `meta.pt`, or a name that Lightning gives.
+"""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +18,10 @@ _GIVEN = re.compile(r"(?:epoch=\d+-step=\d+|last|hpc_ckpt_\d+)(?:-v\d+)?\.ckpt")
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each directory with files of DCP and `meta.pt`, or with the former and one of Lightning's names."""
+    """Yield a match for each directory of Lightning's.
+
+    It has files of DCP and `meta.pt`, or the former and one of Lightning's names.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     for root, found in sorted(survey(files).items()):

@@ -1,4 +1,6 @@
-"""`meta.pt`: what Lightning keeps beside model and optimizers, each key a component, and what it has not.
+"""Reads `meta.pt`, Lightning's state beside model and optimizers.
+
+Each key is a component; what it has not is noted.
 
 Source: lightning `pytorch/trainer/connectors/checkpoint_connector.py` (dump_checkpoint, restore).
 """
@@ -27,7 +29,10 @@ _WEIGHTS_ONLY = "saved with save_weights_only=True"
 
 
 def add_meta(builder: CheckpointBuilder) -> None:
-    """What `meta.pt` holds; where it is missing or cannot be read, a line for each component that it would hold."""
+    """Add the components of `meta.pt`.
+
+    Where it is missing or cannot be read, a role for each component that it would hold.
+    """
     known = len(builder.roles)
     builder.tried("progress", META, lambda: _read(builder))
     if any(role.presence is Presence.UNREADABLE for role in builder.roles[known:]):
@@ -58,7 +63,10 @@ def _read(builder: CheckpointBuilder) -> None:
 
 
 def _add_schedules(builder: CheckpointBuilder, root: dict[Any, State]) -> None:
-    """Nothing for those that there are; an empty list says that the training had none."""
+    """Note missing or unneeded schedules.
+
+    Nothing for those that there are; an empty list says that the training had none.
+    """
     if _SCHEDULES not in root:
         builder.role("scheduler", Presence.ABSENT, META, _WEIGHTS_ONLY)
     elif root[_SCHEDULES] == []:
@@ -67,7 +75,10 @@ def _add_schedules(builder: CheckpointBuilder, root: dict[Any, State]) -> None:
 
 
 def _add_loops(builder: CheckpointBuilder, root: Mapping[Any, Any]) -> None:
-    """Lightning goes on from the loops; epoch and step beside them are for people."""
+    """Note missing loops.
+
+    Lightning goes on from the loops; epoch and step beside them are for people.
+    """
     if not root.get(_LOOPS):
         builder.role("progress", Presence.ABSENT, META, _NO_LOOPS, needed_for=Profile.RESUME)
 
@@ -83,5 +94,8 @@ def _add_position(builder: CheckpointBuilder, root: Mapping[Any, State]) -> None
 
 
 def _of_meta(component: Component) -> Component:
-    """The state of callbacks may hold tensors; no model is kept here."""
+    """Return a component of `meta.pt`, never as a model.
+
+    The state of callbacks may hold tensors; no model is kept here.
+    """
     return replace(component, kind="progress") if component.kind == "model" else component

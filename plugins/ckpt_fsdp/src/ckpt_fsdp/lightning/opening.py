@@ -1,4 +1,7 @@
-"""The `lightning-fsdp` format: model and optimizers out of DCP's files, everything else out of `meta.pt`."""
+"""Opens the format `lightning-fsdp`.
+
+Model and optimizers come out of DCP's files, everything else out of `meta.pt`.
+"""
 
 import re
 from collections.abc import Iterator
@@ -42,7 +45,10 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> DcpCheckpoin
 
 
 def _named(component: Component) -> Iterator[Component]:
-    """A component under the label it has here; its modules have no wrapper, and no value under an optimizer's key."""
+    """Yield a component under the label it has here.
+
+    Its modules have no wrapper, and no value under an optimizer's key.
+    """
     kind, name = _label(component.kind, component.name)
     if kind == "model" and len(component.tensors):
         yield replace(component, tensors=_unwrapped(component.tensors))
@@ -56,13 +62,19 @@ def _named(component: Component) -> Iterator[Component]:
 
 
 def _stray(key: str, value: State) -> Component:
-    """What is no optimizer under an optimizer's key, as verify says."""
+    """Return a value under an optimizer's key as a component.
+
+    It is no optimizer, as verify says.
+    """
     kind, name = _label("model", key)
     return Component(kind, NO_TENSORS, value, name)
 
 
 def _about(finding: Finding) -> Finding:
-    """A finding of DCP's reader, about the component under the label it has here."""
+    """Return a finding about a component's label here.
+
+    It comes from DCP's reader.
+    """
     if finding.component is None:
         return finding
     kind, _, name = finding.component.partition(":")
@@ -70,7 +82,10 @@ def _about(finding: Finding) -> Finding:
 
 
 def _label(kind: str, name: str) -> tuple[str, str]:
-    """Kind and name of what DCP's reader takes for another model: Lightning numbers optimizers."""
+    """Return kind and name of a component.
+
+    DCP's reader takes for another model what Lightning numbers as optimizers.
+    """
     number = _OPTIMIZER.fullmatch(name) if kind == "model" else None
     return (kind, name) if number is None else ("optimizer", number[1] if int(number[1]) else "")
 

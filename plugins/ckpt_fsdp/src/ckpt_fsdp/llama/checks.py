@@ -1,4 +1,4 @@
-"""What every rank has whole, the norms: whether the copies are the same."""
+"""Compares the norms, which every rank has whole."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,9 @@ from ckpt_fsdp.ranks import checks
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """RK009 for each tensor of which two ranks stored different elements; from the bytes depth on."""
+    """Yield RK009 for tensors that ranks stored differently.
+
+    From the bytes depth on.
+    """
     if checkpoint is not None:
         yield from checks.check(files, checkpoint, request)

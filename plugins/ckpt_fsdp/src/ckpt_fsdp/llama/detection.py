@@ -1,4 +1,4 @@
-"""Which folders of a listing are a model in Meta's own layout, told from names alone."""
+"""Recognises models in Meta's own layout by names alone."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,10 @@ NAME = "llama"
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder with params.json beside a rank's file, or with the files of several ranks."""
+    """Yield a match for each folder of Meta's layout.
+
+    It has params.json beside a rank's file, or the files of several ranks.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     for root, ranks in sorted(survey(files.entries).items()):

@@ -1,4 +1,4 @@
-"""The names of the files, and of the folders that hold them."""
+"""The names of the rank files, and of their folders."""
 
 import re
 from collections.abc import Iterable
@@ -8,22 +8,25 @@ _FILE = re.compile(r"consolidated\.(\d{2,4})\.pth")
 
 
 def rank_of(name: str) -> int | None:
-    """The rank in the name of a file; None for any other file."""
-    found = _FILE.fullmatch(name)
-    return int(found[1]) if found else None
+    """Return the rank in a file's name.
+
+    None for any other file.
+    """
+    match = _FILE.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def file_of(rank: int) -> str:
-    """The name of a rank's file."""
+    """Return the name of a rank's file."""
     return f"consolidated.{rank:02d}.pth"
 
 
 def survey(paths: Iterable[str]) -> dict[str, dict[int, str]]:
-    """The files of each folder by rank."""
-    found: dict[str, dict[int, str]] = {}
+    """Return the files of each folder by rank."""
+    by_root: dict[str, dict[int, str]] = {}
     for path in paths:
         root, _, name = path.rpartition("/")
         rank = rank_of(name)
         if rank is not None:
-            found.setdefault(root, {})[rank] = path
-    return {root: dict(sorted(ranks.items())) for root, ranks in found.items()}
+            by_root.setdefault(root, {})[rank] = path
+    return {root: dict(sorted(ranks.items())) for root, ranks in by_root.items()}

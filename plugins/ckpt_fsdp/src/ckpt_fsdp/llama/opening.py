@@ -1,4 +1,7 @@
-"""The files of all ranks opened and merged: each part placed by the model's own rule, where all sizes agree."""
+"""Opens and merges the files of all ranks.
+
+Each part is placed by the model's own rule, where all sizes agree.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,7 +34,10 @@ _COPY = "copy the model again, the files of all ranks"
 
 
 class _Row(NamedTuple):
-    """A tensor: its whole shape, the dimension along which it is cut, and the files of the ranks that have parts."""
+    """A tensor: its whole shape and its parts.
+
+    `axis` is the dimension along which it is cut, `files` those of the ranks that have parts.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -66,12 +72,15 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def _world(params: Params | None, paths: Mapping[int, str], parts: Mapping[int, TorchFile]) -> int:
-    """How many ranks there were: by the sizes, and no fewer than the names say."""
-    found = None
+    """Return how many ranks there were.
+
+    By the sizes, and no fewer than the names say.
+    """
+    count = None
     if params is not None and parts:
         first = next(iter(parts.values()))
-        found = world_of(params, {name: info.shape for name, info in first.tensors.infos()})
-    return max(found or 1, max(paths) + 1)
+        count = world_of(params, {name: info.shape for name, info in first.tensors.infos()})
+    return max(count or 1, max(paths) + 1)
 
 
 def _missing(world: int, paths: Mapping[int, str]) -> list[Finding]:

@@ -1,4 +1,7 @@
-"""Along which dimension each tensor of the model is cut, and whether what the ranks have agrees with params.json."""
+"""The model's rules of how each tensor is cut.
+
+And the check that what the ranks have agrees with params.json.
+"""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +16,7 @@ Shape = tuple[int, ...]
 
 
 class Params(NamedTuple):
-    """What params.json says of sizes; None where it does not.
+    """The sizes in params.json; None where it lacks one.
 
     Attributes:
         dim: Width of the model.
@@ -29,7 +32,10 @@ class Params(NamedTuple):
 
 
 def params_of(content: Mapping[str, Any]) -> Params | None:
-    """The sizes of a model; None where its params.json lacks them."""
+    """Return the sizes of a model.
+
+    None where its params.json lacks them.
+    """
     dim, heads = content.get("dim"), content.get("n_heads")
     if type(dim) is not int or type(heads) is not int or dim < 1 or heads < 1:
         return None
@@ -41,7 +47,10 @@ def params_of(content: Mapping[str, Any]) -> Params | None:
 
 
 def _hidden(content: Mapping[str, Any], dim: int) -> int | None:
-    """The width of the feed-forward layer, as the model's own code has it."""
+    """Return the width of the feed-forward layer.
+
+    As the model's own code computes it.
+    """
     given, multiple, factor = content.get("hidden_dim"), content.get("multiple_of"), content.get("ffn_dim_multiplier")
     if type(given) is int:
         return given
@@ -53,7 +62,10 @@ def _hidden(content: Mapping[str, Any], dim: int) -> int | None:
 
 
 def world_of(params: Params, shapes: Mapping[str, Shape]) -> int | None:
-    """How many ranks there were, by the first tensor that shows it; None where none does."""
+    """Return how many ranks there were.
+
+    By the first tensor that shows it; None where none does.
+    """
     for name, shape in shapes.items():
         if _COLUMNS.fullmatch(name) and "attention" in name and len(shape) == 2 and shape[1]:
             count, rest = divmod(params.queries, shape[1])
@@ -62,7 +74,9 @@ def world_of(params: Params, shapes: Mapping[str, Shape]) -> int | None:
 
 
 def axis_of(name: str, shape: Shape, params: Params, world: int) -> int | None:
-    """The dimension along which a tensor is cut; None where each rank has all of it.
+    """Return the dimension along which a tensor is cut.
+
+    None where each rank has all of it.
 
     Raises:
         LookupError: The name is none of the model's, or the sizes do not agree; the message says what was expected.
@@ -91,7 +105,10 @@ def _rows(name: str, params: Params) -> int | None:
 
 
 def _check(shape: Shape, axis: int, world: int, whole: int | None, other: int | None) -> None:
-    """LookupError unless the parts make up `whole` along the cut, and have `other` along the other dimension."""
+    """Raise LookupError unless the parts fit the sizes.
+
+    They must make up `whole` along the cut, and have `other` along the other dimension.
+    """
     if len(shape) <= axis:
         raise LookupError(f"it has {len(shape)} dimensions")
     if whole is not None and shape[axis] * world != whole:

@@ -1,3 +1,6 @@
-"""A distributed checkpoint of Megatron's has nothing of its own to check, of DCP's everything."""
+"""Checks a distributed checkpoint of Megatron's as DCP's.
+
+It has nothing of its own to check.
+"""
 
 from ckpt_fsdp.dcp.checks import check as check

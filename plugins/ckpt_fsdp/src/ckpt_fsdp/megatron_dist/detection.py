@@ -1,4 +1,7 @@
-"""Which folders of a listing Megatron's dist_checkpointing wrote: by its metadata.json, which names the backend."""
+"""Recognises folders of Megatron's dist_checkpointing.
+
+By its metadata.json, which names the backend.
+"""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +18,10 @@ _READ = "torch_dist"
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder whose metadata.json names a backend of dist_checkpointing."""
+    """Yield a match for each folder of dist_checkpointing.
+
+    Its metadata.json names a backend.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     for path in files.entries:
@@ -43,5 +49,5 @@ def _backend(files: Files, path: str) -> str | None:
         content: Any = json.loads(files.head(path))
     except (ValueError, RecursionError, CkptError):
         return None
-    found = content.get("sharded_backend") if isinstance(content, dict) else None
-    return found if isinstance(found, str) else None
+    backend = content.get("sharded_backend") if isinstance(content, dict) else None
+    return backend if isinstance(backend, str) else None

@@ -1,4 +1,7 @@
-"""Tensors out of DCP's files, those of the optimizer apart; arguments, counters and schedule out of `common.pt`."""
+"""Opens Megatron's distributed checkpoints.
+
+Tensors come out of DCP's files, those of the optimizer apart; arguments, counters and schedule out of `common.pt`.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -42,7 +45,10 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> DcpCheckpoin
 
 
 def _split(component: Component) -> Iterator[Component]:
-    """A model without the tensors of the optimizer, which are under names of its own beside it, and those."""
+    """Yield a model and its optimizer apart.
+
+    The optimizer's tensors are under names of their own beside the model's.
+    """
     moments = [name for name in component.tensors if name.startswith(_OPTIMIZER)]
     if component.label != "model" or not moments:
         yield component
@@ -53,7 +59,10 @@ def _split(component: Component) -> Iterator[Component]:
 
 
 def _add_common(builder: CheckpointBuilder) -> int | None:
-    """What all ranks have alike; PT002 where its file is missing. Returns the step."""
+    """Add the state that all ranks share; return the step.
+
+    PT002 where its file is missing.
+    """
     file = builder.torch(COMMON)
     if file is None:
         message = f"{COMMON}: missing: Megatron loads nothing without it"

@@ -1,4 +1,7 @@
-"""Which folders of a listing hold a file for each rank of model parallelism: by Megatron's names, else by heads."""
+"""Recognises folders with a file for each model-parallel rank.
+
+By Megatron's names, else by heads.
+"""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +19,10 @@ _OF_OTHERS = re.compile(r"rng_state|random_states|training_args|.*_states\.pt$|.
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder with Megatron's folders of ranks, and for each with files that say how many there are."""
+    """Yield a match for each folder of rank files.
+
+    It has Megatron's folders of ranks, or files that say how many there are.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     for root, ranks in sorted(folders(files.entries).items()):
@@ -33,13 +39,19 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 
 def is_candidate(path: str) -> bool:
-    """Whether a file may be a rank's, by its name."""
+    """Return True if a file may be a rank's.
+
+    By its name.
+    """
     name = path.rpartition("/")[2]
     return name.lower().endswith(_SUFFIXES) and any(map(str.isdecimal, name)) and not _OF_OTHERS.match(name)
 
 
 def saves_in(files: Files, paths: list[str]) -> list[Save]:
-    """The saves among the files of one folder that say that others go with them."""
+    """Return the saves among a folder's files.
+
+    Of those that say that others go with them.
+    """
     ranked = list(ranked_files(files, paths, _told))
     world = max((file.world or 0 for file in ranked), default=0)
     return [with_broken(save, set(paths), world) for save in saves_of(ranked) if len(save.sets) == 1]
@@ -57,7 +69,10 @@ def _loose(files: Files, root: str, paths: list[str]) -> Iterator[FormatMatch]:
 
 
 def _told(head: bytes) -> Told | None:
-    """What a head says of ranks of model parallelism; None for a file of none, or one whose tensors are spread."""
+    """Return what a head says of model-parallel ranks.
+
+    None for a file of none, or one whose tensors are spread.
+    """
     world = _world(head) if is_torch(head) else None
     if world is None or told(head) is not None:
         return None
@@ -65,7 +80,10 @@ def _told(head: bytes) -> Told | None:
 
 
 def _world(head: bytes) -> int | None:
-    """How many ranks a head says that the model is cut into; None where it says nothing."""
+    """Return the number of ranks in a head.
+
+    The model is cut into so many; None where it says nothing.
+    """
     sizes = [_first(head, keys) for keys in KEYS.values()]
     if all(size is None for size in sizes):
         return None

@@ -1,4 +1,6 @@
-"""Megatron's folders of ranks, and what the numbers in their names are.
+"""Reads the names of Megatron's folders of ranks.
+
+And tells what the numbers in them are.
 
 Source: Megatron-LM `megatron/training/checkpointing.py` (get_checkpoint_name): the tensor rank, then the pipeline's
 where there is more than one, then the expert's where there is more than one.
@@ -21,43 +23,55 @@ Rank = tuple[int, ...]
 
 
 def rank_of_folder(name: str) -> Rank | None:
-    """The numbers of a rank's folder; None for any other folder."""
-    found = _FOLDER.fullmatch(name)
-    return None if found is None else tuple(int(number) for number in found.groups() if number is not None)
+    """Return the numbers of a rank's folder.
+
+    None for any other folder.
+    """
+    match = _FOLDER.fullmatch(name)
+    return None if match is None else tuple(int(number) for number in match.groups() if number is not None)
 
 
 def step_of(name: str) -> int | None:
-    """The step in the name of a folder: 100 of `iter_0000100`."""
-    found = _ITERATION.fullmatch(name)
-    return int(found[1]) if found else None
+    """Return the step in the name of a folder.
+
+    100 of `iter_0000100`.
+    """
+    match = _ITERATION.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def folder_of(rank: Rank) -> str:
-    """The name of a rank's folder."""
+    """Return the name of a rank's folder."""
     tensor, *others = rank
     return "_".join([f"mp_rank_{tensor:02d}", *(f"{number:03d}" for number in others)])
 
 
 def folders(paths: Iterable[str]) -> dict[str, dict[Rank, list[str]]]:
-    """The files of each rank, by the folder that holds the ranks' folders."""
-    found: dict[str, dict[Rank, list[str]]] = {}
+    """Return the files of each rank.
+
+    By the folder that holds the ranks' folders.
+    """
+    by_root: dict[str, dict[Rank, list[str]]] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
         root, _, rank_folder = folder.rpartition("/")
         rank = rank_of_folder(rank_folder)
         if rank is not None and name.endswith(".pt"):
-            found.setdefault(root, {}).setdefault(rank, []).append(path)
-    return {root: dict(sorted(ranks.items())) for root, ranks in found.items()}
+            by_root.setdefault(root, {}).setdefault(rank, []).append(path)
+    return {root: dict(sorted(ranks.items())) for root, ranks in by_root.items()}
 
 
 def expected(sizes: Sizes) -> list[Rank]:
-    """The ranks whose folders there should be."""
+    """Return the ranks whose folders there should be."""
     counted = [sizes.tensor, *(size for size in (sizes.pipeline, sizes.expert) if size > 1)]
     return list(product(*map(range, counted)))
 
 
 def label(rank: Sequence[int], sizes: Sizes) -> str:
-    """What to call a rank's part: `tp0-pp1`; "" where it is all there is."""
+    """Return the name of a rank's part.
+
+    `tp0-pp1`; "" where it is all there is.
+    """
     kinds = ["tp", *(kind for kind, size in (("pp", sizes.pipeline), ("ep", sizes.expert)) if size > 1)]
     kinds += ["rank"] * (len(rank) - len(kinds))
     shown = [f"{kind}{number}" for kind, number in zip(kinds, rank, strict=False)]

@@ -1,4 +1,7 @@
-"""The files of all ranks opened: each rank's weights a component of its own, with what is missing or contradicts."""
+"""Opens the files of all ranks.
+
+Each rank's weights are a component of its own, with what is missing or contradicts.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -72,7 +75,10 @@ def _loose(files: Files) -> RankSet:
 
 
 def _open(builder: CheckpointBuilder, rank: Rank, paths: Sequence[str]) -> tuple[TorchFile | None, list[TorchFile]]:
-    """The file with a rank's weights, and what else the rank wrote; None for one that cannot be read."""
+    """Open the files of a rank: its weights and others.
+
+    None for weights that cannot be read.
+    """
     name = "-".join(map(str, rank))
     by_name = {path.rpartition("/")[2]: path for path in paths}
     main = next((by_name[known] for known in MODEL if known in by_name), paths[0])
@@ -83,7 +89,10 @@ def _open(builder: CheckpointBuilder, rank: Rank, paths: Sequence[str]) -> tuple
 
 
 def _agreed(builder: CheckpointBuilder, said: Mapping[Rank, Sizes | None], models: Mapping[Rank, TorchFile]) -> Sizes:
-    """The sizes that the files say; where they contradict each other the first, and PT003."""
+    """Return the sizes that the files say.
+
+    Where they contradict each other the first, and PT003.
+    """
     known = {rank: sizes for rank, sizes in said.items() if sizes is not None}
     first = next(iter(known.values()), None)
     for rank, sizes in known.items():
@@ -95,14 +104,17 @@ def _agreed(builder: CheckpointBuilder, said: Mapping[Rank, Sizes | None], model
 
 
 def _by_numbers(ranks: Sequence[Rank]) -> Sizes:
-    """The sizes that the numbers in names leave open no less than."""
+    """Return the least sizes that numbers in names allow."""
     longest = max(map(len, ranks), default=1)
     counts = [max((rank[place] for rank in ranks if len(rank) > place), default=0) + 1 for place in range(longest)]
     return Sizes(*counts[:3])
 
 
 def _missing(sizes: Sizes, there: Mapping[Rank, Sequence[str]], loose: RankSet | None) -> list[Finding]:
-    """PT002 for each rank that is not there, and where more are than there were ranks."""
+    """Yield PT002 and PT003 for missing or extra ranks.
+
+    PT002 for each rank that is not there, PT003 where more are than there were ranks.
+    """
     ranks = expected(sizes) if sizes.tensor * sizes.pipeline * sizes.expert <= 1 << 16 else []
     gone = [rank for rank in ranks if rank not in there]
     findings = []
@@ -118,7 +130,10 @@ def _missing(sizes: Sizes, there: Mapping[Rank, Sequence[str]], loose: RankSet |
 
 
 def _differing_names(models: Mapping[Rank, TorchFile]) -> list[Finding]:
-    """PT003 where ranks that share the layers of a stage have tensors of other names."""
+    """Return PT003 for ranks with differing tensor names.
+
+    They share the layers of a stage.
+    """
     findings = []
     first: dict[Rank, tuple[TorchFile, set[str]]] = {}
     for rank, file in models.items():
@@ -153,7 +168,10 @@ def _differing_steps(models: Mapping[Rank, TorchFile]) -> list[Finding]:
 
 
 def _add(builder: CheckpointBuilder, file: TorchFile | None, name: str, *, first: bool, kind: str = "") -> None:
-    """The components of a rank's file under the rank's name; what all ranks have alike only of the first."""
+    """Add the components of a rank's file.
+
+    Under the rank's name; what all ranks have alike only of the first.
+    """
     if file is None:
         return
     for component in components_of(file.root, file.tensors):
@@ -172,7 +190,7 @@ def _named(component: Component, name: str, kind: str) -> Component:
 
 
 def _is_tensors(state: State) -> bool:
-    """Whether a state is tensors in dicts and nothing else."""
+    """Return True if a state is only tensors in dicts."""
     if isinstance(state, dict):
         return all(map(_is_tensors, state.values()))
     return isinstance(state, TensorRef)

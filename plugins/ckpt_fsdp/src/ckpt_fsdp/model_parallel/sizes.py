@@ -1,4 +1,7 @@
-"""How many ranks of each kind of parallelism a saved state says that there were."""
+"""Reads the sizes of parallelism from a saved state.
+
+How many ranks of each kind there were.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,7 +22,10 @@ _HOLDERS = ("args", "config", "hyper_parameters", "hparams")
 
 
 class Sizes(NamedTuple):
-    """Ranks of tensor, pipeline and expert parallelism; 1 where a state says nothing."""
+    """Ranks of tensor, pipeline and expert parallelism.
+
+    1 where a state says nothing.
+    """
 
     tensor: int = 1
     pipeline: int = 1
@@ -27,18 +33,21 @@ class Sizes(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """`tensor 2 x pipeline 2`."""
+        """The sizes in words: `tensor 2 x pipeline 2`."""
         named = zip(KEYS, self, strict=True)
         return " x ".join(f"{kind} {size}" for kind, size in named if size > 1) or "1 rank"
 
 
 def sizes_of(root: State) -> Sizes | None:
-    """The sizes that a saved state says; None where it says none."""
+    """Return the sizes that a saved state says.
+
+    None where it says none.
+    """
     places = [_fields(root), *(_fields(_fields(root).get(key)) for key in _HOLDERS)]
-    found = {kind: _first(places, keys) for kind, keys in KEYS.items()}
-    if all(size is None for size in found.values()):
+    sizes = {kind: _first(places, keys) for kind, keys in KEYS.items()}
+    if all(size is None for size in sizes.values()):
         return None
-    return Sizes(*(size or 1 for size in found.values()))
+    return Sizes(*(size or 1 for size in sizes.values()))
 
 
 def _fields(value: State) -> Mapping[str, State]:

@@ -1,4 +1,4 @@
-"""All that is wrong with numbered shards, where that kept them from being opened."""
+"""Reports numbered shards that kept a checkpoint from opening."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,9 @@ from ckpt_fsdp.numbered.opening import open_shards
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """What is wrong with each shard, where the checkpoint did not open for one of them."""
+    """Yield what is wrong with each shard.
+
+    Where the checkpoint did not open for one of them.
+    """
     if checkpoint is None and any(match.root == "" for match in find(files)):
         yield from open_shards(files)[0].findings

@@ -1,4 +1,7 @@
-"""Which numbered files of a folder are shards of one model: those that have no tensor in common, by their heads."""
+"""Recognises numbered files that are shards of one model.
+
+They have no tensor in common, by their heads.
+"""
 
 from collections.abc import Iterator
 
@@ -11,7 +14,10 @@ NAME = "numbered-shards"
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each folder with the shards of one model, and for each of several models in one folder."""
+    """Yield a match for the shards of each model.
+
+    For each folder with the shards of one model, and for each of several models in one folder.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     by_folder: dict[str, list[str]] = {}
@@ -19,15 +25,15 @@ def find(files: Files) -> Iterator[FormatMatch]:
         if path.lower().endswith(SUFFIXES):
             by_folder.setdefault(path.rpartition("/")[0], []).append(path)
     for root, paths in sorted(by_folder.items()):
-        found = shards_in(files, paths)
+        models = shards_in(files, paths)
         here = [path for path in paths if "/" not in path.removeprefix(root).lstrip("/")]
-        whole = len(found) == 1 and set(found[0].paths.values()) >= set(here)
-        for one in found:
+        whole = len(models) == 1 and set(models[0].paths.values()) >= set(here)
+        for one in models:
             yield _match(files, root if whole else next(iter(one.paths.values())), one)
 
 
 def shards_in(files: Files, paths: list[str]) -> list[Siblings]:
-    """The shards of models among the files of one folder."""
+    """Return the shards of models among a folder's files."""
     return [one for one in siblings(paths) if one.count is not None or _are_disjoint(files, one)]
 
 
@@ -40,7 +46,9 @@ def _match(files: Files, root: str, one: Siblings) -> FormatMatch:
 
 
 def _are_disjoint(files: Files, one: Siblings) -> bool:
-    """Whether no tensor that the heads show is in two files, and every file that can be read has some.
+    """Return True if the files share no tensor.
+
+    Of those that the heads show; and every file that can be read has some.
 
     Files with the same tensors are checkpoints of their own: the first two show it, and no more are looked at.
     """

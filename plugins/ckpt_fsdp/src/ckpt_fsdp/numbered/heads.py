@@ -1,4 +1,7 @@
-"""The names of tensors that the first bytes of a file show: of a safetensors header, or of a torch file's pickle."""
+"""Reads the names of tensors in a file's first bytes.
+
+Of a safetensors header, or of a torch file's pickle.
+"""
 
 import re
 
@@ -10,7 +13,10 @@ _PLACES = re.compile(r"(?:storage|cpu|cuda(?::\d+)?|meta|\d+|torch\..*)")
 
 
 def names_in(head: bytes) -> set[str] | None:
-    """Names of tensors that a head shows; None where it is that of no such file, or of a rank's."""
+    """Return the names of tensors that a head shows.
+
+    None where it is that of no such file, or of a rank's.
+    """
     if head[8:9] == b"{":
         return {key.decode("utf-8", "replace") for key in _KEY.findall(head)}
     if told(head) is not None:

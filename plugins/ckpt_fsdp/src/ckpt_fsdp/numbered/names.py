@@ -1,4 +1,4 @@
-"""Which files of a folder are numbered siblings, and what their numbers say."""
+"""Groups files whose names differ in a number."""
 
 import re
 from collections.abc import Iterable
@@ -38,19 +38,25 @@ class Siblings:
 
     @property
     def missing(self) -> list[int]:
-        """The numbers that are not there, up to the count or to the highest that is."""
+        """The numbers that are not there.
+
+        Up to the count or to the highest that is.
+        """
         last = max(self.paths) if self.count is None else self.count - 1 + self.start
         return [number for number in range(self.start, max(last, *self.paths) + 1) if number not in self.paths]
 
     def name_of(self, number: int) -> str:
-        """The path that a sibling of this number would have."""
+        """Return the path of a sibling with this number."""
         before, behind, digits = self.around
         return f"{before}{number:0{digits}}{behind}"
 
 
 def siblings(paths: Iterable[str]) -> list[Siblings]:
-    """The numbered siblings among the files of one folder: of two or more, or of one whose name says of how many."""
-    found: dict[tuple[str, str, int | None], Siblings] = {}
+    """Return the numbered siblings among a folder's files.
+
+    Of two or more, or of one whose name says of how many.
+    """
+    by_name: dict[tuple[str, str, int | None], Siblings] = {}
     for path in paths:
         folder, slash, name = path.rpartition("/")
         if not name.lower().endswith(SUFFIXES) or _OF_OTHERS.match(name):
@@ -63,13 +69,16 @@ def siblings(paths: Iterable[str]) -> list[Siblings]:
         behind = f"{whole['of']}{whole['count']}{whole['tail']}" if whole else parts["tail"]
         before = f"{folder}{slash}{parts['head']}"
         digits = len(parts["number"]) if parts["number"].startswith("0") or whole else 1
-        one = found.setdefault((before, behind, count), Siblings(count, (before, behind, digits)))
+        one = by_name.setdefault((before, behind, count), Siblings(count, (before, behind, digits)))
         one.paths[int(parts["number"])] = path
-    return [_sorted(one) for one in found.values() if _may_be_parts(one)]
+    return [_sorted(one) for one in by_name.values() if _may_be_parts(one)]
 
 
 def _may_be_parts(one: Siblings) -> bool:
-    """Whether the numbers are those of parts: from 0 or 1, and no more than half of them missing."""
+    """Return True if the numbers can be those of parts.
+
+    From 0 or 1, and no more than half of them missing.
+    """
     if one.count is not None:
         return one.count > 1 and max(one.paths) <= one.count and one.count <= 1 << 16
     return len(one.paths) > 1 and min(one.paths) <= 1 and len(one.missing) <= len(one.paths)

@@ -1,4 +1,7 @@
-"""Numbered shards opened as one model: their tensors in one table, with what is missing or comes twice."""
+"""Opens numbered shards as one model.
+
+Their tensors are in one table, with what is missing or comes twice.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -28,7 +31,9 @@ _COPY = "copy the shards again, all of one save"
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """Read the headers of all shards; strict, for a tensor that is lost with its shard leaves no hole.
+    """Read the headers of all shards strictly.
+
+    A tensor that is lost with its shard leaves no hole.
 
     Raises:
         CorruptError: PT007, a shard is missing, or PT008, a tensor is in two; `verify` lists all that is wrong.
@@ -47,17 +52,19 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def open_shards(files: Files) -> tuple[CheckpointBuilder, Siblings, dict[str, TensorTable]]:
-    """The shards of a listing, the tensors of each that can be read, and all that is wrong with them.
+    """Return the shards of a listing, and their tensors.
+
+    The tensors of each that can be read, and all that is wrong with them.
 
     Raises:
         CorruptError: PT007, no shards are here, or those of several models.
         UnsafeContentError: PK003, a file would run code.
     """
-    found = shards_in(files, [path for path in files.entries if "/" not in path])
-    if len(found) != 1:
-        why = f"the shards of {len(found)} models lie together" if found else "no numbered shards are here"
+    models = shards_in(files, [path for path in files.entries if "/" not in path])
+    if len(models) != 1:
+        why = f"the shards of {len(models)} models lie together" if models else "no numbered shards are here"
         raise CorruptError(f"{files.location}: {why}; name what is meant", code="PT007")
-    builder, shards = CheckpointBuilder(files), found[0]
+    builder, shards = CheckpointBuilder(files), models[0]
     tables = {path: _table(builder, path) for path in shards.paths.values()}
     opened = {path: table for path, table in tables.items() if table is not None}
     builder.findings += [*_missing(shards), *_twice(opened), *_unlisted(files, opened)]
@@ -75,7 +82,10 @@ def _table(builder: CheckpointBuilder, path: str) -> TensorTable | None:
 
 
 def _missing(shards: Siblings) -> Iterator[Finding]:
-    """PT007 for each number up to the last that there is, or that the names say, of which there is no file."""
+    """Yield PT007 for missing numbers.
+
+    Up to the last that there is, or that the names say.
+    """
     of = f" of {shards.count}" if shards.count is not None else ""
     gone = shards.missing
     more = f", and so are {len(gone) - _SHOWN} more" if len(gone) > _SHOWN else ""
@@ -86,7 +96,10 @@ def _missing(shards: Siblings) -> Iterator[Finding]:
 
 
 def _twice(tables: Mapping[str, TensorTable]) -> Iterator[Finding]:
-    """PT008, for each file with a tensor that another has too: they are parts of it, or of other models."""
+    """Yield PT008 for files with another file's tensor.
+
+    They are parts of it, or of other models.
+    """
     owner: dict[str, str] = {}
     for path, table in tables.items():
         twice = [name for name in table if owner.setdefault(name, path) != path]
@@ -98,7 +111,10 @@ def _twice(tables: Mapping[str, TensorTable]) -> Iterator[Finding]:
 
 
 def _unlisted(files: Files, tables: Mapping[str, TensorTable]) -> Iterator[Finding]:
-    """PT007 for each tensor that an index beside the shards says to be in one of them, and that is in none."""
+    """Yield PT007 for indexed tensors that no shard has.
+
+    An index beside the shards says that they are in one of them.
+    """
     for path in files.entries:
         if "/" in path or not path.endswith(".index.json"):
             continue
@@ -114,7 +130,7 @@ def _unlisted(files: Files, tables: Mapping[str, TensorTable]) -> Iterator[Findi
 
 def _weight_map(files: Files, path: str) -> dict[str, object]:
     try:
-        found = json.loads(files.head(path)).get("weight_map")
+        weight_map = json.loads(files.head(path)).get("weight_map")
     except (ValueError, AttributeError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return weight_map if isinstance(weight_map, dict) else {}

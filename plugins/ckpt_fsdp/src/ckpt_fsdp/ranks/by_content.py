@@ -1,4 +1,7 @@
-"""Rank files of any name: each holds whatever its rank saved, and what they share is joined under its own keys."""
+"""Opens rank files of any name.
+
+Each holds whatever its rank saved, and what they share is joined under its own keys.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +23,9 @@ _OF_EACH_RANK = ("rng", "sampler")
 
 
 def read_by_content(files: Files, match: FormatMatch) -> StoredCheckpoint:
-    """Read the pickles of the files of one save; no tensor is read.
+    """Read the pickles of one save's files.
+
+    No tensor is read.
 
     Raises:
         CorruptError: RK004, the heads of no files here tell of ranks, or they are of several saves.
@@ -42,7 +47,10 @@ def read_by_content(files: Files, match: FormatMatch) -> StoredCheckpoint:
 
 
 def _ranked(parts: Sequence[RankPart]) -> list[RankPart]:
-    """The parts by the rank that each says it is of, where its name says none or another."""
+    """Return the parts by the rank in their content.
+
+    Where a name says none or another.
+    """
     said = [rank_of(part.file.sharded) for part in parts]
     if None in said or len(set(said)) != len(said):
         return list(parts)
@@ -51,7 +59,10 @@ def _ranked(parts: Sequence[RankPart]) -> list[RankPart]:
 
 
 def rank_of(sharded: Mapping[str, Sharding]) -> int | None:
-    """The rank that a file says it is of: by its number, else by its place in the mesh; None where it does not say."""
+    """Return the rank that a file says it is of.
+
+    By its number, else by its place in the mesh; None where it does not say.
+    """
     for sharding in sharded.values():
         if sharding.rank is not None:
             return sharding.rank
@@ -68,7 +79,10 @@ def _row_major(mesh: Sequence[int], place: Sequence[int]) -> int:
 
 
 def _add(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPart]) -> None:
-    """The components of a set of files, each joined of what all ranks have of it, with what is wrong with them."""
+    """Add the components of a set of files.
+
+    Each is joined of what all ranks have of it, with what is wrong with them.
+    """
     if not parts:
         return
     world = agreement.world_of(None, parts)
@@ -89,7 +103,7 @@ def _add(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPart]) 
 
 
 def _by_label(parts: Sequence[RankPart], kind: str) -> dict[str, list[RankPart]]:
-    """What each rank has of each component, by label."""
+    """Return the ranks' parts of each component, by label."""
     by_label: dict[str, list[RankPart]] = {}
     for part in parts:
         found = keyed_components(part.file.root, part.file.tensors)
@@ -101,7 +115,10 @@ def _by_label(parts: Sequence[RankPart], kind: str) -> dict[str, list[RankPart]]
 
 
 def _within(part: RankPart, keys: Sequence[str], component: Component) -> RankPart:
-    """A rank's part of one component: names and shardings as the component has them."""
+    """Return a rank's part of one component.
+
+    Names and shardings are as the component has them.
+    """
     start = "".join(f"{key}." for key in keys)
     sharded = {name.removeprefix(start): sharding for name, sharding in part.file.sharded.items()}
     inside = {name: sharding for name, sharding in sharded.items() if name in component.tensors}
@@ -126,7 +143,10 @@ def _add_joined(builder: CheckpointBuilder, kind: str, name: str, parts: Sequenc
 
 
 def _union(first: State, other: State) -> State:
-    """A state with what another rank has under keys that it lacks: tensors of another stage, or of other experts."""
+    """Return a state with another rank's further keys.
+
+    They are tensors of another stage, or of other experts.
+    """
     if not isinstance(first, dict) or not isinstance(other, dict):
         return first
     return {**other, **{key: _union(value, other[key]) if key in other else value for key, value in first.items()}}

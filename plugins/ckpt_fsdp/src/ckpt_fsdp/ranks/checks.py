@@ -1,4 +1,7 @@
-"""Replicas of hybrid sharding, and plain tensors that every rank has: whether their bytes are the same."""
+"""Compares the bytes of replicas.
+
+Of hybrid sharding, and of plain tensors that every rank has.
+"""
 
 from collections.abc import Iterator
 
@@ -7,7 +10,10 @@ from ckpt_fsdp.replicas import differing_copies
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """RK009 for each tensor of which two ranks stored different elements; from the bytes depth on."""
+    """Yield RK009 for tensors that ranks stored differently.
+
+    From the bytes depth on.
+    """
     if not isinstance(checkpoint, StoredCheckpoint):
         return
     if request.sampling is not None:

@@ -1,4 +1,7 @@
-"""Whether the files of several ranks are of one save: how many they are, whose each is, what each says of tensors."""
+"""Checks that the files of several ranks are of one save.
+
+How many they are, whose each is, what each says of tensors.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
@@ -12,7 +15,10 @@ _HINT = "copy the directory again, all files of one save"
 
 
 def world_of(named: int | None, parts: Sequence[RankPart]) -> int:
-    """How many ranks there were: by the names, else by the meshes that the files tell of."""
+    """Return how many ranks there were.
+
+    By the names, else by the meshes that the files tell of.
+    """
     shardings = [sharding for part in parts for sharding in part.file.sharded.values()]
     meshes = (max(prod(sharding.mesh), sharding.world or 1) for sharding in shardings)
     highest = max((part.rank for part in parts), default=0) + 1
@@ -20,7 +26,9 @@ def world_of(named: int | None, parts: Sequence[RankPart]) -> int:
 
 
 def missing_ranks(what: str, found: RankSet, missing: Missing, *, component: str | None = None) -> Iterator[Finding]:
-    """RK001, for each file of a rank that is not there; which elements are lost, coverage says.
+    """Yield RK001 for each missing file of a rank.
+
+    Which elements are lost, coverage says.
 
     Args:
         what: What the files hold, in words.
@@ -39,7 +47,10 @@ def missing_ranks(what: str, found: RankSet, missing: Missing, *, component: str
 
 
 def contradictions(world: int, parts: Sequence[RankPart]) -> Iterator[Finding]:
-    """RK002 and RK003: what a file says of the ranks, and what its name does."""
+    """Yield RK002 and RK003 for contradicted names.
+
+    A file says something else of the ranks than its name does.
+    """
     for part in parts:
         path = part.file.path
         for name, sharding in part.file.sharded.items():
@@ -56,7 +67,10 @@ def contradictions(world: int, parts: Sequence[RankPart]) -> Iterator[Finding]:
 
 
 def differing_shapes(rows: Mapping[str, Row]) -> Iterator[Finding]:
-    """RK005, for each tensor that ranks have with different shapes or types."""
+    """Yield RK005 for tensors of differing shape or type.
+
+    Ranks have them with different ones.
+    """
     for name, row in rows.items():
         if row.others:
             path = row.parts[0].file.path
@@ -67,7 +81,10 @@ def differing_shapes(rows: Mapping[str, Row]) -> Iterator[Finding]:
 
 
 def unplaced(what: str, parts: Sequence[RankPart], rows: Mapping[str, Row]) -> Iterator[Finding]:
-    """RK006, where several files have tensors and none says whether they are pieces or copies."""
+    """Yield RK006 for tensors that may be pieces or copies.
+
+    Several files have them and none says which.
+    """
     spread = any(part.file.sharded for part in parts)
     if len(parts) > 1 and not spread and any(prod(row.shape) > 1 for row in rows.values()):
         path = parts[0].file.path
@@ -79,7 +96,10 @@ def unplaced(what: str, parts: Sequence[RankPart], rows: Mapping[str, Row]) -> I
 
 
 def kept_apart(path: str, count: int) -> Finding:
-    """RK010, for an optimizer of which each rank keeps what it has of flat parameters."""
+    """Return RK010 for an optimizer in separate files.
+
+    Each rank keeps what it has of flat parameters.
+    """
     message = (
         f"{printable(path)}: the optimizer's state is over flat parameters of FSDP1, in {count} files: each is kept as "
         "it is, for where each weight starts in them no file says"
@@ -89,7 +109,10 @@ def kept_apart(path: str, count: int) -> Finding:
 
 
 def differing_states(what: str, states: Mapping[int, object]) -> Iterator[Finding]:
-    """RK008, where ranks kept different plain state of what they share."""
+    """Yield RK008 for differing plain state.
+
+    Ranks kept different state of what they share.
+    """
     ranks = list(states)
     different = [rank for rank in ranks if states[rank] != states[ranks[0]]]
     if different:

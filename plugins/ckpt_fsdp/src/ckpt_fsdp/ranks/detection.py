@@ -1,4 +1,7 @@
-"""Which directories of a listing hold a file a rank: told from known names, else from what the heads of files say."""
+"""Recognises directories with a file a rank.
+
+From known names, else from what the heads of files say.
+"""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +23,10 @@ _OF_OTHERS = re.compile(
 
 
 def find(files: Files) -> Iterator[FormatMatch]:
-    """A match for each directory with the rank files of a model, and for each save of several in one directory."""
+    """Yield a match for each directory of rank files.
+
+    Of a model; and for each save of several in one directory.
+    """
     if files.location.kind is LocationKind.FILE:
         return
     named: dict[str, list[str]] = {}
@@ -41,7 +47,10 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 
 def saves_in(files: Files, paths: list[str]) -> list[Save]:
-    """The saves among the torch files of one folder, by what their heads say."""
+    """Return the saves among a folder's torch files.
+
+    By what their heads say.
+    """
     ranked = list(ranked_files(files, paths, told))
     world = max((file.world or 0 for file in ranked), default=0)
     listed = set(paths)
@@ -49,7 +58,10 @@ def saves_in(files: Files, paths: list[str]) -> list[Save]:
 
 
 def is_candidate(path: str) -> bool:
-    """Whether a file at the top of a listing may be a rank's, by its name."""
+    """Return True if a file may be a rank's.
+
+    By its name; it is at the top of a listing.
+    """
     return "/" not in path and path.lower().endswith(_SUFFIXES) and not _OF_OTHERS.match(path)
 
 
@@ -89,7 +101,10 @@ def _evidence(sets: list[RankSet]) -> str:
 
 
 def _step(files: Files, root: str) -> int | None:
-    """The step in the name of the directory or of the one above it: `global_step_20/actor`."""
+    """Return the step in the directory's name.
+
+    Or in that of the one above it: `global_step_20/actor`.
+    """
     for name in reversed(f"{files.location.url}/{root}".rstrip("/").split("/")[-2:]):
         step = step_of_name(name)
         if step is not None:

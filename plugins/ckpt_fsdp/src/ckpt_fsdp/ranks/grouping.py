@@ -1,4 +1,6 @@
-"""Which files of a folder are the ranks of one save, told from the rank that each says it is of, then from names.
+"""Groups the files of a folder by save and rank.
+
+They are told from the rank that each says it is of, then from names.
 
 The number in a name that is the file's rank, in all files of that name alike, is left out of it; the numbers that are
 left are those of a step, and files that differ in one of them are of different saves.
@@ -35,7 +37,10 @@ _PARTS = {
 
 
 class RankedFile(NamedTuple):
-    """A file with parts of tensors: its path, the rank and the number of ranks that its head tells."""
+    """A file with parts of tensors.
+
+    Its path, the rank and the number of ranks that its head tells.
+    """
 
     path: str
     rank: int | None
@@ -53,7 +58,10 @@ class Save(NamedTuple):
 
 
 class _Named(NamedTuple):
-    """A file whose name has its rank: the text and numbers around that, the digits of it, and its place among them."""
+    """A file whose name has its rank.
+
+    The text and numbers around that, the digits of it, and its place among them.
+    """
 
     file: RankedFile
     texts: tuple[str, ...]
@@ -63,7 +71,9 @@ class _Named(NamedTuple):
 
 
 def saves_of(files: Sequence[RankedFile]) -> list[Save]:
-    """The saves among the files of one folder; a file that is of no save with others is in none.
+    """Return the saves among the files of one folder.
+
+    A file that is of no save with others is in none.
 
     A file of one rank alone is whole, and no part of a save.
     """
@@ -81,7 +91,9 @@ def saves_of(files: Sequence[RankedFile]) -> list[Save]:
 
 
 def with_broken(save: Save, paths: Collection[str], world: int) -> Save:
-    """A save with the files beside it that have the name of a rank of it, and whose heads say nothing of ranks.
+    """Return a save with its broken files added.
+
+    They lie beside it, have the name of a rank of it, and their heads say nothing of ranks.
 
     They are there, and cannot be read: that is another thing than missing.
     """
@@ -95,36 +107,43 @@ def with_broken(save: Save, paths: Collection[str], world: int) -> Save:
 
 
 def part_of(name: str) -> str:
-    """What a file holds by the words of its name: `model`, `optimizer`, `ema`, `extra`; WHOLE where none says."""
+    """Return what a file holds by its name's words.
+
+    `model`, `optimizer`, `ema`, `extra`; WHOLE where none says.
+    """
     return next((_PARTS[word] for word in _WORD.findall(name.lower()) if word in _PARTS), WHOLE)
 
 
 def _by_texts(files: Sequence[RankedFile]) -> Iterator[list[RankedFile]]:
-    """Files whose names differ in numbers alone."""
-    found: dict[tuple[str, ...], list[RankedFile]] = {}
+    """Yield files whose names differ in numbers alone."""
+    by_texts: dict[tuple[str, ...], list[RankedFile]] = {}
     for file in files:
-        found.setdefault(tuple(_NUMBER.split(_name(file))), []).append(file)
-    yield from found.values()
+        by_texts.setdefault(tuple(_NUMBER.split(_name(file))), []).append(file)
+    yield from by_texts.values()
 
 
 def _place_of_rank(alike: Sequence[RankedFile]) -> tuple[int, int] | None:
-    """Which number of the names is the rank, and from where it counts; None where none can be.
+    """Return which number is the rank, and its start.
+
+    It is the place among the numbers of the names; None where none can be.
 
     Of several that can, the one by which the most files go together; then the last.
     """
     numbers = [list(map(int, _NUMBER.findall(_name(file)))) for file in alike]
     texts = _NUMBER.split(_name(alike[0]))
-    found: list[tuple[int, int, int]] = []
+    candidates: list[tuple[int, int, int]] = []
     for place in range(len(numbers[0])):
         start = _start(alike, [row[place] for row in numbers], texts[place])
         others = Counter(tuple(row[:place] + row[place + 1 :]) for row in numbers)
         if start is not None and len({tuple(row) for row in numbers}) == len(numbers):
-            found.append((-len(others), place, start))
-    return max(found)[1:] if found else None
+            candidates.append((-len(others), place, start))
+    return max(candidates)[1:] if candidates else None
 
 
 def _start(alike: Sequence[RankedFile], numbers: Sequence[int], text: str) -> int | None:
-    """The number that the first rank has where these numbers are the ranks; None where they are not.
+    """Return the number that the first rank has.
+
+    Where these numbers are the ranks; None where they are not.
 
     Where files do not say whose they are, it must be a number below that of the ranks, and not that of a step.
     """
@@ -143,25 +162,34 @@ def _named(file: RankedFile, place: int, start: int) -> _Named:
 
 
 def _can_be_one(files: Sequence[RankedFile]) -> bool:
-    """Whether files of any names are those of one save: each is of another rank of as many."""
+    """Return True if files can be of one save.
+
+    Of any names: each is of another rank of as many.
+    """
     ranks = [file.rank for file in files]
     worlds = {file.world for file in files}
     return None not in ranks and len(set(ranks)) == len(ranks) and len(worlds) == 1
 
 
 def _are_single(saves: Sequence[Save], named: Sequence[_Named]) -> bool:
-    """Whether every file would be a save of its own, and none of the names is another's with another number."""
+    """Return True if every file is its own save.
+
+    And none of the names is another's with another number.
+    """
     return len(saves) == len(named) > 1 and len({one.texts for one in named}) == len(named)
 
 
 def _by_save(named: Iterable[_Named]) -> list[list[_Named]]:
-    """Files whose names differ in their rank, and in the word for what they hold."""
-    found: dict[tuple[object, ...], list[_Named]] = {}
+    """Group files whose names differ in rank and part.
+
+    The part is the word for what they hold.
+    """
+    by_save: dict[tuple[object, ...], list[_Named]] = {}
     for one in named:
         words = tuple(_without_part(text) for text in one.texts)
         others = one.numbers[: one.place] + one.numbers[one.place + 1 :]
-        found.setdefault((words, others, one.place), []).append(one)
-    return list(found.values())
+        by_save.setdefault((words, others, one.place), []).append(one)
+    return list(by_save.values())
 
 
 def _without_part(text: str) -> str:
@@ -182,7 +210,10 @@ def _set(files: Sequence[_Named]) -> RankSet:
 
 
 def _template(one: _Named) -> tuple[str, str, int, int]:
-    """What stands before and behind the rank in a path, how many digits it has at least, and from where it counts."""
+    """Return the parts of a path around the rank.
+
+    How many digits it has at least, and from where it counts, too.
+    """
     folder = one.file.path[: len(one.file.path) - len(_name(one.file))]
     digits = one.numbers[one.place]
     pieces = [text + number for text, number in zip(one.texts, (*one.numbers, ""), strict=True)]

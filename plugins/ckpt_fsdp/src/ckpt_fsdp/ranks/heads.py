@@ -1,4 +1,6 @@
-"""What the first bytes of a rank's file tell of ranks: whether it has parts of tensors, whose it is, of how many.
+"""Reads ranks from the first bytes of a rank's file.
+
+They tell if it has parts of tensors, whose it is, of how many.
 
 Values are found by their keys, without reading the pickle: `_rank` of a DeviceMesh, `global_rank` of a ShardedTensor's
 group. Source: torch `torch/distributed/device_mesh.py` (__getstate__), `_shard/sharded_tensor/metadata.py` and
@@ -31,7 +33,7 @@ _MESH_OF = re.compile(
 
 
 class Told(NamedTuple):
-    """What a head tells.
+    """The rank and number of ranks that a head tells.
 
     Attributes:
         rank: The rank that saved the file; None where it does not say.
@@ -43,7 +45,9 @@ class Told(NamedTuple):
 
 
 def ranked_files(files: Files, paths: Iterable[str], judge: Callable[[bytes], Told | None]) -> Iterator[RankedFile]:
-    """The files that are one rank's, by what `judge` takes from their heads; Told(None, None) is passed over.
+    """Yield the files that are one rank's.
+
+    By what `judge` takes from their heads; Told(None, None) is passed over.
 
     Of those whose names differ in numbers alone, none has a rank where the first has none: a head is read for each of
     the others, and of a run of a thousand checkpoints that would be a thousand requests.
@@ -65,7 +69,10 @@ def ranked_files(files: Files, paths: Iterable[str], judge: Callable[[bytes], To
 
 
 def told(head: bytes) -> Told | None:
-    """What the head of a torch file says of ranks; None where no tensor in it is spread over any."""
+    """Return what a torch file's head says of ranks.
+
+    None where no tensor in it is spread over any.
+    """
     if not any(name.encode() in head for name in _CLASSES):
         return None
     seen = sniff_pickle(head)
@@ -78,12 +85,18 @@ def told(head: bytes) -> Told | None:
 
 
 def is_torch(head: bytes) -> bool:
-    """Whether a head is that of a torch file whose pickle begins in it."""
+    """Return True for the head of a torch file.
+
+    Its pickle begins in it.
+    """
     return sniff_pickle(head) is not None
 
 
 def number_of(head: bytes, key: str) -> int | None:
-    """The integer that stands behind a key of a pickle, where the head has it."""
+    """Return the integer behind a key of a pickle.
+
+    Where the head has it.
+    """
     return _number(head, key.encode())
 
 
@@ -94,15 +107,18 @@ def _is_spread(globals: frozenset[str], strings: tuple[str, ...]) -> bool:
 
 def _number(head: bytes, key: bytes) -> int | None:
     text = rb"(?:X" + re.escape(len(key).to_bytes(4, "little")) + rb"|\x8c" + re.escape(bytes([len(key)])) + rb")"
-    found = re.search(text + re.escape(key) + _MEMO + _INT, head, re.DOTALL)
-    return None if found is None else _value(found)
+    match = re.search(text + re.escape(key) + _MEMO + _INT, head, re.DOTALL)
+    return None if match is None else _value(match)
 
 
 def _mesh_size(head: bytes) -> int | None:
-    """Elements of the storage of a mesh's ranks: how many there are."""
+    """Return the number of ranks in a mesh.
+
+    It is the elements of the storage of the mesh's ranks.
+    """
     at = head.find(b"DeviceMesh")
-    found = _MESH_OF.search(head, at) if at >= 0 else None
-    return None if found is None else _value(found)
+    match = _MESH_OF.search(head, at) if at >= 0 else None
+    return None if match is None else _value(match)
 
 
 def _value(found: re.Match[bytes]) -> int:

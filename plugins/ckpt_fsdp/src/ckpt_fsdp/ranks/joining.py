@@ -1,4 +1,7 @@
-"""The parts that several ranks have of the same tensors, joined into one table."""
+"""Joins the parts that ranks have of the same tensors.
+
+Into one table.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -22,7 +25,7 @@ _FLAT = re.compile(r"(?:.*\.)?_?flat_param(?:_\d+)?(?:\..*)?")
 
 @dataclass(frozen=True, slots=True)
 class RankPart:
-    """What one rank's file holds."""
+    """The content of one rank's file."""
 
     rank: int
     file: TorchFile
@@ -48,7 +51,9 @@ class Row:
 
 
 def rows_of(parts: Sequence[RankPart]) -> dict[str, Row]:
-    """The tensors of all parts, in the order in which the first part that has each has them.
+    """Return the tensors of all parts.
+
+    In the order in which the first part that has each has them.
 
     Raises:
         UnsupportedFormatError: RK007, they are flat parameters of FSDP1.
@@ -70,19 +75,25 @@ def rows_of(parts: Sequence[RankPart]) -> dict[str, Row]:
 
 
 def table_of(rows: dict[str, Row]) -> TensorTable:
-    """The table of joined tensors: every rank's chunks, each with its owner. Equal boxes are replicas."""
+    """Return the table of joined tensors.
+
+    It has every rank's chunks, each with its owner. Equal boxes are replicas.
+    """
     named = {name: (name, row) for name, row in rows.items()}
     return TensorTable(named, entry=lambda item: _entry(*item), info=lambda item: _info(*item))
 
 
 def component_of(kind: str, name: str, parts: Sequence[RankPart], rows: dict[str, Row]) -> Component:
-    """A component of the joined tensors, with the state of the first part."""
+    """Return a component of the joined tensors.
+
+    With the state of the first part.
+    """
     root = parts[0].file.root
     return Component(kind, table_of(rows), None if _is_flat(root) else root, name)
 
 
 def without_refs(state: State) -> State:
-    """What stands at the top of a state besides tensors."""
+    """Return a state without the tensors at its top."""
     if not isinstance(state, dict):
         return state
     return {key: value for key, value in state.items() if not isinstance(value, TensorRef)}
@@ -104,9 +115,12 @@ def _info(name: str, row: Row) -> TensorInfo:
 
 
 def _alias(name: str, row: Row) -> str | None:
-    """The tensor whose storage this one shares in every part that has any of it."""
-    found = set(_aliases(name, row))
-    return found.pop() if len(found) == 1 else None
+    """Return the tensor whose storage this one shares.
+
+    In every part that has any of it.
+    """
+    aliases = set(_aliases(name, row))
+    return aliases.pop() if len(aliases) == 1 else None
 
 
 def _aliases(name: str, row: Row) -> Iterator[str | None]:
@@ -117,7 +131,10 @@ def _aliases(name: str, row: Row) -> Iterator[str | None]:
 
 
 def is_flat_parameter(name: str) -> bool:
-    """Whether a tensor is a flat parameter of FSDP1, or the optimizer's state of one, by its name."""
+    """Return True for a flat parameter of FSDP1.
+
+    Or the optimizer's state of one, by its name.
+    """
     return _FLAT.fullmatch(name) is not None
 
 

@@ -1,4 +1,7 @@
-"""Which ranks' files are missing: a name or a file may claim any number of ranks, and costs no more for it."""
+"""Counts missing ranks, and names the first.
+
+A name or a file may claim any number of ranks, and costs no more for it.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,13 +13,16 @@ SHOWN = 64
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The first ranks that are missing, and how many more are."""
+    """The first ranks that are missing, and how many more."""
 
     ranks: tuple[int, ...]
     more: int
 
 
 def missing_of(world: int, present: Collection[int]) -> Missing:
-    """What is missing of `world` ranks, of which those in `present` are there."""
+    """Return the missing ones of `world` ranks.
+
+    Those in `present` are there.
+    """
     first = tuple(islice((rank for rank in range(world) if rank not in present), SHOWN))
     return Missing(first, world - sum(rank < world for rank in present) - len(first))

@@ -1,4 +1,6 @@
-"""The names of rank files: which part of which rank each holds.
+"""Reads the names of rank files.
+
+They tell which part of which rank each holds.
 
 Sources: verl `verl/utils/checkpoint/fsdp_checkpoint_manager.py` (save_checkpoint); accelerate `utils/fsdp_utils.py`
 (save_fsdp_model and save_fsdp_optimizer without DCP).
@@ -20,7 +22,7 @@ EXTRA = "extra"
 
 @dataclass(frozen=True, slots=True)
 class RankName:
-    """What the name of a rank file says.
+    """The parsed name of a rank file.
 
     Attributes:
         part: `model`, `optimizer`, or EXTRA.
@@ -36,19 +38,25 @@ class RankName:
 
 
 def parse(name: str) -> RankName | None:
-    """What the name of a rank file says; None for any other name."""
-    found = _WITH_WORLD.fullmatch(name)
-    if found:
-        return RankName(_PARTS.get(found[1], EXTRA), "", int(found[3]), int(found[2]))
-    found = _ACCELERATE.fullmatch(name)
-    if found:
-        number = "" if int(found[2]) == 0 else found[2]
-        return RankName(_PARTS[found[1]], number, int(found[3]), None)
+    """Parse the name of a rank file.
+
+    None for any other name.
+    """
+    match = _WITH_WORLD.fullmatch(name)
+    if match:
+        return RankName(_PARTS.get(match[1], EXTRA), "", int(match[3]), int(match[2]))
+    match = _ACCELERATE.fullmatch(name)
+    if match:
+        number = "" if int(match[2]) == 0 else match[2]
+        return RankName(_PARTS[match[1]], number, int(match[3]), None)
     return None
 
 
 def group(paths: Iterable[str]) -> list[RankSet]:
-    """The sets of rank files among the paths, by part, then by rank."""
+    """Return the sets of rank files among the paths.
+
+    By part, then by rank.
+    """
     sets: dict[tuple[str, str, int | None], RankSet] = {}
     for path in paths:
         name = parse(path.rpartition("/")[2])

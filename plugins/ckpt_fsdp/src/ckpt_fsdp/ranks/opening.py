@@ -34,7 +34,9 @@ _EACH_ITS_OWN = "each rank loads its own file, and stops where there is none"
 
 
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
-    """Read the pickles of all rank files; no tensor is read.
+    """Read the pickles of all rank files.
+
+    No tensor is read.
 
     Raises:
         CorruptError: RK004, there are no rank files, or those of saves by different numbers of ranks.
@@ -60,12 +62,18 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def add_set(builder: CheckpointBuilder, found: RankSet, kind: str, name: str = "") -> None:
-    """The files of a part as one component, with what is wrong with them."""
+    """Add the files of a part as one component.
+
+    With what is wrong with them.
+    """
     add_parts(builder, found, read_parts(builder, found, kind, name), kind, name)
 
 
 def add_parts(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPart], kind: str, name: str = "") -> None:
-    """What was read of the files of a part as one component; raises as `read`."""
+    """Add the read files of a part as one component.
+
+    Raises as `read`.
+    """
     if not parts:
         return
     world = agreement.world_of(found.world, parts)
@@ -81,7 +89,10 @@ def add_parts(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPa
 
 
 def are_flat(parts: Sequence[RankPart]) -> bool:
-    """Whether they are an optimizer's state over flat parameters: none says how it is spread, or the names say it."""
+    """Return True for optimizer state over flat parameters.
+
+    None says how it is spread, or the names say it.
+    """
     names = {name for part in parts for name in part.file.tensors}
     if any(map(is_flat_parameter, names)):
         return True
@@ -89,7 +100,10 @@ def are_flat(parts: Sequence[RankPart]) -> bool:
 
 
 def _add_optimizer(builder: CheckpointBuilder, found: RankSet) -> None:
-    """The parts of an optimizer joined; under FSDP1 verl saves it over flat parameters, and each rank's stays apart."""
+    """Add the parts of an optimizer, joined or apart.
+
+    Under FSDP1 verl saves it over flat parameters, and each rank's stays apart.
+    """
     parts = read_parts(builder, found, "optimizer", found.number)
     if (found.world or len(found.paths)) > 1 and are_flat(parts):
         builder.findings.append(agreement.kept_apart(parts[0].file.path, len(parts)))
@@ -99,10 +113,12 @@ def _add_optimizer(builder: CheckpointBuilder, found: RankSet) -> None:
 
 
 def add_apart(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPart], name: str) -> None:
-    """An optimizer whose parts are kept apart: a component for each rank, and a line for each that has no file.
+    """Add a component for each rank's optimizer part.
+
+    A role says which ranks have no file.
 
     Args:
-        pieces: What the directory has so far.
+        builder: What the directory has so far.
         found: The files.
         parts: What could be read of them.
         name: What to call a component, with `{}` for the rank.
@@ -119,7 +135,10 @@ def add_apart(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPa
 
 
 def add_extra(builder: CheckpointBuilder, found: RankSet) -> None:
-    """What ranks keep besides weights and optimizer: each its random numbers, all the same scheduler."""
+    """Add the ranks' state besides weights and optimizer.
+
+    Each has its random numbers, all have the same scheduler.
+    """
     parts = read_parts(builder, found, "rng", "{}")
     kept = {part.rank: components_of(part.file.root, part.file.tensors) for part in parts}
     shared: dict[str, dict[int, Component]] = {}
@@ -143,7 +162,10 @@ def add_extra(builder: CheckpointBuilder, found: RankSet) -> None:
 
 
 def _say_lacking(builder: CheckpointBuilder, found: RankSet, kept: Mapping[int, Sequence[str]]) -> None:
-    """A line for what one rank has not kept and another has: each goes on from its own file alone."""
+    """Note state that one rank lacks and another has.
+
+    Each goes on from its own file alone.
+    """
     every = sorted({label for labels in kept.values() for label in labels})
     for rank, labels in kept.items():
         for label in every:

@@ -1,4 +1,7 @@
-"""The files of one part of a save, opened: what cannot be read is a finding, and hides no other."""
+"""Opens the files of one part of a save.
+
+What cannot be read is a finding, and hides no other.
+"""
 
 from functools import partial
 
@@ -8,10 +11,12 @@ from ckpt_fsdp.ranks.joining import RankPart
 
 
 def read_parts(builder: CheckpointBuilder, found: RankSet, kind: str, name: str = "") -> list[RankPart]:
-    """The files of a part that can be read; what is wrong with the others is among the findings and roles.
+    """Return the readable files of a part.
+
+    What is wrong with the others is among the findings and roles.
 
     Args:
-        pieces: What the directory has so far.
+        builder: What the directory has so far.
         found: The files.
         kind: Kind of what is unreadable where a file is.
         name: Its name, with `{}` for the rank where each has its own.

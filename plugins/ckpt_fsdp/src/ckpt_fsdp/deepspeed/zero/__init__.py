@@ -1,1 +1,1 @@
-"""The flat partitions of ZeRO, cut at the bounds of parameters."""
+"""Cuts the flat partitions of ZeRO at parameters' bounds."""

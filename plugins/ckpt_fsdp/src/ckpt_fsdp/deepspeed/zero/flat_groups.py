@@ -1,4 +1,7 @@
-"""The flat fp32 weights of a tag as spaces over its ranks, proved to be as large as the parameters need them."""
+"""The flat fp32 weights of a tag as spaces over ranks.
+
+They are proved to be as large as the parameters need them.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +26,9 @@ _PARAMETER_ALIGNED_TO = 16
 
 @dataclass(slots=True)
 class GroupSpace:
-    """The fp32 weights of one group, or of several where they cannot be told apart.
+    """The fp32 weights of one group.
+
+    Or of several where they cannot be told apart.
 
     Attributes:
         groups: Numbers of the groups, as each optim_states file counts them.
@@ -39,7 +44,10 @@ class GroupSpace:
 
 
 def spaces_of(content: TagContent) -> tuple[list[GroupSpace], list[Finding]]:
-    """The spaces of the trained parameters, and what does not fit: ZE007."""
+    """Return the spaces of the trained parameters.
+
+    And ZE007 for what does not fit.
+    """
     first = content.first
     assert first is not None and content.model.groups is not None
     if first.stage == 3:
@@ -54,32 +62,36 @@ def spaces_of(content: TagContent) -> tuple[list[GroupSpace], list[Finding]]:
 
 
 def vector(table: TensorTable, name: str) -> tuple[DType, tuple[int, ...], Vector]:
-    """A tensor of a rank file as a run of elements: its type and shape, and where it lies.
+    """Return a rank file's tensor as a run of elements.
+
+    Its type and shape, and where it lies.
 
     Raises:
         UnsupportedFormatError: It is not contiguous, or big-endian.
     """
-    found = table.info(name)
-    if found.path is None:
+    info = table.info(name)
+    if info.path is None:
         raise UnsupportedFormatError(
             f"{printable(name)}: a partition that is not one run of little-endian bytes; load it with DeepSpeed and "
             "save it again",
             code="ZE010",
             tensor=name,
         )
-    return found.dtype, found.shape, Vector(found.path, found.offset, found.numel)
+    return info.dtype, info.shape, Vector(info.path, info.offset, info.numel)
 
 
 def chains(
     content: TagContent, names: Mapping[int, Sequence[str]]
 ) -> tuple[DType, tuple[Chain | None, ...], list[Finding]]:
-    """What the ranks have of something flat, and ZE007 where their types differ: such a rank is left out.
+    """Return what the ranks have of something flat.
+
+    ZE007 where their types differ: such a rank is left out.
 
     Args:
         content: The files.
         names: For each rank, the tensors of its file that make it up.
     """
-    found: list[Chain | None] = [None] * content.world
+    by_rank: list[Chain | None] = [None] * content.world
     findings: list[Finding] = []
     kind: DType | None = None
     for rank, parts in sorted(names.items()):
@@ -89,21 +101,21 @@ def chains(
         if kinds - {kind}:
             findings.append(_wrong(content, content.optims[rank], f"its partitions are of {sorted(map(str, kinds))}"))
         else:
-            found[rank] = Chain([part for _, _, part in vectors])
-    return kind or DType.F32, tuple(found), findings
+            by_rank[rank] = Chain([part for _, _, part in vectors])
+    return kind or DType.F32, tuple(by_rank), findings
 
 
 def _whole(content: TagContent, number: int, shapes: "dict[str, Shape]") -> tuple[GroupSpace, list[Finding]]:
     between = _between(content, number, len(shapes))
     places, needed = whole_places(shapes, between)
-    dtype, found, findings = chains(content, {rank: [o.flat[number]] for rank, o in content.optims.items()})
-    stored = {rank: chain.numel for rank, chain in enumerate(found) if chain is not None}
+    dtype, by_rank, findings = chains(content, {rank: [o.flat[number]] for rank, o in content.optims.items()})
+    stored = {rank: chain.numel for rank, chain in enumerate(by_rank) if chain is not None}
     partition = _partition(content, number, stored)
     padding = _ALIGNED_TO * content.world + (_PARAMETER_ALIGNED_TO * len(shapes) if between else 0)
     if not 0 <= partition * content.world - needed < padding:
         reason = f"{content.world} partitions of {partition} elements, and its parameters have {needed}"
         findings.append(_wrong(content, content.optims[min(stored)], f"group {number}: {reason}"))
-    kept = list(found)
+    kept = list(by_rank)
     for rank, numel in stored.items():
         least = min(max(needed - rank * partition, 0), partition)
         if not least <= numel <= partition or not _agrees(content, rank, number, places, partition):
@@ -114,14 +126,20 @@ def _whole(content: TagContent, number: int, shapes: "dict[str, Shape]") -> tupl
 
 
 def _between(content: TagContent, number: int, count: int) -> list[int] | None:
-    """Padding behind each parameter of a group, where any has some."""
+    """Return the padding behind each parameter of a group.
+
+    Where any has some.
+    """
     lists = content.first.between if content.first is not None else None
     row = lists[number] if lists is not None and number < len(lists) else []
     return row if len(row) == count and any(row) else None
 
 
 def _partition(content: TagContent, number: int, stored: Mapping[int, int]) -> int:
-    """Elements of a partition. A rank without padding has all of it; DeepSpeed before 0.19 counts only the last's."""
+    """Return the elements of a partition.
+
+    A rank without padding has all of it; DeepSpeed before 0.19 counts only the last's.
+    """
     sizes = []
     for rank, numel in stored.items():
         optim = content.optims[rank]
@@ -133,7 +151,9 @@ def _partition(content: TagContent, number: int, stored: Mapping[int, int]) -> i
 
 
 def _agrees(content: TagContent, rank: int, number: int, places: Mapping[str, FlatStretch], partition: int) -> bool:
-    """Whether a rank has the parts of parameters that it says to have.
+    """Return True if a rank's parts are as it says.
+
+    They are parts of parameters.
 
     With round_robin_gradients DeepSpeed counts them in another order than it stores them, so that nothing follows.
     """
@@ -145,7 +165,10 @@ def _agrees(content: TagContent, rank: int, number: int, places: Mapping[str, Fl
 
 
 def _parts(places: Mapping[str, FlatStretch], rank: int, partition: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    """The parameters that a rank has something of: first element in its partition, and number of elements."""
+    """Yield the parameters that a rank has something of.
+
+    With the first element in its partition, and the number of elements.
+    """
     low, high = rank * partition, (rank + 1) * partition
     items = list(places.items())
     for name, place in items[max(bisect_right(items, low, key=lambda item: item[1].at) - 1, 0) :]:
@@ -159,7 +182,10 @@ def _parts(places: Mapping[str, FlatStretch], rank: int, partition: int) -> Iter
 def _partitioned(
     content: TagContent, groups: "list[dict[str, Shape]]", count: int
 ) -> tuple[list[GroupSpace], list[Finding]]:
-    """Stage 3: one space for each sub-group; one for all where shapes and sub-groups were not counted alike."""
+    """Return the spaces of stage 3.
+
+    One for each sub-group; one for all where shapes and sub-groups were not counted alike.
+    """
     findings: list[Finding] = []
     spaces: list[GroupSpace] = []
     if len(groups) != count:
@@ -168,10 +194,10 @@ def _partitioned(
         numbers = (index,) if len(groups) == count else tuple(range(count))
         places, needed = partitioned_places(shapes, content.world)
         names = {rank: [optim.flat[number] for number in numbers] for rank, optim in content.optims.items()}
-        dtype, found, wrong = chains(content, names)
+        dtype, by_rank, wrong = chains(content, names)
         findings += wrong
-        kept = list(found)
-        stored = {rank: chain.numel for rank, chain in enumerate(found) if chain is not None}
+        kept = list(by_rank)
+        stored = {rank: chain.numel for rank, chain in enumerate(by_rank) if chain is not None}
         for rank, numel in stored.items():
             if numel != needed:
                 reason = f"group {index}: it has {numel} elements, and its parts of the parameters are {needed}"

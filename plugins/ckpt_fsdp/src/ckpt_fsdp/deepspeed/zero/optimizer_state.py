@@ -1,4 +1,6 @@
-"""The optimizer's state by parameter: what ranks hold of flat groups, cut at the parameters' bounds.
+"""The optimizer's state by parameter.
+
+What ranks hold of flat groups is cut at the parameters' bounds.
 
 Moments are cut as the weights are. What a group has one of, such as its step, every parameter of it gets.
 """
@@ -16,7 +18,10 @@ from ckpt_fsdp.deepspeed.zero.tables import Row, in_file, in_space, table_of
 
 
 def optimizer(content: TagContent, spaces: Iterable[GroupSpace]) -> tuple[Component, list[Finding]]:
-    """The component `optimizer`: `state` by parameter name, and `param_groups` with names in `params`."""
+    """Return the component `optimizer`.
+
+    `state` is by parameter name, and `param_groups` has names in `params`.
+    """
     rows: dict[str, Row] = {}
     state: dict[str, dict[str, State]] = {}
     findings: list[Finding] = []
@@ -34,7 +39,7 @@ def optimizer(content: TagContent, spaces: Iterable[GroupSpace]) -> tuple[Compon
 
 
 def named_groups(options: list[dict[Any, State]] | None, names: Mapping[int, list[str]]) -> list[dict[Any, State]]:
-    """Parameter groups with the names of parameters in `params`.
+    """Return parameter groups with names in `params`.
 
     Args:
         options: The groups as they are stored, with numbers of flat groups in `params`; None where none are.
@@ -51,7 +56,7 @@ def named_groups(options: list[dict[Any, State]] | None, names: Mapping[int, lis
 
 
 def _keys(content: TagContent, group: GroupSpace) -> list[str]:
-    """The keys of a group's state, on whichever rank."""
+    """Return the keys of a group's state, on any rank."""
     return list(dict.fromkeys(key for o in content.optims.values() for n in group.groups for key in _state(o, n)))
 
 
@@ -62,7 +67,10 @@ def _state(optim: OptimStates, number: int) -> Mapping[str, State]:
 def _add(
     content: TagContent, group: GroupSpace, key: str, rows: dict[str, Row], state: dict[str, dict[str, State]]
 ) -> list[Finding]:
-    """Give each parameter of a group what the group has under a key; ZE012 where that has no known layout."""
+    """Give each parameter what its group has under a key.
+
+    ZE012 where that has no known layout.
+    """
     sound = {rank: optim for rank, optim in content.optims.items() if group.space.chains[rank] is not None}
     values = {rank: [_state(optim, n).get(key) for n in group.groups] for rank, optim in sound.items()}
     if not values:
@@ -80,8 +88,8 @@ def _add(
         return []
     if not _fits(content, group, values):
         return [_unknown(content, key)]
-    dtype, found, findings = chains(content, {rank: [_ref(part) for part in parts] for rank, parts in values.items()})
-    space = Space(dtype, found, group.space.partition)
+    dtype, by_rank, findings = chains(content, {rank: [_ref(part) for part in parts] for rank, parts in values.items()})
+    space = Space(dtype, by_rank, group.space.partition)
     for name, place in group.places.items():
         rows[f"state.{name}.{key}"] = in_space(space, place)
         state[name][key] = TensorRef(f"state.{name}.{key}")
@@ -102,7 +110,10 @@ def _is_scalar(content: TagContent, values: Mapping[int, list[State | None]]) ->
 
 
 def _fits(content: TagContent, group: GroupSpace, values: Mapping[int, list[State | None]]) -> bool:
-    """Whether every rank has as many elements of it as of the weights, with their padding or without."""
+    """Return True if every rank has as many elements as weights.
+
+    With their padding or without.
+    """
     for rank, parts in values.items():
         numel = 0
         for part in parts:

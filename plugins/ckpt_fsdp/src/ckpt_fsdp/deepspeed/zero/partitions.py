@@ -1,4 +1,6 @@
-"""Where the elements of a parameter lie in the flat partitions of the ranks: arithmetic alone, no file is looked at.
+"""Locates parameters in the flat partitions of the ranks.
+
+By arithmetic alone, no file is looked at.
 
 Stages 1 and 2 flatten a group of parameters and cut the whole into equal partitions, one a rank: a parameter is an
 interval of it, and may span ranks. Stage 3 cuts each parameter for itself, and a rank's flat weights are its parts of
@@ -19,7 +21,10 @@ from ckpt_fsdp.flat_intervals import chunks_of_interval
 
 
 class Vector(NamedTuple):
-    """Flat elements in one piece of a file; `offset` is in bytes."""
+    """Flat elements in one piece of a file.
+
+    `offset` is in bytes.
+    """
 
     path: str
     offset: int
@@ -27,7 +32,10 @@ class Vector(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Elements `start` to `stop` of a tensor, stored from byte `offset` of a file by a rank."""
+    """Elements `start` to `stop` of a tensor, stored together.
+
+    They start at byte `offset` of a file, written by a rank.
+    """
 
     start: int
     stop: int
@@ -37,7 +45,10 @@ class Run(NamedTuple):
 
 
 class Chain:
-    """What one rank has of something flat: vectors that follow each other."""
+    """One rank's share of something flat.
+
+    It is vectors that follow each other.
+    """
 
     __slots__ = ("ends", "numel", "vectors")
 
@@ -47,7 +58,10 @@ class Chain:
         self.numel = self.ends[-1] if self.ends else 0
 
     def pieces(self, start: int, stop: int, itemsize: int) -> Iterator[tuple[int, int, str, int]]:
-        """First and last element, file and byte of each piece of an interval, as far as it is stored."""
+        """Yield the stored pieces of an interval.
+
+        First and last element, file and byte of each, as far as it is stored.
+        """
         index = bisect_right(self.ends, start)
         while start < stop and index < len(self.vectors):
             vector, end = self.vectors[index], min(stop, self.ends[index])
@@ -59,7 +73,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class FlatStretch:
-    """A parameter in a flat space: its shape, and where it begins, in the whole (stages 1, 2) or on each rank (3)."""
+    """A parameter in a flat space: its shape and start.
+
+    It begins at `at` in the whole (stages 1, 2) or on each rank (3).
+    """
 
     shape: Shape
     at: int
@@ -81,7 +98,10 @@ class Space:
     partition: int | None
 
     def runs(self, place: FlatStretch) -> Iterator[Run]:
-        """Where the elements of a parameter are stored, in their order; those that are stored nowhere are left out."""
+        """Yield where the elements of a parameter are stored.
+
+        In their order; those that are stored nowhere are left out.
+        """
         numel = prod(place.shape)
         cut, at = self.partition, place.at
         spans = self._parts(numel, at) if cut is None else self._spans(numel, at, cut)
@@ -93,13 +113,19 @@ class Space:
                     yield Run(low + shift, high + shift, path, offset, rank)
 
     def _parts(self, numel: int, at: int) -> Iterator[tuple[int, int, int, int]]:
-        """Rank, first and last element of the parameter, and where that begins in what the rank has."""
+        """Yield the ranks' parts of a parameter.
+
+        Rank, first and last element of the parameter, and where that begins in what the rank has.
+        """
         part = -(-numel // len(self.chains))
         for rank in range(-(-numel // part) if part else 0):
             yield rank, rank * part, min(numel, (rank + 1) * part), at
 
     def _spans(self, numel: int, at: int, partition: int) -> Iterator[tuple[int, int, int, int]]:
-        """The same, of a space that is cut as a whole."""
+        """Yield the ranks' parts in a space cut as a whole.
+
+        As `_parts`.
+        """
         if not numel or not partition:
             return
         last = min((at + numel - 1) // partition, len(self.chains) - 1)
@@ -109,7 +135,7 @@ class Space:
             yield rank, begin - at, end - at, begin - rank * partition
 
     def entry(self, place: FlatStretch) -> TensorEntry:
-        """The table's entry of a parameter."""
+        """Return the table's entry of a parameter."""
         chunks: list[Chunk] = []
         for start, stop, path, offset, rank in self.runs(place):
             chunks += chunks_of_interval(
@@ -118,7 +144,10 @@ class Space:
         return TensorEntry(self.dtype, place.shape, tuple(chunks))
 
     def info(self, place: FlatStretch) -> TensorInfo:
-        """The table's info of a parameter; it has a place where one rank has all of it in one piece."""
+        """Return the table's info of a parameter.
+
+        It has a place where one rank has all of it in one piece.
+        """
         first = next(self.runs(place), None)
         if first is not None and (first.start, first.stop) == (0, prod(place.shape)):
             return TensorInfo(self.dtype, place.shape, first.path, first.offset)
@@ -126,7 +155,9 @@ class Space:
 
 
 def whole_places(shapes: dict[str, Shape], between: Sequence[int] | None) -> tuple[dict[str, FlatStretch], int]:
-    """The places of a group that is cut as a whole, and the elements it has.
+    """Return the places in a group that is cut as a whole.
+
+    And the elements it has.
 
     Args:
         shapes: The parameters, in their order.
@@ -141,7 +172,10 @@ def whole_places(shapes: dict[str, Shape], between: Sequence[int] | None) -> tup
 
 
 def partitioned_places(shapes: dict[str, Shape], world: int) -> tuple[dict[str, FlatStretch], int]:
-    """The places of parameters that are cut one by one among `world` ranks, and the elements each rank has."""
+    """Return the places of parameters cut one by one.
+
+    Among `world` ranks; and the elements each rank has.
+    """
     places: dict[str, FlatStretch] = {}
     position = 0
     for name, shape in shapes.items():

@@ -1,4 +1,7 @@
-"""Tables of tensors in flat spaces, whose entries are made when they are looked at, and of tensors of rank files."""
+"""Tables of tensors in flat spaces and in rank files.
+
+Their entries are made when they are looked at.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -8,7 +11,10 @@ from ckpt_fsdp.deepspeed.zero.partitions import FlatStretch, Space
 
 
 class Row(NamedTuple):
-    """A parameter in a space, or a tensor of a file's own table; `alias_of` names the row that it is tied to."""
+    """A parameter in a space, or a stored tensor.
+
+    The latter is in a file's own table; `alias_of` names the row that it is tied to.
+    """
 
     space: Space | None
     place: FlatStretch | None
@@ -26,7 +32,7 @@ def in_file(table: TensorTable, name: str, alias_of: str | None = None) -> Row:
 
 
 def tied(rows: Mapping[str, Row], name: str) -> Row:
-    """A row for another name of a row."""
+    """Return a row for another name of a row."""
     return rows[name]._replace(alias_of=rows[name].alias_of or name)
 
 
@@ -36,17 +42,17 @@ def table_of(rows: Mapping[str, Row]) -> TensorTable:
 
 def _entry(row: Row) -> TensorEntry:
     if row.space is not None and row.place is not None:
-        found = row.space.entry(row.place)
+        entry = row.space.entry(row.place)
     else:
         assert row.table is not None
-        found = row.table[row.name]
-    return TensorEntry(found.dtype, found.shape, found.chunks, row.alias_of)
+        entry = row.table[row.name]
+    return TensorEntry(entry.dtype, entry.shape, entry.chunks, row.alias_of)
 
 
 def _info(row: Row) -> TensorInfo:
     if row.space is not None and row.place is not None:
-        found = row.space.info(row.place)
+        info = row.space.info(row.place)
     else:
         assert row.table is not None
-        found = row.table.info(row.name)
-    return found._replace(alias_of=row.alias_of)
+        info = row.table.info(row.name)
+    return info._replace(alias_of=row.alias_of)
