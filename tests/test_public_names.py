@@ -220,6 +220,9 @@ LAYOUTS = [
 ]
 
 TRAINING = [
+    "KeyedDataset",
+    "KeyedLoader",
+    "KeyedSampler",
     "load_into",
     "state_dict",
 ]

@@ -1,0 +1,163 @@
+"""A loader whose position is a few numbers: what is loaded next depends on them alone, with any number of workers."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ckpt_core.arguments import argument
+from ckpt_core.errors import LoadRefusedError, UsageError
+from ckpt_core.log import Logger
+from ckpt_core.training.keyed_data import KeyedCollate, KeyedDataset, KeyedSampler, MapDataset
+from ckpt_core.training.keyed_random import generator_of
+
+_log = Logger(__name__)
+
+_OURS = ("batch_sampler", "generator", "sampler")
+_WORKERS = -3
+"""Takes the place of an epoch in the key of what workers are seeded with."""
+
+
+class KeyedLoader:
+    """Batches of a map dataset, the same in every process that asks for them again.
+
+    Iterating gives the rest of the epoch, and then begins the next one; a pass that was broken off goes on where it
+    was.
+
+    Args:
+        dataset: Has a length and samples under numbers.
+        batch_size: Samples of a batch.
+        seed: Decides the order of each epoch and what each sample draws.
+        shuffle: Whether the order is another one in each epoch.
+        drop_last: Whether a last batch that is not full is left out.
+        accumulate: Batches of which the gradients are added up before the optimizer steps, within an epoch.
+        collate_fn: Makes a batch of a list of samples; None for torch's own.
+        options: Anything else that `torch.utils.data.DataLoader` takes: `num_workers`, `persistent_workers`, ….
+
+    Attributes:
+        epoch: The epoch that is being loaded, from 0.
+        position: Samples of it that were given out.
+        accumulated: Batches that were given out since the optimizer's last step.
+
+    Raises:
+        UsageError: The dataset has no length or no numbers, so that its order cannot be had again.
+    """
+
+    def __init__(
+        self,
+        dataset: MapDataset,
+        batch_size: int = 1,
+        *,
+        seed: int,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        accumulate: int = 1,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        **options: Any,
+    ) -> None:
+        from torch.utils.data import DataLoader, default_collate
+
+        _require_a_map(dataset)
+        _refuse_options(options)
+        self.dataset = dataset
+        self.accumulate = accumulate
+        self.epoch = self.position = self.accumulated = 0
+        self._sampler = KeyedSampler(len(dataset), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)
+        self._loader: DataLoader[Any] = DataLoader(
+            KeyedDataset(dataset, seed),
+            batch_sampler=self._sampler,
+            collate_fn=KeyedCollate(collate_fn or default_collate, seed),
+            generator=generator_of(seed, _WORKERS),  # else each pass draws from the training's own
+            **options,
+        )
+
+    def __len__(self) -> int:
+        """Return the number of batches of a whole epoch."""
+        return len(self._sampler)
+
+    def __iter__(self) -> Iterator[Any]:
+        sampler = self._sampler
+        sampler.epoch, sampler.position = self.epoch, self.position
+        left = sampler.left
+        for number, batch in enumerate(self._loader, 1):
+            self.position = min(self.position + sampler.batch_size, sampler.length)
+            self.accumulated = 0 if number == left else (self.accumulated + 1) % self.accumulate
+            yield batch
+        self.epoch, self.position, self.accumulated = self.epoch + 1, 0, 0
+
+    @property
+    def steps(self) -> bool:
+        """Whether the optimizer steps after the batch that was given out last: a group is full, or the epoch ends."""
+        return self.accumulated == 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch; nothing where it is the one that is being loaded."""
+        if epoch != self.epoch:
+            self.epoch, self.position, self.accumulated = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the loader is, and what that depends on."""
+        return {
+            "epoch": self.epoch,
+            "position": self.position,
+            "accumulated": self.accumulated,
+            "seed": self._sampler.seed,
+            "shuffle": self._sampler.shuffle,
+            "samples": self._sampler.length,
+            "batch_size": self._sampler.batch_size,
+            "drop_last": self._sampler.drop_last,
+            "accumulate": self.accumulate,
+            "fingerprint": _fingerprint(self.dataset),
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from where another loader of the same data was.
+
+        Another batch size goes on behind the last sample that was given out, which is logged.
+
+        Raises:
+            LoadRefusedError: The seed, the order or the data is another; nothing was changed.
+        """
+        own = self.state_dict()
+        if not isinstance(state_dict, Mapping) or state_dict.keys() != own.keys():
+            raise LoadRefusedError("sampler: it is not the state of a KeyedLoader; nothing was changed")
+        for key in ("seed", "shuffle", "samples", "fingerprint"):
+            if state_dict[key] != own[key]:
+                raise LoadRefusedError(
+                    f"sampler: {key} is {own[key]!r} here and was {state_dict[key]!r}: samples would come twice or "
+                    "never; give the loader what it had, or start a new run; nothing was changed"
+                )
+        for change in self.changes(state_dict):
+            _log.warning("%s", change)
+        self.epoch, self.position = state_dict["epoch"], state_dict["position"]
+        self.accumulated = state_dict["accumulated"] % self.accumulate
+
+    def changes(self, state_dict: Mapping[str, Any]) -> list[str]:
+        """Return, in words, what of a state is otherwise here and lets the training go on, if not exactly."""
+        own = self.state_dict()
+        return [
+            f"sampler: {key} was {state_dict[key]} and is {own[key]}; no sample comes twice or is left out, "
+            "and the losses are not those of an uninterrupted run"
+            for key in ("batch_size", "drop_last", "accumulate")
+            if state_dict.get(key) != own[key]
+        ]
+
+
+def _require_a_map(dataset: object) -> None:
+    from torch.utils.data import IterableDataset
+
+    if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise UsageError(
+            f"{argument('dataset')}: a {type(dataset).__name__} has no samples under numbers, so that a position in it "
+            "cannot be found again; make it a dataset with __len__ and __getitem__"
+        )
+
+
+def _refuse_options(options: Mapping[str, Any]) -> None:
+    for name in _OURS:
+        if name in options:
+            raise UsageError(f"{argument(name)}: a KeyedLoader has its own, which follows from the seed; leave it out")
+
+
+def _fingerprint(dataset: object) -> str | None:
+    """What `datasets` says of the content of a dataset; None where nothing says it."""
+    found = getattr(dataset, "_fingerprint", None)
+    return found if isinstance(found, str) else None
