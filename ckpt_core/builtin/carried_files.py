@@ -78,9 +78,9 @@ def _is_hidden(path: str) -> bool:
 
 
 def _spoken_of(stored: "StoredCheckpoint | None", least: Severity) -> set[str | None]:
-    """Return the paths that opening has findings about.
+    """Return the paths with findings of at least a severity.
 
-    Of at least this severity.
+    Opening the checkpoint has made these findings.
     """
     findings = () if stored is None else stored.manifest.findings
     return {finding.path for finding in findings if finding.severity >= least}
@@ -110,7 +110,7 @@ def _may_be_empty(files: "Files", path: str) -> bool:
 def _looks_whole(files: "Files", path: str, whole: bool) -> bool:
     """Return True if a JSON file looks whole.
 
-    Of a long file, unless it is read whole, only the beginning and the end are judged.
+    Only the beginning and the end of a long file are judged, unless it is read whole.
     """
     head, size = files.head(path), files.size(path)
     if len(head) == size or (whole and size <= _MOST_PARSED):

@@ -1,6 +1,6 @@
 """The `torch` format: one file that torch.save wrote.
 
-Zip or legacy, whatever is in it.
+The file is a zip or a legacy one, and may hold anything.
 """
 
 from collections.abc import Iterator

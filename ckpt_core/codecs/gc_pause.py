@@ -9,7 +9,7 @@ from contextlib import contextmanager
 def without_collection() -> Iterator[None]:
     """Switch the garbage collector off within the block.
 
-    Among the objects of many tensors it takes up to half the time, and finds nothing.
+    The collector takes up to half the time among the objects of many tensors, and finds nothing.
     """
     running = gc.isenabled()
     gc.disable()

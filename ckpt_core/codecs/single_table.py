@@ -50,9 +50,9 @@ def plain_state(component: Component, format: str) -> UnsupportedFormatError:
 
 
 def refuse_objects(components: Sequence[Component]) -> None:
-    """Raise UnsupportedFormatError for objects that no writer can make.
+    """Raise UnsupportedFormatError for unwritable objects and tensors.
 
-    Or for such tensors.
+    No writer can make them again.
     """
     shown = said_of(components)
     if not shown:

@@ -180,8 +180,8 @@ def _strangers(component: Component, trees: Sequence[Mapping[Any, Any]], weights
 def _unknown_names(keys: Sequence[Any], weights: Weights) -> list[str]:
     """Return the names of states that no weight has.
 
-    Only where other names show that weights and states are named alike. A parametrized weight is saved by some tools
-    under the name that it has without.
+    Other names must show that weights and states are named alike. A parametrized weight is saved by some tools under
+    the name that it has without.
     """
     if not all(isinstance(key, str) for key in keys):
         return []

@@ -91,10 +91,7 @@ def _likeness(codes: Codes, infos: TensorInfos) -> int:
 
 
 def _others(codes: Codes, infos: TensorInfos) -> list[str]:
-    """Return the tensors beside scales that the scheme needs.
-
-    Only those that are there.
-    """
+    """Return the scheme's present tensors besides codes and scales."""
     return [end for end in codes.scheme.others if f"{codes.module}{end}" in infos]
 
 

@@ -71,7 +71,7 @@ def _of_python(state: State) -> str | None:
 def _of_numpy(state: State, component: Component) -> str | None:
     """Return the problem of a state of numpy's Mersenne twister.
 
-    As `_of_python`; the state is a tuple or a dict.
+    The result is that of `_of_python`; the state is a tuple or a dict.
     """
     if isinstance(state, list | tuple) and len(state) == 5 and state[0] == "MT19937":
         return _twister(state[1], state[2], component)

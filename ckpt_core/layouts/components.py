@@ -80,7 +80,8 @@ def components_of(root: State, tensors: TensorTable) -> tuple[Component, ...]:
 def keyed_components(root: State, tensors: TensorTable) -> list[tuple[tuple[str, ...], Component]]:
     """Return the components, each with the keys that lead to it.
 
-    As `components_of`. The keys lead from the root; there are none for a component that is the root itself.
+    The components are those of `components_of`. The keys lead from the root; there are none for a component that is the
+    root itself.
     """
     if not isinstance(root, dict) or _is_state_dict(root):
         return [((), component_at("model", "", tensors, root, ""))]
@@ -194,7 +195,7 @@ def _inner(value: State) -> str | None:
 def _fields(value: State) -> dict[Any, State]:
     """Return the items of a dict, or an object's attributes.
 
-    Not those of an object that is a tensor or was made of tensors.
+    An object that is a tensor or was made of tensors has none.
     """
     if isinstance(value, Opaque) and not value.tensor and not any(map(_has_tensors, value.args)):
         value = value.state

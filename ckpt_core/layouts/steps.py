@@ -143,7 +143,7 @@ def counts_of_state(state: "State", scalar: Scalar | None = None) -> Iterator[Co
 def _places(state: "State", path: str, depth: int) -> "Iterator[tuple[str, Mapping[object, State]]]":
     """Yield the dicts that may hold counters, with their paths.
 
-    Of a list, the last item is looked at.
+    The last item of a list is looked at.
     """
     if isinstance(state, list | tuple) and state:
         state = state[-1]

@@ -140,7 +140,7 @@ def _element(array: Array) -> float | int | None:
 def _dicts(state: State, depth: int = _DEEPEST, *, but: str = "") -> Iterator[Mapping[Any, Any]]:
     """Yield a tree's dicts, the outer ones first.
 
-    Not those in lists, nor what is below the key `but`.
+    It leaves out those in lists, and what is below the key `but`.
     """
     level: list[State] = [state]
     seen: set[int] = set()  # a pickle may hold one dict under a thousand keys

@@ -32,7 +32,7 @@ class EntryPoint(NamedTuple):
 def find_entry_points(path: Sequence[str] | None = None) -> list[EntryPoint]:
     """Return every installed plugin, sorted by name.
 
-    Of a distribution that comes twice the first on the path counts.
+    The first on the path counts of a distribution that comes twice.
     """
     seen: set[str] = set()
     points: list[EntryPoint] = []
@@ -104,7 +104,7 @@ def unmet_requirement(point: EntryPoint, core_version: str) -> str | None:
 def _unmet(text: str, core_version: str) -> str | None:
     """Return the unmet part of a requirement on ckpt-core.
 
-    By the rules of PEP 440 and PEP 508; None where all is met.
+    The rules are PEP 440 and PEP 508; the result is None where all is met.
     """
     if text[len("ckpt-core") :].replace(" ", "") in _usual(core_version):
         return None  # packaging takes as long to import as the rest of discovery

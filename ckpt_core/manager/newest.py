@@ -94,7 +94,7 @@ def narrow(manager: "Plugins", resolution: Resolution) -> Resolution:
 def _answer(manager: "Plugins", run: Run, query: Query, passed: Sequence[_Passed] = ()) -> _Answer:
     """Return the newest complete checkpoint of a run.
 
-    With it comes all that is newer; `passed` are folders that hold none.
+    Everything newer comes with it; `passed` are folders that hold none.
     """
     rejected = list(passed)
     undated: list[Trial] = []

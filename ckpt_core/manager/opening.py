@@ -147,7 +147,7 @@ def _open(
 ) -> tuple[OpenPart, UsageError | None]:
     """Open a part with the options that it reads with.
 
-    Where it refuses their values it is opened without them, and the refusal is returned as well.
+    It is opened without them where it refuses their values, and the refusal is returned as well.
     """
     below = own.files.below(part.root)
     if not below.entries:

@@ -141,7 +141,7 @@ def _probe(candidate: Candidate, member: str | None) -> tuple[Attempt, Location 
 def _tell(found: Resolution) -> None:
     """Log every place considered, with its reason.
 
-    Where the place found is not quite what was asked for, that is a warning.
+    A warning tells in what the place found differs from what was asked for.
     """
     for line in found.explain().splitlines():
         _log.info("%s", line)

@@ -31,7 +31,7 @@ class Run:
     def has_besides(self, trial: Trial) -> Mapping[str, str]:
         """Return the components that other checkpoints of the run have.
 
-        By kind, with the newest checkpoint that has it.
+        Each kind has the newest checkpoint that has it.
         """
         others = [other for other in reversed(self.trials) if other.root != trial.root]
         return {kind: other.root or "." for other in others for kind in other.kinds}
@@ -195,7 +195,7 @@ def _joined(runs: Sequence[Run], trial: Trial) -> list[Run]:
 def _in_one_unit(trials: Sequence[Trial]) -> list[Trial]:
     """Return the checkpoints with steps in one unit.
 
-    Where some count epochs alone, the unit is epochs, if all have them.
+    The unit is epochs where some count epochs alone, if all have them.
     """
     dated = [trial for trial in trials if trial.step is not None]
     if len({trial.of_epochs for trial in dated}) < 2:

@@ -1,4 +1,4 @@
 """Reads boxes of tensors out of stored chunks.
 
-With decoding, strides, coverage, digests, and the checkpoint that reads them.
+Decoding, strides, coverage, digests, and the checkpoint that reads them are here.
 """

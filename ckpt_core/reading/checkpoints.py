@@ -184,9 +184,9 @@ class StoredCheckpoint(Checkpoint):
 
 
 def tensors_in(checkpoint: StoredCheckpoint, path: str, start: int, end: int) -> list[str]:
-    """Return the tensors with a part in a file's stretch.
+    """Return the names of tensors in a file's stretch.
 
-    By name.
+    A tensor counts that has a part in it.
     """
     return [
         name

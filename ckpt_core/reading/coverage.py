@@ -17,7 +17,7 @@ from ckpt_core.schema.text import printable
 def check_component(files: Files, component: Component) -> Iterator[Finding]:
     """Yield findings about where a component's tensors lie.
 
-    From its table alone.
+    The table alone is looked at.
     """
     sizes = {path: entry.size for path, entry in files.entries.items()}
     for name, info in component.tensors.infos():
@@ -47,9 +47,9 @@ def _check_entry(name: str, entry: TensorEntry, sizes: dict[str, int]) -> Iterat
 
 
 def _part(entry: TensorEntry, chunk: Chunk) -> str:
-    """Return the part of its tensor that a chunk is.
+    """Return in words which part of its tensor a chunk is.
 
-    In words; "" for all of it.
+    "" stands for all of it.
     """
     return "" if chunk.sizes == entry.shape else shown((chunk.offsets, chunk.sizes))
 

@@ -1,6 +1,6 @@
 """Finds the parts of a tensor that no box covers.
 
-And writes a part as numpy does: `[5:10, 0:4]`.
+It also writes a part as numpy does: `[5:10, 0:4]`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from ckpt_core.schema.tensors import Box
 def uncovered(shape: tuple[int, ...], boxes: Iterable[Box]) -> list[Box]:
     """Return the boxes of a shape that nothing stores.
 
-    In row-major order; together they are all that no stored box reaches.
+    They come in row-major order, and together are all that no stored box reaches.
 
     Args:
         shape: Of the tensor, in elements.

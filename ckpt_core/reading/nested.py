@@ -147,7 +147,7 @@ def _role_in_whole(role: Role, opened: OpenPart) -> Role:
 def _label_in_whole(label: str, opened: OpenPart) -> str:
     """Return the label in the whole of a part's component.
 
-    Also of one of which nothing is left.
+    A component of which nothing is left has one, too.
     """
     kind, _, name = opened.part.component.partition(":")
     main = _main(opened.checkpoint.manifest.components, kind) if kind else None

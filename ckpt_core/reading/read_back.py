@@ -106,7 +106,7 @@ def _places(checkpoint: StoredCheckpoint) -> tuple[dict[str, list[_Tensor]], lis
 def _located_info(checkpoint: StoredCheckpoint, entry: TensorEntry) -> TensorInfo:
     """Return the info of a tensor with its place found.
 
-    Only where a single chunk holds its elements.
+    A single chunk must hold its elements.
     """
     if len(entry.chunks) == 1:
         entry = replace(entry, chunks=(checkpoint.find_chunk(entry.chunks[0]),))
@@ -192,7 +192,7 @@ def _joined(checkpoint: StoredCheckpoint, shares: Sequence[list[Any]]) -> ReadBa
 class _Digests:
     """The digests of tensors, fed with blocks of their file.
 
-    By place; the blocks come in order, and `tensors` are sorted by offset.
+    The blocks come in order, and `tensors` are sorted by offset.
     """
 
     def __init__(self, tensors: Sequence[_Tensor]) -> None:

@@ -39,7 +39,7 @@ def _slices(start: tuple[int, ...], origin: tuple[int, ...], offsets: tuple[int,
 def _view(files: Files, dtype: DType, chunk: Chunk) -> Any:
     """Return the chunk as a numpy array of opaque items.
 
-    Over mapped or fetched bytes.
+    The array lies over mapped or fetched bytes.
     """
     import numpy as np
 
@@ -63,7 +63,7 @@ def _view(files: Files, dtype: DType, chunk: Chunk) -> Any:
 def span_bytes(sizes: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> int:
     """Return the bytes that a strided box spans.
 
-    From its first element to the end of its last.
+    They go from its first element to the end of its last.
     """
     if not prod(sizes):
         return 0

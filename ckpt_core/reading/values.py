@@ -1,6 +1,6 @@
 """Numbers out of the bytes of each element type.
 
-Without torch: finite or not, and as floats for statistics.
+It needs no torch, and tells finite from other values and gives floats for statistics.
 
 Bit layouts: IEEE 754 for F16, F32, F64; BF16 is the upper half of F32; the eight-bit types as in the OCP 8-bit floating
 point specification, the FNUZ ones as in its AMD variant, which has one NaN (0x80) and no infinity.
@@ -111,7 +111,7 @@ def total(counts: Sequence[NonFinite]) -> NonFinite:
 def dtype_of_numpy(dtype: Any) -> DType | None:
     """Return our type of a numpy dtype.
 
-    Of either byte order; None where there is none.
+    The byte order plays no part; the result is None where there is no such type.
     """
     wanted = dtype.newbyteorder("<").str.replace("|", "").replace("<", "")
     for known, name in _PLAIN.items():

@@ -85,7 +85,9 @@ class Files(ABC):
 
     @property
     def generation(self) -> str:
-        """The folder inside of the place that its files are in, where its content was replaced in a store; else empty.
+        """The folder that holds a replaced content's files.
+
+        It lies inside of the place, where the content was replaced in a store; else it is empty.
 
         Paths are without it.
         """
@@ -348,7 +350,7 @@ class Checkpoint(ABC):
     def component(self, label: str | None = None) -> Component:
         """Return the component with a label.
 
-        Without a label, the model, or the only component there is.
+        Without a label it is the model, or the only component there is.
 
         Raises:
             UsageError: There is none of that label, or none that goes without saying.

@@ -43,7 +43,7 @@ def cause_of(tainted: Mapping[str, str], component: str, name: str) -> str | Non
 def made_up(roles: Iterable[Role], component: str) -> str | None:
     """Return SYNTHESIZED for a component that a repair made up.
 
-    In the checkpoint that was repaired its role says so, and some purposes can do with it; wherever it is written to,
+    Its role says so in the checkpoint that was repaired, and some purposes can do with it; wherever it is written to,
     it becomes a taint.
     """
     found = any(role.label == component and role.where == MADE_UP_FILE for role in roles)

@@ -170,7 +170,7 @@ class TensorTable(Mapping[str, TensorEntry]):
     def join(cls, tables: Iterable["TensorTable"]) -> "TensorTable":
         """Join several tables, one after the other.
 
-        Where a name comes twice, the first wins.
+        The first wins where a name comes twice.
         """
         every = list(tables)
         if len(every) == 1:
@@ -265,7 +265,7 @@ def row_major_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Return True if `strides` are those of a row-major `shape`.
 
-    Without gaps; dimensions of size 1 may have any stride.
+    The tensor has no gaps; dimensions of size 1 may have any stride.
     """
     if 0 in shape:
         return True
@@ -293,7 +293,7 @@ def outline_of(entry: TensorEntry) -> TensorInfo:
 def stretch_of(box: Box, shape: tuple[int, ...]) -> tuple[int, int] | None:
     """Return the first element and length of a contiguous box.
 
-    In elements of the row-major tensor; None where the box is not one stretch.
+    Both count elements of the row-major tensor; the result is None where the box is not one stretch.
 
     A box is one stretch when it has one element of each outer dimension, a range of the next, and all of the inner
     ones: rows, as shards have them.

@@ -65,7 +65,7 @@ def printable(text: str, limit: int = 240) -> str:
 def human_bytes(count: int) -> str:
     """Return a size such as `86.6 MiB`.
 
-    Below a KiB, whole bytes.
+    A size below a KiB is in whole bytes.
     """
     if count < 1024:
         return f"{count} B"

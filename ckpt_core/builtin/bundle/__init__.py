@@ -1,4 +1,6 @@
-"""The `bundle` format: a directory with a safetensors file for each component, JSON for plain state, and no pickle.
+"""The `bundle` format: a directory of safetensors and JSON files.
+
+Each component has a safetensors file, its plain state is JSON, and nothing is a pickle.
 
 bundle.json             which components there are, and the files of each
 model.safetensors       the tensors of a component, as any tool opens them

@@ -1,4 +1,6 @@
-"""The index of a bundle, `bundle.json`: the files of each component by its label.
+"""The index of a bundle, `bundle.json`.
+
+It has the files of each component by its label.
 
 {"format": "ckpt-bundle", "version": 1, "components": {"optimizer": {"tensors": FILE, "state": FILE}}}
 """
@@ -38,7 +40,10 @@ def is_index(head: bytes) -> bool:
 
 
 def files_of(components: "Iterable[Component]") -> list[ComponentFiles]:
-    """Return the files that components are written to. A name that makes no file name becomes a number."""
+    """Return the files that components are written to.
+
+    A name that makes no file name becomes a number.
+    """
     found = []
     for number, component in enumerate(components):
         name = component.name if _PLAIN_NAME.fullmatch(component.name) else f"-{number}"

@@ -1,4 +1,7 @@
-"""A bundle opened: every component that its index names, its tensors from one file and its plain state from another."""
+"""Opens a bundle and every component that its index names.
+
+A component's tensors come from one file and its plain state from another.
+"""
 
 from ckpt_core.builtin.bundle.index import INDEX, ComponentFiles, read_index
 from ckpt_core.codecs.safetensors.reader import read_safetensors
@@ -18,7 +21,9 @@ COMPONENT = "ckpt.component"
 
 
 def read(files: Files, match: FormatMatch) -> StoredCheckpoint:
-    """Return the checkpoint; a component that cannot be read is a finding and an unreadable role.
+    """Return the checkpoint of a bundle.
+
+    A component that cannot be read is a finding and an unreadable role.
 
     Raises:
         CorruptError: There is no index, or it is broken.

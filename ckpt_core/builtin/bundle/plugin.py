@@ -1,4 +1,7 @@
-"""The plugin that finds, reads, writes and checks bundles; its siblings are imported when a hook runs."""
+"""The plugin that finds, reads, writes and checks bundles.
+
+Its siblings are imported when a hook runs.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

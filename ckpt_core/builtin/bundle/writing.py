@@ -1,4 +1,7 @@
-"""A bundle planned: tensors of each component into one safetensors file, plain state into JSON, assets carried over."""
+"""Plans a bundle.
+
+The tensors of each component go into one safetensors file, plain state into JSON; assets are carried over.
+"""
 
 import json
 from collections.abc import Iterator

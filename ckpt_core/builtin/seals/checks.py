@@ -26,7 +26,7 @@ _SHOWN = 8
 def check_seal(files: Files) -> Iterator[Finding]:
     """Yield findings about files that differ from the seal.
 
-    By name and size; and what the seal records of scales that were not cast.
+    Names and sizes are compared. What the seal records of scales that were not cast is yielded too.
 
     Raises:
         CorruptError: SL005, the seal cannot be read.

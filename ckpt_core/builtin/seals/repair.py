@@ -1,6 +1,6 @@
 """Makes an unreadable seal again.
 
-Only where what is left of it proves that the content is what was sealed.
+What is left of the seal must prove that the content is what was sealed.
 
 The seal's text holds a root digest of each file, its blocks file the digests below those: either proves the content
 without the other. Where they contradict the content that is damage, and the seal is left as it is: it shows it.
@@ -49,7 +49,7 @@ def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irrep
 def _again(files: Files, path: str | None, depth: Depth) -> Iterator[RepairAction | Irreparable]:
     """Yield the writes of a new seal for the content.
 
-    Where a half of the old seal says that the content was another, it is irreparable.
+    It is irreparable where a half of the old seal says that the content was another.
     """
     found = {name: digests_of(files, name) for name in files.entries}
     one = files.location.kind is LocationKind.FILE

@@ -1,4 +1,4 @@
-"""Recognises other programs' files, and damaged ones.
+"""Recognises other programs' files and damaged ones.
 
-By their first bytes and names.
+The first bytes and the names tell.
 """

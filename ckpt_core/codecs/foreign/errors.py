@@ -26,8 +26,8 @@ _LONGEST_ANSWER = 4096
 def not_ours(path: str, head: bytes, size: int) -> CkptError | None:
     """Return the error for a file that another program wrote.
 
-    Or that a server answered with; None for anything that is not known. Asked where a file is opened that should be
-    weights: of a text or a JSON file it would say that it is text.
+    A server's answer in place of a file has an error too; the result is None for anything unknown. It is asked where a
+    file is opened that should be weights: of a text or a JSON file it would say that it is text.
     """
     kind = None if impostor(path, head, size) else foreign(path, head)
     return _renamed(path, head) or (_answer(path, head, size) if kind is None else _of_kind(path, kind))

@@ -50,7 +50,7 @@ def _archive(head: bytes) -> ForeignKind | None:
 def zip_kind(head: bytes) -> ForeignKind:
     """Return the kind of a zip archive by its first records.
 
-    As far as they lie in the first bytes.
+    Only the records in the first bytes are seen.
     """
     first = head[30 : 30 + short(head, 26)]
     if first.endswith(b".npy"):

@@ -1,6 +1,6 @@
 """Recognises the layouts of torch.save by their first bytes.
 
-Light enough for every start.
+The module is light enough for every start.
 """
 
 from enum import Enum

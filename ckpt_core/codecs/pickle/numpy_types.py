@@ -144,7 +144,7 @@ def _row_major(data: bytes, shape: tuple[int, ...], width: int) -> bytes:
 def numpy_factories(budget: Budget) -> dict[str, Any]:
     """Return the stand-ins for numpy's constructors.
 
-    By their full names in every version of numpy.
+    They have the full names of every version of numpy.
     """
 
     def reconstruct(kind: Any = None, shape: Any = None, code: Any = None) -> ArrayRecord:

@@ -1,8 +1,8 @@
 """Writes objects of named classes as pickles, without importing them.
 
-In the form of CPython's own pickler (protocol 4), for files that another library unpickles into its own classes. Equal
-texts and names are written once, and referred to where they come again, as the pickler does with one object; so is a
-`Called` that says so.
+The form is that of CPython's own pickler (protocol 4), for files that another library unpickles into its own classes.
+Equal texts and names are written once, and referred to where they come again, as the pickler does with one object; so
+is a `Called` that says so.
 
 Source: CPython, `Lib/pickle.py` (save_reduce, save_dict, save_list, save_tuple) and `Modules/_pickle.c`.
 """

@@ -41,7 +41,7 @@ class Odd(NamedTuple):
 def odd_tensor(value: Recorded) -> Odd:
     """Describe the odd tensor that a record stands for.
 
-    Without parts where its arguments are not those that are known.
+    It has no parts where its arguments are not those that are known.
     """
     short = value.class_name.rpartition(".")[2]
     describe = _KINDS.get(short)

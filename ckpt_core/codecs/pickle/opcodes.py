@@ -1,6 +1,6 @@
 """The pickle opcodes that files of torch and numpy use.
 
-With them, the expressions that swallow runs of opcodes.
+The expressions that swallow runs of opcodes are here as well.
 
 Opcodes and their operands: CPython, `Lib/pickletools.py`. The text opcodes of protocol 0, the extension registry,
 out-of-band buffers and DUP are not here: no file of torch or numpy has them.

@@ -30,7 +30,10 @@ class StorageRecord(NamedTuple):
 
 
 class TensorRecord(NamedTuple):
-    """A strided tensor; offset and strides count elements."""
+    """A strided tensor.
+
+    Offset and strides are in elements of `dtype`.
+    """
 
     storage: StorageRecord
     dtype: DType

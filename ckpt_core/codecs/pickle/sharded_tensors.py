@@ -186,7 +186,7 @@ def _splits(
 def _order(entries: Any, axes: int) -> list[int]:
     """Return the dimensions of the mesh in splitting order.
 
-    From the first to the last, unless the file says otherwise.
+    They go from the first to the last, unless the file says otherwise.
     """
     said = [axis for entry in entries or () for axis in _sizes(entry.args[1])]
     if len(set(said)) != len(said):

@@ -331,7 +331,7 @@ class _Walk:
     def _state_dict(self, value: Recorded, name: str, depth: int) -> State:
         """Return the state dict of a pickled module or optimizer.
 
-        Of a schedule, too; None for any other object.
+        A schedule has one, too; the result is None for any other object.
         """
         stateful_object = stateful(value)
         if stateful_object is None:
@@ -380,7 +380,7 @@ class _Walk:
     def _rest(self, value: Recorded, name: str, depth: int) -> State:
         """Return what a state dict leaves out of an object.
 
-        And of those below it; the class alone where the rest was said before.
+        What it leaves out of the objects below is added; the class stands alone where the rest was said before.
         """
         stateful_object = stateful(value)
         if id(value) in self._seen or stateful_object is None:
@@ -413,7 +413,7 @@ class _Walk:
     def _content(self, value: Recorded, name: str, depth: int) -> State:
         """Return the state, items and pairs of an object.
 
-        Where there are several, a dict of them by these names.
+        Several of them become a dict by these names.
         """
         content: dict[str, State] = {}
         if value.state is not None:

@@ -245,7 +245,7 @@ def _dtype(name: str) -> TorchDtype:
 def storage_record(pid: tuple[Any, ...]) -> Any:
     """Return the storage that a persistent id stands for.
 
-    Or the class of a module that was saved with its source.
+    The id may also stand for the class of a module that was saved with its source.
 
     Raises:
         TypeError: It is neither.

@@ -64,7 +64,7 @@ def read_safetensors(files: Files, path: str) -> SafetensorsFile:
 def _refuse_others(files: Files, path: str, size: int) -> None:
     """Raise FM001 for a file that is recognised as another's.
 
-    Only for what begins like no safetensors file.
+    It is asked only of a file that begins like no safetensors file.
     """
     from ckpt_core.codecs.foreign.errors import not_ours
 

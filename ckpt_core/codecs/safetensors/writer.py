@@ -1,6 +1,6 @@
 """Plans safetensors files.
 
-Header, then every tensor end to end; nothing is held in memory.
+A file is a header, then every tensor end to end; nothing is held in memory.
 
 Order as in `safetensors/src/tensor.rs` (prepare): the wider types first, so that every tensor starts aligned, then by
 name. The header is padded with spaces to eight bytes. A tied tensor is stored once; the names that share it are kept in

@@ -1,6 +1,6 @@
 """Checks every byte of items that torch.save wrote.
 
-Against the checksums and the padding that torch gives them.
+The bytes are compared with the checksums and the padding that torch gives them.
 """
 
 from collections.abc import Iterator, Sequence

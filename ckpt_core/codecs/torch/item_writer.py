@@ -27,9 +27,7 @@ _ELEMENTS = "archive/data/0"
 
 
 def plan_tensor_item(content: TensorBytes, dtype: DType, shape: tuple[int, ...]) -> tuple[Section, ...]:
-    """Plan a torch file that holds one tensor.
-
-    Or a part of one.
+    """Plan a torch file that holds a tensor or its part.
 
     Args:
         content: The elements.
@@ -84,7 +82,7 @@ def _behind(frame: _Frame, content: TensorBytes, crcs: Mapping[TensorBytes, int]
 class _Archive:
     """An archive as it grows.
 
-    Of a record whose bytes are skipped only the length is known.
+    Only the length is known of a record whose bytes are skipped.
 
     Attributes:
         content: What was written, without skipped bytes.

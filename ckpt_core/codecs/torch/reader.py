@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def sniff_pickle(head: bytes) -> "Head | None":
     """Return the names and strings in a torch file's pickle.
 
-    As far as the file's first bytes show it; None where they do not.
+    Only the file's first bytes are read; the result is None where they show none.
     """
     from ckpt_core.codecs.pickle.scan import TruncatedError, scan, scan_head
 

@@ -160,9 +160,9 @@ class _Builder:
 
 
 def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[bool, int, int]:
-    """Return if a tensor is row-major, its elements and span.
+    """Return a tensor's row-major flag, element count and span.
 
-    Row-major means without gaps; the span is the elements from its first to its last.
+    The flag is True for row-major without gaps; the span is the elements from the first to the last.
     """
     numel = 1
     for size in shape:

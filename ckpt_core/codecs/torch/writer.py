@@ -118,7 +118,7 @@ def stored_tensor(shown: str, dtype: DType, shape: tuple[int, ...], key: str) ->
 class _Storages:
     """The storages of a file, and its tensors.
 
-    By a key made of component and name stands what the pickle says of each tensor.
+    `stored` has what the pickle says of each tensor, by a key made of component and name.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """Proves a zip archive's table against its bytes.
 
-By local headers, checksums, and reading a small record whole.
+It compares local headers and checksums, and reads small records whole.
 """
 
 import zlib
@@ -23,7 +23,7 @@ _CHEAP_READ = 1 << 20
 def check_local_headers(files: Files, path: str, members: Sequence[Member]) -> None:
     """Prove that each local header agrees with the directory.
 
-    And that the record's bytes start where they should.
+    The record's bytes must start where they should.
 
     Raises:
         CorruptError: ZP003, one does not.
@@ -157,7 +157,7 @@ def checksums_of(
 class _RecordSum:
     """The CRC-32 of one record.
 
-    Of what it inflates to where it is deflated.
+    A deflated record is inflated first.
     """
 
     def __init__(self, path: str, member: Member, stored_in: Callable[[Member], Sequence[str]]) -> None:

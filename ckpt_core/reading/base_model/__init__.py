@@ -1,4 +1,4 @@
 """Compares a checkpoint with a base model.
 
-And shows it in that model's names, shapes and order.
+It also shows the checkpoint in that model's names, shapes and order.
 """

@@ -68,7 +68,7 @@ class Fit:
 def fit(stored: Component, base: Component, *, optional: Sequence[str] = ()) -> Fit:
     """Match a component with the base's component.
 
-    By names, shapes and kinds of numbers; no tensor is read.
+    Names, shapes and kinds of numbers are compared; no tensor is read.
 
     Args:
         stored: The checkpoint's component.
@@ -99,7 +99,7 @@ def fit(stored: Component, base: Component, *, optional: Sequence[str] = ()) -> 
 def _pair(wanted: Iterable[str], stored: Iterable[str]) -> NameMap:
     """Pair names without their wrappers.
 
-    Without a leading `model.` too, where all stored names have it and more pair so.
+    A leading `model.` is taken off too, where all stored names have it and more pair so.
     """
     wanted, stored = list(wanted), list(stored)
     plain = match_names(wanted, stored)

@@ -136,10 +136,7 @@ class OntoBase(Checkpoint):
 
 
 def _rows(source: Checkpoint, base: Checkpoint, fit: Fit) -> dict[str, _Row]:
-    """Return a row for each tensor of the base's component.
-
-    In the base's order.
-    """
+    """Return a row for each tensor, in the base's order."""
     taken = set(fit.taken)
     rows: dict[str, _Row] = {}
     for name, info in base.component(fit.base).tensors.infos():
@@ -155,7 +152,7 @@ def _rows(source: Checkpoint, base: Checkpoint, fit: Fit) -> dict[str, _Row]:
 def _first(source: Checkpoint, fit: Fit, name: str, info: TensorInfo) -> str | None:
     """Return the tensor that this one is tied to.
 
-    Only where the base stores it so and the checkpoint has nothing else for it.
+    The base must store it so, and the checkpoint have nothing else for it.
     """
     if name in fit.tied:
         return fit.tied[name]

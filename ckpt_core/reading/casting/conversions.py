@@ -1,6 +1,6 @@
 """Casts between floating types of at least 16 bits.
 
-Without torch, to the value that torch's `.to` gives.
+It needs no torch, and gives the value that torch's `.to` gives.
 
 To BF16: the nearest value of F32's upper half, ties to even. F64 goes to both types of 16 bits through F32, as in
 torch.

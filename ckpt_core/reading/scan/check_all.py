@@ -57,7 +57,7 @@ def read_all(
 ) -> Iterator[Finding]:
     """Walk over the files and yield failed reads.
 
-    Only those that no byte consumer was told of.
+    A failure that a byte consumer was told of is left out.
     """
     for error in walk(files, watches, whole=whole, on_block=on_block):
         yield Finding.of_error(error)

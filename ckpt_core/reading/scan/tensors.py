@@ -70,7 +70,7 @@ class SweptTensor:
     def findings(self, *, sampled: bool = False) -> Iterator[Finding]:
         """Yield what is wrong with the tensor or its values.
 
-        Where it was `sampled`, with how many values there were.
+        The findings of a `sampled` tensor tell how many values there were.
         """
         if self.error is not None:
             finding = Finding.of_error(self.error)

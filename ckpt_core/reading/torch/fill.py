@@ -1,7 +1,7 @@
 """Fills existing torch tensors from a checkpoint, in place.
 
-Straight into their memory, or cast slab by slab. Memory: nothing for a tensor of the stored type that is contiguous on
-the CPU; one slab a worker for every other.
+Bytes go straight into their memory, or are cast slab by slab. Memory: nothing for a tensor of the stored type that is
+contiguous on the CPU; one slab a worker for every other.
 """
 
 from collections import Counter

@@ -135,7 +135,7 @@ def writable_bytes(tensor: "torch.Tensor") -> memoryview:
 def empty_tensor(shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
     """Return an uninitialised CPU tensor.
 
-    In huge pages where it is large enough to have some.
+    Its memory is in huge pages where it is large enough to have some.
     """
     import torch
 

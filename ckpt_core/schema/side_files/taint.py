@@ -99,7 +99,7 @@ def of_provenance(provenance: Mapping[str, Any], *, path: str) -> dict[str, str]
 def marked(plan: WritePlan, checkpoint: Checkpoint) -> WritePlan:
     """Return a directory's plan with the file that records its taint.
 
-    Without the file where nothing is tainted. A plan that makes the file itself stays as it is.
+    The plan has no such file where nothing is tainted.
     """
     if any(file.path == TAINTED_FILE and isinstance(file.sections[0], Literal) for file in plan.files):
         return plan

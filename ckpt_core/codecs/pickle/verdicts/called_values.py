@@ -16,7 +16,7 @@ from ckpt_core.codecs.pickle.verdicts.table import NameVerdict, called, is_own, 
 class Callee:
     """A function whose arguments decide the verdict.
 
-    Where it is named and not called, its name alone is judged.
+    Its name alone is judged where it is named and not called.
     """
 
     __slots__ = ("_answer", "called", "full_name")
@@ -226,7 +226,7 @@ def verdict_of(function: Any) -> NameVerdict:
 def _named(value: Any) -> tuple[str, bool]:
     """Return the class name of a recorded value.
 
-    And whether it is an object of the class; "" for anything else.
+    The flag says if it is an object of the class; the name is "" for anything else.
     """
     if isinstance(value, type) and issubclass(value, Recorded):
         return value.class_name, False

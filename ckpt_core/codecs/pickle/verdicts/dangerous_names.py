@@ -1,7 +1,7 @@
 """The dangerous half of the table of verdicts.
 
-Names stand by what they would do: run, open, connect, import, compile, reach. Collected of the lists and advisories of
-picklescan, fickling and modelscan, and of the standard library's own index.
+Names stand by what they would do: run, open, connect, import, compile, reach. They are collected from the lists and
+advisories of picklescan, fickling and modelscan, and from the standard library's own index.
 """
 
 RUNS = "would run code"

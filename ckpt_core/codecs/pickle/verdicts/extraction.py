@@ -1,7 +1,7 @@
 """Extraction of the tensors in a dangerous pickle.
 
-Only where somebody asked for that; nothing in it is called. What a dangerous name is called with, or gives, is not
-taken: a call could have changed it.
+It happens only where somebody asked for it, and nothing in the pickle is called. What a dangerous name is called with,
+or gives, is not taken: a call could have changed it.
 """
 
 from collections.abc import Iterable, Iterator

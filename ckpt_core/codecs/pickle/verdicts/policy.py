@@ -1,6 +1,6 @@
 """Decides what becomes of the names in a pickle.
 
-By the verdict of a name and of what it is called with.
+The verdict on a name and on what it is called with decides.
 
 Nothing is imported in any case. A dangerous name refuses the file; the others are kept, and said as loudly as they are
 unknown. `table` has the table.

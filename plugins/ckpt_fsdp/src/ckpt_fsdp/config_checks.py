@@ -1,6 +1,6 @@
 """Compares transformers configs with the sharded weights beside them.
 
-By names and shapes.
+The names and shapes of the weights are compared.
 """
 
 from collections.abc import Iterator, Mapping

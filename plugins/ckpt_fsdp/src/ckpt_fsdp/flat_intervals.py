@@ -15,7 +15,7 @@ Box = tuple[tuple[int, ...], tuple[int, ...]]
 def boxes_of_interval(shape: tuple[int, ...], start: int, stop: int) -> list[Box]:
     """Return the boxes of elements `start` to `stop`.
 
-    Of a row-major tensor, in their order in memory.
+    The tensor is row-major, and the boxes come in their order in memory.
 
     There are at most 2·ndim - 1 of them, disjoint, each contiguous; one box where the interval is whole rows. An empty
     interval has none.

@@ -1,6 +1,6 @@
 """The files of one part by rank.
 
-And the name that another rank's would have.
+A set also knows the name that another rank's file would have.
 """
 
 import re
@@ -26,7 +26,7 @@ class RankSet:
     def name_of(self, rank: int) -> str:
         """Return the name that another rank's file would have.
 
-        After that of one that is there; "" where none tells.
+        The name of a file that is there is the pattern; "" where none tells.
         """
         if self.template is not None:
             before, behind, least, start = self.template

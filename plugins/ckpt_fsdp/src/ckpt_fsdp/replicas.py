@@ -27,7 +27,7 @@ def differing_copies(
 ) -> Iterator[tuple[str, Chunk, Chunk]]:
     """Yield each tensor with differing copies of a box.
 
-    With the first two chunks that hold different elements.
+    The two chunks are the first that hold different elements.
 
     Every copy is read once, the first of each box as often as there are others. A copy that cannot be read is another
     check's matter.

@@ -27,7 +27,7 @@ class Folder:
 def folders(files: Files) -> Iterator[Folder]:
     """Yield every folder that holds a file, sorted by path.
 
-    At any depth; the root comes first. Nothing for the listing of a file.
+    The file may lie at any depth; the root comes first. The listing of a file has no folders.
     """
     if files.location.kind is LocationKind.FILE:
         return

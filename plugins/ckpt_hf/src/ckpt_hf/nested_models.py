@@ -1,6 +1,6 @@
 """Finds models in folders below a checkpoint.
 
-And if each is an average.
+It tells if each is an average.
 """
 
 import json

@@ -38,7 +38,7 @@ class CheckpointLoader:
     ) -> tuple[str, bool]:
         """Return the path of a stage's weights.
 
-        And if there is a file.
+        The flag says if there is a file.
 
         Args:
             stage: A stage or its alias: `sft` is `full_sft`.

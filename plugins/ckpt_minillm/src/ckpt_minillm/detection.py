@@ -19,7 +19,7 @@ _KEYS = (b"model.embed_tokens.weight", b"model.layers.", b"tok_embeddings.weight
 def matches(files: Files) -> Iterator[FormatMatch]:
     """Yield claims on files with minimind's names.
 
-    On the one file of a listing, or on each that is at the top of a directory.
+    They are the one file of a listing, or those at the top of a directory.
     """
     single = files.location.kind is LocationKind.FILE
     for path in files.entries:

@@ -275,7 +275,7 @@ def _tainted(lora: StoredCheckpoint, label: str, pairs: Mapping[str, Pair]) -> d
 def _said(lora: StoredCheckpoint, pairs: Mapping[str, Pair]) -> Finding:
     """Return a finding with how many modules the LoRA changes.
 
-    Or that it changes none; it is logged as well.
+    The finding may say that it changes none; it is logged as well.
     """
     changed = sum(_changes(lora, pair) for pair in pairs.values())
     place = printable(str(lora.location))

@@ -67,9 +67,7 @@ def facts_of_module(module: "torch.nn.Module") -> Facts:
 
 
 def contradictions(facts: Facts, asked: Mapping[str, object]) -> Iterator[str]:
-    """Yield each fact that contradicts what was asked.
-
-    In words.
+    """Yield in words each fact that contradicts the request.
 
     Args:
         facts: Of the tensors.

@@ -86,7 +86,7 @@ class WeightsName:
     def lora(self) -> bool:
         """True if the stage is a LoRA's name.
 
-        As `lora_medical`, `my_lora`.
+        Examples are `lora_medical` and `my_lora`.
         """
         return any(word.startswith("lora") for word in self.stage.split("_"))
 
@@ -102,7 +102,7 @@ class WeightsName:
     def counts(self) -> bool:
         """True if the number more likely counts something.
 
-        As in `epoch_3.pth`.
+        An example is `epoch_3.pth`.
         """
         return self.stage.rpartition("_")[2] in _COUNTERS
 

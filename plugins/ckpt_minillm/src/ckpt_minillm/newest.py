@@ -1,6 +1,6 @@
 """Orders two files by the step recorded in them.
 
-Never by their time.
+Their time plays no part.
 
 A file that resumes a training holds its epoch and step. Weights hold none: of those, the seal that ckpt wrote beside
 them does. Where neither is there, nothing tells.

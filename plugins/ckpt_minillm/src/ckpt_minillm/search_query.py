@@ -1,6 +1,6 @@
-"""Reads a query's hints, environment and defaults.
+"""Reads a query's hints, then environment, then defaults.
 
-In this order; the defaults are those of MiniLLM's scripts.
+The defaults are those of MiniLLM's scripts.
 """
 
 import os
@@ -58,7 +58,7 @@ class Ask:
 def asked_stage(query: Query) -> str | None:
     """Return the stage a query names; None for none.
 
-    By a hint, else as its ref.
+    A hint names it, else the ref.
     """
     word = _text(query, "stage") or query.place
     return stage_of(word) if word else None

@@ -1,6 +1,6 @@
 """The options that show plain weights in another form.
 
-With a LoRA merged, with a config for transformers.
+They merge a LoRA, or add a config for transformers.
 """
 
 from ckpt_core import FormatOption

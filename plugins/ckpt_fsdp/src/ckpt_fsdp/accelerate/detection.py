@@ -1,6 +1,6 @@
 """Recognises directories that Accelerate wrote under FSDP.
 
-From names alone; the pieces of DCP are parts.
+Names alone tell; the directories of DCP in them are parts.
 """
 
 from collections.abc import Iterator

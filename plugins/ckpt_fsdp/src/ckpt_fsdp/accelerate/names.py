@@ -69,10 +69,7 @@ class Found:
 
     @property
     def least_optimizers(self) -> int:
-        """The least number of optimizers: one for each schedule.
-
-        And one without any schedule.
-        """
+        """The least number of optimizers: one, and one for each schedule."""
         return max(self.schedulers, default=0) + 1
 
     @property

@@ -33,7 +33,7 @@ def add_beside(builder: CheckpointBuilder, found: Found) -> None:
 def _add_random_states(builder: CheckpointBuilder, found: Found) -> None:
     """Add the random state of each rank.
 
-    Of many that are missing the first are named, and the rest are counted.
+    The first missing ones are named, and the rest are counted.
     """
     present = set(_numbers(found, "rng"))
     world = max(found.ranks, 1 + max(present, default=-1))

@@ -1,6 +1,6 @@
 """Format `bagel`: a step of BAGEL's training.
 
-In any of the four ways its trainers save one.
+Its trainers save one in any of four ways.
 
 Sources: BAGEL `train/fsdp_utils.py` (fsdp_save_ckpt), and the sharded checkpoint managers of its forks.
 """

@@ -33,7 +33,7 @@ _HINT = "the save may not have ended, or the copy: use an earlier step, or copy 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
     """Yield what is wrong with a training directory.
 
-    Beyond its tables.
+    Findings about its tables are core's.
     """
     if checkpoint is None and not any(match.root == "" for match in find(files)):
         return

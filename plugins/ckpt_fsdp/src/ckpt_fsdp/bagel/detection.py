@@ -1,6 +1,6 @@
 """Recognises BAGEL's training checkpoints.
 
-By names, and by what metadata.json says.
+Names and the content of metadata.json tell.
 """
 
 import json

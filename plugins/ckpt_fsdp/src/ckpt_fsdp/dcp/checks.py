@@ -20,7 +20,7 @@ _MOST_LOOKED_THROUGH = 1 << 16
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
     """Yield what is wrong with a checkpoint of DCP's.
 
-    Or of a format built on it; nothing of another, or of none.
+    A format built on DCP is checked too; any other has no findings here.
     """
     if isinstance(checkpoint, DcpCheckpoint):
         yield from check_opened(files, checkpoint.opened, request)
@@ -55,7 +55,7 @@ def _unnamed(files: Files, opened: Opened) -> Iterator[Finding]:
 def _first_items(files: Files, opened: Opened) -> Iterator[Finding]:
     """Yield what is wrong with one item of each file.
 
-    That a file has its length does not say that it was written.
+    A file of the right length need not have been written.
     """
     confirm, pending = chunk_finder(files), set(opened.files) & files.entries.keys()
     for name, chunk in islice(_chunks(files, opened), _MOST_LOOKED_THROUGH):

@@ -1,6 +1,6 @@
 """Recognises directories of distributed checkpoints.
 
-From names, a `.metadata` alone by its head.
+Names tell; a `.metadata` alone is told by its head.
 """
 
 import re
@@ -78,7 +78,7 @@ def rank_of(path: str) -> int | None:
 def step_of(path: str) -> int | None:
     """Return the training step in the nearest folder's name.
 
-    As `step-100`, `checkpoint_100`, `iter_100`, `0000100`.
+    Examples are `step-100`, `checkpoint_100`, `iter_100` and `0000100`.
     """
     for name in reversed(path.split("/")):
         known = _STEP.fullmatch(name)

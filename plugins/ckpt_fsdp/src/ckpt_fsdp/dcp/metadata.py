@@ -1,6 +1,6 @@
-"""Reads a `.metadata`: tensors, their stored boxes, other items.
+"""Reads the tensors, boxes and items that a `.metadata` describes.
 
-And how their names nest.
+It also reads how their names nest.
 
 The pickle is read by a machine whose every value is inert. Source: torch, `torch/distributed/checkpoint/metadata.py`,
 `filesystem.py` and `default_planner.py`; before torch 2.0 the same classes lived in `torch/distributed/_shard`.

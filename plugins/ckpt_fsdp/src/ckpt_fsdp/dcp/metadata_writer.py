@@ -57,7 +57,7 @@ class WrittenTensor:
 def write_metadata(flat: Flat, tensors: Mapping[str, WrittenTensor], items: Sequence[WrittenItem]) -> bytes:
     """Return the bytes of `.metadata` for these leaves.
 
-    With the tensors among them, and the items that hold them.
+    `tensors` are the tensors among them, `items` the items that hold them.
     """
     state = {
         "state_dict_metadata": Pairs(_described(flat, tensors)),

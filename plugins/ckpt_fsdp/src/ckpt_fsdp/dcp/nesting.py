@@ -53,7 +53,7 @@ def nest(
 ) -> State:
     """Return the tree of leaves.
 
-    Where two ways cross, as torch's never do, the later leaf gets a key of its own at the top.
+    The later of two leaves whose ways cross, as torch's never do, gets a key of its own at the top.
 
     Args:
         leaves: By flat key.
@@ -81,7 +81,7 @@ def _free(root: _Node, name: str) -> str:
 def _number(root: _Node, path: Path) -> None:
     """Turn the keys of a dict to numbers.
 
-    Of the dict at the end of a way, where all of its keys are spelled as numbers.
+    The dict is at the end of a way, and all of its keys must be spelled as numbers.
     """
     node: Any = root
     for part in path:

@@ -161,7 +161,7 @@ def _components(
 ) -> tuple[tuple[Component, ...], dict[str, tuple[str, ...]]]:
     """Return the components, and the keys that lead to each.
 
-    Only for those that do not stand under their label.
+    A component that stands under its label has no keys here.
     """
     table = DcpTable(root).of(whole.tensors, items.tensors)
     leaves: dict[str, State] = {name: TensorRef(name) for name in whole.tensors}

@@ -41,7 +41,7 @@ def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irrep
 def _again(files: Files, root: str, found: Found) -> tuple[list[RepairAction], str]:
     """Return the operations that restore a whole metadata.
 
-    Without any, the reason.
+    The text is the reason where there are none.
     """
     broken = f"{root}/{METADATA}".lstrip("/")
     whole = [path for path in found.unfinished if path == broken + _TMP]
@@ -89,10 +89,7 @@ def _differing(files: Files, ends: Mapping[str, int], shards: Sequence[str]) -> 
 
 
 def _ends(metadata: DcpMetadata) -> dict[str, int]:
-    """Return where the last item of each file ends.
-
-    In bytes.
-    """
+    """Return where the last item of each file ends, in bytes."""
     ends: dict[str, int] = {}
     tables = {id(part.table): part.table for tensor in metadata.tensors.values() for part in tensor.parts}
     for table in tables.values():

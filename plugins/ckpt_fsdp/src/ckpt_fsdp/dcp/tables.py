@@ -38,10 +38,7 @@ class DcpTable:
         self._encodings = {dtype: Encoding(TORCH_ZIP, dtype=dtype) for dtype in DType}
 
     def of(self, tensors: Mapping[str, StoredTensor], inside: Mapping[str, TensorEntry]) -> TensorTable:
-        """Return the table of tensors.
-
-        And of those found inside other items.
-        """
+        """Return the table of tensors and of those inside items."""
         rows: dict[str, _Row] = {**tensors, **inside}
         return TensorTable(rows, entry=self.entry, info=_info)
 

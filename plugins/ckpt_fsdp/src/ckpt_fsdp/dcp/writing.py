@@ -92,7 +92,7 @@ def _boxes_of_ranks(shape: tuple[int, ...], ranks: int) -> list[tuple[int, Box]]
 def _keys(checkpoint: Checkpoint, options: Mapping[str, Any]) -> Mapping[str, Path]:
     """Return the keys above each component.
 
-    Where that is not its label: what it stood below, where that was dcp.
+    A component that came from dcp keeps the keys it had; any other has its label.
     """
     components = checkpoint.manifest.components
     if not options.get("flat", False):
@@ -115,9 +115,7 @@ class _File:
 
 
 class _Files:
-    """The files of the ranks as they fill.
-
-    With the place of each item.
+    """The files of the ranks as they fill, and their items.
 
     Attributes:
         items: In the order in which they were added.

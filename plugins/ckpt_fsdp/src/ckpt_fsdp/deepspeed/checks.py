@@ -1,6 +1,6 @@
 """Checks the archives of an open DeepSpeed checkpoint.
 
-And its weights by the model's config.
+It also compares the weights with the model's config.
 """
 
 from collections.abc import Iterator

@@ -101,9 +101,9 @@ def _claim(root: str, tag: Tag, names: tuple[str, ...], where: str, pointing: st
 
 
 def _pointing(pointers: Mapping[str, str], name: str) -> str:
-    """Return which pointer names a tag, in words.
+    """Return in words which pointer names a tag.
 
-    Or what the pointer names instead.
+    The words say what a pointer names instead, where none names it.
     """
     if name in pointers.values():
         return f"; {next(p for p in pointers if pointers[p] == name)} names it"

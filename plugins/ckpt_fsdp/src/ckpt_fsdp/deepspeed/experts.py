@@ -126,7 +126,7 @@ def _add_optimizer(files: Files, path: str, rank: str, content: ExpertContent) -
 def _missing_experts(folder: str, model: ModelStates, there: Sequence[tuple[int, int]]) -> Iterator[Finding]:
     """Yield PT009 for each expert without a file.
 
-    Of as many layers and experts as the tag says, or the numbers show.
+    The tag, or else the numbers in names, tell how many layers and experts there are.
     """
     counts = model.values.values.get("num_experts")
     said = [number for number in counts if type(number) is int] if isinstance(counts, list) else []
@@ -148,7 +148,7 @@ def _missing_experts(folder: str, model: ModelStates, there: Sequence[tuple[int,
 def _missing_ranks(folder: str, model: ModelStates, there: Mapping[tuple[int, int], str]) -> Iterator[Finding]:
     """Yield PT009 for ranks without their optimizer part.
 
-    With ZeRO there is one of every rank.
+    Every rank has one with ZeRO.
     """
     if not there:
         return

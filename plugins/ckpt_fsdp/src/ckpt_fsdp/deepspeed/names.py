@@ -1,6 +1,6 @@
 """Reads DeepSpeed's file names.
 
-And tells what lies in each directory of a listing by them.
+They tell what lies in each directory of a listing.
 
 Source: DeepSpeed, `runtime/engine.py` (_get_ckpt_name, _get_zero_ckpt_name, _get_expert_ckpt_name,
 _get_optimizer_ckpt_name, save_checkpoint), `runtime/pipe/module.py` (ckpt_layer_path), `checkpoint/constants.py`.
@@ -83,7 +83,7 @@ def parse(name: str) -> RankFile | None:
 def step_of(name: str) -> int | None:
     """Return the step in the name of a directory.
 
-    As `global_step400`, `checkpoint-400`, `epoch=1-step=8.ckpt`.
+    Examples are `global_step400`, `checkpoint-400` and `epoch=1-step=8.ckpt`.
     """
     match = _STEP.fullmatch(name)
     return int(next(number for number in match.groups() if number)) if match else None
@@ -109,9 +109,9 @@ def survey(files: Files) -> dict[str, Tag]:
 
 
 def pointed(files: Files, root: str) -> Mapping[str, str]:
-    """Return what the pointers of a directory say.
+    """Return the texts of a directory's pointers, by name.
 
-    By the pointer's name; of a long one its head, which names no tag.
+    A long one gives its head, which names no tag.
     """
     said: dict[str, str] = {}
     for name in POINTERS:

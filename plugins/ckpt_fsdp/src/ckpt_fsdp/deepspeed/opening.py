@@ -156,7 +156,7 @@ def _uncounted(step: int | None) -> Iterator[Role]:
 def _other_ranks(components: Iterable[Component]) -> Iterator[Role]:
     """Yield a role for the other ranks' random state.
 
-    Below stage 3 the first rank alone writes what the caller hands over: that of the others is lost.
+    The first rank alone writes what the caller hands over below stage 3: the state of the others is lost.
     """
     by_label = {component.label: component.state for component in components}
     counts = by_label.get("progress")
@@ -168,9 +168,9 @@ def _other_ranks(components: Iterable[Component]) -> Iterator[Role]:
 
 
 def _lost(findings: Iterable[Finding]) -> Iterator[Role]:
-    """Yield roles for missing parts of the optimizer.
+    """Yield roles for missing parts of an experts' optimizer.
 
-    Of ranks of experts.
+    The files of these parts are missing.
     """
     for finding in findings:
         kind, _, name = (finding.component or "").partition(":")
@@ -194,7 +194,7 @@ def _tag_name(files: Files, folder: str) -> str:
 def _assets(files: Files, folder: str) -> Iterator[Asset]:
     """Yield the files of a root beside its tag.
 
-    As a Trainer writes them: config and tokenizer.
+    A Trainer writes them: config and tokenizer.
     """
     for path, entry in files.entries.items() if folder else ():
         own = path in (*POINTERS, *SCRIPTS, *_SEALS) or path.startswith(f"{folder}/")

@@ -217,7 +217,7 @@ def _stage(fields: Fields) -> int:
 def _states(fields: Fields, key: str, count: int) -> tuple[list[Mapping[str, State]], list[dict[Any, State]] | None]:
     """Return the state of each group, and the options.
 
-    Without padding, DeepSpeed keeps a list of states and no options.
+    DeepSpeed keeps a list of states and no options without padding.
     """
     base = fields.values.get(key) if key else fields.values
     if isinstance(base, list):

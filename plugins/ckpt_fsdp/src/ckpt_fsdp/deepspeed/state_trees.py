@@ -12,7 +12,7 @@ _PLAIN = "deepspeed.runtime.fp16.loss_scaler."
 def component_of(kind: str, table: TensorTable, state: State, *, under: str = "", name: str = "") -> Component:
     """Return a component of a part of a tree.
 
-    With the tensors that it refers to.
+    It has the tensors that the part refers to.
 
     Args:
         kind: Its kind.

@@ -1,6 +1,6 @@
 """Checks that the files of a tag are of one step.
 
-By what each optimizer counts, the model_states, the directory's name.
+It compares what each optimizer counts, the model_states, and the directory's name.
 """
 
 import struct

@@ -137,7 +137,7 @@ def _refuse_parallel(content: TagContent) -> None:
 def _chosen(content: TagContent, tag: Tag) -> list[RankFile]:
     """Return the optim_states files of this save.
 
-    Of two sets with different prefixes, the one that the config asks for.
+    The config says which of two sets with different prefixes is meant.
     """
     optims = tag.of("optim")
     prefixes = {file.prefix for file in optims}
@@ -226,7 +226,7 @@ def _said(optim: OptimStates, world: int) -> dict[str, object]:
 def _expected(content: TagContent) -> dict[str, object]:
     """Return what every file of the save should say.
 
-    By the model_states; where they do not, by the lowest rank with the right number of ranks.
+    The model_states say it; else the lowest rank with the right number of ranks does.
     """
     right = [o for o in content.optims.values() if max(o.partitions, default=content.world) == content.world]
     groups = content.model.groups or []
@@ -241,7 +241,7 @@ def _expected(content: TagContent) -> dict[str, object]:
 def _note_models(files: Files, content: TagContent, tag: Tag) -> None:
     """Read or count the other ranks' model_states.
 
-    At stage 3 each rank has them; what is not trained is in all of them, else they are only counted.
+    Each rank has them at stage 3. All of them have what is not trained; else they are only counted.
     """
     for rank, file in sorted(_of_ranks(content, tag.of("model")).items()):
         if rank and content.model.fragments:

@@ -23,7 +23,7 @@ DEEPSPEED = "deepspeed"
 def training_components(model: ModelStates, scaling: Fields | None, tag: str, stage: int) -> Iterator[Component]:
     """Yield the training components of a model_states file.
 
-    And of what an optimizer says of its loss scale.
+    What an optimizer says of its loss scale is one of them.
 
     Args:
         model: The model_states.

@@ -32,10 +32,7 @@ _COMMON = "zero/optimizer_state.pt"
 
 
 class _Universal:
-    """The rows found in the parameters' folders.
-
-    With the files and the state.
-    """
+    """The rows and state found in the parameters' folders."""
 
     def __init__(self, files: Files, content: TagContent) -> None:
         self.files = files

@@ -75,10 +75,7 @@ def _is_placeholder(model: ModelStates, value: TensorRef) -> bool:
 
 
 def _with_tied(model: ModelStates, rows: Mapping[str, Row]) -> dict[str, Row]:
-    """Return the rows with the tied ones, in order.
-
-    In the module's order.
-    """
+    """Return the rows and the tied ones in module order."""
     every = dict(rows)
     for name, stored in model.shared.items():
         if stored in rows:

@@ -39,7 +39,7 @@ _LARGEST = 1 << 63
 class StoredBox(NamedTuple):
     """A box of a tensor in a shard.
 
-    Where it starts and its size are in elements; then its bytes; its rank counts from 1.
+    `offsets` and `sizes` are in elements, `offset` is a byte of the file; the rank counts from 1.
 
     A tuple, since there are as many as tensors times ranks.
     """
@@ -107,7 +107,7 @@ def read_shards(files: Files, names: Sequence[ShardName]) -> Shards:
 def _saved_offsets(file: SafetensorsFile) -> Mapping[str, tuple[int, ...]]:
     """Return where each tensor of a shard starts.
 
-    In its whole.
+    The offsets are those in the whole tensor.
     """
     try:
         content = parse_object(file.metadata.get(SHARDING, "").encode())

@@ -1,6 +1,6 @@
-"""Reports shards that kept a checkpoint from being opened.
+"""Reports shards of DCP's safetensors layout that don't open.
 
-Of DCP's safetensors layout.
+They kept the checkpoint from being opened.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,6 @@ from ckpt_fsdp.hf_shards.opening import open_shards
 
 
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
-    """Yield every shard that is broken.
-
-    Where the checkpoint did not open for one of them.
-    """
+    """Yield every broken shard of a checkpoint that didn't open."""
     if checkpoint is None and any(match.root == "" for match in find(files)):
         yield from map(Finding.of_error, open_shards(files).errors)

@@ -1,6 +1,6 @@
 """Reads the files that shards were joined into.
 
-Where they lie beside, they say how far each tensor goes.
+They say how far each tensor goes where they lie beside.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from ckpt_fsdp.hf_shards.names import is_whole
 class Joined:
     """The tensors of the joined files.
 
-    And the files that could not be read.
+    `findings` has the files that could not be read.
     """
 
     def __init__(self, files: Files) -> None:

@@ -1,6 +1,6 @@
 """Recognises directories of DCP's safetensors shards.
 
-From names and the first header.
+Names and the first header tell.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SHARDING = "DCP_SHARDING_INFO"
 def find(files: Files) -> Iterator[FormatMatch]:
     """Yield a match for each directory with shards.
 
-    Or for the one above their `sharded/` where nothing was joined there.
+    The match is for the directory above their `sharded/` where nothing was joined there.
     """
     if files.location.kind is LocationKind.FILE:
         return

@@ -18,7 +18,7 @@ from ckpt_fsdp.hf_shards.boxes import Sharded
 def unproved(tensors: Mapping[str, Sharded]) -> list[str]:
     """Return the tensors that may go on behind their boxes.
 
-    As far as boxes show; those that are cut first.
+    The boxes alone are looked at; tensors that are cut come first.
     """
     names = [name for name, tensor in tensors.items() if not _ends(tensor)]
     return sorted(names, key=lambda name: not _cut(tensors[name]))
@@ -72,7 +72,7 @@ def _distinct(tensor: Sharded) -> set[tuple[tuple[int, ...], tuple[int, ...]]]:
 def _ranks_that_fit(tensor: Sharded) -> tuple[int, float] | None:
     """Return the least and greatest fitting number of ranks.
 
-    Among so many a tensor whose end is known is cut so; None for another one.
+    A tensor whose end is known is cut so among these; the result is None for any other.
     """
     cut = _cut(tensor)
     if len(cut) != 1 or not _ends(tensor):

@@ -1,6 +1,6 @@
 """Finds missing shards, and tensors without a proved end.
 
-As far as numbers and holes tell.
+Numbers and holes tell.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -18,7 +18,7 @@ _COPY = "copy the shards again, of all ranks"
 def missing(shards: Shards, *, ranks: int | None, whole: Collection[str]) -> Iterator[Finding]:
     """Yield findings about missing shards.
 
-    Besides the holes that the table itself shows.
+    The table itself shows the holes.
 
     Args:
         shards: What the headers say.
@@ -83,9 +83,9 @@ def _by_number(tensors: Mapping[str, Sharded]) -> dict[int, list[str]]:
 
 
 def _goes_on(shards: Shards, number: int) -> str:
-    """Return which tensors stop short, in words.
+    """Return in words which tensors stop short.
 
-    Where the shards of the last ranks are missing.
+    The shards of the last ranks are missing there.
     """
     short = [name for name in unproved(shards.tensors) if _number(shards.tensors[name]) == number]
     if not short:

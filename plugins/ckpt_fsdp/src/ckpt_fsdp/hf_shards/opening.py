@@ -35,9 +35,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 
 
 def open_shards(files: Files) -> Shards:
-    """Return the headers of all shards of a listing.
-
-    And what is wrong with any.
+    """Return the headers of all shards, and what is wrong.
 
     Raises:
         UnsupportedFormatError: Nothing here has the name of a shard.

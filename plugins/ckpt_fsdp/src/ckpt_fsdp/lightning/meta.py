@@ -31,7 +31,7 @@ _WEIGHTS_ONLY = "saved with save_weights_only=True"
 def add_meta(builder: CheckpointBuilder) -> None:
     """Add the components of `meta.pt`.
 
-    Where it is missing or cannot be read, a role for each component that it would hold.
+    Each component that it would hold gets a role where it is missing or cannot be read.
     """
     known = len(builder.roles)
     builder.tried("progress", META, lambda: _read(builder))

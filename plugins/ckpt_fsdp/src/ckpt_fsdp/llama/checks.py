@@ -9,7 +9,7 @@ from ckpt_fsdp.ranks import checks
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
     """Yield RK009 for tensors that ranks stored differently.
 
-    From the bytes depth on.
+    They are compared from the bytes depth on.
     """
     if checkpoint is not None:
         yield from checks.check(files, checkpoint, request)

@@ -74,7 +74,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 def _world(params: Params | None, paths: Mapping[int, str], parts: Mapping[int, TorchFile]) -> int:
     """Return how many ranks there were.
 
-    By the sizes, and no fewer than the names say.
+    The sizes tell, and there are no fewer than the names say.
     """
     count = None
     if params is not None and parts:

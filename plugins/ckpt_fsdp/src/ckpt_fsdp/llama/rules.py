@@ -1,6 +1,6 @@
 """The model's rules of how each tensor is cut.
 
-And the check that what the ranks have agrees with params.json.
+They must agree with params.json for what the ranks have.
 """
 
 import re
@@ -47,10 +47,7 @@ def params_of(content: Mapping[str, Any]) -> Params | None:
 
 
 def _hidden(content: Mapping[str, Any], dim: int) -> int | None:
-    """Return the width of the feed-forward layer.
-
-    As the model's own code computes it.
-    """
+    """Return the feed-forward width, as the model's code computes it."""
     given, multiple, factor = content.get("hidden_dim"), content.get("multiple_of"), content.get("ffn_dim_multiplier")
     if type(given) is int:
         return given
@@ -64,7 +61,7 @@ def _hidden(content: Mapping[str, Any], dim: int) -> int | None:
 def world_of(params: Params, shapes: Mapping[str, Shape]) -> int | None:
     """Return how many ranks there were.
 
-    By the first tensor that shows it; None where none does.
+    The first tensor that shows it tells; the result is None where none does.
     """
     for name, shape in shapes.items():
         if _COLUMNS.fullmatch(name) and "attention" in name and len(shape) == 2 and shape[1]:

@@ -1,6 +1,6 @@
 """Recognises folders of Megatron's dist_checkpointing.
 
-By its metadata.json, which names the backend.
+Its metadata.json names the backend.
 """
 
 import json

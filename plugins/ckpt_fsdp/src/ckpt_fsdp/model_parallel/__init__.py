@@ -1,6 +1,6 @@
 """Format `model-parallel`: a file for each rank of model parallelism.
 
-Of tensor, pipeline and expert parallelism; no file places their parts.
+It is tensor, pipeline and expert parallelism; no file places the parts.
 
 Which dimension each tensor was cut along is known to the model's own code, so the parts stay components of their own.
 

@@ -1,6 +1,6 @@
 """Recognises folders with a file for each model-parallel rank.
 
-By Megatron's names, else by heads.
+Megatron's names tell, else the heads of files.
 """
 
 import re
@@ -39,10 +39,7 @@ def find(files: Files) -> Iterator[FormatMatch]:
 
 
 def is_candidate(path: str) -> bool:
-    """Return True if a file may be a rank's.
-
-    By its name.
-    """
+    """Return True if a file's name may be a rank's."""
     name = path.rpartition("/")[2]
     return name.lower().endswith(_SUFFIXES) and any(map(str.isdecimal, name)) and not _OF_OTHERS.match(name)
 
@@ -50,7 +47,7 @@ def is_candidate(path: str) -> bool:
 def saves_in(files: Files, paths: list[str]) -> list[Save]:
     """Return the saves among a folder's files.
 
-    Of those that say that others go with them.
+    A file counts that says that others go with it.
     """
     ranked = list(ranked_files(files, paths, _told))
     world = max((file.world or 0 for file in ranked), default=0)

@@ -1,6 +1,6 @@
 """Reads the names of Megatron's folders of ranks.
 
-And tells what the numbers in them are.
+It tells what the numbers in them are.
 
 Source: Megatron-LM `megatron/training/checkpointing.py` (get_checkpoint_name): the tensor rank, then the pipeline's
 where there is more than one, then the expert's where there is more than one.
@@ -47,10 +47,7 @@ def folder_of(rank: Rank) -> str:
 
 
 def folders(paths: Iterable[str]) -> dict[str, dict[Rank, list[str]]]:
-    """Return the files of each rank.
-
-    By the folder that holds the ranks' folders.
-    """
+    """Return the files of each rank, by the ranks' parent folder."""
     by_root: dict[str, dict[Rank, list[str]]] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")

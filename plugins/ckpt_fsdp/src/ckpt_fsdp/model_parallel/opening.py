@@ -91,7 +91,7 @@ def _open(builder: CheckpointBuilder, rank: Rank, paths: Sequence[str]) -> tuple
 def _agreed(builder: CheckpointBuilder, said: Mapping[Rank, Sizes | None], models: Mapping[Rank, TorchFile]) -> Sizes:
     """Return the sizes that the files say.
 
-    Where they contradict each other the first, and PT003.
+    The first counts where they contradict each other, and PT003 is noted.
     """
     known = {rank: sizes for rank, sizes in said.items() if sizes is not None}
     first = next(iter(known.values()), None)
@@ -170,7 +170,7 @@ def _differing_steps(models: Mapping[Rank, TorchFile]) -> list[Finding]:
 def _add(builder: CheckpointBuilder, file: TorchFile | None, name: str, *, first: bool, kind: str = "") -> None:
     """Add the components of a rank's file.
 
-    Under the rank's name; what all ranks have alike only of the first.
+    They have the rank's name; what all ranks have alike is added of the first only.
     """
     if file is None:
         return

@@ -10,7 +10,7 @@ from ckpt_fsdp.numbered.opening import open_shards
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
     """Yield what is wrong with each shard.
 
-    Where the checkpoint did not open for one of them.
+    It speaks only where the checkpoint did not open.
     """
     if checkpoint is None and any(match.root == "" for match in find(files)):
         yield from open_shards(files)[0].findings

@@ -48,7 +48,7 @@ def _match(files: Files, root: str, one: Siblings) -> FormatMatch:
 def _are_disjoint(files: Files, one: Siblings) -> bool:
     """Return True if the files share no tensor.
 
-    Of those that the heads show; and every file that can be read has some.
+    The heads show the tensors, and every file that can be read has some.
 
     Files with the same tensors are checkpoints of their own: the first two show it, and no more are looked at.
     """

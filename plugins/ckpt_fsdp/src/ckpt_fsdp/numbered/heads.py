@@ -1,6 +1,6 @@
 """Reads the names of tensors in a file's first bytes.
 
-Of a safetensors header, or of a torch file's pickle.
+They are those of a safetensors header, or of a torch file's pickle.
 """
 
 import re

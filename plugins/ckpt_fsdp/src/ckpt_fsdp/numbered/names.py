@@ -54,7 +54,7 @@ class Siblings:
 def siblings(paths: Iterable[str]) -> list[Siblings]:
     """Return the numbered siblings among a folder's files.
 
-    Of two or more, or of one whose name says of how many.
+    There are two or more, or one whose name says of how many.
     """
     by_name: dict[tuple[str, str, int | None], Siblings] = {}
     for path in paths:
@@ -77,7 +77,7 @@ def siblings(paths: Iterable[str]) -> list[Siblings]:
 def _may_be_parts(one: Siblings) -> bool:
     """Return True if the numbers can be those of parts.
 
-    From 0 or 1, and no more than half of them missing.
+    They begin with 0 or 1, and no more than half of them are missing.
     """
     if one.count is not None:
         return one.count > 1 and max(one.paths) <= one.count and one.count <= 1 << 16

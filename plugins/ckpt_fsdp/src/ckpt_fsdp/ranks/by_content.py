@@ -49,7 +49,7 @@ def read_by_content(files: Files, match: FormatMatch) -> StoredCheckpoint:
 def _ranked(parts: Sequence[RankPart]) -> list[RankPart]:
     """Return the parts by the rank in their content.
 
-    Where a name says none or another.
+    The name of a file may say none or another.
     """
     said = [rank_of(part.file.sharded) for part in parts]
     if None in said or len(set(said)) != len(said):
@@ -61,7 +61,7 @@ def _ranked(parts: Sequence[RankPart]) -> list[RankPart]:
 def rank_of(sharded: Mapping[str, Sharding]) -> int | None:
     """Return the rank that a file says it is of.
 
-    By its number, else by its place in the mesh; None where it does not say.
+    Its number tells, else its place in the mesh; the result is None where it does not say.
     """
     for sharding in sharded.values():
         if sharding.rank is not None:

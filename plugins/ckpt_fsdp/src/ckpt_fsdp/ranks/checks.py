@@ -1,6 +1,6 @@
 """Compares the bytes of replicas.
 
-Of hybrid sharding, and of plain tensors that every rank has.
+They come from hybrid sharding, and are plain tensors that every rank has.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from ckpt_fsdp.replicas import differing_copies
 def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -> Iterator[Finding]:
     """Yield RK009 for tensors that ranks stored differently.
 
-    From the bytes depth on.
+    They are compared from the bytes depth on.
     """
     if not isinstance(checkpoint, StoredCheckpoint):
         return

@@ -17,7 +17,7 @@ _HINT = "copy the directory again, all files of one save"
 def world_of(named: int | None, parts: Sequence[RankPart]) -> int:
     """Return how many ranks there were.
 
-    By the names, else by the meshes that the files tell of.
+    The names tell, else the meshes in the files.
     """
     shardings = [sharding for part in parts for sharding in part.file.sharded.values()]
     meshes = (max(prod(sharding.mesh), sharding.world or 1) for sharding in shardings)

@@ -1,6 +1,6 @@
-"""Recognises directories with a file a rank.
+"""Recognises directories with a file for each rank.
 
-From known names, else from what the heads of files say.
+Known names tell, else the heads of files.
 """
 
 import re
@@ -25,7 +25,7 @@ _OF_OTHERS = re.compile(
 def find(files: Files) -> Iterator[FormatMatch]:
     """Yield a match for each directory of rank files.
 
-    Of a model; and for each save of several in one directory.
+    Each save of several in one directory has a match of its own.
     """
     if files.location.kind is LocationKind.FILE:
         return
@@ -49,7 +49,7 @@ def find(files: Files) -> Iterator[FormatMatch]:
 def saves_in(files: Files, paths: list[str]) -> list[Save]:
     """Return the saves among a folder's torch files.
 
-    By what their heads say.
+    The heads of the files tell.
     """
     ranked = list(ranked_files(files, paths, told))
     world = max((file.world or 0 for file in ranked), default=0)
@@ -58,9 +58,9 @@ def saves_in(files: Files, paths: list[str]) -> list[Save]:
 
 
 def is_candidate(path: str) -> bool:
-    """Return True if a file may be a rank's.
+    """Return True if a file's name may be a rank's.
 
-    By its name; it is at the top of a listing.
+    The file must lie at the top of a listing.
     """
     return "/" not in path and path.lower().endswith(_SUFFIXES) and not _OF_OTHERS.match(path)
 
@@ -103,7 +103,7 @@ def _evidence(sets: list[RankSet]) -> str:
 def _step(files: Files, root: str) -> int | None:
     """Return the step in the directory's name.
 
-    Or in that of the one above it: `global_step_20/actor`.
+    The directory above it may name the step too: `global_step_20/actor`.
     """
     for name in reversed(f"{files.location.url}/{root}".rstrip("/").split("/")[-2:]):
         step = step_of_name(name)

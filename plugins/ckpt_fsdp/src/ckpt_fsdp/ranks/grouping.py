@@ -143,7 +143,7 @@ def _place_of_rank(alike: Sequence[RankedFile]) -> tuple[int, int] | None:
 def _start(alike: Sequence[RankedFile], numbers: Sequence[int], text: str) -> int | None:
     """Return the number that the first rank has.
 
-    Where these numbers are the ranks; None where they are not.
+    The result is None where these numbers are not the ranks.
 
     Where files do not say whose they are, it must be a number below that of the ranks, and not that of a step.
     """
@@ -164,7 +164,7 @@ def _named(file: RankedFile, place: int, start: int) -> _Named:
 def _can_be_one(files: Sequence[RankedFile]) -> bool:
     """Return True if files can be of one save.
 
-    Of any names: each is of another rank of as many.
+    Their names play no part: each must be of another rank of as many.
     """
     ranks = [file.rank for file in files]
     worlds = {file.world for file in files}
@@ -174,7 +174,7 @@ def _can_be_one(files: Sequence[RankedFile]) -> bool:
 def _are_single(saves: Sequence[Save], named: Sequence[_Named]) -> bool:
     """Return True if every file is its own save.
 
-    And none of the names is another's with another number.
+    No two names may differ in a number alone.
     """
     return len(saves) == len(named) > 1 and len({one.texts for one in named}) == len(named)
 

@@ -47,7 +47,7 @@ class Told(NamedTuple):
 def ranked_files(files: Files, paths: Iterable[str], judge: Callable[[bytes], Told | None]) -> Iterator[RankedFile]:
     """Yield the files that are one rank's.
 
-    By what `judge` takes from their heads; Told(None, None) is passed over.
+    `judge` tells from their heads; Told(None, None) is passed over.
 
     Of those whose names differ in numbers alone, none has a rank where the first has none: a head is read for each of
     the others, and of a run of a thousand checkpoints that would be a thousand requests.
@@ -93,10 +93,7 @@ def is_torch(head: bytes) -> bool:
 
 
 def number_of(head: bytes, key: str) -> int | None:
-    """Return the integer behind a key of a pickle.
-
-    Where the head has it.
-    """
+    """Return the integer behind a key in a pickle's head."""
     return _number(head, key.encode())
 
 

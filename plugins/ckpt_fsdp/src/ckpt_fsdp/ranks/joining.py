@@ -1,7 +1,4 @@
-"""Joins the parts that ranks have of the same tensors.
-
-Into one table.
-"""
+"""Joins ranks' parts of the same tensors into one table."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -53,7 +50,7 @@ class Row:
 def rows_of(parts: Sequence[RankPart]) -> dict[str, Row]:
     """Return the tensors of all parts.
 
-    In the order in which the first part that has each has them.
+    They stand in the order of the first part that has each.
 
     Raises:
         UnsupportedFormatError: RK007, they are flat parameters of FSDP1.
@@ -86,7 +83,7 @@ def table_of(rows: dict[str, Row]) -> TensorTable:
 def component_of(kind: str, name: str, parts: Sequence[RankPart], rows: dict[str, Row]) -> Component:
     """Return a component of the joined tensors.
 
-    With the state of the first part.
+    Its state is that of the first part.
     """
     root = parts[0].file.root
     return Component(kind, table_of(rows), None if _is_flat(root) else root, name)
@@ -117,7 +114,7 @@ def _info(name: str, row: Row) -> TensorInfo:
 def _alias(name: str, row: Row) -> str | None:
     """Return the tensor whose storage this one shares.
 
-    In every part that has any of it.
+    It must share it in every part that has any of it.
     """
     aliases = set(_aliases(name, row))
     return aliases.pop() if len(aliases) == 1 else None
@@ -133,7 +130,7 @@ def _aliases(name: str, row: Row) -> Iterator[str | None]:
 def is_flat_parameter(name: str) -> bool:
     """Return True for a flat parameter of FSDP1.
 
-    Or the optimizer's state of one, by its name.
+    The name tells; the optimizer's state of a flat parameter counts too.
     """
     return _FLAT.fullmatch(name) is not None
 

@@ -53,10 +53,7 @@ def parse(name: str) -> RankName | None:
 
 
 def group(paths: Iterable[str]) -> list[RankSet]:
-    """Return the sets of rank files among the paths.
-
-    By part, then by rank.
-    """
+    """Return the sets of rank files, by part and number."""
     sets: dict[tuple[str, str, int | None], RankSet] = {}
     for path in paths:
         name = parse(path.rpartition("/")[2])

@@ -64,7 +64,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
 def add_set(builder: CheckpointBuilder, found: RankSet, kind: str, name: str = "") -> None:
     """Add the files of a part as one component.
 
-    With what is wrong with them.
+    What is wrong with them becomes findings.
     """
     add_parts(builder, found, read_parts(builder, found, kind, name), kind, name)
 
@@ -102,7 +102,7 @@ def are_flat(parts: Sequence[RankPart]) -> bool:
 def _add_optimizer(builder: CheckpointBuilder, found: RankSet) -> None:
     """Add the parts of an optimizer, joined or apart.
 
-    Under FSDP1 verl saves it over flat parameters, and each rank's stays apart.
+    verl saves it over flat parameters under FSDP1; then each rank's stays apart.
     """
     parts = read_parts(builder, found, "optimizer", found.number)
     if (found.world or len(found.paths)) > 1 and are_flat(parts):

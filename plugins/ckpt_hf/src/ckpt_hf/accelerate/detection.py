@@ -1,7 +1,4 @@
-"""Recognises folders that Accelerate's `save_state` has written.
-
-From names alone.
-"""
+"""Recognises folders of Accelerate's `save_state` by names alone."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,7 +22,7 @@ LORA = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
 def find(files: Files) -> Iterator[FormatMatch]:
     """Yield a match for each folder of `save_state`.
 
-    Also for one whose saving was stopped.
+    A folder whose saving was stopped has one, too.
     """
     every = {folder.root: folder for folder in folders(files)}
     for folder in every.values():
@@ -55,7 +52,7 @@ def claim(folder: Folder, every: Mapping[str, Folder]) -> tuple[Confidence, str]
 def numbered_models(names: Iterable[str]) -> dict[int, str]:
     """Return the file of each model, by number.
 
-    Of two of a number safetensors, as Accelerate loads them.
+    safetensors wins where two have one number, as Accelerate loads them.
     """
     by_number: dict[int, str] = {}
     for name in sorted(names, key=lambda name: name.endswith(".safetensors")):

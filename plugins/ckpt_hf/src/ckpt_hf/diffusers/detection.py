@@ -1,6 +1,6 @@
 """Recognises folders that diffusers has written.
 
-From names, and models below by the head of their config.
+Names tell, and for models below the head of their config.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,6 @@
 """Recognises folders of DyLoRA-MoE.
 
-From names, and where those leave it open from a config's head.
+Names tell, and where those leave it open a config's head.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ ROUTER_STATE = "dylo_moe_state"
 def find(files: Files) -> Iterator[FormatMatch]:
     """Yield a match for each folder with experts.
 
-    And for a state of the router that lies apart from them.
+    A state of the router that lies apart from them has one, too.
     """
     every = {folder.root: folder for folder in folders(files)}
     experts = {root for root, folder in every.items() if _evidence(files, folder)}

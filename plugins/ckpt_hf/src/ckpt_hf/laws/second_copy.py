@@ -30,7 +30,7 @@ _SLAB = 1 << 20
 def second_copy(files: Files, checkpoint: Checkpoint, request: VerifyRequest) -> Iterator[Finding]:
     """Yield LW035 for a second copy that differs.
 
-    In bytes, too, where all are read.
+    The bytes are compared, too, where all are read.
     """
     own = next((one for one in checkpoint.manifest.components if one.kind == "model" and not one.name), None)
     if own is None or not len(own.tensors):

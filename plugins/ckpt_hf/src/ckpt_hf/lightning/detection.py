@@ -1,6 +1,6 @@
 """Recognises Lightning's files by their first bytes.
 
-Never by the name alone.
+The name alone never tells.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Checks a model directory beyond its table of tensors.
 
-Also one that did not open.
+A directory that did not open is checked, too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,7 +49,7 @@ def check(files: Files, checkpoint: Checkpoint | None, request: VerifyRequest) -
 def check_weights(one: ComponentWeights) -> Iterator[Finding]:
     """Yield disagreements between weight files and their index.
 
-    In whatever directory they are.
+    They may lie in any directory.
     """
     if not one.weights.errors:
         yield from _check_totals(one.weights)

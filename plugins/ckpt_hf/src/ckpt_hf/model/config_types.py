@@ -42,7 +42,7 @@ def plain_outlines(weights: Component) -> dict[str, TensorInfo]:
 def type_of(infos: Iterable[TensorInfo]) -> DType | None:
     """Return the type of the most elements.
 
-    Among those that a config can name; None where there is none.
+    Only types that a config can name count; the result is None without any.
     """
     counts: Counter[DType] = Counter()
     for info in infos:
@@ -80,6 +80,6 @@ def edited(text: bytes, wanted: dict[Any, State]) -> bytes | None:
 def _says(text: bytes, key: str, value: State) -> bool:
     """Return True if the outermost key has the value.
 
-    Not one of the same name further in.
+    A key of the same name further in does not count.
     """
     return bool(json.loads(text).get(key) == value)

@@ -46,7 +46,7 @@ class _Directory:
 def find(files: Files) -> Iterator[FormatMatch]:
     """Yield a match for each directory with weights.
 
-    Under HF names: the listed directory itself, and each below it.
+    The weights have HF names; the listed directory itself and each below it count.
     """
     if files.location.kind is LocationKind.FILE:
         return

@@ -1,6 +1,6 @@
 """Names and plans the weight files of one component.
 
-With the index that says which tensor is in which file.
+The index says which tensor is in which file.
 """
 
 import json
@@ -58,9 +58,7 @@ class Layout:
 
 
 def layout_of(component: Component, options: Mapping[str, Any]) -> Layout:
-    """Return the layout of a model's weights.
-
-    Or of their average.
+    """Return the layout of a model's weights or average.
 
     Raises:
         UsageError: No weights are of the kind that is asked for.
@@ -82,7 +80,7 @@ def plan_index(
 ) -> FilePlan:
     """Plan the index as transformers writes it.
 
-    In its sums a tied tensor counts once, as it is stored.
+    A tied tensor counts once in its sums, as it is stored.
     """
     tied = {name for name, info in infos.items() if is_tied(info, infos)}
     once = [info for name, info in infos.items() if name not in tied]

@@ -134,7 +134,7 @@ def assets_of(files: Files) -> list[Asset]:
 def is_weight(path: str) -> bool:
     """Return True for a weight file or an index.
 
-    In whatever folder it lies.
+    The folder that it lies in plays no part.
     """
     return parse(path.rpartition("/")[2]) is not None
 

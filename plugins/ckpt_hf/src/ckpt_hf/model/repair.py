@@ -1,8 +1,7 @@
 """Makes the index of a model's shards again.
 
-From the shards' own headers. An index says nothing that the headers do not, as long as all shards are there: their
-names count them. What the names do not count, what two files claim, and what an index promises and no file holds, is
-left alone and said.
+The shards' own headers have all that an index says, as long as all shards are there: their names count them. What the
+names do not count, what two files claim, and what an index promises and no file holds, is left alone and said.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +62,7 @@ def _is_of_an_index(finding: Finding) -> bool:
 def _stale_files(report: VerifyReport, folder: str) -> Iterator[RepairAction]:
     """Yield removals of files that the index leaves out.
 
-    Only where nothing else is wrong: else they may be what it lacks.
+    Nothing else may be wrong: else they may be what the index lacks.
     """
     for finding in report.findings:
         path = finding.path or ""

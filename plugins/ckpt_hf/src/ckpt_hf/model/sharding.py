@@ -70,6 +70,6 @@ def plan_shards(tensors: Mapping[str, TensorInfo], limit: int) -> list[list[str]
 def is_tied(info: TensorInfo, among: Mapping[str, TensorInfo]) -> bool:
     """Return True if a tensor shares another's storage.
 
-    That of another of these tensors.
+    The other must be among these tensors.
     """
     return info.alias_of is not None and info.alias_of in among

@@ -99,7 +99,7 @@ def _weights(
 ) -> Iterator[FilePlan]:
     """Yield the files of one component.
 
-    With an index where there are several, or with `keep`, for the source had one.
+    Several files get an index; so does one file with `keep`, since the source had one.
     """
     infos = dict(component.tensors.infos())
     if not layout.shares and _unties(config):
@@ -125,7 +125,7 @@ def _unties(config: Component | None) -> bool:
 def _restated(checkpoint: Checkpoint, weights: Component, config: Component | None) -> dict[Any, State] | None:
     """Return the config with the type of cast weights.
 
-    Only where it names a type that none of them has any more.
+    The result is None unless the config names a type that none of them has any more.
     """
     state = config.state if config is not None else None
     said = said_type(state)

@@ -1,7 +1,7 @@
 """Checks that an adapter fits the base model it names.
 
-Only where that is a directory of this machine; a base that is elsewhere is not asked for. Modules are compared by name,
-and a name that the base does not have says something only where its siblings are there: transformers renames modules
+The base must be a directory of this machine; one that is elsewhere is not asked for. Modules are compared by name, and
+a name that the base does not have says something only where its siblings are there: transformers renames modules
 between its versions.
 """
 
@@ -59,7 +59,7 @@ def _family(module: str) -> str:
 def _tensors_of(base: object) -> TensorInfos:
     """Return the tensors of a local model directory.
 
-    By its headers; none where it is not one, or cannot be read.
+    Its headers are read; there are none where it is not one, or cannot be read.
     """
     if not isinstance(base, str) or not base or "://" in base or not os.path.isdir(base):
         return {}

@@ -57,7 +57,7 @@ def _is_numbered(name: str) -> bool:
 def _holds_state(folder: Folder) -> bool:
     """Return True if a folder's files are training state.
 
-    By their names; and none is a model by its own.
+    Their names tell, and none of them may be a model.
     """
     if group(folder.files) or folder.files & set(ADAPTERS):
         return False

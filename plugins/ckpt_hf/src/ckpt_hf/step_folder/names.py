@@ -1,6 +1,6 @@
 """Tells the kind of training state by a file's name.
 
-By the words in it: `optimizer_state.safetensors`, `lr_sched.pt`.
+The words in it tell: `optimizer_state.safetensors`, `lr_sched.pt`.
 """
 
 import re
@@ -42,7 +42,7 @@ def kind_of_name(name: str) -> str | None:
 def kind_of_folder(name: str) -> str | None:
     """Return the kind that a folder's name means.
 
-    As `training_state`, `optimizer`.
+    Examples are `training_state` and `optimizer`.
     """
     return kind_of_name(f"{name}.pt")
 

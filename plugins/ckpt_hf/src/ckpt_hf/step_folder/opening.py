@@ -13,7 +13,7 @@ from ckpt_hf.step_folder.state_files import add_state
 def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
     """Read what is in no part.
 
-    Of a folder of training state, every kind of it as a component.
+    Every kind in a folder of training state is a component.
     """
     return _read_whole(files, match) if match.parts else _read_state(files, match)
 

@@ -19,7 +19,7 @@ _FSDP = re.compile(r"(pytorch_model_fsdp|optimizer)_\d+")
 def find(files: Files) -> Iterator[FormatMatch]:
     """Yield a match for each folder of the Trainer.
 
-    Also for one whose saving was stopped.
+    A folder whose saving was stopped has one, too.
     """
     for folder in folders(files):
         evidence = _evidence(folder)

@@ -36,7 +36,7 @@ def part_of(files: Files, root: str, folders: Collection[str]) -> Part | None:
 def is_used(files: Files, parts: Sequence[Part]) -> bool:
     """Return True if DeepSpeed saved here.
 
-    Also where its tag was lost.
+    Its tag may be lost.
     """
     return has_tag(parts) or _POINTER in files.entries
 

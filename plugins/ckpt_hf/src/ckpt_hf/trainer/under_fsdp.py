@@ -60,9 +60,9 @@ def holds_all_weights(files: Files, parts: Sequence[Part]) -> bool:
 
 
 def add(builder: CheckpointBuilder, parts: Sequence[Part], where: Places) -> None:
-    """Add the optimizer, and the weights for a resume.
+    """Add the optimizer and weights that are not parts.
 
-    Where they are not parts.
+    A resume reads this copy of the weights.
     """
     components = {part.component for part in parts}
     if "optimizer" not in components:

@@ -14,7 +14,7 @@ STATE = "training_state.pt"
 def find(files: Files) -> Iterator[FormatMatch]:
     """Yield a match for each folder with a training_state.pt.
 
-    Where it is not that of transformers' Trainer.
+    A folder of transformers' Trainer has none.
     """
     for folder in folders(files):
         if STATE in folder.files and TRAINER_STATE not in folder.files:

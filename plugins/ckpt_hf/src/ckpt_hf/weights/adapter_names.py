@@ -15,10 +15,7 @@ _CARD = "README.md"
 
 
 def is_adapter_folder(names: Collection[str]) -> bool:
-    """Return True if a folder's files are an adapter's.
-
-    Or were.
-    """
+    """Return True if a folder's files are or were an adapter's."""
     return ADAPTER_CONFIG in names or any(name in names for name in ADAPTERS)
 
 
@@ -31,9 +28,9 @@ def is_named_adapter(folder: str, names: Collection[str]) -> bool:
 
 
 def named_adapters(files: Files) -> list[str]:
-    """Return the adapters in folders directly below, sorted.
+    """Return the sorted names of adapters directly below.
 
-    By name.
+    Each has a folder of its name.
     """
     below: dict[str, set[str]] = {}
     for path in files.entries:
@@ -44,8 +41,5 @@ def named_adapters(files: Files) -> list[str]:
 
 
 def has_adapters(files: Files) -> bool:
-    """Return True if a directory keeps adapters.
-
-    And not a whole model.
-    """
+    """Return True if a directory keeps adapters, not a model."""
     return any(name in files.entries for name in ADAPTERS) or bool(named_adapters(files))

@@ -23,7 +23,7 @@ _WRAPPED = ".base_layer."
 def add_adapters(builder: CheckpointBuilder) -> None:
     """Add every adapter, and its config.
 
-    Without one at the top those with names are all there were.
+    Those with names are all there were where none is at the top.
     """
     named = named_adapters(builder.files)
     top = {path for path in builder.files.entries if "/" not in path}
@@ -36,7 +36,7 @@ def add_adapters(builder: CheckpointBuilder) -> None:
 def add_adapter(builder: CheckpointBuilder, folder: str = "", name: str = "") -> None:
     """Add an adapter's weights and its config.
 
-    From a folder of the directory.
+    They lie in a folder of the directory.
     """
     inner, where = f"adapter:{name}" if name else "adapter", f"{folder}{ADAPTER_CONFIG}"
     path = next((f"{folder}{file}" for file in ADAPTERS if f"{folder}{file}" in builder.files.entries), None)

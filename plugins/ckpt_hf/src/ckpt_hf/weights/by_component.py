@@ -59,7 +59,7 @@ def components_of(found: Sequence[ComponentWeights]) -> list[Component]:
 def metadata_of(found: Sequence[ComponentWeights]) -> dict[str, object]:
     """Return the metadata of all weights.
 
-    Of a key that comes twice, the model's.
+    The model's counts where a key comes twice.
     """
     metadata: dict[str, object] = {}
     for one in reversed(found):

@@ -43,10 +43,7 @@ def lacking(index: Index, path: str, held: Collection[str], wanted: Sequence[str
 
 
 def unnamed(index: Index, path: str, held: Iterable[str]) -> Iterator[Finding]:
-    """Yield HF003 for tensors that the index doesn't know.
-
-    In any file.
-    """
+    """Yield HF003 for tensors that the index names nowhere."""
     named = index.weight_map
     extra = [tensor for tensor in held if tensor not in named]
     for tensor in extra[:_SHOWN]:
@@ -61,7 +58,7 @@ def unnamed(index: Index, path: str, held: Iterable[str]) -> Iterator[Finding]:
 def repeated(tables: Mapping[str, Collection[str]]) -> Iterator[Finding]:
     """Yield HF005 for tensors in more than one file.
 
-    By the second of them.
+    The finding is about the second of them.
     """
     holder: dict[str, str] = {}
     twice: dict[tuple[str, str], list[str]] = {}

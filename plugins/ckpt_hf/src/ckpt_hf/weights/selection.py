@@ -1,6 +1,6 @@
 """Chooses which weights of a directory are read.
 
-And says something about the others beside them.
+Findings tell about the others beside them.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ckpt_hf.weights.index import read_index
 class Selection:
     """The weight set to read as one component.
 
-    With findings about those that are not read.
+    The findings are about those that are not read.
     """
 
     weights: WeightSet

@@ -85,7 +85,7 @@ class Weights:
     def metadata(self) -> dict[str, Any]:
         """The metadata of the files and of the index.
 
-        Of the `__metadata__` of the files the first of each key, and under `index` the metadata of the index.
+        The first file with a key in `__metadata__` counts; `index` has the metadata of the index.
         """
         metadata: dict[str, Any] = {}
         for shard in self.shards:
@@ -104,7 +104,7 @@ class Weights:
     def table(self) -> TensorTable:
         """Return the tensors of all files.
 
-        Of a name that comes twice, the one that the index points to.
+        The index decides where a name comes twice.
         """
         if not self.repeats:
             return TensorTable.join(shard.tensors for shard in self.shards)
@@ -241,7 +241,7 @@ def _note_repeated(found: Weights) -> None:
 def _fetch_heads(files: Files, paths: Iterable[str]) -> None:
     """Fetch the first bytes of all files at once.
 
-    From a remote place; what fails here is asked again, and said, later.
+    The place is remote; what fails here is asked again, and said, later.
     """
     wanted = [path for path in paths if path in files.entries]
     if "://" not in files.location.url or len(wanted) < 2:

@@ -1,6 +1,6 @@
 """Adds one weight file as one component.
 
-Of a directory that holds several: the second model of Accelerate's, an adapter.
+The directory holds several: the second model of Accelerate's, an adapter.
 """
 
 from ckpt_core import Component, Profile, TensorTable

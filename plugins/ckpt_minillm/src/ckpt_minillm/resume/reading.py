@@ -39,7 +39,7 @@ _ORDER = (*KINDS, "progress")
 def read_resume(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckpoint:
     """Read the components of a resume file.
 
-    With the option `world_size`, the step is that of so many ranks.
+    The option `world_size` converts the step to so many ranks.
 
     Raises:
         UsageError: A hint contradicts the tensors, or `world_size` is not positive.
@@ -84,7 +84,7 @@ def _roles(components: dict[str, Component]) -> Iterator[Role]:
 def converted_step(step: int, saved: int, wanted: int) -> int:
     """Return a step of `saved` ranks for `wanted` ranks.
 
-    By minimind's rule: as many samples, rounded down.
+    minimind's rule is as many samples, rounded down.
     """
     return step * saved // wanted
 
@@ -136,7 +136,7 @@ def _missing(path: str, components: dict[str, Component]) -> Iterator[Finding]:
 def _of_ranks(components: tuple[Component, ...], wanted: int) -> tuple[tuple[Component, ...], str]:
     """Return the components with another number of ranks' step.
 
-    And what was changed; "" for nothing.
+    The text says what was changed; it is "" for nothing.
     """
     if wanted < 1:
         raise UsageError(f"world_size {wanted}: not a positive number of ranks")

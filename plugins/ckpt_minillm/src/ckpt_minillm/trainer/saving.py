@@ -1,6 +1,6 @@
 """Saves a stage's weights and its resume file.
 
-Under minimind's names; its training goes on from the resume file.
+They have minimind's names; a training goes on from the resume file.
 """
 
 import argparse
@@ -168,10 +168,7 @@ def _cast_one(name: str, tensor: "torch.Tensor", dtype: "torch.dtype", allow_ove
 def _training(
     tensors: "Mapping[str, torch.Tensor]", progress: dict[str, Any], parts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the state that a training goes on from.
-
-    By component.
-    """
+    """Return the state that a training resumes from, by component."""
     state: dict[str, Any] = {"model": tensors, "progress": dict(progress)}
     for key, part in parts.items():
         if part is None:

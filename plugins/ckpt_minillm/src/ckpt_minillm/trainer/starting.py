@@ -1,6 +1,6 @@
 """Starts a trainer's model from its arguments.
 
-From the weights that they name, or with its whole training gone on with.
+It loads the weights that they name, or goes on with the whole training.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def init_from_args(
     world_size: int | None = None,
     logger: Logger = None,
 ) -> InitReport:
-    """Fill a model as the trainer's arguments say.
+    """Fill a model as the arguments of `add_checkpoint_arguments` say.
 
     With `--from_resume` the resume file of the stage that is written, in `--out_dir`; else `--pretrained_path`, then
     `MINILLM_PRETRAINED_PATH`, then the remote file, then the local one.
@@ -124,7 +124,7 @@ def _path_of(resolution: Resolution) -> str:
 def _random(args: argparse.Namespace, resolution: Resolution, voice: Voice) -> InitReport:
     """Report random weights, where they are allowed.
 
-    Only where nothing was named, and every place answered.
+    Nothing may have been named, and every place must have answered.
     """
     error = resolution.error()
     named = args.pretrained_path is not None or args.load_from_remote

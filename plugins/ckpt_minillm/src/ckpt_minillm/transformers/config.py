@@ -120,7 +120,7 @@ def _model_type(normed: bool, moe: bool) -> str:
 def _attention(tensors: TensorTable, known: Mapping[str, Any], given: Mapping[str, Any], normed: bool) -> _Attention:
     """Return the heads and their size.
 
-    By the length of q_norm where there is one; else as given.
+    The length of q_norm tells where there is one; else they are as given.
     """
     width, narrow = (_rows(tensors, f"{_ATTENTION}.{part}_proj.weight") for part in "qk")
     if normed:

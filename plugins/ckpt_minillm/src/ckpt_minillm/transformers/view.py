@@ -1,6 +1,6 @@
 """Shows a model's weights as a transformers directory.
 
-With a config, and a tokenizer's files.
+A config and a tokenizer's files are added.
 
 Whatever writes such directories (`--to hf`) then writes one that AutoModelForCausalLM opens. The other way, a head that
 the config ties to the embedding gets its name back, for minimind's files have both names.
@@ -140,7 +140,7 @@ def _says_tied(checkpoint: Checkpoint) -> bool:
 def _tied(checkpoint: StoredCheckpoint) -> bool:
     """Return True if the head is the embedding.
 
-    By its name, by being absent, or because every byte is equal.
+    Its name tells, its absence, or that every byte is equal.
     """
     tensors = checkpoint.component("model").tensors
     if HEAD not in tensors or EMBEDDINGS not in tensors:

@@ -28,7 +28,7 @@ _PARAMETER_ALIGNED_TO = 16
 class GroupSpace:
     """The fp32 weights of one group.
 
-    Or of several where they cannot be told apart.
+    Several groups that cannot be told apart have one space.
 
     Attributes:
         groups: Numbers of the groups, as each optim_states file counts them.
@@ -46,7 +46,7 @@ class GroupSpace:
 def spaces_of(content: TagContent) -> tuple[list[GroupSpace], list[Finding]]:
     """Return the spaces of the trained parameters.
 
-    And ZE007 for what does not fit.
+    ZE007 tells what does not fit.
     """
     first = content.first
     assert first is not None and content.model.groups is not None
@@ -128,7 +128,7 @@ def _whole(content: TagContent, number: int, shapes: "dict[str, Shape]") -> tupl
 def _between(content: TagContent, number: int, count: int) -> list[int] | None:
     """Return the padding behind each parameter of a group.
 
-    Where any has some.
+    The result is None where there is no padding.
     """
     lists = content.first.between if content.first is not None else None
     row = lists[number] if lists is not None and number < len(lists) else []
@@ -167,7 +167,7 @@ def _agrees(content: TagContent, rank: int, number: int, places: Mapping[str, Fl
 def _parts(places: Mapping[str, FlatStretch], rank: int, partition: int) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the parameters that a rank has something of.
 
-    With the first element in its partition, and the number of elements.
+    Each has its first element in the rank's partition, and its number of elements there.
     """
     low, high = rank * partition, (rank + 1) * partition
     items = list(places.items())

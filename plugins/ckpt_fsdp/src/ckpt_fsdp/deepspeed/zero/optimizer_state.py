@@ -112,7 +112,7 @@ def _is_scalar(content: TagContent, values: Mapping[int, list[State | None]]) ->
 def _fits(content: TagContent, group: GroupSpace, values: Mapping[int, list[State | None]]) -> bool:
     """Return True if every rank has as many elements as weights.
 
-    With their padding or without.
+    The padding of the weights may count or not.
     """
     for rank, parts in values.items():
         numel = 0

@@ -1,6 +1,6 @@
 """Locates parameters in the flat partitions of the ranks.
 
-By arithmetic alone, no file is looked at.
+It is arithmetic alone, no file is looked at.
 
 Stages 1 and 2 flatten a group of parameters and cut the whole into equal partitions, one a rank: a parameter is an
 interval of it, and may span ranks. Stage 3 cuts each parameter for itself, and a rank's flat weights are its parts of
@@ -100,7 +100,7 @@ class Space:
     def runs(self, place: FlatStretch) -> Iterator[Run]:
         """Yield where the elements of a parameter are stored.
 
-        In their order; those that are stored nowhere are left out.
+        They come in their order; those that are stored nowhere are left out.
         """
         numel = prod(place.shape)
         cut, at = self.partition, place.at
@@ -124,7 +124,7 @@ class Space:
     def _spans(self, numel: int, at: int, partition: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield the ranks' parts in a space cut as a whole.
 
-        As `_parts`.
+        The tuples are those of `_parts`.
         """
         if not numel or not partition:
             return
@@ -155,9 +155,9 @@ class Space:
 
 
 def whole_places(shapes: dict[str, Shape], between: Sequence[int] | None) -> tuple[dict[str, FlatStretch], int]:
-    """Return the places in a group that is cut as a whole.
+    """Return the places and size of a group cut whole.
 
-    And the elements it has.
+    The size is in elements.
 
     Args:
         shapes: The parameters, in their order.
@@ -174,7 +174,7 @@ def whole_places(shapes: dict[str, Shape], between: Sequence[int] | None) -> tup
 def partitioned_places(shapes: dict[str, Shape], world: int) -> tuple[dict[str, FlatStretch], int]:
     """Return the places of parameters cut one by one.
 
-    Among `world` ranks; and the elements each rank has.
+    They are cut among `world` ranks; the number is the elements each rank has.
     """
     places: dict[str, FlatStretch] = {}
     position = 0
