@@ -298,3 +298,22 @@ def test_memory_is_that_of_the_parts_under_way(tmp_path):
     save_file({"a": torch.zeros(1)}, source)
     assert copy(source, tmp_path / "b.safetensors", dry_run=True).memory <= PART
     assert np.ceil(copy(hf(tmp_path / "hf"), tmp_path / "b", dry_run=True).memory / PART) <= 4
+
+
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("s3://b/run", "s3://b/run/out"),
+        ("s3://b/run/out/", "S3://b/run/out"),
+        ("s3://b//run/out/in", "s3://b/run/out"),
+        ("gs://b/x", "gcs://b/x"),
+        ("memory://a", "memory:///a/b"),
+    ],
+)
+def test_a_url_on_in_or_around_another_overlaps_it(place, source):
+    from ckpt_core.storage.writing.overlap import refuse_overlap
+
+    with pytest.raises(OverwriteError, match="would overwrite the source"):
+        refuse_overlap(place, {source: "the source"})
+    refuse_overlap("s3://b/run/out2", {source: "the source"})
+    refuse_overlap("gs://other/run/out", {source: "the source"})

@@ -6,6 +6,7 @@ Its seal is that of the source, or names the work that it came of; and every byt
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 from ckpt_core.errors import CkptError, LockedError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
@@ -28,7 +29,7 @@ def copied_already(destination: str, work: CopyWork, old: Seal | None, manager: 
     Args:
         destination: Where the copy would be.
         work: What would be copied.
-        old: The seal that the copy would have; None for one of its own.
+        old: The seal that the copy would have, without what a store adds to it; None for one of its own.
         manager: The plugin manager.
 
     Raises:
@@ -57,7 +58,8 @@ def _is_of(seal: Seal | None, work: CopyWork, old: Seal | None) -> bool:
     if seal is None:
         return False
     digest = work.digest()
-    return seal == old if old is not None else bool(digest) and seal.provenance.get(PLAN) == digest
+    here = replace(seal, id="", generation="", objects={})
+    return here == old if old is not None else bool(digest) and seal.provenance.get(PLAN) == digest
 
 
 def _holds(files: Files, seal: Seal | None) -> bool:

@@ -4,7 +4,7 @@ Nothing of a file is changed: what a layout is at one place it is at the other. 
 checkpoint that has none is sealed by what was read of it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +16,24 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.findings import Severity
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.side_files.seals import FileSeal, Seal
+from ckpt_core.schema.tensors import Chunk
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.checking.checked_files import CheckedFiles
 from ckpt_core.storage.copying.copied import Copied
 from ckpt_core.storage.copying.to_disk import copy_to_disk, part_bytes
+from ckpt_core.storage.copying.to_store import copy_to_store, requests_of
+from ckpt_core.storage.copying.within_store import keys_within
 from ckpt_core.storage.copying.work import CopyWork
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.objects.open_store import open_store
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.urls import local_path
-from ckpt_core.storage.writing.open_local import open_local_target
+from ckpt_core.storage.workers import check_stop, run, split
+from ckpt_core.storage.writing.local_target import LocalTarget
 from ckpt_core.storage.writing.overlap import refuse_overlap
+from ckpt_core.storage.writing.staged_target import StagedTarget
+from ckpt_core.storage.writing.targets import open_target
+from ckpt_core.storage.writing.uploads.target import ObjectTarget
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import Place, find
 from ckpt_core.verbs.moving.already_there import PLAN, copied_already
@@ -125,8 +133,7 @@ def copy(
     found = find(source, hints=hints, format=format, manager=manager)
     checkpoint = found.open()
     _refuse_hidden_member(found, place)
-    if "://" not in found.files.location.url:
-        refuse_overlap(place, {found.files.location.url: "the source"})
+    refuse_overlap(place, {found.files.location.url: "the source"})
     chosen = choose(
         found,
         checkpoint,
@@ -161,24 +168,26 @@ class _Order:
     def kind(self) -> LocationKind:
         return self.files.location.kind
 
-    def work(self) -> CopyWork:
-        name = self.place.rstrip("/").rpartition("/")[2] if self.kind is LocationKind.FILE else None
-        return CopyWork(self.files, self.chosen.paths, part_bytes, name)
-
     def planned(self) -> CopyReport:
-        work = self.work()
-        return replace(self._report(work), dry_run=True)
+        store = None if local_path(self.place) is not None else open_store(self.place)[0]
+        work = self._work(part_bytes if store is None else store.part_bytes)
+        within = None if store is None else keys_within(self.files, self.chosen.paths, store)
+        asked = 0 if store is None else requests_of(work, within=within is not None)
+        return replace(self._report(work, asked), dry_run=True)
 
     def carried_out(self) -> CopyReport:
-        work = self.work()
         with one_moment(self.checkpoint, failures_only=True):
-            old = read_seal(self.files)
+            sealed = read_seal(self.files)
+            old = None if sealed is None else replace(sealed, id="", generation="", objects={})
             self.checkpoint.confirm()
+        store = None if local_path(self.place) is not None else open_store(self.place)[0]
+        work = self._work(part_bytes if store is None else store.part_bytes)
         expected = None if old is None or self.chosen.left_out else self._seal(old, work, old.files)
         if not self.force and copied_already(self.place, work, expected, self.found.manager):
             return replace(self._report(work), already_done=True, seal=_how_sealed(old, self.chosen))
-        expect_items(self.checkpoint)
-        copied = self._to_disk(work, old)
+        with one_moment(self.checkpoint, failures_only=True):
+            expect_items(self.checkpoint, self._workers())
+        copied = self._moved(work, old)
         return replace(
             self._report(work),
             moved=copied.moved,
@@ -188,18 +197,32 @@ class _Order:
             checked=self.files.checked_by(),
         )
 
-    def _to_disk(self, work: CopyWork, old: Seal | None) -> Copied:
-        path = local_path(self.place)
-        assert path is not None
-        with open_local_target(
-            path, format=self.chosen.format, kind=self.kind, replace=self.force, resume=True
+    def _work(self, part_bytes: Callable[[int], int]) -> CopyWork:
+        name = self.place.rstrip("/").rpartition("/")[2] if self.kind is LocationKind.FILE else None
+        return CopyWork(self.files, self.chosen.paths, part_bytes, name)
+
+    def _moved(self, work: CopyWork, old: Seal | None) -> Copied:
+        with open_target(
+            self.place, format=self.chosen.format, kind=self.kind, replace=self.force, resume=True
         ) as target:
-            folder, journal = target.go_on(work.digest())
             with one_moment(self.checkpoint):
-                copied = copy_to_disk(
-                    work, self.files, folder, journal, workers=self._workers(), progress=self.progress
+                copied = (
+                    self._to_store(work, target) if isinstance(target, ObjectTarget) else self._to_disk(work, target)
                 )
             target.commit(self._seal(old, work, work.seals(copied.blocks)))
+        return copied
+
+    def _to_disk(self, work: CopyWork, target: StagedTarget) -> Copied:
+        assert isinstance(target, LocalTarget)
+        folder, journal = target.go_on(work.digest())
+        return copy_to_disk(work, self.files, folder, journal, workers=self._workers(), progress=self.progress)
+
+    def _to_store(self, work: CopyWork, target: StagedTarget) -> Copied:
+        assert isinstance(target, ObjectTarget)
+        folder = target.begin(work.digest(), [work.named(path) for path in work.paths])
+        within = keys_within(self.files, work.paths, folder.store)
+        copied, versions = copy_to_store(work, folder, workers=self._workers(), within=within, progress=self.progress)
+        target.was_put(versions)
         return copied
 
     def _workers(self) -> int:
@@ -209,7 +232,7 @@ class _Order:
     def _is_far(place: str) -> bool:
         return local_path(place) is None
 
-    def _report(self, work: CopyWork) -> CopyReport:
+    def _report(self, work: CopyWork, asked: int = 0) -> CopyReport:
         longest = max((part.length for part in work.parts), default=0)
         return CopyReport(
             source=str(self.files.location),
@@ -217,7 +240,10 @@ class _Order:
             format=self.chosen.format,
             files={work.named(path): self.files.size(path) for path in work.paths},
             left_out=self.chosen.left_out,
-            requests={"source": len(work.parts) if self._is_far(self.files.location.url) else 0, "destination": 0},
+            requests={
+                "source": len(work.parts) if self._is_far(self.files.location.url) else 0,
+                "destination": asked,
+            },
             memory=longest * min(self._workers(), len(work.parts)),
             note=self.chosen.note,
         )
@@ -235,14 +261,21 @@ class _Order:
         return Seal(self.chosen.format, dict(files), tensors, digests, provenance=provenance)
 
 
-def expect_items(checkpoint: StoredCheckpoint) -> None:
-    """Let a listing know the checksums of what is a file of its own inside of one, such as the items of DCP."""
-    for component in checkpoint.manifest.components:
-        for name, info in component.tensors.infos():
-            if info.path is None:
-                for chunk in component.tensors[name].chunks:
-                    if chunk.encoding.name != "raw":
-                        checkpoint.find_chunk(chunk)
+def expect_items(checkpoint: StoredCheckpoint, workers: int) -> None:
+    """Let a listing know the checksums of what is a file of its own inside of one, such as the items of DCP.
+
+    Each has to be looked at for that, which takes a request or two where it is far away.
+    """
+    tables = [component.tensors for component in checkpoint.manifest.components]
+    entries = (table[name] for table in tables for name, info in table.infos() if info.path is None)
+    items = [chunk for entry in entries for chunk in entry.chunks if chunk.encoding.name != "raw"]
+
+    def look(share: list[Chunk]) -> None:
+        for chunk in share:
+            check_stop()
+            checkpoint.find_chunk(chunk)
+
+    run(look, split(items, [1] * len(items), workers))
 
 
 def _how_sealed(old: Seal | None, chosen: ChosenFiles) -> str:

@@ -98,9 +98,7 @@ def bytes_asked(proxy):
 def test_a_copy_killed_as_it_reads_goes_on_from_the_parts_it_had(faulty_s3, local, tmp_path, number):
     put(faulty_s3.behind, local.parent)
     children = []
-    faulty_s3.proxy.rule(
-        kill(lambda: children[0].pid), method="GET", path=OBJECT, first=number + 1, last=None
-    )
+    faulty_s3.proxy.rule(kill(lambda: children[0].pid), method="GET", path=OBJECT, first=number + 1, last=None)
     words = [sys.executable, "-c", CHILD, f"{faulty_s3.url}/a.safetensors", str(tmp_path / "b.safetensors")]
     children.append(subprocess.Popen(words, env={**os.environ, **faulty_s3.env}))
     assert children[0].wait(timeout=60) == -signal.SIGKILL

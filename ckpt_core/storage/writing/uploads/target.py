@@ -7,7 +7,7 @@ whole and copied to its name by the store.
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import CkptError, CorruptError
@@ -25,6 +25,7 @@ from ckpt_core.storage.writing.execute import execute
 from ckpt_core.storage.writing.plan_digest import digest_of_plan
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.uploads.commit import Ready, commit_directory, commit_file
+from ckpt_core.storage.writing.uploads.folder import StoreFolder
 from ckpt_core.storage.writing.uploads.journal import Noted, begin_journal, forget
 from ckpt_core.storage.writing.uploads.place import PLACEHOLDER, Found, ObjectPlace
 from ckpt_core.storage.writing.uploads.sink import UploadedFiles
@@ -96,7 +97,8 @@ class ObjectTarget(StagedTarget):
         known = self._resume and bool(checkpoint.identity())
         self.work = digest if known else ""
         self._agree(digest)
-        resumed = self._begin(digest if known else "", plan) if self._ranks.leads else False
+        paths = [file.path for file in plan.files]
+        resumed = self._begin(digest if known else "", paths) if self._ranks.leads else False
         self._folder = self._ranks.from_leader(self._folder)
         files = UploadedFiles(
             plan,
@@ -114,6 +116,21 @@ class ObjectTarget(StagedTarget):
         self.planned = plan
         return checkpoint.manifest
 
+    def begin(self, work: str, paths: Sequence[str]) -> StoreFolder:
+        """The folder for files that are not written by a plan, as far as an earlier run of the same work came.
+
+        Args:
+            work: Digest of what is done; "" where it cannot be told again.
+            paths: The files, as they will be named.
+        """
+        self._begin(work, paths)
+        assert self._noted is not None
+        return StoreFolder(self._place.store, self._folder, self._noted, self._check, self._note_uploads)
+
+    def was_put(self, versions: Mapping[str, str]) -> None:
+        """All of them are there: the version of each object, by path."""
+        self._versions = dict(versions)
+
     def commit(self, seal: Seal | None) -> None:
         if self._ranks.leads:
             self._commit(seal)
@@ -129,6 +146,7 @@ class ObjectTarget(StagedTarget):
             self._lease.check()  # what another writer goes on with is not ours to remove
             if self._noted is not None:
                 forget(self._place.store, self._folder, self._noted)
+                self._noted = None
             self._remove_placeholder()
             self._lease.leaves = bool(self._begun)
         except CkptError as error:
@@ -148,7 +166,7 @@ class ObjectTarget(StagedTarget):
         if self._lease is not None:
             self._lease.check()
 
-    def _begin(self, work: str, plan: WritePlan) -> bool:
+    def _begin(self, work: str, paths: Sequence[str]) -> bool:
         """Go on with what was begun of the same work, or begin; whether it is the first."""
         assert self._lease is not None
         place = self._place
@@ -159,7 +177,6 @@ class ObjectTarget(StagedTarget):
         going_on = self._noted is not None
         if not going_on:
             self._folder = place.root if self._is_new else f"{place.folders}{uuid.uuid4().hex[:12]}/"
-        paths = [file.path for file in plan.files]
         whole = place.kind is LocationKind.DIRECTORY and self._is_new
         keys = [*(self._folder + path for path in (*paths, BLOCKS, JOURNAL)), place.seal]
         self._lease.note_keys(keys if whole else [self._folder])

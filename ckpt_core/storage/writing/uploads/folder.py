@@ -1,0 +1,25 @@
+"""A folder of a store that is ours to put files into, whole ones or parts, for whoever does not write a plan."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from ckpt_core.storage.objects.store import ObjectStore
+from ckpt_core.storage.writing.uploads.journal import Noted
+
+
+class StoreFolder(NamedTuple):
+    """Where files are put.
+
+    Attributes:
+        store: The store.
+        folder: What the keys begin with; it ends in a slash.
+        noted: The journal there, of this very work.
+        check: Raises where the place is not ours any more.
+        told: Told of every upload that is under way, by the path in the folder, before its first part is put.
+    """
+
+    store: ObjectStore
+    folder: str
+    noted: Noted
+    check: Callable[[], None]
+    told: Callable[[Mapping[str, str]], None]
