@@ -4,8 +4,7 @@ Its seal is that of the source, or names the work that it came of; and every byt
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 from ckpt_core.errors import CkptError, LockedError
@@ -13,6 +12,8 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.storage.copying.work import CopyWork
+from ckpt_core.storage.objects.leftovers import leftovers
+from ckpt_core.storage.objects.open_store import open_store
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing.copy import digests_of
@@ -39,19 +40,25 @@ def copied_already(destination: str, work: CopyWork, old: Seal | None, manager: 
     if path is not None and not os.path.lexists(path):
         return False
     try:
-        with _alone(path):
+        with nullcontext() if path is None else swept(path):
             files = find(destination, manager=manager, checks=Checks(reads=False)).files
-            return _is_of(read_seal(files), work, old) and _holds(files, read_seal(files))
+            proved = _is_of(read_seal(files), work, old) and _holds(files, read_seal(files))
     except LockedError:
         raise
     except CkptError:
         return False  # what is there cannot be read as that: nothing is proved
+    if proved and path is None:
+        _sweep(destination)
+    return proved
 
 
-@contextmanager
-def _alone(path: str | None) -> Iterator[None]:
-    with nullcontext() if path is None else swept(path):
-        yield
+def _sweep(destination: str) -> None:
+    """Remove what a writer that is gone left behind its seal; what somebody else is at work on stays."""
+    store, key = open_store(destination)
+    for left in leftovers(store, key):
+        if left.place == f"{store.url}/{key}" and not left.held:
+            with suppress(CkptError):  # ckpt clean lists it
+                left.remove()
 
 
 def _is_of(seal: Seal | None, work: CopyWork, old: Seal | None) -> bool:

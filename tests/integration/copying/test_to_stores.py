@@ -11,7 +11,7 @@ import pytest
 
 import ckpt_core
 from ckpt_core import CorruptError, OverwriteError, copy
-from ckpt_core.storage.objects import s3_store
+from ckpt_core.storage.objects import settling
 from tests.servers.faults import kill
 from tests.storage.copying.checkpoints import contents_of, model_directory
 
@@ -19,9 +19,9 @@ PART = 5 << 20
 
 CHILD = """
 import sys
-from ckpt_core.storage.objects import s3_store
+from ckpt_core.storage.objects import settling
 from ckpt_core.verbs.moving import copy
-s3_store._PART, copy._MOVERS = 5 << 20, int(sys.argv[3])
+settling._PART, copy._MOVERS = 5 << 20, int(sys.argv[3])
 copy.copy(sys.argv[1], sys.argv[2])
 """
 
@@ -29,7 +29,7 @@ copy.copy(sys.argv[1], sys.argv[2])
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     """The least that S3 takes of any part but the last."""
-    monkeypatch.setattr(s3_store, "_PART", PART)
+    monkeypatch.setattr(settling, "_PART", PART)
 
 
 @pytest.fixture
@@ -102,6 +102,7 @@ def test_a_copy_that_is_there_is_not_made_again(place, model):
     assert below(f"{place}/out") == before
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body")
 def test_within_one_store_the_store_copies_and_every_byte_is_compared(place, model):
     copy(model, f"{place}/out")
     done = copy(f"{place}/out", f"{place}/again")
