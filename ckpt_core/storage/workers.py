@@ -66,6 +66,7 @@ def run(work: Callable[[list[T]], R], shares: Sequence[list[T]]) -> list[R]:
     if len(shares) <= 1:
         return [work(share) for share in shares]
     from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+    from contextvars import copy_context  # what a verb was told holds in its workers too
 
     stop = threading.Event()
 
@@ -74,7 +75,7 @@ def run(work: Callable[[list[T]], R], shares: Sequence[list[T]]) -> list[R]:
         return work(share)
 
     with ThreadPoolExecutor(len(shares)) as pool:
-        futures = [pool.submit(guarded, share) for share in shares]
+        futures = [pool.submit(copy_context().run, guarded, share) for share in shares]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         finally:

@@ -51,6 +51,7 @@ def certify(
     *,
     base: Reference | None = None,
     progress: "Progress | None" = None,
+    storage_options: Mapping[str, object] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> list[Finding]:
     """Return what does not hold of a certificate; see `certification`."""
@@ -64,6 +65,7 @@ def certification(
     *,
     base: Reference | None = None,
     progress: "Progress | None" = None,
+    storage_options: Mapping[str, object] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> Certification:
     """Read both ends of a conversion and compare them with its certificate.
@@ -73,6 +75,8 @@ def certification(
         source: What it was made of; None for the place that the seal names.
         base: The base model that some tensors are of; None for the place that the seal names.
         progress: Told of the bytes read.
+        storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
+            what their configuration says.
         manager: The plugin manager; None for the process's own.
 
     Returns:

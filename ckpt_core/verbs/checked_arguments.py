@@ -27,6 +27,8 @@ class Rule(NamedTuple):
 def checked(**own: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that checks a function's arguments by the table, and by rules of its own.
 
+    `storage_options` are given to the clients of stores while the function runs.
+
     Raises (the decorated function):
         UsageError: An argument is not what it may be; nothing was done.
     """
@@ -39,7 +41,13 @@ def checked(**own: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             check_arguments({**dict(zip(names, args, strict=False)), **kwargs}, rules)
-            return function(*args, **kwargs)
+            options: Any = kwargs.get("storage_options")
+            if options is None:
+                return function(*args, **kwargs)
+            from ckpt_core.storage.remote.options import storage_options
+
+            with storage_options(options):
+                return function(*args, **kwargs)
 
         return call
 
@@ -51,7 +59,8 @@ def check_arguments(given: Mapping[str, Any], rules: Mapping[str, Rule] | None =
     for name, value in given.items():
         rule = (RULES if rules is None else rules).get(name)
         if rule is not None and not rule.holds(value):
-            raise UsageError(f"{argument(name)}: {rule.needed} is needed, not {_shown(value)}")
+            shown = f"a {type(value).__name__}" if name == "storage_options" else _shown(value)  # it may hold secrets
+            raise UsageError(f"{argument(name)}: {rule.needed} is needed, not {shown}")
 
 
 def _shown(value: Any) -> str:
@@ -115,7 +124,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("in_place", "resume", "sha256"), SWITCH),
     **dict.fromkeys(("component", "format", "models", "to"), TEXT),
     **dict.fromkeys(("components", "exclude", "include", "optional", "rename"), NAMES),
-    **dict.fromkeys(("env", "hints", "options", "provenance"), KEYED),
+    **dict.fromkeys(("env", "hints", "options", "provenance", "storage_options"), KEYED),
     "allow_unexpected": Rule(lambda value: isinstance(value, bool) or _is_named(value), "True, False, or globs,"),
     "manager": Rule(_is(CkptPluginManager), "a CkptPluginManager, or None,"),
     "max_memory": Rule(_is_count, "a number of bytes, or None,"),

@@ -77,6 +77,7 @@ def convert(
     format: str | None = None,
     hints: Mapping[str, object] | None = None,
     options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
     **plain: Unpack[Plain],
 ) -> Conversion:
@@ -93,6 +94,8 @@ def convert(
         hints: As for `load`.
         options: Options of the source's format and of the target's; each goes to the one that has it, or to both. Where
             the source is open, they are the target's.
+        storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
+            what their configuration says.
         manager: The plugin manager; None for the process's own.
         plain: The attributes of `Selection`, `BaseModel` and `RunOptions` by themselves, where the object is not
             given: `convert(source, "out.safetensors", components="model", dtypes="bf16", force=True)`.

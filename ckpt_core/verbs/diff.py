@@ -109,6 +109,7 @@ def diff(
     options: Mapping[str, Any] | None = None,
     accept_damage: bool = False,
     progress: "Progress | None" = None,
+    storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> DiffReport:
     """Compare two checkpoints, reading each tensor once, in slabs.
@@ -123,6 +124,8 @@ def diff(
         options: Options of the formats.
         accept_damage: Compare what is there, whether or not it matches its checksums.
         progress: Told how many bytes there are to compare, and how far it is.
+        storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
+            what their configuration says.
         manager: The plugin manager; None for the process's own.
 
     Raises:

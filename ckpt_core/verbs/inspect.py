@@ -84,6 +84,7 @@ def inspect(
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> Inspection:
     """Look into a checkpoint, reading headers only. Arguments as for `load`."""

@@ -284,6 +284,7 @@ def load(
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
     accept_damage: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> StoredCheckpoint:
     """Open a checkpoint; headers are read, no tensor is.
@@ -297,6 +298,8 @@ def load(
         accept_damage: Go on where bytes do not match a checksum. Every tensor is read once to find out; those that
             have damage are in `manifest.tainted`, and whatever is written of them stays marked. Without it reading
             such bytes raises CorruptError.
+        storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
+            what their configuration says.
         manager: The plugin manager; None for the process's own.
 
     Raises:

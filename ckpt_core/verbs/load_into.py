@@ -82,6 +82,7 @@ def load_into(
     atomic: bool = False,
     accept_damage: bool = False,
     dry_run: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> LoadReport:
     """Fill a module's parameters and persistent buffers from a checkpoint.
@@ -99,6 +100,8 @@ def load_into(
         atomic: Read everything into fresh memory and swap it in at the end, so that a failed read changes nothing.
         accept_damage: As for `load`; the report names what is `tainted`.
         dry_run: Only report what would be filled; nothing is refused, and nothing is written.
+        storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
+            what their configuration says.
         manager: As for `load`.
 
     Returns:

@@ -24,6 +24,7 @@ def locate(
     env: Mapping[str, str] | None = None,
     profile: "Profile | str | None" = None,
     without: Sequence[str] = (),
+    storage_options: Mapping[str, object] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> Resolution:
     """Ask every plugin for places, and probe them in order.
@@ -34,6 +35,8 @@ def locate(
         env: The environment; None for that of this process.
         profile: `inference`, `resume` or `exact-resume`: the newest checkpoint in the place that is complete for it.
         without: With a profile: kinds of components that the training had none of, such as `scheduler`.
+        storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
+            what their configuration says.
         manager: The plugin manager; None for the process's own.
 
     Returns:

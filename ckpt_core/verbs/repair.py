@@ -42,6 +42,7 @@ def repair(
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
     progress: "Progress | None" = None,
+    storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> Repair:
     """Mend a checkpoint; without `output` and `in_place`, only say what would be done.
@@ -60,6 +61,8 @@ def repair(
         format: See `load`.
         options: See `load`.
         progress: Told of the bytes that are read or written.
+        storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
+            what their configuration says.
         manager: See `load`.
 
     Raises:

@@ -78,6 +78,7 @@ def save(
     provenance: Mapping[str, Any] | None = None,
     progress: "Progress | None" = None,
     ranks: Ranks = ALONE,
+    storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> SaveReport:
     """Write a checkpoint, whole or not at all.
@@ -93,6 +94,8 @@ def save(
         provenance: Plain values to record in the seal.
         progress: Told of the bytes written, then of those that are read back.
         ranks: The processes that write it together, each with the whole of `state` and its share of the work.
+        storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
+            what their configuration says.
         manager: The plugin manager; None for the process's own.
 
     Raises:

@@ -43,6 +43,7 @@ def seal(
     sha256: bool = False,
     force: bool = False,
     progress: "Progress | None" = None,
+    storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> Sealing:
     """Read a checkpoint whole and write its seal.
@@ -52,6 +53,8 @@ def seal(
         sha256: Also write the sums that `sha256sum -c` checks: `SHA256SUMS` in a directory, `NAME.sha256` by a file.
         force: Replace a seal that is there.
         progress: Told of the bytes read.
+        storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
+            what their configuration says.
         manager: The plugin manager; None for the process's own.
 
     Raises:

@@ -55,6 +55,7 @@ def verify(
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
     progress: "Progress | None" = None,
+    storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> Verification:
     """Check a checkpoint.
@@ -70,6 +71,8 @@ def verify(
         format: See `load`.
         options: See `load`.
         progress: Told how many bytes there are to read, and how far it is; from the BYTES depth on.
+        storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
+            what their configuration says.
         manager: See `load`.
 
     Returns:

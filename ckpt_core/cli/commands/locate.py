@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ckpt_core.cli.app import VerbCommand, examples
-from ckpt_core.cli.options.refs import hint_option, profile_options, ref_argument
+from ckpt_core.cli.options.refs import hint_option, profile_options, ref_argument, storage_option
 from ckpt_core.cli.output.answer import Answer, Block
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.text import shown_place
@@ -25,6 +25,7 @@ _EXAMPLES = examples(
 @click.command("locate", cls=VerbCommand, epilog=_EXAMPLES)
 @ref_argument()
 @hint_option
+@storage_option
 @profile_options
 @click.option("--explain", is_flag=True, help="Show every place that was considered, and why it was not taken.")
 @common_options

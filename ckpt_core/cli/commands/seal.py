@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ckpt_core.cli.app import VerbCommand, examples
-from ckpt_core.cli.options.refs import are_several, refs_argument
+from ckpt_core.cli.options.refs import are_several, refs_argument, storage_option
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.text import counted, human_bytes, shown_place
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("seal", cls=VerbCommand, epilog=examples("ckpt seal out/model.pth", "ckpt seal 'out/*.pth' --sha256"))
 @refs_argument(required=True)
+@storage_option
 @click.option("--sha256", is_flag=True, help="Also write the sums that sha256sum -c checks.")
 @click.option("--force", is_flag=True, help="Replace a seal that is there.")
 @common_options

@@ -29,8 +29,20 @@ def refs_argument(*, required: bool = False) -> Callable[[_Command], _Command]:
 
 
 def place_options(function: _Command) -> _Command:
-    """`--hint` and `--format`."""
-    return hint_option(format_option(function))
+    """`--hint`, `--format` and `--storage-option`."""
+    return hint_option(format_option(storage_option(function)))
+
+
+def storage_option(function: _Command) -> _Command:
+    """`--storage-option k=v`, as often as needed; given to the clients of stores, and not to the command."""
+    return click.option(
+        "--storage-option",
+        multiple=True,
+        metavar="NAME=VALUE",
+        expose_value=False,
+        callback=_note_storage,
+        help="Give this to the client of s3://, gs:// or hf://, for instance endpoint_url=URL; may be repeated.",
+    )(function)
 
 
 def hint_option(function: _Command) -> _Command:
@@ -101,6 +113,13 @@ def _note_ref(context: click.Context, _: click.Parameter, value: str | None) -> 
         elif isinstance(session.ref, str):
             session.ref = [session.ref, shown]
     return value
+
+
+def _note_storage(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:
+    if values:
+        from ckpt_core.cli.options import storage
+
+        storage.note(context, parameter, values)
 
 
 def _note_refs(context: click.Context, _: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from ckpt_core.storage.files.range_checks import check_budget, check_range, gone
 from ckpt_core.storage.remote.clients import quiet
 from ckpt_core.storage.remote.failures import as_ckpt_error
 from ckpt_core.storage.remote.filesystems import ask, open_filesystem
+from ckpt_core.storage.remote.options import given_options, storage_options
 from ckpt_core.storage.remote.pages import find, look
 from ckpt_core.storage.remote.questions import Questions
 from ckpt_core.storage.remote.ranges import RangeReader
@@ -188,7 +189,8 @@ class RemoteFiles(ListedFiles):
         if not read and not failed:
             return
         try:
-            now = list_remote(self.location.url, unfinished=self._unfinished)
+            with storage_options(self._shared.options):
+                now = list_remote(self.location.url, unfinished=self._unfinished)
         except CheckpointNotFoundError:
             raise _replaced(self.location.url, "removed") from None
         for path in sorted({*read, *suspects} & self._entries.keys()):
@@ -204,7 +206,8 @@ class RemoteFiles(ListedFiles):
         is_file = self.location.kind is LocationKind.FILE
         folder = url[: url.rindex("/") + 1] if is_file or url.endswith("/") else f"{url}/"
         within = "" if is_file or name == DIRECTORY_SEAL or not self.generation else f"{self.generation}/"
-        return _read_small(f"{folder}{within}{name}", name)
+        with storage_options(self._shared.options):
+            return _read_small(f"{folder}{within}{name}", name)
 
     def _fetch(self, ranges: Sequence[ByteRange]) -> list[bytes]:
         # Object stores take an empty range for an error.
@@ -240,6 +243,7 @@ class _Shared:
 
     def __init__(self) -> None:
         self.reader = RangeReader()
+        self.options = given_options()
         self.questions: dict[str, Questions | None] = {}
         self.read: set[str] = set()
 

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from ckpt_core import knobs
 from ckpt_core.errors import CheckpointNotFoundError, CkptError, NoAnswerError, UsageError
-from ckpt_core.schema.text import redact
+from ckpt_core.schema.text import printable, redact
+from ckpt_core.storage.remote.options import given_options
 from ckpt_core.storage.remote.reasons import (
     CODES,
     DENIED,
@@ -51,6 +52,9 @@ def as_ckpt_error(error: Exception, place: str) -> CkptError:
         return CheckpointNotFoundError(f"{shown}: nothing there; check the name")
     if type(error).__name__ in WRONG_USE or _is_no_endpoint(error):
         return UsageError(f"{shown}: {WRONG_USE.get(type(error).__name__, NO_ENDPOINT)}")
+    if isinstance(error, TypeError) and given_options():
+        names = ", ".join(map(printable, given_options()))
+        return UsageError(f"{shown}: its client does not take these storage options ({names}); check their names")
     return NoAnswerError(f"{shown}: {_reason(error, scheme)}")
 
 

@@ -27,6 +27,11 @@ def storage_options(options: Mapping[str, Any] | None) -> Iterator[None]:
         _given.reset(token)
 
 
+def given_options() -> Mapping[str, Any]:
+    """What was given to this block: for who asks again after it."""
+    return _given.get()
+
+
 def options_of(scheme: str) -> dict[str, Any]:
     """What the client of a scheme is made with: what was given, and what nobody has set otherwise."""
     given = dict(_given.get())

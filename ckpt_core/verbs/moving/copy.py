@@ -104,6 +104,7 @@ def copy(
     dry_run: bool = False,
     force: bool = False,
     progress: "Progress | None" = None,
+    storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> CopyReport:
     """Copy the files of a checkpoint, each byte for byte, to another place.
@@ -119,6 +120,8 @@ def copy(
         dry_run: Say what would be done, and write nothing.
         force: Replace what is at the destination; it stays until the copy is whole.
         progress: Told of the bytes that are moved, then of those that are read back.
+        storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
+            what their configuration says.
         manager: The plugin manager; None for the process's own.
 
     Raises:
