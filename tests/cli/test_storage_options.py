@@ -83,7 +83,7 @@ def test_values_are_json_or_text_and_dots_go_down(monkeypatch):
         note(
             context,
             None,
-            ("anon=true", "client_kwargs.region_name=eu-west-1", "client_kwargs.n=3", "profile=true west"),
+            ("anon=true", "client_kwargs.region_name=eu-west-1", "client_kwargs.n=3", "x=true west"),
         )
         assert given_options() == {
             "anon": True,
