@@ -133,6 +133,7 @@ _WHERE = {
     "option": "ckpt_core.arguments",
     "printable": "ckpt_core.schema.text",
     "read_seal": "ckpt_core.storage.sealing",
+    "remote_timeout": "ckpt_core.knobs",
     "repair": "ckpt_core.verbs.repair",
     "save": "ckpt_core.verbs.save",
     "scale_names": "ckpt_core.reading.casting.scales",
@@ -176,6 +177,7 @@ if TYPE_CHECKING:
     from ckpt_core.errors import UsageError as UsageError
     from ckpt_core.hookspecs import Hooks as Hooks
     from ckpt_core.hookspecs import hookimpl as hookimpl
+    from ckpt_core.knobs import remote_timeout as remote_timeout
     from ckpt_core.manager.plugin_manager import CkptPluginManager as CkptPluginManager
     from ckpt_core.manager.plugin_manager import PluginStatus as PluginStatus
     from ckpt_core.manager.plugin_manager import get_plugin_manager as get_plugin_manager

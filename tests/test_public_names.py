@@ -141,6 +141,7 @@ PUBLIC = [
     "option",
     "printable",
     "read_seal",
+    "remote_timeout",
     "repair",
     "save",
     "scale_names",
@@ -344,7 +345,7 @@ made manager member metadata mismatch moved name names narrow no not numbers obj
 option overwrite packed pairs parse path pickle plain plan printable progress range read record refused
 replaced report safetensors same sealing sharding size sniff step swallowed tensors torch torchrun totals type
 undo unreachable unsafe unsupported usage value version wide with without write zip
-in marked shell
+in marked shell remote timeout
 """
 """Words that mean here what they mean everywhere."""
 

@@ -5,14 +5,15 @@ It materialises generators, catches crashes, and writes down who failed.
 A crash in `locate` or `detect_format` costs that plugin's answer; in `verify` it becomes an ERROR finding, since what
 was not checked must not pass; in `load` and `save` it becomes a PluginError. An error of ours (CkptError) is an answer
 about the checkpoint, not a crash, and comes out of `load` and `save` as it is; so does a UsageError out of `locate`,
-where the question itself is wrong. Only the owner of a format may answer `load` and `save` for it.
+where the question itself is wrong, and a CheckpointNotFoundError, where whoever knows the place says what is missing.
+Only the owner of a format may answer `load` and `save` for it.
 """
 
 from collections.abc import Callable, Generator, Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import CkptError, NoAnswerError, PluginError, ReplacedError, UsageError
+from ckpt_core.errors import CheckpointNotFoundError, CkptError, NoAnswerError, PluginError, ReplacedError, UsageError
 from ckpt_core.log import Logger
 from ckpt_core.schema.locations import Candidate
 from ckpt_core.schema.text import scrub
@@ -114,7 +115,7 @@ def guarded(
             for answer in checked_answers(hook, ask(dict(zip(given, values, strict=True)))):
                 answered.append(answer)
         except (Exception, SystemExit) as error:
-            if hook == "locate" and isinstance(error, UsageError):
+            if hook == "locate" and isinstance(error, (UsageError, CheckpointNotFoundError)):
                 raise
             if isinstance(error, (NoAnswerError, ReplacedError)):
                 raise  # of the place, not of the plugin, and true for every other one

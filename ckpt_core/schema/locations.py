@@ -35,6 +35,7 @@ class Query:
         env: The environment; by default that of this process.
         profile: Ask for the newest checkpoint in the place that is complete for this purpose; None for the place.
         without: With a profile: kinds of components that the training is known to have had none of.
+        explain: The reasons will be shown: what else the place has may be proposed too, where that costs a question.
     """
 
     ref: str | None = None
@@ -42,6 +43,7 @@ class Query:
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     profile: "Profile | None" = None
     without: tuple[str, ...] = ()
+    explain: bool = False
 
     def __post_init__(self) -> None:
         """Accept a `Path` and the name of a profile too.

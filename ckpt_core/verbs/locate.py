@@ -1,6 +1,7 @@
 """Locate: which place a ref or a few hints mean, and why not another."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ckpt_core.log import Logger
@@ -25,6 +26,7 @@ def locate(
     profile: "Profile | str | None" = None,
     without: Sequence[str] = (),
     storage_options: Mapping[str, object] | None = None,
+    explain: bool = False,
     manager: CkptPluginManager | None = None,
 ) -> Resolution:
     """Ask every plugin for places, and probe them in order.
@@ -37,6 +39,7 @@ def locate(
         without: With a profile: kinds of components that the training had none of, such as `scheduler`.
         storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
             what their configuration says.
+        explain: `.explain()` will be shown: plugins may propose what else the place has, where that costs a question.
         manager: The plugin manager; None for the process's own.
 
     Returns:
@@ -46,6 +49,7 @@ def locate(
         UsageError: An argument is not what it may be.
     """
     query = query_of(ref, hints=hints, env=env, profile=profile, without=without)
+    query = replace(query, explain=True) if explain else query
     if isinstance(ref, Checkpoint):
         return Resolution(query, ref.location, (), ("open already",))
     resolution = (manager or get_plugin_manager()).hooks.locate(query=query)

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from ckpt_core import (
+    CheckpointNotFoundError,
     CkptError,
     Detection,
     FormatMatch,
@@ -18,6 +19,7 @@ from ckpt_core import (
     VerifyRequest,
     hookimpl,
     list_files,
+    locate,
 )
 from ckpt_core.schema.formats import Confidence, Format
 from ckpt_core.schema.locations import Candidate, Priority
@@ -397,3 +399,28 @@ def test_a_candidate_whose_url_is_no_text_costs_only_that_answer(manager, checkp
     manager.register(Careless(), name="careless")
     assert manager.hook.locate(query=Query(checkpoint)).found
     assert "PosixPath, not str" in manager.failures.of("careless")[0]
+
+
+def test_what_a_plugin_that_knows_a_place_says_is_missing_reaches_its_asker(manager):
+    class Knowing:
+        @hookimpl
+        def locate(self, query):
+            raise CheckpointNotFoundError("no artifact mm; did you mean m?")
+
+    manager.register(Knowing(), name="knowing")
+    with pytest.raises(CheckpointNotFoundError, match="did you mean m"):
+        manager.hook.locate(query=Query("x"))
+
+
+def test_only_who_wants_the_reasons_is_told_what_else_there_is(manager, checkpoint):
+    asked = []
+
+    class Asked:
+        @hookimpl
+        def locate(self, query):
+            asked.append(query.explain)
+
+    manager.register(Asked(), name="asked")
+    locate(checkpoint, manager=manager)
+    locate(checkpoint, explain=True, manager=manager)
+    assert asked == [False, True]

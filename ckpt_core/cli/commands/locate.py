@@ -43,7 +43,7 @@ def command(
         raise click.UsageError("--without goes with --for.")
     from ckpt_core.verbs.locate import locate
 
-    resolution = locate(ref, hints=hints, profile=profile, without=without)
+    resolution = locate(ref, hints=hints, profile=profile, without=without, explain=explain)
     _say_rejected(resolution)
     if session.verbose and resolution.location is not None:
         _log_debris(resolution.location.url)

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ckpt_core import knobs
-from ckpt_core.storage.remote.addresses import Address, ListedObject
+from ckpt_core.storage.remote.addresses import Address, AddressSource, ListedObject
 from ckpt_core.storage.remote.connections import proxy_for
 from ckpt_core.storage.remote.http import WebFilesystem
 
@@ -31,6 +31,11 @@ def listed_object(filesystem: Any, name: str, found: Mapping[str, Any], place: s
         return filesystem.listed(name, found)
     package = type(filesystem).__module__.partition(".")[0]
     size = found.get("size")
+    if getattr(filesystem, "signs_anew", False):
+        try:
+            return ListedObject(place, _signed_by(filesystem, name), size)
+        except NotImplementedError:
+            return None
     if package == "s3fs" and found.get("ETag") and _is_plain_s3(filesystem):
         return ListedObject(place, _Presigned(filesystem, name), size, {"ETag": found["ETag"]}, stored=True)
     if package == "gcsfs" and found.get("generation") and _is_plain_gcs(filesystem):
@@ -53,6 +58,21 @@ class _Presigned:
             self._until = time.monotonic() + _SIGNED_FOR / 2
             self._address = Address(url, certificates=self._filesystem.session.get_config_variable("ca_bundle"))
         return self._address
+
+
+def _signed_by(filesystem: Any, name: str) -> AddressSource:
+    """Addresses of a filesystem that signs its own URLs, and says so (`signs_anew`): `sign(name, fresh=True)`.
+
+    NotImplementedError where it has none for that name.
+    """
+    last = Address(filesystem.sign(name))
+
+    def address(fresh: bool) -> Address:
+        nonlocal last
+        last = Address(filesystem.sign(name, fresh=True)) if fresh else last
+        return last
+
+    return address
 
 
 class _WithToken:
