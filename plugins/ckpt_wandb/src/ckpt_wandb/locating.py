@@ -1,0 +1,43 @@
+"""Which version of an artifact a ref means, said and pinned."""
+
+from collections.abc import Iterator
+
+from ckpt_core import Candidate, Priority, Query
+from ckpt_wandb.artifacts import PinnedArtifact, Version, open_artifact
+from ckpt_wandb.refs import ArtifactRef, meant
+
+
+def candidates(query: Query) -> Iterator[Candidate]:
+    """The artifact's version that the ref means; to whoever wants all reasons, its other versions too.
+
+    Raises:
+        UsageError: The ref is a `wandb://` URL that names no artifact.
+        CheckpointNotFoundError: There is no such project, artifact, version or alias.
+        NoAnswerError: W&B does not answer, or refuses the key.
+    """
+    asked = meant(query.place)
+    if asked is None:
+        return
+    found = open_artifact(asked)
+    yield Candidate(_url(found.ref, asked.path), Priority.EXPLICIT, _reason(asked, found), required=True)
+    if query.explain:
+        for number, version in enumerate(found.versions()):
+            if version.name != found.ref.alias:
+                yield Candidate(
+                    _url(found.ref.at(version.name), asked.path), Priority.FALLBACK, _named(version), order=number
+                )
+
+
+def _url(ref: ArtifactRef, path: str) -> str:
+    return f"{ref}/{path}" if path else str(ref)
+
+
+def _reason(asked: ArtifactRef, found: PinnedArtifact) -> str:
+    means = "W&B artifact" if asked.is_pinned else f":{asked.alias} → {found.ref.alias}"
+    others = [alias for alias in found.aliases if alias != asked.alias]
+    also = f", also {', '.join(others)}" if others else ""
+    return f"{means}, digest {found.digest}{also}"
+
+
+def _named(version: Version) -> str:
+    return f"another version: {', '.join(version.aliases)}" if version.aliases else "another version"
