@@ -290,13 +290,13 @@ def list_remote(url: str, *, unfinished: bool = False) -> RemoteFiles:
     Raises:
         CorruptError: WR001, it was not finished.
     """
-    filesystem, name, found = _look(url)
+    filesystem, name, found = _look(url, knobs.listing_limit())
     if found["type"] != "directory":
         location = Location(url, LocationKind.FILE)
         entry = _entry(location.name, found)
         return RemoteFiles(location, filesystem, {entry.path: name}, {entry.path: entry}, found={entry.path: found})
     try:
-        below = find(filesystem, name, knobs.listing_limit())
+        below = found.get("below") or find(filesystem, name, knobs.listing_limit())
     except Exception as error:
         raise as_ckpt_error(error, url) from None
     if len(below) > knobs.listing_limit():
@@ -352,12 +352,12 @@ def _lies_in(path: str, folder: str) -> bool:
     return path.startswith(f"{folder}/")
 
 
-def _look(url: str) -> tuple[Any, str, Mapping[str, Any]]:
-    """The filesystem of a URL, what it calls it, and what it knows of it."""
+def _look(url: str, most: int = 0) -> tuple[Any, str, Mapping[str, Any]]:
+    """The filesystem of a URL, what it calls it, and what it knows of it; see `look`."""
     filesystem, name = open_filesystem(url)
     try:
         filesystem.invalidate_cache()
-        return filesystem, name, look(filesystem, name)
+        return filesystem, name, look(filesystem, name, most)
     except Exception as error:
         raise as_ckpt_error(error, url) from None
 

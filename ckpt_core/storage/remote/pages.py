@@ -14,15 +14,18 @@ _PAGE = 1000
 """Names of a page: what Amazon S3 gives at most."""
 
 
-def look(filesystem: Any, name: str) -> Mapping[str, Any]:
+def look(filesystem: Any, name: str, most: int = 0) -> Mapping[str, Any]:
     """What a filesystem knows of a name: `type`, and of a file its `size` and version.
 
-    A name without a suffix is looked for as a folder first, which is one question; as a file it would be three.
+    A name without a suffix is looked for as a folder first, which is one question; as a file it would be three. What is
+    `below` a folder comes with it where `most` is given and that was one question too, as `find` gives it.
     FileNotFoundError where there is nothing, NoBucketError where the bucket is not there either.
     """
     last = name.rstrip("/").rpartition("/")[2]
-    if "." not in last and any(True for page in _pages(filesystem, name, 1) or () if page):
-        return {"name": name, "type": "directory", "size": 0}
+    if "." not in last and _pages(filesystem, name, 1) is not None:
+        below = find(filesystem, name, most)
+        if below:
+            return {"name": name, "type": "directory", "size": 0, "below": below if most else None}
     try:
         return ask(filesystem, filesystem.info, name)  # type: ignore[no-any-return]
     except OSError as error:
