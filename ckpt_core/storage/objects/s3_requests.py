@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ckpt_core.errors import CheckpointNotFoundError
+from ckpt_core.storage.objects.s3_direct import NotDirectError, put
 from ckpt_core.storage.objects.store_clock import StoreClock
+from ckpt_core.storage.remote.clients import quiet
 from ckpt_core.storage.remote.failures import as_ckpt_error
 from ckpt_core.storage.remote.filesystems import ask
 from ckpt_core.storage.remote.retries import error_code, status_of
@@ -39,10 +41,20 @@ class S3Bucket:
     def ask(self, method: str, key: str = "", *, nbytes: int = 0, **parameters: Any) -> dict[str, Any]:
         """The same, with failures as s3fs raises them, for who tells them apart."""
         named = {"Bucket": self.name, **({"Key": key} if key else {}), **parameters}
-        if isinstance(named.get("Body"), memoryview):
-            named["Body"] = bytes(named["Body"])
         answer: dict[str, Any] = ask(self.files, self.files.call_s3, method, nbytes=nbytes, **named)
         self._clock.note(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
+        self._seen = True
+        return answer
+
+    def send(self, method: str, key: str, data: bytes | memoryview, **parameters: Any) -> dict[str, Any]:
+        """The answer to bytes that were sent: straight from memory where that can be, else by the client."""
+        named = {"Bucket": self.name, "Key": key, **parameters}
+        try:
+            with quiet():
+                answer = put(self.files, method, memoryview(data).cast("B"), named)
+        except NotDirectError:
+            return self.ask(method, key, nbytes=len(data), Body=bytes(data), **parameters)
+        self._clock.note(answer["ResponseMetadata"]["HTTPHeaders"])
         self._seen = True
         return answer
 

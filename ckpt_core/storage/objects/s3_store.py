@@ -161,9 +161,9 @@ class S3Store(ObjectStore):
     def _sent(self, method: str, key: str, data: bytes | memoryview, **parameters: Any) -> dict[str, Any]:
         """The answer to bytes that were sent, once the store has proved that it has them."""
         checksum = checksum_of(data)
-        answer = self._bucket.ask(method, key, nbytes=len(data), Body=data, ChecksumCRC32=checksum, **parameters)
+        answer = self._bucket.send(method, key, data, ChecksumCRC32=checksum, **parameters)
         if not is_proved(answer, data, checksum):
-            answer = self._bucket.ask(method, key, nbytes=len(data), Body=data, ContentMD5=md5_of(data), **parameters)
+            answer = self._bucket.send(method, key, data, ContentMD5=md5_of(data), **parameters)
         return answer
 
     def _settled(self, error: Exception, key: str, data: bytes | memoryview, condition: Condition) -> StoredObject:

@@ -83,14 +83,25 @@ class Connection:
 
     def get(self, target: str, headers: Mapping[str, str]) -> Any:
         """Ask for a target, a path with its query; the answer's head has come, its body has not."""
+        return self.ask("GET", target, headers)
+
+    def ask(self, method: str, target: str, headers: Mapping[str, str], body: memoryview | None = None) -> Any:
+        """The same by any method; a body is sent as it lies in memory.
+
+        A server that refuses what is sent may say so before it has read it: its answer counts, not the broken pipe.
+        """
         if self.origin.proxy is not None and self.origin.scheme == "http":
             host = f"[{self.origin.host}]" if ":" in self.origin.host else self.origin.host
             target = f"http://{host}:{self.origin.port}{target}"
             headers = {**headers, **_proxy_headers(urlsplit(self.origin.proxy))}
-        self._inner.putrequest("GET", target, skip_accept_encoding=True)
+        self._inner.putrequest(method, target, skip_accept_encoding=True)
         for name, value in headers.items():
             self._inner.putheader(name, value)
-        self._inner.endheaders()
+        try:
+            self._inner.endheaders(body)
+        except ConnectionError:
+            if body is None or self._inner.sock is None:
+                raise
         return self._inner.getresponse()
 
     def close(self) -> None:
@@ -132,7 +143,7 @@ class _TimedSocket:
     def makefile(self, mode: str) -> BufferedReader:
         return BufferedReader(_Raw(self))
 
-    def sendall(self, data: bytes) -> None:
+    def sendall(self, data: bytes | memoryview) -> None:
         self.set_wait()
         self.inner.sendall(data)
 

@@ -36,7 +36,7 @@ def listed_object(filesystem: Any, name: str, found: Mapping[str, Any], place: s
             return ListedObject(place, _signed_by(filesystem, name), size)
         except NotImplementedError:
             return None
-    if package == "s3fs" and found.get("ETag") and _is_plain_s3(filesystem):
+    if package == "s3fs" and found.get("ETag") and is_plain_s3(filesystem):
         return ListedObject(place, _Presigned(filesystem, name), size, {"ETag": found["ETag"]}, stored=True)
     if package == "gcsfs" and found.get("generation") and _is_plain_gcs(filesystem):
         marks = {"x-goog-generation": str(found["generation"])}
@@ -91,7 +91,8 @@ class _WithToken:
         return self._address or made
 
 
-def _is_plain_s3(filesystem: Any) -> bool:
+def is_plain_s3(filesystem: Any) -> bool:
+    """Whether a signed URL is all that a client of S3 would send."""
     odd = filesystem.req_kw or filesystem.s3_additional_kwargs or "verify" in filesystem.client_kwargs
     config = filesystem.s3.meta.config
     return not (odd or config.proxies or config.client_cert) and _is_direct(filesystem.s3.meta.endpoint_url)
