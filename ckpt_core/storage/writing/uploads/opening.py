@@ -42,6 +42,7 @@ def open_object_target(
             ranks.exchange(None)
             yield target
         except (FormatError, ReplacedError):
+            lease.check()  # where it is lost, what was found wrong is another writer's
             target.drop(entirely=True)  # going on from it would end here again
             raise
         finally:
