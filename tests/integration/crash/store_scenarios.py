@@ -85,7 +85,7 @@ def state_of(url: str) -> str | None:
     except CheckpointNotFoundError:
         return None
     except CorruptError as error:
-        if error.code == "WR001":
+        if error.code == "WR001" or "holds no file" in error.message:  # this server remembers empty folders for a while
             return None
         raise
     report = ckpt_core.verify(url, depth=ckpt_core.Depth.BYTES).report
