@@ -305,7 +305,6 @@ def test_memory_is_that_of_the_parts_under_way(tmp_path):
     [
         ("s3://b/run", "s3://b/run/out"),
         ("s3://b/run/out/", "S3://b/run/out"),
-        ("s3://b//run/out/in", "s3://b/run/out"),
         ("gs://b/x", "gcs://b/x"),
         ("memory://a", "memory:///a/b"),
     ],
