@@ -27,6 +27,7 @@ _WHERE = {
     "Chunk": "ckpt_core.schema.tensors",
     "CkptError": "ckpt_core.errors",
     "CkptPluginManager": "ckpt_core.manager.plugin_manager",
+    "CleanReport": "ckpt_core.verbs.moving.clean",
     "Component": "ckpt_core.schema.manifests",
     "ConditionFailedError": "ckpt_core.errors",
     "Confidence": "ckpt_core.schema.formats",
@@ -55,6 +56,7 @@ _WHERE = {
     "Inspection": "ckpt_core.verbs.inspect",
     "Irreparable": "ckpt_core.schema.repairs",
     "LateBytes": "ckpt_core.schema.plans",
+    "LeftBehind": "ckpt_core.verbs.moving.clean",
     "Literal": "ckpt_core.schema.plans",
     "LoadError": "ckpt_core.errors",
     "LoadInterruptedError": "ckpt_core.errors",
@@ -118,6 +120,7 @@ _WHERE = {
     "WritePlan": "ckpt_core.schema.plans",
     "argument": "ckpt_core.arguments",
     "certify": "ckpt_core.verbs.certify",
+    "clean": "ckpt_core.verbs.moving.clean",
     "convert": "ckpt_core.verbs.convert",
     "copy": "ckpt_core.verbs.moving.copy",
     "diff": "ckpt_core.verbs.diff",
@@ -274,6 +277,9 @@ if TYPE_CHECKING:
     from ckpt_core.verbs.load_into import LoadReport as LoadReport
     from ckpt_core.verbs.load_into import load_into as load_into
     from ckpt_core.verbs.locate import locate as locate
+    from ckpt_core.verbs.moving.clean import CleanReport as CleanReport
+    from ckpt_core.verbs.moving.clean import LeftBehind as LeftBehind
+    from ckpt_core.verbs.moving.clean import clean as clean
     from ckpt_core.verbs.moving.copy import CopyReport as CopyReport
     from ckpt_core.verbs.moving.copy import copy as copy
     from ckpt_core.verbs.repair import repair as repair

@@ -34,6 +34,7 @@ PUBLIC = [
     "Chunk",
     "CkptError",
     "CkptPluginManager",
+    "CleanReport",
     "Component",
     "ConditionFailedError",
     "Confidence",
@@ -62,6 +63,7 @@ PUBLIC = [
     "Inspection",
     "Irreparable",
     "LateBytes",
+    "LeftBehind",
     "Literal",
     "LoadError",
     "LoadInterruptedError",
@@ -126,6 +128,7 @@ PUBLIC = [
     "__version__",
     "argument",
     "certify",
+    "clean",
     "convert",
     "copy",
     "diff",
@@ -295,8 +298,8 @@ def test_every_error_is_in_the_one_tree_and_public():
 
 
 VERBS = (
-    *("certify", "convert", "copy", "diff", "inspect", "load", "load_into", "locate", "repair", "save", "seal"),
-    "verify",
+    *("certify", "clean", "convert", "copy", "diff", "inspect", "load", "load_into", "locate"),
+    *("repair", "save", "seal", "verify"),
 )
 
 

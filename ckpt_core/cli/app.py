@@ -20,6 +20,7 @@ COMMANDS = {
     "convert": "Write a checkpoint in another format, proved equal.",
     "copy": "Copy a checkpoint to another place, checked as it moves.",
     "seal": "Write digests beside a checkpoint, so that damage shows.",
+    "clean": "Show what stopped writers left at a place, and remove it.",
     "repair": "Show what can be mended in a checkpoint, and mend it.",
     "formats": "List the formats that can be read.",
     "plugins": "List the plugins, and what is wrong with them.",

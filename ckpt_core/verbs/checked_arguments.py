@@ -120,7 +120,7 @@ NAMES = Rule(_is_named, "a name, or a sequence of names,")
 KEYED = Rule(_is_keyed, "a mapping by name, or None,")
 
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(("accept_damage", "accept_loss", "atomic", "dry_run", "extract", "force"), SWITCH),
+    **dict.fromkeys(("accept_damage", "accept_loss", "apply", "atomic", "dry_run", "extract", "force"), SWITCH),
     **dict.fromkeys(("in_place", "resume", "sha256"), SWITCH),
     **dict.fromkeys(("component", "format", "models", "to"), TEXT),
     **dict.fromkeys(("components", "exclude", "include", "optional", "rename"), NAMES),

@@ -63,6 +63,7 @@ _KEPT = {
     "copy": "what was moved is kept at the destination; the same command goes on from it",
     "repair": "a copy begins anew; in place, the same command first takes back what was begun, as --undo does",
     **dict.fromkeys(("inspect", "verify", "diff"), _UNTOUCHED),
+    "clean": "what was not removed yet is there still; the same command goes on",
     "seal": "no file of the checkpoint was touched; the same command begins anew",
 }
 """What an interrupt leaves, by command."""

@@ -41,7 +41,7 @@ def local_leftovers(path: str) -> Iterator[Leftover]:
 
 
 def _left(site: _Site) -> Leftover:
-    files = [found for one in site.left.values() for found in _below(one)]
+    files = [found for one in site.left.values() for found in files_below(one)]
     newest = max((found.st_mtime for found in files), default=time.time())
     lock = site.left.get("lock")
 
@@ -58,7 +58,7 @@ def _left(site: _Site) -> Leftover:
         size=sum(min(found.st_size, found.st_blocks * 512) for found in files),
         count=len(files),
         uploads=0,
-        held="another process of this machine" if lock is not None and _is_held(lock) else "",
+        held="another process of this machine" if lock is not None and is_held(lock) else "",
         remove=remove,
     )
 
@@ -93,7 +93,7 @@ def _note(found: dict[tuple[str, str], _Site], folder: str, only: str | None) ->
             site.left[ours["kind"]] = path
 
 
-def _below(path: str) -> Iterator[os.stat_result]:
+def files_below(path: str) -> Iterator[os.stat_result]:
     """The files at a path, or below it."""
     if not os.path.isdir(path) or os.path.islink(path):
         yield os.lstat(path)
@@ -102,7 +102,8 @@ def _below(path: str) -> Iterator[os.stat_result]:
         yield from (os.lstat(os.path.join(folder, name)) for name in names)
 
 
-def _is_held(lock: str) -> bool:
+def is_held(lock: str) -> bool:
+    """Whether a process of this machine holds a lock file."""
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
