@@ -12,7 +12,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ckpt_core import knobs
-from ckpt_core.errors import CheckpointNotFoundError, CkptError, ConditionFailedError, LockedError, ReplacedError
+from ckpt_core.errors import (
+    CheckpointNotFoundError,
+    CkptError,
+    ConditionFailedError,
+    LockedError,
+    ReplacedError,
+    UnsupportedFormatError,
+)
 from ckpt_core.log import Logger
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.objects.lease_record import LeaseRecord, new_record, parse_record
@@ -22,6 +29,12 @@ _log = Logger(__name__)
 
 _ROUNDS = 5
 """How often a lease that comes and goes while it is looked at is tried for."""
+
+_TRIED = b'{"schema": "ckpt/tried@1"}'
+"""What a store must refuse to put in place of a lease."""
+
+_kept: set[str] = set()
+"""Buckets, by their URLs, that were seen to keep to conditions."""
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """One that goes on while the machine sleeps: others do not wait for it."""
@@ -87,13 +100,37 @@ class Lease:
             self._put(replace(self._record, keys=tuple(keys)))
         self.check()
 
+    def require_conditions(self) -> None:
+        """Make sure, once for a bucket, that the store keeps to conditions: by the lease itself, which is ours.
+
+        Raises:
+            UnsupportedFormatError: It does not: two writers could not be told apart.
+        """
+        if self._store.url in _kept:
+            return
+        stale = self._version
+        self._renew()
+        self.check()
+        for condition in (ABSENT, Condition(version=stale)):
+            try:
+                self._store.put(self._key, _TRIED, condition)
+            except ConditionFailedError:
+                continue
+            self._store.delete([self._key])
+            raise UnsupportedFormatError(
+                f"{printable(self._place)}: this store ignores the conditions of a put (If-None-Match, If-Match), so "
+                "that two writers would overwrite each other; nothing was written; write to a disk, and copy it there"
+            )
+        _kept.add(self._store.url)
+
     def begin(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
         """End the renewals; the lease itself stays as it is."""
         self._end.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def remove(self) -> None:
         """Remove the lease, if it is still ours."""
@@ -160,10 +197,12 @@ def held(
     Raises:
         LockedError: Somebody else holds it.
         OverwriteError: Something else has its name.
+        UnsupportedFormatError: The store keeps to no conditions.
     """
     lease = _acquire(store, key, place, new_record(store.now(), seconds or knobs.lease_seconds(), work, tuple(keys)))
-    lease.begin()
     try:
+        lease.require_conditions()
+        lease.begin()
         yield lease
     except BaseException:
         lease.stop()

@@ -6,15 +6,17 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import pytest
 
-from ckpt_core.errors import LockedError, OverwriteError
+from ckpt_core.errors import LockedError, OverwriteError, UnsupportedFormatError
 from ckpt_core.storage.objects.lease import held, is_free
 from ckpt_core.storage.objects.lease_record import Holder, new_record, parse_record, this_process
-from ckpt_core.storage.objects.store import Condition
+from ckpt_core.storage.objects.memory_store import MemoryStore
+from ckpt_core.storage.objects.store import ALWAYS, Condition
 
 ELSEWHERE = Holder("node7", "another boot", "pid:[1]", 4242, "1")
 
@@ -205,3 +207,43 @@ def test_a_put_by_version_never_replaces_the_lease_of_another(store, key):
     with pytest.raises(OverwriteError):
         store.put(key, b"mine", Condition(version=first.version))
     assert store.head(key).version == second.version
+
+
+class CarelessStore(MemoryStore):
+    """A store that ignores conditions, as some that speak S3's protocol do: of an object that is there, or any."""
+
+    url = "memory://careless"
+
+    def __init__(self, ignores):
+        super().__init__()
+        self.ignores = ignores
+
+    def put(self, key, data, condition=ALWAYS):
+        return super().put(key, data, ALWAYS if getattr(condition, self.ignores) else condition)
+
+
+@pytest.mark.parametrize("ignores", ["absent", "version"])
+def test_a_store_that_ignores_conditions_is_refused_and_left_as_it_was(ignores):
+    store = CarelessStore(ignores)
+    for _ in range(2):
+        lease = held(store, "careless/out/.ckpt-lease.json", place="s3://bucket/out")
+        with pytest.raises(UnsupportedFormatError, match="ignores the conditions") as refused, lease:
+            raise AssertionError("the block is not run")
+        assert refused.value.exit_code == 6
+        assert list(store.find("careless/")) == []
+
+
+def test_a_store_is_tried_once():
+    put = []
+
+    class Counting(MemoryStore):
+        url = f"memory://{uuid.uuid4().hex}"
+
+        def put(self, key, data, condition=ALWAYS):
+            put.append(data)
+            return super().put(key, data, condition)
+
+    for _ in range(2):
+        with held(Counting(), "counted/.ckpt-lease.json", place="out"):
+            pass
+    assert len(put) == 1 + 3 + 1
