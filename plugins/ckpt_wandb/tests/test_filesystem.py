@@ -132,6 +132,18 @@ def test_wrong_bytes_of_the_right_size_are_found_by_the_seal(project, folder_of,
     assert not verify(project.url("m:v0"), depth=Depth.BYTES).report.ok
 
 
+@pytest.mark.parametrize("algorithm", ["MD5", "XXH128"])
+def test_verify_holds_every_byte_against_the_manifest(project, folder_of, algorithm):
+    project.log("m", folder_of(trainer_step(400)), digest_algorithm=algorithm)
+    for place in ("m:v0/checkpoint-400", "m:v0/checkpoint-400/model.safetensors"):
+        report = verify(project.url(place), depth=Depth.BYTES).report
+        assert [finding.code for finding in report.findings if finding.code.startswith("WB")] == []
+        project.server.faults.add("flip", "file", name="model", skip=1)
+        report = verify(project.url(place), depth=Depth.BYTES).report
+        assert "WB001" in [finding.code for finding in report.findings]
+        project.server.faults.clear()
+
+
 def test_names_that_leave_the_folder_are_skipped_and_said(project, folder_of):
     project.log("m", folder_of({"model.safetensors": safetensors(1)}))
     rename(project, "model.safetensors", "../../escaped.safetensors")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ckpt_core import hookimpl
 
 if TYPE_CHECKING:
-    from ckpt_core import Candidate, Query
+    from ckpt_core import Candidate, Files, Finding, Query, VerifyRequest
 
 
 @hookimpl
@@ -20,3 +20,16 @@ def locate(query: "Query") -> "Iterable[Candidate]":
     from ckpt_wandb.locating import candidates
 
     return candidates(query)
+
+
+@hookimpl
+def verify(files: "Files", request: "VerifyRequest") -> "Iterable[Finding]":
+    if not files.location.url.startswith("wandb://"):
+        return ()
+    from ckpt_core import Depth
+
+    if request.depth is not Depth.BYTES:
+        return ()
+    from ckpt_wandb.manifest_checks import manifest_checks
+
+    return manifest_checks(files)
