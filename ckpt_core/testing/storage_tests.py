@@ -136,6 +136,12 @@ class StorageTests(ABC):
             self.put(f"{folder}/a.bin", b"other")
             assert list_files(url).entries["a.bin"] != first
 
+    @rule("a file has one version, whether it is asked about alone or found in a folder")
+    def test_a_file_has_one_version_however_it_is_asked_about(self) -> None:
+        with self.place({"run/a.bin": _DATA}) as (url, _):
+            found = list_files(url).entries["run/a.bin"]
+            assert list_files(f"{url}/run/a.bin").entries["a.bin"].version == found.version
+
     @rule("a file that is replaced or removed while it is read is an error, never a mix")
     @pytest.mark.parametrize("then", ["replaced", "removed"])
     def test_a_file_that_changes_while_it_is_read_is_an_error(self, then: str) -> None:

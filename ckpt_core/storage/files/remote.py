@@ -40,21 +40,13 @@ from ckpt_core.storage.remote.ranges import RangeReader
 from ckpt_core.storage.remote.signed import listed_object
 from ckpt_core.storage.workers import StoppedError, in_worker, run
 
-_VERSIONS = (
-    "version",
-    "ETag",
-    "etag",
-    "generation",
-    "blob_id",
-    "digest",
-    "LastModified",
-    "last_modified",
-    "mtime",
-    "modified",
-    "created",
-)
+_CONTENTS = ("version", "ETag", "etag", "generation", "blob_id", "digest")
 """Under which names filesystems of fsspec tell in `info` which content of an object they speak of: the checked HTTP of
-this package, s3fs, gcsfs, adlfs, huggingface_hub, W&B's artifacts, sftp, and memory."""
+this package, s3fs, gcsfs, adlfs, huggingface_hub and W&B's artifacts."""
+
+_TIMES = ("LastModified", "last_modified", "mtime", "modified", "created")
+"""When it came, which tells contents apart where nothing else does, as of sftp and memory. Not beside the others: a
+listing may say it otherwise than a question about one object, or not at all."""
 
 
 class RemoteFiles(ListedFiles):
@@ -366,5 +358,10 @@ def _entry(path: str, found: Mapping[str, Any]) -> FileEntry:
     size = found.get("size")
     if not isinstance(size, int):
         raise NoAnswerError(f"{printable(path)}: the server does not say how long it is; download it first")
-    said = {name: found[name] for name in _VERSIONS if found.get(name) is not None}
-    return FileEntry(path, size, " ".join(f"{name}={value}" for name, value in said.items()))
+    said = _said(found, _CONTENTS) or _said(found, _TIMES)
+    return FileEntry(path, size, " ".join(said))
+
+
+def _said(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    said = {name: found[name] for name in names if found.get(name) is not None}
+    return [f"{name}={value.timestamp() if hasattr(value, 'timestamp') else value}" for name, value in said.items()]
