@@ -224,9 +224,12 @@ LAYOUTS = [
 ]
 
 TRAINING = [
+    "Checkpointer",
+    "Keep",
     "KeyedDataset",
     "KeyedLoader",
     "KeyedSampler",
+    "Resumed",
     "load_into",
     "state_dict",
 ]

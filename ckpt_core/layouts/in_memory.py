@@ -3,18 +3,18 @@
 They are torch's or numpy's, in the tree of dicts that a trainer hands over.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
 from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
 from ckpt_core.errors import UnsupportedFormatError, UsageError
-from ckpt_core.layouts.components import components_of
+from ckpt_core.layouts.components import component_at, components_of
 from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.formats import Confidence, FormatMatch
 from ckpt_core.schema.locations import Location, LocationKind
-from ckpt_core.schema.manifests import Manifest
+from ckpt_core.schema.manifests import Component, Manifest, in_order
 from ckpt_core.schema.state import State, TensorRef
 from ckpt_core.schema.tensors import Box, ByteRange, Chunk, Encoding, TensorEntry, TensorTable
 from ckpt_core.schema.text import printable
@@ -35,16 +35,33 @@ def checkpoint_of(state: Mapping[str, Any]) -> "LiveCheckpoint":
         raise UsageError("nothing to save: the state is empty")
     walk = _Walk()
     root = walk.as_state(state, "")
-    return LiveCheckpoint(root, walk.entries, walk.memory)
+    return LiveCheckpoint(components_of(root, TensorTable.of(walk.entries)), walk.memory)
+
+
+def checkpoint_of_parts(parts: Mapping[str, Any]) -> "LiveCheckpoint":
+    """Return the checkpoint of parts whose labels are known: `{"model": …, "optimizer:critic": …}`.
+
+    Raises:
+        UsageError: There is nothing in it.
+        UnsupportedFormatError: A value is of a class that no format can carry.
+    """
+    if not parts:
+        raise UsageError("nothing to save: the state is empty")
+    walk = _Walk()
+    roots = {label: walk.as_state(part, label) for label, part in parts.items()}
+    table = TensorTable.of(walk.entries)
+    kinds = {label: label.partition(":") for label in parts}
+    components = [component_at(kinds[label][0], kinds[label][2], table, root, label) for label, root in roots.items()]
+    return LiveCheckpoint(in_order(components), walk.memory)
 
 
 class LiveCheckpoint(Checkpoint):
     """Tensors in memory. They must not change while they are written."""
 
-    def __init__(self, root: State, entries: Mapping[str, TensorEntry], memory: Mapping[str, Any]) -> None:
+    def __init__(self, components: Sequence[Component], memory: Mapping[str, Any]) -> None:
         self.location = Location("memory", LocationKind.FILE)
         self.match = FormatMatch("live", Confidence.CERTAIN, "tensors in memory")
-        self.manifest = Manifest(components_of(root, TensorTable.of(entries)))
+        self.manifest = Manifest(tuple(components))
         self._memory = memory
 
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:

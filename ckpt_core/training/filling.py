@@ -1,7 +1,7 @@
 """What is proved to fit before anything is filled, and then fills an object or leaves it as it was."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from ckpt_core.errors import LoadInterruptedError, LoadRefusedError
@@ -20,10 +20,16 @@ class HasState(Protocol):
 
 
 class Prepared(NamedTuple):
-    """A state that was read and fits: what is known of it, and what fills the object."""
+    """A state that was read and fits: what is known of it, what fills the object, and what undoes that.
+
+    Attributes:
+        groups: Of an optimizer, the settings that are stored with it.
+    """
 
     report: LoadReport
     fill: Callable[[], object]
+    undo: Callable[[], object]
+    groups: Sequence[Mapping[str, Any]] = ()
 
 
 def prepare_object(target: HasState, checkpoint: StoredCheckpoint, part: Component) -> Prepared:
@@ -41,18 +47,25 @@ def prepare_object(target: HasState, checkpoint: StoredCheckpoint, part: Compone
         raise LoadRefusedError(
             f"{where}: it has {strange}: it is not the state of a {type(target).__name__}; nothing was loaded"
         )
+    refuse = getattr(target, "refuse", None)
+    if callable(refuse):
+        refuse(values)
     report = LoadReport(str(checkpoint.location), part.label, matched=tuple(part.tensors), coverage=1.0)
-    return Prepared(report, lambda: fill_or_undo(target, in_same_classes(values, own), where))
+    before = copy.deepcopy(own)
+    return Prepared(
+        report,
+        lambda: fill_or_undo(target, in_same_classes(values, own), before, where),
+        lambda: target.load_state_dict(before),
+    )
 
 
-def fill_or_undo(target: HasState, values: Any, where: str) -> None:
-    """Give an object its state; where it does not take it, the one that it had.
+def fill_or_undo(target: HasState, values: Any, before: Any, where: str) -> None:
+    """Give an object its state; where it does not take it, the one that it had before.
 
     Raises:
         LoadRefusedError: It did not take the state, and is as it was.
         LoadInterruptedError: It is not as it was: it must not be used.
     """
-    before = copy.deepcopy(target.state_dict())
     try:
         target.load_state_dict(values)
     except Exception as error:  # whatever an object of somebody else's raises

@@ -116,6 +116,14 @@ class KeyedLoader:
         Raises:
             LoadRefusedError: The seed, the order or the data is another; nothing was changed.
         """
+        self.refuse(state_dict)
+        for change in self.changes(state_dict):
+            _log.warning("%s", change)
+        self.epoch, self.position = state_dict["epoch"], state_dict["position"]
+        self.accumulated = state_dict["accumulated"] % self.accumulate
+
+    def refuse(self, state_dict: Mapping[str, Any]) -> None:
+        """Raise the error with which `load_state_dict` would refuse a state, if any; nothing is changed."""
         own = self.state_dict()
         if not isinstance(state_dict, Mapping) or state_dict.keys() != own.keys():
             raise LoadRefusedError("sampler: it is not the state of a KeyedLoader; nothing was changed")
@@ -125,10 +133,6 @@ class KeyedLoader:
                     f"sampler: {key} is {own[key]!r} here and was {state_dict[key]!r}: samples would come twice or "
                     "never; give the loader what it had, or start a new run; nothing was changed"
                 )
-        for change in self.changes(state_dict):
-            _log.warning("%s", change)
-        self.epoch, self.position = state_dict["epoch"], state_dict["position"]
-        self.accumulated = state_dict["accumulated"] % self.accumulate
 
     def changes(self, state_dict: Mapping[str, Any]) -> list[str]:
         """Return, in words, what of a state is otherwise here and lets the training go on, if not exactly."""

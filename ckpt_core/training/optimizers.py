@@ -5,7 +5,7 @@ counted over `param_groups` in their order.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import LoadRefusedError, UnsupportedFormatError
@@ -49,7 +49,13 @@ def prepare_optimizer(optimizer: "torch.optim.Optimizer", checkpoint: StoredChec
     values = torch_values(checkpoint, part, tree)
     tried = _tried(optimizer, values, where)
     report = _report(checkpoint, part, optimizer, values, tried)
-    return Prepared(report, lambda: optimizer.load_state_dict(tried))
+    before = optimizer.state_dict()
+    return Prepared(
+        report,
+        lambda: optimizer.load_state_dict(tried),
+        lambda: optimizer.load_state_dict(before),
+        values["param_groups"],
+    )
 
 
 def _what_else(state: State) -> str:
@@ -163,16 +169,6 @@ def _fields(item: Any) -> Mapping[Any, Any]:
 
 def _short(tensor: "torch.Tensor") -> str:
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def differing_settings(stored: Sequence[Mapping[str, Any]], own: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what a checkpoint's groups set otherwise than the optimizer's: `group.key` to both values."""
-    return {
-        f"{number}.{key}": (first[key], second[key])
-        for number, (first, second) in enumerate(zip(stored, own, strict=True))
-        for key in sorted(second.keys() & first.keys() - {"params", "lr", "initial_lr"})
-        if first[key] != second[key]
-    }
 
 
 def _refused(where: str, reason: str) -> LoadRefusedError:

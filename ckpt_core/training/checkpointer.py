@@ -1,0 +1,315 @@
+"""Saves of a training that cannot lose one, and a resume that is exact: a few calls in a loop that somebody has."""
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.arguments import argument, marked
+from ckpt_core.errors import CkptError, LoadInterruptedError, UsageError
+from ckpt_core.layouts.in_memory import checkpoint_of_parts
+from ckpt_core.log import Logger
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.training import random_states, rates
+from ckpt_core.training.choosing import NEWEST, choose, record_of
+from ckpt_core.training.filling import HasState, Prepared
+from ckpt_core.training.keyed_loader import KeyedLoader
+from ckpt_core.training.objects import (
+    GRADIENTS,
+    TRAINING,
+    classes_of,
+    gradients_of,
+    labelled,
+    refuse_not_finite,
+    states_of,
+)
+from ckpt_core.training.record import Record, environment, numbers
+from ckpt_core.training.resuming import Resumed, fill_all, prepare_gradients, prepare_objects, refuse_classes
+from ckpt_core.training.retention import Keep
+from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.training.values import torch_values
+from ckpt_core.verbs.save import SaveReport, save
+
+if TYPE_CHECKING:
+    import torch
+
+_log = Logger(__name__)
+
+_FORMAT = "bundle"
+_STRANGE = "it cannot be known whether its samples are the same again; a training.KeyedLoader is exact"
+
+
+class Checkpointer:
+    """The checkpoints of one training run, in a folder: `checkpoint-STEP`, each whole or not there.
+
+    Args:
+        run: The folder, on a local disk or mount.
+        model: A module; one in DistributedDataParallel or `torch.compile` is saved under its own names.
+        optimizer: An optimizer.
+        scheduler: A schedule of learning rates.
+        scaler: A scaler of losses.
+        ema: An average of the weights: a module, or what has state.
+        loader: What gives the data, and knows where it is: a `KeyedLoader`.
+        save_every: Steps, or the time, between the saves of `after_step`; None to save only when `save` is called.
+        keep: Which checkpoints stay when a newer one is committed: so many of the last, or a `Keep`; None for all.
+        finite: `refuse` to save weights that are NaN or infinite, or `ignore` it.
+        arguments: Plain values to record: what the training was called with.
+        others: Anything else that has state, by the name it is saved under.
+
+    Raises:
+        UsageError: Something has no state that could be saved, or an argument is not what it may be.
+    """
+
+    def __init__(
+        self,
+        run: str | os.PathLike[str],
+        *,
+        model: "torch.nn.Module",
+        optimizer: "torch.optim.Optimizer | None" = None,
+        scheduler: HasState | None = None,
+        scaler: HasState | None = None,
+        ema: HasState | None = None,
+        loader: HasState | None = None,
+        save_every: int | timedelta | None = None,
+        keep: int | Keep | None = None,
+        finite: str = "refuse",
+        arguments: Mapping[str, Any] | None = None,
+        **others: HasState,
+    ) -> None:
+        named = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler, "ema": ema}
+        self._objects = labelled({**named, "sampler": loader}, others)
+        self._run = RunFolder(os.fspath(run))
+        self._every = _interval(save_every)
+        self._keep = Keep(keep) if isinstance(keep, int) else keep
+        if finite not in ("refuse", "ignore"):
+            raise UsageError(f"{argument('finite')}: refuse or ignore is needed, not {finite!r}")
+        self._finite = finite
+        self._environment = environment(arguments)
+        self._record = Record()
+        self._last_save = monotonic()
+        self._poison: str | None = None
+        _refuse_several_ranks()
+        if loader is not None and not isinstance(loader, KeyedLoader):
+            _log.warning("loader: a %s keeps a position of its own: %s", type(loader).__name__, _STRANGE)
+
+    def __enter__(self) -> "Checkpointer":
+        self._run.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another process train in the folder."""
+        self._run.close()
+
+    def after_step(self, step: int, *, metrics: Mapping[str, Any] | None = None) -> SaveReport | None:
+        """Save where one is due after a step of the optimizer; None where none is. Raises as `save`."""
+        every = self._every
+        if isinstance(every, timedelta):
+            due = monotonic() - self._last_save >= every.total_seconds()
+        else:
+            due = every is not None and step % every == 0
+        return self.save(step, metrics=metrics) if due else None
+
+    def save(self, step: int, *, metrics: Mapping[str, Any] | None = None) -> SaveReport:
+        """Save everything after a step of the optimizer; when this returns, it outlasts a loss of power.
+
+        Args:
+            step: Steps of the optimizer that are done.
+            metrics: Numbers to save with it.
+
+        Raises:
+            UsageError: The step is no step, or a metric no number.
+            CorruptError: A weight is not finite (TR001), or what was written is not what was saved.
+            OverwriteError: Somebody else's checkpoint is there.
+            LockedError: Another process trains in the folder.
+            BudgetError: The disk is full.
+            CkptError: It could not be written.
+
+        Whatever is raised, the checkpoints that were there are there, and the call can be made again.
+        """
+        self._refuse_poisoned()
+        if type(step) is not int or step < 0:
+            raise UsageError(f"{argument('step')}: a number of steps is needed, not {step!r}")
+        record = self._after(step, numbers(metrics))
+        with _told():
+            self._run.open()
+            self._run.refuse_strangers()
+            live = checkpoint_of_parts(self._parts(record))
+            if self._finite == "refuse":
+                refuse_not_finite(live, step)
+            replaces = step in self._run.known
+            report = save(live, self._run.place(step), format=_FORMAT, force=replaces, provenance={"run": record.run})
+        self._run.known.add(step)
+        self._record, self._last_save = record, monotonic()
+        _log.info("saved %s: %d tensors, %d bytes", report.location, report.tensors, report.nbytes)
+        self._prune()
+        return report
+
+    def resume(
+        self,
+        policy: str | int | os.PathLike[str] = NEWEST,
+        *,
+        lr: str | None = None,
+        max_steps: int | None = None,
+    ) -> Resumed:
+        """Go on from a checkpoint: every byte is proved first, and then every object is filled in place.
+
+        Args:
+            policy: `newest` of the run that is whole, or nothing where there is none; `required`, the same and an error
+                where there is none; a step of the run; or the path of any checkpoint that a Checkpointer wrote.
+            lr: Where the optimizer's learning rate is not the checkpoint's, which counts: `checkpoint` or `argument`.
+            max_steps: Steps after which the training ends: it is an error where all of them are done.
+
+        Raises:
+            LoadRefusedError: It does not fit: another architecture, other data, another class of schedule, another
+                learning rate and no word on which counts; nothing was changed.
+            IncompleteError: There are checkpoints, and none of them is whole; nothing was changed.
+            AmbiguousRunError: There are checkpoints of several runs or branches; nothing was changed.
+            LoadInterruptedError: A read failed after something had been changed. Nothing can be saved then.
+            CkptError: It cannot be read; nothing was changed.
+        """
+        self._refuse_poisoned()
+        if lr not in (None, rates.CHECKPOINT, rates.ARGUMENT):
+            raise UsageError(f"{argument('lr')}: checkpoint or argument is needed, not {lr!r}")
+        self._run.open()
+        chosen = choose(self._run, policy if isinstance(policy, int) else os.fspath(policy))
+        if chosen is None:
+            return Resumed()
+        with one_moment(chosen.checkpoint):
+            resumed = self._resume(chosen.checkpoint, chosen.rejected, lr, max_steps)
+        _log.info("%s", resumed.summary())
+        return resumed
+
+    def _resume(
+        self, checkpoint: StoredCheckpoint, rejected: Mapping[str, str], lr: str | None, max_steps: int | None
+    ) -> Resumed:
+        where = str(checkpoint.location)
+        record = record_of(checkpoint)
+        if max_steps is not None and record.step >= max_steps:
+            raise UsageError(
+                f"{where}: step {record.step} ≥ {argument('max_steps', max_steps)}: nothing would run; "
+                "train for more steps, or begin in another folder"
+            )
+        refuse_classes(self._objects, checkpoint)
+        prepared = prepare_objects(self._objects, checkpoint)
+        changed = self._compare(prepared, checkpoint, lr)
+        gradients = prepare_gradients(self._objects["model"], checkpoint)
+        rng = random_states.restoring(torch_values(checkpoint, checkpoint.component("rng")))
+        own_rates = {label: rates.base_rates(one.param_groups) for label, one in self._optimizers().items()}
+        checkpoint.check_unchanged()
+        self._fill(prepared)
+        if lr == rates.ARGUMENT:
+            for label, one in self._optimizers().items():
+                rates.set_rates(one, own_rates[label], self._objects.get("scheduler"))
+        gradients()
+        rng()
+        self._record = replace(record, attempt=record.attempt + 1)
+        labels = [part.label for part in checkpoint.manifest.components]
+        ours = {*self._objects, "rng", "progress", TRAINING, GRADIENTS}
+        return Resumed(
+            step=record.step,
+            epoch=record.epoch or 0,
+            location=where,
+            metrics=record.history.get(record.step, {}),
+            best=record.best,
+            restored=tuple(label for label in labels if label in self._objects or label == "rng"),
+            unused=tuple(label for label in labels if label not in ours),
+            changed=tuple(changed),
+            rejected=rejected,
+        )
+
+    def _fill(self, prepared: Mapping[str, Prepared]) -> None:
+        try:
+            fill_all(prepared)
+        except LoadInterruptedError as error:
+            self._poison = error.message
+            raise
+
+    def _refuse_poisoned(self) -> None:
+        if self._poison is not None:
+            raise LoadInterruptedError(
+                f"a resume broke off midway ({marked(self._poison)}): what would be saved is no state of the training; "
+                "start the process anew"
+            )
+
+    def _compare(self, prepared: Mapping[str, Prepared], checkpoint: StoredCheckpoint, lr: str | None) -> list[str]:
+        """What is otherwise than it was, in words; raises where somebody has to say what counts."""
+        found: list[str] = []
+        for label, one in self._optimizers().items():
+            found += rates.compare_groups(label, prepared[label].groups, one.param_groups, lr)
+        loader = self._objects.get("sampler")
+        if isinstance(loader, KeyedLoader):
+            found += loader.changes(torch_values(checkpoint, checkpoint.component("sampler")))
+        return found
+
+    def _optimizers(self) -> dict[str, Any]:
+        return {label: one for label, one in self._objects.items() if hasattr(one, "param_groups")}
+
+    def _after(self, step: int, metrics: Mapping[str, float]) -> Record:
+        last = self._record
+        if last.step == step and step in self._run.known:
+            return last.after(step, self._epoch(), metrics, last.parent)
+        parent = f"checkpoint-{last.step}" if last.step in self._run.known else None
+        return last.after(step, self._epoch(), metrics, parent)
+
+    def _epoch(self) -> int | None:
+        epoch = getattr(self._objects.get("sampler"), "epoch", None)
+        return epoch if isinstance(epoch, int) else None
+
+    def _parts(self, record: Record) -> dict[str, Any]:
+        parts = states_of(self._objects)
+        loader = self._objects.get("sampler")
+        if getattr(loader, "accumulated", 0):
+            parts[GRADIENTS] = gradients_of(self._objects["model"])
+        training = {**self._environment, "classes": classes_of(self._objects)}
+        return {**parts, "rng": random_states.capture(), "progress": record.as_state(), TRAINING: training}
+
+    def _prune(self) -> None:
+        """Remove what no rule keeps; the newest was committed and proved before this is called."""
+        if self._keep is None:
+            return
+        self._run.sweep()
+        history = self._record.history
+        ours = {step: history[step] for step in self._run.known if step in history and step <= self._record.step}
+        for step in sorted(ours.keys() - self._keep.kept(ours)):
+            self._run.remove(step)
+
+
+def _interval(save_every: int | timedelta | None) -> int | timedelta | None:
+    if save_every is None or isinstance(save_every, timedelta):
+        return save_every
+    if type(save_every) is not int or save_every < 1:
+        raise UsageError(f"{argument('save_every')}: a number of steps or a timedelta is needed, not {save_every!r}")
+    return save_every
+
+
+def _refuse_several_ranks() -> None:
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        raise UsageError(
+            "a Checkpointer saves the training of one process; save several with torch.distributed.checkpoint"
+        )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Name the errno of what the system refused."""
+    try:
+        yield
+    except CkptError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError) or cause.errno is None or cause.errno not in errno.errorcode:
+            raise
+        message = f"{marked(error.message)} ({errno.errorcode[cause.errno]})"
+        raise type(error)(message, code=error.code, path=error.path) from cause

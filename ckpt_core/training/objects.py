@@ -1,0 +1,93 @@
+"""The objects of a training under the labels of their components, and the trees of state that are saved of them."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.arguments import argument
+from ckpt_core.errors import CorruptError, UsageError
+from ckpt_core.layouts.in_memory import LiveCheckpoint
+from ckpt_core.reading.values import NonFinite
+from ckpt_core.schema.text import printable
+
+if TYPE_CHECKING:
+    import torch
+
+GRADIENTS = "progress:gradients"
+"""The component of gradients that were added up and not yet stepped with."""
+
+TRAINING = "config:training"
+"""The component of what a training runs on."""
+
+_WRAPPERS = {"DistributedDataParallel": "module", "DataParallel": "module", "OptimizedModule": "_orig_mod"}
+_CHECKED = ("model", "ema")
+
+
+def labelled(named: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return objects by the labels of their components; those that are None are left out.
+
+    Raises:
+        UsageError: One has no state of its own.
+    """
+    import torch
+
+    found = {label: value for label, value in named.items() if value is not None}
+    for name, value in others.items():
+        kinds = {torch.nn.Module: "model", torch.optim.Optimizer: "optimizer"}
+        kind = next((kind for known, kind in kinds.items() if isinstance(value, known)), "progress")
+        found[f"{kind}:{name}"] = value
+    for label, value in found.items():
+        if not callable(getattr(value, "state_dict", None)) or not callable(getattr(value, "load_state_dict", None)):
+            raise UsageError(f"{argument(_argument_of(label))}: {_why_not(label, value)}")
+    return {label: bare(value) for label, value in found.items()}
+
+
+def _argument_of(label: str) -> str:
+    return "loader" if label == "sampler" else label.rpartition(":")[2]
+
+
+def _why_not(label: str, value: object) -> str:
+    what = f"a {type(value).__name__} has no state_dict and load_state_dict"
+    if label == "sampler":
+        return f"{what}: the order of its data cannot be had again; give a training.KeyedLoader"
+    return f"{what}; give an object that has both"
+
+
+def bare(value: Any) -> Any:
+    """Return the module inside of what torch wraps around one, so that names are those of the module."""
+    while type(value).__name__ in _WRAPPERS:
+        value = getattr(value, _WRAPPERS[type(value).__name__])
+    return value
+
+
+def states_of(objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of each object by its label. Tensors are those of the objects."""
+    return {label: value.state_dict() for label, value in objects.items()}
+
+
+def classes_of(objects: Mapping[str, Any]) -> dict[str, str]:
+    """Return the name of each object's class by its label."""
+    return {label: type(value).__name__ for label, value in objects.items()}
+
+
+def gradients_of(module: "torch.nn.Module") -> "dict[str, torch.Tensor]":
+    """Return the gradients that a module's parameters have, by name."""
+    return {name: tensor.grad for name, tensor in module.named_parameters() if tensor.grad is not None}
+
+
+def refuse_not_finite(checkpoint: LiveCheckpoint, step: int) -> None:
+    """CorruptError (TR001) where a weight is NaN or infinite."""
+    for component in checkpoint.manifest.components:
+        if component.kind not in _CHECKED:
+            continue
+        for name, info in component.tensors.infos():
+            seen = NonFinite(info.dtype)
+            for _, data in checkpoint.stream(component.label, name):
+                seen.update(data)
+            if seen.nan or seen.inf:
+                what = f"{seen.nan} values are NaN and {seen.inf} infinite at step {step}"
+                raise CorruptError(
+                    f"{component.label}, {printable(name)}: {what}; nothing was saved; go back to the last checkpoint, "
+                    f"or save all the same with {argument('finite', 'ignore')}",
+                    code="TR001",
+                    tensor=name,
+                )

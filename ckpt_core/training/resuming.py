@@ -1,0 +1,168 @@
+"""A training filled from a checkpoint: all of it read and compared in a first pass, and only then changed, in place."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.errors import LoadInterruptedError, LoadRefusedError, UsageError
+from ckpt_core.log import Logger
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.text import printable
+from ckpt_core.training.filling import Prepared
+from ckpt_core.training.loading import prepare
+from ckpt_core.training.objects import GRADIENTS, TRAINING, classes_of
+from ckpt_core.training.values import read_tensors, torch_values
+from ckpt_core.verbs.load_into import LoadReport
+from ckpt_core.verbs.load_into import load_into as load_into_module
+
+if TYPE_CHECKING:
+    import torch
+
+_log = Logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """What a training goes on from.
+
+    Attributes:
+        step: Steps of the optimizer that are done; 0 where it begins.
+        epoch: As the loader counts them; 0 where it begins.
+        location: The checkpoint; None where there was none, and nothing was changed.
+        metrics: What was saved with it.
+        best: The least and the greatest value of each metric so far, each with its step.
+        restored: Labels of the components that were filled.
+        unused: Labels of those that nothing was given for.
+        changed: What is otherwise than when it was saved, in words.
+        rejected: Newer checkpoints that were passed over, each with the reason.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    location: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    best: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    restored: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    rejected: Mapping[str, str] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Return it in a few lines."""
+        if self.location is None:
+            return "nothing to go on from: the training begins at step 0"
+        lines = [f"{self.location}: step {self.step}, epoch {self.epoch}; restored {', '.join(self.restored)}"]
+        lines += [f"  not used: {', '.join(self.unused)}"] if self.unused else []
+        lines += [f"  {change}" for change in self.changed]
+        lines += [f"  passed over {name}: {reason}" for name, reason in self.rejected.items()]
+        return "\n".join(lines)
+
+
+def prepare_objects(objects: Mapping[str, Any], checkpoint: StoredCheckpoint) -> dict[str, Prepared]:
+    """Return what fills each object, in the order in which they are filled: those that may refuse come first.
+
+    Raises:
+        LoadRefusedError: The checkpoint has nothing for one, or it does not fit; nothing was changed.
+        CkptError: It cannot be read; nothing was changed.
+    """
+    import torch
+
+    parts = {label: _part(checkpoint, label) for label in objects}
+    modules = {label: one for label, one in objects.items() if isinstance(one, torch.nn.Module)}
+    found = {label: _prepare_module(one, checkpoint, parts[label]) for label, one in modules.items()}
+    others = {label: prepare(one, checkpoint, parts[label]) for label, one in objects.items() if label not in modules}
+    plain = {label: one for label, one in others.items() if not label.startswith("optimizer")}
+    return {**plain, **others, **found}
+
+
+def _part(checkpoint: StoredCheckpoint, label: str) -> Component:
+    try:
+        return checkpoint.component(label)
+    except UsageError as error:
+        raise LoadRefusedError(f"{error.message}, and the training has one; nothing was changed") from error
+
+
+def _prepare_module(module: "torch.nn.Module", checkpoint: StoredCheckpoint, part: Component) -> Prepared:
+    report = load_into_module(module, checkpoint, component=part.label, dry_run=True)
+    differing = _differences(report)
+    if differing:
+        raise LoadRefusedError(
+            f"{report.source}, {part.label}: it is of another architecture: {differing}; nothing was changed",
+            report=report,
+        )
+    return Prepared(report, lambda: load_into_module(module, checkpoint, component=part.label), _no_way_back)
+
+
+def _no_way_back() -> None:
+    raise LoadInterruptedError("a module that was filled in place has no way back")
+
+
+def _differences(report: LoadReport) -> str:
+    shapes = [
+        f"{printable(name, 80)} is {list(stored)} there and {list(own)} here"
+        for name, (stored, own) in report.mismatched.items()
+    ]
+    gone = [f"{printable(name, 80)} is not in it" for name in report.missing]
+    more = [f"{printable(name, 80)} is in it alone" for name in report.unexpected]
+    every = [*shapes, *gone, *more]
+    return "; ".join(every[:3]) + (f"; … {len(every) - 3} more" if len(every) > 3 else "")
+
+
+def refuse_classes(objects: Mapping[str, Any], checkpoint: StoredCheckpoint) -> None:
+    """LoadRefusedError where an object is of another class than the one that was saved."""
+    saved = torch_values(checkpoint, checkpoint.component(TRAINING)).get("classes", {})
+    for label, name in classes_of(objects).items():
+        if saved.get(label, name) != name and not label.startswith("model"):
+            raise LoadRefusedError(
+                f"{checkpoint.location}, {label}: it is of a {saved[label]}, and the training has a {name}; "
+                "nothing was changed"
+            )
+
+
+def prepare_gradients(module: "torch.nn.Module", checkpoint: StoredCheckpoint) -> Callable[[], None]:
+    """Return what gives a module's parameters the gradients that were saved, and takes away those that were not."""
+    labels = [part.label for part in checkpoint.manifest.components]
+    held = read_tensors(checkpoint, checkpoint.component(GRADIENTS)) if GRADIENTS in labels else {}
+    own = dict(module.named_parameters())
+    strange = [name for name, tensor in held.items() if name not in own or own[name].shape != tensor.shape]
+    if strange:
+        what = f"{printable(strange[0], 80)} is the gradient of no parameter"
+        raise LoadRefusedError(f"{checkpoint.location}, {GRADIENTS}: {what}; nothing was changed")
+
+    def fill() -> None:
+        for name, tensor in own.items():
+            tensor.grad = held[name].to(tensor.device, tensor.dtype) if name in held else None
+
+    return fill
+
+
+def fill_all(prepared: Mapping[str, Prepared]) -> None:
+    """Fill every object; where one does not take its state, undo the others.
+
+    Raises:
+        LoadRefusedError: One did not take its state; every one is as it was.
+        LoadInterruptedError: Some are changed and have no way back.
+    """
+    done: list[str] = []
+    for label, one in prepared.items():
+        try:
+            one.fill()
+        except Exception as error:
+            _undo(prepared, done, label, error)
+            raise
+        done.append(label)
+
+
+def _undo(prepared: Mapping[str, Prepared], done: list[str], failed: str, error: Exception) -> None:
+    changed = isinstance(error, LoadInterruptedError) or prepared[failed].undo is _no_way_back
+    for label in reversed(done):
+        try:
+            prepared[label].undo()
+        except Exception:
+            _log.warning("%s: is changed, and has no way back", label)
+            changed = True
+    if changed and not isinstance(error, LoadInterruptedError):
+        raise LoadInterruptedError(
+            f"{failed}: {error}; a part of the training is changed: start the process anew"
+        ) from error

@@ -1,0 +1,47 @@
+"""Which checkpoints of a run are kept when a newer one is committed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+
+from ckpt_core.arguments import argument
+from ckpt_core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What is kept: whatever one of the rules holds for, and always the newest.
+
+    Attributes:
+        last: So many of the newest; 0 for the newest alone where another rule keeps more.
+        every: Those whose step is a multiple of this; None for none by their step.
+        best: Of the metric of this name, the one with the least value, or the greatest where the name begins with `+`:
+            `val_loss`, `+accuracy`. None for none by a metric.
+    """
+
+    last: int = 1
+    every: int | None = None
+    best: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("last", 0), ("every", 1)):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < least):
+                raise UsageError(f"{argument(name)}: a number from {least} on is needed, not {value!r}")
+
+    def kept(self, metrics: Mapping[int, Mapping[str, float]]) -> set[int]:
+        """Return the steps that are kept, of steps with the metrics of each."""
+        steps = sorted(metrics)
+        found = set(steps[-max(self.last, 1) :])
+        if self.every is not None:
+            found |= {step for step in steps if step % self.every == 0}
+        return found | set(self._best(steps, metrics))
+
+    def _best(self, steps: Sequence[int], metrics: Mapping[int, Mapping[str, float]]) -> list[int]:
+        if self.best is None:
+            return []
+        name, sign = (self.best[1:], -1) if self.best.startswith("+") else (self.best, 1)
+        known = [
+            (sign * metrics[step][name], step) for step in steps if not isnan(metrics[step].get(name, float("nan")))
+        ]
+        return [min(known)[1]] if known else []

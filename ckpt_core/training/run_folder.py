@@ -1,0 +1,103 @@
+"""The folder of a run: `checkpoint-STEP` for each save, one writer at a time, and nothing of anybody else's touched."""
+
+import os
+import re
+from contextlib import ExitStack
+
+from ckpt_core.errors import OverwriteError, UnsupportedFormatError
+from ckpt_core.log import Logger
+from ckpt_core.schema.text import printable
+from ckpt_core.storage.urls import local_path
+from ckpt_core.storage.writing import syscalls
+from ckpt_core.storage.writing.locks import locked
+
+_log = Logger(__name__)
+
+_CHECKPOINT = re.compile(r"checkpoint-(0|[1-9]\d*)")
+_REMOVED = re.compile(r"\.checkpoint-\d+\.ckpt-removed")
+
+
+class RunFolder:
+    """A folder of checkpoints that one process writes to.
+
+    Attributes:
+        path: Where it is on this machine.
+        known: Steps of the checkpoints that are there as far as this process knows: found when it began, or written.
+    """
+
+    def __init__(self, run: str) -> None:
+        path = local_path(run)
+        if path is None:
+            raise UnsupportedFormatError(f"{printable(run)}: a run is written to a local path; give one")
+        self.path = path
+        self.known: set[int] = set()
+        self._held = ExitStack()
+        self._looked = self._open = False
+
+    def open(self) -> None:
+        """Make the folder where it is not there, and keep other writers out until `close`.
+
+        Raises:
+            LockedError: Another process trains there.
+        """
+        if self._open:
+            return
+        try:
+            os.makedirs(self.path, exist_ok=True)
+        except OSError as error:
+            raise syscalls.as_ckpt_error(error, self.path) from error
+        self._held.enter_context(locked(os.path.join(self.path, ".run.ckpt-lock"), place=self.path))
+        self._open = True
+
+    def close(self) -> None:
+        """Let others write there."""
+        self._held.close()
+        self._open = False
+
+    def look(self) -> list[int]:
+        """Return the steps of the checkpoints that are there, the newest first, and know them from now on."""
+        self.known = set(self.steps())
+        self._looked = True
+        return sorted(self.known, reverse=True)
+
+    def steps(self) -> list[int]:
+        """Return the steps of the checkpoints that are there; what has another name is nobody's business here."""
+        if not os.path.isdir(self.path):
+            return []
+        return sorted(
+            int(found[1]) for name in syscalls.list_names(self.path) if (found := _CHECKPOINT.fullmatch(name))
+        )
+
+    def place(self, step: int) -> str:
+        """Return the path of a checkpoint."""
+        return os.path.join(self.path, f"checkpoint-{step}")
+
+    def refuse_strangers(self) -> None:
+        """OverwriteError where there is a checkpoint that this run neither found when it resumed nor wrote."""
+        strange = sorted(set(self.steps()) - self.known)
+        if strange and not self._looked:
+            raise OverwriteError(
+                f"{printable(self.place(strange[-1]))}: is there, and this run has not resumed from it; "
+                "call resume() before the first step, or give the run another folder; nothing was saved"
+            )
+        if strange:
+            raise OverwriteError(
+                f"{printable(self.place(strange[-1]))}: appeared while this run trained: another one writes there; "
+                "give each a folder of its own; nothing was saved"
+            )
+
+    def remove(self, step: int) -> None:
+        """Remove a checkpoint whole: it loses its name first, so that no half of it is ever found."""
+        place = self.place(step)
+        gone = os.path.join(self.path, f".checkpoint-{step}.ckpt-removed")
+        syscalls.remove_tree(gone)
+        syscalls.rename(place, gone)
+        self.known.discard(step)
+        syscalls.remove_tree(gone)
+        _log.info("removed %s", place)
+
+    def sweep(self) -> None:
+        """Remove what a process that was stopped had begun to remove."""
+        for name in syscalls.list_names(self.path):
+            if _REMOVED.fullmatch(name):
+                syscalls.remove_tree(os.path.join(self.path, name))
