@@ -144,16 +144,26 @@ class Checkpointer:
         with _told():
             self._run.open()
             self._run.refuse_strangers()
-            live = checkpoint_of_parts(self._parts(record))
-            if self._finite == "refuse":
-                refuse_not_finite(live, step)
-            replaces = step in self._run.known
-            report = save(live, self._run.place(step), format=_FORMAT, force=replaces, provenance={"run": record.run})
-        self._run.known.add(step)
+            report = self._write(record)
         self._record, self._last_save = record, monotonic()
         _log.info("saved %s: %d tensors, %d bytes", report.location, report.tensors, report.nbytes)
         self._prune()
         return report
+
+    def _write(self, record: Record) -> SaveReport:
+        live = checkpoint_of_parts(self._parts(record))
+        if self._finite == "refuse":
+            refuse_not_finite(live, record.step)
+        try:
+            return save(
+                live,
+                self._run.place(record.step),
+                format=_FORMAT,
+                force=record.step in self._run.known,
+                provenance={"run": record.run},
+            )
+        finally:
+            self._run.know(record.step)
 
     def resume(
         self,
@@ -278,11 +288,13 @@ class Checkpointer:
         """Remove what no rule keeps; the newest was committed and proved before this is called."""
         if self._keep is None:
             return
-        self._run.sweep()
         history = self._record.history
         ours = {step: history[step] for step in self._run.known if step in history and step <= self._record.step}
-        for step in sorted(ours.keys() - self._keep.kept(ours)):
-            self._run.remove(step)
+        try:
+            for step in sorted(ours.keys() - self._keep.kept(ours)):
+                self._run.remove(step)
+        except CkptError as error:
+            _log.warning("an older checkpoint could not be removed (%s); the next save tries again", error.message)
 
 
 def _interval(save_every: int | timedelta | None) -> int | timedelta | None:

@@ -10,11 +10,13 @@ from ckpt_core.schema.text import printable
 from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.locks import locked
+from ckpt_core.storage.writing.staging import tidied
 
 _log = Logger(__name__)
 
 _CHECKPOINT = re.compile(r"checkpoint-(0|[1-9]\d*)")
-_REMOVED = re.compile(r"\.checkpoint-\d+\.ckpt-removed")
+_LEFT = re.compile(r"\.(checkpoint-\d+)\.ckpt-(?:old|removed|stage-.*)")
+_REMOVED = ".ckpt-removed"
 
 
 class RunFolder:
@@ -48,6 +50,7 @@ class RunFolder:
             raise syscalls.as_ckpt_error(error, self.path) from error
         self._held.enter_context(locked(os.path.join(self.path, ".run.ckpt-lock"), place=self.path))
         self._open = True
+        self._tidy()
 
     def close(self) -> None:
         """Let others write there."""
@@ -59,6 +62,11 @@ class RunFolder:
         self.known = set(self.steps())
         self._looked = True
         return sorted(self.known, reverse=True)
+
+    def know(self, step: int) -> None:
+        """Take a checkpoint for this run's, if it is there: a save that failed at its very end may have named it."""
+        if os.path.lexists(self.place(step)):
+            self.known.add(step)
 
     def steps(self) -> list[int]:
         """Return the steps of the checkpoints that are there; what has another name is nobody's business here."""
@@ -89,15 +97,21 @@ class RunFolder:
     def remove(self, step: int) -> None:
         """Remove a checkpoint whole: it loses its name first, so that no half of it is ever found."""
         place = self.place(step)
-        gone = os.path.join(self.path, f".checkpoint-{step}.ckpt-removed")
+        gone = os.path.join(self.path, f".checkpoint-{step}{_REMOVED}")
         syscalls.remove_tree(gone)
         syscalls.rename(place, gone)
         self.known.discard(step)
         syscalls.remove_tree(gone)
         _log.info("removed %s", place)
 
-    def sweep(self) -> None:
-        """Remove what a process that was stopped had begun to remove."""
+    def _tidy(self) -> None:
+        """End what a process that was killed had begun: its stages go, and what it was about to replace is back."""
         for name in syscalls.list_names(self.path):
-            if _REMOVED.fullmatch(name):
+            left = _LEFT.fullmatch(name)
+            if left is None:
+                continue
+            if name.endswith(_REMOVED):
                 syscalls.remove_tree(os.path.join(self.path, name))
+            else:
+                with tidied(self.path, left[1]):
+                    _log.info("%s: removed what a save that was stopped had left", name)
