@@ -172,7 +172,7 @@ def _experts(use_moe: object) -> bool:
 
 
 def _as_path(given: str | os.PathLike[str]) -> str:
-    """A path that cannot be taken for a stage's name."""
+    """Return a path that cannot be taken for a stage's name."""
     path = os.fspath(given)
     return path if "://" in path or os.sep in path else os.path.join(".", path)
 

@@ -91,7 +91,7 @@ def add_parts(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPa
 def are_flat(parts: Sequence[RankPart]) -> bool:
     """Return True for optimizer state over flat parameters.
 
-    None says how it is spread, or the names say it.
+    No part says how it is spread, or the names of tensors say it.
     """
     names = {name for part in parts for name in part.file.tensors}
     if any(map(is_flat_parameter, names)):
