@@ -44,8 +44,8 @@ from ckpt_core.version import __version__
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Progress
 
-_MOVERS = 6
-"""Threads where one end is a server: enough to hide its latency, with parts of 8 MiB in 48 MiB of memory."""
+_MOVERS = 4
+"""Threads where one end is a server: enough to hide its latency, with parts of 8 MiB in 32 MiB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
