@@ -17,6 +17,9 @@ from ckpt_core.schema.side_files.reserved_names import GENERATION
 SCHEMA = "ckpt/seal@1"
 DIGEST_BYTES = 16
 
+PLACEHOLDER = b'{"schema": "ckpt/unfinished@1"}'
+"""Takes the name of a seal in a store, so that a writer who was taken over from cannot seal what is not its own."""
+
 COPY = "copy"
 """The operation of a tensor that was written as it was read."""
 

@@ -10,20 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError, LockedError, OverwriteError, ReplacedError
-from ckpt_core.schema.side_files.reserved_names import is_under_way
-from ckpt_core.schema.side_files.seals import SCHEMA as SEAL
+from ckpt_core.schema.side_files.reserved_names import JOURNAL, is_under_way
+from ckpt_core.schema.side_files.seals import PLACEHOLDER, generation_of, is_seal
 from ckpt_core.storage.objects.lease import held, is_free
 from ckpt_core.storage.objects.lease_record import LeaseRecord, parse_record
-from ckpt_core.storage.objects.sites import GENERATION, JOURNAL, Site, sites_of
+from ckpt_core.storage.objects.sites import Site, sites_of
 from ckpt_core.storage.objects.store import ABSENT, ObjectStore, StoredObject
 
 _SLACK = 60.0
 """Seconds by which the times of a store and of a lease may differ."""
 
 _UNREAD = "whoever wrote its lease, which this version of ckpt does not read"
-
-_PLACEHOLDER = json.dumps({"schema": "ckpt/unfinished@1"}).encode()
-"""Takes the name of a seal while data is removed: a writer that wakes up late cannot seal what is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,20 +173,20 @@ def _fenced(store: ObjectStore, site: Site, named: _Named) -> StoredObject | Non
     if site.name or named.protected(site.seal):
         return None
     if there is not None:
-        return there if store.read(site.seal) == _PLACEHOLDER else None
+        return there if store.read(site.seal) == PLACEHOLDER else None
     try:
-        return store.put(site.seal, _PLACEHOLDER, ABSENT)
+        return store.put(site.seal, PLACEHOLDER, ABSENT)
     except ConditionFailedError:
         raise LockedError(f"{store.url}/{site.key}: another writer was there meanwhile; look again") from None
 
 
 def _sealed(store: ObjectStore, site: Site) -> tuple[bool, str]:
     """Whether a directory has a seal, and the generation that it names."""
-    found = None if site.name else _tree(store, site.seal)
-    if not isinstance(found, dict) or found.get("schema") != SEAL:
-        return False, ""
-    generation = found.get("generation") or ""
-    return True, generation if isinstance(generation, str) and generation.startswith(GENERATION) else ""
+    try:
+        text = b"" if site.name else store.read(site.seal)
+    except CheckpointNotFoundError:
+        text = b""
+    return is_seal(text), generation_of(text)
 
 
 def _journal(store: ObjectStore, folder: str, journal: list[StoredObject]) -> tuple[set[str], set[tuple[str, str]]]:

@@ -10,14 +10,18 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ckpt_core.schema.side_files.reserved_names import DIRECTORY_SEAL, MARK
+from ckpt_core.schema.side_files.reserved_names import (
+    DIRECTORY_SEAL,
+    GENERATION,
+    JOURNAL,
+    LEASE,
+    MARK,
+    STAGE,
+    UNFINISHED,
+)
 from ckpt_core.storage.objects.store import StoredObject
 
-JOURNAL = f"{MARK}journal/"
-GENERATION = f"{MARK}generation-"
-_UNFINISHED = f"{MARK}unfinished.json"
-_LEASE = f"{MARK}lease.json"
-_STAGE = re.compile(rf"\.(.+){re.escape(MARK)}stage-[^/]+")
+_STAGE = re.compile(rf"\.(.+){re.escape(STAGE)}[^/]+")
 
 
 @dataclass(slots=True)
@@ -55,10 +59,10 @@ class Site:
     @property
     def lease(self) -> str:
         """The key by which a writer that comes now would hold it."""
-        made = f"{self.root}{_UNFINISHED}"
+        made = f"{self.root}{UNFINISHED}"
         if not self.name and any(one.key == made for one in self.leases):
             return made
-        return f"{self.root}.{self.name}{_LEASE}" if self.name else f"{self.root}{_LEASE}"
+        return f"{self.root}.{self.name}{LEASE}" if self.name else f"{self.root}{LEASE}"
 
 
 def sites_of(listed: Iterable[StoredObject]) -> list[Site]:
@@ -73,10 +77,10 @@ def sites_of(listed: Iterable[StoredObject]) -> list[Site]:
 def _note(found: dict[tuple[str, str], Site], one: StoredObject) -> None:
     folder, _, name = one.key.rpartition("/")
     root = f"{folder}/" if folder else ""
-    if name in (_UNFINISHED, _LEASE):
+    if name in (UNFINISHED, LEASE):
         _site(found, root, "").leases.append(one)
-    elif name.startswith(".") and name.endswith(_LEASE):
-        _site(found, root, name[1 : -len(_LEASE)]).leases.append(one)
+    elif name.startswith(".") and name.endswith(LEASE):
+        _site(found, root, name[1 : -len(LEASE)]).leases.append(one)
     elif JOURNAL in one.key:
         data = one.key[: one.key.index(JOURNAL)]
         _of_folder(found, data).journals.setdefault(data, []).append(one)

@@ -1,6 +1,5 @@
 """A destination in a store of objects: the names of what is put there, and what is there already."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,14 +17,12 @@ from ckpt_core.schema.side_files.reserved_names import (
     UNFINISHED,
     is_under_way,
 )
+from ckpt_core.schema.side_files.seals import PLACEHOLDER as PLACEHOLDER
 from ckpt_core.schema.side_files.seals import generation_of, is_seal
 from ckpt_core.schema.text import redact
 from ckpt_core.storage.objects.open_store import open_store
 from ckpt_core.storage.objects.store import ObjectStore, StoredObject
 from ckpt_core.storage.writing.uploads.journal import Noted, read_journal
-
-PLACEHOLDER = json.dumps({"schema": "ckpt/unfinished@1"}).encode()
-"""Takes the name of a seal, so that a writer who was taken over from does not seal what is not its own any more."""
 
 
 @dataclass(frozen=True, slots=True)
