@@ -13,6 +13,7 @@ from ckpt_core.errors import CheckpointNotFoundError
 from ckpt_core.storage.objects.gcs_checksums import checksums_of, is_proved
 from ckpt_core.storage.objects.store import StoredObject
 from ckpt_core.storage.objects.store_clock import StoreClock
+from ckpt_core.storage.objects.write_failures import as_write_error
 from ckpt_core.storage.remote.failures import as_ckpt_error
 from ckpt_core.storage.remote.filesystems import ask
 
@@ -40,8 +41,12 @@ class GcsBucket:
         return f"{self.url}/{key}" if key else self.url
 
     def failure(self, error: Exception, key: str) -> Exception:
-        """What gcsfs raised, in our words."""
+        """What gcsfs raised when something was read, in our words."""
         return as_ckpt_error(error, self.place(key))
+
+    def write_failure(self, error: Exception, key: str) -> Exception:
+        """The same of something that was written or removed."""
+        return as_write_error(error, self.place(key))
 
     def object(self, key: str) -> dict[str, Any]:
         """What the store says of an object; failures as gcsfs raises them."""
@@ -71,7 +76,7 @@ class GcsBucket:
                 raise ConnectionError
             return made
 
-        made: dict[str, Any] = self._named(once, nbytes=len(data))
+        made: dict[str, Any] = self._noted(once, nbytes=len(data))
         return made
 
     def delete(self, key: str, **conditions: Any) -> None:
@@ -141,16 +146,10 @@ class GcsBucket:
             self._clock.note(headers)
             return bytes(answer)
 
-        return bytes(self._named(once, nbytes=nbytes))
+        return bytes(self._noted(once, nbytes=nbytes))
 
-    def _named(self, once: Any, nbytes: int) -> Any:
-        """The answer to a question; a refusal of access, which gcsfs tells by its text, as what it is."""
-        try:
-            answer = ask(self._files, once, nbytes=nbytes)
-        except OSError as error:
-            if type(error) is OSError and str(error).startswith("Forbidden"):
-                raise PermissionError from None
-            raise
+    def _noted(self, once: Any, nbytes: int) -> Any:
+        answer = ask(self._files, once, nbytes=nbytes)
         self._seen = True
         return answer
 

@@ -129,7 +129,7 @@ class GCSStore(ObjectStore):
         except (FileExistsError, FileNotFoundError):
             raise self._replaced(source) from None
         except Exception as error:
-            raise self._bucket.failure(error, key) from error
+            raise self._bucket.write_failure(error, key) from error
 
     def now(self) -> float:
         return self._bucket.now()
@@ -149,7 +149,7 @@ class GCSStore(ObjectStore):
         except (FileNotFoundError, FileExistsError):
             return False
         except Exception as error:
-            raise self._bucket.failure(error, key) from error
+            raise self._bucket.write_failure(error, key) from error
         return True
 
     def _holds(self, found: StoredObject, data: bytes | memoryview) -> bool:
@@ -174,7 +174,7 @@ class GCSStore(ObjectStore):
     def _failure(self, error: Exception, key: str) -> Exception:
         if isinstance(error, FileNotFoundError):
             self._bucket.require()
-        return self._bucket.failure(error, key)
+        return self._bucket.write_failure(error, key)
 
     def _refused(self, key: str) -> ConditionFailedError:
         return ConditionFailedError(f"{self._bucket.place(key)}: another writer was there first")

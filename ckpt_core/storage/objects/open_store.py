@@ -43,10 +43,10 @@ def open_store(url: str) -> tuple[ObjectStore, str]:
 
 def _bucket_of(url: str) -> tuple[Any, str, str]:
     """The filesystem of a URL, its bucket and the key in it."""
+    if not url.partition("://")[2].partition("/")[0]:
+        raise UsageError(f"{redact(url)}: names no bucket; give one, as in {url.partition('://')[0]}://BUCKET/NAME")
     files, name = open_filesystem(url)
     bucket, key, version = files.split_path(name)
-    if not bucket:
-        raise UsageError(f"{redact(url)}: names no bucket; give one, as in s3://BUCKET/NAME")
     if version is not None or "?versionId=" in url:
         raise UsageError(f"{redact(url)}: names one version of an object; nothing is written to those, give its name")
     return files, bucket, key.strip("/")

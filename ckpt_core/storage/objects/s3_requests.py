@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ckpt_core.errors import CheckpointNotFoundError
 from ckpt_core.storage.objects.s3_direct import NotDirectError, put
 from ckpt_core.storage.objects.store_clock import StoreClock
+from ckpt_core.storage.objects.write_failures import as_write_error
 from ckpt_core.storage.remote.clients import quiet
 from ckpt_core.storage.remote.failures import as_ckpt_error
 from ckpt_core.storage.remote.filesystems import ask
-from ckpt_core.storage.remote.retries import error_code, status_of
+from ckpt_core.storage.remote.retries import error_code, said, status_of
 
 
 class S3Bucket:
@@ -36,7 +36,8 @@ class S3Bucket:
         try:
             return self.ask(method, key, nbytes=nbytes, **parameters)
         except Exception as error:
-            raise as_ckpt_error(error, self.place(key)) from error
+            told = as_ckpt_error if method.startswith("list") else as_write_error
+            raise told(error, self.place(key)) from error
 
     def ask(self, method: str, key: str = "", *, nbytes: int = 0, **parameters: Any) -> dict[str, Any]:
         """The same, with failures as s3fs raises them, for who tells them apart."""
@@ -92,23 +93,22 @@ class S3Bucket:
         if self._seen:
             return
         try:
-            self.ask("head_bucket")
+            self.ask("list_objects_v2", MaxKeys=1)
         except Exception as error:
-            if status_of(error) == 404:
-                raise no_bucket(self.url) from None
-            if status_of(error) != 403:  # who may read objects need not be allowed to list them
+            if error_code(error) != "AccessDenied":  # who may read objects need not be allowed to list them
                 raise as_ckpt_error(error, self.url) from error
             self._seen = True
 
     def now(self) -> float:
         """Seconds since 1970 by the store's clock, to a second."""
         if self._clock.is_stale:
-            self.call("head_bucket")
+            try:
+                self.ask("list_objects_v2", MaxKeys=1)
+            except Exception as error:
+                self._clock.note(said(error).get("ResponseMetadata", {}).get("HTTPHeaders", {}))
+                if error_code(error) != "AccessDenied" or self._clock.is_stale:
+                    raise as_ckpt_error(error, self.url) from error
         return self._clock.now()
-
-
-def no_bucket(url: str) -> CheckpointNotFoundError:
-    return CheckpointNotFoundError(f"{url}: there is no such bucket; check its name, and which store is asked")
 
 
 def condition_failed(error: BaseException) -> bool:

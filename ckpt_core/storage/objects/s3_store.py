@@ -11,7 +11,7 @@ from typing import Any
 
 from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError, NoAnswerError, ReplacedError
 from ckpt_core.storage.objects.s3_checksums import checksum_of, etag_of_parts, is_proved, md5_of, quoted
-from ckpt_core.storage.objects.s3_requests import S3Bucket, condition_failed, no_bucket
+from ckpt_core.storage.objects.s3_requests import S3Bucket, condition_failed
 from ckpt_core.storage.objects.settling import holds, part_bytes
 from ckpt_core.storage.objects.store import (
     ALWAYS,
@@ -21,6 +21,7 @@ from ckpt_core.storage.objects.store import (
     Upload,
     UploadedPart,
 )
+from ckpt_core.storage.objects.write_failures import as_write_error
 from ckpt_core.storage.remote.failures import as_ckpt_error
 from ckpt_core.storage.remote.retries import error_code, status_of
 
@@ -87,7 +88,7 @@ class S3Store(ObjectStore):
         except Exception as error:
             if condition_failed(error) or isinstance(error, FileNotFoundError):
                 return False
-            raise as_ckpt_error(error, self._bucket.place(key)) from error
+            raise as_write_error(error, self._bucket.place(key)) from error
         return True
 
     def part_bytes(self, size: int) -> int:
@@ -101,7 +102,7 @@ class S3Store(ObjectStore):
         try:
             answer = self._sent("upload_part", key, data, UploadId=upload, PartNumber=number)
         except Exception as error:
-            raise as_ckpt_error(error, self._bucket.place(key)) from error
+            raise as_write_error(error, self._bucket.place(key)) from error
         return UploadedPart(number, len(data), quoted(answer["ETag"]))
 
     def parts(self, key: str, upload: str) -> list[UploadedPart]:
@@ -153,7 +154,7 @@ class S3Store(ObjectStore):
         except Exception as error:
             if condition_failed(error):
                 raise self._replaced(source) from None
-            raise as_ckpt_error(error, self._bucket.place(key)) from error
+            raise as_write_error(error, self._bucket.place(key)) from error
 
     def now(self) -> float:
         return self._bucket.now()
@@ -170,9 +171,7 @@ class S3Store(ObjectStore):
         """The object of a put that was refused, where it is our own, of a first try whose answer was lost."""
         none_there = condition.version is not None and error_code(error) == "NoSuchKey"
         if condition == ALWAYS or not (condition_failed(error) or none_there):
-            if error_code(error) == "NoSuchBucket":
-                raise no_bucket(self.url) from None
-            raise as_ckpt_error(error, self._bucket.place(key)) from error
+            raise as_write_error(error, self._bucket.place(key)) from error
         found = self.head(key)
         if found is None or not self._holds(found, data):
             raise ConditionFailedError(f"{self._bucket.place(key)}: another writer was there first") from None
@@ -198,7 +197,7 @@ class S3Store(ObjectStore):
                 return found
         if condition_failed(error):
             raise ConditionFailedError(f"{self._bucket.place(key)}: another writer was there first") from None
-        raise as_ckpt_error(error, self._bucket.place(key)) from error
+        raise as_write_error(error, self._bucket.place(key)) from error
 
     def _copied_whole(self, found: StoredObject, key: str) -> StoredObject:
         answer = self._bucket.ask("copy_object", key, nbytes=found.size, **self._source(found))["CopyObjectResult"]
