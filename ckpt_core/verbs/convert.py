@@ -32,7 +32,7 @@ from ckpt_core.verbs.already_done import done_already
 from ckpt_core.verbs.base_model import components_of, lay_onto, models_in
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.conversion_request import BaseModel, Plain, RunOptions, Selection, gathered
-from ckpt_core.verbs.forecast import LEFT_OUT, Forecast, draw_plan, forecast, limited
+from ckpt_core.verbs.forecast import LEFT_OUT, Forecast, draw_plan, forecast, limited, part_of
 from ckpt_core.verbs.load import Checks, find, open_checkpoint
 from ckpt_core.verbs.reference import Destination, Reference, destination_of, names_of, query_of
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
@@ -130,24 +130,27 @@ def convert(
         _refuse_holes(opened, labels)
         view, fits = _view(opened, labels, chosen, against, () if onto is None else names_of(onto.optional))
         plan = draw_plan(manager, view, place, name, writing)
-        expected = forecast(opened, view, plan, place)
-        if how.dry_run:
-            return Conversion(
-                str(opened.location), expected, base=_place(against), fits=fits, uncast=view.uncast, notes=notes
+        with limited(how.max_memory, part=part_of(plan, place)):
+            expected = forecast(opened, view, plan, place)
+            if how.dry_run:
+                return Conversion(
+                    str(opened.location), expected, base=_place(against), fits=fits, uncast=view.uncast, notes=notes
+                )
+            known = (
+                None if how.force else done_already(place, plan, view, format=name, manager=manager, ranks=how.ranks)
             )
-        known = None if how.force else done_already(place, plan, view, format=name, manager=manager, ranks=how.ranks)
-        report = known or save(
-            view,
-            place,
-            format=name,
-            options=writing,
-            force=how.force,
-            resume=True,
-            provenance=_provenance(opened, reading, against, view.uncast),
-            progress=how.progress,
-            ranks=how.ranks,
-            manager=manager,
-        )
+            report = known or save(
+                view,
+                place,
+                format=name,
+                options=writing,
+                force=how.force,
+                resume=True,
+                provenance=_provenance(opened, reading, against, view.uncast),
+                progress=how.progress,
+                ranks=how.ranks,
+                manager=manager,
+            )
     kept = {file.path for file in plan.files}
     kept |= {role.where for role in opened.manifest.roles if role.label in expected.left_out}
     left = tuple(asset.path for asset in view.manifest.assets if asset.path not in kept)

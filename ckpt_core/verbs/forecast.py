@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ckpt_core import knobs
 from ckpt_core.arguments import argument
@@ -21,6 +21,9 @@ from ckpt_core.schema.plans import TensorBytes, WritePlan
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.urls import local_path
 
+if TYPE_CHECKING:
+    from ckpt_core.storage.objects.store import ObjectStore
+
 _AT_REST = 24 << 20
 """Bytes of memory a conversion takes besides its slabs: the table of a usual checkpoint, numpy, xxhash."""
 
@@ -32,6 +35,9 @@ _SET_ASIDE = (*LEFT_OUT, "TF005", "TF011")
 
 _SLABS_A_WORKER = 6
 """As read, as numbers, as cast, and what the cast needs on the way."""
+
+_PARTS_A_WORKER = 3
+"""Of what is put into a store: one that is filled, one that waits for a checksum, one shared with a neighbour."""
 
 _LEAST_SLAB = 64 << 10
 
@@ -93,32 +99,37 @@ def forecast(opened: StoredCheckpoint, view: ViewCheckpoint, plan: WritePlan, de
     left = [c.label for c in opened.manifest.components if c.label not in shown]
     objects = [left_out(_of(opened, component), component) for component in view.manifest.components]
     aside = [_aside(finding) for finding in opened.manifest.findings if finding.code in _SET_ASIDE]
-    requests, held = _in_parts(files, destination)
     return Forecast(
         read,
         sum(files.values()),
         files,
-        _memory() + held,
+        _memory(part_of(plan, destination)),
         tuple(left),
         tuple(filter(None, objects)),
         tuple(aside),
-        requests,
+        _requests_for(files, destination),
     )
 
 
-def _in_parts(files: Mapping[str, int], destination: str) -> tuple[int | None, int]:
-    """How many requests a store is given files in, and the bytes of the parts that are held in memory; of a disk none.
+def part_of(plan: WritePlan, destination: str) -> int:
+    """Bytes of the largest part that a plan is put into a store in; 0 for a disk."""
+    store = _store_of(destination)
+    return 0 if store is None else max((min(file.size, store.part_bytes(file.size)) for file in plan.files), default=0)
 
-    Each worker fills one part, waits with another for a checksum, and shares a third with its neighbour.
-    """
+
+def _requests_for(files: Mapping[str, int], destination: str) -> int | None:
+    store = _store_of(destination)
+    if store is None:
+        return None
+    return sum(_requests(size, store.part_bytes(size)) for size in files.values()) + _COMMITTING
+
+
+def _store_of(destination: str) -> "ObjectStore | None":
     if local_path(destination) is not None:
-        return None, 0
+        return None
     from ckpt_core.storage.objects.open_store import open_store
 
-    store, _ = open_store(destination)
-    parts = {size: min(size, store.part_bytes(size)) for size in files.values()}
-    requests = sum(_requests(size, parts[size]) for size in files.values())
-    return requests + _COMMITTING, min(3 * knobs.workers() * max(parts.values(), default=0), sum(files.values()))
+    return open_store(destination)[0]
 
 
 def _requests(size: int, part: int) -> int:
@@ -135,21 +146,29 @@ def _of(opened: StoredCheckpoint, shown: Component) -> Component:
     return next((one for one in opened.manifest.components if one.label == shown.label), shown)
 
 
-def _memory() -> int:
-    return _AT_REST + knobs.workers() * _SLABS_A_WORKER * knobs.slab_bytes()
+def _memory(part: int = 0) -> int:
+    return _AT_REST + knobs.workers() * (_SLABS_A_WORKER * knobs.slab_bytes() + _PARTS_A_WORKER * part)
 
 
 @contextmanager
-def limited(max_memory: int | None) -> Iterator[None]:
-    """Fewer workers, then smaller slabs, until the work fits; BudgetError where it cannot."""
+def limited(max_memory: int | None, *, part: int = 0) -> Iterator[None]:
+    """Fewer workers, then smaller slabs, until the work fits; BudgetError where it cannot.
+
+    Args:
+        max_memory: Bytes above start-up; None for no limit.
+        part: Of what is put into a store; see `part_of`.
+    """
     workers, slab = knobs.workers(), knobs.slab_bytes()
-    while max_memory is not None and _AT_REST + workers * _SLABS_A_WORKER * slab > max_memory:
+    while max_memory is not None:
+        with knobs.override(workers=workers, slab_bytes=slab):
+            if _memory(part) <= max_memory:
+                break
         if workers > 1:
             workers -= 1
         elif slab > _LEAST_SLAB:
             slab //= 2
         else:
-            least = _AT_REST + _SLABS_A_WORKER * _LEAST_SLAB
+            least = _AT_REST + _SLABS_A_WORKER * _LEAST_SLAB + _PARTS_A_WORKER * part
             raise BudgetError(
                 f"{argument('max_memory', max_memory)}: a conversion takes at least {least} bytes; allow more"
             )

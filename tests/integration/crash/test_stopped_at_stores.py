@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import ckpt_core
 from ckpt_core.errors import CkptError
 from ckpt_core.storage.objects.open_store import open_store
 from tests.integration.crash.store_scenarios import SCENARIOS, Scenario, state_of
@@ -106,6 +107,8 @@ def disturb(known, place, nursery, number, how):
         assert not left or how == "412", (number, how, left)  # where what is over cannot be removed, it is said so
     elif ending > 0:
         assert ending in (5, 9)
+    if how.startswith("killed") and number % 2:
+        check_cleaning(known, folder, found)
     check_next_run(known, folder, found)
 
 
@@ -116,6 +119,14 @@ def _run(scenario, folder):
         assert "\n" not in error.message and error.message.startswith("s3://"), error.message
         return error.exit_code
     return 0
+
+
+def check_cleaning(known, folder, found):
+    """What is left is listed, and removed where that is asked for; what is there for readers stays."""
+    ckpt_core.clean(folder, apply=True)
+    assert state_of(f"{folder}/{known.scenario.name}") == found
+    left = [key for key in keys(folder) if ".ckpt-" in key.replace(".ckpt-generation-N/", "")]
+    assert not left and not uploads(folder)
 
 
 def check_next_run(known, folder, found):

@@ -10,7 +10,7 @@ import pytest
 
 import ckpt_core
 from ckpt_core import Depth
-from ckpt_core.errors import CorruptError, LockedError, OverwriteError, UnsupportedFormatError
+from ckpt_core.errors import BudgetError, CorruptError, LockedError, OverwriteError, UnsupportedFormatError
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.storage.objects.open_store import open_store
 from ckpt_core.storage.writing.overlap import refuse_overlap
@@ -19,11 +19,11 @@ from ckpt_core.storage.writing.targets import open_target
 LARGE = {"w": np.arange(6 << 20, dtype="f4"), "x": np.ones((2 << 20,), "f4"), "z": np.ones(5, "f4")}
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture(params=["memory", "s3", "gcs"])
 def place(request):
     """A folder of a store that holds nothing."""
-    if request.param == "s3":
-        yield request.getfixturevalue("s3").url
+    if request.param != "memory":
+        yield request.getfixturevalue(request.param).url
         return
     memory = fsspec.filesystem("memory")
     memory.store.clear()
@@ -112,6 +112,14 @@ def test_what_would_be_put_is_told_beforehand(place):
     assert forecast.written == size and forecast.requests == -(-size // part) + 2 + 5
     assert keys(place) == before
     assert ckpt_core.convert(source, "/tmp/none", to="hf", dry_run=True).forecast.requests is None
+
+
+def test_a_limit_of_memory_counts_the_parts(place):
+    source = ckpt_core.save(LARGE, f"{place}/source.safetensors").location
+    with pytest.raises(BudgetError, match="takes at least"):
+        ckpt_core.convert(source, f"{place}/out", to="hf", max_memory=40 << 20)
+    done = ckpt_core.convert(source, f"{place}/out", to="hf", max_memory=64 << 20)
+    assert 24 << 20 < done.forecast.memory <= 64 << 20
 
 
 def test_a_checkpoint_of_others_is_sealed_where_it_lies(place):
