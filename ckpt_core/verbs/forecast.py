@@ -36,6 +36,9 @@ _SET_ASIDE = (*LEFT_OUT, "TF005", "TF011")
 _SLABS_A_WORKER = 6
 """As read, as numbers, as cast, and what the cast needs on the way."""
 
+_CLIENT = 20 << 20
+"""What the client of a store takes: most of it are botocore's tables."""
+
 _PARTS_A_WORKER = 3
 """Of what is put into a store: one that is filled, one that waits for a checksum, one shared with a neighbour."""
 
@@ -147,7 +150,11 @@ def _of(opened: StoredCheckpoint, shown: Component) -> Component:
 
 
 def _memory(part: int = 0) -> int:
-    return _AT_REST + knobs.workers() * (_SLABS_A_WORKER * knobs.slab_bytes() + _PARTS_A_WORKER * part)
+    return (
+        _AT_REST
+        + (_CLIENT if part else 0)
+        + knobs.workers() * (_SLABS_A_WORKER * knobs.slab_bytes() + _PARTS_A_WORKER * part)
+    )
 
 
 @contextmanager
@@ -168,7 +175,8 @@ def limited(max_memory: int | None, *, part: int = 0) -> Iterator[None]:
         elif slab > _LEAST_SLAB:
             slab //= 2
         else:
-            least = _AT_REST + _SLABS_A_WORKER * _LEAST_SLAB + _PARTS_A_WORKER * part
+            with knobs.override(workers=1, slab_bytes=_LEAST_SLAB):
+                least = _memory(part)
             raise BudgetError(
                 f"{argument('max_memory', max_memory)}: a conversion takes at least {least} bytes; allow more"
             )
