@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 HOW = ("killed before", "killed after", "answer lost", "500", "412")
 
-_SAMPLE = 53
+_SAMPLE = 89
 """Every so many disturbances one is taken in the usual run; prime, so that each kind comes at all sorts of requests."""
 
 
@@ -40,6 +40,7 @@ class Nursery:
     def end(self) -> None:
         self._nurse.stdin.close()
         self._nurse.wait(30)
+        self._nurse.stdout.close()
 
 
 @pytest.fixture(scope="module")
