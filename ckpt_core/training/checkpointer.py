@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
@@ -29,6 +29,7 @@ from ckpt_core.training.objects import (
     refuse_not_finite,
     states_of,
 )
+from ckpt_core.training.preemption import Preemption
 from ckpt_core.training.record import Record, environment, numbers
 from ckpt_core.training.resuming import Resumed, fill_all, prepare_gradients, prepare_objects, refuse_classes
 from ckpt_core.training.retention import Keep
@@ -59,6 +60,8 @@ class Checkpointer:
         save_every: Steps, or the time, between the saves of `after_step`; None to save only when `save` is called.
         keep: Which checkpoints stay when a newer one is committed: so many of the last, or a `Keep`; None for all.
         finite: `refuse` to save weights that are NaN or infinite, or `ignore` it.
+        preemption: Within `with`, take SIGTERM and SIGUSR1: `after_step` then saves and ends the process with exit code
+            143 or 138. A second signal ends it at once.
         arguments: Plain values to record: what the training was called with.
         others: Anything else that has state, by the name it is saved under.
 
@@ -79,6 +82,7 @@ class Checkpointer:
         save_every: int | timedelta | None = None,
         keep: int | Keep | None = None,
         finite: str = "refuse",
+        preemption: bool = False,
         arguments: Mapping[str, Any] | None = None,
         **others: HasState,
     ) -> None:
@@ -94,12 +98,16 @@ class Checkpointer:
         self._record = Record()
         self._last_save = monotonic()
         self._poison: str | None = None
+        self._preemption = Preemption() if preemption else None
+        self._listening = ExitStack()
         _refuse_several_ranks()
         if loader is not None and not isinstance(loader, KeyedLoader):
             _log.warning("loader: a %s keeps a position of its own: %s", type(loader).__name__, _STRANGE)
 
     def __enter__(self) -> "Checkpointer":
         self._run.open()
+        if self._preemption is not None:
+            self._listening.enter_context(self._preemption.listening())
         return self
 
     def __exit__(
@@ -109,10 +117,18 @@ class Checkpointer:
 
     def close(self) -> None:
         """Let another process train in the folder."""
+        self._listening.close()
         self._run.close()
 
     def after_step(self, step: int, *, metrics: Mapping[str, Any] | None = None) -> SaveReport | None:
-        """Save where one is due after a step of the optimizer; None where none is. Raises as `save`."""
+        """Save where one is due after a step of the optimizer; None where none is.
+
+        Raises as `save`, and SystemExit where a signal has asked the training to end, when all is saved.
+        """
+        if self._preemption is not None and self._preemption.signal is not None:
+            if step not in self._run.known or self._record.step != step:
+                self.save(step, metrics=metrics)
+            raise SystemExit(self._preemption.exit_code)
         every = self._every
         if isinstance(every, timedelta):
             due = monotonic() - self._last_save >= every.total_seconds()

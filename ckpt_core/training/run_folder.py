@@ -9,8 +9,8 @@ from ckpt_core.log import Logger
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing import syscalls
-from ckpt_core.storage.writing.locks import locked
 from ckpt_core.storage.writing.staging import tidied
+from ckpt_core.training.run_lock import holding
 
 _log = Logger(__name__)
 
@@ -48,7 +48,7 @@ class RunFolder:
             os.makedirs(self.path, exist_ok=True)
         except OSError as error:
             raise syscalls.as_ckpt_error(error, self.path) from error
-        self._held.enter_context(locked(os.path.join(self.path, ".run.ckpt-lock"), place=self.path))
+        self._held.enter_context(holding(self.path))
         self._open = True
         self._tidy()
 

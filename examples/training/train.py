@@ -67,6 +67,7 @@ def main() -> None:
         save_every=options.save_every,
         keep=Keep(last=2, best="loss"),
         arguments=vars(options),
+        preemption=True,
     ) as checkpointer:
         resumed = checkpointer.resume(lr=options.lr_from, max_steps=options.steps)
         print(resumed.summary())

@@ -38,7 +38,7 @@ def run(tmp_path):
 
 
 def names(run):
-    return sorted(path.name for path in run.iterdir())
+    return sorted(path.name for path in run.iterdir() if not path.name.startswith("."))
 
 
 def flip(place, name="model.safetensors"):
