@@ -268,6 +268,9 @@ class Views:
 
 _RUN: View = {
     "__typename": "Run",
+    "projectId": "1",
+    "commit": None,
+    "readOnly": False,
     "description": None,
     "sweepName": None,
     "historyLineCount": 0,

@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 _WHERE = {
     "Download": "ckpt_wandb.downloading",
+    "Resumption": "ckpt_wandb.trainer.resumption",
+    "add_arguments": "ckpt_wandb.trainer.arguments",
     "download": "ckpt_wandb.downloading",
+    "resolve": "ckpt_wandb.trainer.resolving",
+    "subset_indices": "ckpt_wandb.trainer.arguments",
 }
 
 __all__ = sorted(_WHERE)  # noqa: PLE0605 - tests/test_public.py pins it
@@ -13,6 +17,10 @@ __all__ = sorted(_WHERE)  # noqa: PLE0605 - tests/test_public.py pins it
 if TYPE_CHECKING:
     from ckpt_wandb.downloading import Download as Download
     from ckpt_wandb.downloading import download as download
+    from ckpt_wandb.trainer.arguments import add_arguments as add_arguments
+    from ckpt_wandb.trainer.arguments import subset_indices as subset_indices
+    from ckpt_wandb.trainer.resolving import resolve as resolve
+    from ckpt_wandb.trainer.resumption import Resumption as Resumption
 else:
 
     def __getattr__(name: str) -> Any:

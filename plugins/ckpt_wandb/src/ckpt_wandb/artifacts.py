@@ -89,6 +89,19 @@ class PinnedArtifact:
         found = self._client.ask(str(self.ref), lambda: dict(self._artifact.manifest.entries))
         return {path: _entry(path, found[path]) for path in sorted(found)}
 
+    @property
+    def run_id(self) -> str | None:
+        """The run that logged it; None where it is gone, or there was none.
+
+        Raises:
+            NoAnswerError: It cannot be told.
+        """
+        try:
+            run = self._client.ask(str(self.ref), self._artifact.logged_by)
+        except AbsentError:
+            return None
+        return None if run is None else str(run.id)
+
     def url(self, path: str, *, fresh: bool = False) -> str:
         """The URL of a file, signed for a while; a secret.
 

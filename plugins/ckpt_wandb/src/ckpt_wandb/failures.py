@@ -35,7 +35,8 @@ def as_ours(error: Exception, place: str, host: str) -> CkptError | AbsentError:
         return NoAnswerError(f"{place}: the API key for {host} is not one; {_key_step(host)}")
     if kinds & {"WandbApiFailedError", "ConnectionError", "Timeout", "ChunkedEncodingError", "TimeoutError"}:
         return NoAnswerError(
-            f"{place}: W&B at {host} does not answer; check the connection and WANDB_BASE_URL, and try again"
+            f"{place}: W&B at {host} does not answer as it should; "
+            "check the connection and WANDB_BASE_URL, and try again"
         )
     if "ValueError" in kinds:
         return AbsentError()

@@ -1,0 +1,1 @@
+"""For trainers: the flags of a resumed training, what they mean, and what transformers' Trainer is to be told."""

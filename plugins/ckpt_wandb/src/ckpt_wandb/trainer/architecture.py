@@ -1,0 +1,54 @@
+"""Whether a checkpoint is of the model that is about to be trained, told before it is loaded."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ckpt_core import LoadError, load, printable
+
+_EXPERT = re.compile(r"experts?[._](\d+)\b")
+
+
+def check_architecture(path: str, given: Mapping[str, Any]) -> None:
+    """Compare what the model is built with against the checkpoint.
+
+    Args:
+        path: The checkpoint's folder.
+        given: By name as the config has it, such as `num_experts`; what the checkpoint says nothing of is passed over.
+
+    Raises:
+        LoadError: The checkpoint was trained with something else.
+    """
+    if not given:
+        return
+    known = _config(Path(path) / "config.json")
+    for name, value in given.items():
+        found = known.get(name, known.get(f"_dylora_{name}"))
+        if found is None and name == "num_experts":
+            found = _count_experts(path)
+        if found is not None and found != value:
+            raise LoadError(
+                f"{printable(path)}: was trained with {name}={found}, and the model is built with {value}; "
+                f"give --{name} {found}"
+            )
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _count_experts(path: str) -> int | None:
+    """How many experts have tensors of their own; None where no tensor is an expert's."""
+    with_number = {
+        int(number)
+        for component in load(path).manifest.components
+        for name in component.tensors
+        for number in _EXPERT.findall(name)
+    }
+    return len(with_number) or None

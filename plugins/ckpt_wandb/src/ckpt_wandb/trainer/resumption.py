@@ -1,0 +1,74 @@
+"""A checkpoint that a training goes on from, and what transformers' Trainer is given for it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ckpt_core import CorruptError, printable
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """What a training goes on from.
+
+    Attributes:
+        path: The checkpoint's folder on this machine: `trainer.train(resume_from_checkpoint=path)`.
+        ref: What it was downloaded from, pinned; a path where it was here already.
+        digest: Of the artifact's manifest; "" of a path.
+        step: How many steps were done; None where it is not recorded.
+        epoch: How many epochs were done.
+        best_metric: The best value of the metric that early stopping goes by.
+        run_id: The run that logged the artifact: `wandb.init(id=run_id, resume="must")` goes on with it.
+        lr_from: `argument` or `checkpoint`; None where nobody has said.
+    """
+
+    path: str
+    ref: str
+    digest: str
+    step: int | None
+    epoch: float | None
+    best_metric: float | None
+    run_id: str | None
+    lr_from: str | None
+
+    def callback(self) -> Any:
+        """Return a callback for transformers' Trainer that sees to the learning rate, and that a step is left to do.
+
+        Before the first step it raises LoadError where the learning rate of the checkpoint is another than the
+        training's and nobody has said which holds, and UsageError where no step would be done.
+        """
+        from ckpt_wandb.trainer.callback import resume_callback
+
+        return resume_callback(self)
+
+
+def recorded(path: str, *, ref: str, digest: str, run_id: str | None, lr_from: str | None) -> Resumption:
+    """The resumption of a folder, with what its `trainer_state.json` records.
+
+    Raises:
+        CorruptError: That file is no JSON object.
+    """
+    state = _state(Path(path) / "trainer_state.json")
+    return Resumption(
+        path=path,
+        ref=ref,
+        digest=digest,
+        step=state.get("global_step"),
+        epoch=state.get("epoch"),
+        best_metric=state.get("best_metric"),
+        run_id=run_id,
+        lr_from=lr_from,
+    )
+
+
+def _state(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise CorruptError(f"{printable(str(path))}: no JSON object; take another checkpoint", path=path.name)
+    return found
