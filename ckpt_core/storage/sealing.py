@@ -14,6 +14,7 @@ from ckpt_core.storage.digests import seal_of
 from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.locks import locked
+from ckpt_core.storage.writing.mounts.renames import can_rename_at
 
 
 def read_seal(files: Files) -> Seal | None:
@@ -116,7 +117,9 @@ def sealing(files: Files) -> Iterator[None]:
 
 
 def _is_stored(files: Files) -> bool:
-    return local_path(files.location.url) is None
+    """Whether it is in a store, or on a mount that is taken for one."""
+    path = local_path(files.location.url)
+    return path is None or not can_rename_at(path)
 
 
 def _sweep(folder: str, name: str) -> None:

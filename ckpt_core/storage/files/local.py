@@ -17,7 +17,7 @@ from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CkptError, Co
 from ckpt_core.schema.access import FileEntry
 from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.side_files.debris import debris, debris_folder
-from ckpt_core.schema.side_files.reserved_names import is_ours
+from ckpt_core.schema.side_files.reserved_names import BLOCKS, LEASE, MARK, is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.base import ListedFiles, below_folder
@@ -65,7 +65,10 @@ class _Descriptors:
 
     def __del__(self) -> None:
         for descriptor in self.kept.values():
-            os.close(descriptor)
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass  # of a mount that is gone
 
 
 class _Folder:
@@ -113,6 +116,8 @@ class LocalFiles(ListedFiles):
         skipped: What was left out.
         links: Where listed links end.
         folder: The directory that was listed.
+        generations: See `Committed`: on mounts that cannot rename, and in what was copied from a store.
+        unfinished: Whether it is listed although it is not finished, by who writes it.
     """
 
     def __init__(
@@ -127,8 +132,12 @@ class LocalFiles(ListedFiles):
         links: Mapping[str, str] | None = None,
         folder: _Folder | None = None,
         empty: Collection[str] = (),
+        generations: Mapping[str, str] | None = None,
+        unfinished: bool = False,
     ) -> None:
         super().__init__(location, entries, skipped, debris)
+        self._generations = generations or {}
+        self._unfinished = unfinished
         self._empty = empty
         self._root = root
         self._identities = identities
@@ -141,6 +150,10 @@ class LocalFiles(ListedFiles):
     @property
     def empty(self) -> Collection[str]:
         return self._empty
+
+    @property
+    def generation(self) -> str:
+        return self._generations.get("", "")
 
     def link_end(self, path: str) -> str | None:
         try:
@@ -214,7 +227,7 @@ class LocalFiles(ListedFiles):
         if self.location.kind is LocationKind.FILE:
             return
         try:
-            now = list_local(self.location.url)
+            now = list_local(self.location.url, unfinished=self._unfinished)
         except LocateError:
             raise replaced(self.location.url, "removed") from None
         if now.entries.keys() != self._entries.keys():
@@ -228,7 +241,7 @@ class LocalFiles(ListedFiles):
             yield bytes(out)
 
     def beside(self, name: str) -> bytes | None:
-        path = os.path.join(self._root, name)
+        path = os.path.join(self._root, self.generation if name == BLOCKS else "", name)
         try:
             descriptor = open_regular(path, name)
         except ReplacedError:
@@ -273,13 +286,23 @@ class LocalFiles(ListedFiles):
             debris=aside,
             links=links,
             folder=self._folder,
+            generations=_generations_below(self._generations, root.rstrip("/")),
         )
         self._read.below.append((prefix, below._read))
         return below
 
 
-def list_local(path: str) -> LocalFiles:
-    """The listing of a directory, or of one file. The link a person typed is followed; those below are judged."""
+def _generations_below(generations: Mapping[str, str], root: str) -> dict[str, str]:
+    return {**below_folder(generations, f"{root}/"), **({"": generations[root]} if root in generations else {})}
+
+
+def list_local(path: str, *, unfinished: bool = False) -> LocalFiles:
+    """The listing of a directory, or of one file. The link a person typed is followed; those below are judged.
+
+    Args:
+        path: What is listed.
+        unfinished: List what was not committed all the same, for who writes it.
+    """
     found = stat_of(path)
     asked = path
     if found is None:
@@ -288,7 +311,11 @@ def list_local(path: str) -> LocalFiles:
     if found is None:
         raise CheckpointNotFoundError(f"{printable(asked)}: no such file or directory; check the name")
     if kind_of(path, found.st_mode) is LocationKind.DIRECTORY:
-        return _list_directory(path)
+        return _list_directory(path, unfinished)
+    if not unfinished and os.path.lexists(os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{LEASE}")):
+        from ckpt_core.storage.files.local_commits import refuse_unfinished_file
+
+        refuse_unfinished_file(path)
     # A link may be named anything; the name that was typed is what formats see, the file it ends at is what is read.
     folder, name = os.path.split(path)
     entries = {name: FileEntry(name, found.st_size)}
@@ -298,7 +325,7 @@ def list_local(path: str) -> LocalFiles:
     )
 
 
-def _list_directory(root: str) -> LocalFiles:
+def _list_directory(root: str, unfinished: bool) -> LocalFiles:
     entries: dict[str, FileEntry] = {}
     identities: dict[str, Identity] = {}
     skipped: dict[str, str] = {}
@@ -332,6 +359,16 @@ def _list_directory(root: str) -> LocalFiles:
                 else:
                     _add(item, path, homes, entries, identities, skipped, links, pending)
         empty += [folder] if folder and seen == before else []
+    generations = None
+    if any(MARK in path for path in entries):
+        from ckpt_core.storage.files.local_commits import committed_below
+
+        chosen = committed_below(root, entries, unfinished)
+        generations = chosen.generations
+        aside |= chosen.left
+        links |= {path: os.path.join(root, full) for path, full in chosen.names.items() if path != full}
+        identities |= {path: identities[full] for path, full in chosen.names.items()}
+        entries = {path: FileEntry(path, entries[full].size) for path, full in chosen.names.items()}
     return LocalFiles(
         Location(root, LocationKind.DIRECTORY),
         root,
@@ -342,6 +379,8 @@ def _list_directory(root: str) -> LocalFiles:
         links=links,
         folder=listed,
         empty=sorted(empty),
+        generations=generations,
+        unfinished=unfinished,
     )
 
 

@@ -1,10 +1,14 @@
 """Where a checkpoint can be changed: on a disk, or in a store of objects."""
 
+import os
+
 from ckpt_core.arguments import argument
 from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.access import Files
 from ckpt_core.storage.repairing.in_place import InPlace
 from ckpt_core.storage.repairing.in_store import InStore
+from ckpt_core.storage.writing.mounts.mount_store import MountStore
+from ckpt_core.storage.writing.mounts.renames import can_rename_at
 
 InSomePlace = InPlace | InStore
 
@@ -16,7 +20,10 @@ def place_of(files: Files) -> InSomePlace:
         UnsupportedFormatError: Nothing is written to such URLs.
     """
     if any(files.local_path(path) is not None for path in list(files.entries)[:1]):
-        return InPlace(files)
+        if can_rename_at(files.location.url):
+            return InPlace(files)
+        folder, name = os.path.split(os.path.realpath(files.location.url))
+        return InStore(files, MountStore(folder), name)
     from ckpt_core.storage.objects.open_store import open_store
 
     try:

@@ -9,6 +9,7 @@ from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.text import redact
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.urls import local_path, scheme_of
+from ckpt_core.storage.writing.mounts.renames import can_rename_at
 from ckpt_core.storage.writing.open_local import open_local_target
 from ckpt_core.storage.writing.staged_target import StagedTarget
 
@@ -41,7 +42,7 @@ def open_target(
         UnreachableError: The place does not answer, or may not be written.
     """
     path = local_path(ref)
-    if path is None:
+    if path is None or not can_rename_at(path):
         if scheme_of(ref) == "memory" and ranks.world > 1:
             raise UnsupportedFormatError(
                 f"{redact(ref)}: each process has a memory of its own; write to a local path, s3:// or gs://"

@@ -31,6 +31,14 @@ def commits_by_rename(folder: str) -> bool:
     return not _COPIED & set(kind.split(".")) and _renames(folder)
 
 
+def can_rename_at(path: str) -> bool:
+    """Whether what is written at a path can be committed by a rename, as the nearest folder above it says."""
+    folder = os.path.dirname(os.path.realpath(path))
+    while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    return commits_by_rename(folder)
+
+
 def _renames(folder: str) -> bool:
     """Whether a folder with a file in it was renamed when it was tried."""
     first = os.path.join(folder, f"{MARK}probe-{uuid.uuid4().hex}")

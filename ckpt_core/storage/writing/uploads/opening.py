@@ -24,7 +24,7 @@ def open_object_target(
     resume: bool = False,
     ranks: Ranks = ALONE,
 ) -> Iterator[ObjectTarget]:
-    """A destination in a store, leased for the block; see `open_target`."""
+    """A destination in a store, or on a mount taken for one, leased for the block; see `open_target`."""
     place = place_of(ref, kind)
     if not ranks.leads:
         ranks.exchange(None)

@@ -1,5 +1,6 @@
 """A destination in a store of objects: the names of what is put there, and what is there already."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from ckpt_core.schema.side_files.seals import generation_of, is_seal
 from ckpt_core.schema.text import redact
 from ckpt_core.storage.objects.open_store import open_store
 from ckpt_core.storage.objects.store import ObjectStore, StoredObject
+from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing.uploads.journal import Noted, read_journal
 
 
@@ -92,12 +94,18 @@ class Found:
 
 
 def place_of(ref: str, kind: LocationKind) -> ObjectPlace:
-    """The destination of a URL.
+    """The destination of a URL, or of a path on a mount that cannot rename.
 
     Raises:
         UsageError: It is a bucket, and nothing in it.
         UnsupportedFormatError: Nothing is written to such URLs, or a package is missing.
     """
+    path = local_path(ref)
+    if path is not None:
+        from ckpt_core.storage.writing.mounts.mount_store import MountStore
+
+        folder, name = os.path.split(os.path.realpath(path))
+        return ObjectPlace(MountStore(folder), os.path.join(folder, name), name, kind)
     store, key = open_store(ref)
     if not key:
         raise UsageError(f"{redact(ref)}: not a place to write to; name a file or directory in it")

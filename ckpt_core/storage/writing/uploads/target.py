@@ -83,9 +83,13 @@ class ObjectTarget(StagedTarget):
         return f"{url}/{self.name}" if self._place.kind is LocationKind.FILE else url
 
     def listing(self) -> Files:
-        from ckpt_core.storage.files.remote import list_remote
+        if "://" in self.staged:
+            from ckpt_core.storage.files.remote import list_remote
 
-        return list_remote(self.staged, unfinished=True)
+            return list_remote(self.staged, unfinished=True)
+        from ckpt_core.storage.files.local import list_local
+
+        return list_local(self.staged, unfinished=True)
 
     def watch(self, progress: Progress) -> None:
         self._progress = progress
