@@ -122,6 +122,7 @@ def test_what_the_tour_only_tells_of_works_there_too(store, tmp_path):
         (f"ckpt verify {url}/flat {url}/mended --depth bytes", 0),
         (f"ckpt repair {url}/flat --undo", 0),
         (f"ckpt repair {url}/flat", 1),
+        (f"ckpt clean {url}", 0),
     ):
         done = run("bash", f"{command} 2>&1", tmp_path)
         assert done.returncode == code, f"{command}\n{done.stdout}"
