@@ -138,7 +138,22 @@ def moved(proxy):
     return [one for one in data if one.sent]
 
 
-@pytest.mark.parametrize(("points", "movers"), [(10, 1), (3, 6), pytest.param(40, 1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [8, 14, 20])
+def test_a_copy_into_gcs_killed_at_a_request_is_gone_on_from(faulty_gcs, number, tmp_path):
+    source, place, children = model_directory(tmp_path / "model"), f"{faulty_gcs.url}/out", []
+    faulty_gcs.proxy.rule(kill(lambda: children[0].pid, done=bool(number % 4)), first=number)
+    children.append(run(faulty_gcs, source, place, 1))
+    assert children[0].wait(60) == -signal.SIGKILL
+    faulty_gcs.proxy.clear()
+    copy(source, place)
+    held = below(place)
+    assert {name: data for name, data in held.items() if not name.startswith("ckpt.")} == contents_of(source)
+    assert ckpt_core.verify(place, depth="bytes").report.ok
+
+
+@pytest.mark.parametrize(
+    ("points", "movers"), [(10, 1), (3, 6), pytest.param(25, 1, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+)
 def test_a_copy_killed_at_any_request_is_gone_on_from(faulty_s3, points, movers, tmp_path):
     """What was under way is moved again, one part for each mover, and nothing that was done."""
     source = tmp_path / "model"
