@@ -64,6 +64,15 @@ class LiveCheckpoint(Checkpoint):
         self.manifest = Manifest(tuple(components))
         self._memory = memory
 
+    @property
+    def memory(self) -> Mapping[str, Any]:
+        """Every tensor and array, by the path of its chunk."""
+        return self._memory
+
+    def held_in(self, memory: Mapping[str, Any]) -> "LiveCheckpoint":
+        """Return the same checkpoint with its tensors and arrays elsewhere."""
+        return LiveCheckpoint(self.manifest.components, memory)
+
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
         entry = self.component(component).tensors[name]
         held = entry.chunks[0].stored

@@ -6,17 +6,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.arguments import argument, marked
 from ckpt_core.errors import CkptError, LoadInterruptedError, UsageError
-from ckpt_core.layouts.in_memory import checkpoint_of_parts
+from ckpt_core.layouts.in_memory import LiveCheckpoint, checkpoint_of_parts
 from ckpt_core.log import Logger
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.training import random_states, rates
+from ckpt_core.training.background import HostBuffers, InBackground
 from ckpt_core.training.choosing import NEWEST, choose, record_of
 from ckpt_core.training.filling import HasState, Prepared
 from ckpt_core.training.keyed_loader import KeyedLoader
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 _log = Logger(__name__)
 
 _FORMAT = "bundle"
+_SAME = "TR002"
 _STRANGE = "it cannot be known whether its samples are the same again; a training.KeyedLoader is exact"
 
 
@@ -60,6 +63,8 @@ class Checkpointer:
         save_every: Steps, or the time, between the saves of `after_step`; None to save only when `save` is called.
         keep: Which checkpoints stay when a newer one is committed: so many of the last, or a `Keep`; None for all.
         finite: `refuse` to save weights that are NaN or infinite, or `ignore` it.
+        background: Write in a thread, from a copy of the state: the loop is held up for the copy alone. One save is in
+            flight; what it raises is raised by the next call of `after_step`, `save`, `wait` or `close`.
         preemption: Within `with`, take SIGTERM and SIGUSR1: `after_step` then saves and ends the process with exit code
             143 or 138. A second signal ends it at once.
         arguments: Plain values to record: what the training was called with.
@@ -82,6 +87,7 @@ class Checkpointer:
         save_every: int | timedelta | None = None,
         keep: int | Keep | None = None,
         finite: str = "refuse",
+        background: bool = False,
         preemption: bool = False,
         arguments: Mapping[str, Any] | None = None,
         **others: HasState,
@@ -98,6 +104,9 @@ class Checkpointer:
         self._record = Record()
         self._last_save = monotonic()
         self._poison: str | None = None
+        self._buffers = HostBuffers() if background else None
+        self._writing: InBackground[SaveReport] = InBackground()
+        self._weights: tuple[int, str] | None = None
         self._preemption = Preemption() if preemption else None
         self._listening = ExitStack()
         _refuse_several_ranks()
@@ -105,7 +114,8 @@ class Checkpointer:
             _log.warning("loader: a %s keeps a position of its own: %s", type(loader).__name__, _STRANGE)
 
     def __enter__(self) -> "Checkpointer":
-        self._run.open()
+        with _told():
+            self._run.open()
         if self._preemption is not None:
             self._listening.enter_context(self._preemption.listening())
         return self
@@ -113,21 +123,36 @@ class Checkpointer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except CkptError as late:
+            if error is None:
+                raise
+            _log.warning("the save in the background failed: %s", late.message)
 
     def close(self) -> None:
-        """Let another process train in the folder."""
-        self._listening.close()
-        self._run.close()
+        """Wait for a save that is under way, and let another process train in the folder. Raises as `wait`."""
+        try:
+            self.wait()
+        finally:
+            self._listening.close()
+            self._run.close()
+
+    def wait(self) -> SaveReport | None:
+        """Wait for the save that is under way; its report, None where none is. Raises what that save raised."""
+        return self._writing.wait()
 
     def after_step(self, step: int, *, metrics: Mapping[str, Any] | None = None) -> SaveReport | None:
         """Save where one is due after a step of the optimizer; None where none is.
 
         Raises as `save`, and SystemExit where a signal has asked the training to end, when all is saved.
         """
+        self._writing.check()
         if self._preemption is not None and self._preemption.signal is not None:
+            self.wait()
             if step not in self._run.known or self._record.step != step:
                 self.save(step, metrics=metrics)
+                self.wait()
             raise SystemExit(self._preemption.exit_code)
         every = self._every
         if isinstance(every, timedelta):
@@ -136,12 +161,15 @@ class Checkpointer:
             due = every is not None and step % every == 0
         return self.save(step, metrics=metrics) if due else None
 
-    def save(self, step: int, *, metrics: Mapping[str, Any] | None = None) -> SaveReport:
-        """Save everything after a step of the optimizer; when this returns, it outlasts a loss of power.
+    def save(self, step: int, *, metrics: Mapping[str, Any] | None = None) -> SaveReport | None:
+        """Save everything after a step of the optimizer.
 
         Args:
             step: Steps of the optimizer that are done.
             metrics: Numbers to save with it.
+
+        Returns:
+            The report: what was saved outlasts a loss of power. None where it is written in the background.
 
         Raises:
             UsageError: The step is no step, or a metric no number.
@@ -156,30 +184,42 @@ class Checkpointer:
         self._refuse_poisoned()
         if type(step) is not int or step < 0:
             raise UsageError(f"{argument('step')}: a number of steps is needed, not {step!r}")
-        record = self._after(step, numbers(metrics))
+        checked = numbers(metrics)
+        self.wait()
+        began = monotonic()
+        record = self._after(step, checked)
         with _told():
             self._run.open()
             self._run.refuse_strangers()
-            report = self._write(record)
-        self._record, self._last_save = record, monotonic()
+        live = checkpoint_of_parts(self._parts(record))
+        self._last_save = began
+        if self._buffers is None:
+            return self._commit(record, live)
+        self._writing.start(partial(self._commit, record, self._buffers.copied(live)))
+        _log.info("step %d: the loop was held up for %.3f s", step, monotonic() - began)
+        return None
+
+    def _commit(self, record: Record, live: LiveCheckpoint) -> SaveReport:
+        """Write a checkpoint, name it, and then remove what no rule keeps."""
+        if self._finite == "refuse":
+            refuse_not_finite(live, record.step)
+        place, replaces = self._run.place(record.step), record.step in self._run.known
+        try:
+            with _told():
+                report = save(live, place, format=_FORMAT, force=replaces, provenance={"run": record.run})
+        finally:
+            self._run.know(record.step)
+        self._record = record
+        self._compare_weights(record.step, report.components["model"])
         _log.info("saved %s: %d tensors, %d bytes", report.location, report.tensors, report.nbytes)
         self._prune()
         return report
 
-    def _write(self, record: Record) -> SaveReport:
-        live = checkpoint_of_parts(self._parts(record))
-        if self._finite == "refuse":
-            refuse_not_finite(live, record.step)
-        try:
-            return save(
-                live,
-                self._run.place(record.step),
-                format=_FORMAT,
-                force=record.step in self._run.known,
-                provenance={"run": record.run},
-            )
-        finally:
-            self._run.know(record.step)
+    def _compare_weights(self, step: int, digest: str) -> None:
+        """Say TR002 where the weights of another step are the same: the optimizer is of other parameters, say."""
+        if self._weights is not None and self._weights[1] == digest and self._weights[0] != step:
+            _log.warning("%s step %d: the weights are those of step %d, to the bit", _SAME, step, self._weights[0])
+        self._weights = (step, digest)
 
     def resume(
         self,
@@ -205,9 +245,11 @@ class Checkpointer:
             CkptError: It cannot be read; nothing was changed.
         """
         self._refuse_poisoned()
+        self.wait()
         if lr not in (None, rates.CHECKPOINT, rates.ARGUMENT):
             raise UsageError(f"{argument('lr')}: checkpoint or argument is needed, not {lr!r}")
-        self._run.open()
+        with _told():
+            self._run.open()
         chosen = choose(self._run, policy if isinstance(policy, int) else os.fspath(policy))
         if chosen is None:
             return Resumed()
