@@ -39,7 +39,9 @@ def checkpoint_of(state: Mapping[str, Any]) -> "LiveCheckpoint":
 
 
 def checkpoint_of_parts(parts: Mapping[str, Any]) -> "LiveCheckpoint":
-    """Return the checkpoint of parts whose labels are known: `{"model": …, "optimizer:critic": …}`.
+    """Return the checkpoint of parts whose labels are known.
+
+    An example is `{"model": …, "optimizer:critic": …}`.
 
     Raises:
         UsageError: There is nothing in it.
