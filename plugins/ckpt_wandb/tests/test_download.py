@@ -290,5 +290,7 @@ def test_a_download_ends_within_the_deadline_where_the_client_would_retry_for_mi
 
 
 def test_the_public_names_are_these():
-    assert ckpt_wandb.__all__ == ["Download", "Resumption", "add_arguments", "download", "resolve", "subset_indices"]
+    assert ckpt_wandb.__all__ == [
+        *("Download", "Resumption", "Upload", "add_arguments", "download", "resolve", "subset_indices", "upload"),
+    ]
     assert callable(ckpt_wandb.download)

@@ -32,7 +32,7 @@ class Request:
     """One request that was answered.
 
     Attributes:
-        kind: `graphql`, `file`, `manifest`, `upload`, `part`, `run` or `other`.
+        kind: `graphql`, `file`, `manifest`, `upload`, `part`, `run`, `other`, or `held` for an upload that stalls.
         name: Of the GraphQL operation, or of the object.
         status: 0 where the connection was closed without one.
         sent: Bytes of the body that went out.
@@ -220,8 +220,11 @@ class _Handler(BaseHTTPRequestHandler):
         kind, name = (unquote(part) for part in parts.path.split("/")[1:3])
         length = int(self.headers["Content-Length"])
         body = self.rfile.read(length)
-        fault = self.double.faults.hit("upload", name) if kind in ("upload", "part") else None
-        if fault == "drop":
+        fault = self.double.faults.hit("upload" if kind == "part" else kind, name)
+        if fault == "stall":
+            self._note("held", name, 0, received=length)
+            time.sleep(self.double.stall_seconds)
+        if fault in ("drop", "stall"):
             self._hang_up(kind, name)
         elif fault:
             self._say(kind, name, int(fault), b"the test asked for this", received=length)

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 _WHERE = {
     "Download": "ckpt_wandb.downloading",
     "Resumption": "ckpt_wandb.trainer.resumption",
+    "Upload": "ckpt_wandb.uploading",
     "add_arguments": "ckpt_wandb.trainer.arguments",
     "download": "ckpt_wandb.downloading",
     "resolve": "ckpt_wandb.trainer.resolving",
     "subset_indices": "ckpt_wandb.trainer.arguments",
+    "upload": "ckpt_wandb.uploading",
 }
 
 __all__ = sorted(_WHERE)  # noqa: PLE0605 - tests/test_public.py pins it
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from ckpt_wandb.trainer.arguments import subset_indices as subset_indices
     from ckpt_wandb.trainer.resolving import resolve as resolve
     from ckpt_wandb.trainer.resumption import Resumption as Resumption
+    from ckpt_wandb.uploading import Upload as Upload
+    from ckpt_wandb.uploading import upload as upload
 else:
 
     def __getattr__(name: str) -> Any:
