@@ -134,15 +134,15 @@ def check_next_run(known, folder, found):
     """It succeeds, or says that what is there is there; and leaves no more than an undisturbed one."""
     ending = _run(known.scenario, folder)
     assert state_of(f"{folder}/{known.scenario.name}") == known.new
-    assert not uploads(folder)
+    assert not uploads(folder), uploads(folder)
     if ending == 9:
         assert found == known.new and not known.scenario.force
     else:
-        assert ending == 0
+        assert ending == 0, ending
     left = [key for key in keys(folder) if key not in known.keys]
     assert all(".ckpt-" in key for key in left), left
     if found != known.new:
-        assert not left
+        assert not left, left
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[one.title for one in SCENARIOS])

@@ -88,15 +88,22 @@ def note_uploads(store: ObjectStore, folder: str, number: int, uploads: Mapping[
 def forget(store: ObjectStore, folder: str, noted: Noted) -> None:
     """Remove all that a run has put into a folder, as far as its journal names it; the journal last."""
     noted = read_journal(store, folder) or noted
-    keys = {folder + path for path in noted.files}
     for path, (id, _) in noted.uploads.items():
         store.abort(folder + path, id)
-    for upload in list(store.uploads(folder)):
-        # Begun, and killed before that could be noted: of a name of ours, and after this run began.
-        if upload.key in keys and upload.started >= noted.began - _SLACK:
-            store.abort(upload.key, upload.id)
-    store.delete(sorted(keys))
+    abort_begun(store, folder, noted)
+    store.delete(sorted(folder + path for path in noted.files))
     store.delete(noted.keys)
+
+
+def abort_begun(store: ObjectStore, folder: str, noted: Noted | None) -> None:
+    """Give up uploads that were begun, and whose answer was lost, or whose writer was killed before it noted them.
+
+    They are told by the names that the journal has, and by having begun after it.
+    """
+    keys = {folder + path for path in noted.files} if noted is not None else set()
+    for upload in list(store.uploads(folder)):
+        if noted is not None and upload.key in keys and upload.started >= noted.began - _SLACK:
+            store.abort(upload.key, upload.id)
 
 
 @dataclass(slots=True)

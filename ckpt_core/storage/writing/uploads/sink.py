@@ -19,7 +19,7 @@ from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.workers import split
 from ckpt_core.storage.writing.jobs import Destination, Job, as_lines, checksums, of_lines, spread
 from ckpt_core.storage.writing.sinks import Sink
-from ckpt_core.storage.writing.uploads.journal import Noted, StoreJournal, note_uploads
+from ckpt_core.storage.writing.uploads.journal import Noted, StoreJournal, abort_begun, note_uploads
 from ckpt_core.storage.writing.uploads.parts import FileParts
 
 _log = logging.getLogger(__name__)
@@ -138,6 +138,8 @@ class UploadedFiles(Sink):
                 self._check()
                 parts_of = [self._tags[path, index] for index in range(self._parts[path].count)]
                 self.versions[path] = self._store.complete(self._folder + path, id, parts_of).version
+            if self._uploads:
+                abort_begun(self._store, self._folder, self._noted)
 
     def _begin(self) -> dict[str, Any]:
         """Begin the uploads, or find those that were begun; what every rank has to know of that."""

@@ -195,6 +195,17 @@ def test_ranks_put_each_part_once(made, part, world):
     assert not list(store.uploads("x/"))
 
 
+def test_an_upload_whose_begin_was_not_answered_is_given_up_and_that_of_others_is_not():
+    store = SmallParts(10)
+    plan = WritePlan((FilePlan("f", (Literal(bytes(25)),)),))
+    theirs = store.begin_upload("x/g")
+    noted = begun(store, plan)
+    store.begin_upload("x/f")
+    execute(plan, checkpoint_of({"a": np.zeros(1)}), sink(plan, store, noted))
+    assert [one.id for one in store.uploads("x/")] == [theirs]
+    store.abort("x/g", theirs)
+
+
 def test_memory_stays_at_a_few_parts_whatever_the_file_has():
     import tracemalloc
 
