@@ -6,6 +6,7 @@ every S3 compares. Source: Amazon S3 API reference, "PutObject", "UploadPart", "
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -31,6 +32,8 @@ _COPIED_WHOLE = 512 * _MIB
 """Most bytes copied by one request: the store could take 5 GiB, and a client would hear nothing of it for minutes."""
 
 _COPIED_PART = 256 * _MIB
+_AT_ONCE = 4
+"""Parts that the store copies at once."""
 
 
 class S3Store(ObjectStore):
@@ -206,8 +209,9 @@ class S3Store(ObjectStore):
     def _copied_in_parts(self, found: StoredObject, key: str) -> StoredObject:
         upload = self.begin_upload(key)
         try:
-            starts = range(0, found.size, _COPIED_PART)
-            parts = [self._copied_part(found, key, upload, n, at) for n, at in enumerate(starts, 1)]
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                starts = enumerate(range(0, found.size, _COPIED_PART), 1)
+                parts = list(pool.map(lambda one: self._copied_part(found, key, upload, *one), starts))
             return self.complete(key, upload, parts)
         except BaseException:
             self.abort(key, upload)

@@ -29,6 +29,8 @@ _KEPT = 16
 _KEPT_SECONDS = 20.0
 """Servers close idle connections after 20 seconds (Amazon S3) or more."""
 
+_SENT_AT_ONCE = 1 << 20
+
 _NO_CLOCK = Clock(0.0)
 
 
@@ -144,8 +146,10 @@ class _TimedSocket:
         return BufferedReader(_Raw(self))
 
     def sendall(self, data: bytes | memoryview) -> None:
-        self.set_wait()
-        self.inner.sendall(data)
+        view = memoryview(data)
+        for at in range(0, len(view), _SENT_AT_ONCE):  # a slow line is waited for, as long as bytes go
+            self.set_wait()
+            self.inner.sendall(view[at : at + _SENT_AT_ONCE])
 
     def close(self) -> None:
         self.inner.close()
