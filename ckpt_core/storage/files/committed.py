@@ -56,8 +56,8 @@ def refuse_unfinished(url: str, found: Committed) -> None:
     """CorruptError (WR001) where the place itself is not finished, WR002 where what its seal names is not there."""
     if "" in found.unfinished:
         raise CorruptError(
-            f"{redact(url)}: {NOT_FINISHED}; wait for its writer; where that was stopped, run the same command again, or "
-            "remove it with ckpt clean",
+            f"{redact(url)}: {NOT_FINISHED}; wait for its writer; where that was stopped, run the same command again, "
+            "or remove it with ckpt clean",
             code="WR001",
         )
     generation = found.generations.get("")
