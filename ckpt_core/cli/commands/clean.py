@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ckpt_core.cli.app import VerbCommand, examples
-from ckpt_core.cli.options.refs import ref_argument
+from ckpt_core.cli.options.refs import ref_argument, storage_option
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.text import counted, human_bytes
@@ -23,6 +23,7 @@ _EXAMPLES = examples("ckpt clean runs", "ckpt clean s3://bucket/runs", "ckpt cle
 @click.command("clean", cls=VerbCommand, epilog=_EXAMPLES)
 @ref_argument("place", required=True)
 @click.option("--apply", is_flag=True, help="Remove what is listed and nobody is at work on.")
+@storage_option
 @common_options
 @click.pass_obj
 def command(session: Session, /, place: str, apply: bool) -> Answer:

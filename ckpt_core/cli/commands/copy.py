@@ -54,7 +54,7 @@ def command(session: Session, /, source: str, destination: str, **how: Any) -> A
 
     with session.progress() as progress:
         done = copy(source, destination, **how, progress=progress)
-    return Answer(lambda: _result(done), lambda: _page(done), lambda: [destination])
+    return Answer(lambda: _result(done), lambda: _page(done), lambda: [done.destination])
 
 
 def _result(done: "CopyReport") -> dict[str, Any]:

@@ -247,3 +247,27 @@ def test_the_command_line_plans_first_and_says_what_it_would_remove(folder):
     assert done.returncode == 0
     assert "removed" in done.stdout
     assert "nothing is left" in run().stdout
+
+
+def test_a_writer_of_another_machine_counts_as_gone_once_its_lease_is_over_by_the_clock_of_the_store():
+    from dataclasses import replace
+
+    from ckpt_core.storage.objects.lease_record import new_record
+    from ckpt_core.storage.objects.memory_store import MemoryStore
+
+    store = MemoryStore()
+    record = new_record(store.now(), 2, "", ("bucket/out/a.safetensors",))
+    record = replace(record, holder=replace(record.holder, host="elsewhere", boot="another"))
+    store.put("bucket/out/.ckpt-unfinished.json", record.encoded())
+    store.put("bucket/out/a.safetensors", b"data")
+    store.put("bucket/out/b.safetensors", b"somebody's")
+    try:
+        (one,) = clean("memory://bucket/out", apply=True).found
+        assert "elsewhere" in one.held
+        assert not one.removed
+        time.sleep(2.2)
+        (one,) = clean("memory://bucket/out", apply=True).found
+        assert one.removed
+        assert [found.key for found in store.find("bucket/")] == ["bucket/out/b.safetensors"]
+    finally:
+        store.delete([found.key for found in store.find("bucket/")])
