@@ -98,9 +98,10 @@ class _DiskCopy:
         def compare(part: FilePart, buffer: memoryview) -> None:
             blocks = self._read_staged(part, buffer)
             if blocks != noted[part.key]:
-                wrong.add(part.key)
-            else:
-                self.blocks[part.key] = blocks
+                wrong.add(part.key)  # of the stage, which says nothing of the source
+                return
+            self._files.see(part.path, part.offset, buffer)
+            self.blocks[part.key] = blocks
 
         each(compare, found, self._workers)
         return [part for part in found if part.key not in wrong]
@@ -113,6 +114,7 @@ class _DiskCopy:
 
         def prove(part: FilePart, buffer: memoryview) -> None:
             self.blocks[part.key] = self._read_staged(part, buffer)
+            self._files.see(part.path, part.offset, buffer)
 
         each(prove, parts, self._workers)
         return len(parts)
@@ -133,7 +135,7 @@ class _DiskCopy:
         """Compare what is in the stage with what was read from the source."""
 
         def one(part: FilePart, buffer: memoryview) -> None:
-            if self._read_staged(part, buffer, see=False) != self.blocks[part.key]:
+            if self._read_staged(part, buffer) != self.blocks[part.key]:
                 message = f"{printable(part.path)}: bytes {part.offset} to {part.end} read back otherwise than written"
                 raise CorruptError(f"{message}; nothing was committed", code="CP001", path=part.path, hint=_AGAIN)
             if progress is not None:
@@ -170,16 +172,14 @@ class _DiskCopy:
             self.blocks[part.key] = blocks
             syscalls.append(self._journal, line.encode())
 
-    def _read_staged(self, part: FilePart, buffer: memoryview, *, see: bool = True) -> bytes:
-        """The digests of a part as it is in the stage; what is seen of it is compared as what is read is."""
+    def _read_staged(self, part: FilePart, buffer: memoryview) -> bytes:
+        """The digests of a part as it is in the stage, which fills the buffer."""
         path = self._path(part.path)
         descriptor = syscalls.reopen(path)
         try:
             syscalls.read_at(descriptor, buffer, part.offset, path)
         finally:
             os.close(descriptor)
-        if see:
-            self._files.see(part.path, part.offset, buffer)
         return digests_of(buffer)
 
     def _path(self, path: str) -> str:

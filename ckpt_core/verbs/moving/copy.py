@@ -15,6 +15,7 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.findings import Severity
 from ckpt_core.schema.locations import LocationKind
+from ckpt_core.schema.side_files.seal_findings import UNLIKE_HINT
 from ckpt_core.schema.side_files.seals import FileSeal, Seal
 from ckpt_core.schema.tensors import Chunk
 from ckpt_core.schema.text import printable, redact
@@ -254,6 +255,7 @@ class _Order:
     def _seal(self, old: Seal | None, work: CopyWork, files: Mapping[str, FileSeal]) -> Seal:
         """The seal of the copy: that of the source where it is the whole, else one of what was read."""
         if old is not None and not self.chosen.left_out:
+            _refuse_unlike(old, {path: files.get(work.named(path)) for path in old.files})
             return replace(old, files={work.named(path): own for path, own in old.files.items()})
         provenance: dict[str, Any] = {"ckpt_core": __version__, "sealed": "by a copy", PLAN: work.digest()}
         tainted = {**self.checkpoint.manifest.tainted, **(old.provenance.get("tainted", {}) if old is not None else {})}
@@ -279,6 +281,14 @@ def expect_items(checkpoint: StoredCheckpoint, workers: int) -> None:
             checkpoint.find_chunk(chunk)
 
     run(look, split(items, [1] * len(items), workers))
+
+
+def _refuse_unlike(sealed: Seal, made: Mapping[str, FileSeal | None]) -> None:
+    """CorruptError where a file is not what its seal says: parts that an earlier run moved were read before it."""
+    for path, own in made.items():
+        if own is not None and own != sealed.files[path]:
+            message = f"{printable(path)}: is not what was sealed; nothing was committed"
+            raise CorruptError(message, code="SL002", path=path, hint=UNLIKE_HINT)
 
 
 def _how_sealed(old: Seal | None, chosen: ChosenFiles) -> str:

@@ -110,8 +110,11 @@ def test_a_disk_that_fails_is_one_clear_line_and_the_next_run_goes_on(source, ho
     assert sum(moves.taken()) == 1
 
 
-def test_a_stage_that_was_changed_meanwhile_is_moved_again(source, tmp_path):
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_stage_that_was_changed_meanwhile_is_moved_again(source, sealed, tmp_path):
     moves = Moves()
+    if sealed:
+        ckpt_core.seal(one_file(source))
     calls = run(one_file(source), tmp_path / "known.safetensors", None, moves).value
     last = writes(calls)[3]
     assert run(one_file(source), tmp_path / "a.safetensors", Fault(last, "before"), moves).killed
@@ -124,6 +127,23 @@ def test_a_stage_that_was_changed_meanwhile_is_moved_again(source, tmp_path):
     assert run(one_file(source), tmp_path / "a.safetensors", None, moves).well
     assert sum(moves.taken()) == 2
     assert contents(tmp_path)["a.safetensors"] == contents(source)["a.safetensors"]
+
+
+def test_a_seal_that_came_between_two_runs_is_held_against_what_the_first_has_moved(source, tmp_path):
+    moves, path = Moves(), one_file(source)
+    calls = run(path, tmp_path / "known.safetensors", None, moves).value
+    assert run(path, tmp_path / "a.safetensors", Fault(writes(calls)[3], "before"), moves).killed
+    listed = path.stat()
+    data = bytearray(path.read_bytes())
+    data[10_000] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(listed.st_atime_ns, listed.st_mtime_ns))  # as a copy that keeps times does
+    ckpt_core.seal(path)
+    ending = run(path, tmp_path / "a.safetensors", None, moves)
+    assert ending.exit_code == 4, ending
+    assert "is not what was sealed" in ending.message
+    assert run(path, tmp_path / "a.safetensors", None, moves).well
+    assert (tmp_path / "a.safetensors").read_bytes() == path.read_bytes()
 
 
 def test_another_source_begins_anew(source, tmp_path):
