@@ -76,15 +76,17 @@ def missing_package(scheme: str, url: str) -> UnsupportedFormatError:
 
 def ask(filesystem: Any, function: Callable[..., Any], /, *arguments: Any, nbytes: int = 0, **named: Any) -> Any:
     """Call a filesystem, again where that may help, within the deadline, which `nbytes` to come prolong."""
+    seconds = knobs.remote_timeout() + nbytes / SLOWEST
 
     def once(left: float) -> Any:
         if getattr(filesystem, "async_impl", False):  # it works in a loop of its own, which can be left
-            return function(*arguments, **named, timeout=left)
+            # A third, so that a server that is silent is asked again.
+            return function(*arguments, **named, timeout=min(left, seconds / 3))
         return function(*arguments, **named)
 
     try:
         with quiet():
-            return ask_again(once, clock=Clock(knobs.remote_timeout() + nbytes / SLOWEST))
+            return ask_again(once, clock=Clock(seconds))
     except Exception as error:
         if status_of(error) == 401 and _is_nobody(filesystem):
             raise NoCredentialsError from error
