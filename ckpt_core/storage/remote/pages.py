@@ -36,11 +36,8 @@ def look(filesystem: Any, name: str, most: int = 0) -> Mapping[str, Any]:
 
 def _say_why(filesystem: Any, name: str) -> None:
     """Ask for a page, whose refusal has a body that tells why; that of a single name has none."""
-    try:
-        for _ in _pages(filesystem, name, 1) or ():
-            break
-    except FileNotFoundError:
-        raise NoBucketError from None
+    for _ in _pages(filesystem, name, 1) or ():
+        break
 
 
 def find(filesystem: Any, name: str, most: int) -> dict[str, Mapping[str, Any]]:
@@ -92,7 +89,10 @@ def _pages_of_gcs(filesystem: Any, name: str, most: int) -> Iterator[dict[str, M
     bucket, key, _ = filesystem.split_path(name)
     asked: dict[str, Any] = {"prefix": _prefix(key), "maxResults": most}
     while True:
-        page = ask(filesystem, filesystem.call, "GET", "b/{}/o", bucket, json_out=True, **asked)
+        try:
+            page = ask(filesystem, filesystem.call, "GET", "b/{}/o", bucket, json_out=True, **asked)
+        except FileNotFoundError:
+            raise NoBucketError from None
         yield {
             f"{bucket}/{one['name']}": {**one, "size": int(one["size"]), "type": "file"}
             for one in page.get("items", ())
