@@ -35,6 +35,7 @@ class Project:
     name: str
     log: Callable[..., str]
     env: dict[str, str]
+    root: Path = ROOT
 
     def url(self, artifact: str) -> str:
         return f"wandb://{self.name}/{artifact}"
