@@ -11,11 +11,14 @@ _MARK = re.compile("\x02([^\x03]*)\x03")
 _BARE = object()
 
 _FLAGS = {
+    "best": "--keep-best",
     "components": "--component",
     "destination": "DESTINATION",
     "dtypes": "--dtype",
+    "every": "--keep-every",
     "first": "A",
     "hints": "--hint",
+    "last": "--keep-last",
     "profile": "--for",
     "ref": "REF",
     "second": "B",

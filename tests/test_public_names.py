@@ -229,8 +229,10 @@ TRAINING = [
     "KeyedDataset",
     "KeyedLoader",
     "KeyedSampler",
+    "Pruned",
     "Resumed",
     "load_into",
+    "prune",
     "state_dict",
 ]
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "copy": "Copy a checkpoint to another place, checked as it moves.",
     "seal": "Write digests beside a checkpoint, so that damage shows.",
     "clean": "Show what stopped writers left at a place, and remove it.",
+    "prune": "Show which checkpoints of a run no rule keeps, and remove them.",
     "repair": "Show what can be mended in a checkpoint, and mend it.",
     "formats": "List the formats that can be read.",
     "plugins": "List the plugins, and what is wrong with them.",

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 _WHERE = {
     "Checkpointer": "ckpt_core.training.checkpointer",
     "Keep": "ckpt_core.training.retention",
-    "KeyedDataset": "ckpt_core.training.keyed_data",
-    "KeyedLoader": "ckpt_core.training.keyed_loader",
-    "KeyedSampler": "ckpt_core.training.keyed_data",
+    "KeyedDataset": "ckpt_core.training.data.keyed_data",
+    "KeyedLoader": "ckpt_core.training.data.keyed_loader",
+    "KeyedSampler": "ckpt_core.training.data.keyed_data",
+    "Pruned": "ckpt_core.training.pruning",
     "Resumed": "ckpt_core.training.resuming",
     "load_into": "ckpt_core.training.loading",
+    "prune": "ckpt_core.training.pruning",
     "state_dict": "ckpt_core.training.loading",
 }
 
@@ -22,11 +24,13 @@ __all__ = sorted(_WHERE)  # noqa: PLE0605 - tests/test_public_names.py pins it
 
 if TYPE_CHECKING:
     from ckpt_core.training.checkpointer import Checkpointer as Checkpointer
-    from ckpt_core.training.keyed_data import KeyedDataset as KeyedDataset
-    from ckpt_core.training.keyed_data import KeyedSampler as KeyedSampler
-    from ckpt_core.training.keyed_loader import KeyedLoader as KeyedLoader
+    from ckpt_core.training.data.keyed_data import KeyedDataset as KeyedDataset
+    from ckpt_core.training.data.keyed_data import KeyedSampler as KeyedSampler
+    from ckpt_core.training.data.keyed_loader import KeyedLoader as KeyedLoader
     from ckpt_core.training.loading import load_into as load_into
     from ckpt_core.training.loading import state_dict as state_dict
+    from ckpt_core.training.pruning import Pruned as Pruned
+    from ckpt_core.training.pruning import prune as prune
     from ckpt_core.training.resuming import Resumed as Resumed
     from ckpt_core.training.retention import Keep as Keep
 else:

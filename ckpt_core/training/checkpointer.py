@@ -20,8 +20,8 @@ from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.training import random_states, rates
 from ckpt_core.training.background import HostBuffers, InBackground
 from ckpt_core.training.choosing import NEWEST, choose, record_of
+from ckpt_core.training.data.keyed_loader import KeyedLoader
 from ckpt_core.training.filling import HasState, Prepared
-from ckpt_core.training.keyed_loader import KeyedLoader
 from ckpt_core.training.objects import (
     GRADIENTS,
     TRAINING,

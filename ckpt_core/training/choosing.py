@@ -20,7 +20,6 @@ from ckpt_core.schema.verification import Depth
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.training.record import Record
 from ckpt_core.training.run_folder import RunFolder
-from ckpt_core.training.values import torch_values
 from ckpt_core.verbs.load import load
 from ckpt_core.verbs.verify import verify
 
@@ -50,7 +49,7 @@ def choose(run: RunFolder, policy: "str | int") -> Chosen | None:
     """
     steps = run.look()
     if policy not in (NEWEST, REQUIRED):
-        return Chosen(_proved(run.place(policy) if isinstance(policy, int) else policy, sealed=False), {})
+        return Chosen(proved(run.place(policy) if isinstance(policy, int) else policy, sealed=False), {})
     if not steps:
         if policy == REQUIRED:
             raise CheckpointNotFoundError(f"{printable(run.path)}: no checkpoint-STEP is there to go on from")
@@ -59,7 +58,7 @@ def choose(run: RunFolder, policy: "str | int") -> Chosen | None:
     for step in steps:
         place = run.place(step)
         try:
-            checkpoint = _proved(place, sealed=True)
+            checkpoint = proved(place, sealed=True)
         except ReplacedError:
             raise
         except CkptError as error:
@@ -72,8 +71,12 @@ def choose(run: RunFolder, policy: "str | int") -> Chosen | None:
     raise IncompleteError(f"{printable(run.path)}: none of {len(steps)} checkpoints is whole: {reasons}")
 
 
-def _proved(place: str, *, sealed: bool) -> StoredCheckpoint:
-    """The checkpoint, after every byte of it was read and compared."""
+def proved(place: str, *, sealed: bool) -> StoredCheckpoint:
+    """Return the checkpoint at a place, after every byte of it was read and compared.
+
+    Raises:
+        CkptError: It is not there, has no seal where one is needed, or is not whole.
+    """
     checkpoint = load(place)
     if sealed and read_seal(checkpoint.files) is None:
         raise CorruptError(f"{printable(place)}: it has no seal, so that its bytes cannot be proved")
@@ -91,7 +94,7 @@ def record_of(checkpoint: StoredCheckpoint) -> Record:
         part = checkpoint.component("progress")
     except UsageError:
         return Record.of_state(None, where)
-    return Record.of_state(torch_values(checkpoint, part), where)
+    return Record.of_state(part.state, where)
 
 
 def _refuse_branches(run: RunFolder, chosen: int, checkpoint: StoredCheckpoint) -> None:

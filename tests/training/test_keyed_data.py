@@ -9,7 +9,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from ckpt_core.errors import LoadRefusedError, UsageError
 from ckpt_core.training import KeyedDataset, KeyedLoader, KeyedSampler
-from ckpt_core.training.keyed_random import key_of, keyed
+from ckpt_core.training.data.keyed_random import key_of, keyed
 from ckpt_core.training.random_states import capture, restoring
 
 torch.set_num_threads(1)

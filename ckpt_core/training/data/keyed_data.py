@@ -7,7 +7,7 @@ are skipped are never asked for.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ckpt_core.training.keyed_random import generator_of, key_of, keyed
+from ckpt_core.training.data.keyed_random import generator_of, key_of, keyed
 
 _ORDER, _COLLATE = -1, -2
 """Take the place of a sample's number in keys: of the order of an epoch, and of putting a batch together."""

@@ -6,8 +6,8 @@ from typing import Any
 from ckpt_core.arguments import argument
 from ckpt_core.errors import LoadRefusedError, UsageError
 from ckpt_core.log import Logger
-from ckpt_core.training.keyed_data import KeyedCollate, KeyedDataset, KeyedSampler, MapDataset
-from ckpt_core.training.keyed_random import generator_of
+from ckpt_core.training.data.keyed_data import KeyedCollate, KeyedDataset, KeyedSampler, MapDataset
+from ckpt_core.training.data.keyed_random import generator_of
 
 _log = Logger(__name__)
 

@@ -1,0 +1,69 @@
+"""`ckpt prune`: the checkpoints of a run that no rule keeps, and what they take; removed where that is asked for."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ckpt_core.cli.app import VerbCommand, examples
+from ckpt_core.cli.options.refs import ref_argument
+from ckpt_core.cli.output.answer import Answer, Block, Table
+from ckpt_core.cli.session import Session, common_options
+from ckpt_core.cli.text import counted, human_bytes
+
+if TYPE_CHECKING:
+    from ckpt_core.training.pruning import Pruned
+
+_TO_DO = 1
+
+_EXAMPLES = examples(
+    "ckpt prune runs/a --keep-best val_loss",
+    "ckpt prune runs/a --keep-every 1000",
+    "ckpt prune runs/a --keep-last 3 --apply",
+)
+
+
+@click.command("prune", cls=VerbCommand, epilog=_EXAMPLES)
+@ref_argument("run", required=True)
+@click.option("--keep-last", type=int, default=1, show_default=True, help="Keep so many of the newest.")
+@click.option("--keep-every", type=int, help="Keep those whose step is a multiple of this.")
+@click.option("--keep-best", metavar="METRIC", help="Keep the one with the least of a metric; +METRIC: the greatest.")
+@click.option("--apply", is_flag=True, help="Remove the others, after those that are kept were proved.")
+@common_options
+@click.pass_obj
+def command(
+    session: Session, /, run: str, keep_last: int, keep_every: int | None, keep_best: str | None, apply: bool
+) -> Answer:
+    """List the checkpoints of a training RUN that no rule keeps, and what they take.
+
+    Without --apply nothing is removed. Exit code 0: nothing is to be removed, or it was; 1: something can be removed.
+    The newest is always kept, and what a Checkpointer did not write is left alone.
+    """
+    from ckpt_core.training.pruning import prune
+    from ckpt_core.training.retention import Keep
+
+    done = prune(run, Keep(keep_last, keep_every, keep_best), apply=apply)
+    code = _TO_DO if done.removed and not apply else 0
+    return Answer(lambda: _result(done), lambda: _page(done), lambda: list(done.removed), (), code)
+
+
+def _result(done: "Pruned") -> dict[str, Any]:
+    return {**asdict(done), "bytes": done.nbytes}
+
+
+def _page(done: "Pruned") -> Iterator[Block]:
+    gone = "removed" if done.applied else "would be removed"
+    rows = [(name, human_bytes(size), "kept") for name, size in done.kept.items()]
+    rows += [(name, human_bytes(size), gone) for name, size in done.removed.items()]
+    yield Table(("checkpoint", "size", ""), rows, frozenset({"size"}))
+    for name, reason in done.left.items():
+        yield f"{name}: left alone: {reason}"
+    yield from done.notes
+    amount = f"{human_bytes(done.nbytes)} in {counted(len(done.removed), 'checkpoint')}"
+    if not done.removed:
+        yield f"{done.run}: nothing to remove"
+    elif done.applied:
+        yield f"{done.run}: removed {amount}; those that are kept were proved"
+    else:
+        yield f"{done.run}: would free {amount}; --apply does it"

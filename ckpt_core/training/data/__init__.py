@@ -1,0 +1,1 @@
+"""Data that is the same again: its order and randomness follow from keys, so that a position is all of its state."""

@@ -1,0 +1,143 @@
+"""The checkpoints of a run that no rule keeps, listed, and removed when those that are kept are proved to be whole."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ckpt_core.arguments import argument
+from ckpt_core.errors import CheckpointNotFoundError, CkptError, CorruptError, UsageError
+from ckpt_core.schema.text import printable
+from ckpt_core.training.choosing import proved, record_of
+from ckpt_core.training.record import Record
+from ckpt_core.training.retention import Keep
+from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.verbs.load import load
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a pruning keeps and removes.
+
+    Attributes:
+        run: The folder.
+        kept: Size in bytes of each checkpoint that is kept, by name.
+        removed: The same of those that go; they are there still where it was not applied.
+        left: What was left alone, since it is not known to be of this run, each with the reason.
+        notes: What else there is to say: a best value whose checkpoint is not there.
+        applied: Whether they were removed.
+    """
+
+    run: str
+    kept: Mapping[str, int] = field(default_factory=dict)
+    removed: Mapping[str, int] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    applied: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what goes."""
+        return sum(self.removed.values())
+
+
+def prune(run: str | os.PathLike[str], keep: Keep, *, apply: bool = False) -> Pruned:
+    """List the checkpoints of a run that a rule does not keep, or remove them.
+
+    Args:
+        run: The folder that a Checkpointer writes to.
+        keep: The rule; the newest is always kept.
+        apply: Remove them, after every byte of those that are kept was proved.
+
+    Raises:
+        CheckpointNotFoundError: No checkpoint is there.
+        UsageError: The metric of the rule was never saved; nothing was removed.
+        CorruptError: One that would be kept is not whole; nothing was removed.
+        LockedError: A training is running there; nothing was removed.
+    """
+    folder = RunFolder(os.fspath(run))
+    if not folder.steps():
+        raise CheckpointNotFoundError(f"{printable(folder.path)}: no checkpoint-STEP is there")
+    if not apply:
+        return _planned(folder, keep)[0]
+    folder.open()
+    try:
+        plan, steps = _planned(folder, keep)
+        for name in plan.kept:
+            _prove(os.path.join(folder.path, name))
+        for step in steps:
+            folder.remove(step)
+    finally:
+        folder.close()
+    return Pruned(plan.run, plan.kept, plan.removed, plan.left, plan.notes, applied=True)
+
+
+def _prove(place: str) -> None:
+    try:
+        proved(place, sealed=True)
+    except CkptError as error:
+        raise CorruptError(
+            f"{printable(place)}: would be kept and is not whole ({error.message}); nothing was removed; "
+            "take it out of the folder, and prune again"
+        ) from error
+
+
+def _planned(folder: RunFolder, keep: Keep) -> tuple[Pruned, list[int]]:
+    records, left = _records(folder)
+    metrics = {step: record.history.get(step, {}) for step, record in records.items()}
+    _refuse_unknown(keep, metrics)
+    kept = keep.kept(metrics)
+    sizes = {step: _size(folder.place(step)) for step in sorted(records)}
+    plan = Pruned(
+        folder.path,
+        {f"checkpoint-{step}": size for step, size in sizes.items() if step in kept},
+        {f"checkpoint-{step}": size for step, size in sizes.items() if step not in kept},
+        left,
+        tuple(_notes(keep, records)),
+    )
+    return plan, [step for step in sizes if step not in kept]
+
+
+def _records(folder: RunFolder) -> tuple[dict[int, Record], dict[str, str]]:
+    """What each checkpoint of the newest one's run says of itself, and why each other one is left alone."""
+    found: dict[int, Record] = {}
+    left: dict[str, str] = {}
+    for step in sorted(folder.steps(), reverse=True):
+        try:
+            record = record_of(load(folder.place(step)))
+        except CkptError as error:
+            left[f"checkpoint-{step}"] = error.message
+            continue
+        if found and record.run != next(iter(found.values())).run:
+            left[f"checkpoint-{step}"] = "it is of another run"
+        else:
+            found[step] = record
+    if not found:
+        raise CheckpointNotFoundError(f"{printable(folder.path)}: no checkpoint there is one of a Checkpointer's")
+    return found, left
+
+
+def _refuse_unknown(keep: Keep, metrics: Mapping[int, Mapping[str, Any]]) -> None:
+    name = (keep.best or "").removeprefix("+")
+    if keep.best is not None and not any(name in found for found in metrics.values()):
+        known = ", ".join(sorted({printable(one, 60) for found in metrics.values() for one in found})) or "none"
+        raise UsageError(
+            f"{argument('best', keep.best)}: this metric was never saved; saved were {known}; nothing was removed"
+        )
+
+
+def _notes(keep: Keep, records: Mapping[int, Record]) -> list[str]:
+    """Whether the best value of the whole run is that of a checkpoint that is there."""
+    if keep.best is None:
+        return []
+    which = "greatest" if keep.best.startswith("+") else "least"
+    name = keep.best.removeprefix("+")
+    best = records[max(records)].best.get(name, {})
+    step = best.get(f"{which}_at")
+    if step is None or step in records:
+        return []
+    return [f"the best {name} of the run, {best[which]:g} at step {step:g}, is of a checkpoint that is not there"]
+
+
+def _size(place: str) -> int:
+    return sum(os.path.getsize(os.path.join(root, name)) for root, _, names in os.walk(place) for name in names)
