@@ -130,4 +130,4 @@ class MemoryStore(ObjectStore):
 
     def _described(self, key: str, file: Any) -> StoredObject:
         # No two are made in the same microsecond; a listing says it of a file too, so that a seal can be held to it.
-        return StoredObject(key, len(file.getbuffer()), str(file.created), file.modified.timestamp())
+        return StoredObject(key, len(file.getbuffer()), str(file.created.timestamp()), file.modified.timestamp())
