@@ -1,7 +1,7 @@
 """Clean: what writers that are gone have left at a place, listed, and removed where that is asked for."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -12,6 +12,8 @@ from ckpt_core.storage.objects.open_store import open_store
 from ckpt_core.storage.repairing.leftovers import left_by_repairs
 from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing.local_leftovers import local_leftovers
+from ckpt_core.storage.writing.mounts.mount_store import MountStore
+from ckpt_core.storage.writing.mounts.renames import commits_by_rename
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.reference import Destination, destination_of
 
@@ -103,13 +105,27 @@ def _listed(place: str) -> tuple[Iterable[Leftover], Callable[[], bool]]:
     """What is left at a place, and what tells whether anything is there at all."""
     path = local_path(place)
     if path is not None:
-        return chain(local_leftovers(path), left_by_repairs(path)), lambda: os.path.lexists(path)
+        found = chain(local_leftovers(path), left_by_repairs(path), _on_mount(os.path.realpath(path)))
+        return found, lambda: os.path.lexists(path)
     store, key = open_store(place)
 
     def there() -> bool:
         return bool(key and store.head(key)) or any(True for _ in store.find(f"{key}/" if key else ""))
 
     return leftovers(store, key), there
+
+
+def _on_mount(path: str) -> Iterator[Leftover]:
+    """What is left of writers to a mount that cannot rename, which treat it as a store."""
+    folder, name = (path, "") if os.path.isdir(path) else os.path.split(path)
+    try:
+        if not os.path.isdir(folder) or commits_by_rename(folder):
+            return
+    except CkptError:
+        return  # nothing can be written there, nor removed
+    if not name and os.stat(os.path.dirname(path)).st_dev == os.stat(path).st_dev:
+        folder, name = os.path.split(path)  # so that what lies beside it is seen too
+    yield from leftovers(MountStore(folder), name)
 
 
 def _told(one: Leftover) -> LeftBehind:
