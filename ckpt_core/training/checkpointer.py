@@ -16,6 +16,7 @@ from ckpt_core.errors import CkptError, LoadInterruptedError, UsageError
 from ckpt_core.layouts.in_memory import LiveCheckpoint, checkpoint_of_parts
 from ckpt_core.log import Logger
 from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.training import random_states, rates
 from ckpt_core.training.background import HostBuffers, InBackground
@@ -207,6 +208,11 @@ class Checkpointer:
         try:
             with _told():
                 report = save(live, place, format=_FORMAT, force=replaces, provenance={"run": record.run})
+        except CkptError as error:
+            if not replaces and os.path.lexists(place):
+                told = f"{printable(place)}: has its name, and may not outlast a loss of power{_said_by_system(error)}"
+                raise type(error)(f"{told}; call save again", code=error.code) from error
+            raise
         finally:
             self._run.know(record.step)
         self._record = record
@@ -378,8 +384,16 @@ def _told() -> Iterator[None]:
     try:
         yield
     except CkptError as error:
-        cause = error.__cause__
-        if not isinstance(cause, OSError) or cause.errno is None or cause.errno not in errno.errorcode:
+        said = _said_by_system(error)
+        if not said:
             raise
-        message = f"{marked(error.message)} ({errno.errorcode[cause.errno]})"
-        raise type(error)(message, code=error.code, path=error.path) from cause
+        raise type(error)(f"{marked(error.message)}{said}", code=error.code, path=error.path) from error
+
+
+def _said_by_system(error: CkptError) -> str:
+    """` (ENOSPC)`, where an error of the system is the cause of one of ours; else nothing."""
+    cause: BaseException | None = error
+    while isinstance(cause, CkptError):  # some of ours are OSErrors too, without an errno
+        cause = cause.__cause__
+    code = cause.errno if isinstance(cause, OSError) else None
+    return f" ({errno.errorcode[code]})" if code is not None and code in errno.errorcode else ""
