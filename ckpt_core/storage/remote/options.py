@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from urllib.request import getproxies
 
 _given: ContextVar[Mapping[str, Any]] = ContextVar("storage_options", default={})  # noqa: B039
 
@@ -37,6 +38,10 @@ def options_of(scheme: str) -> dict[str, Any]:
     given = dict(_given.get())
     if scheme == "s3":
         given["config_kwargs"] = {**_OF_S3, **_configured("s3", "config_kwargs"), **given.get("config_kwargs", {})}
+    if scheme in ("gs", "gcs") and getproxies():
+        # gcsfs asks no proxy of the environment but where its session is told to trust that.
+        session = {"trust_env": True, **_configured(scheme, "session_kwargs"), **given.get("session_kwargs", {})}
+        given["session_kwargs"] = session
     return given
 
 
