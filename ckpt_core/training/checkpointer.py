@@ -259,7 +259,7 @@ class Checkpointer:
         chosen = choose(self._run, policy if isinstance(policy, int) else os.fspath(policy))
         if chosen is None:
             return Resumed()
-        with one_moment(chosen.checkpoint):
+        with one_moment(chosen.checkpoint, failures_only=True):
             resumed = self._resume(chosen.checkpoint, chosen.rejected, lr, max_steps)
         _log.info("%s", resumed.summary())
         return resumed
