@@ -112,3 +112,23 @@ def test_what_others_wrote_there_is_sealed(mount):
     (mount / "m.safetensors").write_bytes(safetensors.numpy.save(WEIGHTS))
     ckpt_core.seal(str(mount / "m.safetensors"))
     assert ckpt_core.verify(str(mount / "m.safetensors"), depth="bytes").report.ok
+
+
+def test_a_checkpoint_is_copied_there_and_from_there(mount, tmp_path):
+    ckpt_core.save(WEIGHTS, str(tmp_path / "run"), format="hf", options={"max_shard_size": "20KB"})
+    ckpt_core.copy(str(tmp_path / "run"), str(mount / "run"))
+    assert held(mount / "run") == content(WEIGHTS)
+    ckpt_core.copy(str(mount / "run"), str(tmp_path / "back"))
+    assert held(tmp_path / "back") == content(WEIGHTS)
+
+
+def test_what_a_killed_writer_left_is_cleaned_up(mount, tmp_path):
+    safetensors.numpy.save_file({"w": np.zeros((3000, 1024), np.float32)}, tmp_path / "m.safetensors")
+    script = f"import ckpt_core, os; ckpt_core.convert({str(tmp_path / 'm.safetensors')!r}, {str(mount / 'out')!r}, "
+    script += "to='hf', progress=type('P', (), {'begin': lambda s, n: None, 'advance': lambda s, n: os._exit(9)})())"
+    assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 9
+    with pytest.raises((CorruptError, ckpt_core.CheckpointNotFoundError)):
+        ckpt_core.load(str(mount / "out"))
+    assert ckpt_core.clean(str(mount / "out")).pending
+    assert not ckpt_core.clean(str(mount / "out"), apply=True).pending
+    assert not [path for path in mount.rglob("*") if path.is_file()]
