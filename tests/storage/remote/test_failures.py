@@ -153,6 +153,7 @@ ARGUMENTS = {
     "seal": ["{url}"],
     "repair": ["{url}"],
     "clean": ["{url}"],
+    "prune": ["{url}"],
     "resume": ["{url}"],
     "pull": ["{url}"],
     "push": ["{out}", "{url}"],
