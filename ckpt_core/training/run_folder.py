@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from ckpt_core.errors import OverwriteError, UnsupportedFormatError
 from ckpt_core.log import Logger
-from ckpt_core.schema.text import printable
+from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.staging import tidied
@@ -30,7 +30,7 @@ class RunFolder:
     def __init__(self, run: str) -> None:
         path = local_path(run)
         if path is None:
-            raise UnsupportedFormatError(f"{printable(run)}: a run is written to a local path; give one")
+            raise UnsupportedFormatError(f"{redact(run)}: a run is written to a local path; give one")
         self.path = path
         self.known: set[int] = set()
         self._held = ExitStack()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ckpt_core.cli.app import VerbCommand, examples
-from ckpt_core.cli.options.refs import ref_argument, storage_option
+from ckpt_core.cli.options.refs import ref_argument
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.text import counted, human_bytes
@@ -26,7 +26,6 @@ _EXAMPLES = examples(
 
 @click.command("prune", cls=VerbCommand, epilog=_EXAMPLES)
 @ref_argument("run", required=True)
-@storage_option
 @click.option("--keep-last", type=int, default=1, show_default=True, help="Keep so many of the newest.")
 @click.option("--keep-every", type=int, help="Keep those whose step is a multiple of this.")
 @click.option("--keep-best", metavar="METRIC", help="Keep the one with the least of a metric; +METRIC: the greatest.")
