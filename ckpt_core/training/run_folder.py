@@ -95,11 +95,12 @@ class RunFolder:
             )
 
     def remove(self, step: int) -> None:
-        """Remove a checkpoint whole: it loses its name first, so that no half of it is ever found."""
+        """Remove a checkpoint whole: it loses its name first, for good, so that no half of it is ever found."""
         place = self.place(step)
         gone = os.path.join(self.path, f".checkpoint-{step}{_REMOVED}")
         syscalls.remove_tree(gone)
         syscalls.rename(place, gone)
+        syscalls.sync_directory(self.path)
         self.known.discard(step)
         syscalls.remove_tree(gone)
         _log.info("removed %s", place)

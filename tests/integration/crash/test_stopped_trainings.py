@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ckpt_core.training import Checkpointer
+from tests.integration.crash.disk import Disk, Recorder, Step, build
 from tests.integration.crash.os_calls import Stopper, faults_of, in_child, intercept
 
 torch.set_num_threads(1)
@@ -101,6 +102,45 @@ def test_a_save_stopped_anywhere_leaves_one_that_is_whole_and_the_next_succeeds(
             error.add_note(f"{fault.how} at call {fault.number} of {len(ending.value)} ({call}): {found}")
             raise
         shutil.rmtree(run)
+
+
+def lost_states(run):
+    """Every state of a run's folder that a loss of power during the save of step 2 can leave."""
+    disk = Disk(run)
+
+    def work():
+        recorder = Recorder()
+        intercept(recorder)
+        saved(run, 2)
+        return [step._replace(data=step.data.hex()) for step in recorder.steps]
+
+    ending = in_child(work)
+    assert ending.well, ending
+    seen = set()
+    for number, step in enumerate(ending.value, 1):
+        disk.do(Step(*step)._replace(data=bytes.fromhex(step[4])))
+        for lost, state in disk.after_power_loss():
+            key = frozenset(state.items())
+            if key not in seen:
+                seen.add(key)
+                yield number, lost, state
+
+
+@pytest.mark.parametrize("which", [some, pytest.param(list, marks=pytest.mark.long)], ids=["some", "all"])
+def test_power_lost_anywhere_leaves_one_that_is_whole(which, tmp_path):
+    saved(tmp_path / "run", 1)
+    for number, lost, state in which(list(lost_states(tmp_path / "run"))):
+        place = tmp_path / "lost"
+        build(state, place)
+        try:
+            step, found = values(place)
+            assert step in (1, 2) and found == {float(step)}
+            saved(place, 3)
+            assert values(place) == (3, {3.0})
+        except BaseException as error:
+            error.add_note(f"{lost} lost after call {number}: {sorted(state)}")
+            raise
+        shutil.rmtree(place)
 
 
 def test_the_calls_include_those_that_remove_the_checkpoint_before(tmp_path):
