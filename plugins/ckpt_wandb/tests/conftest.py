@@ -5,7 +5,6 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,6 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from tests.servers.wandb.server import WandbServer  # noqa: E402
-
-# An environment from before this package was one of the five has no client, and no plugin that ckpt would find.
-collect_ignore_glob = [] if find_spec("ckpt_wandb") and find_spec("wandb") else ["test_*.py"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,3 +117,27 @@ def test_a_ref_with_a_version_and_a_folder_that_is_not_there_are_refused(project
         upload(tmp_path, f"{project.name}/m:v3")
     with pytest.raises(CheckpointNotFoundError, match="no folder with files in it"):
         upload(tmp_path / "nothing", f"{project.name}/m")
+
+
+def test_an_active_run_logs_its_uploads_itself_one_after_the_other(project, folder_of):
+    import wandb
+
+    entity, name = project.name.split("/")
+    with wandb.init(project=name, entity=entity, settings=wandb.Settings(console="off", silent=True)) as run:
+        done = [upload(folder_of(step(number)), f"{project.name}/m", run=run).ref for number in (10, 20)]
+        run.log({"loss": 0.5})
+    assert done == [project.url("m:v0"), project.url("m:v1")]
+    made = open_artifact(parse(done[1]))
+    assert made.metadata["step"] == 20
+
+
+def test_a_folder_is_named_from_where_its_training_runs_and_never_by_nothing(project, folder_of, tmp_path, monkeypatch):
+    import wandb
+
+    entity, name = project.name.split("/")
+    folder = folder_of(step(10))
+    with wandb.init(project=name, entity=entity, settings=wandb.Settings(console="off", silent=True)) as run:
+        monkeypatch.chdir(folder.parent)
+        assert upload(folder.name, f"{project.name}/m", run=run).ref == project.url("m:v0")
+        with pytest.raises(UsageError, match="no folder to upload"):
+            upload("", f"{project.name}/m", run=run)

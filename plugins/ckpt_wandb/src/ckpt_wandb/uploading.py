@@ -68,7 +68,9 @@ def upload(
     asked = parse(ref)
     if asked.path or ":" in ref.removeprefix("wandb://"):
         raise UsageError(f"{printable(ref)}: the server chooses the version; give ENTITY/PROJECT/NAME, and aliases")
-    files = _files(Path(folder))
+    if not os.fspath(folder):
+        raise UsageError("an empty name: no folder to upload; name one, . for the current one")
+    files = _files(Path(folder).absolute())  # the client's own process, which reads them, may be in another folder
     about = {**_about(folder), **(metadata or {})}
     named = (*aliases, *([f"step-{about['step']}"] if about.get("step") is not None else []))
     place = f"wandb://{asked.entity}/{asked.project}/{asked.name}"

@@ -1,14 +1,20 @@
 """What is seen to when transformers' Trainer has restored a checkpoint, and before its first step."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ckpt_core import LoadError, UsageError
 
-if TYPE_CHECKING:
-    from ckpt_wandb.trainer.resumption import Resumption
+
+class Resumed(Protocol):
+    """What of a `Resumption` the callback goes by."""
+
+    @property
+    def ref(self) -> str: ...
+    @property
+    def lr_from(self) -> str | None: ...
 
 
-def resume_callback(resumption: "Resumption") -> Any:
+def resume_callback(resumption: Resumed) -> Any:
     """The callback of a resumption; importing transformers takes seconds, so its class is made here."""
     from transformers import TrainerCallback
 
@@ -20,7 +26,7 @@ def resume_callback(resumption: "Resumption") -> Any:
     return ResumeCallback()
 
 
-def _check_steps(resumption: "Resumption", state: Any) -> None:
+def _check_steps(resumption: Resumed, state: Any) -> None:
     if state.global_step >= state.max_steps:
         raise UsageError(
             f"{resumption.ref}: is at step {state.global_step}, and this training ends at step {state.max_steps}: "
@@ -28,7 +34,7 @@ def _check_steps(resumption: "Resumption", state: Any) -> None:
         )
 
 
-def settle_learning_rate(resumption: "Resumption", asked: float, optimizer: Any, scheduler: Any) -> None:
+def settle_learning_rate(resumption: Resumed, asked: float, optimizer: Any, scheduler: Any) -> None:
     """Give the restored optimizer and scheduler the learning rate that was chosen.
 
     Args:
