@@ -66,6 +66,9 @@ _WORDS = {"optim": "optimizer", "opt": "optimizer", "sched": "scheduler", "scale
 
 _WORD = re.compile(r"[a-z]+")
 
+_GENERATORS = frozenset({"python", "numpy", "cpu", "cuda", "hpu", "mlu", "musa", "npu", "xla", "xpu"})
+"""The keys of `rng_state.pth`, of which the first two are always there. Source: transformers, `_save_rng_state`."""
+
 
 def components_of(root: State, tensors: TensorTable) -> tuple[Component, ...]:
     """Return the components of a saved object, in a manifest's order.
@@ -87,6 +90,8 @@ def keyed_components(root: State, tensors: TensorTable) -> list[tuple[tuple[str,
         return [((), component_at("model", "", tensors, root, ""))]
     if root.keys() == _OPTIMIZER_KEYS:
         return [((), component_at("optimizer", "", tensors, root, ""))]
+    if {"python", "numpy"} <= root.keys() <= _GENERATORS:
+        return [((), component_at("rng", "", tensors, root, ""))]
     keyed = _from_keys(tensors, root)
     keys = {component.label: path for path, component in keyed}
     return [(keys[component.label], component) for component in in_order([component for _, component in keyed])]
@@ -208,8 +213,6 @@ def _has_tensors(value: State) -> bool:
 
 def component_at(kind: str, name: str, tensors: TensorTable, value: State, prefix: str) -> Component:
     """Make a component from a part of a saved object.
-
-    Plain state that is nothing but its tensors is left out.
 
     Plain state that is nothing but its tensors is left out.
 

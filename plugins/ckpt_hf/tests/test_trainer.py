@@ -26,6 +26,14 @@ def test_what_the_trainer_leaves_is_complete_for_every_purpose(runs, assessed, k
     assert opened.component("adapter" if kind == "lora" else "model").tensors
 
 
+@pytest.mark.parametrize("profile", ["resume", "exact-resume"])
+def test_a_step_that_is_named_itself_is_one_run_also_without_a_config(runs, copy_of, profile):
+    folder = copy_of(runs / "full" / "checkpoint-4")
+    (folder / "config.json").unlink()
+    assert ckpt_core.locate(str(folder), profile=profile).require().url == str(folder)
+    assert [part.kind for part in ckpt_core.load(folder / "rng_state.pth").manifest.components] == ["rng"]
+
+
 @pytest.mark.parametrize("name", [*NEEDED, "rng_state.pth"])
 def test_a_part_that_is_gone_flips_its_own_line(runs, copy_of, assessed, name):
     folder = copy_of(runs / "full" / "checkpoint-4")
