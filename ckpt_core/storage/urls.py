@@ -14,7 +14,7 @@ MOUNTS = {"openbayes": "/openbayes"}
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 
-_BUCKETS = ("s3", "gs", "gcs")
+_BUCKETS = ("s3", "gs", "gcs", "wandb")
 
 
 def scheme_of(ref: str) -> str | None:
@@ -22,7 +22,7 @@ def scheme_of(ref: str) -> str | None:
 
     Raises:
         UnsafeContentError: The scheme is not on the list, or the URL is a chain.
-        UsageError: The ref holds a control character, or a user and password where a bucket is named.
+        UsageError: The ref holds a control character, or a user and password where a bucket or an entity is named.
     """
     _refuse_control_characters(ref)
     if "::" in ref and "://" in ref:
@@ -63,10 +63,10 @@ def _path_of_file_url(url: str) -> str:
 
 
 def _refuse_userinfo(url: str, bucket: str) -> None:
-    """No client is asked about such a bucket: it would repeat the name, and the password in it, to its logs."""
+    """No client is asked about such a name: it would repeat the name, and the password in it, to its logs."""
     if ("@" in bucket or ":" in bucket) and not bucket.startswith("arn:"):
         raise UsageError(
-            f"{redact(url)}: no bucket has such a name; credentials come from the environment, not from the URL"
+            f"{redact(url)}: nothing has such a name there; credentials come from the environment, not from the URL"
         )
 
 

@@ -39,7 +39,7 @@ def test_a_tensor_is_read_without_the_others(faulty_s3, folder):
     got = checkpoint.read("model", "layers.5.weight")
     assert bytes(got) == weights["layers.5.weight"].tobytes()
     assert faulty_s3.proxy.received() - opened <= MIB + 64 * 1024
-    assert len(faulty_s3.proxy.log) - requests <= 3
+    assert len(faulty_s3.proxy.log) - requests <= 4  # the seal is looked for with the first tensor
 
 
 def test_a_box_of_a_tensor_is_read_without_the_rest(faulty_s3, folder):

@@ -94,6 +94,6 @@ def test_a_destination_that_tells_no_format_names_the_option_and_the_formats(
     torch.save({"model": _training()[0]}, "a.pt")
     assert main(["convert", "a.pt", destination]) == 2
     shown = capsys.readouterr().err
-    assert "name it with --to, one of dcp, hf, " in shown
+    assert "name it with --to, one of bundle, dcp, hf, " in shown
     assert main(["convert", "a.pt", "out", "--to", "hf"]) == 0
     assert set(load_file("out/model.safetensors")) == {"weight", "bias"}

@@ -55,7 +55,7 @@ def parse(text: str) -> ArtifactRef:
     name, colon, alias = named.partition(":")
     if not (entity and project and name) or (colon and not alias) or {".", ".."} & {entity, project, name}:
         raise UsageError(
-            f"{printable(text)}: names no artifact of W&B; give {SCHEME}ENTITY/PROJECT/NAME:VERSION, "
+            f"{printable(text.partition('?')[0])}: names no artifact of W&B; give {SCHEME}ENTITY/PROJECT/NAME:VERSION, "
             f"as {SCHEME}me/my-project/my-model:latest"
         )
     return ArtifactRef(entity, project, name, alias or "latest", rest[0].rstrip("/"))
