@@ -75,7 +75,7 @@ def test_the_scheme_of_a_mount_is_its_folder(url, tmp_path, monkeypatch):
 @pytest.mark.parametrize("scheme", ["s3", "gs", "gcs"])
 @pytest.mark.parametrize("bucket", ["me:hunter2@bucket", "hunter2@bucket", "me:hunter2", "me:hun/ter2@bucket"])
 def test_a_user_or_password_in_place_of_a_bucket_is_refused_before_a_client_is_imported(scheme, bucket):
-    with pytest.raises(UsageError, match="nothing has such a name there; credentials come from the environment") as caught:
+    with pytest.raises(UsageError, match="nothing has such a name there; credentials come") as caught:
         scheme_of(f"{scheme}://{bucket}/key")
     assert "hun" not in str(caught.value)
 
