@@ -85,7 +85,14 @@ def test_bad_input_is_one_clear_line(ckpt, model, words, code, said):
 def test_an_interrupt_says_what_is_kept_and_the_same_command_goes_on(tmp_path, ckpt):
     source = tmp_path / "large.safetensors"
     save_file({f"t{number}": torch.full((8 << 20,), float(number)) for number in range(8)}, source)
-    stopped = subprocess.Popen(command("copy", source, tmp_path / "new.safetensors"), stderr=subprocess.PIPE, text=True)
+    words = command("copy", source, tmp_path / "new.safetensors")
+    # Where these tests run in the background they ignore interrupts, and so would what they start.
+    stopped = subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     stage = tmp_path / ".new.safetensors.ckpt-stage-convert"
     end = time.monotonic() + 30
     while time.monotonic() < end and not (stage / "journal").exists():

@@ -99,7 +99,14 @@ def test_an_interrupt_says_what_is_kept_in_the_store(faulty_s3, source):
 
     faulty_s3.proxy.rule(delay(3), method="PUT", path=r"x-00001.*|partNumber=[34]|model-00002", first=3, last=None)
     words = command("copy", source, f"{faulty_s3.url}/out")
-    child = subprocess.Popen(words, env={**os.environ, **faulty_s3.env}, stderr=subprocess.PIPE, text=True)
+    # Where these tests run in the background they ignore interrupts, and so would what they start.
+    child = subprocess.Popen(
+        words,
+        env={**os.environ, **faulty_s3.env},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     end = time.monotonic() + 40
     while time.monotonic() < end and not faulty_s3.proxy.asked("PUT", "journal/00002"):
         time.sleep(0.02)
