@@ -86,6 +86,7 @@ def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+    _emptied(environment["AWS_ENDPOINT_URL_S3"])  # all its servers in one process have the same buckets
     try:
         with _reached(environment, monkeypatch):
             place = Place("s3://ckpt", environment)

@@ -134,9 +134,13 @@ class S3Store(ObjectStore):
     def abort(self, key: str, upload: str) -> None:
         for _ in range(3):  # parts under way may arrive after it
             try:
-                self._bucket.call("abort_multipart_upload", key, UploadId=upload)
-            except CheckpointNotFoundError:
-                return
+                self._bucket.ask("abort_multipart_upload", key, UploadId=upload)
+            except FileNotFoundError:
+                return  # also what s3fs makes of NoSuchUpload
+            except Exception as error:
+                if error_code(error) == "NoSuchUpload":
+                    return
+                raise as_write_error(error, self._bucket.place(key)) from error
             if not self.parts(key, upload):
                 return
 
