@@ -8,9 +8,10 @@ from ckpt_core.errors import CkptError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, FILE_SUMS, MARK, SUMS
-from ckpt_core.schema.side_files.seals import Seal, not_a_seal, pack, unpack
+from ckpt_core.schema.side_files.seals import Seal, generation_of, not_a_seal, pack, unpack
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.digests import seal_of
+from ckpt_core.storage.files.identity import replaced
 from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.locks import locked
@@ -22,6 +23,7 @@ def read_seal(files: Files) -> Seal | None:
 
     Raises:
         CorruptError: SL005, it cannot be read.
+        ReplacedError: It is of another content than the listed one.
     """
     seal = seal_beside(files)
     return None if seal is None or is_of_another(files, seal) else seal
@@ -48,6 +50,8 @@ def seal_beside(files: Files) -> Seal | None:
     text = files.beside(name)
     if text is None:
         return None
+    if not one_file and generation_of(text) != files.generation:
+        raise replaced(f"{files.location}")
     seal = unpack(text, None if one_file else files.beside(BLOCKS) or b"", path=name)
     for path, file in seal.files.items():
         if seal_of(file.size, file.blocks).root != file.root:
