@@ -13,10 +13,17 @@ from ckpt_core import knobs
 from ckpt_core.codecs.zip.writer import Record, plan_zip
 from ckpt_core.layouts.in_memory import checkpoint_of
 from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, TensorBytes, WritePlan
+from ckpt_core.storage.objects import memory_store
 from ckpt_core.storage.objects.memory_store import MemoryStore
 from ckpt_core.storage.writing.execute import execute
 from ckpt_core.storage.writing.uploads.journal import begin_journal, forget, read_journal
 from ckpt_core.storage.writing.uploads.sink import UploadedFiles
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_upload_of_others():
+    """The memory of a process is one store: what other tests have begun there is none of these."""
+    memory_store._uploads.clear()
 
 
 class SmallParts(MemoryStore):
