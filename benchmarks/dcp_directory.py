@@ -117,7 +117,12 @@ class _Metadata:
 
 
 def make(folder: Path, ranks: int, tensors: int) -> None:
-    """Write the directory: `tensors` matrices, each cut into as many blocks of rows as there are ranks."""
+    """Write the directory: `tensors` matrices, each cut into as many blocks of rows as there are ranks.
+
+    A process that has torch must not: what stands under torch's names would stay there.
+    """
+    if "torch" in sys.modules:
+        raise RuntimeError("torch is imported; make the directory in a process of its own (python -m)")
     if ROWS % ranks:
         raise ValueError(f"{ROWS} rows are not cut into {ranks}")
     gc.disable()
