@@ -67,7 +67,7 @@ def _judge(files: "Files", path: str) -> Iterator[Finding]:
 
 
 def _findings_of(files: "Files", path: str) -> tuple[Finding, ...]:
-    from ckpt_core.codecs.heads.torch import sniff
+    from ckpt_core.codecs.heads.torch import sniff_torch
     from ckpt_core.codecs.pickle.reader import read_pickle
     from ckpt_core.codecs.torch.reader import read_torch_file
     from ckpt_core.errors import CorruptError, UnsupportedFormatError
@@ -75,6 +75,6 @@ def _findings_of(files: "Files", path: str) -> tuple[Finding, ...]:
     try:
         return read_torch_file(files, path).findings
     except (CorruptError, UnsupportedFormatError):  # a plain pickle is no file of torch
-        if sniff(files.head(path)) is not None or files.size(path) > _LONGEST:
+        if sniff_torch(files.head(path)) is not None or files.size(path) > _LONGEST:
             raise
         return read_pickle(files.read(path), path=path).findings

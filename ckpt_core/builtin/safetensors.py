@@ -31,9 +31,9 @@ def formats() -> tuple[Format, ...]:
 @hookimpl
 def detect_format(files: "Files") -> Iterator[FormatMatch]:
     for root, path, head in candidates(files, (".safetensors",)):
-        from ckpt_core.codecs.heads.safetensors import sniff
+        from ckpt_core.codecs.heads.safetensors import sniff_safetensors
 
-        if sniff(head):
+        if sniff_safetensors(head):
             yield FormatMatch("safetensors", Confidence.CERTAIN, "a header length and a JSON header", root)
         elif path.lower().endswith(".safetensors") and head[:1] not in (b"v", b"<", b""):
             yield FormatMatch("safetensors", Confidence.POSSIBLE, "the name ends in .safetensors", root)

@@ -36,11 +36,11 @@ def formats() -> tuple[Format, ...]:
 
 @hookimpl
 def detect_format(files: "Files") -> Iterator[FormatMatch]:
-    from ckpt_core.codecs.heads.torch import sniff
+    from ckpt_core.codecs.heads.torch import sniff_torch
     from ckpt_core.layouts.step_names import step_of_name
 
     for root, path, head in candidates(files, _SUFFIXES):
-        kind, step = sniff(head), step_of_name(root)
+        kind, step = sniff_torch(head), step_of_name(root)
         if kind is not None:
             yield FormatMatch("torch", Confidence.LIKELY, kind.value, root, step)
         elif path.lower().endswith(_SUFFIXES) and not (root and _of_others(path, head)):

@@ -12,20 +12,20 @@ _WHERE = {
     "Called": "ckpt_core.codecs.pickle.object_writer",
     "DuplicateKeyError": "ckpt_core.codecs.strict_json",
     "Global": "ckpt_core.codecs.pickle.object_writer",
+    "HookValue": "ckpt_core.codecs.pickle.machine",
     "Instance": "ckpt_core.codecs.pickle.object_writer",
+    "LazyDict": "ckpt_core.codecs.pickle.object_writer",
     "Machine": "ckpt_core.codecs.pickle.machine",
-    "Made": "ckpt_core.codecs.pickle.machine",
     "Member": "ckpt_core.codecs.zip.directory",
-    "Name": "ckpt_core.codecs.pickle.machine",
     "NotAnObjectError": "ckpt_core.codecs.strict_json",
     "PACKED_F4": "ckpt_core.codecs.torch_dtypes",
-    "Pairs": "ckpt_core.codecs.pickle.object_writer",
+    "PickledName": "ckpt_core.codecs.pickle.machine",
+    "PickledObject": "ckpt_core.codecs.pickle.machine",
     "Record": "ckpt_core.codecs.zip.writer",
+    "RepeatedValue": "ckpt_core.codecs.pickle.object_writer",
     "SafetensorsFile": "ckpt_core.codecs.safetensors.reader",
-    "Same": "ckpt_core.codecs.pickle.object_writer",
     "Sharding": "ckpt_core.codecs.pickle.sharded_tensors",
     "Size": "ckpt_core.codecs.pickle.torch_types",
-    "Swallowed": "ckpt_core.codecs.pickle.machine",
     "TORCH_ZIP": "ckpt_core.codecs.torch.items",
     "TorchFile": "ckpt_core.codecs.torch.file",
     "check_items": "ckpt_core.codecs.torch.item_checks",
@@ -34,7 +34,6 @@ _WHERE = {
     "chunk_finder": "ckpt_core.codecs.torch.items",
     "impostor": "ckpt_core.codecs.foreign.impostors",
     "metadata_of": "ckpt_core.codecs.safetensors.writer",
-    "moved": "ckpt_core.codecs.torch.items",
     "only_tensors": "ckpt_core.codecs.single_table",
     "parse_object": "ckpt_core.codecs.strict_json",
     "plain_state": "ckpt_core.codecs.single_table",
@@ -48,8 +47,9 @@ _WHERE = {
     "read_pickle": "ckpt_core.codecs.pickle.reader",
     "read_safetensors": "ckpt_core.codecs.safetensors.reader",
     "read_torch_file": "ckpt_core.codecs.torch.reader",
-    "sniff": "ckpt_core.codecs.heads.torch",
     "sniff_pickle": "ckpt_core.codecs.torch.reader",
+    "sniff_torch": "ckpt_core.codecs.heads.torch",
+    "sums_in_file": "ckpt_core.codecs.torch.items",
     "without_collection": "ckpt_core.codecs.gc_pause",
     "write_objects": "ckpt_core.codecs.pickle.object_writer",
 }
@@ -59,16 +59,16 @@ __all__ = sorted(_WHERE)  # noqa: PLE0605 - tests/test_public_names.py pins it
 if TYPE_CHECKING:
     from ckpt_core.codecs.foreign.impostors import impostor as impostor
     from ckpt_core.codecs.gc_pause import without_collection as without_collection
-    from ckpt_core.codecs.heads.torch import sniff as sniff
+    from ckpt_core.codecs.heads.torch import sniff_torch as sniff_torch
+    from ckpt_core.codecs.pickle.machine import HookValue as HookValue
     from ckpt_core.codecs.pickle.machine import Machine as Machine
-    from ckpt_core.codecs.pickle.machine import Made as Made
-    from ckpt_core.codecs.pickle.machine import Name as Name
-    from ckpt_core.codecs.pickle.machine import Swallowed as Swallowed
+    from ckpt_core.codecs.pickle.machine import PickledName as PickledName
+    from ckpt_core.codecs.pickle.machine import PickledObject as PickledObject
     from ckpt_core.codecs.pickle.object_writer import Called as Called
     from ckpt_core.codecs.pickle.object_writer import Global as Global
     from ckpt_core.codecs.pickle.object_writer import Instance as Instance
-    from ckpt_core.codecs.pickle.object_writer import Pairs as Pairs
-    from ckpt_core.codecs.pickle.object_writer import Same as Same
+    from ckpt_core.codecs.pickle.object_writer import LazyDict as LazyDict
+    from ckpt_core.codecs.pickle.object_writer import RepeatedValue as RepeatedValue
     from ckpt_core.codecs.pickle.object_writer import write_objects as write_objects
     from ckpt_core.codecs.pickle.reader import read_pickle as read_pickle
     from ckpt_core.codecs.pickle.sharded_tensors import Sharding as Sharding
@@ -87,8 +87,8 @@ if TYPE_CHECKING:
     from ckpt_core.codecs.torch.item_writer import plan_tensor_item as plan_tensor_item
     from ckpt_core.codecs.torch.items import TORCH_ZIP as TORCH_ZIP
     from ckpt_core.codecs.torch.items import chunk_finder as chunk_finder
-    from ckpt_core.codecs.torch.items import moved as moved
     from ckpt_core.codecs.torch.items import read_object as read_object
+    from ckpt_core.codecs.torch.items import sums_in_file as sums_in_file
     from ckpt_core.codecs.torch.reader import read_torch_file as read_torch_file
     from ckpt_core.codecs.torch.reader import sniff_pickle as sniff_pickle
     from ckpt_core.codecs.torch.writer import plan_object as plan_object

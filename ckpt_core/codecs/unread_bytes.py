@@ -3,7 +3,7 @@
 They are named, so that nothing is passed over without a word.
 """
 
-from ckpt_core.codecs.heads.torch import sniff
+from ckpt_core.codecs.heads.torch import sniff_torch
 
 LOOKED_AT = 4096
 """Bytes whose content is looked at."""
@@ -18,7 +18,7 @@ def what_is(head: bytes, size: int) -> str:
 
     if head and not head.strip(b"\0"):
         return f"{size} bytes, zeros at first"
-    if sniff(head) is not None:
+    if sniff_torch(head) is not None:
         return f"{size} bytes, another file of torch.save"
     kind = foreign("", head)
     return f"{size} bytes" if kind is None else f"{size} bytes, {kind.what}"

@@ -89,7 +89,7 @@ class StoredCheckpoint(Checkpoint):
         """
         return chunk if self._find_chunk is None else self._find_chunk(chunk)
 
-    def replace_settling(self, confirm: Callable[[], None], find_chunk: FindChunk) -> None:
+    def replace_chunk_lookup(self, confirm: Callable[[], None], find_chunk: FindChunk) -> None:
         """Replace how chunks are confirmed and found.
 
         A joined checkpoint asks each of its parts.

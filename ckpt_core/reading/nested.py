@@ -51,7 +51,7 @@ def joined(own: Stored, parts: Sequence[OpenPart], unopened: Sequence[UnopenedPa
     whole = copy(own)
     whole.parts = tuple(parts)
     whole.manifest = _manifest(own.manifest, parts, unopened)
-    whole.replace_settling(_confirm_each(own, parts), _find_where_stored(own, parts))
+    whole.replace_chunk_lookup(_confirm_each(own, parts), _find_where_stored(own, parts))
     whole.checksums = lambda: _checksums_of_each(own, parts)
     return whole
 

@@ -15,7 +15,7 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.digests import digest_tensor
 from ckpt_core.schema.plans import TensorKey
 from ckpt_core.schema.side_files.seals import FileSeal
-from ckpt_core.schema.tensors import TensorEntry, TensorInfo, outline_of
+from ckpt_core.schema.tensors import TensorEntry, TensorInfo, info_of
 from ckpt_core.storage.digests import BLOCK, TensorDigest, block_digest, of_small_tensor, of_tensors, seal_of
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.workers import WORTH_A_WORKER, run, split, stretches
@@ -110,7 +110,7 @@ def _located_info(checkpoint: StoredCheckpoint, entry: TensorEntry) -> TensorInf
     """
     if len(entry.chunks) == 1:
         entry = replace(entry, chunks=(checkpoint.find_chunk(entry.chunks[0]),))
-    return outline_of(entry)
+    return info_of(entry)
 
 
 @dataclass(slots=True)

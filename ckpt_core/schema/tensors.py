@@ -159,7 +159,7 @@ class TensorTable(Mapping[str, TensorEntry]):
     @classmethod
     def of(cls, entries: Mapping[str, TensorEntry]) -> "TensorTable":
         """Make a table of entries that exist already."""
-        return cls(entries, entry=_same, info=outline_of)
+        return cls(entries, entry=_same, info=info_of)
 
     @classmethod
     def of_infos(cls, infos: Mapping[str, TensorInfo], *, entry: Callable[[TensorInfo], TensorEntry]) -> "TensorTable":
@@ -277,7 +277,7 @@ def is_row_major(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return True
 
 
-def outline_of(entry: TensorEntry) -> TensorInfo:
+def info_of(entry: TensorEntry) -> TensorInfo:
     """Return the info of an entry."""
     if len(entry.chunks) == 1:
         chunk = entry.chunks[0]

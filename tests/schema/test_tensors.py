@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckpt_core import ByteRange, Chunk, DType, Encoding, TensorEntry, TensorTable
-from ckpt_core.schema.tensors import is_row_major, outline_of, row_major_strides
+from ckpt_core.schema.tensors import info_of, is_row_major, row_major_strides
 
 SHAPES = st.lists(st.integers(0, 4), max_size=4).map(tuple)
 
@@ -32,7 +32,7 @@ def test_entries_are_made_on_demand():
         made.append(row)
         return entry(offset=row)
 
-    table = TensorTable({"a": 0, "b": 24}, entry=make, info=lambda row: outline_of(entry(offset=row)))
+    table = TensorTable({"a": 0, "b": 24}, entry=make, info=lambda row: info_of(entry(offset=row)))
     assert list(table) == ["a", "b"] and len(table) == 2 and "a" in table
     assert [info.offset for _, info in table.infos()] == [0, 24]
     assert made == []
@@ -41,13 +41,13 @@ def test_entries_are_made_on_demand():
 
 
 def test_an_outline_has_a_place_only_where_one_read_gives_the_tensor():
-    assert outline_of(entry()).path == "f"
-    assert outline_of(entry(at=8)).offset == 8
-    assert outline_of(entry(strides=(1, 2))).path is None
-    assert outline_of(entry(encoding=Encoding(little_endian=False))).path is None
-    assert outline_of(entry(encoding=Encoding("zstd"))).path is None
+    assert info_of(entry()).path == "f"
+    assert info_of(entry(at=8)).offset == 8
+    assert info_of(entry(strides=(1, 2))).path is None
+    assert info_of(entry(encoding=Encoding(little_endian=False))).path is None
+    assert info_of(entry(encoding=Encoding("zstd"))).path is None
     half = TensorEntry(DType.F32, (4, 3), entry().chunks)
-    assert outline_of(half).path is None
+    assert info_of(half).path is None
 
 
 def test_join_keeps_order_and_the_first_of_a_name():

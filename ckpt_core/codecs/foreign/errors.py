@@ -106,9 +106,9 @@ def _foreign_in(place: str, files: Files) -> CkptError | None:
 
 def _renamed(path: str, head: bytes) -> CorruptError | None:
     """Return FM004 for a format of ours under another's name."""
-    if safetensors.sniff(head):
+    if safetensors.sniff_safetensors(head):
         what, step = "a safetensors file under another name", "rename it, to end in .safetensors"
-    elif torch.sniff(head) is not None:
+    elif torch.sniff_torch(head) is not None:
         what, step = "a file of torch.save under another name", "rename it, to end in .pth, or in .bin beside a config"
     else:
         return None

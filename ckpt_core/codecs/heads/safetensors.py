@@ -7,7 +7,7 @@ LENGTH_BYTES = 8
 """Of the header's length, a little-endian integer before it."""
 
 
-def sniff(head: bytes) -> bool:
+def sniff_safetensors(head: bytes) -> bool:
     """Return True if a file begins like a safetensors file.
 
     It begins with a possible header length, then a JSON object.

@@ -37,7 +37,7 @@ class TorchKind(Enum):
     TAR = "a tar archive, as torch.save wrote before 0.1.10"
 
 
-def sniff(head: bytes) -> TorchKind | None:
+def sniff_torch(head: bytes) -> TorchKind | None:
     """Return the torch layout that a file's first bytes show.
 
     None where they show none of torch's. Names play no part.

@@ -32,7 +32,7 @@ _STOP = ord(".")
 _BROKEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-class Name:
+class PickledName:
     """A class or function that a stream names.
 
     It is never imported.
@@ -46,7 +46,7 @@ class Name:
         self.make = make
 
 
-class Made:
+class PickledObject:
     """An object that a stream makes of a name.
 
     It holds the arguments, and the state that is set on it afterwards.
@@ -61,7 +61,7 @@ class Made:
         self.items: list[Any] = []
 
 
-class Swallowed:
+class HookValue:
     """A value that a hook leaves on the stack.
 
     A subclass says what is in it.
@@ -113,7 +113,7 @@ class Machine:
         self._makers = makers
         self._below: list[list[Any]] = []
         self._runs: list[tuple[int, int, int]] = []
-        self._names: dict[tuple[str, str], Name] = {}
+        self._names: dict[tuple[str, str], PickledName] = {}
         self._replaying = False
         self._handlers = self._table()
 
@@ -272,7 +272,7 @@ class Machine:
 
     def _empty(self, at: int) -> int:
         opcode = self.data[at - 1]
-        self.stack.append([] if opcode == 0x5D else {} if opcode == 0x7D else Made("builtins.set", ()))
+        self.stack.append([] if opcode == 0x5D else {} if opcode == 0x7D else PickledObject("builtins.set", ()))
         return at
 
     def _fill(self, at: int) -> int:
@@ -288,7 +288,7 @@ class Machine:
             self._set_items(target, items)
         elif type(target) is list:
             target.extend(items)
-        elif type(target) is Made:
+        elif type(target) is PickledObject:
             target.items.extend(items)
         else:
             raise TypeError(f"items put into a {type(target).__name__}")
@@ -298,7 +298,7 @@ class Machine:
         if len(items) % 2:
             raise LookupError("a key without a value")
         pairs = zip(items[::2], items[1::2], strict=True)
-        if type(target) is Made:
+        if type(target) is PickledObject:
             target.items.extend(pairs)
         elif type(target) is dict:
             for key, value in pairs:
@@ -309,7 +309,7 @@ class Machine:
             raise TypeError(f"pairs put into a {type(target).__name__}")
 
     def _frozenset(self, at: int) -> int:
-        made = Made("builtins.frozenset", ())
+        made = PickledObject("builtins.frozenset", ())
         made.items = self._above_mark()
         self.stack.append(made)
         return at
@@ -327,11 +327,11 @@ class Machine:
         self.stack.append(self._name(module, name))
         return at
 
-    def _name(self, module: str, name: str) -> Name:
+    def _name(self, module: str, name: str) -> PickledName:
         known = self._names.get((module, name))
         if known is None:
             full_name = canonical(module, name)
-            known = Name(full_name, self._hooks.get(full_name), self._makers.get(full_name))
+            known = PickledName(full_name, self._hooks.get(full_name), self._makers.get(full_name))
             if known.make is None and known.hook is None:
                 self._judge(full_name, name)
             self._names[module, name] = known
@@ -349,15 +349,15 @@ class Machine:
     def _make(self, at: int) -> int:
         args = self.stack.pop()
         name = self.stack.pop()
-        if type(name) is not Name or type(args) is not tuple:
+        if type(name) is not PickledName or type(args) is not tuple:
             raise TypeError("an object made of something that is no class")
-        self.stack.append(Made(name.full_name, args) if name.make is None else name.make(*args))
+        self.stack.append(PickledObject(name.full_name, args) if name.make is None else name.make(*args))
         return at
 
     def _build(self, at: int) -> int:
         state = self.stack.pop()
         made = self.stack[-1]
-        if type(made) is not Made or made.state is not None:
+        if type(made) is not PickledObject or made.state is not None:
             raise TypeError("a state set on something that takes none")
         made.state = state
         return at
@@ -382,7 +382,7 @@ class Machine:
         self.memo[index] = value
         if type(value) is str:
             self.texts[value] = index
-        elif type(value) is Name:
+        elif type(value) is PickledName:
             self.names[value.full_name] = index
 
     def _get(self, at: int) -> int:
@@ -392,7 +392,7 @@ class Machine:
             self._replay(index)
         value = self.memo[index]
         self.stack.append(value)
-        return self._hooked(at + width) if type(value) is Name else at + width
+        return self._hooked(at + width) if type(value) is PickledName else at + width
 
     def _hooked(self, at: int) -> int:
         hook = None if self._replaying else self.stack[-1].hook
@@ -424,5 +424,5 @@ def _check_key(key: Any) -> None:
     elif kind is int:
         if not -_LARGEST_KEY < key < _LARGEST_KEY:
             raise TypeError("an integer of more than 60 bits as the key of a dict")
-    elif kind not in _KEYS and kind is not Made and not isinstance(key, Swallowed):
+    elif kind not in _KEYS and kind is not PickledObject and not isinstance(key, HookValue):
         raise TypeError(f"a {kind.__name__} as the key of a dict")

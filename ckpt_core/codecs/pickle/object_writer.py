@@ -47,7 +47,7 @@ class Instance(NamedTuple):
     state: Any = None
 
 
-class Same(NamedTuple):
+class RepeatedValue(NamedTuple):
     """A value whose equals occur often, as separate objects.
 
     It is made once for each key, and its bytes too.
@@ -58,7 +58,7 @@ class Same(NamedTuple):
 
 
 @dataclass(slots=True)
-class Pairs:
+class LazyDict:
     """A dict whose items are made while it is written.
 
     Keys and values come one after the other.
@@ -95,15 +95,15 @@ class _Writer:
             self._tuple(value)
         elif kind is Instance:
             self._instance(value)
-        elif kind is Same:
-            self._same(value)
+        elif kind is RepeatedValue:
+            self._repeated(value)
         elif kind is Called:
             self._called(value)
         elif kind is Global:
             self._global(value)
         elif kind is dict:
             self._dict([value.items()] if len(value) <= _BATCH else _batches(value.items()))
-        elif kind is Pairs:
+        elif kind is LazyDict:
             self._dict(_batches(value.items))
         elif kind is list:
             self._list([value] if len(value) <= _BATCH else _batches(value))
@@ -157,7 +157,7 @@ class _Writer:
             self.out += b"R"
             self._memoize(value if value.shared else None)
 
-    def _same(self, value: Same) -> None:
+    def _repeated(self, value: RepeatedValue) -> None:
         made = self._made.get(value.key)
         if made is not None:
             self.out += made[0]

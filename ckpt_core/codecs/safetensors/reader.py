@@ -12,7 +12,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from ckpt_core.codecs.gc_pause import without_collection
-from ckpt_core.codecs.heads.safetensors import LENGTH_BYTES, MAX_HEADER, sniff
+from ckpt_core.codecs.heads.safetensors import LENGTH_BYTES, MAX_HEADER, sniff_safetensors
 from ckpt_core.codecs.strict_json import DuplicateKeyError, NotAnObjectError, parse_object
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Files
@@ -47,7 +47,7 @@ def read_safetensors(files: Files, path: str) -> SafetensorsFile:
         CorruptError: The file breaks a rule of the format; the message says which, and names the tensor.
     """
     size = files.size(path)
-    if not sniff(files.head(path)):
+    if not sniff_safetensors(files.head(path)):
         _refuse_others(files, path, size)
     header_end = LENGTH_BYTES + _header_length(files, path, size)
     head = files.head(path)

@@ -111,13 +111,13 @@ def chunk_finder(files: Files) -> FindChunk:
                 f"holds {item.dtype.code} of shape {item.shape}, where {wanted.code} of {chunk.sizes} is expected",
             )
         place = ByteRange(stored.path, stored.offset + item.start, item.nbytes)
-        files.expect(moved(item.sums, stored))
+        files.expect(sums_in_file(item.sums, stored))
         return Chunk(chunk.offsets, chunk.sizes, place, item.strides, item.encoding, owner=chunk.owner)
 
     return find_chunk
 
 
-def moved(sums: "Iterable[Sum]", stored: ByteRange) -> "list[Sum]":
+def sums_in_file(sums: "Iterable[Sum]", stored: ByteRange) -> "list[Sum]":
     """Return an item's checksums at their place in the file."""
     return [
         one._replace(

@@ -6,7 +6,7 @@ Their pickle isn't run. The two layouts are read by `zip_layout` and `legacy_lay
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ckpt_core.codecs.heads.torch import TorchKind, short, sniff
+from ckpt_core.codecs.heads.torch import TorchKind, short, sniff_torch
 from ckpt_core.codecs.torch.file import TorchFile
 from ckpt_core.errors import BudgetError, CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.schema.access import Files
@@ -23,7 +23,7 @@ def sniff_pickle(head: bytes) -> "Head | None":
     """
     from ckpt_core.codecs.pickle.scan import TruncatedError, scan, scan_head
 
-    kind = sniff(head)
+    kind = sniff_torch(head)
     if kind is TorchKind.ZIP and head[30 : 30 + short(head, 26)].endswith(b"/data.pkl") and not short(head, 8):
         return scan_head(head, 30 + short(head, 26) + short(head, 28))
     if kind is TorchKind.LEGACY:
@@ -47,7 +47,7 @@ def read_torch_file(files: Files, path: str) -> TorchFile:
         BudgetError: PK002 or ZP001, it is larger in memory than `knobs.header_limit` allows.
     """
     head = files.head(path)
-    kind = sniff(head)
+    kind = sniff_torch(head)
     if head[:4] == b"PK\x03\x04":
         from ckpt_core.codecs.gc_pause import without_collection
         from ckpt_core.codecs.torch.zip_layout import read_zip

@@ -19,8 +19,8 @@ from ckpt_core.schema.tensors import (
     TensorEntry,
     TensorInfo,
     TensorTable,
+    info_of,
     is_row_major,
-    outline_of,
 )
 from ckpt_core.schema.text import printable
 
@@ -188,4 +188,4 @@ def _entry(row: Row) -> TensorEntry:
 
 
 def _info(row: Row) -> TensorInfo:
-    return row if isinstance(row, TensorInfo) else outline_of(row)
+    return row if isinstance(row, TensorInfo) else info_of(row)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckpt_core import BudgetError, CorruptError, UnsafeContentError, UnsupportedFormatError, knobs
-from ckpt_core.codecs.pickle.machine import Machine, Made, Name, Swallowed
+from ckpt_core.codecs.pickle.machine import HookValue, Machine, PickledName, PickledObject
 from ckpt_core.codecs.pickle.verdicts.extraction import extracting
 
 KEYS = st.text(max_size=8) | st.integers(-(2**40), 2**40) | st.booleans() | st.none()
@@ -51,8 +51,8 @@ def test_long_lists_dicts_and_strings_are_read():
 
 def test_objects_are_made_of_their_names_alone():
     made = read(pickle.dumps(collections.Counter("aab")))
-    assert (type(made), made.full_name) == (Made, "collections.Counter")
-    assert type(read(pickle.dumps(collections.Counter))) is Name
+    assert (type(made), made.full_name) == (PickledObject, "collections.Counter")
+    assert type(read(pickle.dumps(collections.Counter))) is PickledName
 
 
 @settings(max_examples=100, deadline=None)
@@ -144,7 +144,7 @@ class Point:
         self.name = name
 
 
-class Points(Swallowed):
+class Points(HookValue):
     __slots__ = ("found",)
 
     def __init__(self, found):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckpt_core.codecs.pickle.object_writer import Called, Global, Instance, Pairs, Same, write_objects
+from ckpt_core.codecs.pickle.object_writer import Called, Global, Instance, LazyDict, RepeatedValue, write_objects
 
 PLAIN = Global("types", "SimpleNamespace")
 
@@ -28,7 +28,9 @@ def test_plain_values_come_back(value):
 def test_long_lists_and_dicts_come_back(count):
     value = {"list": [str(n % 7) for n in range(count)], "dict": {str(n): n for n in range(count)}}
     assert pickle.loads(write_objects(value)) == value
-    lazy = write_objects(Pairs((key, Pairs(item.items()) if key == "dict" else item) for key, item in value.items()))
+    lazy = write_objects(
+        LazyDict((key, LazyDict(item.items()) if key == "dict" else item) for key, item in value.items())
+    )
     assert lazy == write_objects(value)
 
 
@@ -65,7 +67,7 @@ def test_what_is_the_same_is_written_as_it_would_be_without_saying_so(pairs):
     def made(pair):
         return [Called(Global("fractions", "Fraction"), (1, 1 + pair[0])), Instance(PLAIN, {"x": pair, "y": pair[1]})]
 
-    assert write_objects([Same(pair, lambda pair=pair: made(pair)) for pair in pairs]) == write_objects(
+    assert write_objects([RepeatedValue(pair, lambda pair=pair: made(pair)) for pair in pairs]) == write_objects(
         [made(pair) for pair in pairs]
     )
 

@@ -11,12 +11,12 @@ import torch
 
 import ckpt_core
 from ckpt_core import CorruptError, UnsupportedFormatError
-from ckpt_core.codecs.heads.torch import TorchKind, sniff
+from ckpt_core.codecs.heads.torch import TorchKind, sniff_torch
 from ckpt_core.codecs.torch.reader import read_torch_file, sniff_pickle
 from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
 from ckpt_core.schema.findings import Severity
 from ckpt_core.schema.state import Array, Opaque, TensorRef
-from ckpt_core.schema.tensors import outline_of
+from ckpt_core.schema.tensors import info_of
 from ckpt_core.schema.verification import Depth
 
 
@@ -42,7 +42,7 @@ def assert_same(found, tensors):
         entry = found.file.tensors[name]
         assert entry.shape == tuple(tensor.shape)
         assert found.data(name) == logical(tensor)
-        assert found.file.tensors.info(name) == outline_of(entry)
+        assert found.file.tensors.info(name) == info_of(entry)
 
 
 DTYPES = [getattr(torch, name) for name in dict.fromkeys(BY_DTYPE_NAME)]
@@ -285,12 +285,14 @@ for name in ("x.pth", "old.pth"):
 
 
 def test_the_kind_is_told_from_the_head(saved, zipped):
-    assert sniff(saved({})) is TorchKind.ZIP
-    assert sniff(zipped(b"N.")) is TorchKind.ZIP
-    assert [sniff(saved({}, legacy=True, protocol=protocol)) for protocol in (2, 3, 4, 5)] == [TorchKind.LEGACY] * 4
-    assert sniff(b"storages".ljust(257, b"\0") + b"ustar\0" + b"\0" * 249) is TorchKind.TAR
+    assert sniff_torch(saved({})) is TorchKind.ZIP
+    assert sniff_torch(zipped(b"N.")) is TorchKind.ZIP
+    assert [sniff_torch(saved({}, legacy=True, protocol=protocol)) for protocol in (2, 3, 4, 5)] == [
+        TorchKind.LEGACY
+    ] * 4
+    assert sniff_torch(b"storages".ljust(257, b"\0") + b"ustar\0" + b"\0" * 249) is TorchKind.TAR
     for other in (b"", b"PK\x03\x04", b"\x80\x04N.", b"cat.jpg".ljust(257, b"\0") + b"ustar\0", b"{}" * 100):
-        assert sniff(other) is None
+        assert sniff_torch(other) is None
 
 
 def test_a_head_tells_the_names_in_the_pickle(saved, layout):

@@ -6,7 +6,7 @@ The first bytes must be torch's.
 from collections.abc import Iterator
 
 from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind
-from ckpt_core.codecs import sniff
+from ckpt_core.codecs import sniff_torch
 from ckpt_minillm.naming import WeightsName, parse_name
 
 WEIGHTS = "minillm"
@@ -37,7 +37,7 @@ def matches(files: Files) -> Iterator[FormatMatch]:
 
 
 def _claims(name: WeightsName, head: bytes, root: str) -> Iterator[FormatMatch]:
-    if sniff(head) is None:
+    if sniff_torch(head) is None:
         return
     format, what = (RESUME, "what resumes") if name.resume else (WEIGHTS, "weights of")
     evidence = f"the name of {what} {name.stage} of hidden size {name.hidden_size}"

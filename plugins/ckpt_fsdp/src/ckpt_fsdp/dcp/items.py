@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ckpt_core import ByteRange, Chunk, Files, Finding, State, TensorEntry, TensorRef, with_names
-from ckpt_core.codecs import moved, read_object
+from ckpt_core.codecs import read_object, sums_in_file
 
 if TYPE_CHECKING:
     from ckpt_core.codecs import TorchFile
@@ -51,7 +51,7 @@ def read_items(files: Files, stored: Mapping[str, ByteRange]) -> Items:
                 known[content] = file
         if len(file.tensors):
             sums = (one for checksum in file.checksums() for one in checksum.sums())
-            files.expect(moved(sums, stored[name]))
+            files.expect(sums_in_file(sums, stored[name]))
         items.values[name] = _value(items.tensors, name, file, stored[name])
     return items
 

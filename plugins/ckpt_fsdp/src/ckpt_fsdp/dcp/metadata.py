@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ckpt_core import CkptError, CorruptError, DType, UnsafeContentError, UnsupportedFormatError, printable
-from ckpt_core.codecs import BY_DTYPE_NAME, PACKED_F4, Machine, Made, Name, Size, without_collection
+from ckpt_core.codecs import BY_DTYPE_NAME, PACKED_F4, Machine, PickledName, PickledObject, Size, without_collection
 from ckpt_fsdp.dcp.records import Boxes, BoxHook, Rows, Shapes, StorageHook, StorageTable
 
 _HOMES = ("torch.distributed.checkpoint", "torch.distributed._shard.checkpoint")
@@ -232,7 +232,7 @@ class _Reader:
             raise TypeError("a tensor without properties")
         state = properties.state
         kind = state[0] if type(state) is tuple else state["dtype"]
-        if type(kind) is not Name:
+        if type(kind) is not PickledName:
             raise TypeError("a tensor without a type")
         known = self._dtypes.get(kind.full_name)
         if known is None:
@@ -286,11 +286,11 @@ class _Reader:
 
         "" for anything else.
         """
-        known = _KNOWN.fullmatch(value.full_name) if type(value) is Made else None
+        known = _KNOWN.fullmatch(value.full_name) if type(value) is PickledObject else None
         return known[1] if known else ""
 
     def _unexpected(self, value: Any, kind: str) -> Exception:
-        if type(value) is Made and not self._kind(value):
+        if type(value) is PickledObject and not self._kind(value):
             return self._unsupported("DC004", f"{printable(value.full_name)} in place of {kind} is not known here")
         return TypeError(f"no {kind} where one belongs")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ckpt_core import DType
-from ckpt_core.codecs import BY_DTYPE_NAME, Called, Global, Instance, Pairs, Same, write_objects
+from ckpt_core.codecs import BY_DTYPE_NAME, Called, Global, Instance, LazyDict, RepeatedValue, write_objects
 from ckpt_fsdp.dcp.flattening import Flat
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
@@ -60,9 +60,9 @@ def write_metadata(flat: Flat, tensors: Mapping[str, WrittenTensor], items: Sequ
     `tensors` are the tensors among them, `items` the items that hold them.
     """
     state = {
-        "state_dict_metadata": Pairs(_described(flat, tensors)),
+        "state_dict_metadata": LazyDict(_described(flat, tensors)),
         "planner_data": flat.paths,
-        "storage_data": Pairs(_stored(items)),
+        "storage_data": LazyDict(_stored(items)),
         "storage_meta": None,
         "version": _VERSION,
     }
@@ -81,7 +81,7 @@ def _tensor(tensor: WrittenTensor) -> Instance:
     dtype = _DTYPES[tensor.dtype]
     properties = Instance(Global(_HOME, "TensorProperties"), (dtype, _STRIDED, False, _CONTIGUOUS, False))
     boxes = tuple(tensor.boxes)
-    chunks = Same((_CHUNK, boxes), lambda: [_chunk(*box) for box in boxes if box is not None])
+    chunks = RepeatedValue((_CHUNK, boxes), lambda: [_chunk(*box) for box in boxes if box is not None])
     state = {"properties": properties, "size": _size(tensor.shape), "chunks": chunks}
     return Instance(Global(_HOME, "TensorStorageMetadata"), state)
 
@@ -103,5 +103,5 @@ def _stored(items: Sequence[WrittenItem]) -> Iterator[tuple[Instance, Instance]]
         )
 
 
-def _size(numbers: tuple[int, ...]) -> Same:
-    return Same(numbers, lambda: Called(_SIZE, (numbers,)))
+def _size(numbers: tuple[int, ...]) -> RepeatedValue:
+    return RepeatedValue(numbers, lambda: Called(_SIZE, (numbers,)))

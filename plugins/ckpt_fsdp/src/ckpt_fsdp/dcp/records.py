@@ -11,7 +11,7 @@ import re
 from array import array
 from typing import Any
 
-from ckpt_core.codecs import Machine, Swallowed
+from ckpt_core.codecs import HookValue, Machine
 
 _INTEGER = rb"(?:K.|M..|J...[\x00-\x7f]|\x8a(?:\x05.{4}|\x06.{5}|\x07.{6}|\x08.{7})[\x00-\x7f])"
 _DIMENSIONS = rb"(\)|%s\x85\x94|%s{2}\x86\x94|%s{3}\x87\x94|\(%s{4,64}t\x94)" % ((_INTEGER,) * 4)
@@ -21,7 +21,7 @@ _GET = rb"(h.|j....)"
 _MOST_RECENT = 4096
 
 
-class Boxes(Swallowed):
+class Boxes(HookValue):
     """Chunks of one tensor: offsets and sizes in turn."""
 
     __slots__ = ("flat",)
@@ -30,7 +30,7 @@ class Boxes(Swallowed):
         self.flat: list[tuple[int, ...]] = []
 
 
-class Rows(Swallowed):
+class Rows(HookValue):
     """Rows of a storage table, from `start` up to `stop`."""
 
     __slots__ = ("start", "stop")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from ckpt_core import CkptError, Confidence, Files, FormatMatch, LocationKind, printable
-from ckpt_core.codecs import sniff
+from ckpt_core.codecs import sniff_torch
 from ckpt_core.layouts import step_of_name
 
 NAME = "lightning"
@@ -47,7 +47,7 @@ def _head(files: Files, path: str) -> bytes:
 
 
 def _claim(path: str, head: bytes) -> tuple[Confidence, str] | None:
-    if sniff(head) is None:
+    if sniff_torch(head) is None:
         return None
     from ckpt_core.codecs import sniff_pickle
 
