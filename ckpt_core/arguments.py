@@ -54,9 +54,9 @@ class Message(str):
     shell: str
 
     def __new__(cls, marked: str) -> "Message":
-        made = super().__new__(cls, _MARK.sub(lambda found: _shown(found, _as_python), marked))
+        made = super().__new__(cls, _MARK.sub(lambda match: _shown(match, _as_python), marked))
         made.marked = marked
-        made.shell = _MARK.sub(lambda found: _shown(found, _as_flag), marked)
+        made.shell = _MARK.sub(lambda match: _shown(match, _as_flag), marked)
         return made
 
 
@@ -81,14 +81,14 @@ def _mark(kind: str, name: str, value: Any) -> str:
     return f"\x02{json.dumps([kind, name] if value is _BARE else [kind, name, value])}\x03"
 
 
-def _shown(found: "re.Match[str]", spell: Any) -> str:
+def _shown(match: "re.Match[str]", spell: Any) -> str:
     import json
 
     try:
-        kind, name, *value = json.loads(found[1])
+        kind, name, *value = json.loads(match[1])
         return str(spell(kind, name, value))
     except ValueError:
-        return found[0]  # of a text that is not ours
+        return match[0]  # of a text that is not ours
 
 
 def _as_python(kind: str, name: str, value: list[Any]) -> str:

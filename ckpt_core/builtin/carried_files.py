@@ -91,9 +91,9 @@ def _wrong(files: "Files", path: str, whole: bool) -> "CkptError | None":
     from ckpt_core.errors import CorruptError, FormatError
 
     try:
-        found = None if _may_be_empty(files, path) else impostor(path, files.head(path), files.size(path))
-        if found is not None or not path.endswith(".json") or _looks_whole(files, path, whole):
-            return found
+        content = None if _may_be_empty(files, path) else impostor(path, files.head(path), files.size(path))
+        if content is not None or not path.endswith(".json") or _looks_whole(files, path, whole):
+            return content
     except FormatError as error:
         return error
     return CorruptError(f"{printable(path)}: not JSON, or cut short; copy it again", code="CK018", path=path)

@@ -79,13 +79,13 @@ def _keys(state: object) -> Iterable[object]:
 
 
 def for_a_purpose(
-    found: Iterable[Finding], stored: "StoredCheckpoint | None", request: "VerifyRequest"
+    findings: Iterable[Finding], stored: "StoredCheckpoint | None", request: "VerifyRequest"
 ) -> Iterator[Finding]:
     """Yield findings with the severity that the purpose demands.
 
     VL002 of parameters and VL003 of matrices are errors then.
     """
-    for finding in found:
+    for finding in findings:
         if request.profile is None or stored is None or finding.tensor is None:
             yield finding
         else:

@@ -95,14 +95,14 @@ class VerbCommand(_WithExamples):
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
-        found = super().shell_complete(ctx, incomplete)
+        items = super().shell_complete(ctx, incomplete)
         if incomplete.startswith("--"):
             from ckpt_core.cli.options import completions
 
             by_format = flags_by_format(writes=self.writes) if self.opens else []
             by_format += hints_by_format() if self._searches(ctx) else []
-            found += completions.flags(self, [flag for _, shown in by_format for flag in shown.split(", ")], incomplete)
-        return found
+            items += completions.flags(self, [flag for _, shown in by_format for flag in shown.split(", ")], incomplete)
+        return items
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)

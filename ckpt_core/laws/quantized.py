@@ -160,10 +160,10 @@ def _is_narrow(end: str, dtype: DType) -> bool:
     return usual is not None and dtype in FLOATS and dtype not in usual
 
 
-def _without_scales(found: list[Codes], infos: TensorInfos) -> Iterator[Finding]:
+def _without_scales(every_codes: list[Codes], infos: TensorInfos) -> Iterator[Finding]:
     lost: dict[tuple[str, str], list[Codes]] = {}
     certain = _certain_types(infos)
-    for codes in found:
+    for codes in every_codes:
         if not has_scales(codes, infos):
             if codes.scheme.codes != "weight" or codes.info.dtype in certain or _others(codes, infos):
                 lost.setdefault((codes.scheme.name, codes.scheme.scales[0]), []).append(codes)
@@ -189,12 +189,12 @@ def _certain_types(infos: TensorInfos) -> frozenset[DType]:
     return frozenset[DType]().union(*known)
 
 
-def _misfits(found: list[Codes], infos: TensorInfos) -> Iterator[Finding]:
+def _misfits(every_codes: list[Codes], infos: TensorInfos) -> Iterator[Finding]:
     """Yield LW016 for scales whose shape doesn't fit their codes.
 
     No group, block, row or column of the codes makes the shape.
     """
-    for codes in found:
+    for codes in every_codes:
         scale = scale_of(codes, infos)
         if scale is not None and not codes.scheme.fits(codes.info.shape, infos[scale].shape):
             shapes = f"of shape {list(infos[scale].shape)} for codes of shape {list(codes.info.shape)}"

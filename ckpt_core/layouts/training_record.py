@@ -216,17 +216,17 @@ def _logged(history: list[Any]) -> Iterator[Loss]:
 
 
 def _rates(optimizers: list[tuple[Component, _Number]], others: list[Component]) -> tuple[float, ...]:
-    found = [
+    numbers = [
         number(group["lr"])
         for one, number in optimizers
         for place in _dicts(one.state, but="state")
         for group in _groups(place.get("param_groups"))
         if "lr" in group
     ]
-    if not found:
+    if not numbers:
         last = [place.get("_last_lr") for one in others if one.kind == "scheduler" for place in _dicts(one.state)]
-        found = [float(rate) for rates in last if isinstance(rates, list) for rate in rates if _is_number(rate)]
-    return tuple(dict.fromkeys(float(rate) for rate in found if rate is not None))
+        numbers = [float(rate) for rates in last if isinstance(rates, list) for rate in rates if _is_number(rate)]
+    return tuple(dict.fromkeys(float(rate) for rate in numbers if rate is not None))
 
 
 def _groups(kept: Any) -> list[Mapping[Any, Any]]:

@@ -138,14 +138,14 @@ def _probe(candidate: Candidate, member: str | None) -> tuple[Attempt, Location 
     return Attempt(candidate, Outcome.FOUND, candidate.warning), Location(candidate.url, kind, member)
 
 
-def _tell(found: Resolution) -> None:
+def _tell(resolution: Resolution) -> None:
     """Log every place considered, with its reason.
 
     A warning tells in what the place found differs from what was asked for.
     """
-    for line in found.explain().splitlines():
+    for line in resolution.explain().splitlines():
         _log.info("%s", line)
-    for attempt in found.attempts:
+    for attempt in resolution.attempts:
         if attempt.outcome is Outcome.FOUND and attempt.candidate.warning:
             _log.warning("%s: %s", attempt.candidate, attempt.candidate.warning)
 

@@ -232,8 +232,8 @@ class _Below:
         for one in self._inner.sums():
             yield one._replace(path=under(self._base, one.path), damage=partial(self._damage, one))
 
-    def _damage(self, found: Sum) -> Finding:
-        return relocated(found.damage(), self._base)
+    def _damage(self, wrong: Sum) -> Finding:
+        return relocated(wrong.damage(), self._base)
 
 
 def _find_where_stored(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> FindChunk:

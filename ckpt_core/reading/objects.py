@@ -72,9 +72,9 @@ def said_of(components: Sequence[Component]) -> str:
     return _in_words([(path or one.label, value) for one in components for path, value in _unknown(one)])
 
 
-def _in_words(found: Sequence[tuple[str, State]]) -> str:
-    more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
-    return "; ".join(f"{printable(path, 80)}, {_what(value)}" for path, value in found[:_MOST_SHOWN]) + more
+def _in_words(objects: Sequence[tuple[str, State]]) -> str:
+    more = f" and {len(objects) - _MOST_SHOWN} more" if len(objects) > _MOST_SHOWN else ""
+    return "; ".join(f"{printable(path, 80)}, {_what(value)}" for path, value in objects[:_MOST_SHOWN]) + more
 
 
 def left_out(of: Component, kept: Component) -> str:
@@ -112,7 +112,7 @@ def _pattern(path: str, sound: Sequence[str]) -> str:
     Other numbers aside; the name itself where the glob fits a plain tensor, too.
     """
     exact = re.sub(r"[*?[]", r"[\g<0>]", path)
-    glob = re.sub(r"\d+|[*?[]", lambda found: "*" if found[0].isdigit() else f"[{found[0]}]", path)
+    glob = re.sub(r"\d+|[*?[]", lambda match: "*" if match[0].isdigit() else f"[{match[0]}]", path)
     return exact if any(fnmatchcase(name, glob) for name in sound) else glob
 
 

@@ -46,5 +46,5 @@ def made_up(roles: Iterable[Role], component: str) -> str | None:
     Its role says so in the checkpoint that was repaired, and some purposes can do with it; wherever it is written to,
     it becomes a taint.
     """
-    found = any(role.label == component and role.where == MADE_UP_FILE for role in roles)
-    return SYNTHESIZED if found else None
+    listed = any(role.label == component and role.where == MADE_UP_FILE for role in roles)
+    return SYNTHESIZED if listed else None

@@ -151,7 +151,7 @@ def differing_paths(first: State, second: State, path: str = "", depth: int = 0)
         pairs = [(f"{path}.{index}", a, b) for index, (a, b) in enumerate(zip(first, second, strict=True))]
     else:
         return [] if _equal(first, second) else [path]
-    return [found for where, a, b in pairs for found in differing_paths(a, b, where, depth + 1)]
+    return [inner for where, a, b in pairs for inner in differing_paths(a, b, where, depth + 1)]
 
 
 def _only_tensors(state: State) -> bool:

@@ -195,8 +195,8 @@ class TensorTable(Mapping[str, TensorEntry]):
             return TensorEntry(tensor.dtype, tensor.shape, tensor.chunks, alias)
 
         def info(old: str) -> TensorInfo:
-            found = self.info(old)
-            return found._replace(alias_of=names.get(found.alias_of)) if found.alias_of else found
+            row = self.info(old)
+            return row._replace(alias_of=names.get(row.alias_of)) if row.alias_of else row
 
         return TensorTable({new: old for old, new in names.items()}, entry=entry, info=info)
 
@@ -209,13 +209,13 @@ class TensorTable(Mapping[str, TensorEntry]):
             return self
 
         def entry(row: Any) -> TensorEntry:
-            found = self._entry(row)
-            chunks = tuple(chunk.within(root) for chunk in found.chunks)
-            return TensorEntry(found.dtype, found.shape, chunks, found.alias_of)
+            made = self._entry(row)
+            chunks = tuple(chunk.within(root) for chunk in made.chunks)
+            return TensorEntry(made.dtype, made.shape, chunks, made.alias_of)
 
         def info(row: Any) -> TensorInfo:
-            found = self._info(row)
-            return found if found.path is None else found._replace(path=under(root, found.path))
+            made = self._info(row)
+            return made if made.path is None else made._replace(path=under(root, made.path))
 
         return TensorTable(self._rows, entry=entry, info=info)
 

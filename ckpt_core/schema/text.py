@@ -34,7 +34,7 @@ def scrub(message: str) -> str:
 
     The secrets are those of the URLs in it.
     """
-    return printable(" ".join(_URL.sub(lambda found: redact(found[0]), message).split()), 500)
+    return printable(" ".join(_URL.sub(lambda match: redact(match[0]), message).split()), 500)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

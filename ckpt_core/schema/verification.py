@@ -121,12 +121,12 @@ class VerifyReport:
         With a profile the assessment's summary follows.
         """
         counts = Counter(finding.severity.name.lower() for finding in self.findings)
-        found = (
+        counted = (
             ", ".join(f"{counts[one]} {one}" for one in ("error", "warning", "info") if counts[one]) or "nothing found"
         )
         word = "ok" if self.ok else "damaged"
         purpose = f"; {self.assessment.summary}" if self.assessment is not None else ""
-        return f"{word} at depth {self.depth.name.lower()}, {found}{purpose}"
+        return f"{word} at depth {self.depth.name.lower()}, {counted}{purpose}"
 
     @property
     def worst(self) -> Severity:

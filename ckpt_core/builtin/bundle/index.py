@@ -44,14 +44,14 @@ def files_of(components: "Iterable[Component]") -> list[ComponentFiles]:
 
     A name that makes no file name becomes a number.
     """
-    found = []
+    listed = []
     for number, component in enumerate(components):
         name = component.name if _PLAIN_NAME.fullmatch(component.name) else f"-{number}"
         stem = f"{component.kind}.{name}" if component.name else component.kind
         tensors = f"{stem}.safetensors" if len(component.tensors) else None
         state = None if component.state is None else f"{stem}.state.json"
-        found.append(ComponentFiles(component.label, tensors, state))
-    return found
+        listed.append(ComponentFiles(component.label, tensors, state))
+    return listed
 
 
 def as_index(components: Iterable[ComponentFiles]) -> bytes:

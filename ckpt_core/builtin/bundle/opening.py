@@ -35,9 +35,9 @@ def read(files: Files, match: FormatMatch) -> StoredCheckpoint:
     for one in listed:
         kind, _, name = one.label.partition(":")
         where = one.tensors or one.state or INDEX
-        found = builder.tried(kind, where, lambda one=one: _component(files, one, metadata), name=name)  # type: ignore[misc]
-        if found is not None:
-            builder.add(found, where)
+        component = builder.tried(kind, where, lambda one=one: _component(files, one, metadata), name=name)  # type: ignore[misc]
+        if component is not None:
+            builder.add(component, where)
     progress = next((part.state for part in builder.components if part.label == "progress"), None)
     return builder.checkpoint(match, step=step_of_state(progress), assets=_assets(files, listed), metadata=metadata)
 

@@ -98,14 +98,14 @@ def _stale(files: Files, seal: Seal) -> Iterator[Finding]:
             yield Finding("SL004", Severity.WARNING, message, path)
 
 
-def _damage(checkpoint: Checkpoint | None, path: str, seal: Seal, found: list[int]) -> Iterator[Finding]:
+def _damage(checkpoint: Checkpoint | None, path: str, seal: Seal, digests: list[int]) -> Iterator[Finding]:
     changed = cache(lambda label, name: _is_changed(checkpoint, label, name, seal))
-    for number in found[:_SHOWN]:
+    for number in digests[:_SHOWN]:
         start, end = number * BLOCK, min((number + 1) * BLOCK, seal.files[path].size)
         names = [name for label, name in _tensors_in(checkpoint, path, start, end) if changed(label, name)]
         yield unlike_block(path, number, start, end, names)
-    if len(found) > _SHOWN:
-        message = f"{printable(path)}: {len(found) - _SHOWN} more blocks are not what was sealed"
+    if len(digests) > _SHOWN:
+        message = f"{printable(path)}: {len(digests) - _SHOWN} more blocks are not what was sealed"
         yield Finding("SL002", Severity.ERROR, message, path, None, UNLIKE_HINT)
 
 

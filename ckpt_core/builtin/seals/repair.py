@@ -51,12 +51,12 @@ def _again(files: Files, path: str | None, depth: Depth) -> Iterator[RepairActio
 
     It is irreparable where a half of the old seal says that the content was another.
     """
-    found = {name: digests_of(files, name) for name in files.entries}
+    digests = {name: digests_of(files, name) for name in files.entries}
     one = files.location.kind is LocationKind.FILE
     name = next(iter(files.entries)) + FILE_SUFFIX if one else DIRECTORY_SEAL
     document = _document(files, name)
     sealed = _roots(document)
-    differing = [file for file, said in sealed.items() if file not in found or _root(found[file]) != said]
+    differing = [file for file, said in sealed.items() if file not in digests or _root(digests[file]) != said]
     if differing:
         shown = ", ".join(map(printable, sorted(differing)[:3]))
         yield Irreparable(f"its text says that {shown} had other content: damage; {_HINT}", "SL005", path)
@@ -64,7 +64,7 @@ def _again(files: Files, path: str | None, depth: Depth) -> Iterator[RepairActio
     blocks = None if one or sealed else files.beside(BLOCKS)
     if blocks and len(blocks) % DIGEST_BYTES:
         blocks = None  # not digests any more: it says nothing
-    if blocks and blocks != b"".join(file.blocks for _, file in sorted(found.items())):
+    if blocks and blocks != b"".join(file.blocks for _, file in sorted(digests.items())):
         yield Irreparable(f"its digests are of other content than lies here: damage; {_HINT}", "SL005", path)
         return
     proved = "its text" if sealed else BLOCKS if blocks else ""
@@ -73,7 +73,7 @@ def _again(files: Files, path: str | None, depth: Depth) -> Iterator[RepairActio
         reason = f"nothing of it proves the content; with {deeper} that is checked by itself, and sealed anew"
         yield Irreparable(reason, "SL005", path)
         return
-    yield from _writes(name, one, _seal(document, sealed, found), proved)
+    yield from _writes(name, one, _seal(document, sealed, digests), proved)
 
 
 def _writes(name: str, one: bool, seal: Seal, proved: str) -> Iterator[RepairAction]:
@@ -84,18 +84,18 @@ def _writes(name: str, one: bool, seal: Seal, proved: str) -> Iterator[RepairAct
         yield RepairAction("the digests of the seal", Operation.WRITE, BLOCKS, blocks)
 
 
-def _seal(document: dict[str, Any], sealed: dict[str, Any], found: dict[str, FileSeal]) -> Seal:
+def _seal(document: dict[str, Any], sealed: dict[str, Any], digests: dict[str, FileSeal]) -> Seal:
     """Return a seal of these files.
 
     A text that was proved gives all that it said; else the seal has the files' digests alone.
     """
     if not sealed:
         about = {"ckpt_core": __version__, "sealed": "by a repair"}
-        return Seal(str(document.get("format", "")), found, provenance=about)
+        return Seal(str(document.get("format", "")), digests, provenance=about)
     said = {key: document.get(key) for key in ("tensors", "components", "provenance")}
     kept: dict[str, Any] = {key: value for key, value in said.items() if isinstance(value, dict)}
     certificates = _certificates(document.get("certificates"))
-    files = {name: found[name] for name in sealed}
+    files = {name: digests[name] for name in sealed}
     return Seal(str(document.get("format", "")), files, certificates=certificates, **kept)
 
 

@@ -70,12 +70,10 @@ def _brief(done: "CleanReport") -> Iterator[Block]:
     yield from (one.place for one in done.found if one.removed or not one.held)
 
 
-def _amount(found: "list[LeftBehind] | tuple[LeftBehind, ...]") -> str:
-    uploads = sum(one.uploads for one in found)
+def _amount(left: "list[LeftBehind] | tuple[LeftBehind, ...]") -> str:
+    uploads = sum(one.uploads for one in left)
     also = f" and {counted(uploads, 'upload')}" if uploads else ""
-    return (
-        f"{human_bytes(sum(one.nbytes for one in found))} in {counted(sum(one.files for one in found), 'file')}{also}"
-    )
+    return f"{human_bytes(sum(one.nbytes for one in left))} in {counted(sum(one.files for one in left), 'file')}{also}"
 
 
 def _age(seconds: float) -> str:

@@ -193,8 +193,8 @@ def _undone(ref: str) -> Answer:
 
 def _exit_code(done: "Repair") -> int:
     """0 nothing to repair, or repaired; 1 something to do, or withheld; 4 something that cannot be repaired."""
-    found = done.after.assessment
-    if not done.after.ok or (found is not None and found.verdict.value != "COMPLETE"):
+    assessment = done.after.assessment
+    if not done.after.ok or (assessment is not None and assessment.verdict.value != "COMPLETE"):
         return _LEFT
     return _TO_DO if done.plan.actions and not done.applied else 0
 

@@ -61,10 +61,10 @@ def components(_: click.Context, __: click.Parameter, incomplete: str) -> "list[
     for word in _words_typed():
         if os.path.exists(word):
             try:
-                found = load(word).manifest.components
+                stored = load(word).manifest.components
             except (CkptError, OSError):
                 continue  # what is wrong with it is said when the command runs
-            return _items((component.label for component in found), incomplete)
+            return _items((component.label for component in stored), incomplete)
     return _items(KINDS, incomplete)
 
 

@@ -69,10 +69,10 @@ def kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _by_format(found: "Iterable[tuple[str, Sequence[FormatOption]]]") -> list[tuple[str, str]]:
+def _by_format(by_format: "Iterable[tuple[str, Sequence[FormatOption]]]") -> list[tuple[str, str]]:
     return [
         (printable(name), ", ".join(f"--{printable(kebab(option.name))}" for option in options))
-        for name, options in found
+        for name, options in by_format
         if options
     ]
 

@@ -57,8 +57,8 @@ def _sampling(share: float | None, seconds: float | None, seed: int) -> "Samplin
 def _parse_share(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
     if value is None:
         return None
-    found = re.fullmatch(rf"{_NUMBER}(%?)", value.strip())
-    share = float(found[1]) / (100 if found[2] else 1) if found else 0.0
+    match = re.fullmatch(rf"{_NUMBER}(%?)", value.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < share <= 1:
         raise click.BadParameter(f"{value!r} is no share of the bytes, such as 10% or 0.1.")
     return share
@@ -67,8 +67,8 @@ def _parse_share(_: click.Context, __: click.Parameter, value: str | None) -> fl
 def _parse_time(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
     if value is None:
         return None
-    found = re.fullmatch(rf"{_NUMBER}\s*([smh]?)", value.strip())
-    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    match = re.fullmatch(rf"{_NUMBER}\s*([smh]?)", value.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if not seconds:
         raise click.BadParameter(f"{value!r} is no time, such as 60s, 2m or 90.")
     return seconds

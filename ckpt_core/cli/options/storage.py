@@ -20,7 +20,7 @@ def note(context: click.Context, _: click.Parameter, values: tuple[str, ...]) ->
 
 def _parsed(values: tuple[str, ...]) -> dict[str, Any]:
     """The options as a tree: `client_kwargs.region_name=x` is one of `client_kwargs`. Values are JSON, or text."""
-    found: dict[str, Any] = {}
+    parsed: dict[str, Any] = {}
     for given in values:
         name, equals, text = given.partition("=")
         if _SECRET.search(name) or _USERINFO.search(text):
@@ -28,13 +28,13 @@ def _parsed(values: tuple[str, ...]) -> dict[str, Any]:
         if not equals or not all(name.split(".")):
             raise click.BadParameter("it is not NAME=VALUE.", param_hint="'--storage-option'")
         *above, last = name.split(".")
-        place = found
+        place = parsed
         for part in above:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
                 raise click.BadParameter(f"{part} is given twice.", param_hint="'--storage-option'")
         place[last] = _value(text)
-    return found
+    return parsed
 
 
 def _no_secret(name: str) -> str:

@@ -47,8 +47,8 @@ def fit_as_dict(one: "Fit") -> dict[str, Any]:
         "missing": one.missing,
         "extra": one.extra,
         "mismatched": {
-            name: {"dtypes": [dtype.code for dtype in found.dtypes], "shapes": found.shapes}
-            for name, found in one.mismatched.items()
+            name: {"dtypes": [dtype.code for dtype in mismatch.dtypes], "shapes": mismatch.shapes}
+            for name, mismatch in one.mismatched.items()
         },
     }
 
@@ -84,11 +84,11 @@ def _what_is_wrong(one: "Fit") -> Iterator[Block]:
     yield Table(("", "tensor", "checkpoint", "base"), rows)
 
 
-def _rows(word: str, found: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
-    for name, *rest in found[:_SHOWN]:
+def _rows(word: str, rows: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    for name, *rest in rows[:_SHOWN]:
         yield word, printable(name), *rest
-    if len(found) > _SHOWN:
-        yield word, f"… {len(found) - _SHOWN} more", *("" for _ in found[0][1:])
+    if len(rows) > _SHOWN:
+        yield word, f"… {len(rows) - _SHOWN} more", *("" for _ in rows[0][1:])
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -21,11 +21,11 @@ _LEVELS = ("note", "warning", "error")
 _INCOMPLETE = "CK017"
 
 
-def sarif(found: "Sequence[Verification]", failures: "Sequence[tuple[str, Failure]]" = ()) -> str:
+def sarif(verifications: "Sequence[Verification]", failures: "Sequence[tuple[str, Failure]]" = ()) -> str:
     """One run with a result for each finding, each component that is needed and not there, and each failure."""
     from ckpt_core.version import __version__
 
-    results = [result for one in found for result in _results(one)]
+    results = [result for one in verifications for result in _results(one)]
     for ref, failure in failures:
         rule = failure.finding["code"] if failure.finding else failure.kind
         results.append(_result(rule, "error", failure.message, shown_place(ref)))
@@ -50,7 +50,7 @@ def _result(code: str, level: str, message: str, uri: str) -> dict[str, Any]:
     return {"ruleId": code, "level": level, "message": {"text": message}, "locations": [location]}
 
 
-def junit(found: "Sequence[Verification]", failures: "Sequence[tuple[str, Failure]]" = ()) -> str:
+def junit(verifications: "Sequence[Verification]", failures: "Sequence[tuple[str, Failure]]" = ()) -> str:
     """A suite for each checkpoint, with a case for each needed component and each finding above a note.
 
     What could not be checked is a suite with an error.
@@ -58,7 +58,7 @@ def junit(found: "Sequence[Verification]", failures: "Sequence[tuple[str, Failur
     from xml.etree import ElementTree as Xml
 
     root = Xml.Element("testsuites", name="ckpt verify")
-    for one in found:
+    for one in verifications:
         cases = list(_cases(one)) or [("verify", None)]
         failed = sum(problem is not None for _, problem in cases)
         suite = Xml.SubElement(root, "testsuite", name=_place(one), tests=str(len(cases)), failures=str(failed))

@@ -67,13 +67,13 @@ def page(report: "DiffReport", limit: int) -> Iterator[Block]:
         yield f"in all: {summary(report)}"
 
 
-def _first(found: Sequence[_Item], limit: int) -> Sequence[_Item]:
-    return found[:limit] if limit else found
+def _first(items: Sequence[_Item], limit: int) -> Sequence[_Item]:
+    return items[:limit] if limit else items
 
 
-def _more(found: Sequence[Any], limit: int) -> Iterator[str]:
-    if limit and len(found) > limit:
-        yield f"… and {len(found) - limit:,} more; --limit 0 shows all"
+def _more(items: Sequence[Any], limit: int) -> Iterator[str]:
+    if limit and len(items) > limit:
+        yield f"… and {len(items) - limit:,} more; --limit 0 shows all"
 
 
 def summary(report: "DiffReport") -> str:

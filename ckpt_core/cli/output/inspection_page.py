@@ -54,15 +54,15 @@ def brief(contents: Contents) -> Iterator[Block]:
 def result(contents: Contents) -> dict[str, Any]:
     """The `result` of the JSON object; sizes are in bytes."""
     place, checkpoint = contents.inspection.place, contents.inspection.checkpoint
-    found: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "kind": "container" if checkpoint is None else "checkpoint",
         "location": shown_place(place.files.location.url),
         "members": [_member(member) for member in contents.members],
     }
     if checkpoint is None:
-        return found
+        return answer
     manifest = checkpoint.manifest
-    found |= {
+    answer |= {
         "format": checkpoint.match.format,
         "evidence": checkpoint.match.evidence,
         "step": checkpoint.match.step if contents.record is None else contents.record.step,
@@ -75,8 +75,8 @@ def result(contents: Contents) -> dict[str, Any]:
         "generation": place.files.generation or None,
     }
     if contents.names is not None:
-        found["tensors"] = [_entry(contents, name) for name in contents.names]
-    return found
+        answer["tensors"] = [_entry(contents, name) for name in contents.names]
+    return answer
 
 
 def _headline(contents: Contents) -> Iterator[Block]:
@@ -86,8 +86,8 @@ def _headline(contents: Contents) -> Iterator[Block]:
     if match is None:
         yield f"{where}: {counted(len(contents.members), 'checkpoint')}"
         return
-    found = contents.record.step if contents.record is not None else match.step
-    yield f"{where}: {printable(match.format)}{'' if found is None else f', step {found}'}"
+    step = contents.record.step if contents.record is not None else match.step
+    yield f"{where}: {printable(match.format)}{'' if step is None else f', step {step}'}"
 
 
 def _tables(contents: Contents) -> Iterator[Block]:
@@ -171,8 +171,8 @@ def _tensor_cells(contents: Contents, name: Name, several: bool) -> list[str]:
     return cells
 
 
-def _statistics_cells(found: "Statistics | None") -> list[str]:
-    values: Mapping[str, Any] = {} if found is None else found.as_dict()
+def _statistics_cells(statistics: "Statistics | None") -> list[str]:
+    values: Mapping[str, Any] = {} if statistics is None else statistics.as_dict()
     numbers = [values.get(key) for key in _STATISTICS]
     return ["-" if value is None else f"{value:.4g}" if isinstance(value, float) else f"{value:,}" for value in numbers]
 
@@ -182,8 +182,8 @@ def _entry(contents: Contents, name: Name) -> dict[str, Any]:
     info = _of(contents, label).tensors.info(tensor)
     entry = {"component": label} | tensor_row(tensor, info) | {"name": tensor}
     if contents.statistics:
-        found = contents.statistics[name]
-        entry["statistics"] = None if found is None else found.as_dict()
+        statistics = contents.statistics[name]
+        entry["statistics"] = None if statistics is None else statistics.as_dict()
     if contents.fingerprints:
         entry["fingerprint"] = contents.fingerprints[label].tensors[tensor]
     return entry

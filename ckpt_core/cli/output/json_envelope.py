@@ -40,10 +40,10 @@ def contents(session: "Session", answer: "Answer | None", failure: "Failure | No
 
 
 def _findings(answer: "Answer | None", failure: "Failure | None") -> list[dict[str, Any]]:
-    found = [] if answer is None else [finding.as_dict() for finding in answer.findings]
-    if failure is not None and failure.finding is not None and failure.finding not in found:
-        found.append(failure.finding)
-    return found
+    findings = [] if answer is None else [finding.as_dict() for finding in answer.findings]
+    if failure is not None and failure.finding is not None and failure.finding not in findings:
+        findings.append(failure.finding)
+    return findings
 
 
 def as_json(value: Any) -> Any:

@@ -28,8 +28,8 @@ class Asked(NamedTuple, Generic[_Found]):
 
 def first_code(codes: Iterable[int]) -> int:
     """Return the exit code of several answers; 0 where all are."""
-    found = set(codes)
-    return next((code for code in _FIRST if code in found), 0)
+    occurring = set(codes)
+    return next((code for code in _FIRST if code in occurring), 0)
 
 
 def ask_each(session: "Session", refs: Sequence[str], ask: Callable[[str], _Found]) -> Iterator[Asked[_Found]]:

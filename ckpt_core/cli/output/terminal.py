@@ -30,7 +30,7 @@ def _wrapped(line: str, width: int) -> str:
 def _coloured(line: str) -> str:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return line
-    found = _SEVERITY.match(line)
-    if found is None:
+    severity = _SEVERITY.match(line)
+    if severity is None:
         return line
-    return f"{found['before']}{_COLOURS[found['word']]}{found['word']}{_PLAIN}{line[found.end() :]}"
+    return f"{severity['before']}{_COLOURS[severity['word']]}{severity['word']}{_PLAIN}{line[severity.end() :]}"

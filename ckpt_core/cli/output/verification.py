@@ -71,34 +71,37 @@ def check(
 
 def of_one(session: Session, checked: Checked, form: str, fail_on: str) -> Answer:
     """Return the answer about one ref, in one of the forms of `--report`."""
-    found = checked.found
-    codes = [_exit_code(one.report, fail_on) for one in found]
+    verifications = checked.found
+    codes = [_exit_code(one.report, fail_on) for one in verifications]
     return _in_form(
         Answer(
             result=lambda: _results(checked) if checked.of_folder else _results(checked)[0],
-            page=lambda: blocks_of_many(found) if checked.of_folder else _page_of_one(session, checked),
-            brief=lambda: _brief(found) if checked.of_folder else [verdict_of(found[0].report)],
-            findings=[finding for one in found for finding in one.report.findings],
+            page=lambda: blocks_of_many(verifications) if checked.of_folder else _page_of_one(session, checked),
+            brief=lambda: _brief(verifications) if checked.of_folder else [verdict_of(verifications[0].report)],
+            findings=[finding for one in verifications for finding in one.report.findings],
             exit_code=first_code(codes),
         ),
-        found,
+        verifications,
         form,
     )
 
 
 def of_several(session: Session, asked: "Sequence[Asked[Checked]]", form: str, fail_on: str) -> Answer:
     """Return the answer about several refs: one table, one report, or an array for `--json`."""
-    found = [one for each in asked if each.found is not None for one in each.found.found]
+    verifications = [one for each in asked if each.found is not None for one in each.found.found]
     failures = [(each.ref, each.failure) for each in asked if each.failure is not None]
-    codes = [*(_exit_code(one.report, fail_on) for one in found), *(failure.exit_code for _, failure in failures)]
+    codes = [
+        *(_exit_code(one.report, fail_on) for one in verifications),
+        *(failure.exit_code for _, failure in failures),
+    ]
     answer = Answer(
         result=list,
-        page=lambda: blocks_of_many(found, failures),
-        brief=lambda: _brief(found, failures),
+        page=lambda: blocks_of_many(verifications, failures),
+        brief=lambda: _brief(verifications, failures),
         exit_code=first_code(codes),
         each=lambda: [envelope_of(session, each, _envelope(session, each, fail_on)) for each in asked],
     )
-    return _in_form(answer, found, form, failures)
+    return _in_form(answer, verifications, form, failures)
 
 
 def _envelope(session: Session, each: "Asked[Checked]", fail_on: str) -> Any:
@@ -111,7 +114,7 @@ def _envelope(session: Session, each: "Asked[Checked]", fail_on: str) -> Any:
 
 
 def _in_form(
-    answer: Answer, found: "Sequence[Verification]", form: str, failures: Sequence[tuple[str, Any]] = ()
+    answer: Answer, verifications: "Sequence[Verification]", form: str, failures: Sequence[tuple[str, Any]] = ()
 ) -> Answer:
     """The answer in the form that was asked for; JSON is the session's own."""
     if form not in ("sarif", "junit"):
@@ -119,15 +122,15 @@ def _in_form(
     from ckpt_core.cli.output import ci_reports
 
     make = ci_reports.sarif if form == "sarif" else ci_reports.junit
-    return answer._replace(page=lambda: [make(found, failures)], brief=lambda: [make(found, failures)])
+    return answer._replace(page=lambda: [make(verifications, failures)], brief=lambda: [make(verifications, failures)])
 
 
 def _page_of_one(session: Session, checked: Checked) -> Iterable[Any]:
     return blocks_of_one(checked.found[0], checked.certified, in_full=session.verbose)
 
 
-def _brief(found: "Sequence[Verification]", failures: Sequence[tuple[str, Any]] = ()) -> list[str]:
-    lines = [f"{place_of(one)} {verdict_of(one.report)}" for one in found]
+def _brief(verifications: "Sequence[Verification]", failures: Sequence[tuple[str, Any]] = ()) -> list[str]:
+    lines = [f"{place_of(one)} {verdict_of(one.report)}" for one in verifications]
     return [*lines, *(f"{shown_place(ref)} not checked" for ref, _ in failures)]
 
 
@@ -141,10 +144,10 @@ def _results(checked: Checked) -> list[dict[str, Any]]:
     return [_result(one, checked.certified) for one in checked.found]
 
 
-def _result(found: "Verification", certified: "Certification | None") -> dict[str, Any]:
-    match, report = found.place.match, found.report
+def _result(verification: "Verification", certified: "Certification | None") -> dict[str, Any]:
+    match, report = verification.place.match, verification.report
     return {
-        "location": shown_place(found.place.files.location.url),
+        "location": shown_place(verification.place.files.location.url),
         "format": None if match is None else match.format,
         "depth": severity_word(report.depth),
         "worst": worst_of(report),
@@ -166,8 +169,8 @@ def _certificate(certified: "Certification") -> dict[str, Any]:
 
 
 def _assessment(report: "VerifyReport") -> dict[str, Any] | None:
-    found = report.assessment
-    if found is None:
+    assessment = report.assessment
+    if assessment is None:
         return None
     lines = [
         {
@@ -178,11 +181,11 @@ def _assessment(report: "VerifyReport") -> dict[str, Any] | None:
             "needed": line.needed,
             "met": line.met,
         }
-        for line in found.lines
+        for line in assessment.lines
     ]
     return {
-        "profile": found.profile.value,
-        "verdict": found.verdict.value,
-        "finite": all_finite(found),
+        "profile": assessment.profile.value,
+        "verdict": assessment.verdict.value,
+        "finite": all_finite(assessment),
         "components": lines,
     }

@@ -22,10 +22,10 @@ _DEEPER: Mapping[str, str] = {
 
 
 def blocks_of_one(
-    found: "Verification", certified: "Certification | None" = None, *, in_full: bool = False
+    verification: "Verification", certified: "Certification | None" = None, *, in_full: bool = False
 ) -> Iterator[Block]:
     """Yield the components where a purpose was asked for, the findings, and what to make of them."""
-    report = found.report
+    report = verification.report
     if report.assessment is not None:
         yield _components(report)
     for finding in report.findings:
@@ -37,10 +37,12 @@ def blocks_of_one(
         yield report.assessment.summary
 
 
-def blocks_of_many(found: "Sequence[Verification]", failures: Sequence[tuple[str, Failure]] = ()) -> Iterator[Block]:
+def blocks_of_many(
+    verifications: "Sequence[Verification]", failures: Sequence[tuple[str, Failure]] = ()
+) -> Iterator[Block]:
     """Yield a table of checkpoints, and below it what is wrong with each; failures are said on stderr as well."""
-    yield _table(found, failures)
-    for one in found:
+    yield _table(verifications, failures)
+    for one in verifications:
         yield from _below(one)
     for _, failure in failures:
         complain(failure)
@@ -62,14 +64,14 @@ def verdict_of(report: "VerifyReport") -> str:
     return worst_of(report) if report.assessment is None else report.assessment.verdict.value
 
 
-def all_finite(found: "Assessment") -> str:
+def all_finite(assessment: "Assessment") -> str:
     """Return whether NaN and infinities were looked for in every value; they are findings."""
-    return "checked" if found.finite else "not checked"
+    return "checked" if assessment.finite else "not checked"
 
 
-def _table(found: "Sequence[Verification]", failures: Sequence[tuple[str, Failure]]) -> Table:
+def _table(verifications: "Sequence[Verification]", failures: Sequence[tuple[str, Failure]]) -> Table:
     rows = []
-    for one in found:
+    for one in verifications:
         match = one.place.match
         step = one.checkpoint.manifest.step if one.checkpoint is not None else None
         step = match.step if step is None and match is not None else step

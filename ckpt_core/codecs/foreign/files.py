@@ -30,8 +30,8 @@ def foreign(path: str, head: bytes) -> ForeignKind | None:
     for magic in signs.MAGICS:
         if head.startswith(magic.bytes, magic.at):
             return _named(magic.kind, lower)
-    found = _archive(head) or _openvino(head) or _protobuf(head) or _msgpack(head) or _pickle(head, lower)
-    return found or next((kind for end, kind in signs.SUFFIXES.items() if lower.endswith(end)), None)
+    recognised = _archive(head) or _openvino(head) or _protobuf(head) or _msgpack(head) or _pickle(head, lower)
+    return recognised or next((kind for end, kind in signs.SUFFIXES.items() if lower.endswith(end)), None)
 
 
 def _named(kind: ForeignKind, lower: str) -> ForeignKind:

@@ -400,10 +400,10 @@ class Machine:
 
     def _replay(self, index: int) -> None:
         """Replay swallowed opcodes for a memo index in them."""
-        found = bisect_right(self._runs, index, key=lambda run: run[0]) - 1
-        if found < 0 or self._replaying:
+        at_run = bisect_right(self._runs, index, key=lambda run: run[0]) - 1
+        if at_run < 0 or self._replaying:
             raise LookupError(f"memo {index} is asked for before it is put")
-        first, start, end = self._runs.pop(found)
+        first, start, end = self._runs.pop(at_run)
         state = self.stack, self._below, self.count
         self.stack, self._below, self.count, self._replaying = [], [], first, True
         try:

@@ -45,7 +45,7 @@ def check_items(files: Files, items: Sequence[NamedItem]) -> Iterator[Finding]:
     ordered = sorted(items, key=lambda item: (item[1].path, item[1].offset))
     shares = stretches(ordered, [stored.length for _, stored in ordered])
     without = 0
-    for findings in run(lambda share: [found for item in share for found in _check_item(files, *item)], shares):
+    for findings in run(lambda share: [one for item in share for one in _check_item(files, *item)], shares):
         for finding in findings:
             if finding.code == "ZP005":
                 without += 1

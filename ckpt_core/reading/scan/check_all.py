@@ -35,9 +35,9 @@ def sweep(
         on_block: See `walk`.
     """
     tensors = list(swept_tensors(checkpoint, leave_out))
-    watches = [watch for tensor in tensors for watch in tensor.watches(values, checkpoint.progress)]
+    consumers = [consumer for tensor in tensors for consumer in tensor.consumers(values, checkpoint.progress)]
     sums = [] if checkpoint.checksums is None else list(checkpoint.checksums())
-    yield from read_all(checkpoint.files, [*watches, *sums], whole=whole, on_block=on_block)
+    yield from read_all(checkpoint.files, [*consumers, *sums], whole=whole, on_block=on_block)
     for checksum in sums:
         yield from checksum.findings()
     apart = [tensor for tensor in tensors if tensor.runs is None]
@@ -53,11 +53,11 @@ def _read_apart(checkpoint: StoredCheckpoint, share: Sequence[SweptTensor], valu
 
 
 def read_all(
-    files: Files, watches: Iterable[ByteConsumer], *, whole: Sequence[str], on_block: OnBlock | None
+    files: Files, consumers: Iterable[ByteConsumer], *, whole: Sequence[str], on_block: OnBlock | None
 ) -> Iterator[Finding]:
     """Walk over the files and yield failed reads.
 
     A failure that a byte consumer was told of is left out.
     """
-    for error in walk(files, watches, whole=whole, on_block=on_block):
+    for error in walk(files, consumers, whole=whole, on_block=on_block):
         yield Finding.of_error(error)

@@ -26,7 +26,7 @@ class _Unit:
 
 
 def walk(
-    files: Files, watches: Iterable[ByteConsumer], *, whole: Sequence[str] = (), on_block: OnBlock | None = None
+    files: Files, consumers: Iterable[ByteConsumer], *, whole: Sequence[str] = (), on_block: OnBlock | None = None
 ) -> list[CkptError]:
     """Feed byte consumers while reading each byte once.
 
@@ -35,7 +35,7 @@ def walk(
 
     Args:
         files: The listing.
-        watches: The byte consumers.
+        consumers: The byte consumers.
         whole: Files of which `on_block` is to be told every block.
         on_block: Told of the blocks of those files.
 
@@ -43,11 +43,11 @@ def walk(
         The errors of reads that no consumer was told of.
     """
     by_path: dict[str, list[ByteConsumer]] = {path: [] for path in whole}
-    for watch in watches:
-        if watch.end > watch.start:
-            by_path.setdefault(watch.path, []).append(watch)
+    for consumer in consumers:
+        if consumer.end > consumer.start:
+            by_path.setdefault(consumer.path, []).append(consumer)
     for wanted in by_path.values():
-        wanted.sort(key=lambda watch: watch.start)
+        wanted.sort(key=lambda consumer: consumer.start)
     units = [unit for path, wanted in sorted(by_path.items()) for unit in _units(files, path, wanted, path in whole)]
     told = on_block or _nothing
     failed = run(
@@ -61,13 +61,13 @@ def _nothing(path: str, number: int, data: memoryview) -> None:
     pass
 
 
-def _units(files: Files, path: str, watches: Sequence[ByteConsumer], whole: bool) -> Iterable[_Unit]:
+def _units(files: Files, path: str, consumers: Sequence[ByteConsumer], whole: bool) -> Iterable[_Unit]:
     """Yield the wanted bytes of a file in units.
 
     The whole file or what consumers want of it; units begin at blocks.
     """
-    first = 0 if whole else watches[0].start // BLOCK * BLOCK
-    last = files.size(path) if whole else max(watch.end for watch in watches)
+    first = 0 if whole else consumers[0].start // BLOCK * BLOCK
+    last = files.size(path) if whole else max(consumer.end for consumer in consumers)
     for start in range(first, last, UNIT):
         yield _Unit(path, start, min(start + UNIT, last))
 
@@ -82,9 +82,9 @@ def _walk_share(
     buffer = memoryview(bytearray(BLOCK))
     errors: list[CkptError] = []
     for path, start, end in _runs(share):
-        watches = by_path[path]
-        starts = [watch.start for watch in watches]
-        mine = watches[bisect_left(starts, start) : bisect_left(starts, end)]
+        consumers = by_path[path]
+        starts = [consumer.start for consumer in consumers]
+        mine = consumers[bisect_left(starts, start) : bisect_left(starts, end)]
         walker = _Walker(files, path, buffer)
         walker.walk(start, end, mine, told if path in whole else None)
         errors += walker.errors
@@ -112,10 +112,10 @@ class _Walker:
         self._files, self._path, self._buffer = files, path, buffer
         self.errors: list[CkptError] = []
 
-    def walk(self, start: int, end: int, watches: Sequence[ByteConsumer], told: OnBlock | None) -> None:
+    def walk(self, start: int, end: int, consumers: Sequence[ByteConsumer], told: OnBlock | None) -> None:
         # Blocks are read in turn from the run's start. `waiting` is sorted, the next one last; `active` are those that
-        # the block in hand has bytes of. A watch that outlasts the run is followed to its end: nobody else begins it.
-        waiting = list(reversed(watches))
+        # the block in hand has bytes of. A consumer that outlasts the run is served to its end: nobody else begins it.
+        waiting = list(reversed(consumers))
         active: list[ByteConsumer] = []
         position, size = start, self._files.size(self._path)
         while active or waiting or (told is not None and position < end):
@@ -133,7 +133,7 @@ class _Walker:
                 _show(active, position, data)
             else:
                 active = []  # each was told of the error; more of the file does not make it whole
-            active = [watch for watch in active if watch.end > stop]
+            active = [consumer for consumer in active if consumer.end > stop]
             position += BLOCK
 
     def _read(self, start: int, stop: int, active: Sequence[ByteConsumer]) -> memoryview | None:
@@ -141,8 +141,8 @@ class _Walker:
         try:
             self._files.read_into(self._path, start, data)
         except CkptError as error:
-            for watch in active:
-                watch.fail(error)
+            for consumer in active:
+                consumer.fail(error)
             self.errors += [] if active else [error]
             return None
         return data
@@ -150,7 +150,7 @@ class _Walker:
 
 def _show(active: Sequence[ByteConsumer], position: int, data: memoryview) -> None:
     end = position + len(data)
-    for watch in active:
-        part = data[max(watch.start - position, 0) : min(watch.end, end) - position]
+    for consumer in active:
+        part = data[max(consumer.start - position, 0) : min(consumer.end, end) - position]
         if len(part):
-            watch.see(part)
+            consumer.see(part)

@@ -89,17 +89,17 @@ class _InFile:
 
     def __init__(self, stretches: Iterable[Stretch], sums: Iterable[Checksum], size: int | None) -> None:
         self._stretches = sorted(stretches, key=_start)
-        self._reach = list(accumulate((watch.end for watch in self._stretches), max))
+        self._reach = list(accumulate((consumer.end for consumer in self._stretches), max))
         self._sums = sorted(sums, key=_start)
         self.whole = size is not None
         everything = [] if size is None else [(0, size)]
-        spans = [(watch.start, watch.end) for watch in (*self._stretches, *self._sums)]
+        spans = [(consumer.start, consumer.end) for consumer in (*self._stretches, *self._sums)]
         self.blocks = Blocks(sorted(everything + spans))
 
     def stretches_in(self, start: int, end: int) -> list[Stretch]:
         first = bisect_right(self._reach, start)
         last = bisect_left(self._stretches, end, key=_start)
-        return [watch for watch in self._stretches[first:last] if watch.end > start]
+        return [consumer for consumer in self._stretches[first:last] if consumer.end > start]
 
     def sums_in(self, start: int, stop: int) -> list[Checksum]:
         """Return the checksums of records inside what is read.
@@ -110,8 +110,8 @@ class _InFile:
         return [checksum for checksum in self._sums[first:last] if checksum.end <= stop]
 
 
-def _start(watch: ByteConsumer) -> int:
-    return watch.start
+def _start(consumer: ByteConsumer) -> int:
+    return consumer.start
 
 
 def sampled_walk(
@@ -133,7 +133,7 @@ def sampled_walk(
         stretches: What takes any part of its bytes.
         sums: What needs its record whole: served where one block has it.
         sampling: How much, and until when.
-        pieces: What is read otherwise; their names are no paths of watches.
+        pieces: What is read otherwise; their names are no paths of consumers.
         whole: Files of which `on_block` may be told every block.
         on_block: See `walk`.
     """
@@ -217,7 +217,9 @@ class _Sampler:
         # read goes on to the last of them. A block with nothing in it is read for one byte, to see that it is there.
         start, there = number * BLOCK, self._wanted[path]
         stretches = there.stretches_in(start, start + BLOCK)
-        stop = max(min(start + BLOCK, self._files.size(path)), start + 1, *(_last(watch, start) for watch in stretches))
+        stop = max(
+            min(start + BLOCK, self._files.size(path)), start + 1, *(_last(consumer, start) for consumer in stretches)
+        )
         sums = there.sums_in(start, stop)
         with self._lock:
             self._tally.blocks.setdefault(path, set()).add(number)
@@ -227,36 +229,36 @@ class _Sampler:
             return
         if there.whole and self._told is not None:
             self._told(path, number, data[:BLOCK])
-        for watch in stretches:
-            _show(watch, start, data)
+        for consumer in stretches:
+            _show(consumer, start, data)
         for checksum in sums:
             checksum.see(data[checksum.start - start : checksum.end - start])
 
-    def _read(self, path: str, start: int, out: memoryview, watches: Sequence[ByteConsumer]) -> memoryview | None:
+    def _read(self, path: str, start: int, out: memoryview, consumers: Sequence[ByteConsumer]) -> memoryview | None:
         try:
             self._files.read_into(path, start, out)
         except CkptError as error:
             with self._lock:
-                for watch in watches:
-                    watch.fail(error)
-                self._tally.errors += [] if watches else [error]
+                for consumer in consumers:
+                    consumer.fail(error)
+                self._tally.errors += [] if consumers else [error]
             return None
         return out
 
 
-def _show(watch: Stretch, start: int, data: memoryview) -> None:
+def _show(consumer: Stretch, start: int, data: memoryview) -> None:
     """Show a consumer the elements that begin in the block."""
-    first = _begin(watch, max(watch.start, start))
-    last = _last(watch, start)
+    first = _begin(consumer, max(consumer.start, start))
+    last = _last(consumer, start)
     if first < last:
-        watch.see_part(data[first - start : last - start])
+        consumer.see_part(data[first - start : last - start])
 
 
-def _last(watch: Stretch, start: int) -> int:
+def _last(consumer: Stretch, start: int) -> int:
     """Return the end of the last element beginning in a block."""
-    return _begin(watch, min(watch.end, start + BLOCK))
+    return _begin(consumer, min(consumer.end, start + BLOCK))
 
 
-def _begin(watch: Stretch, at: int) -> int:
+def _begin(consumer: Stretch, at: int) -> int:
     """Return the first start of an element at or behind a byte."""
-    return watch.start + -(-(at - watch.start) // watch.width) * watch.width
+    return consumer.start + -(-(at - consumer.start) // consumer.width) * consumer.width

@@ -35,9 +35,9 @@ class SweptTensor:
     looked_at: int = 0
     lock: Lock = field(default_factory=Lock)
 
-    def watches(self, values: bool, progress: "Progress | None") -> "Iterator[TensorWatch]":
+    def consumers(self, values: bool, progress: "Progress | None") -> "Iterator[TensorConsumer]":
         for place in self.runs or ():
-            yield TensorWatch(self, place, self._counts() if values else None, progress)
+            yield TensorConsumer(self, place, self._counts() if values else None, progress)
 
     def stretches(self, values: bool, progress: "Progress | None") -> "Iterator[TensorStretch]":
         """Yield the byte consumers for a sample of the tensor."""
@@ -92,7 +92,7 @@ class SweptTensor:
         return self.seen[-1]
 
 
-class TensorWatch:
+class TensorConsumer:
     """A byte consumer of a run of a tensor's elements.
 
     They come in whatever order; pieces may end in the middle of one.

@@ -152,8 +152,12 @@ def is_seal(text: bytes) -> bool:
 
 def generation_of(text: bytes) -> str:
     """The generation that the content of a seal's file names; empty where it names none, or is no seal."""
-    found = json.loads(text).get("generation", "") if is_seal(text) else ""
-    return found if isinstance(found, str) and found.startswith(GENERATION) and "/" not in found else ""
+    generation = json.loads(text).get("generation", "") if is_seal(text) else ""
+    return (
+        generation
+        if isinstance(generation, str) and generation.startswith(GENERATION) and "/" not in generation
+        else ""
+    )
 
 
 def not_a_seal(path: str, reason: str) -> CorruptError:

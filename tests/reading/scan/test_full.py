@@ -1,4 +1,4 @@
-"""The walk: each watch sees exactly its bytes in order, each block is told once, no failed read is lost."""
+"""The walk: each consumer sees exactly its bytes in order, each block is told once, no failed read is lost."""
 
 from threading import Lock
 
@@ -39,9 +39,9 @@ spans = st.tuples(st.integers(0, SIZE), st.integers(0, SIZE)).map(lambda pair: (
 
 
 @given(spans=st.lists(spans, max_size=8), workers=st.integers(1, 3), whole=st.booleans())
-def test_each_watch_sees_its_bytes_and_each_block_is_told_once(tmp_path_factory, spans, workers, whole):
+def test_each_consumer_sees_its_bytes_and_each_block_is_told_once(tmp_path_factory, spans, workers, whole):
     files = listing(tmp_path_factory.mktemp("walk"), SIZE)
-    watches = [Seen(*span) for span in spans]
+    consumers = [Seen(*span) for span in spans]
     told, lock = {}, Lock()
 
     def on_block(path, number, data):
@@ -50,26 +50,26 @@ def test_each_watch_sees_its_bytes_and_each_block_is_told_once(tmp_path_factory,
             told[path, number] = bytes(data)
 
     with knobs.override(workers=workers):
-        assert walk(files, watches, whole=["x.bin"] if whole else (), on_block=on_block) == []
-    for watch in watches:
-        assert watch.data == CONTENT[watch.start : watch.end]
+        assert walk(files, consumers, whole=["x.bin"] if whole else (), on_block=on_block) == []
+    for consumer in consumers:
+        assert consumer.data == CONTENT[consumer.start : consumer.end]
     expected = {("x.bin", n): CONTENT[n * BLOCK : (n + 1) * BLOCK] for n in range(4)} if whole else {}
     assert {key: value[:SIZE] for key, value in told.items()} == {
         k: v[: SIZE - k[1] * BLOCK] for k, v in expected.items()
     }
 
 
-def test_a_watch_that_crosses_the_runs_of_workers_is_served_whole(tmp_path):
+def test_a_consumer_that_crosses_the_runs_of_workers_is_served_whole(tmp_path):
     (tmp_path / "x.bin").write_bytes(b"")
     with open(tmp_path / "x.bin", "r+b") as file:
         file.truncate(2 * UNIT + 5)
         file.seek(UNIT - 2)
         file.write(b"middle")
     files = ckpt_core.list_files(str(tmp_path))
-    watches = [Seen(UNIT - 2, UNIT + 4), Seen(2 * UNIT - 1, 2 * UNIT + 5), Seen(0, 3)]
+    consumers = [Seen(UNIT - 2, UNIT + 4), Seen(2 * UNIT - 1, 2 * UNIT + 5), Seen(0, 3)]
     with knobs.override(workers=2):
-        walk(files, watches)
-    assert [watch.data for watch in watches] == [b"middle", bytes(6), bytes(3)]
+        walk(files, consumers)
+    assert [consumer.data for consumer in consumers] == [b"middle", bytes(6), bytes(3)]
 
 
 def test_a_read_that_fails_is_told_to_those_who_wanted_the_bytes_and_else_returned(tmp_path):

@@ -24,7 +24,7 @@ _FLAT = re.compile(r"optimizer\.(\d{5,7})-of-(\d{5,7})\.pt")
 
 
 @dataclass(slots=True)
-class Found:
+class DirectoryContent:
     """The content of one directory.
 
     Attributes:
@@ -50,20 +50,20 @@ class Found:
     @property
     def files(self) -> set[str]:
         """The names of files that are part of the layout."""
-        ranks = [path for found in self.ranks.values() for path in found.paths.values()]
+        ranks = [path for rank_set in self.ranks.values() for path in rank_set.paths.values()]
         return {*self.full.values(), *ranks, *self.flat.values(), *self.others}
 
 
-def survey(paths: Iterable[str]) -> dict[str, Found]:
+def survey(paths: Iterable[str]) -> dict[str, DirectoryContent]:
     """Return the content of each directory with BAGEL's names."""
-    directories: dict[str, Found] = {}
+    directories: dict[str, DirectoryContent] = {}
     for path in paths:
         root, _, name = path.rpartition("/")
         above, _, folder = root.rpartition("/")
         if folder in _SHARDED:
-            directories.setdefault(above, Found()).sharded[_SHARDED[folder]] = folder
+            directories.setdefault(above, DirectoryContent()).sharded[_SHARDED[folder]] = folder
         elif name in _FULL or name in _OTHERS or name.startswith(("model_rank", "ema_rank", "optimizer")):
-            _note(directories.setdefault(root, Found()), name)
+            _note(directories.setdefault(root, DirectoryContent()), name)
     return directories
 
 
@@ -75,15 +75,15 @@ def step_of(folder: str) -> int | None:
     return int(folder) if re.fullmatch(r"\d{1,18}", folder) else None
 
 
-def _note(found: Found, name: str) -> None:
+def _note(content: DirectoryContent, name: str) -> None:
     rank, flat = _RANK.fullmatch(name), _FLAT.fullmatch(name)
     if name in _FULL:
-        found.full[_FULL[name]] = name
+        content.full[_FULL[name]] = name
     elif name in _OTHERS:
-        found.others.add(name)
+        content.others.add(name)
     elif rank:
         world = int(rank[3]) if rank[3] else None
-        found.ranks.setdefault(rank[1], RankSet(rank[1], world=world)).paths[int(rank[2])] = name
+        content.ranks.setdefault(rank[1], RankSet(rank[1], world=world)).paths[int(rank[2])] = name
     elif flat:
-        found.flat[int(flat[1])] = name
-        found.flat_count = max(found.flat_count, int(flat[2]))
+        content.flat[int(flat[1])] = name
+        content.flat_count = max(content.flat_count, int(flat[2]))

@@ -50,7 +50,7 @@ def _differing(
     for chunk in entry.chunks:
         one = first.setdefault((chunk.offsets, chunk.sizes), chunk)
         if one.stored != chunk.stored:
-            tables = [_alone(name, entry, found) for found in (one, chunk)]
+            tables = [_alone(name, entry, replica) for replica in (one, chunk)]
             if not _same(files, name, tables, find_chunk):
                 yield name, one, chunk
                 return

@@ -42,9 +42,9 @@ def folders(files: Files) -> Iterator[Folder]:
     yield from (by_root[root] for root in sorted(by_root))
 
 
-def _folder(found: dict[str, Folder], root: str) -> Folder:
-    if root not in found:
+def _folder(folders: dict[str, Folder], root: str) -> Folder:
+    if root not in folders:
         above, _, name = root.rpartition("/")
-        found[root] = Folder(root, name)
-        _folder(found, above).folders.add(name)
-    return found[root]
+        folders[root] = Folder(root, name)
+        _folder(folders, above).folders.add(name)
+    return folders[root]

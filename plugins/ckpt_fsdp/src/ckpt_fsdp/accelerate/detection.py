@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ckpt_core import Confidence, Files, FormatMatch, LocationKind, Part, printable
 from ckpt_core.layouts import step_of_name
-from ckpt_fsdp.accelerate.names import MODEL, OPTIMIZER, Found, survey
+from ckpt_fsdp.accelerate.names import MODEL, OPTIMIZER, DirectoryContent, survey
 
 FLAT = (
     "holds flat parameters of FSDP1 (LOCAL_STATE_DICT): where each weight starts in them is known to nobody but the "
@@ -22,23 +22,23 @@ def find(files: Files) -> Iterator[FormatMatch]:
     """
     if files.location.kind is LocationKind.FILE:
         return
-    for root, found in sorted(survey(files.entries).items()):
+    for root, content in sorted(survey(files.entries).items()):
         step = step_of_name(root or files.location.name)
-        problem = f"{printable(found.flat[0])}: {FLAT}" if found.flat else None
-        yield FormatMatch("fsdp", _confidence(found), _evidence(found), root, step, tuple(_parts(found)), problem)
+        problem = f"{printable(content.flat[0])}: {FLAT}" if content.flat else None
+        yield FormatMatch("fsdp", _confidence(content), _evidence(content), root, step, tuple(_parts(content)), problem)
 
 
-def _confidence(found: Found) -> Confidence:
+def _confidence(content: DirectoryContent) -> Confidence:
     """Return how sure the claim is.
 
     A model alone may lie in the directory of another model; the Trainer's own format knows more of its files.
     """
-    whole = bool(found.optimizers or found.full_optimizers or found.beside)
-    return Confidence.CERTAIN if whole and not found.of_trainer else Confidence.LIKELY
+    whole = bool(content.optimizers or content.full_optimizers or content.beside)
+    return Confidence.CERTAIN if whole and not content.of_trainer else Confidence.LIKELY
 
 
-def _parts(found: Found) -> Iterator[Part]:
-    for kind, folders in (("model", found.models), ("optimizer", found.optimizers)):
+def _parts(content: DirectoryContent) -> Iterator[Part]:
+    for kind, folders in (("model", content.models), ("optimizer", content.optimizers)):
         for number, folder in sorted(folders.items()):
             yield Part(folder, labelled(kind, number), "dcp")
 
@@ -51,9 +51,9 @@ def labelled(kind: str, number: int) -> str:
     return f"{kind}:{number}" if number else kind
 
 
-def _evidence(found: Found) -> str:
-    if found.flat:
-        return f"{len(found.flat)} files of flat parameters, {printable(found.flat[0])} first"
-    seen = [*found.models.values(), *found.full_models.values()] or [f"no {MODEL}"]
-    optimizers = [*found.optimizers.values(), *found.full_optimizers.values()] or [f"no {OPTIMIZER}"]
+def _evidence(content: DirectoryContent) -> str:
+    if content.flat:
+        return f"{len(content.flat)} files of flat parameters, {printable(content.flat[0])} first"
+    seen = [*content.models.values(), *content.full_models.values()] or [f"no {MODEL}"]
+    optimizers = [*content.optimizers.values(), *content.full_optimizers.values()] or [f"no {OPTIMIZER}"]
     return f"{', '.join(seen[:2])} beside {optimizers[0]}"

@@ -28,7 +28,7 @@ MODEL, OPTIMIZER = "pytorch_model_fsdp", "optimizer"
 
 
 @dataclass(slots=True)
-class Found:
+class DirectoryContent:
     """The content of one directory.
 
     Numbers are those of the models and optimizers, from 0.
@@ -89,40 +89,40 @@ class Found:
         return self.has_model or bool(self.optimizers and self.beside)
 
 
-def survey(paths: Iterable[str]) -> dict[str, Found]:
+def survey(paths: Iterable[str]) -> dict[str, DirectoryContent]:
     """Return the content of each directory with such names."""
-    by_root: dict[str, Found] = {}
+    by_root: dict[str, DirectoryContent] = {}
     for path in paths:
         folder = _IN_FOLDER.fullmatch(path)
         if folder is not None:
-            _add_folder(by_root.setdefault(folder[1] or "", Found()), path, folder)
+            _add_folder(by_root.setdefault(folder[1] or "", DirectoryContent()), path, folder)
             continue
         root, _, name = path.rpartition("/")
         _add_file(by_root, root, name)
     return {root: directory for root, directory in by_root.items() if directory.is_claimed}
 
 
-def _add_folder(found: Found, path: str, folder: "re.Match[str]") -> None:
-    directories = found.models if folder[3] == MODEL else found.optimizers
+def _add_folder(content: DirectoryContent, path: str, folder: "re.Match[str]") -> None:
+    directories = content.models if folder[3] == MODEL else content.optimizers
     directories[int(folder[4])] = folder[2]
     shard = _SHARD_RANK.fullmatch(path.rpartition("/")[2])
     if shard is not None:
-        found.ranks = max(found.ranks, int(shard[1]) + 1)
+        content.ranks = max(content.ranks, int(shard[1]) + 1)
 
 
-def _add_file(found: dict[str, Found], root: str, name: str) -> None:
+def _add_file(by_root: dict[str, DirectoryContent], root: str, name: str) -> None:
     full = _FULL.fullmatch(name)
     if full is not None:
-        here = found.setdefault(root, Found())
+        here = by_root.setdefault(root, DirectoryContent())
         files = here.full_models if full[1] == MODEL else here.full_optimizers
         files[int(full[2] or 0)] = name
     elif _FLAT.fullmatch(name):
-        found.setdefault(root, Found()).flat.append(name)
+        by_root.setdefault(root, DirectoryContent()).flat.append(name)
     elif _TRAINERS.fullmatch(name):
-        found.setdefault(root, Found()).of_trainer = True
+        by_root.setdefault(root, DirectoryContent()).of_trainer = True
     else:
         for kind, pattern in _BESIDE.items():
             known = pattern.fullmatch(name)
             if known is not None:
                 label = next((group for group in known.groups() if group), "")
-                found.setdefault(root, Found()).beside.append((kind, label, name))
+                by_root.setdefault(root, DirectoryContent()).beside.append((kind, label, name))

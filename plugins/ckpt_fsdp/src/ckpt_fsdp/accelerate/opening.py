@@ -18,7 +18,7 @@ from ckpt_core import (
 )
 from ckpt_core.layouts import CheckpointBuilder
 from ckpt_fsdp.accelerate.detection import FLAT
-from ckpt_fsdp.accelerate.names import MODEL, OPTIMIZER, Found, survey
+from ckpt_fsdp.accelerate.names import MODEL, OPTIMIZER, DirectoryContent, survey
 from ckpt_fsdp.accelerate.training_state import add_beside
 
 
@@ -31,21 +31,25 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
         UnsupportedFormatError: Nothing here has Accelerate's names, or it is flat parameters (FS001).
         UnsafeContentError: PK003, a file would run code.
     """
-    found = survey(files.entries).get("")
-    if found is None:
+    content = survey(files.entries).get("")
+    if content is None:
         text = f"{files.location}: no {MODEL}_0 and no {MODEL}.bin here; check the name"
         raise UnsupportedFormatError(text, code="CK016")
-    if found.flat:
-        raise UnsupportedFormatError(f"{printable(found.flat[0])}: {FLAT}", code="FS001", path=found.flat[0])
+    if content.flat:
+        raise UnsupportedFormatError(f"{printable(content.flat[0])}: {FLAT}", code="FS001", path=content.flat[0])
     builder = CheckpointBuilder(files)
-    _add_numbered(builder, found, "model", found.models, found.full_models)
-    _add_numbered(builder, found, "optimizer", found.optimizers, found.full_optimizers)
-    add_beside(builder, found)
+    _add_numbered(builder, content, "model", content.models, content.full_models)
+    _add_numbered(builder, content, "optimizer", content.optimizers, content.full_optimizers)
+    add_beside(builder, content)
     return builder.checkpoint(match, assets=_assets(files, builder))
 
 
 def _add_numbered(
-    builder: CheckpointBuilder, found: Found, kind: str, folders: Mapping[int, str], whole: Mapping[int, str]
+    builder: CheckpointBuilder,
+    content: DirectoryContent,
+    kind: str,
+    folders: Mapping[int, str],
+    whole: Mapping[int, str],
 ) -> None:
     """Add the files with whole state dicts.
 
@@ -53,19 +57,19 @@ def _add_numbered(
 
     Args:
         builder: What the directory has so far.
-        found: What lies in it.
+        content: What lies in it.
         kind: Models or optimizers.
         folders: Their directories of DCP, by number: core opens them.
         whole: Their files, by number.
     """
-    stem, least = (MODEL, found.least_models) if kind == "model" else (OPTIMIZER, found.least_optimizers)
+    stem, least = (MODEL, content.least_models) if kind == "model" else (OPTIMIZER, content.least_optimizers)
     needed_for = Profile.INFERENCE if kind == "model" else None
     for number in range(max(least, *(known + 1 for known in (*folders, *whole, 0)))):
         name = str(number or "")
         if number in whole:
             builder.torch_component(kind, whole[number], name=name)
         elif number not in folders:
-            path = f"{stem}{f'_{number}' if number else ''}.bin" if found.is_full else f"{stem}_{number}"
+            path = f"{stem}{f'_{number}' if number else ''}.bin" if content.is_full else f"{stem}_{number}"
             builder.role(kind, Presence.ABSENT, path, name=name, needed_for=needed_for)
 
 

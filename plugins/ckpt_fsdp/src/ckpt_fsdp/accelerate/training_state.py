@@ -7,7 +7,7 @@ Source: accelerate `checkpointing.py` (save_accelerator_state, save_custom_state
 
 from ckpt_core import Component, Presence
 from ckpt_core.layouts import CheckpointBuilder
-from ckpt_fsdp.accelerate.names import Found
+from ckpt_fsdp.accelerate.names import DirectoryContent
 from ckpt_fsdp.ranks.missing import missing_of
 
 _STATEFUL = "dl_state_dict"
@@ -16,27 +16,27 @@ _NO_ORDER = "the position; the order is had again from the seed of use_seedable_
 _NO_POSITION = "without use_stateful_dataloader the position in the data is not saved: the program skips the batches"
 
 
-def add_beside(builder: CheckpointBuilder, found: Found) -> None:
+def add_beside(builder: CheckpointBuilder, content: DirectoryContent) -> None:
     """Add every file beside the models as a component.
 
     Those that a save has and this one has not are noted as absent.
     """
-    for number in range(max(found.schedulers, default=0) + 1):
+    for number in range(max(content.schedulers, default=0) + 1):
         ending = f"_{number}" if number else ""
         builder.torch_component("scheduler", f"scheduler{ending}.bin", name=str(number or ""))
     builder.torch_component("scaler", "scaler.pt", optional=True)
-    _add_random_states(builder, found)
-    _add_samplers(builder, found)
-    _add_registered(builder, found)
+    _add_random_states(builder, content)
+    _add_samplers(builder, content)
+    _add_registered(builder, content)
 
 
-def _add_random_states(builder: CheckpointBuilder, found: Found) -> None:
+def _add_random_states(builder: CheckpointBuilder, content: DirectoryContent) -> None:
     """Add the random state of each rank.
 
     The first missing ones are named, and the rest are counted.
     """
-    present = set(_numbers(found, "rng"))
-    world = max(found.ranks, 1 + max(present, default=-1))
+    present = set(_numbers(content, "rng"))
+    world = max(content.ranks, 1 + max(present, default=-1))
     missing = missing_of(world, present)
     for rank in sorted(present.union(missing.ranks)):
         builder.torch_component("rng", f"random_states_{rank}.pkl", name=str(rank))
@@ -44,9 +44,9 @@ def _add_random_states(builder: CheckpointBuilder, found: Found) -> None:
         builder.role("rng", Presence.ABSENT, note=f"{missing.more} more ranks of {world}", name="others")
 
 
-def _add_samplers(builder: CheckpointBuilder, found: Found) -> None:
+def _add_samplers(builder: CheckpointBuilder, content: DirectoryContent) -> None:
     stateful = False
-    for kind, name, path in sorted(found.beside):
+    for kind, name, path in sorted(content.beside):
         if kind == "sampler" and path.startswith(_STATEFUL):
             stateful = stateful or not name
             _add_position(builder, path, name)
@@ -74,8 +74,8 @@ def _add_position(builder: CheckpointBuilder, path: str, name: str) -> None:
     builder.tried("sampler", path, read, name=name)
 
 
-def _add_registered(builder: CheckpointBuilder, found: Found) -> None:
-    numbers = _numbers(found, "progress")
+def _add_registered(builder: CheckpointBuilder, content: DirectoryContent) -> None:
+    numbers = _numbers(content, "progress")
     for number in range(max(numbers, default=-1) + 1):
         name = f"custom_checkpoint_{number}"
         builder.torch_component("progress", f"{name}.pkl", name=name)
@@ -83,5 +83,5 @@ def _add_registered(builder: CheckpointBuilder, found: Found) -> None:
         builder.role("progress", Presence.DERIVED, note=_NO_STEP)
 
 
-def _numbers(found: Found, kind: str) -> list[int]:
-    return [int(name.removeprefix("custom_checkpoint_")) for one, name, _ in found.beside if one == kind]
+def _numbers(content: DirectoryContent, kind: str) -> list[int]:
+    return [int(name.removeprefix("custom_checkpoint_")) for one, name, _ in content.beside if one == kind]

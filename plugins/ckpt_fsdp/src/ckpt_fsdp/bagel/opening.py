@@ -23,7 +23,7 @@ from ckpt_core import (
 from ckpt_core.codecs import read_safetensors
 from ckpt_core.layouts import NO_TENSORS, CheckpointBuilder, read_json
 from ckpt_fsdp.bagel.detection import sharded_metadata
-from ckpt_fsdp.bagel_names import COPY, DATA, METADATA, SCHEDULER, SINGLE, Found, step_of, survey
+from ckpt_fsdp.bagel_names import COPY, DATA, METADATA, SCHEDULER, SINGLE, DirectoryContent, step_of, survey
 from ckpt_fsdp.rank_sets import RankSet
 from ckpt_fsdp.ranks.missing import missing_of
 from ckpt_fsdp.ranks.opening import SEALS, add_apart, add_parts, add_set, are_flat
@@ -41,34 +41,34 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
         CorruptError: BG009, nothing here has the names of BAGEL's files.
         UnsafeContentError: PK003, a file would run code.
     """
-    found = survey(files.entries).get("", Found())
-    if not found.files and not found.sharded:
+    content = survey(files.entries).get("", DirectoryContent())
+    if not content.files and not content.sharded:
         raise CorruptError(
             f"{files.location}: none of BAGEL's files are here; name the directory of a step", code="BG009"
         )
     builder = CheckpointBuilder(files)
-    facts = _add_progress(builder, found)
+    facts = _add_progress(builder, content)
     world = facts.get("world_size")
     for kind in ("model", "ema"):
-        _add_weights(builder, found, kind, world if type(world) is int else None)
-    _note_missing_ema(builder, found, facts)
-    _add_optimizer(builder, found, world if type(world) is int else None)
+        _add_weights(builder, content, kind, world if type(world) is int else None)
+    _note_missing_ema(builder, content, facts)
+    _add_optimizer(builder, content, world if type(world) is int else None)
     builder.torch_component("scheduler", SCHEDULER, optional=facts.get("has_scheduler") is False)
     builder.torch_component("sampler", DATA, optional=facts.get("has_data_status") is False)
     _say_not_used(builder, facts)
-    assets = [Asset(path, entry.size) for path, entry in files.entries.items() if _is_asset(path, found, builder)]
+    assets = [Asset(path, entry.size) for path, entry in files.entries.items() if _is_asset(path, content, builder)]
     step = facts.get("train_steps")
     return builder.checkpoint(match, step=step if type(step) is int else None, assets=assets)
 
 
-def _add_progress(builder: CheckpointBuilder, found: Found) -> Mapping[str, Any]:
+def _add_progress(builder: CheckpointBuilder, content: DirectoryContent) -> Mapping[str, Any]:
     """Add metadata.json, or the step in the directory's name."""
     files = builder.files
-    if METADATA in found.others:
+    if METADATA in content.others:
         facts = builder.tried("progress", METADATA, partial(read_json, files, METADATA))
         if facts is None:
             return {}
-        if facts and (found.sharded or sharded_metadata(files, "", found) is not None):
+        if facts and (content.sharded or sharded_metadata(files, "", content) is not None):
             builder.add(Component("progress", NO_TENSORS, dict(facts)), METADATA)
             return facts
     step = step_of(files.location.name)
@@ -80,27 +80,27 @@ def _add_progress(builder: CheckpointBuilder, found: Found) -> Mapping[str, Any]
     return {}
 
 
-def _add_weights(builder: CheckpointBuilder, found: Found, kind: str, world: int | None) -> None:
+def _add_weights(builder: CheckpointBuilder, content: DirectoryContent, kind: str, world: int | None) -> None:
     """Add the weights that are kept in files.
 
     Those in a directory of DCP are a part.
     """
-    if kind in found.sharded:
+    if kind in content.sharded:
         return
-    if kind in found.ranks:
-        ranks = found.ranks[kind]
+    if kind in content.ranks:
+        ranks = content.ranks[kind]
         add_set(builder, RankSet(kind, world=ranks.world or world, paths=dict(sorted(ranks.paths.items()))), kind)
-    elif kind in found.full:
-        _add_safetensors(builder, kind, found.full[kind])
-    elif kind == "model" and SINGLE in found.others:
+    elif kind in content.full:
+        _add_safetensors(builder, kind, content.full[kind])
+    elif kind == "model" and SINGLE in content.others:
         builder.torch_component(kind, SINGLE)
-    elif kind == "model" and COPY in found.others:
+    elif kind == "model" and COPY in content.others:
         _add_safetensors(builder, kind, COPY)
         builder.findings.append(_only_copy())
     else:
-        where = f"{kind}.safetensors" if not found.others & {METADATA} else f"{kind}_sharded"
+        where = f"{kind}.safetensors" if not content.others & {METADATA} else f"{kind}_sharded"
         # BAGEL stops without the model, and takes the model for a missing average; to compute with, either is enough.
-        others = found.full or found.sharded or {"model", "ema"} & set(found.ranks)
+        others = content.full or content.sharded or {"model", "ema"} & set(content.ranks)
         needed_for = Profile.RESUME if others or kind == "ema" else None
         builder.role(kind, Presence.ABSENT, where, needed_for=needed_for)
 
@@ -111,16 +111,16 @@ def _add_safetensors(builder: CheckpointBuilder, kind: str, path: str) -> None:
         builder.add(Component(kind, file.tensors), path)
 
 
-def _add_optimizer(builder: CheckpointBuilder, found: Found, world: int | None) -> None:
-    if found.flat:
-        for number, path in sorted(found.flat.items()):
-            builder.torch_component("optimizer", path, name=f"{number:05d}-of-{found.flat_count:05d}")
-        for number in missing_of(found.flat_count, found.flat).ranks:
-            name = f"{number:05d}-of-{found.flat_count:05d}"
+def _add_optimizer(builder: CheckpointBuilder, content: DirectoryContent, world: int | None) -> None:
+    if content.flat:
+        for number, path in sorted(content.flat.items()):
+            builder.torch_component("optimizer", path, name=f"{number:05d}-of-{content.flat_count:05d}")
+        for number in missing_of(content.flat_count, content.flat).ranks:
+            name = f"{number:05d}-of-{content.flat_count:05d}"
             builder.role("optimizer", Presence.ABSENT, f"optimizer.{name}.pt", name=name)
-        builder.findings.append(_not_joined(next(iter(found.flat.values())), len(found.flat)))
+        builder.findings.append(_not_joined(next(iter(content.flat.values())), len(content.flat)))
         return
-    ranks = found.ranks.get("optimizer")
+    ranks = content.ranks.get("optimizer")
     if ranks is None:
         builder.role("optimizer", Presence.ABSENT, "optimizer_rank00000.pt")
         return
@@ -133,8 +133,8 @@ def _add_optimizer(builder: CheckpointBuilder, found: Found, world: int | None) 
         add_parts(builder, kept, parts, "optimizer")
 
 
-def _note_missing_ema(builder: CheckpointBuilder, found: Found, facts: Mapping[str, Any]) -> None:
-    there = "ema" in found.sharded or "ema" in found.ranks or "ema" in found.full
+def _note_missing_ema(builder: CheckpointBuilder, content: DirectoryContent, facts: Mapping[str, Any]) -> None:
+    there = "ema" in content.sharded or "ema" in content.ranks or "ema" in content.full
     if not there and facts.get("has_ema") is None:
         message = f"no weights of the EMA are here; {_NO_EMA}"
         hint = "copy ema.safetensors or its shards too, if the run kept an EMA"
@@ -168,10 +168,10 @@ def _only_copy() -> Finding:
     return Finding("BG007", Severity.WARNING, message, COPY, hint="copy model_sharded/ too, to train on")
 
 
-def _is_asset(path: str, found: Found, builder: CheckpointBuilder) -> bool:
+def _is_asset(path: str, content: DirectoryContent, builder: CheckpointBuilder) -> bool:
     """Return True if a file is carried along.
 
     It lies at the top and was not read.
     """
     read = {role.where for role in builder.roles}
-    return "/" not in path and path not in SEALS and (path not in found.files or (path == COPY and path not in read))
+    return "/" not in path and path not in SEALS and (path not in content.files or (path == COPY and path not in read))

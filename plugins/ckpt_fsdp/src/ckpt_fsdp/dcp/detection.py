@@ -21,7 +21,7 @@ _MENTIONED = (b"torch.distributed.checkpoint", b"torch.distributed._shard.checkp
 
 
 @dataclass(slots=True)
-class Found:
+class DirectoryContent:
     """The content of one directory.
 
     Attributes:
@@ -44,25 +44,25 @@ def find(files: Files) -> Iterator[FormatMatch]:
     """
     if files.location.kind is LocationKind.FILE:
         return
-    for root, found in sorted(survey(files).items()):
-        if found.shards or any(_mentions_torch(files, path) for path in found.metadata):
-            sure = Confidence.CERTAIN if found.shards and found.metadata else Confidence.LIKELY
-            yield FormatMatch("dcp", sure, _evidence(found), root, step_of(root or files.location.name))
+    for root, content in sorted(survey(files).items()):
+        if content.shards or any(_mentions_torch(files, path) for path in content.metadata):
+            sure = Confidence.CERTAIN if content.shards and content.metadata else Confidence.LIKELY
+            yield FormatMatch("dcp", sure, _evidence(content), root, step_of(root or files.location.name))
 
 
-def survey(files: Files) -> dict[str, Found]:
+def survey(files: Files) -> dict[str, DirectoryContent]:
     """Return the content of each directory with DCP's names."""
-    directories: dict[str, Found] = {}
+    directories: dict[str, DirectoryContent] = {}
     for path in files.entries:
         root, _, name = path.rpartition("/")
         if name.endswith(SUFFIX):
-            directories.setdefault(root, Found()).shards.append(path)
+            directories.setdefault(root, DirectoryContent()).shards.append(path)
         elif name == METADATA or _RANK_METADATA.fullmatch(name):
-            directories.setdefault(root, Found()).metadata.append(path)
+            directories.setdefault(root, DirectoryContent()).metadata.append(path)
         elif _UNFINISHED.fullmatch(name):
-            directories.setdefault(root, Found()).unfinished.append(path)
-    for found in directories.values():
-        _choose(found)
+            directories.setdefault(root, DirectoryContent()).unfinished.append(path)
+    for content in directories.values():
+        _choose(content)
     return directories
 
 
@@ -87,18 +87,20 @@ def step_of(path: str) -> int | None:
     return None
 
 
-def _choose(found: Found) -> None:
-    whole = [path for path in found.metadata if rank_of(path) is None]
-    ranks = sorted((path for path in found.metadata if rank_of(path) is not None), key=lambda path: rank_of(path) or 0)
-    found.metadata, found.others = (whole, ranks) if whole else (ranks, [])
+def _choose(content: DirectoryContent) -> None:
+    whole = [path for path in content.metadata if rank_of(path) is None]
+    ranks = sorted(
+        (path for path in content.metadata if rank_of(path) is not None), key=lambda path: rank_of(path) or 0
+    )
+    content.metadata, content.others = (whole, ranks) if whole else (ranks, [])
 
 
-def _evidence(found: Found) -> str:
-    shards = f"{len(found.shards)} .distcp files"
-    if not found.metadata:
+def _evidence(content: DirectoryContent) -> str:
+    shards = f"{len(content.shards)} .distcp files"
+    if not content.metadata:
         return f"{shards} without .metadata"
-    name = METADATA if rank_of(found.metadata[0]) is None else f"{len(found.metadata)} __N.metadata"
-    return f"{name} beside {shards}" if found.shards else f"{name} that names torch's classes, no .distcp file"
+    name = METADATA if rank_of(content.metadata[0]) is None else f"{len(content.metadata)} __N.metadata"
+    return f"{name} beside {shards}" if content.shards else f"{name} that names torch's classes, no .distcp file"
 
 
 def _mentions_torch(files: Files, path: str) -> bool:

@@ -28,7 +28,7 @@ from ckpt_core import (
 )
 from ckpt_core.codecs import chunk_finder
 from ckpt_core.layouts import CheckpointBuilder, keyed_components
-from ckpt_fsdp.dcp.detection import METADATA, SUFFIX, Found, survey
+from ckpt_fsdp.dcp.detection import METADATA, SUFFIX, DirectoryContent, survey
 from ckpt_fsdp.dcp.items import Items, read_items
 from ckpt_fsdp.dcp.joining import Joined, join
 from ckpt_fsdp.dcp.metadata import DcpMetadata, StoredItem, parse_metadata
@@ -113,30 +113,30 @@ def open_at(files: Files, root: str) -> Opened:
         UnsupportedFormatError: DC004 to DC006 or PK006, something in it is not known.
         BudgetError: PK002, it is larger than is allowed.
     """
-    found = survey(files).get(root, Found())
-    joined = join([_parsed(files, path) for path in _metadata_files(files, root, found)])
+    content = survey(files).get(root, DirectoryContent())
+    joined = join([_parsed(files, path) for path in _metadata_files(files, root, content)])
     whole, prefix = joined.whole, f"{root}/" if root else ""
     named_at = {name: _place(prefix, item) for name, item in whole.items.items() if item is not None}
     stored = {name: place for name, place in named_at.items() if is_there(files, place)}
     lost = {name: place for name, place in named_at.items() if name not in stored}
     items = read_items(files, stored)
-    noticed = (*_left_out(found), *items.findings, *_nowhere(whole), *_differing(files, prefix, joined, stored))
+    noticed = (*_left_out(content), *items.findings, *_nowhere(whole), *_differing(files, prefix, joined, stored))
     items.values |= {name: Lost(name) for name in lost}
     named = tuple(prefix + path for path in whole.files)
     components, keys = _components(root, whole, items)
     findings = (*noticed, *findings_of(files, lost, owners(components)))
     if lost:
         components = tuple(filter(_has_content, map(without_lost, components)))
-    return Opened(components, findings, whole.facts, root, named, keys, len(found.metadata) > 1)
+    return Opened(components, findings, whole.facts, root, named, keys, len(content.metadata) > 1)
 
 
-def _metadata_files(files: Files, root: str, found: Found) -> list[str]:
-    if found.metadata:
-        return found.metadata
+def _metadata_files(files: Files, root: str, content: DirectoryContent) -> list[str]:
+    if content.metadata:
+        return content.metadata
     where = printable(root or str(files.location))
-    holds = f"{len(found.shards)} .distcp files and no .metadata"
-    if found.unfinished:
-        reason = f"{holds}, only {printable(found.unfinished[0].rpartition('/')[2])}: the save did not end"
+    holds = f"{len(content.shards)} .distcp files and no .metadata"
+    if content.unfinished:
+        reason = f"{holds}, only {printable(content.unfinished[0].rpartition('/')[2])}: the save did not end"
         hint = "use an earlier checkpoint"
     else:
         reason = f"{holds}, without which nobody knows what they hold"
@@ -182,18 +182,18 @@ def _has_content(component: Component) -> bool:
     return bool(len(component.tensors)) or component.state is not None
 
 
-def _left_out(found: Found) -> Iterator[Finding]:
-    if found.others:
-        message = f"{len(found.others)} __N.metadata lie beside .metadata; they are of another save and were not read"
+def _left_out(content: DirectoryContent) -> Iterator[Finding]:
+    if content.others:
+        message = f"{len(content.others)} __N.metadata lie beside .metadata; they are of another save and were not read"
         yield Finding(
-            "DC007", Severity.WARNING, message, found.others[0], hint="remove them once you know what they are"
+            "DC007", Severity.WARNING, message, content.others[0], hint="remove them once you know what they are"
         )
-    if found.unfinished:
-        name = printable(found.unfinished[0].rpartition("/")[2])
+    if content.unfinished:
+        name = printable(content.unfinished[0].rpartition("/")[2])
         message = f"{name} lies beside the metadata: a later save into the same directory did not end"
         deeper = argument("depth", "bytes")
         hint = f"shards that it has replaced are not those that the metadata describes; verify with {deeper}"
-        yield Finding("DC008", Severity.WARNING, message, found.unfinished[0], hint=hint)
+        yield Finding("DC008", Severity.WARNING, message, content.unfinished[0], hint=hint)
 
 
 def _nowhere(whole: DcpMetadata) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ of the ranks; and only where that agrees with every shard, to the byte of its le
 from collections.abc import Iterator, Mapping, Sequence
 
 from ckpt_core import CkptError, Files, Irreparable, Operation, RepairAction, VerifyReport, printable
-from ckpt_fsdp.dcp.detection import METADATA, Found, rank_of, survey
+from ckpt_fsdp.dcp.detection import METADATA, DirectoryContent, rank_of, survey
 from ckpt_fsdp.dcp.metadata import DcpMetadata, parse_metadata
 from ckpt_fsdp.dcp.tables import rank_of_shard
 
@@ -28,31 +28,31 @@ def propose(files: Files, report: VerifyReport) -> Iterator[RepairAction | Irrep
     directories = survey(files)
     for finding in report.findings:
         root, _, name = (finding.path or "").rpartition("/")
-        found = directories.get(root)
-        if found is None or not found.shards:
+        content = directories.get(root)
+        if content is None or not content.shards:
             continue
         if finding.code == _MISSING or (finding.code in _UNREADABLE and name == METADATA):
-            actions, reason = _again(files, root, found)
+            actions, reason = _again(files, root, content)
             yield from actions
             if not actions:
                 yield Irreparable(reason, finding.code, finding.path)
 
 
-def _again(files: Files, root: str, found: Found) -> tuple[list[RepairAction], str]:
+def _again(files: Files, root: str, content: DirectoryContent) -> tuple[list[RepairAction], str]:
     """Return the operations that restore a whole metadata.
 
     The text is the reason where there are none.
     """
     broken = f"{root}/{METADATA}".lstrip("/")
-    whole = [path for path in found.unfinished if path == broken + _TMP]
+    whole = [path for path in content.unfinished if path == broken + _TMP]
     if whole:
-        reason = disagreement(files, root, whole, found.shards)
+        reason = disagreement(files, root, whole, content.shards)
         summary = "the save wrote this metadata whole, and stopped before it was renamed; it agrees with every shard"
         if reason:
             return [], f"{printable(whole[0])} is no metadata of these shards ({reason}); {_NOT_DERIVABLE}"
         return [RepairAction(summary, Operation.RENAME, broken, source=whole[0])], ""
-    if found.others and broken in files.entries:
-        reason = disagreement(files, root, found.others, found.shards) or _lacking_ranks(found)
+    if content.others and broken in files.entries:
+        reason = disagreement(files, root, content.others, content.shards) or _lacking_ranks(content)
         if not reason:
             summary = "remove a metadata that cannot be read; those of all ranks are whole, and say what it would"
             return [RepairAction(summary, Operation.REMOVE, broken)], ""
@@ -102,8 +102,8 @@ def _ends(metadata: DcpMetadata) -> dict[str, int]:
     return ends
 
 
-def _lacking_ranks(found: Found) -> str:
+def _lacking_ranks(content: DirectoryContent) -> str:
     """Return the rank with shards and no metadata."""
-    having = {rank_of(path) for path in found.others}
-    lacking = sorted({rank for rank in map(rank_of_shard, found.shards) if rank is not None} - having)
+    having = {rank_of(path) for path in content.others}
+    lacking = sorted({rank for rank in map(rank_of_shard, content.shards) if rank is not None} - having)
     return f"rank {lacking[0]} has shards and no metadata" if lacking else ""

@@ -163,13 +163,13 @@ def _read_optims(files: Files, content: TagContent, optims: list[RankFile]) -> N
         raise CorruptError(first.message, code=first.code, path=first.path)
 
 
-def _of_ranks(content: TagContent, found: list[RankFile]) -> Mapping[int, RankFile]:
+def _of_ranks(content: TagContent, rank_files: list[RankFile]) -> Mapping[int, RankFile]:
     """Return the files of the ranks that there were.
 
     ZE003 for those that are missing, ZE005 for those of other ranks.
     """
-    by_rank = {file.rank or 0: file for file in found}
-    content.findings += _missing(content, found[0], set(range(content.world)) - by_rank.keys())
+    by_rank = {file.rank or 0: file for file in rank_files}
+    content.findings += _missing(content, rank_files[0], set(range(content.world)) - by_rank.keys())
     for rank, file in list(by_rank.items()):
         if rank >= content.world:
             content.findings.append(_left_over(content, file, f"this save was by {content.world} ranks"))

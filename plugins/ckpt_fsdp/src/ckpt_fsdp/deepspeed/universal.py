@@ -118,7 +118,7 @@ def _keys_by_parameter(files: Files, content: TagContent) -> dict[str, list[str]
     return {name: sorted(keys, key=lambda key: (key != _WEIGHT, key)) for name, keys in by_name.items()}
 
 
-def _common(files: Files, content: TagContent, found: _Universal) -> "TorchFile | None":
+def _common(files: Files, content: TagContent, universal: _Universal) -> "TorchFile | None":
     """Return the file that all parameters share.
 
     It has groups and loss scale; None where the file is not there.
@@ -129,7 +129,7 @@ def _common(files: Files, content: TagContent, found: _Universal) -> "TorchFile 
         content.findings.append(_lost_state(path, what))
         return None
     file = read_torch_file(files, path)
-    found.torches.append(file)
+    universal.torches.append(file)
     return file
 
 
@@ -137,7 +137,7 @@ def _root(common: "TorchFile | None") -> Mapping[str, Any]:
     return common.root if common is not None and isinstance(common.root, dict) else {}
 
 
-def _add_scalars(common: "TorchFile | None", names: Mapping[int, list[str]], found: _Universal) -> None:
+def _add_scalars(common: "TorchFile | None", names: Mapping[int, list[str]], content: _Universal) -> None:
     """Give parameters the scalars of their group.
 
     Stage 3 keeps them once a group, in the state that the first rank had: the step.
@@ -147,17 +147,17 @@ def _add_scalars(common: "TorchFile | None", names: Mapping[int, list[str]], fou
     for number, state in states.items() if isinstance(states, dict) else ():
         for key, value in state.items() if isinstance(state, dict) else ():
             for name in names.get(number, []):
-                _add_scalar(common, name, key, value, found)
+                _add_scalar(common, name, key, value, content)
 
 
-def _add_scalar(common: "TorchFile | None", name: str, key: str, value: State, found: _Universal) -> None:
-    if key in found.state[name] or common is None:
+def _add_scalar(common: "TorchFile | None", name: str, key: str, value: State, content: _Universal) -> None:
+    if key in content.state[name] or common is None:
         return
     if isinstance(value, int | float):
-        found.state[name][key] = value
+        content.state[name][key] = value
     elif isinstance(value, TensorRef) and common.tensors.info(value.name).shape == ():
-        found.moments[f"state.{name}.{key}"] = in_file(common.tensors, value.name)
-        found.state[name][key] = TensorRef(f"state.{name}.{key}")
+        content.moments[f"state.{name}.{key}"] = in_file(common.tensors, value.name)
+        content.state[name][key] = TensorRef(f"state.{name}.{key}")
 
 
 def _options(common: "TorchFile | None") -> list[dict[Any, State]] | None:

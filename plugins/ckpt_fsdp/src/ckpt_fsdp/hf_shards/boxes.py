@@ -128,17 +128,17 @@ def _offsets(file: SafetensorsFile, name: str, info: TensorInfo, header: object)
     return tuple(saved)
 
 
-def _add(found: Shards, shard: ShardName, file: SafetensorsFile, offsets: Mapping[str, tuple[int, ...]]) -> None:
+def _add(shards: Shards, shard: ShardName, file: SafetensorsFile, offsets: Mapping[str, tuple[int, ...]]) -> None:
     for key, value in file.metadata.items():
         if key != SHARDING:
-            found.metadata.setdefault(key, value)
+            shards.metadata.setdefault(key, value)
     for name, info in file.tensors.infos():
         assert info.path is not None
         box = StoredBox(offsets[name], info.shape, info.path, info.offset, shard.rank)
         reach = tuple(map(add, box.offsets, box.sizes))
-        known = found.tensors.get(name)
+        known = shards.tensors.get(name)
         if known is None:
-            found.tensors[name] = Sharded(info.dtype, reach, [box])
+            shards.tensors[name] = Sharded(info.dtype, reach, [box])
             continue
         if known.dtype is not info.dtype or len(known.shape) != len(reach):
             was = f"{known.dtype.code} of {len(known.shape)} dimensions"

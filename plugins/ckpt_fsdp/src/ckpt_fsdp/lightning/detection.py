@@ -24,12 +24,12 @@ def find(files: Files) -> Iterator[FormatMatch]:
     """
     if files.location.kind is LocationKind.FILE:
         return
-    for root, found in sorted(survey(files).items()):
+    for root, content in sorted(survey(files).items()):
         name = (root or files.location.name).rpartition("/")[2]
         has_meta = f"{root}/{META}".lstrip("/") in files.entries
         if not (has_meta or _GIVEN.fullmatch(name)):
             continue
-        confidence = Confidence.CERTAIN if has_meta and found.metadata else Confidence.LIKELY
+        confidence = Confidence.CERTAIN if has_meta and content.metadata else Confidence.LIKELY
         beside = META if has_meta else f"no {META}, in a directory of Lightning's name"
-        evidence = f"{beside} beside {len(found.shards)} .distcp files"
+        evidence = f"{beside} beside {len(content.shards)} .distcp files"
         yield FormatMatch("lightning-fsdp", confidence, evidence, root, step_of_name(name))

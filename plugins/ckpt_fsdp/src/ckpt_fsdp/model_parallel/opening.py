@@ -46,8 +46,8 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     inside = folders(files.entries).get("", {})
     loose = None if inside else _loose(files)
     paths = inside or {(rank,): [path] for rank, path in (loose.paths if loose else {}).items()}
-    opened = {rank: _open(builder, rank, found) for rank, found in paths.items()}
-    models = {rank: found for rank, (found, _) in opened.items() if found is not None}
+    opened = {rank: _open(builder, rank, of_rank) for rank, of_rank in paths.items()}
+    models = {rank: of_rank for rank, (of_rank, _) in opened.items() if of_rank is not None}
     sizes = _agreed(builder, {rank: sizes_of(file.root) for rank, file in models.items()}, models)
     sizes = Sizes(sizes.tensor * sizes.pipeline * sizes.expert) if loose else sizes
     builder.findings += _missing(sizes, paths, loose)
@@ -61,7 +61,7 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
     if sizes != Sizes():
         builder.findings.append(_not_merged(sizes))
     steps = [step for file in models.values() if (step := step_of_state(file.root)) is not None]
-    used = {path for found in paths.values() for path in found}
+    used = {path for of_rank in paths.values() for path in of_rank}
     assets = [Asset(path, entry.size) for path, entry in files.entries.items() if path not in used]
     return builder.checkpoint(match, step=steps[0] if steps else None, assets=assets)
 

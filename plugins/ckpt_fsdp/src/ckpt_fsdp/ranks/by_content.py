@@ -37,9 +37,9 @@ def read_by_content(files: Files, match: FormatMatch) -> StoredCheckpoint:
         why = f"rank files of {len(saves)} saves lie together" if saves else "no rank files are here"
         raise CorruptError(f"{files.location}: {why}; name the directory or the save that is meant", code="RK004")
     builder, steps = CheckpointBuilder(files), []
-    for found in saves[0].sets:
-        parts = _ranked(read_parts(builder, found, "model" if found.part == WHOLE else found.part))
-        _add(builder, found, parts)
+    for rank_set in saves[0].sets:
+        parts = _ranked(read_parts(builder, rank_set, "model" if rank_set.part == WHOLE else rank_set.part))
+        _add(builder, rank_set, parts)
         steps += [step for part in parts[:1] if (step := step_of_state(part.file.root)) is not None]
     paths = set(saves[0].paths)
     assets = [Asset(path, entry.size) for path, entry in files.entries.items() if path not in paths]
@@ -67,7 +67,7 @@ def rank_of(sharded: Mapping[str, Sharding]) -> int | None:
         if sharding.rank is not None:
             return sharding.rank
     places = {(sharding.mesh, sharding.coordinate) for sharding in sharded.values() if sharding.coordinate is not None}
-    mesh, place = max(places, key=lambda found: prod(found[0]), default=((), None))
+    mesh, place = max(places, key=lambda pair: prod(pair[0]), default=((), None))
     return None if place is None else _row_major(mesh, place)
 
 
@@ -78,7 +78,7 @@ def _row_major(mesh: Sequence[int], place: Sequence[int]) -> int:
     return rank
 
 
-def _add(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPart]) -> None:
+def _add(builder: CheckpointBuilder, rank_set: RankSet, parts: Sequence[RankPart]) -> None:
     """Add the components of a set of files.
 
     Each is joined of what all ranks have of it, with what is wrong with them.
@@ -86,11 +86,11 @@ def _add(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPart]) 
     if not parts:
         return
     world = agreement.world_of(None, parts)
-    what = "what was saved" if found.part == WHOLE else found.part
-    present = {part.rank for part in parts} | (found.paths.keys() if found.template else set())
-    builder.findings += agreement.missing_ranks(what, found, missing_of(world, present))
+    what = "what was saved" if rank_set.part == WHOLE else rank_set.part
+    present = {part.rank for part in parts} | (rank_set.paths.keys() if rank_set.template else set())
+    builder.findings += agreement.missing_ranks(what, rank_set, missing_of(world, present))
     builder.findings += agreement.contradictions(world, parts)
-    for label, inner in _by_label(parts, found.part).items():
+    for label, inner in _by_label(parts, rank_set.part).items():
         kind, _, name = label.partition(":")
         if kind in _OF_EACH_RANK:
             for part in inner:
@@ -106,8 +106,8 @@ def _by_label(parts: Sequence[RankPart], kind: str) -> dict[str, list[RankPart]]
     """Return the ranks' parts of each component, by label."""
     by_label: dict[str, list[RankPart]] = {}
     for part in parts:
-        found = keyed_components(part.file.root, part.file.tensors)
-        for keys, component in found:
+        components = keyed_components(part.file.root, part.file.tensors)
+        for keys, component in components:
             only = not keys and component.kind == "model" and kind not in (WHOLE, "extra")
             label = kind if only else component.label
             by_label.setdefault(label, []).append(_within(part, keys, component))

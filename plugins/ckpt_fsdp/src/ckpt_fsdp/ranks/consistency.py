@@ -25,19 +25,19 @@ def world_of(named: int | None, parts: Sequence[RankPart]) -> int:
     return named or max(highest, *meshes, 1)
 
 
-def missing_ranks(what: str, found: RankSet, missing: Missing, *, component: str | None = None) -> Iterator[Finding]:
+def missing_ranks(what: str, rank_set: RankSet, missing: Missing, *, component: str | None = None) -> Iterator[Finding]:
     """Yield RK001 for each missing file of a rank.
 
     Which elements are lost, coverage says.
 
     Args:
         what: What the files hold, in words.
-        found: The files that are there.
+        rank_set: The files that are there.
         missing: The ranks whose files are not.
         component: Label of what is not whole without them; with `{}` or the like where each rank has its own.
     """
     for rank in missing.ranks:
-        name = found.name_of(rank)
+        name = rank_set.name_of(rank)
         more = missing.more if rank == missing.ranks[-1] else 0
         rest = f", and so are those of {more} more ranks" if more else ""
         which = f"{printable(name)}: this rank's" if name else f"rank {rank}'s"

@@ -39,7 +39,7 @@ def find(files: Files) -> Iterator[FormatMatch]:
             others.setdefault(root, []).append(path)
     for root, paths in sorted(named.items()):
         sets = group(paths)
-        if any(found.part != "optimizer" or found.world is not None for found in sets):
+        if any(rank_set.part != "optimizer" or rank_set.world is not None for rank_set in sets):
             yield FormatMatch("fsdp-ranks", _confidence(sets), _evidence(sets), root, _step(files, root))
     for root, paths in sorted(others.items()):
         if root not in named:
@@ -71,8 +71,8 @@ def _by_content(files: Files, root: str, paths: list[str]) -> Iterator[FormatMat
     if len(saves) == 1 and (alone or len(saves[0].paths) > 1):
         first = list(saves[0].sets)
         step = _step(files, root)
-        found = tuple(saves[0].paths)
-        yield FormatMatch("fsdp-ranks", Confidence.CERTAIN, _evidence(first), root, step, files=found)
+        claimed = tuple(saves[0].paths)
+        yield FormatMatch("fsdp-ranks", Confidence.CERTAIN, _evidence(first), root, step, files=claimed)
         return
     for save in saves:
         step = step_of_name(_without_rank(save.sets[0]))
@@ -81,16 +81,16 @@ def _by_content(files: Files, root: str, paths: list[str]) -> Iterator[FormatMat
 
 
 def _is_bagels(path: str) -> bool:
-    return any(found.ranks for found in bagels([path.rpartition("/")[2]]).values())
+    return any(bagel.ranks for bagel in bagels([path.rpartition("/")[2]]).values())
 
 
-def _without_rank(found: RankSet) -> str:
-    before, behind, _, _ = found.template or ("", "", 0, 0)
+def _without_rank(rank_set: RankSet) -> str:
+    before, behind, _, _ = rank_set.template or ("", "", 0, 0)
     return f"{before}{behind}".rpartition("/")[2]
 
 
 def _confidence(sets: list[RankSet]) -> Confidence:
-    return Confidence.CERTAIN if any(found.world is not None for found in sets) else Confidence.LIKELY
+    return Confidence.CERTAIN if any(rank_set.world is not None for rank_set in sets) else Confidence.LIKELY
 
 
 def _evidence(sets: list[RankSet]) -> str:

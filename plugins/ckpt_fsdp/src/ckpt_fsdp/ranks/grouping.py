@@ -54,7 +54,7 @@ class Save(NamedTuple):
 
     @property
     def paths(self) -> list[str]:
-        return sorted(path for found in self.sets for path in found.paths.values())
+        return sorted(path for rank_set in self.sets for path in rank_set.paths.values())
 
 
 class _Named(NamedTuple):
@@ -81,9 +81,9 @@ def saves_of(files: Sequence[RankedFile]) -> list[Save]:
     named: list[_Named] = []
     unnamed: list[RankedFile] = []
     for alike in _by_texts(spread):
-        found = _place_of_rank(alike)
-        named += [_named(file, *found) for file in alike] if found is not None else []
-        unnamed += alike if found is None else []
+        place = _place_of_rank(alike)
+        named += [_named(file, *place) for file in alike] if place is not None else []
+        unnamed += alike if place is None else []
     saves = [_save(group) for group in _by_save(named)]
     if (unnamed or _are_single(saves, named)) and _can_be_one(spread):
         return [Save((RankSet(WHOLE, paths=_by_rank((file.rank or 0, file.path) for file in spread)),))]
@@ -97,12 +97,12 @@ def with_broken(save: Save, paths: Collection[str], world: int) -> Save:
 
     They are there, and cannot be read: that is another thing than missing.
     """
-    for found in save.sets:
+    for rank_set in save.sets:
         for rank in range(min(world, _MOST_RANKS)):
-            name = found.name_of(rank)
-            if rank not in found.paths and name in paths:
-                found.paths[rank] = name
-        found.paths = dict(sorted(found.paths.items()))
+            name = rank_set.name_of(rank)
+            if rank not in rank_set.paths and name in paths:
+                rank_set.paths[rank] = name
+        rank_set.paths = dict(sorted(rank_set.paths.items()))
     return save
 
 

@@ -61,11 +61,11 @@ def ranked_files(files: Files, paths: Iterable[str], judge: Callable[[bytes], To
             head = files.head(path)
         except CkptError:
             continue  # opening says what is wrong with the place
-        found = judge(head)
-        if found is None and is_torch(head):
+        told = judge(head)
+        if told is None and is_torch(head):
             plain.add(texts)
-        elif found is not None and found != (None, None):
-            yield RankedFile(path, found.rank, found.world)
+        elif told is not None and told != (None, None):
+            yield RankedFile(path, told.rank, told.world)
 
 
 def told(head: bytes) -> Told | None:
@@ -118,6 +118,6 @@ def _mesh_size(head: bytes) -> int | None:
     return None if match is None else _value(match)
 
 
-def _value(found: re.Match[bytes]) -> int:
-    digits = next(group for group in found.groups() if group is not None)
+def _value(match: re.Match[bytes]) -> int:
+    digits = next(group for group in match.groups() if group is not None)
     return int.from_bytes(digits, "little", signed=len(digits) == 4)

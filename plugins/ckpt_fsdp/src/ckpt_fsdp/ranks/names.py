@@ -60,7 +60,9 @@ def group(paths: Iterable[str]) -> list[RankSet]:
         if name is not None:
             key = (name.part, name.number, name.world)
             sets.setdefault(key, RankSet(*key)).paths[name.rank] = path
-    for found in sets.values():
-        found.paths = dict(sorted(found.paths.items()))
+    for rank_set in sets.values():
+        rank_set.paths = dict(sorted(rank_set.paths.items()))
     order = ("model", "optimizer", EXTRA)
-    return sorted(sets.values(), key=lambda found: (order.index(found.part), found.number, found.world or 0))
+    return sorted(
+        sets.values(), key=lambda rank_set: (order.index(rank_set.part), rank_set.number, rank_set.world or 0)
+    )

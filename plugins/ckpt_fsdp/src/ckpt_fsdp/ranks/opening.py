@@ -48,44 +48,46 @@ def read(files: Files, match: FormatMatch, request: LoadRequest) -> StoredCheckp
         return read_by_content(files, match)
     _check_one_save(files, sets)
     builder = CheckpointBuilder(files)
-    for found in sets:
-        if found.part == EXTRA:
-            add_extra(builder, found)
-        elif found.part == "optimizer":
-            _add_optimizer(builder, found)
+    for rank_set in sets:
+        if rank_set.part == EXTRA:
+            add_extra(builder, rank_set)
+        elif rank_set.part == "optimizer":
+            _add_optimizer(builder, rank_set)
         else:
-            add_set(builder, found, found.part, found.number)
-    if match.step is not None and any(found.world is not None for found in sets):
+            add_set(builder, rank_set, rank_set.part, rank_set.number)
+    if match.step is not None and any(rank_set.world is not None for rank_set in sets):
         builder.role("progress", Presence.DERIVED, _NAMED, f"step {match.step}; verl keeps it nowhere else")
     assets = [Asset(path, entry.size) for path, entry in files.entries.items() if _is_asset(path)]
     return builder.checkpoint(match, assets=assets)
 
 
-def add_set(builder: CheckpointBuilder, found: RankSet, kind: str, name: str = "") -> None:
+def add_set(builder: CheckpointBuilder, rank_set: RankSet, kind: str, name: str = "") -> None:
     """Add the files of a part as one component.
 
     What is wrong with them becomes findings.
     """
-    add_parts(builder, found, read_parts(builder, found, kind, name), kind, name)
+    add_parts(builder, rank_set, read_parts(builder, rank_set, kind, name), kind, name)
 
 
-def add_parts(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPart], kind: str, name: str = "") -> None:
+def add_parts(
+    builder: CheckpointBuilder, rank_set: RankSet, parts: Sequence[RankPart], kind: str, name: str = ""
+) -> None:
     """Add the read files of a part as one component.
 
     Raises as `read`.
     """
     if not parts:
         return
-    world = agreement.world_of(found.world, parts)
+    world = agreement.world_of(rank_set.world, parts)
     label = f"{kind}:{name}" if name else kind
     rows = rows_of(parts)
     states: dict[int, object] = {part.rank: without_refs(part.file.root) for part in parts}
-    builder.findings += agreement.missing_ranks(label, found, missing_of(world, found.paths), component=label)
+    builder.findings += agreement.missing_ranks(label, rank_set, missing_of(world, rank_set.paths), component=label)
     builder.findings += agreement.contradictions(world, parts)
     builder.findings += agreement.differing_shapes(rows)
     builder.findings += agreement.unplaced(label, parts, rows)
     builder.findings += agreement.differing_states(label, states)
-    builder.add(component_of(kind, name, parts, rows), next(iter(found.paths.values())))
+    builder.add(component_of(kind, name, parts, rows), next(iter(rank_set.paths.values())))
 
 
 def are_flat(parts: Sequence[RankPart]) -> bool:
@@ -99,69 +101,69 @@ def are_flat(parts: Sequence[RankPart]) -> bool:
     return bool(names) and not any(part.file.sharded for part in parts)
 
 
-def _add_optimizer(builder: CheckpointBuilder, found: RankSet) -> None:
+def _add_optimizer(builder: CheckpointBuilder, rank_set: RankSet) -> None:
     """Add the parts of an optimizer, joined or apart.
 
     verl saves it over flat parameters under FSDP1; then each rank's stays apart.
     """
-    parts = read_parts(builder, found, "optimizer", found.number)
-    if (found.world or len(found.paths)) > 1 and are_flat(parts):
+    parts = read_parts(builder, rank_set, "optimizer", rank_set.number)
+    if (rank_set.world or len(rank_set.paths)) > 1 and are_flat(parts):
         builder.findings.append(agreement.kept_apart(parts[0].file.path, len(parts)))
-        add_apart(builder, found, parts, ":".join(filter(None, (found.number, "{}"))))
+        add_apart(builder, rank_set, parts, ":".join(filter(None, (rank_set.number, "{}"))))
     else:
-        add_parts(builder, found, parts, "optimizer", found.number)
+        add_parts(builder, rank_set, parts, "optimizer", rank_set.number)
 
 
-def add_apart(builder: CheckpointBuilder, found: RankSet, parts: Sequence[RankPart], name: str) -> None:
+def add_apart(builder: CheckpointBuilder, rank_set: RankSet, parts: Sequence[RankPart], name: str) -> None:
     """Add a component for each rank's optimizer part.
 
     A role says which ranks have no file.
 
     Args:
         builder: What the directory has so far.
-        found: The files.
+        rank_set: The files.
         parts: What could be read of them.
         name: What to call a component, with `{}` for the rank.
     """
-    missing = missing_of(found.world or len(found.paths), found.paths)
-    unread = {path: name.format(rank) for rank, path in found.paths.items()}
+    missing = missing_of(rank_set.world or len(rank_set.paths), rank_set.paths)
+    unread = {path: name.format(rank) for rank, path in rank_set.paths.items()}
     builder.roles = [replace(role, name=unread[role.where]) if role.where in unread else role for role in builder.roles]
-    builder.findings += agreement.missing_ranks("the optimizer", found, missing, component=f"optimizer:{name}")
+    builder.findings += agreement.missing_ranks("the optimizer", rank_set, missing, component=f"optimizer:{name}")
     for part in parts:
         component = Component("optimizer", part.file.tensors, part.file.root, name.format(part.rank))
         builder.add(component, part.file.path)
     for rank in missing.ranks:
-        builder.role("optimizer", Presence.ABSENT, found.name_of(rank), _EACH_ITS_OWN, name=name.format(rank))
+        builder.role("optimizer", Presence.ABSENT, rank_set.name_of(rank), _EACH_ITS_OWN, name=name.format(rank))
 
 
-def add_extra(builder: CheckpointBuilder, found: RankSet) -> None:
+def add_extra(builder: CheckpointBuilder, rank_set: RankSet) -> None:
     """Add the ranks' state besides weights and optimizer.
 
     Each has its random numbers, all have the same scheduler.
     """
-    parts = read_parts(builder, found, "rng", "{}")
+    parts = read_parts(builder, rank_set, "rng", "{}")
     kept = {part.rank: components_of(part.file.root, part.file.tensors) for part in parts}
     shared: dict[str, dict[int, Component]] = {}
     for rank, components in kept.items():
         for component in components:
             if component.kind == "rng":
-                builder.add(replace(component, name=str(rank)), found.paths[rank])
+                builder.add(replace(component, name=str(rank)), rank_set.paths[rank])
             else:
                 shared.setdefault(component.label, {})[rank] = component
     for label, by_rank in shared.items():
         states: dict[int, object] = {rank: component.state for rank, component in by_rank.items()}
         builder.findings += agreement.differing_states(label, states)
         rank, component = next(iter(by_rank.items()))
-        builder.add(component, found.paths[rank])
-    _say_lacking(builder, found, {rank: [component.label for component in kept[rank]] for rank in kept})
-    missing = missing_of(agreement.world_of(found.world, parts), found.paths)
-    builder.findings += agreement.missing_ranks("the random state", found, missing, component="rng:{}")
+        builder.add(component, rank_set.paths[rank])
+    _say_lacking(builder, rank_set, {rank: [component.label for component in kept[rank]] for rank in kept})
+    missing = missing_of(agreement.world_of(rank_set.world, parts), rank_set.paths)
+    builder.findings += agreement.missing_ranks("the random state", rank_set, missing, component="rng:{}")
     for rank in missing.ranks:
-        where = found.name_of(rank)
+        where = rank_set.name_of(rank)
         builder.role("rng", Presence.ABSENT, where, _EACH_ITS_OWN, name=str(rank), needed_for=Profile.RESUME)
 
 
-def _say_lacking(builder: CheckpointBuilder, found: RankSet, kept: Mapping[int, Sequence[str]]) -> None:
+def _say_lacking(builder: CheckpointBuilder, rank_set: RankSet, kept: Mapping[int, Sequence[str]]) -> None:
     """Note state that one rank lacks and another has.
 
     Each goes on from its own file alone.
@@ -171,11 +173,13 @@ def _say_lacking(builder: CheckpointBuilder, found: RankSet, kept: Mapping[int, 
         for label in every:
             if label not in labels:
                 kind, _, name = label.partition(":")
-                builder.role(kind, Presence.ABSENT, found.paths[rank], name=":".join(filter(None, (name, str(rank)))))
+                builder.role(
+                    kind, Presence.ABSENT, rank_set.paths[rank], name=":".join(filter(None, (name, str(rank))))
+                )
 
 
 def _check_one_save(files: Files, sets: Sequence[RankSet]) -> None:
-    worlds = sorted({found.world for found in sets if found.world is not None})
+    worlds = sorted({rank_set.world for rank_set in sets if rank_set.world is not None})
     if len(worlds) > 1:
         sizes = " and ".join(map(str, worlds))
         raise CorruptError(

@@ -128,9 +128,9 @@ def _add_expert(builder: CheckpointBuilder, number: int) -> None:
     add_adapter(builder, f"{path}/{name}/" if doubled else f"{path}/", name)
 
 
-def _counts(found: set[int], said: int | None, rows: int | None) -> Iterator[Finding]:
-    if said is not None and max(found, default=-1) >= said:
-        message = f"{EXPERTS}: expert_{max(found)}, where {CONFIG} says that there are {said} experts"
+def _counts(counts: set[int], said: int | None, rows: int | None) -> Iterator[Finding]:
+    if said is not None and max(counts, default=-1) >= said:
+        message = f"{EXPERTS}: expert_{max(counts)}, where {CONFIG} says that there are {said} experts"
         yield Finding("HT013", Severity.WARNING, message, CONFIG, hint="files of two saves were mixed")
     if said is not None and rows is not None and rows != said:
         message = f"{CONFIG}: says {said} experts, the router chooses among {rows}"

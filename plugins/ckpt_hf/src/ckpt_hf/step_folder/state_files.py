@@ -53,25 +53,25 @@ def _add(builder: CheckpointBuilder, kind: str, name: str, paths: list[str]) -> 
         _add_flattened(builder, kind, name, flattened)
 
 
-def _read(builder: CheckpointBuilder, found: _Flattened, path: str) -> None:
+def _read(builder: CheckpointBuilder, flattened: _Flattened, path: str) -> None:
     if path.endswith(".json"):
         content = read_json_value(builder.files, path)
         key = without_kind(path.rpartition("/")[2])
         if key or not isinstance(content, dict):
-            found.values[key or "state"] = content
+            flattened.values[key or "state"] = content
         else:
-            found.values.update(content)
+            flattened.values.update(content)
     else:
-        found.tables.append(read_safetensors(builder.files, path).tensors)
-    found.paths.append(path)
+        flattened.tables.append(read_safetensors(builder.files, path).tensors)
+    flattened.paths.append(path)
 
 
-def _add_flattened(builder: CheckpointBuilder, kind: str, name: str, found: _Flattened) -> None:
-    table = TensorTable.join(found.tables) if found.tables else NO_TENSORS
+def _add_flattened(builder: CheckpointBuilder, kind: str, name: str, flattened: _Flattened) -> None:
+    table = TensorTable.join(flattened.tables) if flattened.tables else NO_TENSORS
     nested = any("/" in tensor for tensor in table)
-    tree: State = {**_tree(table), **found.values} if nested else found.values or None
-    where = found.paths[0]
-    if kind == "optimizer" and not found.tables and "state" not in found.values:
+    tree: State = {**_tree(table), **flattened.values} if nested else flattened.values or None
+    where = flattened.paths[0]
+    if kind == "optimizer" and not flattened.tables and "state" not in flattened.values:
         # The groups say how it steps, and nothing of where it stands.
         builder.components.append(Component(kind, table, tree, name))
         builder.role(kind, Presence.ABSENT, "optimizer_state.safetensors", name=name)

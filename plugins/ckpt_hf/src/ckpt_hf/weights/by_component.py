@@ -42,27 +42,27 @@ def read_all(files: Files, variant: str | None = None) -> list[ComponentWeights]
     return opened
 
 
-def first_error(found: Sequence[ComponentWeights]) -> CkptError | None:
+def first_error(components: Sequence[ComponentWeights]) -> CkptError | None:
     """Return the error that makes the directory unreadable.
 
     Unsafe content comes first; None where nothing does.
     """
-    errors = [error for one in found for error in one.weights.errors]
+    errors = [error for one in components for error in one.weights.errors]
     return min(errors, key=lambda error: not isinstance(error, UnsafeContentError), default=None)
 
 
-def components_of(found: Sequence[ComponentWeights]) -> list[Component]:
+def components_of(components: Sequence[ComponentWeights]) -> list[Component]:
     """Return a component for each, where nothing failed."""
-    return [Component(one.selection.weights.component, one.weights.table(), one.weights.state()) for one in found]
+    return [Component(one.selection.weights.component, one.weights.table(), one.weights.state()) for one in components]
 
 
-def metadata_of(found: Sequence[ComponentWeights]) -> dict[str, object]:
+def metadata_of(components: Sequence[ComponentWeights]) -> dict[str, object]:
     """Return the metadata of all weights.
 
     The model's counts where a key comes twice.
     """
     metadata: dict[str, object] = {}
-    for one in reversed(found):
+    for one in reversed(components):
         metadata.update(one.weights.metadata)
     return metadata
 

@@ -78,8 +78,8 @@ def _with_indexes(files: Files, sets: list[WeightSet]) -> list[WeightSet]:
     return kept
 
 
-def _has_files(found: WeightSet) -> bool:
-    return found.single is not None or bool(found.shards)
+def _has_files(weight_set: WeightSet) -> bool:
+    return weight_set.single is not None or bool(weight_set.shards)
 
 
 def _named(files: Files, index: str) -> set[str]:
@@ -128,9 +128,10 @@ def _spelled(variants: Sequence[str]) -> str:
     return ", ".join(printable(name) or "the plain one" for name in variants)
 
 
-def _only_variant(found: WeightSet) -> Finding:
-    message = f"{printable(found.shown)}: there are only weights of variant {printable(found.variant)}; these are read"
-    return Finding("HF012", Severity.INFO, message, found.shown, hint=f"name it with {option('variant')}")
+def _only_variant(weight_set: WeightSet) -> Finding:
+    of_variant = f"weights of variant {printable(weight_set.variant)}"
+    message = f"{printable(weight_set.shown)}: there are only {of_variant}; these are read"
+    return Finding("HF012", Severity.INFO, message, weight_set.shown, hint=f"name it with {option('variant')}")
 
 
 def _passed_over(chosen: Sequence[WeightSet]) -> Finding:

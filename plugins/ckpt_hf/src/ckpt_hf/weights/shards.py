@@ -179,63 +179,63 @@ def _indexes_only(files: Files, weights: WeightSet) -> bool:
         return False
 
 
-def _open(files: Files, path: str, found: Weights) -> Shard | None:
+def _open(files: Files, path: str, weights: Weights) -> Shard | None:
     try:
         shard = open_shard(files, path)
     except (FormatError, BudgetError) as error:
         error.path = error.path or path
-        found.errors.append(error)
+        weights.errors.append(error)
         return None
-    found.shards.append(shard)
+    weights.shards.append(shard)
     if shard.torch is not None:
-        found.findings.extend(shard.torch.findings)
+        weights.findings.extend(shard.torch.findings)
     return shard
 
 
-def _read_indexed(files: Files, path: str, found: Weights) -> None:
+def _read_indexed(files: Files, path: str, weights: Weights) -> None:
     try:
         index = read_index(files, path)
     except FormatError as error:
-        found.errors.append(error)
+        weights.errors.append(error)
         return
-    found.index = index
-    found.errors.extend(unsafe_names(index))
+    weights.index = index
+    weights.errors.extend(unsafe_names(index))
     _fetch_heads(files, filter(is_plain, index.shards))
     plain = [name for name in index.shards if is_plain(name)]
-    found.errors.extend(missing(files, index, [name for name in plain if name not in files.entries]))
+    weights.errors.extend(missing(files, index, [name for name in plain if name not in files.entries]))
     for name in plain:
         if name not in files.entries:
             continue
         tensors = index.shards[name]
-        shard = _open(files, name, found)
+        shard = _open(files, name, weights)
         if shard is not None:
-            found.errors.extend(lacking(index, shard.path, shard.tensors, tensors))
-            found.findings.extend(unnamed(index, shard.path, shard.stored))
-    found.findings.extend(left_out_numbers(index))
+            weights.errors.extend(lacking(index, shard.path, shard.tensors, tensors))
+            weights.findings.extend(unnamed(index, shard.path, shard.stored))
+    weights.findings.extend(left_out_numbers(index))
 
 
-def _read_numbered(files: Files, weights: WeightSet, found: Weights) -> None:
+def _read_numbered(files: Files, weights: WeightSet, read: Weights) -> None:
     """Read shards that no index names.
 
     They are joined by number where all are there, since together they lack nothing.
     """
     problem = wrong_count(list(weights.shards.items()))
     if problem is not None:
-        found.errors.append(problem)
+        read.errors.append(problem)
     else:
         first, count = next(iter(weights.shards)), len(weights.shards)
         message = f"{printable(first)}: no index names these {count} shards; they are joined by their numbers"
-        found.findings.append(Finding("HF013", Severity.WARNING, message, first, hint="transformers needs the index"))
+        read.findings.append(Finding("HF013", Severity.WARNING, message, first, hint="transformers needs the index"))
     _fetch_heads(files, weights.shards)
     for path in weights.shards:
-        _open(files, path, found)
+        _open(files, path, read)
 
 
-def _note_repeated(found: Weights) -> None:
-    tables = [shard.tensors for shard in found.shards]
-    found.repeats = len(set().union(*tables)) < sum(map(len, tables))
-    if found.repeats:
-        found.findings.extend(repeated({shard.path: shard.tensors for shard in found.shards}))
+def _note_repeated(weights: Weights) -> None:
+    tables = [shard.tensors for shard in weights.shards]
+    weights.repeats = len(set().union(*tables)) < sum(map(len, tables))
+    if weights.repeats:
+        weights.findings.extend(repeated({shard.path: shard.tensors for shard in weights.shards}))
 
 
 def _fetch_heads(files: Files, paths: Iterable[str]) -> None:

@@ -89,12 +89,12 @@ def converted_step(step: int, saved: int, wanted: int) -> int:
     return step * saved // wanted
 
 
-def _components(found: Iterable[Component]) -> Iterator[Component]:
+def _components(components: Iterable[Component]) -> Iterator[Component]:
     """Yield components under the names that their keys give.
 
     Those without tensors too.
     """
-    for component in found:
+    for component in components:
         known = component_of(component.name) if component.name else None
         if known is not None:
             yield replace(component, kind=known[0], name=known[1])
