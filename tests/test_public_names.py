@@ -225,11 +225,14 @@ LAYOUTS = [
 
 TRAINING = [
     "Checkpointer",
+    "Effect",
     "Keep",
     "KeyedDataset",
     "KeyedLoader",
     "KeyedSampler",
+    "PlanRow",
     "Pruned",
+    "ResumePlan",
     "Resumed",
     "load_into",
     "prune",

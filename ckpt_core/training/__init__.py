@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 _WHERE = {
     "Checkpointer": "ckpt_core.training.checkpointer",
+    "Effect": "ckpt_core.training.planning.plan",
     "Keep": "ckpt_core.training.retention",
     "KeyedDataset": "ckpt_core.training.data.keyed_data",
     "KeyedLoader": "ckpt_core.training.data.keyed_loader",
     "KeyedSampler": "ckpt_core.training.data.keyed_data",
+    "PlanRow": "ckpt_core.training.planning.plan",
     "Pruned": "ckpt_core.training.pruning",
-    "Resumed": "ckpt_core.training.resuming",
+    "ResumePlan": "ckpt_core.training.planning.plan",
+    "Resumed": "ckpt_core.training.planning.resuming",
     "load_into": "ckpt_core.training.loading",
     "prune": "ckpt_core.training.pruning",
     "state_dict": "ckpt_core.training.loading",
@@ -29,9 +32,12 @@ if TYPE_CHECKING:
     from ckpt_core.training.data.keyed_loader import KeyedLoader as KeyedLoader
     from ckpt_core.training.loading import load_into as load_into
     from ckpt_core.training.loading import state_dict as state_dict
+    from ckpt_core.training.planning.plan import Effect as Effect
+    from ckpt_core.training.planning.plan import PlanRow as PlanRow
+    from ckpt_core.training.planning.plan import ResumePlan as ResumePlan
+    from ckpt_core.training.planning.resuming import Resumed as Resumed
     from ckpt_core.training.pruning import Pruned as Pruned
     from ckpt_core.training.pruning import prune as prune
-    from ckpt_core.training.resuming import Resumed as Resumed
     from ckpt_core.training.retention import Keep as Keep
 else:
 

@@ -15,14 +15,13 @@ from ckpt_core.arguments import argument, marked
 from ckpt_core.errors import CkptError, LoadInterruptedError, UsageError
 from ckpt_core.layouts.in_memory import LiveCheckpoint, checkpoint_of_parts
 from ckpt_core.log import Logger
-from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
-from ckpt_core.training import random_states, rates
+from ckpt_core.training import random_states
 from ckpt_core.training.background import HostBuffers, InBackground
-from ckpt_core.training.choosing import NEWEST, choose, record_of
+from ckpt_core.training.choosing import NEWEST, Chosen, choose, record_of
 from ckpt_core.training.data.keyed_loader import KeyedLoader
-from ckpt_core.training.filling import HasState, Prepared
+from ckpt_core.training.filling import HasState
 from ckpt_core.training.objects import (
     GRADIENTS,
     TRAINING,
@@ -32,12 +31,15 @@ from ckpt_core.training.objects import (
     refuse_not_finite,
     states_of,
 )
+from ckpt_core.training.planning import rates
+from ckpt_core.training.planning.live import Choices, Planned, planned
+from ckpt_core.training.planning.plan import ResumePlan
+from ckpt_core.training.planning.provenance import data_of
+from ckpt_core.training.planning.resuming import Resumed
 from ckpt_core.training.preemption import Preemption
 from ckpt_core.training.record import Record, environment, numbers
-from ckpt_core.training.resuming import Resumed, fill_all, prepare_gradients, prepare_objects, refuse_classes
 from ckpt_core.training.retention import Keep
 from ckpt_core.training.run_folder import RunFolder
-from ckpt_core.training.values import torch_values
 from ckpt_core.verbs.save import SaveReport, save
 
 if TYPE_CHECKING:
@@ -250,61 +252,61 @@ class Checkpointer:
             LoadInterruptedError: A read failed after something had been changed. Nothing can be saved then.
             CkptError: It cannot be read; nothing was changed.
         """
+        chosen = self._chosen(policy, lr)
+        if chosen is None:
+            return Resumed()
+        with one_moment(chosen.checkpoint, failures_only=True):
+            work = self._planned(chosen, Choices(lr, max_steps))
+            work.raise_refused()
+            chosen.checkpoint.check_unchanged()
+            self._fill(work)
+        self._record = replace(work.record, attempt=work.record.attempt + 1)
+        resumed = work.resumed()
+        _log.info("%s", resumed.summary())
+        return resumed
+
+    def plan(
+        self,
+        policy: str | int | os.PathLike[str] = NEWEST,
+        *,
+        lr: str | None = None,
+        max_steps: int | None = None,
+    ) -> ResumePlan:
+        """Return what `resume` would do with the same arguments; nothing is changed.
+
+        What it would refuse is a row here; print `plan(...).table()`.
+
+        Raises:
+            CkptError: As `resume`, where no checkpoint can be chosen or read.
+        """
+        chosen = self._chosen(policy, lr)
+        if chosen is None:
+            return ResumePlan()
+        with one_moment(chosen.checkpoint, failures_only=True):
+            return self._planned(chosen, Choices(lr, max_steps)).plan
+
+    def _chosen(self, policy: str | int | os.PathLike[str], lr: str | None) -> Chosen | None:
         self._refuse_poisoned()
         self.wait()
         if lr not in (None, rates.CHECKPOINT, rates.ARGUMENT):
             raise UsageError(f"{argument('lr')}: checkpoint or argument is needed, not {lr!r}")
         with _told():
             self._run.open()
-        chosen = choose(self._run, policy if isinstance(policy, int) else os.fspath(policy))
-        if chosen is None:
-            return Resumed()
-        with one_moment(chosen.checkpoint, failures_only=True):
-            resumed = self._resume(chosen.checkpoint, chosen.rejected, lr, max_steps)
-        _log.info("%s", resumed.summary())
-        return resumed
+        return choose(self._run, policy if isinstance(policy, int) else os.fspath(policy))
 
-    def _resume(
-        self, checkpoint: StoredCheckpoint, rejected: Mapping[str, str], lr: str | None, max_steps: int | None
-    ) -> Resumed:
-        where = str(checkpoint.location)
-        record = record_of(checkpoint)
-        if max_steps is not None and record.step >= max_steps:
-            raise UsageError(
-                f"{where}: step {record.step} ≥ {argument('max_steps', max_steps)}: nothing would run; "
-                "train for more steps, or begin in another folder"
-            )
-        refuse_classes(self._objects, checkpoint)
-        prepared = prepare_objects(self._objects, checkpoint)
-        changed = self._compare(prepared, checkpoint, lr)
-        gradients = prepare_gradients(self._objects["model"], checkpoint)
-        rng = random_states.restoring(torch_values(checkpoint, checkpoint.component("rng")))
-        own_rates = {label: rates.base_rates(one.param_groups) for label, one in self._optimizers().items()}
-        checkpoint.check_unchanged()
-        self._fill(prepared)
-        if lr == rates.ARGUMENT:
-            for label, one in self._optimizers().items():
-                rates.set_rates(one, own_rates[label], self._objects.get("scheduler"))
-        gradients()
-        rng()
-        self._record = replace(record, attempt=record.attempt + 1)
-        labels = [part.label for part in checkpoint.manifest.components]
-        ours = {*self._objects, "rng", "progress", TRAINING, GRADIENTS}
-        return Resumed(
-            step=record.step,
-            epoch=record.epoch or 0,
-            location=where,
-            metrics=record.history.get(record.step, {}),
-            best=record.best,
-            restored=tuple(label for label in labels if label in self._objects or label == "rng"),
-            unused=tuple(label for label in labels if label not in ours),
-            changed=tuple(changed),
-            rejected=rejected,
+    def _planned(self, chosen: Chosen, choices: Choices) -> Planned:
+        return planned(
+            self._objects,
+            chosen.checkpoint,
+            record_of(chosen.checkpoint),
+            choices,
+            environment=self._provenance(),
+            rejected=chosen.rejected,
         )
 
-    def _fill(self, prepared: Mapping[str, Prepared]) -> None:
+    def _fill(self, work: Planned) -> None:
         try:
-            fill_all(prepared)
+            work.fill()
         except LoadInterruptedError as error:
             self._poison = error.message
             raise
@@ -315,19 +317,6 @@ class Checkpointer:
                 f"a resume broke off midway ({marked(self._poison)}): what would be saved is no state of the training; "
                 "start the process anew"
             )
-
-    def _compare(self, prepared: Mapping[str, Prepared], checkpoint: StoredCheckpoint, lr: str | None) -> list[str]:
-        """What is otherwise than it was, in words; raises where somebody has to say what counts."""
-        found: list[str] = []
-        for label, one in self._optimizers().items():
-            found += rates.compare_groups(label, prepared[label].groups, one.param_groups, lr)
-        loader = self._objects.get("sampler")
-        if isinstance(loader, KeyedLoader):
-            found += loader.changes(torch_values(checkpoint, checkpoint.component("sampler")))
-        return found
-
-    def _optimizers(self) -> dict[str, Any]:
-        return {label: one for label, one in self._objects.items() if hasattr(one, "param_groups")}
 
     def _after(self, step: int, metrics: Mapping[str, float]) -> Record:
         last = self._record
@@ -345,8 +334,11 @@ class Checkpointer:
         loader = self._objects.get("sampler")
         if getattr(loader, "accumulated", 0):
             parts[GRADIENTS] = gradients_of(self._objects["model"])
-        training = {**self._environment, "classes": classes_of(self._objects)}
+        training = {**self._provenance(), "classes": classes_of(self._objects)}
         return {**parts, "rng": random_states.capture(), "progress": record.as_state(), TRAINING: training}
+
+    def _provenance(self) -> dict[str, Any]:
+        return {**self._environment, "data": data_of(self._objects.get("sampler"))}
 
     def _prune(self) -> None:
         """Remove what no rule keeps; the newest was committed and proved before this is called."""

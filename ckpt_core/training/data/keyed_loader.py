@@ -1,11 +1,12 @@
 """A loader whose position is a few numbers: what is loaded next depends on them alone, with any number of workers."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import LoadRefusedError, UsageError
 from ckpt_core.log import Logger
+from ckpt_core.training.data.fingerprints import fingerprint
 from ckpt_core.training.data.keyed_data import KeyedCollate, KeyedDataset, KeyedSampler, MapDataset
 from ckpt_core.training.data.keyed_random import generator_of
 
@@ -40,6 +41,13 @@ class KeyedLoader:
     Raises:
         UsageError: The dataset has no length or no numbers, so that its order cannot be had again.
     """
+
+    MAY_CHANGE: ClassVar = ("batch_size", "drop_last", "accumulate")
+    """What of a state may be otherwise here."""
+
+    AFTER_A_CHANGE: ClassVar = (
+        "no sample comes twice or is left out, and the losses are not those of an uninterrupted run"
+    )
 
     def __init__(
         self,
@@ -84,6 +92,16 @@ class KeyedLoader:
         self.epoch, self.position, self.accumulated = self.epoch + 1, 0, 0
 
     @property
+    def batch_size(self) -> int:
+        """Samples of a batch."""
+        return self._sampler.batch_size
+
+    @property
+    def num_workers(self) -> int:
+        """Processes that make samples; 0 for this one."""
+        return int(self._loader.num_workers)
+
+    @property
     def steps(self) -> bool:
         """Whether the optimizer steps after the batch that was given out last: a group is full, or the epoch ends."""
         return self.accumulated == 0
@@ -105,7 +123,7 @@ class KeyedLoader:
             "batch_size": self._sampler.batch_size,
             "drop_last": self._sampler.drop_last,
             "accumulate": self.accumulate,
-            "fingerprint": _fingerprint(self.dataset),
+            "fingerprint": fingerprint(self.dataset),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -138,9 +156,8 @@ class KeyedLoader:
         """Return, in words, what of a state is otherwise here and lets the training go on, if not exactly."""
         own = self.state_dict()
         return [
-            f"sampler: {key} was {state_dict[key]} and is {own[key]}; no sample comes twice or is left out, "
-            "and the losses are not those of an uninterrupted run"
-            for key in ("batch_size", "drop_last", "accumulate")
+            f"sampler: {key} was {state_dict[key]} and is {own[key]}; {self.AFTER_A_CHANGE}"
+            for key in self.MAY_CHANGE
             if state_dict.get(key) != own[key]
         ]
 
@@ -159,9 +176,3 @@ def _refuse_options(options: Mapping[str, Any]) -> None:
     for name in _OURS:
         if name in options:
             raise UsageError(f"{argument(name)}: a KeyedLoader has its own, which follows from the seed; leave it out")
-
-
-def _fingerprint(dataset: object) -> str | None:
-    """What `datasets` says of the content of a dataset; None where nothing says it."""
-    found = getattr(dataset, "_fingerprint", None)
-    return found if isinstance(found, str) else None

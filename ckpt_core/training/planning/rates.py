@@ -3,11 +3,12 @@
 Torch takes the checkpoint's in silence; whoever changed the argument trains with the old one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import LoadRefusedError
+from ckpt_core.training.planning.rows import Rows
 
 Groups = Sequence[Mapping[str, Any]]
 """The `param_groups` of an optimizer."""
@@ -20,35 +21,30 @@ def base_rates(groups: Groups) -> list[float]:
     return [float(group.get("initial_lr", group["lr"])) for group in groups]
 
 
-def compare_groups(label: str, stored: Groups, own: Groups, choice: str | None) -> list[str]:
-    """Return in words what an optimizer's groups set otherwise than they did, and which of both counts.
+def compare_groups(rows: Rows, label: str, stored: Groups, own: Groups, choice: str | None) -> None:
+    """Add rows of what an optimizer's groups set, and which of both counts.
 
-    Raises:
-        LoadRefusedError: Learning rates differ, and nobody said which count.
+    Learning rates that differ are refused where nobody said which count.
     """
-    return [*_rates(label, stored, own, choice), *_settings(label, stored, own)]
-
-
-def _rates(label: str, stored: Groups, own: Groups, choice: str | None) -> Iterator[str]:
     for number, (first, second) in enumerate(zip(base_rates(stored), base_rates(own), strict=True)):
-        if first == second:
-            continue
-        where = f"{label} group {number}"
-        if choice is None:
-            raise LoadRefusedError(
-                f"{where}: the checkpoint's learning rate is {first:g}, the optimizer's is {second:g}; "
-                f"say which counts with {argument('lr', CHECKPOINT)} or {argument('lr', ARGUMENT)}; nothing was changed"
-            )
-        taken, other = (first, second) if choice == CHECKPOINT else (second, first)
-        yield f"{where}: learning rate {taken:g}, of the {choice} (the other one is {other:g})"
+        compare_rates(rows, f"{label} group {number}", first, second, choice)
+    for number, (saved, given) in enumerate(zip(stored, own, strict=True)):
+        for key in sorted(given.keys() & saved.keys() - {"params", "lr", "initial_lr"}):
+            if saved[key] != given[key]:
+                rows.compare(f"{label} group {number}: {key}", saved[key], given[key], saved_counts=True)
 
 
-def _settings(label: str, stored: Groups, own: Groups) -> Iterator[str]:
-    for number, (first, second) in enumerate(zip(stored, own, strict=True)):
-        for key in sorted(second.keys() & first.keys() - {"params", "lr", "initial_lr"}):
-            if first[key] != second[key]:
-                other = f"the other one is {second[key]!r}"
-                yield f"{label} group {number}: {key} {first[key]!r}, of the checkpoint ({other})"
+def compare_rates(rows: Rows, where: str, saved: float, given: float, choice: str | None) -> None:
+    """Add the row of a learning rate, before any schedule; the choice is needed where both differ."""
+    what = f"{where}: learning rate"
+    if saved == given or choice is not None:
+        rows.compare(what, saved, given, saved_counts=choice == CHECKPOINT)
+        return
+    message = (
+        f"{where}: the checkpoint's learning rate is {saved:g}, the optimizer's is {given:g}; "
+        f"say which counts with {argument('lr', CHECKPOINT)} or {argument('lr', ARGUMENT)}; nothing was changed"
+    )
+    rows.refuse(what, LoadRefusedError(message), saved, given)
 
 
 def set_rates(optimizer: Any, rates: list[float], scheduler: Any | None) -> None:

@@ -11,7 +11,9 @@ from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.text import printable
 from ckpt_core.training.filling import Prepared
 from ckpt_core.training.loading import prepare
-from ckpt_core.training.objects import GRADIENTS, TRAINING, classes_of
+from ckpt_core.training.objects import GRADIENTS, TRAINING
+from ckpt_core.training.planning.plan import ResumePlan
+from ckpt_core.training.planning.rows import Rows
 from ckpt_core.training.values import read_tensors, torch_values
 from ckpt_core.verbs.load_into import LoadReport
 from ckpt_core.verbs.load_into import load_into as load_into_module
@@ -36,6 +38,7 @@ class Resumed:
         unused: Labels of those that nothing was given for.
         changed: What is otherwise than when it was saved, in words.
         rejected: Newer checkpoints that were passed over, each with the reason.
+        plan: What was done, in rows.
     """
 
     step: int = 0
@@ -47,6 +50,7 @@ class Resumed:
     unused: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     rejected: Mapping[str, str] = field(default_factory=dict)
+    plan: ResumePlan = field(default_factory=ResumePlan, repr=False)
 
     def summary(self) -> str:
         """Return it in a few lines."""
@@ -59,21 +63,43 @@ class Resumed:
         return "\n".join(lines)
 
 
-def prepare_objects(objects: Mapping[str, Any], checkpoint: StoredCheckpoint) -> dict[str, Prepared]:
+def prepare_objects(objects: Mapping[str, Any], checkpoint: StoredCheckpoint, rows: Rows) -> dict[str, Prepared]:
     """Return what fills each object, in the order in which they are filled: those that may refuse come first.
 
+    A row of each is added; what does not fit is refused there, and is not among them.
+
     Raises:
-        LoadRefusedError: The checkpoint has nothing for one, or it does not fit; nothing was changed.
         CkptError: It cannot be read; nothing was changed.
     """
+    classes = torch_values(checkpoint, checkpoint.component(TRAINING)).get("classes", {})
+    found: dict[str, Prepared] = {}
+    for label, one in objects.items():
+        saved, given = classes.get(label), type(one).__name__
+        try:
+            part = _part(checkpoint, label)
+            refuse_class(checkpoint, label, saved, given)
+            found[label] = _prepare(one, checkpoint, part)
+        except (LoadRefusedError, UsageError) as error:
+            rows.refuse(label, error, saved, given)
+        else:
+            rows.add(label, *_shown(one, part, given))
+    order = sorted(found, key=lambda label: (_is_module(objects[label]), label.startswith("optimizer")))
+    return {label: found[label] for label in order}
+
+
+def _prepare(one: Any, checkpoint: StoredCheckpoint, part: Component) -> Prepared:
+    return _prepare_module(one, checkpoint, part) if _is_module(one) else prepare(one, checkpoint, part)
+
+
+def _is_module(one: Any) -> bool:
     import torch
 
-    parts = {label: _part(checkpoint, label) for label in objects}
-    modules = {label: one for label, one in objects.items() if isinstance(one, torch.nn.Module)}
-    found = {label: _prepare_module(one, checkpoint, parts[label]) for label, one in modules.items()}
-    others = {label: prepare(one, checkpoint, parts[label]) for label, one in objects.items() if label not in modules}
-    plain = {label: one for label, one in others.items() if not label.startswith("optimizer")}
-    return {**plain, **others, **found}
+    return isinstance(one, torch.nn.Module)
+
+
+def _shown(one: Any, part: Component, name: str) -> tuple[str, str]:
+    """What was saved and what is given of an object that fits: for a module its tensors, else the class."""
+    return (f"{len(part.tensors)} tensors", f"{len(one.state_dict())} tensors") if _is_module(one) else (name, name)
 
 
 def _part(checkpoint: StoredCheckpoint, label: str) -> Component:
@@ -109,15 +135,12 @@ def _differences(report: LoadReport) -> str:
     return "; ".join(every[:3]) + (f"; … {len(every) - 3} more" if len(every) > 3 else "")
 
 
-def refuse_classes(objects: Mapping[str, Any], checkpoint: StoredCheckpoint) -> None:
-    """LoadRefusedError where an object is of another class than the one that was saved."""
-    saved = torch_values(checkpoint, checkpoint.component(TRAINING)).get("classes", {})
-    for label, name in classes_of(objects).items():
-        if saved.get(label, name) != name and not label.startswith("model"):
-            raise LoadRefusedError(
-                f"{checkpoint.location}, {label}: it is of a {saved[label]}, and the training has a {name}; "
-                "nothing was changed"
-            )
+def refuse_class(checkpoint: StoredCheckpoint, label: str, saved: str | None, given: str) -> None:
+    """LoadRefusedError where an object is of another class than the one that was saved; modules go by their tensors."""
+    if saved not in (None, given) and not label.startswith("model"):
+        raise LoadRefusedError(
+            f"{checkpoint.location}, {label}: it is of a {saved}, and the training has a {given}; nothing was changed"
+        )
 
 
 def prepare_gradients(module: "torch.nn.Module", checkpoint: StoredCheckpoint) -> Callable[[], None]:

@@ -1,0 +1,145 @@
+"""The plan for the objects of a training that is about to go on, and the work that carries it out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ckpt_core.arguments import argument
+from ckpt_core.errors import LoadRefusedError, UsageError
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.training import random_states
+from ckpt_core.training.data.keyed_loader import KeyedLoader
+from ckpt_core.training.objects import GRADIENTS, TRAINING
+from ckpt_core.training.planning import rates
+from ckpt_core.training.planning.plan import Effect, ResumePlan
+from ckpt_core.training.planning.provenance import compare_provenance
+from ckpt_core.training.planning.resuming import Resumed, fill_all, prepare_gradients, prepare_objects
+from ckpt_core.training.planning.rows import Rows
+from ckpt_core.training.record import Record
+from ckpt_core.training.values import torch_values
+
+_PLAIN = ("rng", "progress", TRAINING, GRADIENTS)
+"""Labels of what is no object of the training."""
+
+
+class Choices(NamedTuple):
+    """What the caller of a resume decides.
+
+    Attributes:
+        lr: Which learning rate counts, `checkpoint` or `argument`; None where nobody said.
+        max_steps: Steps after which the training ends; None where it does not.
+    """
+
+    lr: str | None = None
+    max_steps: int | None = None
+
+
+class Planned(NamedTuple):
+    """A plan, and what carries it out once nothing of it is refused.
+
+    Attributes:
+        fill: Fills every object; raises as `fill_all`.
+    """
+
+    plan: ResumePlan
+    record: Record
+    raise_refused: Callable[[], None]
+    fill: Callable[[], None]
+    restored: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def resumed(self) -> Resumed:
+        """Return what the training goes on from, once it was filled."""
+        record = self.record
+        return Resumed(
+            step=record.step,
+            epoch=record.epoch or 0,
+            location=self.plan.location,
+            metrics=record.history.get(record.step, {}),
+            best=record.best,
+            restored=self.restored,
+            unused=self.unused,
+            changed=tuple(row.sentence() for row in self.plan.changed),
+            rejected=self.plan.rejected,
+            plan=self.plan,
+        )
+
+
+def planned(
+    objects: Mapping[str, Any],
+    checkpoint: StoredCheckpoint,
+    record: Record,
+    choices: Choices,
+    *,
+    environment: Mapping[str, Any],
+    rejected: Mapping[str, str],
+) -> Planned:
+    """Read everything, compare it with the objects, and return what would be done; nothing is changed.
+
+    Raises:
+        CkptError: It cannot be read.
+    """
+    rows, where = Rows(), str(checkpoint.location)
+    compare_steps(rows, where, record.step, choices.max_steps)
+    prepared = prepare_objects(objects, checkpoint, rows)
+    optimizers = {label: one for label, one in objects.items() if hasattr(one, "param_groups")}
+    for label in optimizers.keys() & prepared.keys():
+        rates.compare_groups(rows, label, prepared[label].groups, optimizers[label].param_groups, choices.lr)
+    _compare_data(rows, objects.get("sampler"), checkpoint)
+    gradients = _tried(rows, GRADIENTS, lambda: prepare_gradients(objects["model"], checkpoint))
+    rng = _tried(rows, "rng", lambda: random_states.restoring(torch_values(checkpoint, checkpoint.component("rng"))))
+    labels = [part.label for part in checkpoint.manifest.components]
+    unused = tuple(label for label in labels if label not in {*objects, *_PLAIN})
+    _add_plain(rows, labels, unused)
+    compare_provenance(rows, torch_values(checkpoint, checkpoint.component(TRAINING)), environment)
+    own = {label: rates.base_rates(one.param_groups) for label, one in optimizers.items()}
+
+    def fill() -> None:
+        fill_all(prepared)
+        for label, one in optimizers.items() if choices.lr == rates.ARGUMENT else ():
+            rates.set_rates(one, own[label], objects.get("scheduler"))
+        gradients()
+        rng()
+
+    plan = ResumePlan(where, record.step, record.epoch, tuple(rows.rows), rejected)
+    restored = tuple(label for label in labels if label in objects or label == "rng")
+    return Planned(plan, record, rows.raise_refused, fill, restored, unused)
+
+
+def compare_steps(rows: Rows, where: str, done: int, last: int | None) -> None:
+    """Add the row of steps; where none remain, nothing would run, which is an error."""
+    if last is not None and done >= last:
+        message = f"{where}: step {done} ≥ {argument('max_steps', last)}: nothing would run; "
+        rows.refuse("steps", UsageError(f"{message}train for more steps, or begin in another folder"), done, last)
+    else:
+        rows.add("steps", done, last, note="" if last is None else f"{last - done} remain")
+
+
+def _compare_data(rows: Rows, loader: Any, checkpoint: StoredCheckpoint) -> None:
+    labels = [part.label for part in checkpoint.manifest.components]
+    if not isinstance(loader, KeyedLoader) or "sampler" not in labels:
+        return
+    saved = torch_values(checkpoint, checkpoint.component("sampler"))
+    if isinstance(saved, Mapping) and saved.keys() == loader.state_dict().keys():
+        own = loader.state_dict()
+        position = f"epoch {saved['epoch']}, sample {saved['position']} of {saved['samples']}"
+        rows.add("sampler: position", position, None)
+        for key in loader.MAY_CHANGE:
+            rows.compare(f"sampler: {key}", saved[key], own[key], loader.AFTER_A_CHANGE)
+
+
+def _tried(rows: Rows, what: str, prepare: Callable[[], Callable[[], None]]) -> Callable[[], None]:
+    try:
+        return prepare()
+    except (LoadRefusedError, UsageError) as error:
+        rows.refuse(what, error)
+        return lambda: None
+
+
+def _add_plain(rows: Rows, labels: Sequence[str], unused: Sequence[str]) -> None:
+    """Add rows of generators and gradients, which are no objects of the training, and of what is not used."""
+    refused = {row.what for row in rows.rows}
+    for label in labels:
+        if label in ("rng", GRADIENTS) and label not in refused:
+            rows.add(label, "saved", None)
+    for label in unused:
+        rows.add(label, "saved", None, Effect.UNUSED, "nothing was given for it")

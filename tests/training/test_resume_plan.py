@@ -1,0 +1,198 @@
+"""The plan of a resume: what it says is what the resume then does, or refuses, with nothing changed before."""
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from ckpt_core.errors import CkptError, LoadRefusedError, UsageError
+from ckpt_core.training import Checkpointer, Effect
+from tests.training.small_training import Data, checkpointer, differing, training
+
+DONE = 2
+RATE = "optimizer group 0: learning rate"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that stopped in the middle of epoch 1."""
+    made = training()
+    place = tmp_path_factory.mktemp("runs") / "run"
+    with checkpointer(place, made, save_every=1, arguments={"lr": 0.01, "name": "a"}) as saver:
+        made.run(DONE, saver)
+    return place
+
+
+def planned(run, made, *, more=None, **how):
+    """The plan, which changes nothing, and the resume that follows it: what it went on from, or its error."""
+    before = made.state()
+    with checkpointer(run, made, **(more or {})) as saver:
+        plan = saver.plan(**how)
+        assert differing(made.state(), before) == []
+        try:
+            return plan, saver.resume(**how)
+        except CkptError as error:
+            assert differing(made.state(), before) == []
+            return plan, error
+
+
+def test_the_plan_of_the_same_training_restores_everything(run):
+    plan, resumed = planned(run, training(seed=5), max_steps=10)
+    labels = {"model", "optimizer", "scheduler", "ema", "sampler", "rng", "steps", "sampler: position"}
+    assert labels <= {row.what for row in plan.rows}
+    assert {row.effect for row in plan.rows} <= {Effect.RESTORED, Effect.UNUSED}
+    assert plan.row("steps").note == "8 remain" and plan.row("steps").saved == DONE
+    assert plan.row("sampler: position").saved == "epoch 0, sample 16 of 22"
+    assert (plan.changed, plan.refused) == ((), ())
+    assert resumed.plan == plan and (resumed.step, resumed.changed) == (DONE, ())
+
+
+def test_a_folder_without_checkpoints_has_a_plan_that_begins(tmp_path):
+    plan, resumed = planned(tmp_path / "run", training())
+    assert plan.location is None and plan.rows == () and resumed.step == 0
+    assert plan.table() == "nothing to go on from: the training begins at step 0"
+
+
+def wider():
+    made = training(seed=5)
+    made.model[3] = nn.Linear(8, 4)
+    made.optimizer = torch.optim.AdamW(made.model.parameters(), lr=1e-2)
+    made.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(made.optimizer, 20)
+    return made
+
+
+def other_schedule():
+    made = training(seed=5)
+    made.scheduler = torch.optim.lr_scheduler.StepLR(made.optimizer, 3)
+    return made
+
+
+def fewer_samples():
+    made = training(seed=5)
+    made.loader._sampler.length = 21
+    return made
+
+
+REFUSED = {
+    "tensors of another shape": (wider, {}, "model", LoadRefusedError, "another architecture"),
+    "another class of schedule": (other_schedule, {}, "scheduler", LoadRefusedError, "has a StepLR"),
+    "another number of samples": (fewer_samples, {}, "sampler", LoadRefusedError, "twice or never"),
+    "another seed": (lambda: training(data_seed=1), {}, "sampler", LoadRefusedError, "seed is 1 here and was 7"),
+    "another rate": (
+        lambda: training(lr=0.5),
+        {},
+        "optimizer group 0: learning rate",
+        LoadRefusedError,
+        "which counts",
+    ),
+    "no steps left": (training, {"max_steps": 2}, "steps", UsageError, r"nothing would run"),
+    "fewer steps than done": (training, {"max_steps": 1}, "steps", UsageError, "step 2 ≥ max_steps=1"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_the_plan_refuses_is_what_the_resume_raises(run, what):
+    make, how, label, kind, match = REFUSED[what]
+    plan, error = planned(run, make(), **how)
+    row = plan.row(label)
+    assert row.effect is Effect.REFUSED and row in plan.refused
+    assert type(error) is kind and error.message.startswith(plan.refused[0].note)
+    with pytest.raises(kind, match=match):
+        raise error
+    assert label in plan.table() and "refused" in plan.table()
+
+
+def test_everything_that_is_refused_is_in_the_plan_and_counted_in_the_error(run):
+    made = other_schedule()
+    made.optimizer.param_groups[0]["initial_lr"] = 0.5
+    plan, error = planned(run, made, max_steps=2)
+    assert {row.what for row in plan.refused} == {"steps", "scheduler", "optimizer group 0: learning rate"}
+    assert str(error).endswith("; 2 more are refused: Checkpointer.plan() shows all")
+
+
+CHANGED = {
+    "batch size": (lambda: training(batch_size=2), {}, "sampler: batch_size", (4, 2), Effect.OVERRIDDEN),
+    "workers": (lambda: training(num_workers=1), {}, "sampler: num_workers", (0, 1), Effect.OVERRIDDEN),
+    "rate, the old": (lambda: training(lr=0.5), {"lr": "checkpoint"}, "learning rate", (0.01, 0.5), Effect.RESTORED),
+    "rate, the new": (lambda: training(lr=0.5), {"lr": "argument"}, "learning rate", (0.01, 0.5), Effect.OVERRIDDEN),
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_what_is_otherwise_is_in_the_plan_with_what_counts(run, what):
+    make, how, label, values, effect = CHANGED[what]
+    plan, resumed = planned(run, make(), **how)
+    [row] = plan.changed
+    assert row.what.endswith(label) and (row.saved, row.given) == values and row.effect is effect
+    assert resumed.changed == (row.sentence(),)
+
+
+def test_arguments_that_are_otherwise_are_said(run):
+    plan, resumed = planned(run, training(), more={"arguments": {"lr": 0.02, "steps": 5}})
+    [row] = plan.changed
+    assert (row.what, row.saved, row.given, row.effect) == ("argument lr", 0.01, 0.02, Effect.OVERRIDDEN)
+    assert plan.row("argument name").effect is Effect.UNUSED
+    assert plan.row("argument steps").effect is Effect.MISSING
+    assert resumed.changed == ("argument lr was 0.01 and is 0.02",)
+
+
+def test_other_versions_commits_and_data_are_said(run, monkeypatch):
+    made = training()
+    with checkpointer(run, made) as saver:
+        saver._environment["versions"]["torch"] = "9.9"
+        saver._environment["git_commit"] = "0" * 40
+        saver._environment["world_size"] = 4
+        plan = saver.plan()
+    assert plan.row("version of torch").given == "9.9"
+    assert plan.row("world size").effect is Effect.OVERRIDDEN and plan.row("world size").saved == 1
+    assert plan.row("git commit").effect in (Effect.OVERRIDDEN, Effect.MISSING)
+
+
+def test_a_dataset_that_names_its_content_is_told_from_another(tmp_path):
+    Data.fingerprint = "a"
+    try:
+        made = training()
+        with checkpointer(tmp_path / "run", made) as saver:
+            saver.save(1)
+        Data.fingerprint = "b"
+        plan, error = planned(tmp_path / "run", training())
+    finally:
+        del Data.fingerprint
+    assert plan.row("sampler").effect is Effect.REFUSED
+    assert "fingerprint is 'b' here and was 'a'" in str(error)
+
+
+def test_what_nothing_was_given_for_is_in_the_plan(run):
+    with Checkpointer(run, model=training().model) as saver:
+        plan = saver.plan()
+    assert {row.what for row in plan.rows if row.effect is Effect.UNUSED} == {
+        "optimizer",
+        "scheduler",
+        "ema",
+        "sampler",
+    }
+
+
+def seen_with(run, loading, how):
+    """The numbers of the samples of what is left of an epoch, after another batch size."""
+    made = training(**loading)
+    with checkpointer(run, made) as saver:
+        resumed = saver.resume(**how)
+    order = made.loader._sampler.order(0)
+    position, found = made.loader.position, []
+    for batch in made.loader:
+        found += order[position : position + len(batch)]
+        position += len(batch)
+    return resumed, order[:16], found
+
+
+def test_half_the_batch_size_is_warned_of_and_no_sample_comes_twice_or_is_left_out(tmp_path, caplog):
+    made = training(batch_size=8)
+    with checkpointer(tmp_path / "run", made, save_every=1) as saver:
+        made.run(1, saver)
+    with caplog.at_level(logging.WARNING):
+        resumed, had, rest = seen_with(tmp_path / "run", {"batch_size": 4}, {})
+    assert "batch_size was 8 and is 4" in caplog.text
+    assert resumed.plan.row("sampler: batch_size").effect is Effect.OVERRIDDEN
+    assert sorted([*had, *rest]) == list(range(22))
