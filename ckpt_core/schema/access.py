@@ -195,6 +195,13 @@ class Files(ABC):
         """
         return self.entries[path].version
 
+    def whole_sum(self, path: str) -> str:
+        """Return the hash that the place records of a file's bytes.
+
+        It is `md5:`, `sha256:` or `xxh128:` and base64; "" where the place records none.
+        """
+        return ""
+
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of a file.
 

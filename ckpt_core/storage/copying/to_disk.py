@@ -58,8 +58,10 @@ def copy_to_disk(
     todo = [part for part in work.parts if part.key not in copy.blocks]
     if progress is not None:
         progress.begin(sum(part.length for part in todo))
+    work.sums.waits = not kept
     copy.move(todo, progress)
     files.finish()
+    work.sums.finish(copy.read_staged_into)
     if progress is not None:
         progress.begin(sum(part.length for part in todo))
     copy.read_back(todo, progress)
@@ -101,8 +103,10 @@ class _DiskCopy:
                 wrong.add(part.key)  # of the stage, which says nothing of the source
                 return
             self._files.see(part.path, part.offset, buffer)
+            self._work.sums.see(part.path, part.offset, buffer)
             self.blocks[part.key] = blocks
 
+        self._work.sums.waits = False  # for parts that no run has moved
         each(compare, found, self._workers)
         return [part for part in found if part.key not in wrong]
 
@@ -174,13 +178,17 @@ class _DiskCopy:
 
     def _read_staged(self, part: FilePart, buffer: memoryview) -> bytes:
         """The digests of a part as it is in the stage, which fills the buffer."""
-        path = self._path(part.path)
-        descriptor = syscalls.reopen(path)
+        self.read_staged_into(part.path, part.offset, buffer)
+        return digests_of(buffer)
+
+    def read_staged_into(self, path: str, offset: int, buffer: memoryview) -> None:
+        """Fill memory with bytes of a file as it is in the stage."""
+        staged = self._path(path)
+        descriptor = syscalls.reopen(staged)
         try:
-            syscalls.read_at(descriptor, buffer, part.offset, path)
+            syscalls.read_at(descriptor, buffer, offset, staged)
         finally:
             os.close(descriptor)
-        return digests_of(buffer)
 
     def _path(self, path: str) -> str:
         return os.path.join(self._folder, self._work.named(path))

@@ -55,8 +55,10 @@ def copy_to_store(
     todo = [part for part in work.parts if part.key not in copy.done]
     if progress is not None:
         progress.begin(sum(part.length for part in todo))
+    work.sums.waits = not copy.done
     copy.move(todo, workers, progress)
     work.files.finish()
+    work.sums.finish(work.files.read_into)
     versions = copy.completed()
     shared = 0 if within is None else len(todo)
     blocks = {key: part.blocks for key, part in copy.done.items()}

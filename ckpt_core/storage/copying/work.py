@@ -8,6 +8,7 @@ import xxhash
 
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.side_files.seals import FileSeal
+from ckpt_core.storage.copying.whole_sums import WholeSums
 from ckpt_core.storage.digests import BLOCK, block_digest, seal_of
 from ckpt_core.storage.workers import check_stop, run
 
@@ -47,6 +48,7 @@ class CopyWork:
         self._part_bytes = part_bytes
         self._name = name
         self.parts = [part for path in self.paths for part in self._parts_of(path)]
+        self.sums = WholeSums(files, self.paths)
 
     def _parts_of(self, path: str) -> list[FilePart]:
         size = self.files.size(path)
@@ -74,7 +76,14 @@ class CopyWork:
     def read(self, part: FilePart, out: memoryview) -> bytes:
         """Fill `out` with a part; the digests of its blocks, 16 bytes each. Raises as a read of the listing."""
         self.files.read_into(part.path, part.offset, out)
+        self.sums.see(part.path, part.offset, out)
         return digests_of(out)
+
+    def checked_by(self) -> str:
+        """What the bytes that were read were compared with."""
+        sums = [f"the {name} of each file at its place" for name in self.sums.algorithms]
+        others = self.files.checked_by()
+        return " and ".join([*([] if sums and others.startswith("nothing") else [others]), *sums])
 
     def seals(self, blocks: Mapping[PartKey, bytes]) -> dict[str, FileSeal]:
         """The seal of each file, by its path in the copy, from the digests of the blocks of every part."""

@@ -91,6 +91,9 @@ class RemoteFiles(ListedFiles):
     def generation(self) -> str:
         return self._generations.get("", "")
 
+    def whole_sum(self, path: str) -> str:
+        return str(self._found.get(path, {}).get("whole_sum") or "")
+
     def read_into(self, path: str, offset: int, out: memoryview) -> None:
         check_range(path, offset, len(out), self.size(path))
         if len(out):

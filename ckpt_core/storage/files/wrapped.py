@@ -82,6 +82,9 @@ class WrappedFiles(Files):
     def version(self, path: str) -> str:
         return self.inner.version(path)
 
+    def whole_sum(self, path: str) -> str:
+        return self.inner.whole_sum(path)
+
     def local_path(self, path: str) -> str | None:
         return self.inner.local_path(path)
 
