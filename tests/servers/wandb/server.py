@@ -27,7 +27,7 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
 _SLAB = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One request that was answered.
 
@@ -270,13 +270,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         broken = fault in ("cut", "stall")
         count = length // 2 if broken else told
+        # Noted before it goes: who has the last byte finds it noted.
+        noted = self._note(kind, name, 206 if asked else 200, sent=count)
         with path.open("rb") as file:
-            if fault == "flip":
-                file.seek(start)
-                self.wfile.write(bytes(byte ^ 1 for byte in file.read(count)))
-            elif count:
-                self.connection.sendfile(file, start, count)
-        self._note(kind, name, 206 if asked else 200, sent=count)
+            file.seek(start)
+            try:
+                if fault == "flip":
+                    self.wfile.write(bytes(byte ^ 1 for byte in file.read(count)))
+                elif count:
+                    self.connection.sendfile(file, start, count)
+            except OSError:
+                noted.sent = file.tell() - start
+                raise
         if broken:
             time.sleep(self.double.stall_seconds if fault == "stall" else 0)
             self.close_connection = True
@@ -298,8 +303,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def _note(self, kind: str, name: str, status: int, *, sent: int = 0, received: int = 0) -> None:
-        self.double.requests.append(Request(kind, name, status, sent, received, self.headers.get("Range", "")))
+    def _note(self, kind: str, name: str, status: int, *, sent: int = 0, received: int = 0) -> Request:
+        noted = Request(kind, name, status, sent, received, self.headers.get("Range", ""))
+        self.double.requests.append(noted)
+        return noted
 
     def _has_key(self) -> bool:
         scheme, _, said = self.headers.get("Authorization", "").partition(" ")
