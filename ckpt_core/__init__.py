@@ -124,6 +124,7 @@ _WHERE = {
     "convert": "ckpt_core.verbs.convert",
     "copy": "ckpt_core.verbs.moving.copy",
     "diff": "ckpt_core.verbs.diff",
+    "fingerprint": "ckpt_core.reading.digests",
     "get_plugin_manager": "ckpt_core.manager.plugin_manager",
     "hookimpl": "ckpt_core.hookspecs",
     "in_shell": "ckpt_core.arguments",
@@ -190,6 +191,7 @@ if TYPE_CHECKING:
     from ckpt_core.reading.casting.scales import scale_names as scale_names
     from ckpt_core.reading.checkpoints import StoredCheckpoint as StoredCheckpoint
     from ckpt_core.reading.comparison import Difference as Difference
+    from ckpt_core.reading.digests import fingerprint as fingerprint
     from ckpt_core.schema.access import Checkpoint as Checkpoint
     from ckpt_core.schema.access import FileEntry as FileEntry
     from ckpt_core.schema.access import Files as Files

@@ -132,6 +132,7 @@ PUBLIC = [
     "convert",
     "copy",
     "diff",
+    "fingerprint",
     "get_plugin_manager",
     "hookimpl",
     "in_shell",

@@ -21,6 +21,7 @@ from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing.open_local import swept
 from ckpt_core.storage.writing.plan_digest import digest_of_work
+from ckpt_core.storage.writing.publishing.publisher import is_published
 from ckpt_core.verbs.load import Checks, find
 from ckpt_core.verbs.save import SaveReport, report_of
 
@@ -42,6 +43,8 @@ def _proved(
     destination: str, plan: WritePlan, view: Checkpoint, format: str, manager: CkptPluginManager
 ) -> SaveReport | None:
     path = local_path(destination)
+    if is_published(destination):
+        return None  # the same content makes no second version there
     work = digest_of_work(plan, view, manager.format(format).writes or LocationKind.FILE)
     if not work or (path is not None and not os.path.lexists(path)):
         return None

@@ -20,6 +20,7 @@ from ckpt_core.schema.manifests import Component, Manifest
 from ckpt_core.schema.plans import TensorBytes, WritePlan
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.urls import local_path
+from ckpt_core.storage.writing.publishing.publisher import is_published
 
 if TYPE_CHECKING:
     from ckpt_core.storage.objects.store import ObjectStore
@@ -128,7 +129,7 @@ def _requests_for(files: Mapping[str, int], destination: str) -> int | None:
 
 
 def _store_of(destination: str) -> "ObjectStore | None":
-    if local_path(destination) is not None:
+    if local_path(destination) is not None or is_published(destination):
         return None
     from ckpt_core.storage.objects.open_store import open_store
 

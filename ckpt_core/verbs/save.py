@@ -25,6 +25,7 @@ from ckpt_core.schema.side_files.taint import carried
 from ckpt_core.schema.state import Array, arrays_of, differing_paths, without_arrays
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
+from ckpt_core.storage.writing.publishing.target import PublishedTarget
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.targets import open_target
 from ckpt_core.verbs.checked_arguments import checked
@@ -49,6 +50,7 @@ class SaveReport:
         components: Digest of each component.
         checked: What was compared with what was read: `source_checked`, `base_checked`, `lora_checked`.
         tainted: Why a tensor is not what was saved, by `component/name`; see `taint`.
+        published: What is to be known of the version that was made, at a place that publishes.
     """
 
     location: str
@@ -60,6 +62,7 @@ class SaveReport:
     components: Mapping[str, str] = field(default_factory=dict)
     checked: Mapping[str, str] = field(default_factory=dict)
     tainted: Mapping[str, str] = field(default_factory=dict)
+    published: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -137,7 +140,8 @@ def save(
         seal = _seal(checkpoint, target, found, {**(provenance or {}), **({"restated": changed} if changed else {})})
         checkpoint.check_unchanged()
         target.commit(seal)
-    return report_of(str(target.location), seal, found)
+    said = target.published.get("note", "") if isinstance(target, PublishedTarget) else ""
+    return replace(report_of(str(target.location), seal, found), published=said)
 
 
 def report_of(location: str, seal: Seal, found: ReadBack) -> SaveReport:

@@ -183,6 +183,7 @@ def _result(done: "Conversion", destination: str) -> dict[str, Any]:
             "fingerprints": dict(report.components),
             "restated": list(report.restated),
             "already_done": done.already_done,
+            "published": report.published,
             "assets_left_out": list(done.assets_left),
             **report.checked,
             "tainted": dict(report.tainted),
@@ -220,7 +221,10 @@ def _page(done: "Conversion", destination: str) -> Iterator[Block]:
     yield from _checked(report)
     if done.already_done:
         proof = f"already done: it came of the same source and plan; {proof}"
-    yield f"{shown_place(destination)}: {report.format}, {human_bytes(report.nbytes)}; {proof}; sealed"
+    place = shown_place(report.location if report.published else destination)
+    yield f"{place}: {report.format}, {human_bytes(report.nbytes)}; {proof}; sealed"
+    if report.published:
+        yield shown_place(report.published)
 
 
 def _checked(report: "SaveReport") -> Iterator[Block]:

@@ -73,7 +73,7 @@ def _result(done: "CopyReport") -> dict[str, Any]:
     if not done.dry_run:
         result["already_done"] = done.already_done
         parts = {"moved": done.moved, "kept": done.kept, "shared": done.shared}
-        result |= {"parts": parts, "seal": done.seal, "source_checked": done.checked}
+        result |= {"parts": parts, "seal": done.seal, "source_checked": done.checked, "published": done.published}
     return result
 
 
@@ -99,6 +99,8 @@ def _page(done: "CopyReport") -> Iterator[Block]:
     if done.shared:
         yield f"{counted(done.shared, 'part')} not moved: both places share the storage"
     yield f"{done.destination}: {done.format}, {amount}; {_SEALED[done.seal]}"
+    if done.published:
+        yield shown_place(done.published)
 
 
 _SEALED = {

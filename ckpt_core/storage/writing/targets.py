@@ -11,6 +11,8 @@ from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.urls import local_path, scheme_of
 from ckpt_core.storage.writing.mounts.renames import can_rename_at
 from ckpt_core.storage.writing.open_local import open_local_target
+from ckpt_core.storage.writing.publishing.publisher import publisher_of
+from ckpt_core.storage.writing.publishing.target import open_published_target
 from ckpt_core.storage.writing.staged_target import StagedTarget
 
 
@@ -31,7 +33,7 @@ def open_target(
         format: Name of the format.
         kind: Whether that format makes a file or a directory.
         options: The format's options.
-        replace: Whether what is there now may be replaced.
+        replace: Whether what is there now may be replaced; where it is published, each content is a version.
         resume: Keep a journal, so that the same work can go on after a stop.
         ranks: The processes that write it together, all of which call this; rank 0 holds the lock and the stage.
 
@@ -42,6 +44,11 @@ def open_target(
         UnreachableError: The place does not answer, or may not be written.
     """
     path = local_path(ref)
+    publisher = None if path is not None else publisher_of(ref)
+    if publisher is not None:
+        return open_published_target(
+            publisher, ref, format=format, kind=kind, options=options, resume=resume, ranks=ranks
+        )
     if path is None or not can_rename_at(path):
         if scheme_of(ref) == "memory" and ranks.world > 1:
             raise UnsupportedFormatError(

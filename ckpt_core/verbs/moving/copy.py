@@ -27,11 +27,14 @@ from ckpt_core.storage.copying.within_store import keys_within
 from ckpt_core.storage.copying.work import CopyWork
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.objects.open_store import open_store
+from ckpt_core.storage.objects.store import ObjectStore
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.workers import check_stop, run, split
 from ckpt_core.storage.writing.local_target import LocalTarget
 from ckpt_core.storage.writing.overlap import refuse_overlap
+from ckpt_core.storage.writing.publishing.publisher import is_published
+from ckpt_core.storage.writing.publishing.target import PublishedTarget
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.targets import open_target
 from ckpt_core.storage.writing.uploads.target import ObjectTarget
@@ -69,6 +72,7 @@ class CopyReport:
         seal: `kept` for that of the source, `new`, or `of the part`; "" where nothing was done.
         checked: What the bytes were compared with.
         note: What is to be known of a part.
+        published: What is to be known of the version that was made, at a place that publishes.
     """
 
     source: str
@@ -86,6 +90,7 @@ class CopyReport:
     seal: str = ""
     checked: str = ""
     note: str = ""
+    published: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -173,7 +178,7 @@ class _Order:
         return self.files.location.kind
 
     def planned(self) -> CopyReport:
-        store = None if local_path(self.place) is not None else open_store(self.place)[0]
+        store = _store_of(self.place)
         work = self._work(part_bytes if store is None else store.part_bytes)
         within = None if store is None else keys_within(self.files, self.chosen.paths, store)
         asked = 0 if store is None else requests_of(work, within=within is not None)
@@ -184,28 +189,34 @@ class _Order:
             sealed = read_seal(self.files)
             old = None if sealed is None else replace(sealed, id="", generation="", objects={})
             self.checkpoint.confirm()
-        store = None if local_path(self.place) is not None else open_store(self.place)[0]
+        store = _store_of(self.place)
         work = self._work(part_bytes if store is None else store.part_bytes)
         expected = None if old is None or self.chosen.left_out else self._seal(old, work, old.files)
-        if not self.force and copied_already(self.place, work, expected, self.found.manager):
+        if (
+            not self.force
+            and not is_published(self.place)
+            and copied_already(self.place, work, expected, self.found.manager)
+        ):
             return replace(self._report(work), already_done=True, seal=_how_sealed(old, self.chosen))
         with one_moment(self.checkpoint, failures_only=True):
             expect_items(self.checkpoint, self._workers())
-        copied = self._moved(work, old)
+        copied, published = self._moved(work, old)
         return replace(
             self._report(work),
+            destination=published.get("url") or self._shown_place,
+            published=str(published.get("note", "")),
             moved=copied.moved,
             kept=copied.kept,
             shared=copied.shared,
             seal=_how_sealed(old, self.chosen),
-            checked=self.files.checked_by(),
+            checked=work.checked_by(),
         )
 
     def _work(self, part_bytes: Callable[[int], int]) -> CopyWork:
         name = self.place.rstrip("/").rpartition("/")[2] if self.kind is LocationKind.FILE else None
         return CopyWork(self.files, self.chosen.paths, part_bytes, name)
 
-    def _moved(self, work: CopyWork, old: Seal | None) -> Copied:
+    def _moved(self, work: CopyWork, old: Seal | None) -> tuple[Copied, Mapping[str, Any]]:
         with open_target(
             self.place, format=self.chosen.format, kind=self.kind, replace=self.force, resume=True
         ) as target:
@@ -214,7 +225,7 @@ class _Order:
                     self._to_store(work, target) if isinstance(target, ObjectTarget) else self._to_disk(work, target)
                 )
             target.commit(self._seal(old, work, work.seals(copied.blocks)))
-        return copied
+        return copied, target.published if isinstance(target, PublishedTarget) else {}
 
     def _to_disk(self, work: CopyWork, target: StagedTarget) -> Copied:
         assert isinstance(target, LocalTarget)
@@ -232,6 +243,10 @@ class _Order:
     def _workers(self) -> int:
         return _MOVERS if self._is_far(self.files.location.url) or self._is_far(self.place) else knobs.workers()
 
+    @property
+    def _shown_place(self) -> str:
+        return redact(self.place) if "://" in self.place else self.place
+
     @staticmethod
     def _is_far(place: str) -> bool:
         return local_path(place) is None
@@ -240,7 +255,7 @@ class _Order:
         longest = max((part.length for part in work.parts), default=0)
         return CopyReport(
             source=str(self.files.location),
-            destination=redact(self.place) if "://" in self.place else self.place,
+            destination=self._shown_place,
             format=self.chosen.format,
             files={work.named(path): self.files.size(path) for path in work.paths},
             left_out=self.chosen.left_out,
@@ -264,6 +279,11 @@ class _Order:
         tensors = {label: old.tensors[label] for label in self.components if label in old.tensors} if old else {}
         digests = {label: old.components[label] for label in tensors if label in old.components} if old else {}
         return Seal(self.chosen.format, dict(files), tensors, digests, provenance=provenance)
+
+
+def _store_of(place: str) -> ObjectStore | None:
+    """The store that a place is in; None where it is on a disk, if only until it is published."""
+    return None if local_path(place) is not None or is_published(place) else open_store(place)[0]
 
 
 def expect_items(checkpoint: StoredCheckpoint, workers: int) -> None:

@@ -1,9 +1,11 @@
 """`wandb://entity/project/name:alias[/path]` as a filesystem of fsspec: listed from manifests, read in ranges.
 
-Nothing is written through it. An alias is settled when an instance first meets it, so that a listing and the reads that
-follow are of one version; `invalidate_cache` forgets that. What a version holds never changes, and is kept.
+Single files are not written through it: `publish` makes a version of many. An alias is settled when an instance first
+meets it, so that a listing and the reads that follow are of one version; `invalidate_cache` forgets that. What a
+version holds never changes, and is kept.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from fsspec import AbstractFileSystem
@@ -11,6 +13,7 @@ from fsspec.spec import AbstractBufferedFile
 
 from ckpt_core import CkptError, UnsafeContentError, list_files, printable
 from ckpt_wandb.artifacts import Entry, PinnedArtifact, open_artifact
+from ckpt_wandb.publishing import publish_files, staging_of
 from ckpt_wandb.refs import SCHEME, ArtifactRef, parse
 
 FOLLOWED = ("http://", "https://", "s3://", "gs://", "gcs://", "hf://")
@@ -18,10 +21,11 @@ FOLLOWED = ("http://", "https://", "s3://", "gs://", "gcs://", "hf://")
 
 
 class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
-    """The files of W&B artifacts, read only."""
+    """The files of W&B artifacts, which are read, and published as a whole."""
 
     protocol: ClassVar[str] = "wandb"
     signs_anew: ClassVar[bool] = True  # the ranged reader asks for a URL with `fresh=True` where one has expired
+    publishes: ClassVar[bool] = True  # save, convert and copy stage what they write, and give it to `publish`
     cachable: ClassVar[bool] = False  # an alias may mean another version the next time
 
     def __init__(self, **options: Any) -> None:
@@ -100,6 +104,28 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
             return target
         raise NotImplementedError("a reference to another store")
 
+    def staging(self, url: str, *, is_file: bool) -> str:
+        """Return the folder of this machine where what will be published at a URL is staged.
+
+        Raises:
+            UsageError: Nothing can be published there.
+        """
+        return staging_of(url, is_file=is_file)
+
+    def publish(self, url: str, files: Mapping[str, str], *, is_file: bool) -> dict[str, Any]:
+        """Upload files as a new version, and return `url`, pinned to it, `is_new`, and a `note` for the user.
+
+        Args:
+            url: The artifact, with an alias that shall mean the version, with a path in it.
+            files: Paths on this machine, by the path that each has below the URL.
+            is_file: Whether the URL names one of them, the others lying beside it.
+
+        Raises:
+            NoAnswerError: W&B did not take it; no version was made.
+            CorruptError: The manifest of the version is not what was uploaded.
+        """
+        return publish_files(url, files, is_file=is_file)
+
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """Bytes `start` to `end` of a file; negative ones count from its end."""
         ref, artifact = self._opened(path)
@@ -154,7 +180,8 @@ def _named(name: str, start: str, inside: dict[str, Entry]) -> list[tuple[str, E
 
 
 def _described(name: str, entry: Entry) -> dict[str, Any]:
-    return {"name": name, "size": _size(entry), "type": "file", "digest": entry.digest}
+    hashed = f"{entry.algorithm}:{entry.digest}" if entry.is_checked else ""
+    return {"name": name, "size": _size(entry), "type": "file", "digest": entry.digest, "whole_sum": hashed}
 
 
 def _size(entry: Entry) -> int | None:

@@ -5,20 +5,26 @@ leaves `latest` where it was. What a version before has already is not sent agai
 """
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ckpt_core import CheckpointNotFoundError, CkptError, CorruptError, NoAnswerError, UsageError, inspect, printable
+from ckpt_core import CheckpointNotFoundError, CorruptError, NoAnswerError, UsageError, printable, remote_timeout
+from ckpt_wandb.about import about
 from ckpt_wandb.artifacts import PinnedArtifact, open_artifact
 from ckpt_wandb.client import client
+from ckpt_wandb.deadlines import THREAD
 from ckpt_wandb.digests import Digest
 from ckpt_wandb.failures import no_key
-from ckpt_wandb.refs import ArtifactRef, parse
+from ckpt_wandb.refs import SCHEME, ArtifactRef, parse
 
 _SLAB = 2 << 20
+
+SECONDS = 3600
+"""Until an upload counts as failed: the client by itself asks again for longer than anybody waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +36,16 @@ class Upload:
         digest: Of its manifest; "" where the run is offline.
         is_new: Whether a version was made; False where one had just this content already.
         files: The paths in it.
+        aliases: That mean it now, or will once it is synced.
+        record: The folder that `wandb sync` takes; None where the run is online.
     """
 
     ref: str | None
     digest: str
     is_new: bool
     files: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    record: str | None = None
 
 
 def upload(
@@ -46,7 +56,7 @@ def upload(
     metadata: Mapping[str, Any] | None = None,
     type: str = "model",
     run: Any = None,
-    timeout: int = 3600,
+    timeout: int | None = None,
 ) -> Upload:
     """Upload a folder as a version of an artifact.
 
@@ -54,10 +64,10 @@ def upload(
         folder: What is to be in it, hidden files too.
         ref: `entity/project/name`, with `wandb://` or without; the server chooses the version.
         aliases: That shall mean it, beside `latest` and, where the step is known, `step-N`.
-        metadata: Beside `format`, `step` and `components`, which are read off the checkpoint.
+        metadata: Beside `format`, `step`, `components`, `metrics` and `fingerprint`, which are read off the checkpoint.
         type: Of the artifact.
         run: An active run of wandb that logs it; None for a run of its own.
-        timeout: Seconds until the upload counts as failed.
+        timeout: Seconds until the upload counts as failed; None for an hour.
 
     Raises:
         UsageError: The ref names no artifact, or a version of one.
@@ -66,27 +76,42 @@ def upload(
         CorruptError: The manifest of the version is not what was uploaded.
     """
     asked = parse(ref)
-    if asked.path or ":" in ref.removeprefix("wandb://"):
+    if asked.path or ":" in ref.removeprefix(SCHEME):
         raise UsageError(f"{printable(ref)}: the server chooses the version; give ENTITY/PROJECT/NAME, and aliases")
     if not os.fspath(folder):
         raise UsageError("an empty name: no folder to upload; name one, . for the current one")
-    files = _files(Path(folder).absolute())  # the client's own process, which reads them, may be in another folder
-    about = {**_about(folder), **(metadata or {})}
-    named = (*aliases, *([f"step-{about['step']}"] if about.get("step") is not None else []))
-    place = f"wandb://{asked.entity}/{asked.project}/{asked.name}"
+    place = Path(folder).absolute()  # the client's own process, which reads the files, may be in another folder
+    known = {**about(str(place)), **(metadata or {})}
+    return publish(_files(place), asked, aliases=aliases, metadata=known, type=type, run=run, timeout=timeout)
+
+
+def publish(
+    files: Mapping[str, Path],
+    asked: ArtifactRef,
+    *,
+    aliases: Sequence[str],
+    metadata: Mapping[str, Any],
+    type: str = "model",
+    run: Any = None,
+    timeout: int | None = None,
+) -> Upload:
+    """Make a version of files, by their paths in it; see `upload`."""
+    named = (*aliases, *([f"step-{metadata['step']}"] if metadata.get("step") is not None else []))
+    place = f"{SCHEME}{asked.entity}/{asked.project}/{asked.name}"
     with _run(asked, run, place) as running:
         before = -1 if running.offline else _newest(asked)
-        logged = _log(running, asked, files, about, type, named)
+        logged = _log(running, asked, files, metadata, type, named)
         if running.offline:
-            return Upload(None, "", True, tuple(files))
+            record = str(Path(str(running.dir)).parent)
+            return Upload(None, "", True, tuple(files), ("latest", *named), record)
         try:
-            logged.wait(timeout)
+            logged.wait(timeout or SECONDS)
         except Exception as error:
             raise _refused(place, client().host, error) from None
         version = str(logged.version)
     made = open_artifact(asked.at(version))
     _check(made, files)
-    return Upload(str(made.ref), made.digest, int(version[1:]) > before, tuple(files))
+    return Upload(str(made.ref), made.digest, int(version[1:]) > before, tuple(files), ("latest", *named))
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -96,24 +121,10 @@ def _files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _about(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the artifact's metadata says of the checkpoint; nothing where the folder is none, or holds several."""
-    try:
-        checkpoint = inspect(os.fspath(folder)).checkpoint
-    except CkptError:
-        return {}
-    if checkpoint is None:
-        return {}
-    components = [component.label for component in checkpoint.manifest.components]
-    steps = [c.state.get("global_step") for c in checkpoint.manifest.components if isinstance(c.state, dict)]
-    step = next((step for step in (checkpoint.match.step, *steps) if step is not None), None)
-    return {"format": checkpoint.match.format, "step": step, "components": components}
-
-
 def _newest(asked: ArtifactRef) -> int:
     """The number of the newest version; -1 where there is no such artifact yet."""
     try:
-        return max(int(version.name[1:]) for version in open_artifact(asked).versions(1))
+        return max(int(version.name[1:]) for version in open_artifact(asked.at("latest")).versions(1))
     except CheckpointNotFoundError:
         return -1
 
@@ -135,16 +146,27 @@ def _run(asked: ArtifactRef, given: Any, place: str) -> Iterator[Any]:
         raise _refused(place, client().host, error) from None
     try:
         yield made
-    finally:
-        made.finish()
+    except BaseException:
+        _finish(made, 1)
+        raise
+    _finish(made, 0)
+
+
+def _finish(run: Any, code: int) -> None:
+    """End a run, within the deadline: the client waits for minutes for a server that it just gave up."""
+    ending = threading.Thread(target=run.finish, args=(code,), name=THREAD, daemon=True)
+    ending.start()
+    ending.join(remote_timeout())
 
 
 def _log(run: Any, asked: ArtifactRef, files: Mapping[str, Path], about: Any, type: str, aliases: Sequence[str]) -> Any:
     import wandb
 
     artifact = wandb.Artifact(asked.name, type, metadata=about)
+    # Offline the files are needed until somebody syncs, when they may be other ones: the client keeps a copy then.
+    policy = "mutable" if run.offline else "immutable"
     for name, path in files.items():
-        artifact.add_file(str(path), name=name, skip_cache=True, policy="immutable")
+        artifact.add_file(str(path), name=name, skip_cache=True, policy=policy)
     return run.log_artifact(artifact, aliases=["latest", *aliases])
 
 
