@@ -7,22 +7,17 @@ them; 70 a bug; 130 interrupted; the others are those of the errors, see ckpt_co
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from ckpt_core.cli.output.answer import Answer
 from ckpt_core.cli.output.emit import emit
-from ckpt_core.cli.output.failures import (
-    BUDGET,
-    Failure,
-    complain,
-    failure_of,
-    show_traceback,
-    tell,
-    tell_plugin_failures,
-)
+from ckpt_core.cli.output.terminal import tell
 from ckpt_core.cli.session import Session, early_session
+
+if TYPE_CHECKING:
+    from ckpt_core.cli.output.failures import Failure
 
 _NOBODY_READS = 141
 """What a shell reports of a program whose reader went away."""
@@ -58,27 +53,51 @@ def _run(args: list[str], session: Session) -> Answer | None:
 
 
 def _end(session: Session, answer: Answer | None, error: BaseException | None, code: int) -> int:
-    failure = None if error is None else failure_of(error, session)
-    if failure is not None:
-        code = failure.exit_code
-    elif answer is not None:
-        code = answer.final_code
-    if not session.speaks:
-        # Rank 0 says it; where that one is gone or stuck, somebody must.
-        if not session.part() and failure is not None:
-            complain(failure)
-        return code
-    code = _guarded_output(session, answer, failure, code)
-    if error is not None and session.debug:
-        show_traceback(error)
-    if failure is not None and not session.json:
-        complain(failure)
-    tell_plugin_failures()
+    if error is not None:
+        return _fail(session, answer, error)
+    code = code if answer is None else answer.final_code
+    if session.speaks:
+        code = _guarded_output(session, answer, None, code)
+        _warn_of_plugins()
     session.part()
     return code
 
 
-def _guarded_output(session: Session, answer: Answer | None, failure: Failure | None, code: int) -> int:
+def _fail(session: Session, answer: Answer | None, error: BaseException) -> int:
+    from ckpt_core.cli.output.failures import complain, failure_of, show_traceback
+
+    failure = failure_of(error, session)
+    if not session.speaks:
+        # Rank 0 says it; where that one is gone or stuck, somebody must.
+        if not session.part():
+            complain(failure)
+        return failure.exit_code
+    code = _guarded_output(session, answer, failure, failure.exit_code)
+    if session.debug:
+        show_traceback(error)
+    if not session.json:
+        complain(failure)
+    _warn_of_plugins()
+    session.part()
+    return code
+
+
+def _warn_of_plugins() -> None:
+    """Warn of plugins that crashed and whose answers were lost; where no plugin was asked, none is loaded for it."""
+    loaded = sys.modules.get("ckpt_core.manager.plugin_manager")
+    if loaded is None or not loaded.get_plugin_manager.cache_info().currsize:
+        return
+    failures = loaded.get_plugin_manager().failures
+    if not failures.plugins():
+        return
+    from ckpt_core.schema.text import printable
+
+    for plugin in failures.plugins():
+        for line in failures.of(plugin):
+            tell(f"warning: plugin {printable(plugin)}: {printable(line, 500)}; its answer is missing")
+
+
+def _guarded_output(session: Session, answer: Answer | None, failure: "Failure | None", code: int) -> int:
     """Print, and say with what code to end: a reader that went away changes no verdict, a full disk does."""
     try:
         if answer is not None or failure is not None:
@@ -90,6 +109,8 @@ def _guarded_output(session: Session, answer: Answer | None, failure: Failure | 
         tell("error: interrupted")
         return _leave(130)
     except OSError as error:
+        from ckpt_core.cli.output.failures import BUDGET
+
         tell(f"error: the output could not be written ({(error.strerror or '').lower()})")
         return _leave(BUDGET)
     except Exception as error:  # of a form that was being made

@@ -168,9 +168,9 @@ def weigh(matches: Sequence[FormatMatch], formats: Sequence[Format]) -> Detectio
     by_root: dict[str, list[FormatMatch]] = {}
     for match in ordered:
         by_root.setdefault(match.root, []).append(match)
-    settled = {root: _surest(claims, bases) for root, claims in by_root.items()}
-    members = tuple(_with_step(match) for root, claims in settled.items() if root for match in claims)
-    top = settled.get("", [])
+    chosen = {root: _surest(claims, bases) for root, claims in by_root.items()}
+    members = tuple(_with_step(match) for root, claims in chosen.items() if root for match in claims)
+    top = chosen.get("", [])
     if len(top) > 1:
         return Detection(tuple(ordered), None, tuple(top), members)
     return Detection(tuple(ordered), top[0] if top else None, (), members)

@@ -126,8 +126,8 @@ class StoredCheckpoint(Checkpoint):
     def prove(self, component: str, name: str) -> None:
         self.confirm()
         chunks = self.component(component).tensors[name].chunks
-        settled = [self.find_chunk(chunk) for chunk in chunks]
-        self.files.prove([chunk.stored for chunk in settled if chunk.stored is not None])
+        exact = [self.find_chunk(chunk) for chunk in chunks]
+        self.files.prove([chunk.stored for chunk in exact if chunk.stored is not None])
 
     def finish(self) -> None:
         self.files.finish()

@@ -244,11 +244,11 @@ def _find_where_stored(own: StoredCheckpoint, parts: Sequence[OpenPart]) -> Find
             if not _is_below(chunk, opened.base):
                 continue
             try:
-                settled = opened.checkpoint.find_chunk(_as_below(chunk, opened.base)).within(opened.base)
+                exact = opened.checkpoint.find_chunk(_as_below(chunk, opened.base)).within(opened.base)
             except CkptError as error:
                 raise relocate(error, opened.base) from error
-            if settled.encoding.name == "raw":
-                return settled
+            if exact.encoding.name == "raw":
+                return exact
         return own.find_chunk(chunk)
 
     return find_chunk

@@ -151,7 +151,7 @@ def _say_that_devices_do_not_matter(devices: str | None, processes: int) -> None
     """People are used to watch that there are as many processes as GPUs."""
     count = len([name for name in (devices or "").split(",") if name.strip()])
     if count not in (0, processes):
-        from ckpt_core.cli.output.failures import tell
+        from ckpt_core.cli.output.terminal import tell
 
         tell(f"note: CUDA_VISIBLE_DEVICES names {count} for {processes} processes; no GPU is used, it does not matter")
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ckpt_core.schema.text import did_you_mean, printable
-
 if TYPE_CHECKING:
     from ckpt_core.schema.formats import Format, FormatOption
 
@@ -70,6 +68,8 @@ def kebab(name: str) -> str:
 
 
 def _by_format(by_format: "Iterable[tuple[str, Sequence[FormatOption]]]") -> list[tuple[str, str]]:
+    from ckpt_core.schema.text import printable
+
     return [
         (printable(name), ", ".join(f"--{printable(kebab(option.name))}" for option in options))
         for name, options in by_format
@@ -93,6 +93,8 @@ def _declared(typed: str, own: Collection[str], *, options: bool) -> tuple[str, 
         if having:
             return having[0].name, all(option.type is bool for option in having), is_hint
     known = [*own, *(f"--{kebab(option.name)}" for option in (*declared, *hints))]
+    from ckpt_core.schema.text import did_you_mean
+
     meant = did_you_mean(typed, [name for name in known if name.startswith("--")])
     raise click.UsageError(f"No such option: {typed}; {meant or 'no format has it either, see ckpt formats.'}")
 

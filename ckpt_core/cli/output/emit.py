@@ -1,13 +1,15 @@
 """What a command answers, printed in the form that was asked for."""
 
+from typing import TYPE_CHECKING
+
 from ckpt_core.cli.output.answer import Answer
-from ckpt_core.cli.output.failures import (
-    Failure,
-)
 from ckpt_core.cli.session import Session
 
+if TYPE_CHECKING:
+    from ckpt_core.cli.output.failures import Failure
 
-def emit(session: Session, answer: Answer | None, failure: Failure | None = None) -> None:
+
+def emit(session: Session, answer: Answer | None, failure: "Failure | None" = None) -> None:
     """Print an answer, or what there is of it, on stdout."""
     if session.json:
         from ckpt_core.cli.output.json_envelope import envelope

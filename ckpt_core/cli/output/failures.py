@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import click
 
 from ckpt_core.arguments import in_shell
-from ckpt_core.cli.output.terminal import fitted
+from ckpt_core.cli.output.terminal import tell
 from ckpt_core.cli.session import Session
 from ckpt_core.errors import CkptError, CorruptError, PluginError
 from ckpt_core.schema.text import printable
@@ -103,14 +103,6 @@ def complain(failure: Failure) -> None:
         tell(f"hint: {failure.hint}")
 
 
-def tell(text: str) -> None:
-    """One line on stderr; lost in silence where stderr is closed."""
-    try:
-        print(fitted(f"ckpt: {text}", sys.stderr), file=sys.stderr, flush=True)
-    except OSError:
-        pass  # there is nobody left to tell
-
-
 def show_traceback(error: BaseException) -> None:
     import traceback
 
@@ -118,14 +110,3 @@ def show_traceback(error: BaseException) -> None:
         traceback.print_exception(error, file=sys.stderr)
     except OSError:
         pass  # as in tell
-
-
-def tell_plugin_failures() -> None:
-    """Warn of plugins that crashed and whose answers were lost; where no plugin was asked, none is loaded for it."""
-    loaded = sys.modules.get("ckpt_core.manager.plugin_manager")
-    if loaded is None or not loaded.get_plugin_manager.cache_info().currsize:
-        return
-    failures = loaded.get_plugin_manager().failures
-    for plugin in failures.plugins():
-        for line in failures.of(plugin):
-            tell(f"warning: plugin {printable(plugin)}: {printable(line, 500)}; its answer is missing")

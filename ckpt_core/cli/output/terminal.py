@@ -2,11 +2,12 @@
 
 import os
 import re
+import sys
 from typing import TextIO
 
 _COLOURS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m"}
 _PLAIN = "\x1b[0m"
-_SEVERITY = re.compile(r"(?P<before>(?:ckpt: |\s*[A-Z]{2}\d{3} )?)(?P<word>error|warning)(?=[ :]|$)")
+_SEVERITY = r"(?P<before>(?:ckpt: |\s*[A-Z]{2}\d{3} )?)(?P<word>error|warning)(?=[ :]|$)"
 
 
 def fitted(line: str, stream: TextIO) -> str:
@@ -17,6 +18,14 @@ def fitted(line: str, stream: TextIO) -> str:
 
     width = get_terminal_size().columns
     return _coloured(_wrapped(line, width) if len(line) > width else line)
+
+
+def tell(text: str) -> None:
+    """Print one line on stderr; it is lost where stderr is closed."""
+    try:
+        print(fitted(f"ckpt: {text}", sys.stderr), file=sys.stderr, flush=True)
+    except OSError:
+        pass  # there is nobody left to tell
 
 
 def _wrapped(line: str, width: int) -> str:
@@ -30,7 +39,7 @@ def _wrapped(line: str, width: int) -> str:
 def _coloured(line: str) -> str:
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return line
-    severity = _SEVERITY.match(line)
+    severity = re.match(_SEVERITY, line)
     if severity is None:
         return line
     return f"{severity['before']}{_COLOURS[severity['word']]}{severity['word']}{_PLAIN}{line[severity.end() :]}"

@@ -1,6 +1,6 @@
 """Compares elements that several ranks stored.
 
-Equal boxes are taken for copies, and here their bytes are compared.
+Equal boxes are taken for replicas, and here their bytes are compared.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,13 +19,13 @@ from ckpt_core import (
     TensorTable,
 )
 
-_TWO_COPIES = FormatMatch("copies", Confidence.CERTAIN, "two copies of one box")
+_TWO_REPLICAS = FormatMatch("replicas", Confidence.CERTAIN, "two replicas of one box")
 
 
 def differing_copies(
     files: Files, components: Iterable[Component], *, find_chunk: Callable[[Chunk], Chunk] | None = None
 ) -> Iterator[tuple[str, Chunk, Chunk]]:
-    """Yield each tensor with differing copies of a box.
+    """Yield each tensor with differing replicas of a box.
 
     The two chunks are the first that hold different elements.
 
@@ -58,7 +58,7 @@ def _differing(
 
 def _same(files: Files, name: str, tables: list[TensorTable], find_chunk: Callable[[Chunk], Chunk] | None) -> bool:
     both = tuple(Component(kind, table) for kind, table in zip(("one", "other"), tables, strict=True))
-    pair = StoredCheckpoint(files, _TWO_COPIES, Manifest(both), find_chunk=find_chunk)
+    pair = StoredCheckpoint(files, _TWO_REPLICAS, Manifest(both), find_chunk=find_chunk)
     try:
         slabs = zip(pair.stream("one", name), pair.stream("other", name), strict=True)
         return all(first == second for (first, _), (second, _) in slabs)

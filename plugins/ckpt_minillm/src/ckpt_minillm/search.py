@@ -53,7 +53,7 @@ def candidates(query: Query) -> Iterator[Candidate]:
         warning = _mismatch(pretrained, ask)
         yield Candidate(pretrained, Priority.ENVIRONMENT, PRETRAINED_PATH, required=True, warning=warning)
     if ask is not None:
-        yield from _of_stage(ask, settled=path is not None or bool(pretrained))
+        yield from _of_stage(ask, decided=path is not None or bool(pretrained))
 
 
 def _is_meant(query: Query, ask: Ask) -> bool:
@@ -93,10 +93,10 @@ def _refuse_misspelt(query: Query) -> None:
                 raise UsageError(f"hint {printable(name)}: not known; is {meant} meant?")
 
 
-def _of_stage(ask: Ask, *, settled: bool) -> Iterator[Candidate]:
+def _of_stage(ask: Ask, *, decided: bool) -> Iterator[Candidate]:
     """Yield the places of a stage.
 
-    `settled`: a place before them wins or ends the search, so none of them is read.
+    `decided`: a place before them wins or ends the search, so none of them is read.
     """
     if ask.remote_only:
         yield from _remote_only(ask)
@@ -106,7 +106,7 @@ def _of_stage(ask: Ask, *, settled: bool) -> Iterator[Candidate]:
     if ask.prefer == "local":
         remote = replace(remote, priority=Priority.FALLBACK)
     own = [_candidate(side, ask.name) for side in (remote, local)]
-    if ask.prefer == "newest" and not settled:
+    if ask.prefer == "newest" and not decided:
         from ckpt_minillm.newest import newest_first
 
         own = newest_first(own)

@@ -1,6 +1,6 @@
 """Compares elements that several ranks stored.
 
-Each rank has a metadata of its own: equal boxes are copies.
+Each rank has a metadata of its own: equal boxes are replicas.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from ckpt_fsdp.replicas import differing_copies
 
 
 def check_replicas(files: Files, components: tuple[Component, ...]) -> Iterator[Finding]:
-    """Yield DC012 for tensors with differing copies.
+    """Yield DC012 for tensors with differing replicas.
 
     Two ranks stored different elements of one box.
     """

@@ -81,7 +81,7 @@ def differing_shapes(rows: Mapping[str, Row]) -> Iterator[Finding]:
 
 
 def unplaced(what: str, parts: Sequence[RankPart], rows: Mapping[str, Row]) -> Iterator[Finding]:
-    """Yield RK006 for tensors that may be pieces or copies.
+    """Yield RK006 for tensors that may be shards or replicas.
 
     Several files have them and none says which.
     """
