@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from ckpt_core.cli.main import main
-from ckpt_core.cli.output.several import first_code
+from ckpt_core.cli.output.answer import first_code
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ckpt_core.arguments import in_shell
 from ckpt_core.cli.app import OpeningCommand, examples
 from ckpt_core.cli.options import completions
 from ckpt_core.cli.options.refs import place_options, profile_options, ref_argument
-from ckpt_core.cli.output.answer import Answer, Block, Table
+from ckpt_core.cli.output.answer import Answer, Block, Table, first_code
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.text import counted, severity_word, shown_place
 from ckpt_core.schema.text import printable
@@ -147,7 +147,7 @@ def _members(ref: str, format: str | None) -> list[str]:
 def _of_folder(session: Session, ref: str, members: list[str], mend: "Callable[[str], Repair]") -> Answer:
     """What can be mended in each checkpoint of a folder; mending is of one at a time."""
     from ckpt_core.cli.output.failures import complain
-    from ckpt_core.cli.output.several import ask_each, first_code
+    from ckpt_core.cli.output.several import ask_each
 
     done = list(ask_each(session, members, mend))
     session.ref = shown_place(ref)

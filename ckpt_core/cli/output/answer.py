@@ -7,6 +7,9 @@ if TYPE_CHECKING:
     from ckpt_core.errors import CkptError
     from ckpt_core.schema.findings import Finding
 
+_FIRST = (130, 70, 10, 7, 4, 8, 5, 6, 9, 3, 2, 1)
+"""The exit code of several is the first of these that occurs: what a script must act on soonest."""
+
 
 class Table(NamedTuple):
     """Rows of cells under headers; columns named in `right` hold numbers."""
@@ -44,3 +47,9 @@ class Answer(NamedTuple):
     @property
     def final_code(self) -> int:
         return self.exit_code if self.error is None else self.error.exit_code
+
+
+def first_code(codes: Iterable[int]) -> int:
+    """Return the exit code of several answers; 0 where all are."""
+    occurring = set(codes)
+    return next((code for code in _FIRST if code in occurring), 0)

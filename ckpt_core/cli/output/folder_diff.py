@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.cli.output.answer import Answer, Block, Table
+from ckpt_core.cli.output.answer import Answer, Block, Table, first_code
 from ckpt_core.cli.output.diff_page import result, summary, verdict
-from ckpt_core.cli.output.several import Asked, ask_each, first_code
+from ckpt_core.cli.output.several import Asked, ask_each
 from ckpt_core.cli.text import counted, shown_place
 from ckpt_core.schema.text import printable
 

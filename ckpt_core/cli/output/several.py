@@ -1,19 +1,16 @@
 """The same question asked about several refs: each has its own answer or failure, and together one exit code."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from ckpt_core.cli.options.globs import expanded
-from ckpt_core.cli.output.answer import Answer, Block, Table
-from ckpt_core.cli.output.failures import INTERRUPTED, Failure, complain, failure_of, show_traceback
+from ckpt_core.cli.output.answer import Answer, Block, Table, first_code
+from ckpt_core.cli.output.failures import Failure, complain, failure_of, show_traceback
 from ckpt_core.cli.text import shown_place
 
 if TYPE_CHECKING:
     from ckpt_core.cli.session import Session
-
-_FIRST = (INTERRUPTED, 70, 10, 7, 4, 8, 5, 6, 9, 3, 2, 1)
-"""The exit code of several is the first of these that occurs: what a script must act on soonest."""
 
 _Found = TypeVar("_Found")
 
@@ -24,12 +21,6 @@ class Asked(NamedTuple, Generic[_Found]):
     ref: str
     found: _Found | None
     failure: Failure | None
-
-
-def first_code(codes: Iterable[int]) -> int:
-    """Return the exit code of several answers; 0 where all are."""
-    occurring = set(codes)
-    return next((code for code in _FIRST if code in occurring), 0)
 
 
 def ask_each(session: "Session", refs: Sequence[str], ask: Callable[[str], _Found]) -> Iterator[Asked[_Found]]:

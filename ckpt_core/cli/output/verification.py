@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ckpt_core.cli.output.answer import Answer
-from ckpt_core.cli.output.several import Asked, envelope_of, first_code
+from ckpt_core.cli.output.answer import Answer, first_code
 from ckpt_core.cli.output.verification_page import (
     all_finite,
     blocks_of_many,
@@ -18,6 +17,7 @@ from ckpt_core.cli.session import Session
 from ckpt_core.cli.text import severity_word, shown_place
 
 if TYPE_CHECKING:
+    from ckpt_core.cli.output.several import Asked
     from ckpt_core.schema.verification import VerifyReport, VerifyRequest
     from ckpt_core.verbs.certify import Certification
     from ckpt_core.verbs.verify import Verification
@@ -88,6 +88,8 @@ def of_one(session: Session, checked: Checked, form: str, fail_on: str) -> Answe
 
 def of_several(session: Session, asked: "Sequence[Asked[Checked]]", form: str, fail_on: str) -> Answer:
     """Return the answer about several refs: one table, one report, or an array for `--json`."""
+    from ckpt_core.cli.output.several import envelope_of
+
     verifications = [one for each in asked if each.found is not None for one in each.found.found]
     failures = [(each.ref, each.failure) for each in asked if each.failure is not None]
     codes = [

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ckpt_core.cli.output.answer import Block, Table
-from ckpt_core.cli.output.failures import Failure, complain
 from ckpt_core.cli.text import counted, finding_lines, human_bytes, severity_word, shown_place
 from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
+    from ckpt_core.cli.output.failures import Failure
     from ckpt_core.schema.profiles import Assessment
     from ckpt_core.schema.verification import VerifyReport
     from ckpt_core.verbs.certify import Certification
@@ -38,12 +38,16 @@ def blocks_of_one(
 
 
 def blocks_of_many(
-    verifications: "Sequence[Verification]", failures: Sequence[tuple[str, Failure]] = ()
+    verifications: "Sequence[Verification]", failures: Sequence[tuple[str, "Failure"]] = ()
 ) -> Iterator[Block]:
     """Yield a table of checkpoints, and below it what is wrong with each; failures are said on stderr as well."""
     yield _table(verifications, failures)
     for one in verifications:
         yield from _below(one)
+    if verifications:
+        yield _read_of_all([one.report for one in verifications])
+    if failures:
+        from ckpt_core.cli.output.failures import complain
     for _, failure in failures:
         complain(failure)
 
@@ -69,7 +73,7 @@ def all_finite(assessment: "Assessment") -> str:
     return "checked" if assessment.finite else "not checked"
 
 
-def _table(verifications: "Sequence[Verification]", failures: Sequence[tuple[str, Failure]]) -> Table:
+def _table(verifications: "Sequence[Verification]", failures: Sequence[tuple[str, "Failure"]]) -> Table:
     rows = []
     for one in verifications:
         match = one.place.match
@@ -95,17 +99,27 @@ def _last_line(report: "VerifyReport") -> str:
     """How it is. Of an "ok" the reader is to know first what it rests on."""
     worst, tensors = worst_of(report), counted(report.checked_tensors, "tensor")
     if worst != "ok":
-        return f"{worst}: {_found(report)}; {tensors}, {_read(report)}"
+        return f"{worst}: {_found(report)}; {tensors}, {_read([report])}"
+    return f"ok: {_read([report])}: {_found(report)}; {tensors}{_deeper(report)}"
+
+
+def _read_of_all(reports: "Sequence[VerifyReport]") -> str:
+    """Say on what the verdicts of several rest: how much of them was read, and what was not looked for."""
+    return f"{counted(len(reports), 'checkpoint')}: {_read(reports)}{_deeper(reports[0])}"
+
+
+def _deeper(report: "VerifyReport") -> str:
     deeper = _DEEPER.get(severity_word(report.depth))
-    return f"ok: {_read(report)}: {_found(report)}; {tensors}{f'; {deeper}' if deeper else ''}"
+    return f"; {deeper}" if deeper else ""
 
 
-def _read(report: "VerifyReport") -> str:
+def _read(reports: "Sequence[VerifyReport]") -> str:
     """`8 MiB read`, `1 MiB of 8 MiB read`."""
-    if not report.checked_bytes:
+    checked, total = sum(one.checked_bytes for one in reports), sum(one.total_bytes for one in reports)
+    if not checked:
         return "headers and sizes only"
-    of = f" of {human_bytes(report.total_bytes)}" if report.checked_bytes < report.total_bytes else ""
-    return f"{human_bytes(report.checked_bytes)}{of} read"
+    of = f" of {human_bytes(total)}" if checked < total else ""
+    return f"{human_bytes(checked)}{of} read"
 
 
 def _found(report: "VerifyReport") -> str:

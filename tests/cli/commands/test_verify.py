@@ -1,6 +1,7 @@
 """`ckpt verify`: findings, depth, and the exit code that scripts act on."""
 
 import json
+import re
 from xml.etree import ElementTree
 
 DEEPER = "--depth bytes would find what does not match its checksum, --depth values NaN and infinities too"
@@ -74,7 +75,10 @@ def test_a_folder_is_verified_checkpoint_by_checkpoint(ckpt, files):
     done = ckpt("verify", files / "run")
     rows = [line.split() for line in done.out.splitlines()]
     assert done.code == 0
-    assert [row[1:4] for row in rows[1:]] == [["safetensors", "-", "ok"]] * 2
+    assert [row[1:4] for row in rows[1:-1]] == [["safetensors", "-", "ok"]] * 2
+    assert done.out.splitlines()[-1].startswith("2 checkpoints: headers and sizes only; --depth bytes would find")
+    deeper = ckpt("verify", files / "run", "--depth", "values").out.splitlines()[-1]
+    assert re.fullmatch(r"2 checkpoints: [\d.]+ (B|KiB) read", deeper)
     assert ckpt("verify", files / "run", "--for", "resume").code == 4
 
 
