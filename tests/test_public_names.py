@@ -236,6 +236,7 @@ TRAINING = [
     "ResumePlan",
     "Resumed",
     "load_into",
+    "plan_resume",
     "prune",
     "state_dict",
 ]

@@ -22,13 +22,14 @@ COMMANDS = {
     "seal": "Write digests beside a checkpoint, so that damage shows.",
     "clean": "Show what stopped writers left at a place, and remove it.",
     "prune": "Show which checkpoints of a run no rule keeps, and remove them.",
+    "plan-resume": "Show what a training would go on from, before it is started.",
     "repair": "Show what can be mended in a checkpoint, and mend it.",
     "formats": "List the formats that can be read.",
     "plugins": "List the plugins, and what is wrong with them.",
     "completion": "Print a script that completes commands in a shell.",
     "version": "Show the version.",
 }
-"""What `ckpt --help` says of each; `ckpt_core.cli.commands.NAME` holds it as `command`."""
+"""What `ckpt --help` says of each; `ckpt_core.cli.commands.NAME` holds it as `command`, with `_` for `-`."""
 
 
 def examples(*lines: str) -> str:
@@ -53,7 +54,7 @@ class LazyGroup(_WithExamples, click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"ckpt_core.cli.commands.{cmd_name}").command
+        command: click.Command = import_module(f"ckpt_core.cli.commands.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(

@@ -19,6 +19,7 @@ _WHERE = {
     "ResumePlan": "ckpt_core.training.planning.plan",
     "Resumed": "ckpt_core.training.planning.resuming",
     "load_into": "ckpt_core.training.loading",
+    "plan_resume": "ckpt_core.training.planning.stored",
     "prune": "ckpt_core.training.pruning",
     "state_dict": "ckpt_core.training.loading",
 }
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ckpt_core.training.planning.plan import PlanRow as PlanRow
     from ckpt_core.training.planning.plan import ResumePlan as ResumePlan
     from ckpt_core.training.planning.resuming import Resumed as Resumed
+    from ckpt_core.training.planning.stored import plan_resume as plan_resume
     from ckpt_core.training.pruning import Pruned as Pruned
     from ckpt_core.training.pruning import prune as prune
     from ckpt_core.training.retention import Keep as Keep

@@ -68,7 +68,8 @@ def test_every_command_that_a_page_names_exists():
     for page in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")]:
         text = page.read_text(encoding="utf-8")
         shell = "".join(re.findall(r"^```bash\n(.+?)^```$", text, re.MULTILINE | re.DOTALL))
-        for name in re.findall(r"`ckpt ([a-z]+)", text) + re.findall(r"^ckpt ([a-z]+)", shell, re.MULTILINE):
+        named = r"ckpt ([a-z][a-z-]*)"
+        for name in re.findall(f"`{named}", text) + re.findall(f"^{named}", shell, re.MULTILINE):
             assert name in COMMANDS, f"{page.name}: ckpt {name}"
 
 

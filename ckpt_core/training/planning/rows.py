@@ -33,7 +33,7 @@ class Rows:
         if saved is None:
             self.add(what, saved, given, Effect.MISSING, "it was not saved")
         elif given is None:
-            self.add(what, saved, given, Effect.UNUSED)
+            self.add(what, saved, given, Effect.UNUSED, note)
         elif saved == given:
             self.add(what, saved, given)
         else:

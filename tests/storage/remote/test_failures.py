@@ -154,6 +154,7 @@ ARGUMENTS = {
     "repair": ["{url}"],
     "clean": ["{url}"],
     "prune": ["{url}"],
+    "plan-resume": ["{url}"],
     "resume": ["{url}"],
     "pull": ["{url}"],
     "push": ["{out}", "{url}"],
