@@ -1,4 +1,6 @@
-"""A conversion that was done already, as when it was killed behind its rename: proved, or it is not said.
+"""Recognises a conversion that an earlier run has finished.
+
+It was killed behind its rename, say. The outcome is proved, or nothing is said.
 
 The seal has the digest of plan and source that it came of, and every byte that is there is compared with the seal.
 """
@@ -29,7 +31,9 @@ from ckpt_core.verbs.save import SaveReport, report_of
 def done_already(
     destination: str, plan: WritePlan, view: Checkpoint, *, format: str, manager: CkptPluginManager, ranks: Ranks
 ) -> SaveReport | None:
-    """What was written there, where that is the outcome of this very work; None where it is not, or unproved.
+    """Return the report of this very work, done by an earlier run.
+
+    None where something else is there, or where it cannot be proved.
 
     Raises:
         LockedError: Another process is writing there.

@@ -1,4 +1,7 @@
-"""The base model of a conversion: what was trained is held against it, and written with its names and its files."""
+"""Lays a conversion onto the base model that was trained.
+
+The tensors are held against the base, and written with its names and its files.
+"""
 
 from collections.abc import Sequence
 
@@ -17,7 +20,10 @@ _SHOWN = 3
 
 
 def models_in(checkpoint: Checkpoint) -> str:
-    """The choice that converts what there is: both, or the model alone where there is no average."""
+    """Return the choice of models that a checkpoint can fill.
+
+    It is both, or the model alone where there is no average.
+    """
     there = {component.label for component in checkpoint.manifest.components}
     return "main" if "model" in there and "ema" not in there else "both"
 
@@ -41,7 +47,7 @@ def components_of(checkpoint: Checkpoint, models: str) -> tuple[str, ...]:
 
 
 def lay_onto(checkpoint: Checkpoint, base: Checkpoint, *, optional: Sequence[str] = ()) -> tuple[OntoBase, list[Fit]]:
-    """The checkpoint seen as the base, and how each of its components fits.
+    """Return the checkpoint seen as the base, and its components' fits.
 
     Args:
         checkpoint: A view of components that have a counterpart in the base.
@@ -62,7 +68,10 @@ def lay_onto(checkpoint: Checkpoint, base: Checkpoint, *, optional: Sequence[str
 
 
 def _counterpart(base: Checkpoint, kind: str) -> Component:
-    """The base's component of that kind; else its other weights: averaged or not, they have the same structure."""
+    """Return the base's component of a kind, else its other weights.
+
+    Averaged or not, they have the same structure.
+    """
     found = {component.label: component for component in base.manifest.components}
     for label in (kind, *MODELS["both"]):
         if label in found and len(found[label].tensors):
@@ -84,7 +93,10 @@ def _mismatch(checkpoint: Checkpoint, base: Checkpoint, wrong: tuple[Fit, ...]) 
 
 
 def describe(one: Fit) -> str:
-    """What does not fit, with the first of each kind: `2 missing (a, b), 1 extra (c)`."""
+    """Describe a misfit, with the first names of each kind.
+
+    An example is `2 missing (a, b), 1 extra (c)`.
+    """
     shapes = [
         f"{printable(name, 80)}: {kinds(found.dtypes[0].code, found.shapes[0])} against "
         f"{kinds(found.dtypes[1].code, found.shapes[1])}"

@@ -1,4 +1,7 @@
-"""Certify: the certificate of a conversion checked again from its two ends, the source and what was made of it."""
+"""Certify: check a conversion's certificate again from both ends.
+
+They are the source, and what was made of it.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Certification:
-    """What was compared with a certificate, and what of it does not hold.
+    """The comparison with a certificate, and what of it does not hold.
 
     Attributes:
         source: What the conversion was made of.
@@ -147,7 +150,10 @@ def _check(name: str, certificate: Certificate, made: StoredCheckpoint, origin: 
 
 
 def _redo(origin: StoredCheckpoint, key: TensorKey, steps: list[str], shape: tuple[int, ...]) -> tuple[str, str]:
-    """Digest of the source as it is, and of what the steps make of it, in slabs."""
+    """Return the source's digest, and that of the steps' result.
+
+    Both are computed in slabs.
+    """
     label, name = key
     entry = origin.component(label).tensors[name]
     how = rearrangement(entry, shape) if {TO_LINEAR, TO_CONV} & set(steps) else None
@@ -166,7 +172,10 @@ def _redo(origin: StoredCheckpoint, key: TensorKey, steps: list[str], shape: tup
 
 
 def _cast(step: str) -> tuple[DType, DType]:
-    """The types of `cast F32 to BF16`. UsageError for any other step: a later version may know more."""
+    """Return the types of a step like `cast F32 to BF16`.
+
+    UsageError for any other step: a later version may know more.
+    """
     match step.split():
         case ["cast", was, "to", becomes] if was in BY_CODE and becomes in BY_CODE:
             return BY_CODE[was], BY_CODE[becomes]

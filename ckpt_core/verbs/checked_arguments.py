@@ -1,4 +1,6 @@
-"""The arguments of public functions, checked before anything is done: a wrong one is one clear UsageError.
+"""Checks the arguments of public functions before anything is done.
+
+A wrong one is one clear UsageError.
 
 Arguments of one name mean the same in every verb, so that one table says what each may be.
 """
@@ -18,14 +20,16 @@ R = TypeVar("R")
 
 
 class Rule(NamedTuple):
-    """What an argument may be, and the same in words."""
+    """The values an argument may have, as test and in words."""
 
     holds: Callable[[Any], bool]
     needed: str
 
 
 def checked(**own: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that checks a function's arguments by the table, and by rules of its own.
+    """Return a decorator that checks a function's arguments.
+
+    They are checked by the table, and by rules of the function's own.
 
     `storage_options` are given to the clients of stores while the function runs.
 
@@ -55,7 +59,10 @@ def checked(**own: Rule) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def check_arguments(given: Mapping[str, Any], rules: Mapping[str, Rule] | None = None) -> None:
-    """Compare arguments with the table, or with other rules. UsageError for the first that is not what it may be."""
+    """Compare arguments with the table, or with other rules.
+
+    UsageError for the first that is not what it may be.
+    """
     for name, value in given.items():
         rule = (RULES if rules is None else rules).get(name)
         if rule is not None and not rule.holds(value):

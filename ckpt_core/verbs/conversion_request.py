@@ -1,4 +1,7 @@
-"""What a conversion is asked: what of the source, onto which base model, and how it runs."""
+"""The three parts of a conversion's request.
+
+They are the selection of the source, the base model, and how it runs.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -23,7 +26,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What of a checkpoint is converted, under which names and types. One name stands for a sequence of it.
+    """The part of a checkpoint to convert, with names and types.
+
+    One name stands for a sequence of it.
 
     Attributes:
         components: Labels to convert; none for all that the format holds.
@@ -69,7 +74,9 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseModel:
-    """The model that a checkpoint was trained from, which is only read: the result has its names, shapes and files.
+    """The model that a checkpoint was trained from.
+
+    It is only read: the result has its names, shapes and files.
 
     Attributes:
         ref: What it is, as for `load`.
@@ -93,7 +100,7 @@ class BaseModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a conversion runs.
+    """The options of a conversion's run.
 
     Attributes:
         force: Replace what is at the destination.
@@ -148,7 +155,7 @@ def gathered(
     run: RunOptions | None,
     plain: Mapping[str, Any],
 ) -> tuple[Selection, BaseModel | None, RunOptions]:
-    """Return what is asked as the three objects, whichever of it came by keywords.
+    """Return the request as its three objects, however it was given.
 
     Raises:
         UsageError: A keyword is none, is given beside the object that has it, or goes with a base and there is none.
@@ -193,7 +200,10 @@ def _given(asked: Any) -> dict[str, Any]:
 
 
 def _types_of(dtypes: object) -> "tuple[str | DType | torch.dtype, ...]":
-    """One type, or a rule, or several of them, as a tuple. UsageError for anything else."""
+    """Return one rule for types, or several, as a tuple.
+
+    A type alone is a rule. UsageError for anything else.
+    """
     if dtypes is None or isinstance(dtypes, bytes | Mapping):
         raise UsageError(f"{argument('dtypes')}: types, or rules of them, are needed, not {dtypes!r}")
     if isinstance(dtypes, str | DType) or not isinstance(dtypes, Iterable):

@@ -1,4 +1,6 @@
-"""Convert: any checkpoint that can be read, in any format that can be written, streamed, proved and certified.
+"""Convert: write a checkpoint in another format, streamed and proved.
+
+Any checkpoint that can be read, in any format that can be written; each tensor is certified.
 
 A conversion that is stopped goes on where it was when it is run again: finished tensors are in the stage's journal.
 """
@@ -40,7 +42,9 @@ from ckpt_core.verbs.save import SaveReport, format_of_path, save
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What a conversion did, or with `dry_run` would do: `report` is None then.
+    """The outcome of a conversion, done or forecast.
+
+    With `dry_run` it was not done: `report` is None then.
 
     Attributes:
         source: What was converted.
@@ -165,7 +169,10 @@ def _chosen(
     onto: BaseModel | None,
     format: Format,
 ) -> tuple[Sequence[str], tuple[str, ...]]:
-    """Labels to convert, none for all; and what is to be said where nobody asked for just these."""
+    """Return the labels to convert, and a note where nobody chose them.
+
+    No label stands for all.
+    """
     if onto is not None:
         chosen = onto.models or models_in(opened)
         note = f"{opened.location}: has no ema; the model alone was converted"
@@ -185,7 +192,10 @@ def _extracted(
     format: str | None,
     manager: CkptPluginManager,
 ) -> StoredCheckpoint:
-    """The source with the tensors of its model alone, tainted. UsageError where it is not a ref, or not to this."""
+    """Return the source with its model's tensors alone, tainted.
+
+    UsageError where it is no ref, or where the format to write is not safetensors.
+    """
     if to != "safetensors":
         raise UsageError(
             f"{argument('extract')}: writes safetensors only, which runs nothing when loaded; {to} may not hold it"
@@ -212,7 +222,7 @@ def _opened(
     options: Mapping[str, Any],
     checks: Checks,
 ) -> tuple[StoredCheckpoint, Mapping[str, Any], Mapping[str, Any]]:
-    """The source, the options that it was opened with, and those that are left for the target."""
+    """Return the source, its own options, and those for the target."""
     if isinstance(source, StoredCheckpoint):
         return source, {}, options
     place = find(source, hints=hints, format=format, manager=manager, checks=checks)
@@ -241,7 +251,10 @@ def _view(
     base: StoredCheckpoint | None,
     optional: Sequence[str],
 ) -> tuple[ViewCheckpoint, tuple[Fit, ...]]:
-    """What is to be written, and how it fits the base. Casts come last: they are by the names that are written."""
+    """Return the view to write, and how it fits the base.
+
+    Casts come last: they are by the names that are written.
+    """
     include, exclude = names_of(chosen.include), names_of(chosen.exclude)
     pairs, casts = chosen.renamed, chosen.casts
     if base is None:
@@ -255,7 +268,10 @@ def _view(
 def _provenance(
     opened: StoredCheckpoint, reading: Mapping[str, Any], base: StoredCheckpoint | None, uncast: Sequence[Uncast]
 ) -> dict[str, Any]:
-    """What the seal says of the source: enough to open it again as it was opened here."""
+    """Return the seal's record of the source.
+
+    It is enough to open the source again as it was opened here.
+    """
     found: dict[str, Any] = {"source": str(opened.location), "source_format": opened.match.format}
     if reading:
         found["source_options"] = {name: str(value) for name, value in reading.items()}
@@ -268,7 +284,9 @@ def _provenance(
 
 
 def _refuse_holes(checkpoint: StoredCheckpoint, labels: Sequence[str], *, findings: bool = True) -> None:
-    """Coverage is proved before anything is planned: a hole would become somebody's weights.
+    """Refuse a source with holes, before anything is planned.
+
+    A hole would become somebody's weights.
 
     Of several errors the first that names a tensor is raised.
 
@@ -287,7 +305,10 @@ def _refuse_holes(checkpoint: StoredCheckpoint, labels: Sequence[str], *, findin
 
 
 def _concerns(finding: Finding, labels: Sequence[str]) -> bool:
-    """Whether a finding is about one of the components, or about no component alone."""
+    """Return True if a finding concerns one of the components.
+
+    So does a finding that is about no component alone.
+    """
     return not labels or finding.component is None or finding.component in labels
 
 
@@ -297,7 +318,10 @@ def _refuse_overlap(destination: str, opened: StoredCheckpoint, base: StoredChec
 
 
 def _places(checkpoint: StoredCheckpoint, what: str) -> dict[str, str]:
-    """Where a checkpoint lies: its own place, and on a disk where those of its files are that are links."""
+    """Return the places that a checkpoint's bytes lie at.
+
+    They are its own place, and on a disk the targets of its files that are links.
+    """
     root = checkpoint.location.url
     if local_path(root) is None:
         return {root: what}

@@ -1,4 +1,4 @@
-"""Diff: what two checkpoints share and where they differ: names, shapes, types, values, plain state.
+"""Diff: compare two checkpoints by names, types, values and state.
 
 Weights that are the same in different formats are identical; a name that a format dropped because it is tied to
 another is said, never passed over.
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TensorDifference:
-    """A tensor both have, and in what it differs. `values` is None where shapes do."""
+    """A tensor of both checkpoints, and how it differs.
+
+    `values` is None where the shapes differ.
+    """
 
     component: str
     name: str
@@ -73,7 +76,10 @@ class DiffReport:
 
     @property
     def summary(self) -> str:
-        """`identical, 12 tensors compared`, or how many differ and how many only one of them has."""
+        """Return the comparison in one line, with its counts.
+
+        An example is `identical, 12 tensors compared`.
+        """
         counts = [
             (len(self.changed), "changed"),
             (len(self.only_first), "only in the first"),
@@ -224,7 +230,10 @@ def _diff_tensor(
 
 
 def _twin(checkpoint: StoredCheckpoint, component: Component, name: str, identical: set[str]) -> str | None:
-    """A tensor of the same component that equals this one in every byte, among those both checkpoints have."""
+    """Return a common tensor that equals this one in every byte.
+
+    It is of the same component, and both checkpoints have it.
+    """
     entry = component.tensors[name]
     if entry.alias_of in identical:
         return entry.alias_of

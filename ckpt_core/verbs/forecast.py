@@ -1,4 +1,7 @@
-"""Forecast: what a conversion would read, write and take, from its plan alone; and its work kept within a budget."""
+"""Forecasts a conversion from its plan, and keeps it within a budget.
+
+It tells what would be read, written and taken.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -51,7 +54,9 @@ _COMMITTING = 5
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a conversion would do. Bytes; `memory` is the most it takes above start-up.
+    """The reads, writes and memory that a conversion would take.
+
+    All in bytes; `memory` is the most it takes above start-up.
 
     Attributes:
         requests: In how many requests a store is given all of it; None for a disk.
@@ -116,7 +121,10 @@ def forecast(opened: StoredCheckpoint, view: ViewCheckpoint, plan: WritePlan, de
 
 
 def part_of(plan: WritePlan, destination: str) -> int:
-    """Bytes of the largest part that a plan is put into a store in; 0 for a disk."""
+    """Return the bytes of the largest part that goes to a store.
+
+    It is 0 for a disk.
+    """
     store = _store_of(destination)
     return 0 if store is None else max((min(file.size, store.part_bytes(file.size)) for file in plan.files), default=0)
 
@@ -137,7 +145,10 @@ def _store_of(destination: str) -> "ObjectStore | None":
 
 
 def _requests(size: int, part: int) -> int:
-    """One for a file of one part; of a larger one its parts, and the upload begun and completed."""
+    """Return the number of requests that put a file.
+
+    One for a file of one part; for a larger one its parts, and the upload begun and completed.
+    """
     return 1 if size <= part else -(-size // part) + 2
 
 
@@ -146,7 +157,10 @@ def _aside(finding: Finding) -> str:
 
 
 def _of(opened: StoredCheckpoint, shown: Component) -> Component:
-    """What a component was before it was seen otherwise; itself where it is of the base."""
+    """Return the source's component behind a component of a view.
+
+    It is itself where it comes from the base.
+    """
     return next((one for one in opened.manifest.components if one.label == shown.label), shown)
 
 
@@ -160,7 +174,9 @@ def _memory(part: int = 0) -> int:
 
 @contextmanager
 def limited(max_memory: int | None, *, part: int = 0) -> Iterator[None]:
-    """Fewer workers, then smaller slabs, until the work fits; BudgetError where it cannot.
+    """Return the workers and slabs that fit the budget.
+
+    Workers are given up first, then the size of slabs. BudgetError where nothing fits.
 
     Args:
         max_memory: Bytes above start-up; None for no limit.

@@ -1,4 +1,7 @@
-"""Inspect: what a checkpoint holds, from its headers; with statistics or fingerprints where they are asked for."""
+"""Inspect: tell what a checkpoint holds, from its headers.
+
+Statistics and fingerprints are read where they are asked for.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,7 +52,10 @@ class Totals:
 
 
 class Inspection(NamedTuple):
-    """What there is at a place. `checkpoint` is None for a container; then `members` says what to choose from."""
+    """The contents of a place.
+
+    `checkpoint` is None for a container; then `members` says what to choose from.
+    """
 
     place: Place
     checkpoint: StoredCheckpoint | None
@@ -105,7 +111,10 @@ def totals_of(component: Component) -> Totals:
 
 
 def select_names(component: Component, patterns: tuple[str, ...]) -> list[str]:
-    """Names of a component's tensors that match any of the globs, in file order; all of them without a glob."""
+    """Return a component's tensor names that match any glob.
+
+    They are in file order; without a glob it is all of them.
+    """
     if not patterns:
         return list(component.tensors)
     from fnmatch import fnmatchcase

@@ -1,4 +1,7 @@
-"""From a ref to an open checkpoint: locate, list, detect, load. Every verb that reads begins here."""
+"""Load: go from a ref to an open checkpoint.
+
+Locate, list, detect, load: every verb that reads begins here.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -35,7 +38,7 @@ _log = Logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What bytes are compared with as they are read.
+    """The checks that bytes undergo as they are read.
 
     Attributes:
         reads: Whether they are at all; not by what walks over all bytes with checks of its own.
@@ -140,7 +143,9 @@ def find(
 def _place_of(
     checkpoint: StoredCheckpoint, query: Query, format: str | None, manager: CkptPluginManager, checks: Checks
 ) -> Place:
-    """The place of an open checkpoint: the listing that it was opened from, and the claim that it was opened by.
+    """Return the place of an open checkpoint.
+
+    It has the listing that it was opened from, and the claim that it was opened by.
 
     Raises:
         UsageError: It is to be taken for another format.
@@ -158,7 +163,10 @@ def _place_of(
 
 
 def _may_come_back(ref: str | None) -> bool:
-    """Whether a path that leads to nothing leads somewhere a moment later, as one does that is being replaced."""
+    """Return True if a missing path exists a moment later.
+
+    So it is with one that is being replaced.
+    """
     path = None if ref is None else local_path(ref.partition("#")[0])
     return path is not None and comes_back(path)
 
@@ -191,7 +199,10 @@ def _place(
 
 
 def _left_by_name(files: Files) -> CkptError | None:
-    """FM003: what a file that is damaged is by its name, where that says it; such as a download under way."""
+    """Return FM003 for a damaged file whose name tells why.
+
+    An example is a download under way.
+    """
     if files.location.kind is not LocationKind.FILE:
         return None
     from ckpt_core.codecs.foreign.errors import unfinished
@@ -214,7 +225,9 @@ def open_checkpoint(
     manager: CkptPluginManager | None = None,
     checks: Checks = Checks(),
 ) -> StoredCheckpoint:
-    """`find` and `open` in one step; with damage that is accepted, what has some is tainted then.
+    """Find and open a checkpoint in one step.
+
+    Where damage is accepted, what has some is tainted then.
 
     What is open already, and is to be read in no other way, is given back as it is.
     """
@@ -230,14 +243,19 @@ def open_checkpoint(
 
 
 def member_place(place: Place, match: FormatMatch) -> Place:
-    """The place of one checkpoint of a container, detected anew on its own files."""
+    """Return the place of one checkpoint of a container.
+
+    It is detected anew on its own files.
+    """
     files = files_of(place.files, match)
     detection = place.manager.hooks.detect_format(files=files)
     return Place(place.manager, place.resolution, files, detection, detection.best or replace(match, root=""))
 
 
 def pick_member(detection: Detection, member: str, place: str) -> FormatMatch:
-    """The match of a container's member, by its root or the last part of it.
+    """Return the match of a container's member.
+
+    It is named by its root, or by the last part of it.
 
     Raises:
         UsageError: There is none of that name, or several.

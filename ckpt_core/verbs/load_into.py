@@ -1,4 +1,6 @@
-"""Load into: a model's parameters and buffers filled in place, or nothing touched and one clear error.
+"""Load into: fill a model's parameters and buffers in place.
+
+Or nothing is touched, and there is one clear error.
 
 Everything that can be known is checked before the first byte is written: names, shapes, coverage, and where the bytes
 lie. A read that fails after that says what had been filled; `atomic=True` stages in fresh memory and swaps instead.
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What was loaded, and what was not.
+    """The names that were loaded, and those that were not.
 
     Attributes:
         source: Where from.
@@ -220,7 +222,7 @@ def _refuse(
 
 
 def _prove(checkpoint: StoredCheckpoint, part: Component, wanted: set[str]) -> None:
-    """Raise before the first write where a tensor's bytes are not where the table says."""
+    """Refuse, before the first write, a table that misplaces bytes."""
     for finding in check_component(checkpoint.files, part):
         if finding.tensor in wanted:
             raise LoadError(f"{finding.message}; nothing was loaded", code=finding.code, path=finding.path)
@@ -254,7 +256,7 @@ def _fill(
 
 
 def _state(filled: Sequence[str], fills: Sequence[object]) -> str:
-    """What a load that stopped has left in the module."""
+    """Describe the module that a stopped load has left."""
     return f"{len(filled)} of {len(fills)} tensors had been filled, the others may hold a part"
 
 

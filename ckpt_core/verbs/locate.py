@@ -1,4 +1,7 @@
-"""Locate: which place a ref or a few hints mean, and why not another."""
+"""Locate: find the place that a ref means, and why no other.
+
+A few hints serve in place of a ref.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

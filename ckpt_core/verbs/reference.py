@@ -1,4 +1,4 @@
-"""What a caller passes to a verb, turned into what verbs work with: a query, a destination, tuples of names."""
+"""Turns a caller's arguments into queries, destinations and names."""
 
 import os
 import re
@@ -59,7 +59,10 @@ def query_of(
 
 
 def stored(checkpoint: Checkpoint) -> StoredCheckpoint:
-    """Return a checkpoint that is over files. UsageError where it is in memory, or a view of another one."""
+    """Return a checkpoint that is over files.
+
+    UsageError where it is in memory, or a view of another one.
+    """
     if isinstance(checkpoint, StoredCheckpoint):
         return checkpoint
     raise UsageError(f"{checkpoint.location}: an open checkpoint that has no files of its own; save it, then name that")

@@ -1,4 +1,6 @@
-"""Repair: what plugins propose to mend, tried on a listing in memory first, then written as a copy or in place.
+"""Repair: try what plugins propose, then write it.
+
+It is tried on a listing in memory first, and written as a copy or in place.
 
 A plan is verified by the readers of the format before anything is done, and what was done is verified again before it
 counts. What does not verify cleaner than before is not done.
@@ -45,7 +47,9 @@ def repair(
     storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> Repair:
-    """Mend a checkpoint; without `output` and `in_place`, only say what would be done.
+    """Repair a checkpoint, or say what a repair would do.
+
+    Without `output` and `in_place` nothing is written.
 
     Args:
         ref: See `load`.
@@ -106,7 +110,9 @@ def repair(
 
 @checked()
 def undo_repair(ref: Reference, *, manager: CkptPluginManager | None = None) -> list[str]:
-    """Take back the last repair that was made in place, or began to be; the paths that are as they were.
+    """Take back the last repair in place, finished or begun.
+
+    Returns the paths that are as they were.
 
     Raises:
         CheckpointNotFoundError: There is no backup.
@@ -119,7 +125,10 @@ def undo_repair(ref: Reference, *, manager: CkptPluginManager | None = None) -> 
 
 
 def _where(ref: Reference, hints: Mapping[str, object] | None, manager: CkptPluginManager | None) -> InSomePlace:
-    """Where a ref lies. What a stopped repair has left need not be of any format any more."""
+    """Return the location of a ref.
+
+    What a stopped repair has left need not be of any format any more.
+    """
     try:
         return place_of(find(ref, hints=hints, manager=manager, checks=OWN_CHECKS).files)
     except FormatError:
@@ -127,7 +136,10 @@ def _where(ref: Reference, hints: Mapping[str, object] | None, manager: CkptPlug
 
 
 def _change(planned: Repair, files: OverlaidFiles, there: InSomePlace, request: VerifyRequest) -> Repair:
-    """Carry a plan out where the checkpoint is, verify that, and take it back where it is not as planned."""
+    """Carry a plan out in place, and verify the outcome.
+
+    It is taken back where it is not as planned.
+    """
     kept = there.backups()
     try:
         backup = there.apply(files)

@@ -1,4 +1,4 @@
-"""Which repairs are proposed, and whether each makes the checkpoint verify cleaner."""
+"""Plans repairs that make a checkpoint verify cleaner."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,7 +61,9 @@ class Repair:
 def propose(
     place: Place, request: VerifyRequest, wish: RepairRequest, *, progress: "Progress | None" = None
 ) -> tuple[Repair, OverlaidFiles]:
-    """The plan for a place, and its listing as it would be; nothing is written.
+    """Return the plan for a place, and the listing it makes.
+
+    Nothing is written.
 
     What is mended may show what else is wrong, so the plugins are asked again until they have nothing to add.
     """
@@ -96,7 +98,10 @@ def verified(place: Place, files: Files, request: VerifyRequest) -> Verification
 
 
 def redetected(place: Place, files: Files) -> Place:
-    """The place with another listing, of the format that it had where that still claims it."""
+    """Return the place with another listing.
+
+    Its format stays the one that it had, where that still claims it.
+    """
     detection = place.manager.hooks.detect_format(files=files)
     asked = next((m for m in detection.matches if place.match and m.format == place.match.format and not m.root), None)
     match = asked or detection.best or (None if detection.members else place.match)
@@ -108,7 +113,10 @@ def errors_of(report: VerifyReport) -> int:
 
 
 def _is_cleaner(then: VerifyReport, now: VerifyReport) -> bool:
-    """Whether there are fewer errors, or as many and fewer warnings; what came anew counts too."""
+    """Return True if there are fewer errors, or fewer warnings.
+
+    Warnings decide where the errors are as many. What came anew counts too.
+    """
     return _weight(then) < _weight(now)
 
 
@@ -118,7 +126,10 @@ def _weight(report: VerifyReport) -> tuple[int, int]:
 
 
 def _with_marks(files: OverlaidFiles, actions: Sequence[RepairAction]) -> list[RepairAction]:
-    """The actions, and the note of what they invent, which goes with the files from then on."""
+    """Return the actions, and the note of what they invent.
+
+    The note goes with the files from then on.
+    """
     invented = {label: how for action in actions for label, how in action.invents.items()}
     return [*actions, marks(files, invented)] if invented else list(actions)
 
@@ -126,7 +137,10 @@ def _with_marks(files: OverlaidFiles, actions: Sequence[RepairAction]) -> list[R
 def _sealed(
     place: Place, files: OverlaidFiles, done: list[RepairAction], now: Verification, request: VerifyRequest
 ) -> tuple[OverlaidFiles, list[RepairAction], Verification]:
-    """With the seal, where there is one, brought up to what was mended."""
+    """Return the repaired listing with the seal brought up to date.
+
+    The actions that do it and a new verification come along; without a seal all stays as it is.
+    """
     more = entered(place.files, done, files) if done else []
     if not more:
         return files, done, now
@@ -135,7 +149,10 @@ def _sealed(
 
 
 def _remaining(now: Verification, plan: RepairPlan) -> list[Irreparable]:
-    """Each error that is left, with what a plugin says of it, else with its own hint; then what was never saved."""
+    """Yield each remaining error with the reason why it stays.
+
+    A plugin says why, else the finding's own hint. What was never saved comes last.
+    """
     left = [f for f in now.report.findings if f.severity is Severity.ERROR]
     found = [_reason(finding, plan) for finding in left]
     known = {(one.reason, one.path) for one in found}

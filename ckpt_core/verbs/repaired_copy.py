@@ -1,4 +1,6 @@
-"""A repaired copy: written like any checkpoint, on a disk or in a store, verified before it is named, and sealed.
+"""Writes a repaired copy like any checkpoint, on disk or in stores.
+
+It is verified before it is named, and sealed.
 
 Files that are not changed are copied, never linked: a later write into one of the two must not reach the other. They
 are compared with every checksum that is known of them as they are copied: damage is not carried over in silence. Where
@@ -82,7 +84,10 @@ _DAMAGED = "the content is not what its checksum or seal says: damage; copy it a
 
 
 def _opened(place: Place, checked: CheckedFiles, request: VerifyRequest) -> "StoredCheckpoint | None":
-    """The checkpoint, which tells the checksums of its records; None where it does not open, which the report says."""
+    """Return the opened checkpoint, which tells its records' checksums.
+
+    None where it does not open, which the report says.
+    """
     try:
         found = redetected(place, checked)
         if found.match is not None:
@@ -102,13 +107,19 @@ def _refused(damage: Sequence[tuple[Finding, ByteRange, bool]]) -> CorruptError:
 
 
 def _wrong(checked: CheckedFiles) -> list[tuple[Finding, ByteRange, bool]]:
-    """What did not match a checksum or seal, of all bytes that were read."""
+    """Return the mismatches with checksums and seals.
+
+    They are of all bytes that were read.
+    """
     checked.finish()
     return [found for found in checked.damage() if found[0].code not in _NOT_CARRIED]
 
 
 def _taint(place: Place, files: OverlaidFiles, request: VerifyRequest) -> Mapping[str, str]:
-    """What will be tainted of the copy, found by reading all; all of it where nothing tells what the damage is in."""
+    """Return the taint of the copy, found by reading all.
+
+    All of it is tainted where nothing tells what the damage is in.
+    """
     checked = CheckedFiles(files, accept=True)
     source = _opened(place, checked, request)
     for path, entry in checked.entries.items():
@@ -126,7 +137,10 @@ def _taint(place: Place, files: OverlaidFiles, request: VerifyRequest) -> Mappin
 
 
 def _marked(seal: Seal | None, target: StagedTarget, format: str, tainted: Mapping[str, str]) -> Seal:
-    """The seal with the taint in it, which a directory says in a file too; made where there is none, to say it."""
+    """Return the seal with the taint in it.
+
+    A directory says it in a file too. The seal is made where there is none, to say it.
+    """
     staged = target.listing()
     made = seal or Seal(
         format,
@@ -140,7 +154,10 @@ def _marked(seal: Seal | None, target: StagedTarget, format: str, tainted: Mappi
 
 
 def _reported(done: Repair, damage: Sequence[Finding], tainted: Mapping[str, str]) -> Repair:
-    """With what was accepted: it is wrong afterwards too, and cannot be mended."""
+    """Return the report with the damage that was accepted.
+
+    It is wrong afterwards too, and cannot be mended.
+    """
     known = {(finding.code, finding.path) for finding in done.after.findings}
     new = [finding for finding in damage if (finding.code, finding.path) not in known]
     findings = sorted_findings([*done.after.findings, *new, *findings_of(tainted)])
@@ -150,7 +167,10 @@ def _reported(done: Repair, damage: Sequence[Finding], tainted: Mapping[str, str
 
 
 def _seal_of(staged: Verification, files: OverlaidFiles, format: str) -> Seal | None:
-    """The seal that was there; a new one for what verifies; none for what does not, since it would look proved."""
+    """Return the copy's seal: the old one, or a new one.
+
+    A new one is for what verifies alone: sealed, the rest would look proved.
+    """
     seal = _old_seal(files)
     if seal is not None or staged.checkpoint is None or not staged.report.ok:
         return seal

@@ -1,4 +1,6 @@
-"""Save: any checkpoint, or tensors in memory, written in a format, proved by reading it back, sealed, committed.
+"""Save: write a checkpoint, or tensors, in a format.
+
+It is proved by reading it back, sealed, and committed.
 
 What was written is opened through its format's own reader before it gets its name: every tensor must be there, equal to
 what was read, or to the stated cast of it. Until then the destination is what it was.
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SaveReport:
-    """What was written.
+    """The record of what a save wrote.
 
     Attributes:
         location: Where.
@@ -145,7 +147,7 @@ def save(
 
 
 def report_of(location: str, seal: Seal, found: ReadBack) -> SaveReport:
-    """What a seal says of what was written and read back."""
+    """Return the report of what was written and read back."""
     said = seal.provenance
     return SaveReport(
         location=location,
@@ -161,7 +163,10 @@ def report_of(location: str, seal: Seal, found: ReadBack) -> SaveReport:
 
 
 def format_of_path(ref: str) -> str:
-    """The format that a path's suffix stands for. UsageError where it stands for none."""
+    """Return the format that a path's suffix stands for.
+
+    UsageError where it stands for none.
+    """
     suffixes = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch", ".ckpt": "torch"}
     for suffix, name in suffixes.items():
         if ref.lower().endswith(suffix):
@@ -175,7 +180,10 @@ def prove(
     staged: StoredCheckpoint,
     found: ReadBack,
 ) -> None:
-    """CorruptError where what was read back is not, name by name, what went in."""
+    """Prove, name by name, that the bytes read back went in.
+
+    CorruptError where they are others.
+    """
     wanted: dict[TensorKey, str] = {}
     for component in components:
         for name, info in component.tensors.infos():
@@ -200,20 +208,29 @@ def prove(
 
 
 def _arrays_kept(label: str, staged: StoredCheckpoint) -> dict[str, Array]:
-    """The arrays of a component that the format keeps as arrays; others keep them as tensors."""
+    """Return the arrays that the format keeps as arrays.
+
+    Other formats keep them as tensors.
+    """
     found = [component.state for component in staged.manifest.components if component.label == label]
     return {path: array for state in found for path, array in arrays_of(state)}
 
 
 def _second_name(staged: StoredCheckpoint, key: TensorKey, wanted: Mapping[TensorKey, str]) -> bool:
-    """Whether it adds nothing but a name: a format may give a tied tensor the name that its readers look for."""
+    """Return True if a tensor adds nothing but a name.
+
+    A format may give a tied tensor the name that its readers look for.
+    """
     label, name = key
     alias = staged.component(label).tensors.info(name).alias_of
     return alias is not None and (label, alias) in wanted
 
 
 def _restated(component: Component, plan: WritePlan) -> Component:
-    """A component with the state that its files are to have: another one is for configs alone."""
+    """Return a component with the state that its files will have.
+
+    Another state is for configs alone.
+    """
     if component.kind != "config" or component.label not in plan.restated:
         return component
     return replace(component, state=plan.restated[component.label])
@@ -225,7 +242,10 @@ def _changed(checkpoint: Checkpoint, wanted: Sequence[Component]) -> tuple[str, 
 
 
 def _prove_state(component: Component, staged: StoredCheckpoint) -> None:
-    """Plain state must come back as it went in, but for arrays, which some formats keep as tensors."""
+    """Prove that plain state came back as it went in.
+
+    Arrays are left out, which some formats keep as tensors.
+    """
     if component.state is None:
         return
     try:
@@ -249,7 +269,7 @@ _AGAIN = (
 
 
 def _reopen(manager: CkptPluginManager, target: StagedTarget) -> StoredCheckpoint:
-    """What is staged, opened by the reader of its format."""
+    """Open the staged files by the reader of their format."""
     files = target.listing()
     match = FormatMatch(target.format, Confidence.CERTAIN, "just written")
     staged = manager.hooks.load(files=files, match=match, request=LoadRequest())

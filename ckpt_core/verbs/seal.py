@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """What was sealed: sizes of files by path, digest of each component, and the file of sha256 sums, if any."""
+    """The record of what was sealed.
+
+    It has sizes of files by path, the digest of each component, and the file of sha256 sums, if any.
+    """
 
     location: str
     files: Mapping[str, int]
@@ -83,7 +86,7 @@ def seal(
 
 
 def _seal_of(checkpoint: StoredCheckpoint, progress: "Progress | None") -> Seal:
-    """What a checkpoint is, read whole."""
+    """Return the seal of a checkpoint that is read whole."""
     checkpoint.progress = progress
     if progress is not None:
         progress.begin(sum(entry.size for entry in checkpoint.files.entries.values()))
@@ -101,13 +104,19 @@ def _seal_of(checkpoint: StoredCheckpoint, progress: "Progress | None") -> Seal:
 
 
 def _taint(checkpoint: StoredCheckpoint) -> dict[str, Any]:
-    """What the content says of its taint: a seal that left it out would vouch for what was not saved."""
+    """Return the taint that the content tells of.
+
+    A seal that left it out would vouch for what was not saved.
+    """
     tainted = checkpoint.manifest.tainted
     return {"tainted": dict(tainted)} if tainted else {}
 
 
 def _write_sums(files: Files) -> str:
-    """Write the sha256 sums of every file but an older list of them; the name of the new one."""
+    """Write the sha256 sums of all files; return their file's name.
+
+    An older list of sums is left out.
+    """
     single = files.location.kind is LocationKind.FILE
     name = f"{next(iter(files.entries))}{FILE_SUMS}" if single else SUMS
     lines = [f"{_sha256(files, path)}  {path}\n" for path in files.entries if path != name]

@@ -1,4 +1,7 @@
-"""Verify: everything that is wrong with a checkpoint, found at the depth that was asked for."""
+"""Verify: find everything that is wrong with a checkpoint.
+
+It is looked for at the depth that was asked for.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +31,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A report, and what it is about. `checkpoint` is None where it did not open."""
+    """A report, and the checkpoint that it is about.
+
+    `checkpoint` is None where it did not open.
+    """
 
     place: Place
     report: VerifyReport
@@ -138,7 +144,10 @@ def _verify(place: Place, request: VerifyRequest, progress: "Progress | None") -
 
 
 def _says_more(finding: Finding, failure: Finding) -> bool:
-    """Whether a finding says why it did not open. That a file is not as it was sealed does not say what that means."""
+    """Return True if a finding says why nothing opened.
+
+    That a file is not as it was sealed does not say what that means.
+    """
     sealed = finding.code.startswith("SL")
     return finding.severity is Severity.ERROR and finding.path == failure.path and not sealed
 
@@ -146,7 +155,9 @@ def _says_more(finding: Finding, failure: Finding) -> bool:
 def verify_members(
     place: Place, request: VerifyRequest, *, progress: "Progress | None" = None
 ) -> Iterator[Verification]:
-    """Check every checkpoint of a container, in the order of their steps, then of their roots.
+    """Check every checkpoint of a container.
+
+    They come in the order of their steps, then of their roots.
 
     A time for reading is for all of them: each gets an equal part of what is left.
     """
@@ -165,7 +176,10 @@ def _verified_each(
 
 
 def _verify_member(place: Place, request: VerifyRequest, progress: "Progress | None") -> Verification:
-    """One of several: that it is of no format that is read is its own finding, and the others are checked."""
+    """Verify one checkpoint of several.
+
+    One of no known format is its own finding, and the others are checked.
+    """
     try:
         return verify_place(place, request, progress=progress)
     except UnsupportedFormatError as error:
@@ -176,7 +190,10 @@ def _verify_member(place: Place, request: VerifyRequest, progress: "Progress | N
 def _judged_by_runs(
     found: Sequence[Verification], matches: "Sequence[FormatMatch]", request: VerifyRequest
 ) -> Iterator[Verification]:
-    """The same, each with a verdict that knows what other checkpoints of its run have."""
+    """Yield the verifications with verdicts that know their run.
+
+    A verdict counts what other checkpoints of the run have.
+    """
     from ckpt_core.manager.runs import runs_of
     from ckpt_core.manager.trials import Trial, described
 
@@ -219,7 +236,10 @@ class _Meter:
 
 
 def _checked(request: VerifyRequest, nbytes: int, seen: int) -> int:
-    """Bytes of tensors that were read; damage is read twice, to name it, and counts once."""
+    """Return the bytes of tensors that were read.
+
+    Damage is read twice, to name it, and counts once.
+    """
     if request.depth is Depth.LAYOUT:
         return 0
     return nbytes if request.sampling is None else min(seen, nbytes)
@@ -249,13 +269,19 @@ def _has_state(checkpoint: StoredCheckpoint) -> bool:
 
 
 def _without_tensors(place: Place) -> Finding:
-    """RS001: "ok" must not be said of nothing, though a verdict for a purpose says by itself what is absent."""
+    """Return RS001 where nothing was checked.
+
+    "ok" must not be said of nothing, though a verdict for a purpose says by itself what is absent.
+    """
     message = f"{place.files.location}: holds no tensor, only plain state: there is nothing in it to be checked"
     return Finding("RS001", Severity.ERROR, message, hint="name the checkpoint that it is a part of")
 
 
 def _without_weights(checkpoint: StoredCheckpoint | None) -> Iterator[Finding]:
-    """CK024: what a format keeps weights in is not there; a verdict for a purpose would say so by itself."""
+    """Return CK024 where the format's weights are absent.
+
+    A verdict for a purpose would say so by itself.
+    """
     from ckpt_core.schema.kinds import WEIGHTS
     from ckpt_core.schema.roles import Presence, Profile
 

@@ -1,1 +1,4 @@
-"""Checkpoints moved from place to place, and what stopped writers left there cleaned away."""
+"""Moving checkpoints from place to place.
+
+What stopped writers left there is cleaned away.
+"""

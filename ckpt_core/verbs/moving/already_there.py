@@ -1,4 +1,6 @@
-"""A copy that was made already, as when it was killed behind its rename: proved, or it is not said.
+"""Recognises a copy that an earlier run has finished.
+
+It was killed behind its rename, say. The copy is proved, or nothing is said.
 
 Its seal is that of the source, or names the work that it came of; and every byte that is there is compared with it.
 """
@@ -25,7 +27,7 @@ PLAN = "plan"
 
 
 def copied_already(destination: str, work: CopyWork, old: Seal | None, manager: CkptPluginManager) -> bool:
-    """Whether what is at a destination is what some work makes of its source.
+    """Return True if a destination holds the outcome of some work.
 
     Args:
         destination: Where the copy would be.
@@ -53,7 +55,10 @@ def copied_already(destination: str, work: CopyWork, old: Seal | None, manager: 
 
 
 def _sweep(destination: str) -> None:
-    """Remove what a writer that is gone left behind its seal; what somebody else is at work on stays."""
+    """Remove the leftovers that a gone writer has beside its seal.
+
+    What somebody else is at work on stays.
+    """
     store, key = open_store(destination)
     for left in leftovers(store, key):
         if left.place == f"{store.url}/{key}" and not left.held:

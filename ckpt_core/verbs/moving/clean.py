@@ -1,4 +1,7 @@
-"""Clean: what writers that are gone have left at a place, listed, and removed where that is asked for."""
+"""Clean: list what gone writers left at a place, and remove it.
+
+Nothing is removed before it is asked for.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -45,7 +48,7 @@ class LeftBehind:
 
 @dataclass(frozen=True, slots=True)
 class CleanReport:
-    """What was left at a place.
+    """The leftovers at a place, and what became of them.
 
     Attributes:
         place: Where was looked.
@@ -59,13 +62,15 @@ class CleanReport:
 
     @property
     def pending(self) -> tuple[LeftBehind, ...]:
-        """What could be removed, and is there still."""
+        """The leftovers that could be removed and are still there."""
         return tuple(one for one in self.found if not one.held and not one.removed)
 
 
 @checked()
 def clean(ref: Destination, *, apply: bool = False) -> CleanReport:
-    """List what writers that are gone have left at a place and below it; remove it where that is asked for.
+    """List the leftovers of gone writers at and below a place.
+
+    They are removed where that is asked for.
 
     Only what carries the names of ckpt's own stages, locks and backups is touched on a disk, and in a store only what a
     lease or a journal of ckpt's own names, once its lease has expired by the store's clock.
@@ -102,7 +107,7 @@ def clean(ref: Destination, *, apply: bool = False) -> CleanReport:
 
 
 def _listed(place: str) -> tuple[Iterable[Leftover], Callable[[], bool]]:
-    """What is left at a place, and what tells whether anything is there at all."""
+    """Return the leftovers at a place, and the sign that anything exists."""
     path = local_path(place)
     if path is not None:
         found = chain(local_leftovers(path), left_by_repairs(path), _on_mount(os.path.realpath(path)))
@@ -116,7 +121,10 @@ def _listed(place: str) -> tuple[Iterable[Leftover], Callable[[], bool]]:
 
 
 def _on_mount(path: str) -> Iterator[Leftover]:
-    """What is left of writers to a mount that cannot rename, which treat it as a store."""
+    """Yield the leftovers on a mount that cannot rename.
+
+    Its writers treat it as a store.
+    """
     folder, name = (path, "") if os.path.isdir(path) else os.path.split(path)
     try:
         if not os.path.isdir(folder) or commits_by_rename(folder):

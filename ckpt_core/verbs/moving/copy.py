@@ -1,4 +1,6 @@
-"""Copy: the files of a checkpoint from one place to another, checked as they move, named whole or not at all.
+"""Copy: move a checkpoint's files to another place, checked.
+
+The copy is named whole or not at all.
 
 Nothing of a file is changed: what a layout is at one place it is at the other. A seal goes with what it is of; a
 checkpoint that has none is sealed by what was read of it.
@@ -54,7 +56,7 @@ _MOVERS = 4
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """What was copied, or would be.
+    """The outcome of a copy, done or planned.
 
     Attributes:
         source: Where from.
@@ -113,7 +115,7 @@ def copy(
     storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> CopyReport:
-    """Copy the files of a checkpoint, each byte for byte, to another place.
+    """Copy a checkpoint's files, byte for byte, to another place.
 
     Args:
         source: See `load`; of several checkpoints one is named as `REF#member`.
@@ -157,7 +159,7 @@ def copy(
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What is copied where, and how."""
+    """The files that are copied, their destination, and the way."""
 
     found: Place
     checkpoint: StoredCheckpoint
@@ -268,7 +270,10 @@ class _Order:
         )
 
     def _seal(self, old: Seal | None, work: CopyWork, files: Mapping[str, FileSeal]) -> Seal:
-        """The seal of the copy: that of the source where it is the whole, else one of what was read."""
+        """Return the copy's seal.
+
+        It is that of the source where the whole is copied, else one of what was read.
+        """
         if old is not None and not self.chosen.left_out:
             _refuse_unlike(old, {path: files.get(work.named(path)) for path in old.files})
             return replace(old, files={work.named(path): own for path, own in old.files.items()})
@@ -282,12 +287,17 @@ class _Order:
 
 
 def _store_of(place: str) -> ObjectStore | None:
-    """The store that a place is in; None where it is on a disk, if only until it is published."""
+    """Return the store that a place is in.
+
+    None where it is on a disk, if only until it is published.
+    """
     return None if local_path(place) is not None or is_published(place) else open_store(place)[0]
 
 
 def expect_items(checkpoint: StoredCheckpoint, workers: int) -> None:
-    """Let a listing know the checksums of what is a file of its own inside of one, such as the items of DCP.
+    """Register the checksums of files that lie inside other files.
+
+    Such are the items of DCP.
 
     Each has to be looked at for that, which takes a request or two where it is far away.
     """
@@ -304,7 +314,10 @@ def expect_items(checkpoint: StoredCheckpoint, workers: int) -> None:
 
 
 def _refuse_unlike(sealed: Seal, made: Mapping[str, FileSeal | None]) -> None:
-    """CorruptError where a file is not what its seal says: parts that an earlier run moved were read before it."""
+    """Refuse a file that contradicts its seal, with CorruptError.
+
+    Parts that an earlier run moved were read before it.
+    """
     for path, own in made.items():
         if own is not None and own != sealed.files[path]:
             message = f"{printable(path)}: is not what was sealed; nothing was committed"
@@ -318,7 +331,10 @@ def _how_sealed(old: Seal | None, chosen: ChosenFiles) -> str:
 
 
 def _refuse_hidden_member(found: Place, place: str) -> None:
-    """A folder of one file would become a file of the folder's name: whoever wants that says so."""
+    """Refuse to turn a folder of one file into a file.
+
+    It would have the folder's name: whoever wants that says so.
+    """
     asked = found.resolution.location
     if asked is None or asked.member is not None or asked.kind is found.files.location.kind:
         return
@@ -330,7 +346,10 @@ def _refuse_hidden_member(found: Place, place: str) -> None:
 
 
 def _refuse_broken(checkpoint: StoredCheckpoint, chosen: ChosenFiles) -> None:
-    """What cannot be read is not copied as if it could: CorruptError with the first that is wrong."""
+    """Refuse a checkpoint that cannot be read, with its first fault.
+
+    It is not copied as if it could be read.
+    """
     for finding in checkpoint.manifest.findings:
         if finding.severity is Severity.ERROR and (finding.path in chosen.paths or not chosen.left_out):
             leave = f", or leave it out with {argument('exclude', [finding.path])}" if finding.path else ""

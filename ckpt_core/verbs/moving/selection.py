@@ -1,4 +1,7 @@
-"""Which files of a checkpoint are copied: all, those of some components, those whose paths match."""
+"""Selects the files of a checkpoint that are copied.
+
+They are all, those of some components, or those whose paths match.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -78,7 +81,10 @@ def _is_wanted(path: str, include: Sequence[str], exclude: Sequence[str]) -> boo
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:
-    """Whether a path, its last part, or a folder that it is in, is of one of some globs."""
+    """Return True if a path matches one of some globs.
+
+    The globs are of paths, last parts, or folders above.
+    """
     ways = [path, path.rpartition("/")[2], *_folders(path)]
     return any(fnmatchcase(way, pattern.rstrip("/")) for way in ways for pattern in patterns)
 
@@ -89,7 +95,10 @@ def _folders(path: str) -> Iterator[str]:
 
 
 def _of_other_components(place: Place, checkpoint: StoredCheckpoint, labels: Sequence[str]) -> dict[str, str]:
-    """The files that none of some components is in, nor what their layout is opened by: each with what is in it."""
+    """Return the files that some components do without.
+
+    Each comes with what is in it. A file that the layout is opened by is not among them.
+    """
     wanted = [checkpoint.component(label) for label in labels]
     holds = {one.label: _files_of(checkpoint, one) for one in checkpoint.manifest.components}
     kept = set().union(*(holds[one.label] for one in wanted))
@@ -106,7 +115,10 @@ def _of_other_components(place: Place, checkpoint: StoredCheckpoint, labels: Seq
 
 
 def _files_of(checkpoint: StoredCheckpoint, component: Component) -> set[str]:
-    """The files that a component is in: those of its tensors, and where its layout says that it is kept."""
+    """Return the files that a component is in.
+
+    They are those of its tensors, and where its layout says that it is kept.
+    """
     found = {path for name, info in component.tensors.infos() for path, _, _ in places(component, name, info)}
     kept_at = [role.where for role in checkpoint.manifest.roles if role.label == component.label]
     return found | {path for path in kept_at if path in checkpoint.files.entries}
@@ -132,7 +144,9 @@ def _read_to_open(place: Place) -> set[str]:
 def _opened_alone(
     place: Place, checkpoint: StoredCheckpoint, chosen: ChosenFiles, components: Sequence[str]
 ) -> ChosenFiles:
-    """The same with the format that the part has by itself; with a note where it has none.
+    """Return the selection with the format of the part alone.
+
+    With a note where the part has none.
 
     Raises:
         UsageError: Components were asked for, and their files do not open without the others.
