@@ -1,1 +1,4 @@
-"""The command line: one module a command, which asks a verb and says how its answer looks; all else is shared here."""
+"""The command line: one module a command.
+
+A command asks a verb and says how its answer looks; all else is shared here.
+"""

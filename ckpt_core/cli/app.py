@@ -1,4 +1,7 @@
-"""The commands by name, each imported when it is called, and the options that formats add to them."""
+"""The table of commands, each imported when it is called.
+
+The options that formats add to them are taken here too.
+"""
 
 from importlib import import_module
 from os.path import exists
@@ -33,7 +36,10 @@ COMMANDS = {
 
 
 def examples(*lines: str) -> str:
-    """Return what stands at the end of a command's help, each line as it is typed."""
+    """Return the examples that end a command's help.
+
+    Each line stands as it is typed.
+    """
     return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
 
 
@@ -46,7 +52,10 @@ class _WithExamples(click.Command):
 
 
 class LazyGroup(_WithExamples, click.Group):
-    """A group that knows its commands by name, and imports the one that is called."""
+    """A group that imports the one command that is called.
+
+    It knows all of them by name.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -79,7 +88,9 @@ def _what_is_meant(word: str) -> str:
 
 
 class VerbCommand(_WithExamples):
-    """A command that notes its name for error messages, and takes what formats declare.
+    """A command that takes the options that formats declare.
+
+    It notes its name for error messages.
 
     Hints are flags of it where it has `--hint`; options of formats are set aside where it `opens` a ref.
     """
@@ -132,7 +143,7 @@ def _write_flags(formatter: click.HelpFormatter, flags: list[tuple[str, str]]) -
 
 
 class OpeningCommand(VerbCommand):
-    """A command whose formats' own options for reading are options of its too."""
+    """A command that takes formats' options for reading."""
 
     opens = True
 

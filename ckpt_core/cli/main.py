@@ -1,4 +1,6 @@
-"""The entry point of `ckpt`: runs one command, prints its answer, and ends with the exit code that is promised.
+"""The entry point of `ckpt`.
+
+It runs one command, prints its answer, and ends with the exit code that is promised.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 fine; 1 a difference, or a warning where asked to fail on
 them; 70 a bug; 130 interrupted; the others are those of the errors, see ckpt_core/errors.py.
@@ -24,7 +26,10 @@ _NOBODY_READS = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; `argv` is without the program's name, None for that of this process."""
+    """Run the command line and return its exit code.
+
+    `argv` is without the program's name, None for that of this process.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
     session = early_session(args)
     _accept_any_text()
@@ -83,7 +88,10 @@ def _fail(session: Session, answer: Answer | None, error: BaseException) -> int:
 
 
 def _warn_of_plugins() -> None:
-    """Warn of plugins that crashed and whose answers were lost; where no plugin was asked, none is loaded for it."""
+    """Warn of plugins that crashed and lost their answers.
+
+    Where no plugin was asked, none is loaded for it.
+    """
     loaded = sys.modules.get("ckpt_core.manager.plugin_manager")
     if loaded is None or not loaded.get_plugin_manager.cache_info().currsize:
         return
@@ -98,7 +106,10 @@ def _warn_of_plugins() -> None:
 
 
 def _guarded_output(session: Session, answer: Answer | None, failure: "Failure | None", code: int) -> int:
-    """Print, and say with what code to end: a reader that went away changes no verdict, a full disk does."""
+    """Print, and return the code to end with.
+
+    A reader that went away changes no verdict, a full disk does.
+    """
     try:
         if answer is not None or failure is not None:
             emit(session, answer, failure)

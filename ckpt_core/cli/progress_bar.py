@@ -1,4 +1,7 @@
-"""A progress line on stderr, for a terminal: how much of how much, how fast, how long it will take, and a bar."""
+"""Draws a progress line on stderr, for a terminal.
+
+It says how much of how much, how fast, how long it will take, and has a bar.
+"""
 
 from shutil import get_terminal_size
 from threading import Lock
@@ -20,7 +23,10 @@ _NARROWEST, _WIDEST = 8, 30
 
 
 class Bar:
-    """Shows how many bytes of how many were read. Any thread may report to it; it is wiped off at the end."""
+    """A progress line of bytes that were read.
+
+    Any thread may report to it; it is wiped off at the end.
+    """
 
     def __init__(self, stream: TextIO, title: str) -> None:
         self._stream = stream
@@ -51,7 +57,7 @@ class Bar:
                 self._draw(now)
 
     def line(self, now: float) -> str:
-        """What is shown at a moment of the monotonic clock."""
+        """Return the line at a moment of the monotonic clock."""
         done = min(self._done, self._total)
         percent = 100 * done // self._total if self._total else 100
         said = f"{self._title}: {percent} % of {human_bytes(self._total)}{self._pace(done, now - self._begun)}"

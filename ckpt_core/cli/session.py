@@ -1,4 +1,4 @@
-"""What one run of the command line was told besides the question itself, and the options that tell it."""
+"""The settings of one run, and the options that set them."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class Session:
-    """The settings of one run, and what is known of it when it fails.
+    """The settings and the state of one run.
+
+    What is known of it tells where it failed.
 
     Attributes:
         json: One JSON object on stdout instead of text.
@@ -45,7 +47,10 @@ class Session:
 
     @contextmanager
     def ranks(self) -> "Iterator[Ranks]":
-        """The processes that torchrun has started for this command; for one alone, nothing is imported for it."""
+        """Join the processes that torchrun has started.
+
+        For one alone, nothing is imported for it.
+        """
         from ckpt_core.storage.ranks.torchrun import torchrun_ranks
 
         with torchrun_ranks() as ranks:
@@ -53,11 +58,17 @@ class Session:
             yield ranks
 
     def part(self) -> bool:
-        """End together with the other ranks; False where rank 0 has not said by now what there is to say."""
+        """End together with the other ranks.
+
+        False where rank 0 has not said by now what there is to say.
+        """
         return self._ranks is None or self._ranks.part()
 
     def progress(self) -> "AbstractContextManager[Progress | None]":
-        """A bar on stderr for long work; nothing where nobody would look at it."""
+        """Show a bar on stderr for long work.
+
+        There is none where nobody would look at it.
+        """
         if self.json or self.quiet or not self.speaks or not sys.stderr.isatty():
             from contextlib import nullcontext
 
@@ -68,7 +79,10 @@ class Session:
 
 
 def early_session(args: Sequence[str]) -> Session:
-    """The session as far as it shows before anything is parsed, so that a wrong command line fails as was asked."""
+    """Return the session as the bare words tell it.
+
+    Nothing is parsed yet, so that a wrong command line fails as was asked.
+    """
     words = args[: args.index("--")] if "--" in args else args
     session = Session(json="--json" in words)
     session.quiet = "-q" in words or "--quiet" in words
@@ -78,7 +92,10 @@ def early_session(args: Sequence[str]) -> Session:
 
 
 def common_options(function: _Command) -> _Command:
-    """The options that every command has, and that may stand before the command too."""
+    """Declare the options that every command has.
+
+    They may stand before the command too.
+    """
     for option in reversed(_common_options()):
         function = option(function)
     return function

@@ -1,4 +1,7 @@
-"""Numbers, places and findings as a person reads them. Whatever comes from a file is escaped here."""
+"""Shows numbers, places and findings as a person reads them.
+
+Whatever comes from a file is escaped here.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -22,7 +25,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def shown_place(ref: str) -> str:
-    """A path in full, a URL without what may be secret in it."""
+    """Return a path in full, or a URL without its secrets."""
     return redact(ref) if "://" in ref else printable(ref, _LONG)
 
 

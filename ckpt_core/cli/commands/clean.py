@@ -1,4 +1,7 @@
-"""`ckpt clean`: what stopped writers left at a place, with its age and bytes, and removed where that is asked for."""
+"""`ckpt clean`: list what stopped writers left, and remove it.
+
+Each comes with its age and bytes. Nothing is removed before it is asked for.
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -27,7 +30,9 @@ _EXAMPLES = examples("ckpt clean runs", "ckpt clean s3://bucket/runs", "ckpt cle
 @common_options
 @click.pass_obj
 def command(session: Session, /, place: str, apply: bool) -> Answer:
-    """List what writers that are gone left of PLACE and below it: stages, locks, journals, unfinished uploads.
+    """List the leftovers of gone writers at PLACE and below it.
+
+    They are stages, locks, journals and unfinished uploads.
 
     Without --apply nothing is removed. Exit code 0: nothing is left, or it was removed; 1: something can be removed.
     What a writer is at work on stays, and so does everything that ckpt has not written.

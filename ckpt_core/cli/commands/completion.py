@@ -22,7 +22,9 @@ _EXAMPLES = examples(
 @common_options
 @click.pass_obj
 def command(session: Session, shell: str | None) -> Answer:
-    """Print a script that completes commands in a shell; without one named, in that of $SHELL.
+    """Print a script that completes commands in a shell.
+
+    Without a name it is for the shell of $SHELL.
 
     Put such a line into ~/.bashrc, ~/.zshrc, or fish's config.fish.
     """

@@ -1,4 +1,7 @@
-"""`ckpt convert`: a checkpoint in another format, streamed, proved equal, committed whole or not at all."""
+"""`ckpt convert`: write a checkpoint in another format, proved equal.
+
+It is streamed, and committed whole or not at all.
+"""
 
 import os
 from collections.abc import Iterator
@@ -148,7 +151,10 @@ def _require_suffix(destination: str) -> None:
 
 
 def _say_that_devices_do_not_matter(devices: str | None, processes: int) -> None:
-    """People are used to watch that there are as many processes as GPUs."""
+    """Say that the number of GPUs does not matter.
+
+    People are used to watch that there are as many processes as GPUs.
+    """
     count = len([name for name in (devices or "").split(",") if name.strip()])
     if count not in (0, processes):
         from ckpt_core.cli.output.terminal import tell
@@ -228,7 +234,10 @@ def _page(done: "Conversion", destination: str) -> Iterator[Block]:
 
 
 def _checked(report: "SaveReport") -> Iterator[Block]:
-    """What was read is only as good as what it could be compared with."""
+    """Say how much of the source could be compared.
+
+    What was read is only as good as that.
+    """
     for key, how in report.checked.items():
         what = key.removesuffix("_checked")
         yield (

@@ -1,4 +1,7 @@
-"""`ckpt copy`: the files of a checkpoint at another place, checked as they move, named whole or not at all."""
+"""`ckpt copy`: move a checkpoint's files to another place, checked.
+
+The copy is named whole or not at all.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""`ckpt diff`: whether two checkpoints are the same, and where they are not."""
+"""`ckpt diff`: tell whether two checkpoints are equal, and where not."""
 
 from os.path import isdir
 from typing import Any
@@ -50,7 +50,9 @@ def command(
     limit: int,
     accept_damage: bool,
 ) -> Answer:
-    """Compare two checkpoints: names, shapes, types, values and plain state; of two folders, each with its namesake.
+    """Compare two checkpoints: names, shapes, types, values and plain state.
+
+    Of two folders, each checkpoint is compared with its namesake.
 
     Ends with 0 where they are the same, with 1 where they differ, with 4 where one of them is damaged.
     """

@@ -1,4 +1,4 @@
-"""`ckpt formats`: what can be read, who reads it, and the options each format adds to the command line."""
+"""`ckpt formats`: list the formats, their readers and their options."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,10 @@ _METAVARS = {int: "NUMBER", float: "NUMBER"}
 @common_options
 @click.pass_obj
 def command(session: Session, name: str | None) -> Answer:
-    """List the formats that can be read or written; of one, its options and hints."""
+    """List the formats that can be read or written.
+
+    Of one format, list its options and hints.
+    """
     from ckpt_core.manager.plugin_manager import get_plugin_manager
 
     manager = get_plugin_manager()

@@ -1,4 +1,7 @@
-"""`ckpt inspect`: what a checkpoint holds, from its headers; statistics and digests where they are asked for."""
+"""`ckpt inspect`: show what a checkpoint holds, from its headers.
+
+Statistics and digests are read where they are asked for.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -56,7 +59,10 @@ def command(
     stats: bool,
     fingerprint: bool,
 ) -> Answer:
-    """Show what each checkpoint holds; of a directory of several, which there are."""
+    """Show what each checkpoint holds.
+
+    Of a directory of several, show which there are.
+    """
     require_ref(refs, hints)
     from ckpt_core.cli.output.inspection import Wanted
 

@@ -1,4 +1,7 @@
-"""`ckpt locate`: the place that a ref or a few hints mean, and why not another."""
+"""`ckpt locate`: find the place of a ref, and why no other.
+
+A few hints serve in place of a ref.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -38,7 +41,10 @@ def command(
     without: tuple[str, ...],
     explain: bool,
 ) -> Answer:
-    """Find the place that a REF or a few hints mean; with --for, the newest whole checkpoint in it."""
+    """Find the place that a REF or a few hints mean.
+
+    With --for, find the newest whole checkpoint in it.
+    """
     if without and profile is None:
         raise click.UsageError("--without goes with --for.")
     from ckpt_core.verbs.locate import locate
@@ -63,7 +69,10 @@ def _log_debris(place: str) -> None:
 
 
 def _say_rejected(resolution: "Resolution") -> None:
-    """Whatever was passed over is said even under --quiet: a shell takes only stdout."""
+    """Say what was passed over, also under `--quiet`.
+
+    A shell takes only stdout.
+    """
     if resolution.query.profile is None:
         return
     for attempt in resolution.attempts:

@@ -1,4 +1,7 @@
-"""`ckpt plugins`: what is installed, what works, and why the rest does not."""
+"""`ckpt plugins`: list what is installed, and what is broken.
+
+Of the rest it says why it does not work.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,7 @@
-"""`ckpt prune`: the checkpoints of a run that no rule keeps, and what they take; removed where that is asked for."""
+"""`ckpt prune`: list a run's checkpoints that no rule keeps.
+
+It tells what they take, and removes them where that is asked for.
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -35,7 +38,9 @@ _EXAMPLES = examples(
 def command(
     session: Session, /, run: str, keep_last: int, keep_every: int | None, keep_best: str | None, apply: bool
 ) -> Answer:
-    """List the checkpoints of a training RUN that no rule keeps, and what they take.
+    """List the checkpoints of a training RUN that no rule keeps.
+
+    Each comes with the bytes that it takes.
 
     Without --apply nothing is removed. Exit code 0: nothing is to be removed, or it was; 1: something can be removed.
     The newest is always kept, and what a Checkpointer did not write is left alone.

@@ -1,4 +1,7 @@
-"""`ckpt repair`: what can be mended, what cannot and why; and the mending, as a copy or in place."""
+"""`ckpt repair`: tell what can be mended, and mend it.
+
+What cannot comes with the reason. It is mended as a copy or in place.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,7 +38,7 @@ _EXAMPLES = examples(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is to be done with the plan, by the options of these names."""
+    """The things to do with a plan, by their options' names."""
 
     apply: bool
     output: str | None
@@ -99,7 +102,9 @@ def command(
     depth: str,
     **asked: Any,
 ) -> Answer:
-    """Say what can be mended in a checkpoint, or in each one of a folder, and what cannot; with --apply, mend one.
+    """Say what can be mended in a checkpoint, and what cannot.
+
+    In a folder it is said of each one. With --apply, one is mended.
 
     Without --apply nothing is written. Exit code 0: nothing to repair, or repaired; 1: there is something to repair;
     4: something is left that cannot be repaired. A copy of what does not match its checksums is not written.
@@ -137,7 +142,10 @@ def command(
 
 
 def _members(ref: str, format: str | None) -> list[str]:
-    """The checkpoints of a folder, as refs; none where it is one itself."""
+    """Return a folder's checkpoints as refs.
+
+    There are none where the place is a checkpoint itself.
+    """
     from ckpt_core.verbs.load import OWN_CHECKS, find
 
     place = find(ref, format=format, checks=OWN_CHECKS)
@@ -145,7 +153,10 @@ def _members(ref: str, format: str | None) -> list[str]:
 
 
 def _of_folder(session: Session, ref: str, members: list[str], mend: "Callable[[str], Repair]") -> Answer:
-    """What can be mended in each checkpoint of a folder; mending is of one at a time."""
+    """Answer about each checkpoint of a folder.
+
+    They are only looked at: mending is of one at a time.
+    """
     from ckpt_core.cli.output.failures import complain
     from ckpt_core.cli.output.several import ask_each
 
@@ -192,7 +203,10 @@ def _undone(ref: str) -> Answer:
 
 
 def _exit_code(done: "Repair") -> int:
-    """0 nothing to repair, or repaired; 1 something to do, or withheld; 4 something that cannot be repaired."""
+    """Return the exit code of a repair, done or planned.
+
+    0 nothing to repair, or repaired; 1 something to do, or withheld; 4 something that cannot be repaired.
+    """
     assessment = done.after.assessment
     if not done.after.ok or (assessment is not None and assessment.verdict.value != "COMPLETE"):
         return _LEFT

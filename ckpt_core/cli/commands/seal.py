@@ -1,4 +1,7 @@
-"""`ckpt seal`: digests beside a checkpoint that somebody else wrote, so that damage shows from now on."""
+"""`ckpt seal`: write digests beside a checkpoint that others wrote.
+
+Damage shows from now on.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,7 @@
-"""`ckpt verify`: what is wrong with a checkpoint, and an exit code to act on."""
+"""`ckpt verify`: tell what is wrong with a checkpoint.
+
+The exit code is one to act on.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -76,7 +79,10 @@ def command(
     source: str | None,
     base: str | None,
 ) -> Answer:
-    """Check each checkpoint, also each one in a folder, for damage; with --for, for what it lacks too."""
+    """Check each checkpoint for damage, also each one in a folder.
+
+    With --for, check for what it lacks too.
+    """
     require_ref(refs, hints)
     several = are_several(refs)
     for name, given in (("source", source), ("base", base)):

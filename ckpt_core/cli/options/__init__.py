@@ -1,1 +1,1 @@
-"""What a command line can say: references, and options that formats declare."""
+"""The options of a command line: references, and those of formats."""

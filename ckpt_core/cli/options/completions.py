@@ -1,4 +1,7 @@
-"""What a shell is told at a Tab: stages and paths for refs, formats, types of elements, components of a checkpoint."""
+"""Answers a shell's Tab.
+
+It offers stages and paths for refs, formats, types of elements, and components of a checkpoint.
+"""
 
 import os
 from collections.abc import Iterable
@@ -15,7 +18,10 @@ _TYPES = ("bf16", "f16", "f32", "f64", "fp16", "fp32", "bfloat16", "float16", "f
 
 
 def refs(_: click.Context, __: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Paths, as the shell completes them itself; where a stage begins so, stages and what lies here."""
+    """Return paths, which the shell completes itself.
+
+    Where a stage begins so, it is the stages and what lies here.
+    """
     from click.shell_completion import CompletionItem
 
     stages = [stage for format in _formats() for stage in format.stages if incomplete and stage.startswith(incomplete)]
@@ -47,13 +53,16 @@ def all_formats(_: click.Context, __: click.Parameter, incomplete: str) -> "list
 
 
 def element_types(_: click.Context, __: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """What `--dtype` takes, behind `GLOB=` too."""
+    """Return the values of `--dtype`, behind `GLOB=` too."""
     glob, equals, typed = incomplete.rpartition("=")
     return _items((f"{glob}{equals}{name}" for name in _TYPES if name.startswith(typed)), incomplete)
 
 
 def components(_: click.Context, __: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """The components of the first checkpoint on the line that opens; else the kinds that there are."""
+    """Return the components of the line's first checkpoint.
+
+    Where none opens, it is the kinds that there are.
+    """
     from ckpt_core.errors import CkptError
     from ckpt_core.schema.kinds import KINDS
     from ckpt_core.verbs.load import load

@@ -1,5 +1,7 @@
-"""What formats declare, taken off a command line: their options, `--variant fp16`, and the hints that their search
-understands: `--hidden-size 512` stands for `--hint hidden_size=512`.
+"""Takes the options and hints of formats off a command line.
+
+An option is `--variant fp16`; a hint is one that their search understands: `--hidden-size 512` stands for `--hint
+hidden_size=512`.
 
 Formats are asked for only where a word on the command line is no option of the command itself.
 """
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 def take_format_flags(
     args: Sequence[str], parameters: Sequence[click.Parameter], *, opens: bool
 ) -> tuple[list[str], dict[str, str]]:
-    """What is left for the command, and the options of formats by name.
+    """Return the command's own words, and formats' options by name.
 
     Args:
         args: The command line behind the command.
@@ -51,7 +53,10 @@ def take_format_flags(
 
 
 def flags_by_format(*, writes: bool) -> list[tuple[str, str]]:
-    """Each format with the options that a command can use: those for reading, and for writing where it writes."""
+    """Return each format's options that a command can use.
+
+    They are those for reading, and for writing where it writes.
+    """
     return _by_format(
         (format.name, [option for option in format.options if option.reads or writes]) for format in _formats()
     )
@@ -63,7 +68,10 @@ def hints_by_format() -> list[tuple[str, str]]:
 
 
 def kebab(name: str) -> str:
-    """A name as command lines show it; guides spell it as Python does, and both are taken."""
+    """Return a name as command lines show it.
+
+    Guides spell it as Python does, and both are taken.
+    """
     return name.replace("_", "-")
 
 
@@ -84,7 +92,10 @@ def _formats() -> "Sequence[Format]":
 
 
 def _declared(typed: str, own: Collection[str], *, options: bool) -> tuple[str, bool, bool]:
-    """The name as its format writes it, whether it is a switch in every format that has it, whether it is a hint."""
+    """Return the declared name, whether it is a switch, or a hint.
+
+    The name is as its format writes it; it is a switch where it is one in every format that has it.
+    """
     formats = _formats()
     declared = [option for format in formats for option in format.options] if options else []
     hints = [hint for format in formats for hint in format.hints] if "--hint" in own else []

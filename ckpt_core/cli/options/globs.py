@@ -1,4 +1,7 @@
-"""Globs that no shell has expanded: those in quotes, and those of a program that starts ckpt without a shell."""
+"""Expands the globs that no shell has expanded.
+
+They stand in quotes, or come from a program that starts ckpt without a shell.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +15,9 @@ _MAGIC = frozenset("*?[")
 
 
 def expanded(refs: Sequence[str]) -> Iterator[str]:
-    """Yield each ref, and for a glob each path that it matches, `step_20` before `step_100`.
+    """Yield each ref, and the paths that a glob matches.
+
+    They are in the order of their numbers: `step_20` before `step_100`.
 
     What a glob matches is without seals and stages. One that matches nothing stays as it is, so that the search says
     that nothing is there.
@@ -22,7 +27,10 @@ def expanded(refs: Sequence[str]) -> Iterator[str]:
 
 
 def is_glob(ref: str) -> bool:
-    """Return whether a ref is a local glob; a file may have such a name itself."""
+    """Return True if a ref is a local glob.
+
+    A file may have such a name itself.
+    """
     return not _MAGIC.isdisjoint(ref) and "://" not in ref and not lexists(split_member(ref)[0])
 
 

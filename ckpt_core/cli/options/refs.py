@@ -21,7 +21,10 @@ def ref_argument(name: str = "ref", *, required: bool = False) -> Callable[[_Com
 
 
 def refs_argument(*, required: bool = False) -> Callable[[_Command], _Command]:
-    """Any number of refs and globs, as a tuple named `refs`. Where none is required, hints may stand for them."""
+    """Declare an argument for any number of refs and globs.
+
+    The command gets a tuple named `refs`. Where none is required, hints may stand for them.
+    """
     shown = "REF..." if required else "[REF]..."
     return click.argument(
         "refs", nargs=-1, required=required, callback=_note_refs, metavar=shown, shell_complete=completions.refs
@@ -34,7 +37,10 @@ def place_options(function: _Command) -> _Command:
 
 
 def storage_option(function: _Command) -> _Command:
-    """`--storage-option k=v`, as often as needed; given to the clients of stores, and not to the command."""
+    """Declare `--storage-option k=v`, as often as needed.
+
+    It is given to the clients of stores, and not to the command.
+    """
     return click.option(
         "--storage-option",
         multiple=True,
@@ -46,7 +52,10 @@ def storage_option(function: _Command) -> _Command:
 
 
 def hint_option(function: _Command) -> _Command:
-    """`--hint k=v`, as often as needed; the command gets them as a dict named `hints`."""
+    """Declare `--hint k=v`, as often as needed.
+
+    The command gets them as a dict named `hints`.
+    """
     return click.option(
         "--hint",
         "hints",
@@ -68,7 +77,10 @@ def format_option(function: _Command) -> _Command:
 
 
 def profile_options(function: _Command) -> _Command:
-    """`--for PROFILE` and `--without KIND`; the command gets them as `profile` and `without`."""
+    """Declare `--for PROFILE` and `--without KIND`.
+
+    The command gets them as `profile` and `without`.
+    """
     from ckpt_core.schema.kinds import KINDS
 
     for_option = click.option(
@@ -88,7 +100,10 @@ def profile_options(function: _Command) -> _Command:
 
 
 def are_several(refs: Sequence[str]) -> bool:
-    """Return whether a command line asks about several, as a glob does however many it matches."""
+    """Return True if a command line asks about several.
+
+    A glob does, however many it matches.
+    """
     from ckpt_core.cli.options.globs import is_glob
 
     return len(refs) > 1 or any(map(is_glob, refs))

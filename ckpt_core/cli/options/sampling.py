@@ -15,7 +15,10 @@ _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 
 
 def sampling_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The three options; the command gets them as `sampling`, None where none was given."""
+    """Declare the three options of sampling.
+
+    The command gets them as `sampling`, None where none was given.
+    """
 
     @wraps(function)
     def command(*args: Any, sample: float | None, time_budget: float | None, seed: int | None, **more: Any) -> Any:

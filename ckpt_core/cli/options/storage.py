@@ -1,4 +1,7 @@
-"""`--storage-option NAME=VALUE`: what the client of a store is made with, but for secrets."""
+"""Reads `--storage-option NAME=VALUE`, which makes a store's client.
+
+Secrets are not taken.
+"""
 
 import json
 import re
@@ -19,7 +22,10 @@ def note(context: click.Context, _: click.Parameter, values: tuple[str, ...]) ->
 
 
 def _parsed(values: tuple[str, ...]) -> dict[str, Any]:
-    """The options as a tree: `client_kwargs.region_name=x` is one of `client_kwargs`. Values are JSON, or text."""
+    """Return the options as a tree.
+
+    `client_kwargs.region_name=x` is one of `client_kwargs`. Values are JSON, or text.
+    """
     parsed: dict[str, Any] = {}
     for given in values:
         name, equals, text = given.partition("=")

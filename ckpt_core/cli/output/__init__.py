@@ -1,1 +1,1 @@
-"""What a command prints: tables, pages, JSON, reports for CI, and failures."""
+"""The output of commands: tables, pages, JSON, CI reports and failures."""

@@ -1,4 +1,7 @@
-"""What a command answers: its result as data, and the same for a person, as lines and tables without any drawing."""
+"""The answer of a command, as data and for a person.
+
+A person gets lines and tables, without any drawing.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +27,9 @@ Block = str | Table
 
 
 class Answer(NamedTuple):
-    """What a command found. Only the form that is printed is made.
+    """The answer of a command.
+
+    Only the form that is printed is made.
 
     Attributes:
         result: Makes the `result` of the JSON object.

@@ -1,4 +1,7 @@
-"""How a checkpoint fits a base model, for a person and for `--json`: what was done to it, or what is wrong."""
+"""Shows how a checkpoint fits a base model.
+
+For a person and for `--json`: what was done to it, or what is wrong.
+"""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +21,7 @@ _SHOWN = 10
 
 
 def fit_lines(one: "Fit") -> Iterator[str]:
-    """What a person wants to know of a component that fits."""
+    """Yield the lines about a component that fits."""
     number = counted(len(one.matched) + len(one.taken), "tensor")
     yield f"{printable(one.component)}: {number}, as in the base's {printable(one.base)}"
     for name, how in one.rearranged.items():
@@ -54,7 +57,10 @@ def fit_as_dict(one: "Fit") -> dict[str, Any]:
 
 
 def refused(session: "Session", error: "BaseMismatchError") -> Answer:
-    """The answer where nothing was written: the table on stderr, all of it in `--json`."""
+    """Return the answer where nothing was written.
+
+    The table goes to stderr, all of it into `--json`.
+    """
     if session.speaks and not session.json and not session.quiet:
         from ckpt_core.cli.output.tables import print_blocks
 

@@ -1,4 +1,4 @@
-"""Verifications in the forms that CI systems read: SARIF 2.1.0 and JUnit XML.
+"""Writes verifications for CI: SARIF 2.1.0 and JUnit XML.
 
 Sources: OASIS SARIF 2.1.0, sections 3.27 (result) and 3.49 (reportingDescriptor); the JUnit schema of Jenkins' xunit.
 """
@@ -22,7 +22,10 @@ _INCOMPLETE = "CK017"
 
 
 def sarif(verifications: "Sequence[Verification]", failures: "Sequence[tuple[str, Failure]]" = ()) -> str:
-    """One run with a result for each finding, each component that is needed and not there, and each failure."""
+    """Return one SARIF run of all verifications.
+
+    It has a result for each finding, each component that is needed and not there, and each failure.
+    """
     from ckpt_core.version import __version__
 
     results = [result for one in verifications for result in _results(one)]
@@ -51,7 +54,9 @@ def _result(code: str, level: str, message: str, uri: str) -> dict[str, Any]:
 
 
 def junit(verifications: "Sequence[Verification]", failures: "Sequence[tuple[str, Failure]]" = ()) -> str:
-    """A suite for each checkpoint, with a case for each needed component and each finding above a note.
+    """Return a JUnit suite for each checkpoint.
+
+    It has a case for each needed component and each finding above a note.
 
     What could not be checked is a suite with an error.
     """

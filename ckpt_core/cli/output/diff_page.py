@@ -1,4 +1,4 @@
-"""How the differences of two checkpoints look, as text and as JSON."""
+"""Shows the differences of two checkpoints, as text and as JSON."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,10 @@ _NUMBERS = frozenset({"elements", "max abs", "max rel", "cosine"})
 
 
 def verdict(report: "DiffReport") -> str:
-    """Return `identical` or `different`, and what is absent where an identical tensor stands for it."""
+    """Return `identical` or `different`, with what is only absent.
+
+    A tensor may be absent where an identical one stands for it.
+    """
     tied = [f"{_short(name)} absent, equals {printable(twin)}" for name, twin in report.tied.items()]
     return "; ".join(["identical" if report.identical else "different", *tied])
 
@@ -47,7 +50,10 @@ def result(report: "DiffReport") -> dict[str, Any]:
 
 
 def page(report: "DiffReport", limit: int) -> Iterator[Block]:
-    """Yield the verdict, at most `limit` differences of each kind (0: all), and a summary."""
+    """Yield the verdict, the differences, and a summary.
+
+    At most `limit` differences of each kind, 0 for all.
+    """
     yield f"{verdict(report)}  ({counted(report.compared, 'tensor')} compared)"
     changed = _first(report.changed, limit)
     if changed:
@@ -77,7 +83,10 @@ def _more(items: Sequence[Any], limit: int) -> Iterator[str]:
 
 
 def summary(report: "DiffReport") -> str:
-    """Return what a person keeps of it: how many tensors differ, of which components, and what else does."""
+    """Return the summary that a person keeps.
+
+    It says how many tensors differ, of which components, and what else does.
+    """
     by_component = Counter(change.component for change in report.changed)
     where = ", ".join(f"{printable(label)} {count:,}" for label, count in by_component.items())
     tensors = f"{len(report.changed):,} of {counted(report.compared, 'tensor')} differ"

@@ -1,4 +1,4 @@
-"""What a command answers, printed in the form that was asked for."""
+"""Prints a command's answer in the form that was asked for."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What went wrong, in one line for a person, as data for `--json`, and as an exit code."""
+"""Describes a failure: a line, data for `--json`, an exit code."""
 
 import sys
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ class Failure(NamedTuple):
 
 
 def failure_of(error: BaseException, session: Session) -> Failure:
-    """What an error means to the person who typed the command."""
+    """Return an error as the failure that a person reads."""
     match error:
         case CkptError():
             from ckpt_core.schema.findings import Finding
@@ -70,7 +70,10 @@ _KEPT = {
 
 
 def _next_step(error: CkptError, session: Session) -> str | None:
-    """Where to go from damage that does not say so itself: other verbs stop at the first fault, verify does not."""
+    """Return the next step from damage that does not say one.
+
+    Other verbs stop at the first fault, verify does not.
+    """
     if isinstance(error, PluginError):
         return "run it again with --debug to see the traceback"
     if not isinstance(error, CorruptError) or ";" in error.message or session.verb == "verify":
@@ -87,7 +90,10 @@ ACCEPTING = {
 
 
 def _about_accepting(error: CkptError, session: Session) -> str | None:
-    """Whether `--accept-damage` goes on from an error: nobody is told to try what cannot help."""
+    """Return how `--accept-damage` helps with an error.
+
+    Nobody is told to try what cannot help.
+    """
     if not isinstance(error, CorruptError):
         return None
     if session.accepts_damage:
@@ -96,7 +102,10 @@ def _about_accepting(error: CkptError, session: Session) -> str | None:
 
 
 def complain(failure: Failure) -> None:
-    """Say it on stderr: one line, and the next step on another where there is one."""
+    """Print a failure on stderr, with the next step.
+
+    One line each.
+    """
     code = f" {failure.finding['code']}" if failure.finding else ""
     tell(f"error{code}: {failure.message}")
     if failure.hint:

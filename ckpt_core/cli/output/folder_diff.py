@@ -1,4 +1,4 @@
-"""Two folders of checkpoints compared: each checkpoint with the one of the same name in the other."""
+"""Compares two folders of checkpoints, name by name."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,10 @@ _DIFFERENT = 1
 
 
 def of_folders(session: "Session", refs: tuple[str, str], how: Mapping[str, Any]) -> Answer | None:
-    """Compare what both folders have by the same name; None where they are not such folders, or share no name."""
+    """Compare the checkpoints that two folders have by one name.
+
+    None where they are not such folders, or share no name.
+    """
     from ckpt_core.verbs.diff import diff
 
     first, second = (_members(ref, how) for ref in refs)

@@ -1,4 +1,7 @@
-"""What `ckpt inspect` shows of a checkpoint: the parts that were asked for, gathered before anything is printed."""
+"""Gathers what `ckpt inspect` shows of a checkpoint.
+
+It is all there before anything is printed.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +23,7 @@ Name = tuple[str, str]
 
 
 class Wanted(NamedTuple):
-    """What was asked: of which component and names, whether tensors are listed, and what is read of them."""
+    """The request: component and names, a list or not, what is read."""
 
     component: str | None
     filters: tuple[str, ...]
@@ -30,7 +33,7 @@ class Wanted(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What is shown.
+    """The contents that are shown.
 
     Attributes:
         inspection: What the verb found.

@@ -1,4 +1,4 @@
-"""How the contents of a checkpoint look, as text and as JSON."""
+"""Shows the contents of a checkpoint, as text and as JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,10 @@ _STATISTICS = ("min", "max", "mean", "nan", "inf", "zeros")
 
 
 def page(contents: Contents, *, in_full: bool = False) -> Iterator[Block]:
-    """All that was asked for, and briefly what lies beside the tensors; notes `in_full`, or a line of each."""
+    """Yield all that was asked for, and the rest in brief.
+
+    The rest lies beside the tensors; notes come `in_full`, or in a line each.
+    """
     yield from _headline(contents)
     yield from _tables(contents)
     checkpoint = contents.inspection.checkpoint
@@ -41,7 +44,10 @@ def page(contents: Contents, *, in_full: bool = False) -> Iterator[Block]:
 
 
 def brief(contents: Contents) -> Iterator[Block]:
-    """Under `--quiet`: the tensors where they are listed, else the members, else the totals."""
+    """Yield the brief form of `--quiet`.
+
+    It has the tensors where they are listed, else the members, else the totals.
+    """
     if contents.names is not None:
         yield _tensors(contents, contents.names)
         return
@@ -126,7 +132,10 @@ def _totals_cells(label: str, totals: Totals) -> list[str]:
 
 
 def _state_cell(contents: Contents, label: str) -> str:
-    """What a component without tensors holds; nothing is said of the state beside tensors."""
+    """Return what a component without tensors holds.
+
+    Nothing is said of the state beside tensors.
+    """
     if not label or contents.totals[label].tensors:
         return ""
     return in_words(_of(contents, label).state)

@@ -1,4 +1,6 @@
-"""The one JSON object that `--json` prints, whatever happened; about several refs, an array of such objects.
+"""Makes the one JSON object that `--json` prints.
+
+It is printed whatever happened; about several refs, an array of such objects.
 
 `{"schema": "ckpt/VERB@1", "ok": …, "exit": …, "ref": …, "result": …, "findings": […]}`, and `"error"` on failure.
 """
@@ -24,7 +26,10 @@ def envelope(session: "Session", answer: "Answer | None", failure: "Failure | No
 
 
 def contents(session: "Session", answer: "Answer | None", failure: "Failure | None") -> Any:
-    """The object in JSON's own types. `ok` is whether the exit code is 0."""
+    """Return the object in JSON's own types.
+
+    `ok` is whether the exit code is 0.
+    """
     code = failure.exit_code if failure is not None else answer.final_code if answer is not None else 0
     content: dict[str, Any] = {
         "schema": f"ckpt/{session.verb or 'error'}@1",
@@ -47,7 +52,10 @@ def _findings(answer: "Answer | None", failure: "Failure | None") -> list[dict[s
 
 
 def as_json(value: Any) -> Any:
-    """The value in JSON's own types: NaN and infinities become the strings `NaN`, `Infinity` and `-Infinity`."""
+    """Return a value in JSON's own types.
+
+    NaN and infinities become the strings `NaN`, `Infinity` and `-Infinity`.
+    """
     match value:
         case str():
             return in_shell(value)

@@ -1,4 +1,7 @@
-"""What plain state looks like in a few words: each entry of a component that has no tensors."""
+"""Shows plain state in a few words.
+
+Each entry of a component that has no tensors is shown.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +14,10 @@ _SHORT = 30
 
 
 def entries_of(state: State) -> dict[str, Any]:
-    """Return the entries by name: numbers, text and short lists as they are, of anything larger what it is."""
+    """Return the entries by name, as they are or described.
+
+    Numbers, text and short lists stand as they are; of anything larger it says what it is.
+    """
     inner = state.state if isinstance(state, Opaque) else state
     if inner is None:
         return {}
@@ -23,7 +29,10 @@ def entries_of(state: State) -> dict[str, Any]:
 
 
 def in_words(state: State) -> str:
-    """Return the first entries in one line, `last_epoch=6, base_lrs=[5e-05]`, and how many more there are."""
+    """Return the first entries in one line, and count the rest.
+
+    An example is `last_epoch=6, base_lrs=[5e-05]`.
+    """
     shown = [f"{key}={value}" if key else f"{value}" for key, value in entries_of(state).items()]
     more = f", and {len(shown) - _FEW} more" if len(shown) > _FEW else ""
     return ", ".join(printable(text, 2 * _SHORT) for text in shown[:_FEW]) + more or "-"

@@ -1,4 +1,7 @@
-"""The same question asked about several refs: each has its own answer or failure, and together one exit code."""
+"""Asks one question about several refs.
+
+Each has its own answer or failure, and together they have one exit code.
+"""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +27,10 @@ class Asked(NamedTuple, Generic[_Found]):
 
 
 def ask_each(session: "Session", refs: Sequence[str], ask: Callable[[str], _Found]) -> Iterator[Asked[_Found]]:
-    """Yield what each ref gives. A failure is of its ref alone; an interrupt ends the asking, and is the last."""
+    """Yield the answer or failure of each ref.
+
+    A failure is of its ref alone; an interrupt ends the asking, and is the last.
+    """
     for ref in expanded(refs):
         session.ref = shown_place(ref)
         try:
@@ -38,7 +44,9 @@ def ask_each(session: "Session", refs: Sequence[str], ask: Callable[[str], _Foun
 
 
 def answer_each(session: "Session", refs: Sequence[str], ask: Callable[[str], Answer], *, titled: bool) -> Answer:
-    """Return one answer to a question about several refs: their pages below each other, an array for `--json`.
+    """Return one answer to a question about several refs.
+
+    Their pages stand below each other; `--json` is an array.
 
     Args:
         session: How it is printed: no other form is made.
@@ -58,7 +66,10 @@ def answer_each(session: "Session", refs: Sequence[str], ask: Callable[[str], An
 
 
 def envelope_of(session: "Session", asked: Asked[Any], made: Any) -> Any:
-    """Return the JSON object about one ref of several: the one that was made, or that of its failure."""
+    """Return the JSON object about one ref of several.
+
+    It is the one that was made, or that of its failure.
+    """
     from ckpt_core.cli.output.json_envelope import contents
 
     if asked.failure is None:
@@ -68,7 +79,10 @@ def envelope_of(session: "Session", asked: Asked[Any], made: Any) -> Any:
 
 
 class _Made(NamedTuple):
-    """An answer in the form that is printed, without the checkpoint that it was made of."""
+    """An answer in the form that is printed.
+
+    It is without the checkpoint that it was made of.
+    """
 
     code: int
     blocks: Sequence[Block]

@@ -1,4 +1,7 @@
-"""Lines and tables on stdout: drawn by rich on a terminal, in plain aligned columns anywhere else."""
+"""Prints lines and tables on stdout.
+
+They are drawn by rich on a terminal, and stand in plain aligned columns anywhere else.
+"""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,7 +14,10 @@ _GAP = "  "
 
 
 def print_blocks(blocks: Iterable[Block], stream: TextIO | None = None) -> None:
-    """Print what a person reads. Cells and lines are printed as they are, never read as markup."""
+    """Print the blocks that a person reads.
+
+    Cells and lines are printed as they are, never read as markup.
+    """
     stream = stream or sys.stdout
     drawn = stream.isatty()
     for block in blocks:

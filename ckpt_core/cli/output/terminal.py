@@ -1,4 +1,7 @@
-"""Lines on a terminal: wrapped at words where it is narrow, and the word of a severity in colour."""
+"""Prints lines on a terminal, wrapped and in colour.
+
+They are wrapped at words where it is narrow; the word of a severity is in colour.
+"""
 
 import os
 import re
@@ -11,7 +14,10 @@ _SEVERITY = r"(?P<before>(?:ckpt: |\s*[A-Z]{2}\d{3} )?)(?P<word>error|warning)(?
 
 
 def fitted(line: str, stream: TextIO) -> str:
-    """Return a line as it is shown: anywhere but on a terminal as it is."""
+    """Return a line as a stream shows it.
+
+    It is changed for a terminal alone.
+    """
     if not stream.isatty():
         return line
     from shutil import get_terminal_size
@@ -29,7 +35,10 @@ def tell(text: str) -> None:
 
 
 def _wrapped(line: str, width: int) -> str:
-    """At words alone: a path or a name that is cut in two can be neither read nor copied."""
+    """Wrap a line at words alone.
+
+    A path or a name that is cut in two can be neither read nor copied.
+    """
     from textwrap import wrap
 
     indent = line[: len(line) - len(line.lstrip())]

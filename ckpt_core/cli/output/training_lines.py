@@ -1,4 +1,4 @@
-"""What a checkpoint records of its training, as a person reads it."""
+"""Shows a checkpoint's training record as a person reads it."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def record_lines(record: "TrainingRecord") -> Iterator[str]:
-    """Yield how far the training was and how well it did, then what wrote it; nothing where nothing is recorded."""
+    """Yield the training's progress and success, then the writer's versions.
+
+    Nothing comes where nothing is recorded.
+    """
     said = list(_parts(record))
     if said:
         yield f"training: {', '.join(said)}"

@@ -1,4 +1,7 @@
-"""What `ckpt verify` answers: about one checkpoint, about each one of a folder, about several refs."""
+"""Answers `ckpt verify`, about one checkpoint or several.
+
+Several are those of a folder, or several refs.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +29,7 @@ _FAILED, _WARNED = 4, 1
 
 
 class Checked(NamedTuple):
-    """What was found at a ref.
+    """The verifications at a ref.
 
     Attributes:
         found: One verification, or one for each checkpoint of a folder.
@@ -48,7 +51,10 @@ def check(
     format: str | None,
     certificate: tuple[str | None, str | None] | None,
 ) -> Checked:
-    """Verify what is at a ref; `certificate` is where its source and its base are, None where it was not asked for."""
+    """Verify the checkpoints at a ref.
+
+    `certificate` is where its source and its base are, None where it was not asked for.
+    """
     from ckpt_core.verbs.load import OWN_CHECKS, find
     from ckpt_core.verbs.verify import verify_members, verify_place
 
@@ -70,7 +76,7 @@ def check(
 
 
 def of_one(session: Session, checked: Checked, form: str, fail_on: str) -> Answer:
-    """Return the answer about one ref, in one of the forms of `--report`."""
+    """Return the answer about one ref, in the form of `--report`."""
     verifications = checked.found
     codes = [_exit_code(one.report, fail_on) for one in verifications]
     return _in_form(
@@ -87,7 +93,10 @@ def of_one(session: Session, checked: Checked, form: str, fail_on: str) -> Answe
 
 
 def of_several(session: Session, asked: "Sequence[Asked[Checked]]", form: str, fail_on: str) -> Answer:
-    """Return the answer about several refs: one table, one report, or an array for `--json`."""
+    """Return the answer about several refs.
+
+    It is one table, one report, or an array for `--json`.
+    """
     from ckpt_core.cli.output.several import envelope_of
 
     verifications = [one for each in asked if each.found is not None for one in each.found.found]
@@ -118,7 +127,10 @@ def _envelope(session: Session, each: "Asked[Checked]", fail_on: str) -> Any:
 def _in_form(
     answer: Answer, verifications: "Sequence[Verification]", form: str, failures: Sequence[tuple[str, Any]] = ()
 ) -> Answer:
-    """The answer in the form that was asked for; JSON is the session's own."""
+    """Return the answer in the form that was asked for.
+
+    JSON is the session's own.
+    """
     if form not in ("sarif", "junit"):
         return answer
     from ckpt_core.cli.output import ci_reports

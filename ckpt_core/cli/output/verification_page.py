@@ -1,4 +1,7 @@
-"""How verifications look to a person: how much was read, what is wrong, and what was not looked for."""
+"""Shows verifications to a person.
+
+It says how much was read, what is wrong, and what was not looked for.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -24,7 +27,10 @@ _DEEPER: Mapping[str, str] = {
 def blocks_of_one(
     verification: "Verification", certified: "Certification | None" = None, *, in_full: bool = False
 ) -> Iterator[Block]:
-    """Yield the components where a purpose was asked for, the findings, and what to make of them."""
+    """Yield the components, the findings, and the verdict.
+
+    Components come where a purpose was asked for.
+    """
     report = verification.report
     if report.assessment is not None:
         yield _components(report)
@@ -40,7 +46,10 @@ def blocks_of_one(
 def blocks_of_many(
     verifications: "Sequence[Verification]", failures: Sequence[tuple[str, "Failure"]] = ()
 ) -> Iterator[Block]:
-    """Yield a table of checkpoints, and below it what is wrong with each; failures are said on stderr as well."""
+    """Yield a table of checkpoints, then what is wrong with each.
+
+    Failures are said on stderr as well.
+    """
     yield _table(verifications, failures)
     for one in verifications:
         yield from _below(one)
@@ -59,17 +68,23 @@ def place_of(one: "Verification") -> str:
 
 
 def worst_of(report: "VerifyReport") -> str:
-    """Return `error` or `warning`; `ok` where there is nothing but things worth knowing."""
+    """Return `error` or `warning`, else `ok`.
+
+    It is `ok` where there is nothing but things worth knowing.
+    """
     return "ok" if report.worst == 0 else severity_word(report.worst)
 
 
 def verdict_of(report: "VerifyReport") -> str:
-    """Return the verdict where a profile was asked for, else the worst finding."""
+    """Return the verdict for a profile, else the worst finding."""
     return worst_of(report) if report.assessment is None else report.assessment.verdict.value
 
 
 def all_finite(assessment: "Assessment") -> str:
-    """Return whether NaN and infinities were looked for in every value; they are findings."""
+    """Return whether every value was checked for NaN and infinities.
+
+    Those that were found are findings.
+    """
     return "checked" if assessment.finite else "not checked"
 
 
@@ -86,7 +101,7 @@ def _table(verifications: "Sequence[Verification]", failures: Sequence[tuple[str
 
 
 def _below(one: "Verification") -> Iterator[Block]:
-    """What is wrong with one of many, under its name."""
+    """Yield the faults of one of many, under its name."""
     lines = [line for finding in one.report.findings if finding.severity > 0 for line in finding_lines(finding)]
     if one.report.assessment is not None and one.report.assessment.lacking:
         lines.append(one.report.assessment.summary)
@@ -96,7 +111,10 @@ def _below(one: "Verification") -> Iterator[Block]:
 
 
 def _last_line(report: "VerifyReport") -> str:
-    """How it is. Of an "ok" the reader is to know first what it rests on."""
+    """Return the verdict, and what it rests on.
+
+    Of an "ok" the reader is to know that first.
+    """
     worst, tensors = worst_of(report), counted(report.checked_tensors, "tensor")
     if worst != "ok":
         return f"{worst}: {_found(report)}; {tensors}, {_read([report])}"
@@ -104,7 +122,10 @@ def _last_line(report: "VerifyReport") -> str:
 
 
 def _read_of_all(reports: "Sequence[VerifyReport]") -> str:
-    """Say on what the verdicts of several rest: how much of them was read, and what was not looked for."""
+    """Return what the verdicts of several rest on.
+
+    It is how much of them was read, and what was not looked for.
+    """
     return f"{counted(len(reports), 'checkpoint')}: {_read(reports)}{_deeper(reports[0])}"
 
 
@@ -132,7 +153,7 @@ def _found(report: "VerifyReport") -> str:
 
 
 def _proof(certified: "Certification") -> str:
-    """What a certificate that holds has proved."""
+    """Return what a certificate has proved."""
     total = counted(sum(certified.operations.values()), "tensor")
     done = ", ".join(f"{count:,} by {printable(what)}" for what, count in certified.operations.items())
     base = f" and {shown_place(certified.base)}" if certified.base else ""
@@ -140,7 +161,7 @@ def _proof(certified: "Certification") -> str:
 
 
 def _components(report: "VerifyReport") -> Table:
-    """A line for each component: whether it is there, and whether it has to be."""
+    """Return a table of components, their presence and need."""
     assert report.assessment is not None
     rows = []
     for line in report.assessment.lines:

@@ -1,4 +1,6 @@
-"""The seal: the record of what was written, kept with it. Its form on disk, and where it lies.
+"""The seal: the record of what was written, kept with it.
+
+This is its form on disk, and where it lies.
 
 A directory's seal is inside it (`ckpt.manifest.json`, its block digests packed in `ckpt.blocks`); a single file's is
 beside it (`NAME.ckpt.json`, the block digests in it). Digests are xxh3-128: of each 1 MiB block of a file, headers and
@@ -26,7 +28,10 @@ COPY = "copy"
 
 @dataclass(frozen=True, slots=True)
 class FileSeal:
-    """One sealed file: its size in bytes, the digest over its block digests, and those, 16 bytes each."""
+    """One sealed file: its size and its digests.
+
+    The size is in bytes; the digest is over its block digests, and those are of 16 bytes each.
+    """
 
     size: int
     root: str
@@ -35,7 +40,7 @@ class FileSeal:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What was proved of a tensor when it was converted.
+    """The proof of a tensor, made when it was converted.
 
     Attributes:
         source: `component/name` where it was read, and its digest there.
@@ -52,7 +57,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What was written.
+    """The record of what was written.
 
     Attributes:
         format: Name of the format.
@@ -78,7 +83,9 @@ class Seal:
 
 
 def pack(seal: Seal, *, apart: bool) -> tuple[bytes, bytes]:
-    """The seal as JSON, and the packed block digests of all files in the order of their paths.
+    """Return the seal as JSON, and the packed block digests.
+
+    The digests of all files come in the order of their paths.
 
     With `apart` the digests stay out of the JSON, for a file of their own; else the second value is empty.
     """
@@ -109,7 +116,10 @@ def pack(seal: Seal, *, apart: bool) -> tuple[bytes, bytes]:
 
 
 def unpack(text: bytes, blocks: bytes | None, *, path: str) -> Seal:
-    """The seal that `pack` made the bytes of. CorruptError (SL005) where it is not one."""
+    """Return the seal that `pack` made the bytes of.
+
+    CorruptError (SL005) where it is not one.
+    """
     try:
         document = json.loads(text)
         if document["schema"] != SCHEMA:
@@ -142,7 +152,10 @@ def unpack(text: bytes, blocks: bytes | None, *, path: str) -> Seal:
 
 
 def is_seal(text: bytes) -> bool:
-    """Whether the content of a seal's file is a seal, as far as its schema says: a placeholder is none."""
+    """Return True if a seal file's content is a seal.
+
+    It is judged by its schema: a placeholder is none.
+    """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -151,7 +164,10 @@ def is_seal(text: bytes) -> bool:
 
 
 def generation_of(text: bytes) -> str:
-    """The generation that the content of a seal's file names; empty where it names none, or is no seal."""
+    """Return the generation that a seal file's content names.
+
+    It is empty where the content names none, or is no seal.
+    """
     generation = json.loads(text).get("generation", "") if is_seal(text) else ""
     return (
         generation
