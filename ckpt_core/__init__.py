@@ -1,8 +1,8 @@
 """ckpt: find, look inside, prove and load model checkpoints. Everything public is here, imported on first use."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ckpt_core.lazy import lazy_names
 from ckpt_core.version import __version__ as __version__
 
 _WHERE = {
@@ -294,14 +294,4 @@ if TYPE_CHECKING:
     from ckpt_core.verbs.verify import Verification as Verification
     from ckpt_core.verbs.verify import verify as verify
 else:
-
-    def __getattr__(name: str) -> Any:
-        if name in _WHERE:
-            value = getattr(import_module(_WHERE[name]), name)
-            globals()[name] = value
-            return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+    __getattr__, __dir__ = lazy_names(__name__, _WHERE)

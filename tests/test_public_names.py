@@ -407,7 +407,7 @@ print(sorted(name for name in set(sys.modules) - before if not name.startswith("
     ran = subprocess.run(
         [sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=Path(ckpt_core.__file__).parents[1]
     )
-    known = {"ckpt_core", "ckpt_core.version"}
+    known = {"ckpt_core", "ckpt_core.lazy", "ckpt_core.version"}
     loaded = set(ast.literal_eval(ran.stdout))
     assert {name.partition(".")[0] for name in loaded} - set(sys.stdlib_module_names) == {"ckpt_core"}, ran.stderr
     assert {name for name in loaded if name.startswith("ckpt_core")} <= known

@@ -4,8 +4,9 @@ They are safetensors, torch files old and new, and the pickles in them. Plugin a
 `__all__`, imported on first use; the modules behind it may change.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ckpt_core.lazy import lazy_names
 
 _WHERE = {
     "BY_DTYPE_NAME": "ckpt_core.codecs.torch_dtypes",
@@ -102,14 +103,4 @@ if TYPE_CHECKING:
     from ckpt_core.codecs.zip.writer import Record as Record
     from ckpt_core.codecs.zip.writer import plan_zip as plan_zip
 else:
-
-    def __getattr__(name: str) -> Any:
-        if name in _WHERE:
-            value = getattr(import_module(_WHERE[name]), name)
-            globals()[name] = value
-            return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+    __getattr__, __dir__ = lazy_names(__name__, _WHERE)

@@ -4,8 +4,9 @@ They are the builder, components, steps, single files and tables in memory. Plug
 `__all__`, imported on first use; the modules behind it may change.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ckpt_core.lazy import lazy_names
 
 _WHERE = {
     "COMPUTABLE": "ckpt_core.layouts.numbers",
@@ -48,14 +49,4 @@ if TYPE_CHECKING:
     from ckpt_core.layouts.steps import step_of_name as step_of_name
     from ckpt_core.layouts.steps import step_of_state as step_of_state
 else:
-
-    def __getattr__(name: str) -> Any:
-        if name in _WHERE:
-            value = getattr(import_module(_WHERE[name]), name)
-            globals()[name] = value
-            return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+    __getattr__, __dir__ = lazy_names(__name__, _WHERE)

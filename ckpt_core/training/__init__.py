@@ -4,8 +4,9 @@ For loops that somebody has already: a few calls, typed, over the verbs. Torch i
 Everything public is here, imported on first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ckpt_core.lazy import lazy_names
 
 _WHERE = {
     "Checkpointer": "ckpt_core.training.checkpointer",
@@ -42,14 +43,4 @@ if TYPE_CHECKING:
     from ckpt_core.training.pruning import prune as prune
     from ckpt_core.training.retention import Keep as Keep
 else:
-
-    def __getattr__(name: str) -> Any:
-        if name in _WHERE:
-            value = getattr(import_module(_WHERE[name]), name)
-            globals()[name] = value
-            return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+    __getattr__, __dir__ = lazy_names(__name__, _WHERE)
