@@ -4,19 +4,22 @@ They are torch's or numpy's, in the tree of dicts that a trainer hands over.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
 from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.layouts.components import component_at, components_of
 from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.access import Checkpoint
+from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.formats import Confidence, FormatMatch
 from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.manifests import Component, Manifest, in_order
+from ckpt_core.schema.plans import TensorKey
 from ckpt_core.schema.state import State, TensorRef
-from ckpt_core.schema.tensors import Box, ByteRange, Chunk, Encoding, TensorEntry, TensorTable
+from ckpt_core.schema.tensors import Box, ByteRange, Chunk, Encoding, TensorEntry, TensorInfo, TensorTable
 from ckpt_core.schema.text import printable
 
 _MEMORY = Encoding("memory")
@@ -35,7 +38,7 @@ def checkpoint_of(state: Mapping[str, Any]) -> "LiveCheckpoint":
         raise UsageError("nothing to save: the state is empty")
     walk = _Walk()
     root = walk.as_state(state, "")
-    return LiveCheckpoint(components_of(root, TensorTable.of(walk.entries)), walk.memory)
+    return LiveCheckpoint(components_of(root, walk.table()), walk.memory)
 
 
 def checkpoint_of_parts(parts: Mapping[str, Any]) -> "LiveCheckpoint":
@@ -51,7 +54,7 @@ def checkpoint_of_parts(parts: Mapping[str, Any]) -> "LiveCheckpoint":
         raise UsageError("nothing to save: the state is empty")
     walk = _Walk()
     roots = {label: walk.as_state(part, label) for label, part in parts.items()}
-    table = TensorTable.of(walk.entries)
+    table = walk.table()
     kinds = {label: label.partition(":") for label in parts}
     components = [component_at(kinds[label][0], kinds[label][2], table, root, label) for label, root in roots.items()]
     return LiveCheckpoint(in_order(components), walk.memory)
@@ -60,11 +63,15 @@ def checkpoint_of_parts(parts: Mapping[str, Any]) -> "LiveCheckpoint":
 class LiveCheckpoint(Checkpoint):
     """Tensors in memory. They must not change while they are written."""
 
+    in_memory = True
+
     def __init__(self, components: Sequence[Component], memory: Mapping[str, Any]) -> None:
         self.location = Location("memory", LocationKind.FILE)
         self.match = FormatMatch("live", Confidence.CERTAIN, "tensors in memory")
         self.manifest = Manifest(tuple(components))
         self._memory = memory
+        self._addresses: Mapping[TensorKey, int] | None = None
+        self._looked = False
 
     @property
     def memory(self) -> Mapping[str, Any]:
@@ -88,12 +95,49 @@ class LiveCheckpoint(Checkpoint):
         out[:] = data
         return out
 
+    def addresses(self) -> Mapping[TensorKey, int] | None:
+        if not self._looked:
+            self._addresses, self._looked = self._find_addresses(), True
+        return self._addresses
+
+    def _find_addresses(self) -> dict[TensorKey, int] | None:
+        found: dict[TensorKey, int] = {}
+        for component in self.manifest.components:
+            label = component.label
+            for name, entry in component.tensors.items():
+                held = entry.chunks[0].stored
+                address = _address_of(self._memory[held.path]) if held is not None else None
+                if address is None:
+                    return None
+                found[label, name] = address
+        return found
+
     def stream(self, component: str, name: str) -> Iterator[tuple[memoryview, memoryview]]:
         entry = self.component(component).tensors[name]
         for box in slabs(entry.shape, entry.dtype):
             data = self.read(component, name, box=box)
             if len(data):
                 yield data, data
+
+
+class _Row(NamedTuple):
+    """A tensor or array of the tree: `path` is where it stands there, and its key in the memory."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+    path: str
+    alias_of: str | None
+
+
+def _entry(row: _Row) -> TensorEntry:
+    # The chunk's path is the key of `memory`: components rename tensors, and chunks stay.
+    stored = ByteRange(row.path, 0, row.dtype.nbytes(prod(row.shape)))
+    chunk = Chunk((0,) * len(row.shape), row.shape, stored, encoding=_MEMORY)
+    return TensorEntry(row.dtype, row.shape, (chunk,), row.alias_of)
+
+
+def _info(row: _Row) -> TensorInfo:
+    return TensorInfo(row.dtype, row.shape, None, 0, row.alias_of)
 
 
 class _Walk:
@@ -103,9 +147,13 @@ class _Walk:
     """
 
     def __init__(self) -> None:
-        self.entries: dict[str, TensorEntry] = {}
+        self._rows: dict[str, _Row] = {}
         self.memory: dict[str, Any] = {}
         self._first: dict[tuple[object, ...], str] = {}
+
+    def table(self) -> TensorTable:
+        """Return the tensors that were met."""
+        return TensorTable(self._rows, entry=_entry, info=_info)
 
     def as_state(self, value: Any, path: str) -> State:
         if value is None or type(value) in (bool, int, float, str, bytes):
@@ -127,14 +175,14 @@ class _Walk:
         )
 
     def _tensor(self, tensor: Any, path: str) -> State:
-        dtype = BY_DTYPE_NAME.get(str(tensor.dtype).removeprefix("torch."))
+        dtype = _dtype_of(tensor.dtype)
         plain = str(tensor.layout) == "torch.strided" and not tensor.is_meta
         if dtype is None or not plain or tensor.is_conj() or tensor.is_neg():
             raise UnsupportedFormatError(
                 f"{printable(path)}: a {tensor.layout} tensor of {tensor.dtype} cannot be saved as it is; make it plain"
             )
         shape = tuple(tensor.shape)
-        place = (str(tensor.device), tensor.data_ptr(), dtype, shape, tuple(tensor.stride()))
+        place = (tensor.device, tensor.data_ptr(), dtype, shape, tensor.stride())
         return self._add(path, dtype, shape, tensor, place if tensor.numel() else (path,))
 
     def _numpy(self, value: Any, path: str) -> State:
@@ -152,13 +200,26 @@ class _Walk:
         place = (value.__array_interface__["data"][0], dtype, value.shape, value.strides)
         return self._add(path, dtype, tuple(value.shape), value, place if value.size else (path,))
 
-    def _add(self, path: str, dtype: Any, shape: tuple[int, ...], memory: Any, place: tuple[object, ...]) -> State:
+    def _add(self, path: str, dtype: DType, shape: tuple[int, ...], memory: Any, place: tuple[object, ...]) -> State:
         first = self._first.setdefault(place, path)
-        # The chunk's path is the key of `memory`: components rename tensors, and chunks stay.
-        chunk = Chunk((0,) * len(shape), shape, ByteRange(path, 0, dtype.nbytes(prod(shape))), encoding=_MEMORY)
-        self.entries[path] = TensorEntry(dtype, shape, (chunk,), None if first == path else first)
+        self._rows[path] = _Row(dtype, shape, path, None if first == path else first)
         self.memory[path] = memory
         return TensorRef(path)
+
+
+@cache
+def _dtype_of(dtype: Any) -> DType | None:
+    """Return our type of one of torch's, which it has one object of each."""
+    return BY_DTYPE_NAME.get(str(dtype).removeprefix("torch."))
+
+
+def _address_of(piece: Any) -> int | None:
+    """Return where a tensor or array lies whole, as it is written; None where it has to be made so first."""
+    if hasattr(piece, "untyped_storage"):
+        plain = type(piece).__module__ == "torch" and piece.is_cpu and piece.is_contiguous()
+        return piece.data_ptr() if plain else None
+    plain = piece.flags.c_contiguous and piece.dtype.newbyteorder("<") == piece.dtype
+    return int(piece.__array_interface__["data"][0]) if plain else None
 
 
 def _bytes_of(piece: Any) -> memoryview:

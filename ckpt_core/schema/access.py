@@ -246,11 +246,13 @@ class Checkpoint(ABC):
         location: Where it is.
         match: The format's claim that it was opened by.
         manifest: All that is known without reading a tensor.
+        in_memory: True if its tensors are this process's own: they were read from nowhere, and none is tainted.
     """
 
     location: Location
     match: FormatMatch
     manifest: Manifest
+    in_memory: bool = False
 
     def __repr__(self) -> str:
         from ckpt_core.schema.summaries import components_line
@@ -282,6 +284,13 @@ class Checkpoint(ABC):
         Each pair holds the elements as they were read, and as they are here: the two differ where the checkpoint is a
         view that casts or rearranges. A pair is valid until the next is asked for.
         """
+
+    def addresses(self) -> "Mapping[TensorKey, int] | None":
+        """Return where every tensor lies in this process's memory, row-major and little-endian.
+
+        None where one has to be read, or made first.
+        """
+        return None
 
     def origin(self, component: str, name: str) -> TensorEntry:
         """Return the tensor that `stream` reads.

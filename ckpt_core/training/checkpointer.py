@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.arguments import argument, marked
+from ckpt_core.codecs.gc_pause import without_collection
 from ckpt_core.errors import CkptError, LoadInterruptedError, UsageError
 from ckpt_core.layouts.in_memory import LiveCheckpoint, checkpoint_of_parts
 from ckpt_core.log import Logger
@@ -22,13 +23,13 @@ from ckpt_core.training.background import HostBuffers, InBackground
 from ckpt_core.training.choosing import NEWEST, Chosen, choose, record_of
 from ckpt_core.training.data.keyed_loader import KeyedLoader
 from ckpt_core.training.filling import HasState
+from ckpt_core.training.finite import refuse_not_finite
 from ckpt_core.training.objects import (
     GRADIENTS,
     TRAINING,
     classes_of,
     gradients_of,
     labelled,
-    refuse_not_finite,
     states_of,
 )
 from ckpt_core.training.planning import rates
@@ -194,11 +195,13 @@ class Checkpointer:
         with _told():
             self._run.open()
             self._run.refuse_strangers()
-        live = checkpoint_of_parts(self._parts(record))
-        self._last_save = began
-        if self._buffers is None:
-            return self._commit(record, live)
-        self._writing.start(partial(self._commit, record, self._buffers.copied(live)))
+        with without_collection():
+            live = checkpoint_of_parts(self._parts(record))
+            self._last_save = began
+            if self._buffers is None:
+                return self._commit(record, live)
+            live = self._buffers.copied(live)
+        self._writing.start(partial(self._commit, record, live))
         _log.info("step %d: the loop was held up for %.3f s", step, monotonic() - began)
         return None
 

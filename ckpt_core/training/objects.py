@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.arguments import argument
-from ckpt_core.errors import CorruptError, UsageError
-from ckpt_core.layouts.in_memory import LiveCheckpoint
-from ckpt_core.reading.values import NonFinite
-from ckpt_core.schema.text import printable
+from ckpt_core.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +16,6 @@ TRAINING = "config:training"
 """The component of what a training runs on."""
 
 _WRAPPERS = {"DistributedDataParallel": "module", "DataParallel": "module", "OptimizedModule": "_orig_mod"}
-_CHECKED = ("model", "ema")
 
 
 def labelled(named: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,22 +68,3 @@ def classes_of(objects: Mapping[str, Any]) -> dict[str, str]:
 def gradients_of(module: "torch.nn.Module") -> "dict[str, torch.Tensor]":
     """Return the gradients that a module's parameters have, by name."""
     return {name: tensor.grad for name, tensor in module.named_parameters() if tensor.grad is not None}
-
-
-def refuse_not_finite(checkpoint: LiveCheckpoint, step: int) -> None:
-    """CorruptError (TR001) where a weight is NaN or infinite."""
-    for component in checkpoint.manifest.components:
-        if component.kind not in _CHECKED:
-            continue
-        for name, info in component.tensors.infos():
-            seen = NonFinite(info.dtype)
-            for _, data in checkpoint.stream(component.label, name):
-                seen.update(data)
-            if seen.nan or seen.inf:
-                what = f"{seen.nan} values are NaN and {seen.inf} infinite at step {step}"
-                raise CorruptError(
-                    f"{component.label}, {printable(name)}: {what}; nothing was saved; go back to the last checkpoint, "
-                    f"or save all the same with {argument('finite', 'ignore')}",
-                    code="TR001",
-                    tensor=name,
-                )

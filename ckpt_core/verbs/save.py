@@ -15,6 +15,7 @@ from ckpt_core.codecs.gc_pause import without_collection
 from ckpt_core.errors import CorruptError, PluginError, UnsupportedFormatError, UsageError
 from ckpt_core.manager.options import checked_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
+from ckpt_core.reading.as_written import as_written
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.digests import digest_of_array
 from ckpt_core.reading.read_back import ReadBack, read_back
@@ -132,10 +133,7 @@ def save(
         if manager.hooks.save(checkpoint=checkpoint, target=target) is None or target.planned is None:
             raise PluginError(f"{name}: the format's owner did not write; see ckpt plugins")
         staged = _reopen(manager, target)
-        if progress is not None:
-            progress.begin(sum(entry.size for entry in staged.files.entries.values()))
-            staged.progress = progress
-        found = read_back(staged, ranks=ranks)
+        found = _seen(staged, checkpoint, target) or _read(staged, progress, ranks)
         wanted = [_restated(component, target.planned) for component in checkpoint.manifest.components]
         prove(wanted, target.written, staged, found)
         changed = _changed(checkpoint, wanted)
@@ -144,6 +142,20 @@ def save(
         target.commit(seal)
     said = target.published.get("note", "") if isinstance(target, PublishedTarget) else ""
     return replace(report_of(str(target.location), seal, found), published=said)
+
+
+def _seen(staged: StoredCheckpoint, checkpoint: Checkpoint, target: StagedTarget) -> ReadBack | None:
+    """What the pass that wrote it has digested, where the format's reader finds all of it in its place."""
+    if target.digested is None or target.planned is None:
+        return None
+    return as_written(staged, checkpoint, target.planned, target.written, target.digested)
+
+
+def _read(staged: StoredCheckpoint, progress: "Progress | None", ranks: Ranks) -> ReadBack:
+    if progress is not None:
+        progress.begin(sum(entry.size for entry in staged.files.entries.values()))
+        staged.progress = progress
+    return read_back(staged, ranks=ranks)
 
 
 def report_of(location: str, seal: Seal, found: ReadBack) -> SaveReport:
@@ -286,7 +298,8 @@ def _seal(checkpoint: Checkpoint, target: StagedTarget, found: ReadBack, provena
         known["plan"] = target.work
     if tainted:
         known["tainted"] = tainted
-    for component in checkpoint.manifest.components:
+    converted = () if checkpoint.in_memory else checkpoint.manifest.components
+    for component in converted:
         for name, info in component.tensors.infos():
             key = (component.label, name)
             seen = target.written.get(key) or target.written[component.label, str(info.alias_of)]

@@ -37,7 +37,9 @@ _LARGEST = 64 << 20
 
 def carried(checkpoint: Checkpoint) -> dict[str, str]:
     """Return the taint of a checkpoint under the names it shows."""
-    tainted = {}
+    tainted: dict[str, str] = {}
+    if checkpoint.in_memory:
+        return tainted
     for component in checkpoint.manifest.components:
         names = [*component.tensors, "*"] if not len(component.tensors) else list(component.tensors)
         for name in names:

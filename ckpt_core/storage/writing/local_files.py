@@ -4,13 +4,18 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from ckpt_core import knobs
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.plans import TensorKey, WritePlan, Written
 from ckpt_core.storage.ranks.ranks import Ranks
+from ckpt_core.storage.workers import run, split
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.jobs import Job, as_lines, checksums, of_lines
 from ckpt_core.storage.writing.journal import Journal, finished_by_all
 from ckpt_core.storage.writing.sinks import Sink, rest_of
+
+SECTOR = 4096
+"""Bytes of which a write past the page cache is a multiple, and at whose multiples it begins, on any disk."""
 
 
 class LocalFiles(Sink):
@@ -28,6 +33,7 @@ class LocalFiles(Sink):
         self._root = root
         self._journal = journal
         self._descriptors: dict[str, int] = {}
+        self._direct: dict[str, int | None] = {}
         self._book: Journal | None = None
 
     @contextmanager
@@ -44,8 +50,9 @@ class LocalFiles(Sink):
         finally:
             if self._book is not None:
                 self._book.close()
-            for descriptor in self._descriptors.values():
-                os.close(descriptor)
+            for descriptor in (*self._descriptors.values(), *self._direct.values()):
+                if descriptor is not None:
+                    os.close(descriptor)
 
     def finished(self, jobs: Sequence[Job]) -> dict[TensorKey, Written]:
         if self._journal is None:
@@ -62,6 +69,32 @@ class LocalFiles(Sink):
 
     def write(self, path: str, data: memoryview | bytes, offset: int) -> None:
         syscalls.write_at(self._descriptors[path], data, offset, self._paths[path])
+
+    def write_past_cache(self, path: str, data: memoryview, offset: int) -> None:
+        """Bytes at their place, from memory that is aligned: those that fill sectors go past the page cache.
+
+        Whether a filesystem can do that is found out by `open_directly`, in one thread.
+        """
+        direct, whole = self._direct.get(path), len(data) // SECTOR * SECTOR
+        if direct is None or offset % SECTOR or not whole:
+            self.write(path, data, offset)
+            return
+        syscalls.write_direct(direct, self._descriptors[path], data[:whole], offset, self._paths[path])
+        if whole < len(data):
+            self.write(path, data[whole:], offset + whole)
+
+    def open_directly(self, path: str) -> None:
+        """Make a file ready for `write_past_cache`."""
+        self._direct[path] = syscalls.open_direct(self._paths[path])
+
+    def sync(self) -> None:
+        """Make every file last. Several are synced at once: the disk writes its journal for all of them."""
+        paths = sorted(self._descriptors)
+        run(self._sync, split(paths, [1] * len(paths), knobs.workers()))
+
+    def _sync(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            syscalls.sync(self._descriptors[path], self._paths[path])
 
     def note(self, job: Job, written: Written) -> None:
         if self._book is not None:

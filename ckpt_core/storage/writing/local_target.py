@@ -12,13 +12,14 @@ from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.manifests import Manifest
 from ckpt_core.schema.plans import TensorKey, WritePlan, Written
 from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
-from ckpt_core.schema.side_files.seals import Seal, pack
+from ckpt_core.schema.side_files.seals import FileSeal, Seal, pack
 from ckpt_core.schema.side_files.taint import marked
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.commit import finish, name_directory, name_file
 from ckpt_core.storage.writing.execute import execute
+from ckpt_core.storage.writing.from_memory.one_pass import fits, write_files
 from ckpt_core.storage.writing.journal import begin, belongs, forget
 from ckpt_core.storage.writing.local_files import LocalFiles
 from ckpt_core.storage.writing.plan_digest import digest_of_plan
@@ -45,6 +46,7 @@ class LocalTarget(StagedTarget):
         self.options = options
         self.written: dict[TensorKey, Written] = {}
         self.planned: WritePlan | None = None
+        self.digested: Mapping[str, FileSeal] | None = None
         self.work = ""
         self._stage = stage
         self._replace = replace
@@ -78,9 +80,13 @@ class LocalTarget(StagedTarget):
         if self._resume and self._ranks.leads:
             self._begin_or_go_on(digest, known=bool(checkpoint.identity()))
         journal = self._stage.journal if self._resume else None
+        files = LocalFiles(plan, self._stage.data, journal=journal)
+        addresses = checkpoint.addresses() if journal is None and self._ranks.world == 1 and fits(plan) else None
         with one_moment(checkpoint):
-            files = LocalFiles(plan, self._stage.data, journal=journal)
-            self.written = execute(plan, checkpoint, files, progress=self._progress, ranks=self._ranks)
+            if addresses is not None:
+                self.written, self.digested = write_files(plan, checkpoint, addresses, files, progress=self._progress)
+            else:
+                self.written = execute(plan, checkpoint, files, progress=self._progress, ranks=self._ranks)
             checkpoint.finish()
         self.planned = plan
         return checkpoint.manifest

@@ -1,10 +1,11 @@
 """`StagedTarget`: what verbs ask of any destination, on a disk, in memory, or in a store of objects."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 
 from ckpt_core.schema.access import Files, Progress, Target
 from ckpt_core.schema.plans import TensorKey, WritePlan, Written
-from ckpt_core.schema.side_files.seals import Seal
+from ckpt_core.schema.side_files.seals import FileSeal, Seal
 
 
 class StagedTarget(Target):
@@ -13,11 +14,13 @@ class StagedTarget(Target):
     Attributes:
         written: What was seen of each tensor by `write`.
         planned: The plan that `write` carried out; None before.
+        digested: The digests of every file, where they were taken while it was written; None where it has to be read.
         work: The digest of plan and source, by which a rerun knows that it was done; empty where it cannot know.
     """
 
     written: dict[TensorKey, Written]
     planned: WritePlan | None
+    digested: Mapping[str, FileSeal] | None = None
     work: str
 
     @property

@@ -39,6 +39,17 @@ def open_existing(path: str) -> int:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
+def open_direct(path: str) -> int | None:
+    """A descriptor for writing past the page cache; None where the filesystem has no such thing."""
+    with _told(path):
+        try:
+            return os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            return None
+
+
 def require_space(folder: str, size: int) -> None:
     """BudgetError where a disk says that it has no room for so many bytes.
 
@@ -73,6 +84,18 @@ def write_at(descriptor: int, data: memoryview | bytes, offset: int, path: str) 
         while len(view):
             count = os.pwrite(descriptor, view, offset)
             view, offset = view[count:], offset + count
+
+
+def write_direct(direct: int, plain: int, data: memoryview, offset: int, path: str) -> None:
+    """Write all of `data`, which is aligned in memory and file, past the page cache; what that refuses through it."""
+    with _told(path):
+        try:
+            done = os.pwrite(direct, data, offset)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            done = 0
+    write_at(plain, data[done:], offset + done, path)
 
 
 def read_at(descriptor: int, out: memoryview, offset: int, path: str) -> None:

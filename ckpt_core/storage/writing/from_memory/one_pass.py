@@ -1,0 +1,107 @@
+"""A plan whose tensors lie in memory, carried out: chunks of all files, shared out among workers.
+
+Each worker copies a chunk into memory of its own, digests it there for the tensors and for the file, and writes that
+copy: what is digested is what is written, also where somebody changes a tensor meanwhile. Large files are written past
+the page cache, which would copy everything once more, into pages that have to be found first.
+Memory: one chunk a worker.
+"""
+
+import ctypes
+import mmap
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ckpt_core.schema.access import Checkpoint, Progress
+from ckpt_core.schema.plans import Literal, TensorBytes, TensorKey, WritePlan, Written
+from ckpt_core.schema.side_files.seals import FileSeal
+from ckpt_core.storage.digests import seal_of
+from ckpt_core.storage.ranks.ranks import ALONE
+from ckpt_core.storage.workers import check_stop, run, stretches
+from ckpt_core.storage.writing.from_memory.spans import FileInMemory
+from ckpt_core.storage.writing.local_files import LocalFiles
+
+_CHUNK = 4 << 20
+"""Bytes that are written at once: long enough for the disk, and short enough for the processor's cache."""
+
+_LARGE = 2 * _CHUNK
+"""Bytes from which on a file is written past the page cache: a shorter one is there sooner with it."""
+
+
+class WrittenFiles(NamedTuple):
+    """What was seen of the tensors and of the files of a plan while they were written."""
+
+    tensors: dict[TensorKey, Written]
+    files: dict[str, FileSeal]
+
+
+class _Chunk(NamedTuple):
+    file: FileInMemory
+    begin: int
+    end: int
+
+
+def fits(plan: WritePlan) -> bool:
+    """Whether a plan has nothing but known bytes and whole tensors, and asks for no checksums."""
+    return all(
+        not file.checksums
+        and all(
+            isinstance(section, Literal) or (isinstance(section, TensorBytes) and section.box is None)
+            for section in file.sections
+        )
+        for file in plan.files
+    )
+
+
+def write_files(
+    plan: WritePlan,
+    checkpoint: Checkpoint,
+    addresses: Mapping[TensorKey, int],
+    out: LocalFiles,
+    *,
+    progress: Progress | None = None,
+) -> WrittenFiles:
+    """Write every file of a plan that fits, and make all of them last.
+
+    Args:
+        plan: The files.
+        checkpoint: What it is a plan of.
+        addresses: Where its tensors lie.
+        out: The files on a disk.
+        progress: Told of the bytes that are written.
+
+    Raises:
+        BudgetError: The disk is full.
+        CkptError: A write failed; nothing is named yet.
+    """
+    files = [FileInMemory(file, checkpoint, addresses) for file in plan.files]
+    chunks = [chunk for file in files for chunk in _chunks(file)]
+    if progress is not None:
+        progress.begin(plan.size)
+    with out.opened(ALONE):
+        for file in files:
+            if file.size >= _LARGE:
+                out.open_directly(file.path)
+        run(lambda share: _write(share, out, progress), stretches(chunks, [end - begin for _, begin, end in chunks]))
+        out.sync()
+    for file in files:
+        file.finish()
+    seen = {key: Written(digest, digest) for file in files for key, digest in file.tensors.items()}
+    return WrittenFiles(seen, {file.path: seal_of(file.size, bytes(file.blocks)) for file in files})
+
+
+def _chunks(file: FileInMemory) -> list[_Chunk]:
+    return [_Chunk(file, at, min(at + _CHUNK, file.size)) for at in range(0, file.size, _CHUNK)]
+
+
+def _write(chunks: Sequence[_Chunk], out: LocalFiles, progress: Progress | None) -> None:
+    """Write the chunks of one worker, each by way of the same memory."""
+    region = mmap.mmap(-1, max(chunk.end - chunk.begin for chunk in chunks))  # begins with a page, as sectors must
+    whole = memoryview(region)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(whole))
+    for file, begin, end in chunks:
+        check_stop()
+        data = whole[: end - begin]
+        file.fill(begin, end, data, address)
+        out.write_past_cache(file.path, data, begin)
+        if progress is not None:
+            progress.advance(len(data))
