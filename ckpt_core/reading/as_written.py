@@ -40,7 +40,7 @@ def as_written(
         label = component.label
         for name, info in component.tensors.infos():
             key = keys.get((info.path, info.offset)) if info.nbytes else (label, info.alias_of or name)
-            if key not in written or not _same_kind(tables[key[0]].info(key[1]), info):
+            if key is None or key not in written or not _same_kind(tables[key[0]].info(key[1]), info):
                 return None
             found.tensors[label, name] = written[key].target
     return found

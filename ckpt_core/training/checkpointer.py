@@ -39,6 +39,7 @@ from ckpt_core.training.planning.provenance import data_of
 from ckpt_core.training.planning.resuming import Resumed
 from ckpt_core.training.preemption import Preemption
 from ckpt_core.training.record import Record, environment, numbers
+from ckpt_core.training.removal import Retention
 from ckpt_core.training.retention import Keep
 from ckpt_core.training.run_folder import RunFolder
 from ckpt_core.verbs.save import SaveReport, save
@@ -100,7 +101,7 @@ class Checkpointer:
         self._objects = labelled({**named, "sampler": loader}, others)
         self._run = RunFolder(os.fspath(run))
         self._every = _interval(save_every)
-        self._keep = Keep(keep) if isinstance(keep, int) else keep
+        self._retention = Retention(self._run, Keep(keep) if isinstance(keep, int) else keep)
         if finite not in ("refuse", "ignore"):
             raise UsageError(f"{argument('finite')}: refuse or ignore is needed, not {finite!r}")
         self._finite = finite
@@ -223,7 +224,8 @@ class Checkpointer:
         self._record = record
         self._compare_weights(record.step, report.components["model"])
         _log.info("saved %s: %d tensors, %d bytes", report.location, report.tensors, report.nbytes)
-        self._prune()
+        self._retention.committed(record.step)
+        self._retention.apply(record.history, record.step)
         return report
 
     def _compare_weights(self, step: int, digest: str) -> None:
@@ -342,18 +344,6 @@ class Checkpointer:
 
     def _provenance(self) -> dict[str, Any]:
         return {**self._environment, "data": data_of(self._objects.get("sampler"))}
-
-    def _prune(self) -> None:
-        """Remove what no rule keeps; the newest was committed and proved before this is called."""
-        if self._keep is None:
-            return
-        history = self._record.history
-        ours = {step: history[step] for step in self._run.known if step in history and step <= self._record.step}
-        try:
-            for step in sorted(ours.keys() - self._keep.kept(ours)):
-                self._run.remove(step)
-        except CkptError as error:
-            _log.warning("an older checkpoint could not be removed (%s); the next save tries again", error.message)
 
 
 def _interval(save_every: int | timedelta | None) -> int | timedelta | None:

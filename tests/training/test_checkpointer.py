@@ -421,3 +421,25 @@ def test_an_object_of_ones_own_comes_back_under_its_name(tmp_path):
         saver.resume()
     assert loaded.values["maturity"].equal(saved.values["maturity"]) and loaded.values["skills"] == ["a", "b"]
     assert json.loads((tmp_path / "run" / "checkpoint-1" / "progress.router.state.json").read_text())
+
+
+def test_nothing_goes_for_one_that_is_not_what_was_committed(tmp_path, caplog, monkeypatch):
+    made, run = training(), tmp_path / "run"
+    with checkpointer(run, made, keep=1) as saver:
+        saver.save(1)
+        inner = saver._retention.committed
+
+        def committed(step):
+            inner(step)
+            if step == 2:
+                flip(run / "checkpoint-2")
+
+        monkeypatch.setattr(saver._retention, "committed", committed)
+        with caplog.at_level(logging.WARNING):
+            saver.save(2)
+        assert "TS001" in caplog.text and "model.safetensors: block 0" in caplog.text
+        assert names(run) == ["checkpoint-1", "checkpoint-2"]
+        saver.save(3)
+        assert names(run) == ["checkpoint-3"]
+    with checkpointer(run, training(seed=5)) as saver:
+        assert saver.resume("required").step == 3

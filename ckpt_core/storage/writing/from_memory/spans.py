@@ -104,5 +104,5 @@ def _spans(plan: FilePlan, addresses: Mapping[TensorKey, int]) -> Iterator[Span]
         if end > at and isinstance(section, TensorBytes):
             yield Span(at, end, addresses[section.key], section.key)
         elif end > at and isinstance(section, Literal):
-            yield Span(at, end, ctypes.cast(section.data, ctypes.c_void_p).value or 0, None)
+            yield Span(at, end, ctypes.cast(ctypes.c_char_p(section.data), ctypes.c_void_p).value or 0, None)
         at = end

@@ -1,0 +1,57 @@
+"""Files that are sealed, proved: every byte is read once, by several workers, and compared with the seal."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ckpt_core.errors import CorruptError
+from ckpt_core.schema.access import Files
+from ckpt_core.schema.side_files.seal_findings import stale_files, unlike_block
+from ckpt_core.schema.side_files.seals import DIGEST_BYTES, Seal
+from ckpt_core.storage.digests import BLOCK, block_digest
+from ckpt_core.storage.sealing import read_seal
+from ckpt_core.storage.workers import check_stop, run, stretches
+
+_PART = 64 * BLOCK
+"""Bytes of a file that one worker takes at once: it reads them in a row."""
+
+
+class _Part(NamedTuple):
+    path: str
+    begin: int
+    end: int
+    digests: bytes
+
+
+def prove_sealed(files: Files) -> Seal:
+    """Read every byte of sealed files, and return their seal. Memory: a block a worker.
+
+    Raises:
+        CorruptError: There is no seal, or a file is not there or not what was sealed (SL001 to SL003).
+        ReplacedError: It was replaced meanwhile.
+        CkptError: It cannot be read.
+    """
+    seal = read_seal(files)
+    if seal is None:
+        raise CorruptError(f"{files.location}: it has no seal, so that its bytes cannot be proved")
+    for finding in stale_files(files, seal):
+        raise CorruptError(f"{files.location}: {finding.message}", code=finding.code, path=finding.path)
+    parts = [
+        _Part(path, at, min(at + _PART, file.size), file.blocks)
+        for path, file in seal.files.items()
+        for at in range(0, file.size, _PART)
+    ]
+    run(lambda share: _prove(files, share), stretches(parts, [part.end - part.begin for part in parts]))
+    files.check_unchanged()
+    return seal
+
+
+def _prove(files: Files, parts: Sequence[_Part]) -> None:
+    buffer = memoryview(bytearray(min(BLOCK, max(part.end - part.begin for part in parts))))
+    for path, begin, end, digests in parts:
+        for at in range(begin, end, BLOCK):
+            check_stop()
+            number, data = at // BLOCK, buffer[: min(at + BLOCK, end) - at]
+            files.read_into(path, at, data)
+            if block_digest(data) != digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]:
+                finding = unlike_block(path, number, at, at + len(data), ())
+                raise CorruptError(f"{files.location}: {finding.message}", code=finding.code, path=path)
