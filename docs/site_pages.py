@@ -13,7 +13,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("*.md", "docs/*.md", "plugins/*/README.md", "examples/*/README.md")
-MODULES = ("ckpt_core", "ckpt_core.codecs", "ckpt_core.layouts", "ckpt_core.testing")
+MODULES = ("ckpt_core", "ckpt_core.codecs", "ckpt_core.layouts", "ckpt_core.training", "ckpt_core.testing")
 LINK = re.compile(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 HOOKS = "::: ckpt_core.hookspecs.Specs\n\n::: ckpt_core.hookspecs.Hooks\n"
 

@@ -1,0 +1,143 @@
+"""Records docs/terminal.md: each command typed at a terminal of its own, and what the terminal shows then.
+
+`python docs/record_terminal.py` writes the page anew; tests/docs/test_terminal_page.py holds it to what is shown now.
+"""
+
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from fcntl import ioctl
+from pathlib import Path
+from shlex import split
+from termios import TIOCSWINSZ
+from typing import NamedTuple
+
+PAGE = Path(__file__).with_name("terminal.md")
+_RUN = "import sys; from ckpt_core.cli.main import main; sys.exit(main())"
+_INTRO = """# At the terminal
+
+What a person types and sees, recorded by `docs/record_terminal.py` at terminals of 80 columns, the narrow one of 50. \
+Colours are left out, and progress lines, which are wiped off when the work is done. An exit code other than 0 stands \
+below its command.
+"""
+
+
+class Scene(NamedTuple):
+    """A heading, the commands below it, and the width of their terminal."""
+
+    title: str
+    commands: Sequence[str]
+    columns: int = 80
+
+
+SCENES = (
+    Scene("The first words", ("ckpt", "ckpt version", "ckpt inspct run", "ckpt inspect weights.pth --fromat torch")),
+    Scene("What a checkpoint holds", ("ckpt inspect checkpoint-400", "ckpt inspect weights.pth --tensors")),
+    Scene("Whether it is whole", ("ckpt verify weights.safetensors", "ckpt verify weights.safetensors --depth values")),
+    Scene("What is wrong", ("ckpt verify cut.safetensors", "ckpt verify checkpoint-400 --for resume")),
+    Scene("Several at once", ("ckpt verify '*.safetensors'", "ckpt inspect -q weights.pth cut.safetensors")),
+    Scene("What differs", ("ckpt diff weights.safetensors weights.pth", "ckpt diff weights.pth tuned.pth --limit 1")),
+    Scene(
+        "In another format",
+        (
+            "ckpt convert checkpoint-400 out --to hf",
+            "ckpt verify out --certificate",
+            "ckpt convert weights.pth out2",
+            "ckpt convert weights.pth out2 --to safetensor",
+        ),
+    ),
+    Scene("A word that is no file", ("ckpt inspect weihgts.pth", "ckpt inspect full_sft")),
+    Scene("What a format adds", ("ckpt formats torch",)),
+    Scene("A narrow terminal", ("ckpt verify cut.safetensors", "ckpt inspect ./nowhere/at/all.pth"), 50),
+)
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+def page() -> str:
+    """Return the page as it would be recorded now."""
+    with tempfile.TemporaryDirectory() as folder:
+        lay_out(Path(folder))
+        return "\n".join([_INTRO, *(recorded(scene, folder) for scene in SCENES)])
+
+
+def lay_out(folder: Path) -> None:
+    """Write the small checkpoints that the commands are about."""
+    import torch
+    from safetensors.torch import save_file
+
+    weights = {"embed.weight": torch.arange(12.0).reshape(3, 4), "norm.weight": torch.ones(4, dtype=torch.bfloat16)}
+    save_file(weights, folder / "weights.safetensors")
+    torch.save(weights, folder / "weights.pth")
+    torch.save({name: tensor + 1 for name, tensor in weights.items()} | {"extra": torch.zeros(2)}, folder / "tuned.pth")
+    (folder / "cut.safetensors").write_bytes((folder / "weights.safetensors").read_bytes()[:-3])
+    _lay_out_trainer(folder / "checkpoint-400")
+
+
+def _lay_out_trainer(folder: Path) -> None:
+    """Write the files that transformers' Trainer keeps of step 400, but for its random states."""
+    import json
+
+    import torch
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
+    save_file(model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+    torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+    torch.save({"last_epoch": 400, "base_lrs": [5e-5], "_last_lr": [2.5e-5]}, folder / "scheduler.pt")
+    log = [{"loss": 2.5, "step": 200}, {"loss": 1.75, "step": 400}, {"eval_loss": 1.5, "step": 400}]
+    state = {"epoch": 2.0, "global_step": 400, "best_metric": 1.5, "log_history": log, "max_steps": 800}
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    (folder / "config.json").write_text(json.dumps({"model_type": "toy", "architectures": ["Toy"]}))
+
+
+def recorded(scene: Scene, folder: str) -> str:
+    """Return a scene's part of the page, recorded in a folder."""
+    parts = [f"## {scene.title}"]
+    for command in scene.commands:
+        code, shown = _typed(command, folder, scene.columns)
+        parts.append(f"```console\n$ {command}\n{shown.strip(chr(10))}\n```")
+        parts += [f"Exit code {code}."] if code else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _typed(command: str, folder: str, columns: int) -> tuple[int, str]:
+    """Run a command at a terminal of its own; return its exit code and what is left to see."""
+    terminal, end = pty.openpty()
+    ioctl(end, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    dropped = ("COLUMNS", "LINES", "NO_COLOR", "OUT_DIR", "MODEL_HIDDEN_SIZE", "USE_MOE")
+    env = {name: value for name, value in os.environ.items() if name not in dropped and not name.startswith("MINILLM_")}
+    argv = [sys.executable, "-c", _RUN, *split(command)[1:]]
+    process = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=end, stderr=end, cwd=folder, env={**env, "TERM": "xterm"}
+    )
+    os.close(end)
+    shown = b""
+    try:
+        while data := os.read(terminal, 1 << 16):
+            shown += data
+    except OSError:
+        pass  # Linux says so when the other end is closed
+    os.close(terminal)
+    return process.wait(), _seen(shown.decode()).replace(os.path.realpath(folder), "/home/you")
+
+
+def _seen(shown: str) -> str:
+    """Return what is left on the screen: without colours, and without lines that were wiped off."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown.replace("\r\n", "\n"))
+    lines = (re.split(r"\r?\x1b\[K|\r", line)[-1].rstrip() for line in plain.split("\n"))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
