@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.fault_proxy import FaultProxy, fault_proxy
+from tests.servers.nursery import Nursery
 from tests.servers.places import Place
 
 
@@ -42,6 +43,14 @@ def gcs_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     from tests.servers.fake_gcs import shared
 
     return shared(_of_run(tmp_path_factory) / "fake-gcs", _run())
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """What forks processes that can be killed."""
+    running = Nursery()
+    yield running
+    running.end()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 import ckpt_core
 from ckpt_core import CheckpointNotFoundError, UnsupportedFormatError, clean
+from tests.integration.copying import children
 from tests.integration.crash.os_calls import Stopper, in_child, intercept
 from tests.servers.faults import kill
 from tests.storage.copying.checkpoints import contents_of, model_directory
@@ -149,24 +150,6 @@ def test_a_place_that_is_not_there_is_not_clean(tmp_path):
     assert clean(tmp_path).found == ()
 
 
-CHILD = """
-import sys
-import numpy as np
-import ckpt_core
-from ckpt_core.storage.objects import settling
-settling._PART = 5 << 20
-work, place, source = sys.argv[1:]
-if work == "save":
-    ckpt_core.save({"a": np.arange(2_000_000.0)}, place, format="safetensors")
-elif work == "copy":
-    ckpt_core.copy(source, place)
-elif work == "replace":
-    ckpt_core.copy(source, place, force=True)
-elif work == "convert":
-    ckpt_core.convert(source, place, to="torch")
-"""
-
-
 def names(place):
     files, root = fsspec.core.url_to_fs(place)
     files.invalidate_cache()
@@ -182,14 +165,19 @@ def uploads(place):
 
 @pytest.mark.parametrize(
     ("work", "name"),
-    [("save", "a.safetensors"), ("convert", "a.pth"), ("copy", "model"), ("replace", "model")],
+    [
+        ("save", "a.safetensors"),
+        ("replace", "model"),
+        pytest.param("convert", "a.pth", marks=pytest.mark.long),
+        pytest.param("copy", "model", marks=pytest.mark.long),
+    ],
 )
-def test_what_a_killed_writer_left_in_a_store_is_removed_and_nothing_else(faulty_s3, work, name, tmp_path):
+def test_what_a_killed_writer_left_in_a_store_is_removed_and_nothing_else(faulty_s3, nursery, work, name, tmp_path):
     place, other = f"{faulty_s3.url}/out/{name}", f"{faulty_s3.url}/out/other"
     source = model_directory(tmp_path / "model")
     if work == "convert":
         source = tmp_path / "b.safetensors"
-        ckpt_core.save({"a": np.arange(2_000_000.0)}, source)
+        ckpt_core.save(children.large(), source)
     ckpt_core.copy(model_directory(tmp_path / "other"), other)
     if work == "replace":
         ckpt_core.copy(model_directory(tmp_path / "before", seed=3), place)
@@ -199,15 +187,11 @@ def test_what_a_killed_writer_left_in_a_store_is_removed_and_nothing_else(faulty
     store, key = open_store(f"{faulty_s3.url}/out/foreign-upload")
     foreign = store.begin_upload(key)
     before = names(faulty_s3.url)
-    children = []
+    arguments = {"save": [place], "replace": [str(source), place, 4, True]}.get(work, [str(source), place])
+    call = f"tests.integration.copying.children:{'copy' if work == 'replace' else work}"
     faulty_s3.proxy.clear()
-    faulty_s3.proxy.rule(
-        kill(lambda: children[0].pid, done=True), method="PUT", path=r"partNumber=2|model-00001.*safetensors"
-    )
-    children.append(
-        subprocess.Popen([sys.executable, "-c", CHILD, work, place, str(source)], env={**os.environ, **faulty_s3.env})
-    )
-    assert children[0].wait(60) == -signal.SIGKILL
+    faulty_s3.proxy.rule(kill(nursery.child, done=True), method="PUT", path=r"partNumber=2|model-00001.*safetensors")
+    assert nursery.run(call, *arguments, env=faulty_s3.env) == -signal.SIGKILL
     faulty_s3.proxy.clear()
     left = names(faulty_s3.url)
     found = clean(f"{faulty_s3.url}/out")
@@ -221,8 +205,7 @@ def test_what_a_killed_writer_left_in_a_store_is_removed_and_nothing_else(faulty
     assert clean(f"{faulty_s3.url}/out").found == ()
     if work == "replace":
         assert ckpt_core.verify(place, depth="bytes").report.ok
-    done = subprocess.run([sys.executable, "-c", CHILD, work, place, str(source)], env={**os.environ, **faulty_s3.env})
-    assert done.returncode == 0
+    assert nursery.run(call, *arguments, env=faulty_s3.env) == 0
     assert ckpt_core.verify(place, depth="bytes").report.ok
 
 

@@ -12,16 +12,15 @@ import ckpt_core
 from ckpt_core import CorruptError, NoAnswerError, copy
 from ckpt_core.storage.objects import settling
 from tests.cli.conftest import command
+from tests.integration.copying.children import LEAST_PART
 from tests.servers.faults import cut, flip_sent, lost_answer, status
 from tests.storage.copying.checkpoints import contents_of, model_directory
-
-PART = 5 << 20
 
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
     """A model directory whose largest file has four parts."""
-    monkeypatch.setattr(settling, "_PART", PART)
+    monkeypatch.setattr(settling, "_PART", LEAST_PART)
     folder = model_directory(tmp_path / "model")
     ckpt_core.save({"a": np.arange(2_000_000.0)}, folder / "model-00002-of-00003.safetensors", force=True)
     os.remove(folder / "model-00002-of-00003.safetensors.ckpt.json")
@@ -61,14 +60,19 @@ def test_within_a_store_nothing_is_sent(faulty_s3, source):
 @pytest.mark.parametrize(
     ("fault", "method", "path"),
     [
-        (lost_answer, "PUT", "partNumber=2"),
-        (status(500, "InternalError"), "PUT", "partNumber=1"),
-        (status(503, "SlowDown"), "POST", "uploadId="),
         (lost_answer, "POST", "uploadId="),
         (flip_sent(5000), "PUT", "partNumber=3"),
         (lost_answer, "PUT", "journal"),
-        (lost_answer, "PUT", r"ckpt\.manifest\.json"),
-        (lost_answer, "PUT", "config.json"),
+        *(
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in (
+                (lost_answer, "PUT", "partNumber=2"),
+                (status(500, "InternalError"), "PUT", "partNumber=1"),
+                (status(503, "SlowDown"), "POST", "uploadId="),
+                (lost_answer, "PUT", r"ckpt\.manifest\.json"),
+                (lost_answer, "PUT", "config.json"),
+            )
+        ),
     ],
 )
 def test_a_fault_on_the_way_to_a_store_is_got_over(faulty_s3, source, fault, method, path):
@@ -81,7 +85,10 @@ def test_a_fault_on_the_way_to_a_store_is_got_over(faulty_s3, source, fault, met
     assert contents_of(source.parent / "back").items() >= contents_of(source).items()
 
 
-@pytest.mark.parametrize("fault", [cut(1000), status(500, "InternalError"), lost_answer])
+@pytest.mark.parametrize(
+    "fault",
+    [cut(1000), *(pytest.param(one, marks=pytest.mark.long) for one in (status(500, "InternalError"), lost_answer))],
+)
 def test_a_fault_on_the_way_from_a_store_is_got_over_or_one_clear_line(faulty_s3, source, fault, tmp_path):
     copy(source, f"{faulty_s3.behind.url}/out")
     faulty_s3.proxy.rule(fault, method="GET", path="model-00002", first=3, last=4)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import fsspec
 import numpy as np
@@ -12,24 +10,15 @@ import pytest
 import ckpt_core
 from ckpt_core import CorruptError, OverwriteError, copy
 from ckpt_core.storage.objects import settling
+from tests.integration.copying.children import LEAST_PART
 from tests.servers.faults import kill
 from tests.storage.copying.checkpoints import contents_of, model_directory
-
-PART = 5 << 20
-
-CHILD = """
-import sys
-from ckpt_core.storage.objects import settling
-from ckpt_core.verbs.moving import copy
-settling._PART, copy._MOVERS = 5 << 20, int(sys.argv[3])
-copy.copy(sys.argv[1], sys.argv[2])
-"""
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     """The least that S3 takes of any part but the last."""
-    monkeypatch.setattr(settling, "_PART", PART)
+    monkeypatch.setattr(settling, "_PART", LEAST_PART)
 
 
 @pytest.fixture
@@ -127,9 +116,7 @@ def test_a_place_that_holds_the_source_is_refused(place, model):
     assert ckpt_core.verify(f"{place}/run/out", depth="bytes").report.ok
 
 
-def run(faulty, source, place, movers):
-    words = [sys.executable, "-c", CHILD, str(source), place, str(movers)]
-    return subprocess.Popen(words, env={**os.environ, **faulty.env})
+COPY = "tests.integration.copying.children:copy"
 
 
 def moved(proxy):
@@ -138,12 +125,11 @@ def moved(proxy):
     return [one for one in data if one.sent]
 
 
-@pytest.mark.parametrize("number", [8, 14, 20])
-def test_a_copy_into_gcs_killed_at_a_request_is_gone_on_from(faulty_gcs, number, tmp_path):
-    source, place, children = model_directory(tmp_path / "model"), f"{faulty_gcs.url}/out", []
-    faulty_gcs.proxy.rule(kill(lambda: children[0].pid, done=bool(number % 4)), first=number)
-    children.append(run(faulty_gcs, source, place, 1))
-    assert children[0].wait(60) == -signal.SIGKILL
+@pytest.mark.parametrize("number", [14, *(pytest.param(number, marks=pytest.mark.long) for number in (8, 20))])
+def test_a_copy_into_gcs_killed_at_a_request_is_gone_on_from(faulty_gcs, nursery, number, tmp_path):
+    source, place = model_directory(tmp_path / "model"), f"{faulty_gcs.url}/out"
+    faulty_gcs.proxy.rule(kill(nursery.child, done=bool(number % 4)), first=number)
+    assert nursery.run(COPY, str(source), place, 1, env=faulty_gcs.env) == -signal.SIGKILL
     faulty_gcs.proxy.clear()
     copy(source, place)
     held = below(place)
@@ -151,26 +137,27 @@ def test_a_copy_into_gcs_killed_at_a_request_is_gone_on_from(faulty_gcs, number,
     assert ckpt_core.verify(place, depth="bytes").report.ok
 
 
+WHOLE = [pytest.mark.long, pytest.mark.timeout(900)]
+
+
 @pytest.mark.parametrize(
-    ("points", "movers"), [(10, 1), (3, 6), pytest.param(25, 1, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+    ("points", "movers"), [(3, 1), (2, 6), pytest.param(25, 1, marks=WHOLE), pytest.param(10, 6, marks=WHOLE)]
 )
-def test_a_copy_killed_at_any_request_is_gone_on_from(faulty_s3, points, movers, tmp_path):
+def test_a_copy_killed_at_any_request_is_gone_on_from(faulty_s3, nursery, points, movers, tmp_path):
     """What was under way is moved again, one part for each mover, and nothing that was done."""
     source = tmp_path / "model"
     source.mkdir()
     ckpt_core.save({"a": np.arange(2_000_000.0)}, source / "model.safetensors")
     os.remove(source / "model.safetensors.ckpt.json")
     (source / "config.json").write_text("{}")
-    assert run(faulty_s3, source, f"{faulty_s3.url}/known", movers).wait(60) == 0
+    assert nursery.run(COPY, str(source), f"{faulty_s3.url}/known", movers, env=faulty_s3.env) == 0
     requests, parts = len(faulty_s3.proxy.log), len(moved(faulty_s3.proxy))
     assert parts == 5
     for number in range(points):
-        at, place = 1 + round(number * (requests - 1) / (points - 1)), f"{faulty_s3.url}/{number}"
-        children = []
+        at, place = 1 + round((number + 0.5) * requests / points), f"{faulty_s3.url}/{number}"
         faulty_s3.proxy.clear()
-        faulty_s3.proxy.rule(kill(lambda own=children: own[0].pid, done=bool(number % 2)), first=at)
-        children.append(run(faulty_s3, source, place, movers))
-        assert children[0].wait(60) == -signal.SIGKILL, at
+        faulty_s3.proxy.rule(kill(nursery.child, done=bool(number % 2)), first=at)
+        assert nursery.run(COPY, str(source), place, movers, env=faulty_s3.env) == -signal.SIGKILL, at
         first = len(moved(faulty_s3.proxy))
         faulty_s3.proxy.clear()
         done = copy(source, place)

@@ -1,12 +1,5 @@
-"""Ways of writing to a store, to be disturbed; as a program, a nursery of processes that do them and can be killed.
+"""Ways of writing to a store, to be disturbed by a test, in its own process or one that can be killed."""
 
-A process that has imported everything and talks to nobody yet forks one for each line that it is told: so a kill costs
-no start of Python. A line is JSON: title, place and environment.
-"""
-
-import json
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +7,10 @@ from typing import Any
 import numpy as np
 
 import ckpt_core
-from ckpt_core.errors import CheckpointNotFoundError, CkptError, CorruptError
+from ckpt_core.errors import CheckpointNotFoundError, CorruptError
 from ckpt_core.reading.digests import fingerprint
+from ckpt_core.storage.objects import settling
+from ckpt_core.storage.objects.open_store import open_store
 
 
 def weights(seed: int) -> dict[str, Any]:
@@ -23,8 +18,8 @@ def weights(seed: int) -> dict[str, Any]:
 
 
 def large(seed: int) -> dict[str, Any]:
-    """Of two parts and a bit, in tensors that lie across their borders."""
-    return {f"t{number}": np.full((3 << 18,), seed + number, "f4") for number in range(6)}
+    """Of two parts of 5 MiB and a bit, in tensors that lie across their borders."""
+    return {f"t{number}": np.full((7 << 16,), seed + number, "f4") for number in range(6)}
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class Scenario:
         name: Of the destination in its folder.
         before: What is saved there first.
         force: Whether that is to be replaced.
-        write: Writes, given the URL of the folder, that of the destination, and `force`.
+        write: Writes, given the URL of the source, that of the destination, and `force`.
     """
 
     title: str
@@ -45,25 +40,33 @@ class Scenario:
     before: bool = False
     force: bool = False
 
+    def lay_out_source(self, url: str) -> None:
+        """What conversions read: the same for every disturbance."""
+        if self.write is _convert:
+            ckpt_core.save(large(2) if "large" in self.title else weights(2), url)
+
     def lay_out(self, folder: str) -> None:
-        ckpt_core.save(weights(2) if "large" not in self.title else large(2), f"{folder}/source.safetensors")
+        """What is there before, and something of somebody else beside it."""
+        store, root = open_store(folder)
+        store.put(f"{root}/somebody's.bin", b"not ours")
         if self.before:
             ckpt_core.save(weights(1), f"{folder}/{self.name}", format=_format(self.name))
 
-    def run(self, folder: str) -> None:
-        self.write(folder, f"{folder}/{self.name}", self.force)
+    def run(self, source: str, folder: str) -> None:
+        settling._PART = 5 << 20  # the least that S3 takes
+        self.write(source, f"{folder}/{self.name}", self.force)
 
 
 def _format(name: str) -> str:
     return "hf" if "." not in name else "torch"
 
 
-def _save(folder: str, url: str, force: bool) -> None:
+def _save(_: str, url: str, force: bool) -> None:
     ckpt_core.save(weights(2), url, format=_format(url.rpartition("/")[2]), force=force)
 
 
-def _convert(folder: str, url: str, force: bool) -> None:
-    ckpt_core.convert(f"{folder}/source.safetensors", url, to=_format(url.rpartition("/")[2]), force=force)
+def _convert(source: str, url: str, force: bool) -> None:
+    ckpt_core.convert(source, url, to=_format(url.rpartition("/")[2]), force=force)
 
 
 SCENARIOS = (
@@ -76,6 +79,12 @@ SCENARIOS = (
     Scenario("a large new directory converted", "d", _convert),
     Scenario("a large new file converted", "m.pth", _convert),
 )
+
+
+def run(title: str, source: str, folder: str) -> None:
+    """Run the scenario of a title."""
+    (scenario,) = (one for one in SCENARIOS if one.title == title)
+    scenario.run(source, folder)
 
 
 def state_of(url: str) -> str | None:
@@ -91,29 +100,3 @@ def state_of(url: str) -> str | None:
     report = ckpt_core.verify(url, depth=ckpt_core.Depth.BYTES).report
     assert report.ok, report.findings
     return fingerprint(place, "model").digest
-
-
-def _nurse() -> None:
-    for line in sys.stdin:
-        told = json.loads(line)
-        child = os.fork()
-        if child:
-            print(child, flush=True)
-            _, status = os.waitpid(child, 0)
-            print(os.waitstatus_to_exitcode(status), flush=True)
-            continue
-        os.environ.update(told["env"])
-        (scenario,) = (one for one in SCENARIOS if one.title == told["title"])
-        try:
-            scenario.run(told["folder"])
-        except CkptError as error:
-            os._exit(error.exit_code)
-        os._exit(0)
-
-
-if __name__ == "__main__":
-    import s3fs  # noqa: F401
-    import torch  # noqa: F401
-
-    ckpt_core.get_plugin_manager()
-    _nurse()

@@ -1,60 +1,39 @@
 """Save, replace and convert at a store, disturbed at every request: old or new, never a mix; the next run succeeds."""
 
-import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 import ckpt_core
 from ckpt_core.errors import CkptError
+from ckpt_core.storage.objects import settling
 from ckpt_core.storage.objects.open_store import open_store
-from tests.integration.crash.store_scenarios import SCENARIOS, Scenario, state_of
+from tests.integration.crash.store_scenarios import SCENARIOS, state_of
 from tests.servers import faults
 
-ROOT = Path(__file__).resolve().parents[3]
-
+RUN = "tests.integration.crash.store_scenarios:run"
 HOW = ("killed before", "killed after", "answer lost", "500", "412")
 
-_SAMPLE = 89
-"""Every so many disturbances one is taken in the usual run; prime, so that each kind comes at all sorts of requests."""
+IDS = [one.title for one in SCENARIOS]
 
 
-class Nursery:
-    """What forks processes that can be killed; see `store_scenarios`."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "tests.integration.crash.store_scenarios"]
-        self._nurse = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.child = 0
-
-    def run(self, scenario: Scenario, folder: str, env: dict[str, str]) -> int:
-        """How a process of its own ended that did the work: negative where it was killed."""
-        self._nurse.stdin.write(json.dumps({"title": scenario.title, "folder": folder, "env": env}) + "\n")
-        self._nurse.stdin.flush()
-        self.child = int(self._nurse.stdout.readline())
-        return int(self._nurse.stdout.readline())
-
-    def end(self) -> None:
-        self._nurse.stdin.close()
-        self._nurse.wait(30)
-        self._nurse.stdout.close()
+@pytest.fixture(params=["s3", "gcs"])
+def place(request):
+    return request.getfixturevalue(f"faulty_{request.param}")
 
 
-@pytest.fixture(scope="module")
-def nursery():
-    made = Nursery()
-    yield made
-    made.end()
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """A run makes them small; it may be one of this process."""
+    monkeypatch.setattr(settling, "_PART", settling._PART)
 
 
 def keys(folder):
     """What lies in a folder, the numbers of a run left out."""
     store, root = open_store(folder)
     found = [one.key.removeprefix(f"{root}/") for one in store.find(f"{root}/")]
-    return sorted(re.sub(r"(generation|stage)-[0-9a-f]+", r"\1-N", key) for key in found)
+    assert "somebody's.bin" in found
+    return sorted(re.sub(r"(generation|stage|upload)-[0-9a-f]+", r"\1-N", key) for key in found)
 
 
 def uploads(folder):
@@ -67,20 +46,19 @@ class Undisturbed:
 
     def __init__(self, scenario, place):
         self.scenario = scenario
+        self.source = f"{place.url}/source.safetensors"
         folder = f"{place.url}/undisturbed"
+        scenario.lay_out_source(self.source)
         scenario.lay_out(folder)
         self.old = state_of(f"{folder}/{scenario.name}")
         place.proxy.clear()
-        scenario.run(folder)
+        scenario.run(self.source, folder)
         self.requests = len(place.proxy.log)
         place.proxy.clear()
         self.new = state_of(f"{folder}/{scenario.name}")
         self.keys = keys(folder)
         assert self.new not in (None, self.old) and not uploads(folder)
         assert not [key for key in self.keys if ".ckpt-" in key and "generation" not in key]
-
-    def disturbances(self):
-        return [(number, how) for number in range(1, self.requests + 1) for how in HOW]
 
 
 def disturb(known, place, nursery, number, how):
@@ -89,14 +67,17 @@ def disturb(known, place, nursery, number, how):
     scenario.lay_out(folder)
     place.proxy.clear()
     fault = {
-        "killed before": faults.kill(lambda: nursery.child),
-        "killed after": faults.kill(lambda: nursery.child, done=True),
+        "killed before": faults.kill(nursery.child),
+        "killed after": faults.kill(nursery.child, done=True),
         "answer lost": faults.lost_answer,
         "500": faults.status(500, "InternalError"),
         "412": faults.status(412, "PreconditionFailed"),
     }[how]
     place.proxy.rule(fault, first=number)
-    ending = nursery.run(scenario, folder, place.env) if how.startswith("killed") else _run(scenario, folder)
+    if how.startswith("killed"):
+        ending = nursery.run(RUN, scenario.title, known.source, folder, env=place.env)
+    else:
+        ending = _run(known, folder)
     place.proxy.clear()
     found = state_of(f"{folder}/{scenario.name}")
     assert found in (known.old, known.new)
@@ -113,11 +94,11 @@ def disturb(known, place, nursery, number, how):
     check_next_run(known, folder, found)
 
 
-def _run(scenario, folder):
+def _run(known, folder):
     try:
-        scenario.run(folder)
+        known.scenario.run(known.source, folder)
     except CkptError as error:
-        assert "\n" not in error.message and error.message.startswith("s3://"), error.message
+        assert "\n" not in error.message and error.message.startswith(f"{folder[:2]}"), error.message
         return error.exit_code
     return 0
 
@@ -132,7 +113,7 @@ def check_cleaning(known, folder, found):
 
 def check_next_run(known, folder, found):
     """It succeeds, or says that what is there is there; and leaves no more than an undisturbed one."""
-    ending = _run(known.scenario, folder)
+    ending = _run(known, folder)
     assert state_of(f"{folder}/{known.scenario.name}") == known.new
     assert not uploads(folder), uploads(folder)
     if ending == 9:
@@ -145,17 +126,33 @@ def check_next_run(known, folder, found):
         assert not left, left
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=[one.title for one in SCENARIOS])
-def test_a_run_that_is_disturbed_leaves_old_or_new(scenario, faulty_s3, nursery):
-    known = Undisturbed(scenario, faulty_s3)
-    for number, how in known.disturbances()[SCENARIOS.index(scenario) * 7 :: _SAMPLE]:
-        disturb(known, faulty_s3, nursery, number, how)
+def sampled(requests, first, count=2):
+    """Some disturbances: the next sample goes on with the next way, at requests that are far from each other."""
+    return [(1 + which * 11 % requests, HOW[which % len(HOW)]) for which in range(first * count, (first + 1) * count)]
+
+
+@pytest.mark.parametrize(
+    ("place", "index"),
+    [*(("s3", index) for index in range(8)), *(("gcs", index) for index in (0, 1, 3))],
+    indirect=["place"],
+)
+def test_a_run_that_is_disturbed_leaves_old_or_new(place, index, nursery):
+    known = Undisturbed(SCENARIOS[index], place)
+    for number, how in sampled(known.requests, index):
+        disturb(known, place, nursery, number, how)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=[one.title for one in SCENARIOS])
-def test_a_run_that_is_disturbed_anywhere_leaves_old_or_new(scenario, faulty_s3, nursery):
-    known = Undisturbed(scenario, faulty_s3)
-    for number, how in known.disturbances():
-        disturb(known, faulty_s3, nursery, number, how)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=IDS)
+def test_a_run_that_is_disturbed_anywhere_leaves_old_or_new(scenario, place, nursery):
+    if place.url.startswith("gs") and "large" in scenario.title:
+        return  # this server keeps to no condition of what is uploaded in parts
+    known, failed = Undisturbed(scenario, place), []
+    for number in range(1, known.requests + 1):
+        for how in HOW:
+            try:
+                disturb(known, place, nursery, number, how)
+            except Exception as error:
+                failed.append((number, how, type(error).__name__, str(error)))
+    assert not failed, f"{len(failed)} of {known.requests * len(HOW)}: {failed}"

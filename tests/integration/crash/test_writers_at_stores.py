@@ -42,9 +42,20 @@ def saved(url, value, format, force=False):
     return value
 
 
-@pytest.mark.parametrize(("name", "format", "mark"), [("d", "hf", "unfinished"), ("m.pth", "torch", "ckpt-lease")])
-@pytest.mark.parametrize("lost", [False, True], ids=["all answers come", "the first answer is lost"])
+DIRECTORY, FILE = ("d", "hf", "unfinished"), ("m.pth", "torch", "ckpt-lease")
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "mark", "lost"),
+    [
+        (*DIRECTORY, True),
+        pytest.param(*DIRECTORY, False, marks=pytest.mark.long),
+        pytest.param(*FILE, True, marks=pytest.mark.long),
+        (*FILE, False),
+    ],
+)
 def test_of_many_writers_of_one_name_one_wins(faulty_s3, name, format, mark, lost):
+    """The winner's too where the first answers to its lease and its seal are lost."""
     if lost:
         faulty_s3.proxy.rule(faults.lost_answer, method="PUT", path=mark)  # which is the winner's
         faulty_s3.proxy.rule(faults.lost_answer, method="PUT", path=r"manifest\.json|pth\.ckpt\.json")
@@ -60,7 +71,7 @@ def test_of_many_writers_of_one_name_one_wins(faulty_s3, name, format, mark, los
     assert not [one.key for one in store.find(f"{root}/") if ".ckpt-" in one.key] and not list(store.uploads(root))
 
 
-@pytest.mark.parametrize(("name", "format"), [("d", "hf"), ("m.pth", "torch")])
+@pytest.mark.parametrize(("name", "format"), [("d", "hf"), pytest.param("m.pth", "torch", marks=pytest.mark.long)])
 def test_readers_beside_two_writers_see_one_content_or_the_other(s3, name, format):
     url, ended = f"{s3.url}/{name}", threading.Event()
     saved(url, 0, format)
@@ -128,7 +139,7 @@ class Raising:
             raise KeyError("in the middle")
 
 
-@pytest.mark.parametrize("trials", [12, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("trials", [4, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
 def test_an_exception_in_the_middle_shows_nothing_and_leaves_no_upload(s3, trials):
     draw = random.Random(trials)
     store, root = open_store(s3.url)

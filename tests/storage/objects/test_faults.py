@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import pytest
 
@@ -40,11 +41,13 @@ STOPPING = {
 """Faults that every request meets."""
 
 
-def sampled(names, usual):
-    return [pytest.param(name, marks=[] if name in usual else pytest.mark.long) for name in names]
+def sampled(*axes, usual):
+    """Every combination with each server; those that are not usual are long."""
+    every = product(("s3", "gcs"), *axes)
+    return [pytest.param(*case, marks=[] if case in usual else pytest.mark.long) for case in every]
 
 
-@pytest.fixture(params=["s3", "gcs"])
+@pytest.fixture
 def faulty(request):
     return request.getfixturevalue(f"faulty_{request.param}")
 
@@ -65,7 +68,11 @@ def rule_for_data(faulty, fault, **named):
     faulty.proxy.rule(fault, method="PUT" if faulty.url.startswith("s3") else "POST", **named)
 
 
-@pytest.mark.parametrize("fault", sampled(PASSING, ["lost answer", "flipped on its way", "503"]))
+@pytest.mark.parametrize(
+    ("faulty", "fault"),
+    sampled(PASSING, usual=[("s3", "flipped on its way"), ("s3", "lost answer"), ("gcs", "lost answer")]),
+    indirect=["faulty"],
+)
 def test_an_object_is_put_once_and_whole_whatever_passes(faulty, reached, fault):
     store, prefix = reached
     data = os.urandom(100_000)
@@ -77,7 +84,9 @@ def test_an_object_is_put_once_and_whole_whatever_passes(faulty, reached, fault)
         store.put(f"{prefix}/a", data + b"other", ABSENT)
 
 
-@pytest.mark.parametrize("fault", sampled(PASSING, ["lost answer"]))
+@pytest.mark.parametrize(
+    ("faulty", "fault"), sampled(PASSING, usual=[("s3", "lost answer"), ("gcs", "reset")]), indirect=["faulty"]
+)
 def test_an_object_is_replaced_once_whatever_passes(faulty, reached, fault):
     if faulty.url.startswith("gs") and fault == "flipped on its way":
         pytest.skip("the server keeps bytes of another checksum, so that the former version is gone")
@@ -89,9 +98,22 @@ def test_an_object_is_replaced_once_whatever_passes(faulty, reached, fault):
     assert store.head(f"{prefix}/a").version == second.version
 
 
-@pytest.mark.parametrize("fault", sampled(PASSING, ["lost answer"]))
-@pytest.mark.parametrize("step", ["begin", "part", "complete"])
-def test_an_upload_becomes_its_object_whatever_passes(faulty, reached, fault, step):
+@pytest.mark.parametrize(
+    ("faulty", "step", "fault"),
+    sampled(
+        ("begin", "part", "complete"),
+        PASSING,
+        usual=[
+            ("s3", "begin", "503"),
+            ("s3", "part", "flipped on its way"),
+            ("s3", "complete", "lost answer"),
+            ("gcs", "part", "cut while it was sent"),
+            ("gcs", "complete", "lost answer"),
+        ],
+    ),
+    indirect=["faulty"],
+)
+def test_an_upload_becomes_its_object_whatever_passes(faulty, reached, step, fault):
     store, prefix = reached
     key, contents = f"{prefix}/big", [os.urandom(5 * MIB), b"the end"]
 
@@ -109,9 +131,16 @@ def test_an_upload_becomes_its_object_whatever_passes(faulty, reached, fault, st
     assert (made.size, store.head(key).version) == (5 * MIB + 7, made.version)
 
 
-@pytest.mark.parametrize("fault", sampled(STOPPING, ["silent"]))
-@pytest.mark.parametrize("step", ["put", "part", "complete"])
-def test_what_does_not_pass_is_an_error_in_time_and_nothing_is_visible(faulty, reached, fault, step):
+@pytest.mark.parametrize(
+    ("faulty", "step", "fault"),
+    sampled(
+        ("put", "part", "complete"),
+        STOPPING,
+        usual=[("s3", "put", "403"), ("s3", "part", "page"), ("s3", "complete", "silent"), ("gcs", "put", "silent")],
+    ),
+    indirect=["faulty"],
+)
+def test_what_does_not_pass_is_an_error_in_time_and_nothing_is_visible(faulty, reached, step, fault):
     if (step, fault) == ("complete", "flipped on its way"):
         pytest.skip("no request that completes an upload is so long")
     store, prefix = reached
