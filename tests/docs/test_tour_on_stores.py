@@ -35,7 +35,7 @@ _OTHERWISE = {
 }
 
 
-@pytest.fixture(params=["s3", "gcs"])
+@pytest.fixture(params=["s3", pytest.param("gcs", marks=pytest.mark.long)])
 def store(request):
     return request.getfixturevalue(request.param)
 
@@ -89,7 +89,7 @@ def put_new(folder, store):
             client.pipe_file(f"{store.url}/{name}", path.read_bytes())
 
 
-@pytest.mark.parametrize("store", ["s3", pytest.param("gcs", marks=pytest.mark.long)], indirect=True)
+@pytest.mark.long
 def test_what_the_tour_only_tells_of_works_there_too(store, tmp_path):
     """Sealing, mending as a copy and in place, and undoing that; a directory that is made, replaced and copied."""
     weights = tmp_path / "weights.py"

@@ -166,8 +166,8 @@ def uploads(place):
 @pytest.mark.parametrize(
     ("work", "name"),
     [
-        ("save", "a.safetensors"),
         ("replace", "model"),
+        pytest.param("save", "a.safetensors", marks=pytest.mark.long),
         pytest.param("convert", "a.pth", marks=pytest.mark.long),
         pytest.param("copy", "model", marks=pytest.mark.long),
     ],
