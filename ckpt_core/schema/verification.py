@@ -137,10 +137,16 @@ class VerifyReport:
         return self.worst < Severity.ERROR
 
 
+_NO_JSON = "CK018"
+
+
 def sorted_findings(findings: "list[Finding]") -> tuple[Finding, ...]:
     """Return findings without repetitions, worst first.
 
-    Equal severities are sorted by code, file and tensor.
+    Equal severities are sorted by code, file and tensor. That a file is no JSON is said once, however many read it.
     """
-    unique = dict.fromkeys(findings)
-    return tuple(sorted(unique, key=lambda f: (-f.severity, f.code, f.path or "", f.tensor or "", f.message)))
+    ordered = sorted(findings, key=lambda f: (-f.severity, f.code, f.path or "", f.tensor or "", f.message))
+    unique: dict[object, Finding] = {}
+    for finding in ordered:
+        unique.setdefault((finding.code, finding.path) if finding.code == _NO_JSON else finding, finding)
+    return tuple(unique.values())

@@ -1,7 +1,7 @@
 """Seal: digests written beside somebody's checkpoint, none of whose files is touched."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,9 @@ def seal(
             raise OverwriteError(
                 f"{checkpoint.location}: is sealed already; check it with ckpt verify, or {argument('force', True)}"
             )
-        sums = _write_sums(files) if sha256 else None
+        if progress is not None:
+            progress.begin((2 if sha256 else 1) * sum(entry.size for entry in files.entries.values()))
+        sums = _write_sums(files, progress) if sha256 else None
         if sums is not None and files.location.kind is LocationKind.DIRECTORY:
             again = open_checkpoint(place, format=format, manager=manager, checks=Checks(seals=False))
             checkpoint = again  # it lists the sums now
@@ -88,8 +90,6 @@ def seal(
 def _seal_of(checkpoint: StoredCheckpoint, progress: "Progress | None") -> Seal:
     """Return the seal of a checkpoint that is read whole."""
     checkpoint.progress = progress
-    if progress is not None:
-        progress.begin(sum(entry.size for entry in checkpoint.files.entries.values()))
     with one_moment(checkpoint):
         checkpoint.confirm()
         found = read_back(checkpoint)
@@ -112,25 +112,35 @@ def _taint(checkpoint: StoredCheckpoint) -> dict[str, Any]:
     return {"tainted": dict(tainted)} if tainted else {}
 
 
-def _write_sums(files: Files) -> str:
+def _write_sums(files: Files, progress: "Progress | None") -> str:
     """Write the sha256 sums of all files; return their file's name.
 
     An older list of sums is left out.
     """
     single = files.location.kind is LocationKind.FILE
     name = f"{next(iter(files.entries))}{FILE_SUMS}" if single else SUMS
-    lines = [f"{_sha256(files, path)}  {path}\n" for path in files.entries if path != name]
+    lines = [f"{_sha256(files, path, progress)}  {path}\n" for path in files.entries if path != name]
     put_beside(files, name, "".join(lines).encode("utf-8", "surrogateescape"))
     return name
 
 
-def _sha256(files: Files, path: str) -> str:
-    local = files.local_path(path)
-    if local is not None:
-        with open(local, "rb") as file:
-            files.opened(path, file.fileno())
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    digest, slab = hashlib.sha256(), 8 * knobs.slab_bytes()
-    for at in range(0, files.size(path), slab):
-        digest.update(files.read(path, at, min(slab, files.size(path) - at)))
+def _sha256(files: Files, path: str, progress: "Progress | None") -> str:
+    digest = hashlib.sha256()
+    for slab in _slabs(files, path):
+        digest.update(slab)
+        if progress is not None:
+            progress.advance(len(slab))
     return digest.hexdigest()
+
+
+def _slabs(files: Files, path: str) -> Iterator[bytes | memoryview]:
+    local, longest = files.local_path(path), 8 * knobs.slab_bytes()
+    if local is None:
+        for at in range(0, files.size(path), longest):
+            yield files.read(path, at, min(longest, files.size(path) - at))
+        return
+    buffer = memoryview(bytearray(min(longest, files.size(path) + 1)))
+    with open(local, "rb", buffering=0) as file:
+        files.opened(path, file.fileno())
+        while count := file.readinto(buffer):
+            yield buffer[:count]

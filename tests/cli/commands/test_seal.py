@@ -39,6 +39,26 @@ def test_sha256_sums_are_checked_by_sha256sum_alone(ckpt, mine):
     assert subprocess.run(["sha256sum", "--status", "-c", name], cwd=mine.parent).returncode == 1
 
 
+@pytest.mark.parametrize("sha256", [False, True])
+def test_each_pass_over_the_bytes_is_told_to_the_progress(mine, sha256):
+    from ckpt_core import seal
+
+    told = []
+
+    class Noted:
+        def begin(self, total):
+            told.append(("begin", total))
+
+        def advance(self, nbytes):
+            told.append(("advance", nbytes))
+
+    seal(str(mine), sha256=sha256, progress=Noted())
+    size = mine.stat().st_size
+    assert [kind for kind, _ in told].count("begin") == 1
+    assert told[0] == ("begin", size * (1 + sha256))
+    assert sum(count for kind, count in told if kind == "advance") >= size * sha256 + 56
+
+
 def test_without_the_flag_there_are_no_sums(ckpt, mine):
     assert json.loads(ckpt("seal", mine, "--json").out)["result"]["sha256_sums"] is None
     assert sorted(path.name for path in mine.parent.iterdir()) == ["x.safetensors", "x.safetensors.ckpt.json"]
