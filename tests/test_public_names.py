@@ -226,7 +226,9 @@ LAYOUTS = [
 
 TRAINING = [
     "Checkpointer",
+    "EarlyStopping",
     "Effect",
+    "ExtraState",
     "Keep",
     "KeyedDataset",
     "KeyedLoader",

@@ -10,7 +10,9 @@ from ckpt_core.lazy import lazy_names
 
 _WHERE = {
     "Checkpointer": "ckpt_core.training.checkpointer",
+    "EarlyStopping": "ckpt_core.training.own_state.early_stopping",
     "Effect": "ckpt_core.training.planning.plan",
+    "ExtraState": "ckpt_core.training.own_state.extra",
     "Keep": "ckpt_core.training.retention",
     "KeyedDataset": "ckpt_core.training.data.keyed_data",
     "KeyedLoader": "ckpt_core.training.data.keyed_loader",
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from ckpt_core.training.data.keyed_loader import KeyedLoader as KeyedLoader
     from ckpt_core.training.loading import load_into as load_into
     from ckpt_core.training.loading import state_dict as state_dict
+    from ckpt_core.training.own_state.early_stopping import EarlyStopping as EarlyStopping
+    from ckpt_core.training.own_state.extra import ExtraState as ExtraState
     from ckpt_core.training.planning.plan import Effect as Effect
     from ckpt_core.training.planning.plan import PlanRow as PlanRow
     from ckpt_core.training.planning.plan import ResumePlan as ResumePlan

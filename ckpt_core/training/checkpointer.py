@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -25,13 +25,17 @@ from ckpt_core.training.data.keyed_loader import KeyedLoader
 from ckpt_core.training.filling import HasState
 from ckpt_core.training.finite import refuse_not_finite
 from ckpt_core.training.objects import (
+    EXTRA,
     GRADIENTS,
+    HISTORY,
     TRAINING,
     classes_of,
     gradients_of,
     labelled,
     states_of,
 )
+from ckpt_core.training.own_state.extra import ExtraState
+from ckpt_core.training.own_state.history import History
 from ckpt_core.training.planning import rates
 from ckpt_core.training.planning.live import Choices, Planned, planned
 from ckpt_core.training.planning.plan import ResumePlan
@@ -73,6 +77,8 @@ class Checkpointer:
         preemption: Within `with`, take SIGTERM and SIGUSR1: `after_step` then saves and ends the process with exit code
             143 or 138. A second signal ends it at once.
         arguments: Plain values to record: what the training was called with.
+        extra: Attributes of the model that are in no state_dict, by the path of the object that has them:
+            `{"router": ["maturity"]}`; see `ExtraState`.
         others: Anything else that has state, by the name it is saved under.
 
     Raises:
@@ -95,10 +101,13 @@ class Checkpointer:
         background: bool = False,
         preemption: bool = False,
         arguments: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Sequence[str]] | None = None,
         **others: HasState,
     ) -> None:
         named = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler, "ema": ema}
         self._objects = labelled({**named, "sampler": loader}, others)
+        if attributes := ExtraState(model, extra):
+            self._objects[EXTRA] = attributes
         self._run = RunFolder(os.fspath(run))
         self._every = _interval(save_every)
         self._retention = Retention(self._run, Keep(keep) if isinstance(keep, int) else keep)
@@ -107,6 +116,7 @@ class Checkpointer:
         self._finite = finite
         self._environment = environment(arguments)
         self._record = Record()
+        self._history = History()
         self._last_save = monotonic()
         self._poison: str | None = None
         self._buffers = HostBuffers() if background else None
@@ -153,6 +163,7 @@ class Checkpointer:
         Raises as `save`, and SystemExit where a signal has asked the training to end, when all is saved.
         """
         self._writing.check()
+        self._history.add(step, metrics)
         if self._preemption is not None and self._preemption.signal is not None:
             self.wait()
             if step not in self._run.known or self._record.step != step:
@@ -190,6 +201,7 @@ class Checkpointer:
         if type(step) is not int or step < 0:
             raise UsageError(f"{argument('step')}: a number of steps is needed, not {step!r}")
         checked = numbers(metrics)
+        self._history.add(step, checked)
         self.wait()
         began = monotonic()
         record = self._after(step, checked)
@@ -266,6 +278,7 @@ class Checkpointer:
             chosen.checkpoint.check_unchanged()
             self._fill(work)
         self._record = replace(work.record, attempt=work.record.attempt + 1)
+        self._history.load_state_dict(work.history)
         resumed = work.resumed()
         _log.info("%s", resumed.summary())
         return resumed
@@ -339,6 +352,8 @@ class Checkpointer:
         loader = self._objects.get("sampler")
         if getattr(loader, "accumulated", 0):
             parts[GRADIENTS] = gradients_of(self._objects["model"])
+        if history := self._history.state_dict():
+            parts[HISTORY] = history
         training = {**self._provenance(), "classes": classes_of(self._objects)}
         return {**parts, "rng": random_states.capture(), "progress": record.as_state(), TRAINING: training}
 

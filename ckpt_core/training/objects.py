@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 GRADIENTS = "progress:gradients"
 """The component of gradients that were added up and not yet stepped with."""
 
+HISTORY = "progress:history"
+"""The component of the metrics of every step."""
+
+EXTRA = "progress:extra"
+"""The component of attributes of the model that are in no state_dict."""
+
 TRAINING = "config:training"
 """The component of what a training runs on."""
 
@@ -30,6 +36,8 @@ def labelled(named: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, A
     for name, value in others.items():
         kinds = {torch.nn.Module: "model", torch.optim.Optimizer: "optimizer"}
         kind = next((kind for known, kind in kinds.items() if isinstance(value, known)), "progress")
+        if f"{kind}:{name}" in (GRADIENTS, HISTORY, EXTRA):
+            raise UsageError(f"{argument(name)}: a Checkpointer saves its own under this name; give it another one")
         found[f"{kind}:{name}"] = value
     for label, value in found.items():
         if not callable(getattr(value, "state_dict", None)) or not callable(getattr(value, "load_state_dict", None)):

@@ -8,7 +8,8 @@ from ckpt_core.errors import LoadRefusedError, UsageError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.training import random_states
 from ckpt_core.training.data.keyed_loader import KeyedLoader
-from ckpt_core.training.objects import GRADIENTS, TRAINING
+from ckpt_core.training.objects import GRADIENTS, HISTORY, TRAINING
+from ckpt_core.training.own_state.history import History
 from ckpt_core.training.planning import rates
 from ckpt_core.training.planning.plan import Effect, ResumePlan
 from ckpt_core.training.planning.provenance import compare_provenance
@@ -17,7 +18,7 @@ from ckpt_core.training.planning.rows import Rows
 from ckpt_core.training.record import Record
 from ckpt_core.training.values import torch_values
 
-_PLAIN = ("rng", "progress", TRAINING, GRADIENTS)
+_PLAIN = ("rng", "progress", TRAINING, GRADIENTS, HISTORY)
 """Labels of what is no object of the training."""
 
 
@@ -38,6 +39,7 @@ class Planned(NamedTuple):
 
     Attributes:
         fill: Fills every object; raises as `fill_all`.
+        history: The metrics of every step, as a `History` has them.
     """
 
     plan: ResumePlan
@@ -46,6 +48,7 @@ class Planned(NamedTuple):
     fill: Callable[[], None]
     restored: tuple[str, ...]
     unused: tuple[str, ...]
+    history: Mapping[str, Any]
 
     def resumed(self) -> Resumed:
         """Return what the training goes on from, once it was filled."""
@@ -60,8 +63,15 @@ class Planned(NamedTuple):
             unused=self.unused,
             changed=tuple(row.sentence() for row in self.plan.changed),
             rejected=self.plan.rejected,
+            history=_by_step(self.history),
             plan=self.plan,
         )
+
+
+def _by_step(state: Mapping[str, Any]) -> dict[str, dict[int, float]]:
+    history = History()
+    history.load_state_dict(state)
+    return {name: history.of(name) for name in state}
 
 
 def planned(
@@ -102,7 +112,8 @@ def planned(
 
     plan = ResumePlan(where, record.step, record.epoch, tuple(rows.rows), rejected)
     restored = tuple(label for label in labels if label in objects or label == "rng")
-    return Planned(plan, record, rows.raise_refused, fill, restored, unused)
+    history = torch_values(checkpoint, checkpoint.component(HISTORY)) if HISTORY in labels else {}
+    return Planned(plan, record, rows.raise_refused, fill, restored, unused, history)
 
 
 def compare_steps(rows: Rows, where: str, done: int, last: int | None) -> None:
@@ -139,7 +150,7 @@ def _add_plain(rows: Rows, labels: Sequence[str], unused: Sequence[str]) -> None
     """Add rows of generators and gradients, which are no objects of the training, and of what is not used."""
     refused = {row.what for row in rows.rows}
     for label in labels:
-        if label in ("rng", GRADIENTS) and label not in refused:
+        if label in ("rng", GRADIENTS, HISTORY) and label not in refused:
             rows.add(label, "saved", None)
     for label in unused:
         rows.add(label, "saved", None, Effect.UNUSED, "nothing was given for it")

@@ -38,6 +38,7 @@ class Resumed:
         unused: Labels of those that nothing was given for.
         changed: What is otherwise than when it was saved, in words.
         rejected: Newer checkpoints that were passed over, each with the reason.
+        history: The values of each metric by step, of every step that `after_step` was told of.
         plan: What was done, in rows.
     """
 
@@ -50,6 +51,7 @@ class Resumed:
     unused: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     rejected: Mapping[str, str] = field(default_factory=dict)
+    history: Mapping[str, Mapping[int, float]] = field(default_factory=dict, repr=False)
     plan: ResumePlan = field(default_factory=ResumePlan, repr=False)
 
     def summary(self) -> str:

@@ -1,0 +1,1 @@
+"""State that has no state_dict of its own: attributes of a model, the patience of a stop, the history of metrics."""
