@@ -1,7 +1,8 @@
 """The scorecard of a plugin: each rule of the kit held, broken or not applicable, with the reason."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -104,15 +105,25 @@ def _run(case: Any) -> tuple[Line, ...]:
         Path(folder, "pytest.ini").write_text("[pytest]\n")
         Path(folder, "test_scorecard.py").write_text("")
         options = ["-p", "no:terminal", "-p", "no:cacheprovider", "--import-mode=importlib", f"--basetemp={folder}/tmp"]
-        before = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        try:
+        with _pytest_as_it_comes():
             pytest.main([*options, "-c", f"{folder}/pytest.ini", folder], plugins=[collected])
-        finally:
-            os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
-            if before is not None:
-                os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = before
     return tuple(collected.lines.values())
+
+
+@contextmanager
+def _pytest_as_it_comes() -> Iterator[None]:
+    """Keep the options and plugins of a person's own pytest out of a run."""
+    ours = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class _Lines:

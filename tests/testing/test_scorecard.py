@@ -51,7 +51,7 @@ def run(tmp_path):
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: dist-{name}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[ckpt_core.plugins]\n{name} = plugin_{name}\n")
         (site / "kit_module.py").write_text(HEAD + SUBCLASS)
-        environment = {**os.environ, "PYTHONPATH": str(site)}
+        environment = {**os.environ, "PYTHONPATH": str(site), "PYTEST_ADDOPTS": "-v"}  # as a person may have it
         return subprocess.run(
             [sys.executable, "-m", *command], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200
         )
