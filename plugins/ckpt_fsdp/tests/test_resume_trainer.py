@@ -63,6 +63,7 @@ def test_what_the_trainer_saves_is_complete_for_every_purpose(runs, judged, kind
     assert {lines[label] for label in needed} == {"present"} and lines["sampler"] == "derived"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["sharded", "full", "lora", "full-lora"])
 def test_the_trainer_goes_on_from_it_as_if_nothing_had_happened(runs, outcomes, final, judged, kind):
     assert judged(runs / kind / NAME, "exact-resume")[1] == "COMPLETE"
@@ -114,6 +115,7 @@ def test_a_directory_that_lacks_a_file_or_has_a_cut_one_is_unreadable(runs, with
     assert without(runs / "sharded" / NAME, name, half=half) == (4, "CORRUPT", {DAMAGED[name]: "unreadable"})
 
 
+@pytest.mark.long
 def test_one_copy_of_the_weights_is_enough_and_the_trainer_goes_on_from_it(runs, without, outcomes, final):
     """Under FSDP the Trainer reads its own copy; the other is what `from_pretrained` reads."""
     assert without(runs / "full" / NAME, "model.safetensors") == (0, "COMPLETE", {"model:fsdp": None})
@@ -130,12 +132,14 @@ def test_the_arguments_say_where_a_resume_looks_where_both_files_are_gone(runs, 
     assert judged(folder, "inference")[1] == "COMPLETE"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SILENT)
 def test_the_trainer_goes_on_in_silence_from_what_is_partial_and_comes_to_something_else(outcomes, final, name):
     kind = SILENT[name][0]
     assert outcomes[name]["step"] == final[kind]["step"] and outcomes[name]["digest"] != final[kind]["digest"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_trainer_fails_on_the_rest_of_what_is_not_complete(outcomes, name):
     reason = "Can't find a valid checkpoint" if name == "no-model" else f"/{name}-4/{REFUSED[name][1]}"

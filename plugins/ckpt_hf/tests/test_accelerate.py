@@ -112,6 +112,7 @@ def test_the_step_is_of_the_folders_name_for_accelerate_counts_other_things(runs
     assert (checkpoint.match.step, checkpoint.manifest.step) == (1, None)
 
 
+@pytest.mark.long
 def test_the_newest_whole_one_is_found_and_accelerate_resumes_from_it(runs, copy_of, maker):
     run = copy_of(runs / "two")
     (run / "checkpoints" / "checkpoint_1" / "scheduler.bin").unlink()

@@ -182,6 +182,7 @@ def test_a_part_of_a_training_that_is_gone_flips_its_own_line(saves, copy_of, as
     assert [name for name, presence in lines.items() if presence == "absent"] == [label]
 
 
+@pytest.mark.long
 def test_what_is_complete_diffusers_draws_with_and_trains_on_from(saves, copy_of, maker):
     run = copy_of(saves / "run")
     (run / "checkpoint-4" / "unet_ema" / UNET).write_bytes(b"")

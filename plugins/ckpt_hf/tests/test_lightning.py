@@ -172,6 +172,7 @@ def test_a_name_that_disagrees_with_the_step_is_said_and_the_step_counts(runs, t
     assert ckpt_core.load(str(tmp_path / LAST)).manifest.step == 8
 
 
+@pytest.mark.long
 def test_the_newest_whole_one_is_found_and_lightning_resumes_from_it(runs, copy_of, maker):
     run = copy_of(runs / "full")
     (run / LAST).write_bytes((run / LAST).read_bytes()[:2000])

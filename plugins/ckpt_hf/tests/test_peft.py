@@ -63,7 +63,9 @@ def test_the_tensors_are_those_that_peft_saved(saves):
         assert bytes(checkpoint.read("adapter", name)) == tensor.numpy().tobytes()
 
 
-@pytest.mark.parametrize(("kind", "name"), [("bin", "default"), ("selected", "style")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("bin", "default"), pytest.param("selected", "style", marks=pytest.mark.long)]
+)
 def test_what_is_complete_peft_loads_in_a_fresh_process(saves, maker, kind, name):
     out = maker(MAKER, "load", saves / kind, name)
     expected = json.loads((saves / "outputs.json").read_text())[name]

@@ -54,18 +54,24 @@ def whole(saves):
     return json.loads((saves / "whole.json").read_text())
 
 
-def test_what_is_complete_is_gone_on_from_bit_for_bit_where_the_data_come_in_order(saves, resumed, whole, assessed):
+def test_what_the_trainer_saves_is_complete(saves, assessed):
     for profile in ("inference", "resume"):
         assert assessed(saves / "ordered" / "checkpoint-2", profile)[0] == "COMPLETE"
+
+
+@pytest.mark.long
+def test_what_is_complete_is_gone_on_from_bit_for_bit_where_the_data_come_in_order(resumed, whole):
     assert resumed["ordered"] == {"digest": whole["ordered"], "step": 4}
 
 
+@pytest.mark.long
 def test_shuffled_data_come_otherwise_which_is_why_no_exact_resume_is_promised(saves, resumed, whole, assessed):
     verdict, lines = assessed(saves / "shuffled" / "checkpoint-2", "exact-resume")
     assert (verdict, [name for name, presence in lines.items() if presence == "absent"]) == ("PARTIAL", ["sampler"])
     assert resumed["shuffled"]["digest"] != whole["shuffled"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", list(SILENT))
 def test_what_is_begun_anew_in_silence_is_not_complete(saves, broken, resumed, whole, assessed, part):
     before = assessed(saves / "ordered" / "checkpoint-2", "resume")[1]
@@ -75,6 +81,7 @@ def test_what_is_begun_anew_in_silence_is_not_complete(saves, broken, resumed, w
     assert resumed[part]["digest"] != whole["ordered"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("part", "reason"),
     [("model", "Error no file named model.safetensors"), ("progress", f"progress/checkpoint-2/{STATE}")],
@@ -84,6 +91,7 @@ def test_what_the_run_cannot_be_resumed_from_is_not_complete(broken, resumed, as
     assert reason in resumed[part]["error"]
 
 
+@pytest.mark.long
 def test_the_trainer_resumes_from_dyloras_checkpoint_only_with_the_weights_that_the_run_deletes(
     made, tmp_path, maker, assessed
 ):

@@ -70,7 +70,7 @@ def flat(tree, prefix=""):
     }
 
 
-@pytest.mark.parametrize(("kind", "numbers"), [("fsdp1", (0, 1)), ("fsdp2", (0,))])
+@pytest.mark.parametrize(("kind", "numbers"), [pytest.param("fsdp1", (0, 1), marks=pytest.mark.long), ("fsdp2", (0,))])
 def test_models_are_what_merge_fsdp_weights_makes_of_them(request, tmp_path, kind, numbers):
     from accelerate.utils import merge_fsdp_weights
 

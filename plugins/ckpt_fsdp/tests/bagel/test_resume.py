@@ -78,10 +78,15 @@ def exit_code(capsys, folder, profile):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_complete_a_run_goes_on_from_bit_for_bit(saves, resumed, whole, capsys, kind):
+def test_what_bagel_saves_is_complete(saves, capsys, kind):
     for profile in ("inference", "resume"):
         assert assessed(saves / kind / STEP, profile)[0] == "COMPLETE"
         assert exit_code(capsys, saves / kind / STEP, profile) == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_from_what_is_complete_a_run_goes_on_bit_for_bit(resumed, whole, kind):
     assert resumed[kind] == {"digests": whole[kind], "step": 4, "position": 4}
 
 
@@ -146,6 +151,7 @@ def test_a_cut_file_is_unreadable_and_not_absent(saves, copy_of, capsys, kind, n
     assert exit_code(capsys, folder, "resume") == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "ranks"),
     [
@@ -163,6 +169,7 @@ def test_a_run_stops_at_what_is_not_complete(broken, resumed, name, ranks):
     assert {rank for rank, error in enumerate(resumed[name]["errors"]) if lost in (error or "")} == ranks
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "line"), [("dcp-no-optimizer", "optimizer"), ("upstream-no-average", "ema")])
 def test_what_a_run_would_make_up_in_silence_is_not_complete(broken, resumed, whole, name, line):
     """The fork begins the optimizer anew, BAGEL takes the model for its average: neither says so."""
@@ -171,6 +178,7 @@ def test_what_a_run_would_make_up_in_silence_is_not_complete(broken, resumed, wh
     assert resumed[name]["digests"] != whole[name.partition("-")[0]]
 
 
+@pytest.mark.long
 def test_without_a_position_a_run_begins_its_data_again_in_silence(broken, resumed, whole):
     folder = broken / "upstream-no-position" / STEP
     assert assessed(folder, "resume")[0] == "COMPLETE"

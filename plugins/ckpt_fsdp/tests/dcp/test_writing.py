@@ -112,6 +112,7 @@ def test_its_metadata_is_made_of_torchs_own_classes(tmp_path):
     assert found.version == CURRENT_DCP_VERSION
 
 
+@pytest.mark.long
 def test_ranks_of_any_number_load_it_into_sharded_models(torchrun, tmp_path):
     save(trained(), tmp_path / "out", ranks=3)
     torch.save(trained(), tmp_path / "whole.pt")

@@ -17,7 +17,9 @@ def oracle(made, case):
     return torch.load(made(*ON_THREE) / case / "oracle.pt", weights_only=True)
 
 
-@pytest.mark.parametrize("case", ["stage2-bf16", "stage2-aligned", "stage3-fp32"])
+@pytest.mark.parametrize(
+    "case", ["stage2-bf16", *(pytest.param(case, marks=pytest.mark.long) for case in ("stage2-aligned", "stage3-fp32"))]
+)
 def test_the_model_as_safetensors_equals_deepspeed_s_own_weights(made, tmp_path, case):
     import torch
     from safetensors.torch import load_file

@@ -68,12 +68,17 @@ def flipped(before, after):
     return {label: after.get(label, "gone") for label in {*before, *after} if before.get(label) != after.get(label)}
 
 
-def test_what_the_trainer_saved_is_complete_and_it_goes_on_from_it_bit_for_bit(saves, resumed, whole):
+def test_what_the_trainer_saved_is_complete(saves):
     for profile in ("inference", "resume", "exact-resume"):
         assert assessed(saves / "run" / "checkpoint-2", profile)[0] == "COMPLETE"
+
+
+@pytest.mark.long
+def test_from_what_it_saved_the_trainer_goes_on_bit_for_bit(resumed, whole):
     assert resumed["whole"] == whole
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", list(BROKEN))
 def test_what_is_not_complete_the_trainer_refuses(saves, broken, resumed, capsys, name):
     _, lines, verdict, reason = BROKEN[name]
@@ -85,12 +90,14 @@ def test_what_is_not_complete_the_trainer_refuses(saves, broken, resumed, capsys
     assert reason in resumed[name]["error"]
 
 
+@pytest.mark.long
 def test_without_the_tag_the_optimizer_is_absent_and_the_trainer_refuses(broken, resumed):
     verdict, lines = assessed(broken / "no-tag" / "checkpoint-2", "resume")
     assert (verdict, lines["optimizer"], lines["model"]) == ("PARTIAL", "absent", "present")
     assert "Can't find a valid checkpoint" in resumed["no-tag"]["error"]
 
 
+@pytest.mark.long
 def test_without_random_states_the_trainer_goes_on_in_silence_and_comes_to_something_else(broken, resumed, whole):
     assert assessed(broken / "no-rng" / "checkpoint-2", "resume")[0] == "COMPLETE"
     verdict, lines = assessed(broken / "no-rng" / "checkpoint-2", "exact-resume")
@@ -98,6 +105,7 @@ def test_without_random_states_the_trainer_goes_on_in_silence_and_comes_to_somet
     assert resumed["no-rng"]["digest"] != whole["digest"]
 
 
+@pytest.mark.long
 def test_the_weights_beside_the_tag_are_for_computing_and_no_resume_needs_them(broken, resumed, whole):
     assert assessed(broken / "no-weights" / "checkpoint-2", "exact-resume")[0] == "COMPLETE"
     assert resumed["no-weights"] == whole

@@ -44,7 +44,10 @@ def flat(tree, prefix=""):
     }
 
 
-@pytest.mark.parametrize(("kind", "name", "key"), [("trained", SECOND, "state_dict"), ("fsdp", FIRST, "model")])
+@pytest.mark.parametrize(
+    ("kind", "name", "key"),
+    [("trained", SECOND, "state_dict"), pytest.param("fsdp", FIRST, "model", marks=pytest.mark.long)],
+)
 def test_everything_is_what_lightning_consolidates(request, kind, name, key):
     from lightning.fabric.utilities.load import _load_distributed_checkpoint
 

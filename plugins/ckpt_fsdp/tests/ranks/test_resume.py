@@ -87,10 +87,15 @@ def exit_code(capsys, folder, profile):
 
 
 @pytest.mark.parametrize("kind", ["fsdp1", "fsdp2"])
-def test_what_verl_saves_is_complete_and_a_run_goes_on_from_it_bit_for_bit(saves, resumed, whole, capsys, kind):
+def test_what_verl_saves_is_complete(saves, capsys, kind):
     for profile in ("inference", "resume"):
         assert assessed(saves / kind / STEP, profile)[0] == "COMPLETE"
         assert exit_code(capsys, saves / kind / STEP, profile) == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["fsdp1", "fsdp2"])
+def test_from_what_verl_saves_a_run_goes_on_bit_for_bit(resumed, whole, kind):
     assert resumed[kind] == {"digests": whole[kind]}
 
 
@@ -138,6 +143,7 @@ def test_a_cut_file_of_a_rank_is_unreadable_and_not_absent(saves, copy_of, capsy
     assert exit_code(capsys, folder, "resume") == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["no-model", "no-optimizer", "no-extra", "no-schedule"])
 def test_a_run_stops_at_what_is_not_complete(broken, resumed, name):
     assert assessed(broken / name / STEP, "resume")[0] != "COMPLETE"
@@ -145,6 +151,7 @@ def test_a_run_stops_at_what_is_not_complete(broken, resumed, name):
     assert ("KeyError" if name == "no-schedule" else "FileNotFoundError") in resumed[name]["errors"][1]
 
 
+@pytest.mark.long
 def test_without_a_random_state_a_run_goes_on_in_silence_and_comes_to_something_else(broken, resumed, whole):
     assert assessed(broken / "no-rng" / STEP, "resume")[0] == "COMPLETE"
     verdict, lines = assessed(broken / "no-rng" / STEP, "exact-resume")
