@@ -69,6 +69,7 @@ def project(
     """A project that holds nothing yet, on a server that behaves; the process reaches it."""
     for name, value in wandb_environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CKPT_WANDB_CACHE_BYTES", "0")  # no test finds what another one downloaded
     wandb_server.faults.clear()
     wandb_server.stall_seconds = 30.0
     wandb_server.url_seconds = 3600.0

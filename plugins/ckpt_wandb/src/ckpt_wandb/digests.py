@@ -2,7 +2,8 @@
 
 import hashlib
 from base64 import b64encode
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 from ckpt_core import UnsupportedFormatError
 
@@ -26,6 +27,27 @@ class Digest:
     def text(self) -> str:
         """Return it as manifests have it."""
         return b64encode(self._inner.digest()).decode()
+
+
+_SLAB = 1 << 20
+
+
+def slabs(file: BinaryIO, length: int | None = None) -> Iterator[memoryview]:
+    """The bytes of a file from where it stands, to its end or so many, in one buffer that is used again."""
+    buffer = memoryview(bytearray(_SLAB))
+    left = length
+    while left is None or left > 0:
+        count = file.readinto(buffer if left is None else buffer[:left])  # type: ignore[attr-defined]
+        if not count:
+            return
+        left = None if left is None else left - count
+        yield buffer[:count]
+
+
+def write_all(file: BinaryIO, data: memoryview) -> None:
+    """Write all of some bytes to an unbuffered file, which may take a part of them at once."""
+    while len(data):
+        data = data[file.write(data) :]
 
 
 def _inner(algorithm: str) -> Any:

@@ -6,22 +6,18 @@ keeps a file that was cut short.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
 from ckpt_core import OverwriteError, Query, printable
 from ckpt_wandb.artifacts import Entry, PinnedArtifact, open_artifact
+from ckpt_wandb.cache import shared_cache
 from ckpt_wandb.choosing import UNFINISHED, chosen
-from ckpt_wandb.fetching import Fetched, Source, fetch, matches
+from ckpt_wandb.fetching import Fetched, fetch_all
 from ckpt_wandb.refs import parse
+from ckpt_wandb.sources import Source, matches
 from ckpt_wandb.stage import filled
-
-_TOGETHER = 4
-"""Files under way at once: with two slabs of 2 MiB each, 16 MiB of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,7 @@ class Download:
         verified: The files whose bytes have the hash that the manifest says.
         unverifiable: Why that could not be told of each of the others.
         received: Bytes that this run read from a server.
-        kept: Bytes that were there already.
+        kept: Bytes that were there already, or in the cache of this machine.
     """
 
     ref: str
@@ -84,42 +80,12 @@ def download(
     key = hashlib.sha256(f"{artifact.ref}\n{artifact.digest}\n{inside}".encode()).hexdigest()[:16]
     with filled(destination, key, sum(entry.size or 0 for entry in wanted.values())) as stage:
         _remove_others(stage, wanted)
-        fetched = _fetch_all(artifact, wanted, stage, progress or _nobody)
+        fetched = fetch_all(artifact, wanted, stage, cache=shared_cache(), progress=progress or _nobody)
     return _report(artifact, destination, fetched)
 
 
 def _nobody(nbytes: int) -> None:
     """Take what nobody wants to know."""
-
-
-def _fetch_all(
-    artifact: PinnedArtifact, wanted: Mapping[str, Entry], stage: Path, progress: Callable[[int], None]
-) -> Mapping[str, Fetched]:
-    stop = Event()
-
-    def one(path: str) -> Fetched:
-        return fetch(Source(artifact, wanted[path]), stage / path, stop=stop, progress=progress)
-
-    with ThreadPoolExecutor(_TOGETHER, "ckpt-wandb-file") as pool, _stopped(stop):
-        # The largest first, so that none of them begins when all others are done.
-        largest = sorted(wanted, key=lambda path: -(wanted[path].size or 0))
-        running = {path: pool.submit(one, path) for path in largest}
-        try:
-            done, _ = wait(running.values(), return_when=FIRST_EXCEPTION)
-        finally:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-        for future in sorted(done, key=lambda future: isinstance(future.exception(), InterruptedError)):
-            future.result()
-        return {path: running[path].result() for path in sorted(wanted)}
-
-
-@contextmanager
-def _stopped(stop: Event) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        stop.set()
 
 
 def _remove_others(stage: Path, wanted: Mapping[str, Entry]) -> None:

@@ -1,0 +1,100 @@
+"""One file of an artifact as it comes: written and hashed in order, and named when it is right.
+
+What is written is whole up to where it ends, so that an interrupted file is gone on with.
+"""
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from ckpt_core import CorruptError
+from ckpt_wandb.choosing import UNFINISHED
+from ckpt_wandb.digests import Digest, slabs, write_all
+from ckpt_wandb.sources import Source
+
+PART = 1 << 20
+"""Bytes that are read at once: they are written and hashed while the processor's cache still has them."""
+
+
+class Incoming:
+    """A file that is not there yet.
+
+    Args:
+        source: Where it comes from.
+        path: Where it will be; the folder is made.
+
+    Attributes:
+        kept: Bytes that an interrupted run had written.
+    """
+
+    def __init__(self, source: Source, path: Path) -> None:
+        self.source, self._path = source, path
+        self._unfinished = path.with_name(f"{path.name}{UNFINISHED}")
+        self.kept = _usable(self._unfinished, source.size)
+        self._digest = Digest(source.entry.algorithm if source.entry.is_checked else "md5")
+        self._kept_unhashed = self.kept > 0
+        self._file: BinaryIO | None = None
+
+    @property
+    def starts(self) -> range:
+        """Where each part begins; of a file that is there but for its name, there is one, with nothing in it."""
+        return range(self.kept, max(self.source.size, self.kept + 1), PART)
+
+    def write(self, data: memoryview) -> None:
+        """Write the next bytes."""
+        write_all(self._opened(), data)
+
+    def hash(self, data: memoryview) -> None:
+        """Hash the next bytes, behind those that an interrupted run had written."""
+        if not self.source.entry.is_checked:
+            return
+        if self._kept_unhashed:
+            self._kept_unhashed = False
+            self._hash_kept()
+        self._digest.see(data)
+
+    def name(self) -> bool:
+        """Give a file that is all here its name, once it is on disk; False, and it is gone, where it is not right."""
+        file = self._opened()
+        file.flush()
+        if not self.source.entry.is_checked or self._digest.text() == self.source.entry.digest:
+            os.fsync(file.fileno())
+            file.close()
+            os.rename(self._unfinished, self._path)
+            return True
+        file.close()
+        self._unfinished.unlink()
+        return False
+
+    def wrong(self) -> CorruptError:
+        """The error for a file whose bytes are not those of the manifest, whenever they are asked for."""
+        entry = self.source.entry
+        return CorruptError(
+            f"{self.source.shown}: what W&B holds is not what was logged (its {entry.algorithm} is "
+            f"{self._digest.text()}, the manifest says {entry.digest}); take another version, or log it again",
+            code="WB001",
+            path=entry.path,
+        )
+
+    def close(self) -> None:
+        """Leave the file as it is, to be gone on with."""
+        if self._file is not None:
+            self._file.close()
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._unfinished.open("r+b" if self.kept else "wb", buffering=0)
+            self._file.seek(self.kept)
+        return self._file
+
+    def _hash_kept(self) -> None:
+        with self._unfinished.open("rb") as file:
+            for data in slabs(file, self.kept):
+                self._digest.see(data)
+
+
+def _usable(part: Path, size: int) -> int:
+    """How many bytes of an interrupted file there are; none of one that is too long."""
+    have = part.stat().st_size if part.exists() else 0
+    return have if have <= size else 0

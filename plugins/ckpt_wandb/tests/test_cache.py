@@ -1,0 +1,107 @@
+"""The cache that runs on a machine share: nothing comes twice, nothing in it is trusted, and it ends somewhere."""
+
+import hashlib
+import os
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+from ckpt_wandb import download
+from ckpt_wandb.artifacts import Entry
+from ckpt_wandb.cache import LIMIT, Cache, shared_cache
+
+from ckpt_core import UsageError
+from tests.servers.wandb.samples import safetensors, trainer_step
+
+
+@pytest.fixture
+def shared(project, tmp_path, monkeypatch):
+    """The project, and a cache of the test's own."""
+    monkeypatch.delenv("CKPT_WANDB_CACHE_BYTES")
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+    return project
+
+
+def entry(data):
+    return Entry("x.bin", len(data), b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode())
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("algorithm", ["MD5", "XXH128"])
+def test_what_was_downloaded_once_comes_from_the_cache_to_every_other_folder(shared, folder_of, tmp_path, algorithm):
+    files = trainer_step(400) | {"empty.txt": b""}
+    shared.log("m", folder_of(files), digest_algorithm=algorithm)
+    first = download(shared.url("m:v0"), tmp_path / "first")
+    assert (first.received, first.kept) == (sum(map(len, files.values())), 0)
+    shared.forget()
+    second = download(shared.url("m:v0"), tmp_path / "second")
+    assert (second.received, second.kept) == (0, first.received)
+    assert second.verified == first.verified
+    assert contents(tmp_path / "second") == files
+    assert "file" not in shared.asked()
+
+
+def test_another_version_asks_only_for_what_changed(shared, folder_of, tmp_path):
+    shared.log("m", folder_of({"model.safetensors": safetensors(1), "config.json": b"{}"}))
+    shared.log("m", folder_of({"model.safetensors": safetensors(2), "config.json": b"{}"}))
+    download(shared.url("m:v0"), tmp_path / "old")
+    done = download(shared.url("m:v1"), tmp_path / "new")
+    assert (done.received, done.kept) == (len(safetensors(2)), 2)
+    assert contents(tmp_path / "new")["model.safetensors"] == safetensors(2)
+
+
+@pytest.mark.parametrize("how", ["in the cache", "through a download"])
+def test_what_was_changed_is_found_out_and_asked_for_again(shared, folder_of, tmp_path, how):
+    """A training that writes over what it downloaded writes over the cache's file as well: it is the same."""
+    data = safetensors(3)
+    shared.log("m", folder_of({"model.safetensors": data}))
+    download(shared.url("m:v0"), tmp_path / "first")
+    held = next((tmp_path / "cache" / "ckpt").rglob("data"))
+    target = held if how == "in the cache" else tmp_path / "first" / "model.safetensors"
+    with target.open("r+b") as file:
+        file.write(b"changed")
+    assert held.read_bytes() != data
+    done = download(shared.url("m:v0"), tmp_path / "second")
+    assert (done.received, contents(tmp_path / "second")) == (len(data), {"model.safetensors": data})
+    assert next((tmp_path / "cache" / "ckpt").rglob("data")).read_bytes() == data
+
+
+def test_a_file_of_the_cache_and_one_that_was_taken_are_not_the_same(shared, folder_of, tmp_path):
+    shared.log("m", folder_of({"a.bin": b"abc"}))
+    download(shared.url("m:v0"), tmp_path / "first")
+    download(shared.url("m:v0"), tmp_path / "second")
+    (tmp_path / "second" / "a.bin").write_bytes(b"xyz")
+    assert contents(download(shared.url("m:v0"), tmp_path / "third").folder) == {"a.bin": b"abc"}
+
+
+def test_it_holds_no_more_than_its_limit_and_lets_go_of_what_was_used_longest_ago(tmp_path):
+    cache = Cache(tmp_path / "cache", 300)
+    datas = [bytes([number]) * 100 for number in range(4)]
+    (tmp_path / "own").mkdir()
+    for number, data in enumerate(datas):
+        (tmp_path / "own" / f"{number}").write_bytes(data)
+        cache.keep(entry(data), tmp_path / "own" / f"{number}")
+        for place in (tmp_path / "cache").glob("*/*/*"):  # an hour passes
+            os.utime(place, (place.stat().st_atime, place.stat().st_mtime - 3600))
+        if number == 2:
+            assert cache.take(entry(datas[0]), tmp_path / "taken")
+    assert cache.nbytes() == 300
+    assert [cache.take(entry(data), tmp_path / "taken") for data in datas] == [True, False, True, True]
+    (tmp_path / "own" / "large").write_bytes(b"x" * 301)
+    cache.keep(entry(b"x" * 301), tmp_path / "own" / "large")
+    assert cache.nbytes() == 300
+
+
+def test_its_limit_is_a_number_of_bytes_and_none_means_no_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path))
+    for text, limit in (("", LIMIT), ("5", 5)):
+        monkeypatch.setenv("CKPT_WANDB_CACHE_BYTES", text)
+        assert vars(shared_cache()) == {"_folder": tmp_path / "ckpt", "_limit": limit}
+    monkeypatch.setenv("CKPT_WANDB_CACHE_BYTES", "0")
+    assert shared_cache() is None
+    monkeypatch.setenv("CKPT_WANDB_CACHE_BYTES", "10G")
+    with pytest.raises(UsageError, match="CKPT_WANDB_CACHE_BYTES='10G': not a number of bytes"):
+        shared_cache()
