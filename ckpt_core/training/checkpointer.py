@@ -1,9 +1,8 @@
 """Saves of a training that cannot lose one, and a resume that is exact: a few calls in a loop that somebody has."""
 
-import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -16,14 +15,12 @@ from ckpt_core.codecs.gc_pause import without_collection
 from ckpt_core.errors import CkptError, LoadInterruptedError, UsageError
 from ckpt_core.layouts.in_memory import LiveCheckpoint, checkpoint_of_parts
 from ckpt_core.log import Logger
-from ckpt_core.schema.text import printable
+from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.training import random_states
-from ckpt_core.training.background import HostBuffers, InBackground
 from ckpt_core.training.choosing import NEWEST, Chosen, choose, record_of
 from ckpt_core.training.data.keyed_loader import KeyedLoader
 from ckpt_core.training.filling import HasState
-from ckpt_core.training.finite import refuse_not_finite
 from ckpt_core.training.objects import (
     EXTRA,
     GRADIENTS,
@@ -45,7 +42,13 @@ from ckpt_core.training.preemption import Preemption
 from ckpt_core.training.record import Record, environment, numbers
 from ckpt_core.training.removal import Retention
 from ckpt_core.training.retention import Keep
+from ckpt_core.training.run import Run
 from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.training.runs import open_far_run, open_run
+from ckpt_core.training.saving.background import HostBuffers, InBackground
+from ckpt_core.training.saving.finite import refuse_not_finite
+from ckpt_core.training.saving.system_errors import said_by_system, told_by_system
+from ckpt_core.training.tiers.uploads import Uploads
 from ckpt_core.verbs.save import SaveReport, save
 
 if TYPE_CHECKING:
@@ -74,6 +77,9 @@ class Checkpointer:
         finite: `refuse` to save weights that are NaN or infinite, or `ignore` it.
         background: Write in a thread, from a copy of the state: the loop is held up for the copy alone. One save is in
             flight; what it raises is raised by the next call of `after_step`, `save`, `wait` or `close`.
+        upload_to: A URL or path that each checkpoint is copied to in the background, whole or not at all: `s3://`,
+            `gs://`, `wandb://`, another disk. What a newer one supersedes, and no rule keeps, is not copied any more;
+            what is pending is not removed, and is copied by the next process. `resume` looks there too.
         preemption: Within `with`, take SIGTERM and SIGUSR1: `after_step` then saves and ends the process with exit code
             143 or 138. A second signal ends it at once.
         arguments: Plain values to record: what the training was called with.
@@ -99,6 +105,7 @@ class Checkpointer:
         keep: int | Keep | None = None,
         finite: str = "refuse",
         background: bool = False,
+        upload_to: str | None = None,
         preemption: bool = False,
         arguments: Mapping[str, Any] | None = None,
         extra: Mapping[str, Sequence[str]] | None = None,
@@ -108,7 +115,9 @@ class Checkpointer:
         self._objects = labelled({**named, "sampler": loader}, others)
         if attributes := ExtraState(model, extra):
             self._objects[EXTRA] = attributes
-        self._run = RunFolder(os.fspath(run))
+        self._run = open_run(os.fspath(run))
+        self._far = None if upload_to is None else open_far_run(upload_to)
+        self._uploads = None if upload_to is None else _uploads_of(self._run, upload_to)
         self._every = _interval(save_every)
         self._retention = Retention(self._run, Keep(keep) if isinstance(keep, int) else keep)
         if finite not in ("refuse", "ignore"):
@@ -129,7 +138,7 @@ class Checkpointer:
             _log.warning("loader: a %s keeps a position of its own: %s", type(loader).__name__, _STRANGE)
 
     def __enter__(self) -> "Checkpointer":
-        with _told():
+        with told_by_system():
             self._run.open()
         if self._preemption is not None:
             self._listening.enter_context(self._preemption.listening())
@@ -146,9 +155,14 @@ class Checkpointer:
             _log.warning("the save in the background failed: %s", late.message)
 
     def close(self) -> None:
-        """Wait for a save that is under way, and let another process train in the folder. Raises as `wait`."""
+        """Wait for a save and for uploads, and let another process train in the folder. Raises what they raise."""
         try:
-            self.wait()
+            try:
+                self.wait()
+            finally:
+                if self._uploads is not None:
+                    self._uploads.close()
+                    self._retention.apply(self._record.history, self._record.step)
         finally:
             self._listening.close()
             self._run.close()
@@ -205,7 +219,7 @@ class Checkpointer:
         self.wait()
         began = monotonic()
         record = self._after(step, checked)
-        with _told():
+        with told_by_system():
             self._run.open()
             self._run.refuse_strangers()
         with without_collection():
@@ -224,11 +238,11 @@ class Checkpointer:
             refuse_not_finite(live, record.step)
         place, replaces = self._run.place(record.step), record.step in self._run.known
         try:
-            with _told():
+            with told_by_system():
                 report = save(live, place, format=_FORMAT, force=replaces, provenance={"run": record.run})
         except CkptError as error:
-            if not replaces and os.path.lexists(place):
-                told = f"{printable(place)}: has its name, and may not outlast a loss of power{_said_by_system(error)}"
+            if not replaces and self._run.is_there(record.step):
+                told = f"{printable(place)}: has its name, and may not outlast a loss of power{said_by_system(error)}"
                 raise type(error)(f"{told}; call save again", code=error.code) from error
             raise
         finally:
@@ -237,8 +251,14 @@ class Checkpointer:
         self._compare_weights(record.step, report.components["model"])
         _log.info("saved %s: %d tensors, %d bytes", report.location, report.tensors, report.nbytes)
         self._retention.committed(record.step)
-        self._retention.apply(record.history, record.step)
+        kept = self._retention.kept(record.history, record.step)
+        if self._uploads is not None:
+            self._uploads.add(record.step, kept)
+        self._retention.apply(record.history, record.step, pending=self._pending)
         return report
+
+    def _pending(self) -> set[int]:
+        return set() if self._uploads is None else self._uploads.pending()
 
     def _compare_weights(self, step: int, digest: str) -> None:
         """Say TR002 where the weights of another step are the same: the optimizer is of other parameters, say."""
@@ -279,6 +299,8 @@ class Checkpointer:
             self._fill(work)
         self._record = replace(work.record, attempt=work.record.attempt + 1)
         self._history.load_state_dict(work.history)
+        if self._uploads is not None:
+            self._uploads.go_on(self._retention.kept(self._record.history, self._record.step))
         resumed = work.resumed()
         _log.info("%s", resumed.summary())
         return resumed
@@ -308,9 +330,9 @@ class Checkpointer:
         self.wait()
         if lr not in (None, rates.CHECKPOINT, rates.ARGUMENT):
             raise UsageError(f"{argument('lr')}: checkpoint or argument is needed, not {lr!r}")
-        with _told():
+        with told_by_system():
             self._run.open()
-        return choose(self._run, policy if isinstance(policy, int) else os.fspath(policy))
+        return choose(self._run, policy if isinstance(policy, int) else os.fspath(policy), far=self._far)
 
     def _planned(self, chosen: Chosen, choices: Choices) -> Planned:
         return planned(
@@ -340,7 +362,8 @@ class Checkpointer:
         last = self._record
         if last.step == step and step in self._run.known:
             return last.after(step, self._epoch(), metrics, last.parent)
-        parent = f"checkpoint-{last.step}" if last.step in self._run.known else None
+        gone_on = last.step in self._run.known or last.attempt > 1  # from where it is uploaded to, or another folder
+        parent = f"checkpoint-{last.step}" if gone_on else None
         return last.after(step, self._epoch(), metrics, parent)
 
     def _epoch(self) -> int | None:
@@ -361,6 +384,12 @@ class Checkpointer:
         return {**self._environment, "data": data_of(self._objects.get("sampler"))}
 
 
+def _uploads_of(run: Run, url: str) -> Uploads:
+    if not isinstance(run, RunFolder):
+        raise UsageError(f"{argument('upload_to')}: {redact(run.path)} is no folder to upload from; give a local one")
+    return Uploads(run, url)
+
+
 def _interval(save_every: int | timedelta | None) -> int | timedelta | None:
     if save_every is None or isinstance(save_every, timedelta):
         return save_every
@@ -376,24 +405,3 @@ def _refuse_several_ranks() -> None:
         raise UsageError(
             "a Checkpointer saves the training of one process; save several with torch.distributed.checkpoint"
         )
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Name the errno of what the system refused."""
-    try:
-        yield
-    except CkptError as error:
-        said = _said_by_system(error)
-        if not said:
-            raise
-        raise type(error)(f"{marked(error.message)}{said}", code=error.code, path=error.path) from error
-
-
-def _said_by_system(error: CkptError) -> str:
-    """` (ENOSPC)`, where an error of the system is the cause of one of ours; else nothing."""
-    cause: BaseException | None = error
-    while isinstance(cause, CkptError):  # some of ours are OSErrors too, without an errno
-        cause = cause.__cause__
-    code = cause.errno if isinstance(cause, OSError) else None
-    return f" ({errno.errorcode[code]})" if code is not None and code in errno.errorcode else ""

@@ -15,11 +15,11 @@ from ckpt_core.errors import (
 )
 from ckpt_core.log import Logger
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.schema.text import printable
+from ckpt_core.schema.text import printable, redact
 from ckpt_core.schema.verification import Depth
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.training.record import Record
-from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.training.run import Run
 from ckpt_core.verbs.load import load
 from ckpt_core.verbs.verify import verify
 
@@ -35,40 +35,48 @@ class Chosen(NamedTuple):
     rejected: Mapping[str, str]
 
 
-def choose(run: RunFolder, policy: "str | int") -> Chosen | None:
+def choose(run: Run, policy: "str | int", *, far: Run | None = None) -> Chosen | None:
     """Return what a policy means in a run; None where there is nothing and nothing is required.
 
     Args:
-        run: Its folder.
+        run: Where it writes.
         policy: `newest`, `required` (the newest, and an error where there is none), a step, or a path.
+        far: Where it is uploaded to. Of two with the same step the one in `run` counts.
 
     Raises:
         IncompleteError: There are checkpoints, and none of them is whole.
         AmbiguousRunError: Two runs, or two branches of one, have checkpoints there.
-        CkptError: The one that is named is not there, or is not whole.
+        CkptError: The one that is named is not there, or is not whole; or the place does not answer.
     """
     steps = run.look()
+    if isinstance(policy, int):
+        where = far if far is not None and policy not in steps and far.is_there(policy) else run
+        return Chosen(proved(where.place(policy), sealed=False), {})
     if policy not in (NEWEST, REQUIRED):
-        return Chosen(proved(run.place(policy) if isinstance(policy, int) else policy, sealed=False), {})
-    if not steps:
+        return Chosen(proved(policy, sealed=False), {})
+    places = {step: [run.place(step)] for step in steps}
+    for step in far.look() if far is not None else ():
+        assert far is not None
+        places.setdefault(step, []).append(far.place(step))
+    if not places:
         if policy == REQUIRED:
-            raise CheckpointNotFoundError(f"{printable(run.path)}: no checkpoint-STEP is there to go on from")
+            raise CheckpointNotFoundError(f"{redact(run.path)}: no checkpoint-STEP is there to go on from")
         return None
     rejected: dict[str, str] = {}
-    for step in steps:
-        place = run.place(step)
-        try:
-            checkpoint = proved(place, sealed=True)
-        except ReplacedError:
-            raise
-        except CkptError as error:
-            rejected[f"checkpoint-{step}"] = error.message
-            _log.warning("%s: passed over: %s", place, error.message)
-            continue
-        _refuse_branches(run, step, checkpoint)
-        return Chosen(checkpoint, rejected)
+    for step in sorted(places, reverse=True):
+        for place in places[step]:
+            try:
+                checkpoint = proved(place, sealed=True)
+            except ReplacedError:
+                raise
+            except CkptError as error:
+                rejected[f"checkpoint-{step}"] = error.message
+                _log.warning("%s: passed over: %s", redact(place), error.message)
+                continue
+            _refuse_branches(run, places, step, checkpoint)
+            return Chosen(checkpoint, rejected)
     reasons = "; ".join(rejected.values())
-    raise IncompleteError(f"{printable(run.path)}: none of {len(steps)} checkpoints is whole: {reasons}")
+    raise IncompleteError(f"{redact(run.path)}: none of {len(places)} checkpoints is whole: {reasons}")
 
 
 def proved(place: str, *, sealed: bool) -> StoredCheckpoint:
@@ -97,14 +105,14 @@ def record_of(checkpoint: StoredCheckpoint) -> Record:
     return Record.of_state(part.state, where)
 
 
-def _refuse_branches(run: RunFolder, chosen: int, checkpoint: StoredCheckpoint) -> None:
+def _refuse_branches(run: Run, places: Mapping[int, list[str]], chosen: int, checkpoint: StoredCheckpoint) -> None:
     """AmbiguousRunError where an older checkpoint is of another run, or of a later attempt."""
     newest = record_of(checkpoint)
-    for step in sorted(run.known, reverse=True):
+    for step in sorted(places, reverse=True):
         if step >= chosen:
             continue
         try:
-            other = record_of(load(run.place(step)))
+            other = record_of(load(places[step][0]))
         except CkptError:
             continue  # not whole: nothing goes on from it
         names = f"checkpoint-{chosen} and checkpoint-{step}"
@@ -115,5 +123,5 @@ def _refuse_branches(run: RunFolder, chosen: int, checkpoint: StoredCheckpoint) 
         else:
             continue
         raise AmbiguousRunError(
-            f"{printable(run.path)}: {reason}; name the step to go on from with {argument('policy', step)}"
+            f"{redact(run.path)}: {reason}; name the step to go on from with {argument('policy', step)}"
         )

@@ -1,13 +1,13 @@
 """Checkpoints that no rule keeps, removed: never before what is kept was read from the disk and is what was sealed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 
 from ckpt_core.errors import CkptError
 from ckpt_core.log import Logger
 from ckpt_core.storage.checking.sealed_files import prove_sealed
-from ckpt_core.storage.files.local import list_local
+from ckpt_core.storage.files.listing import list_files
 from ckpt_core.training.retention import Keep
-from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.training.run import Run
 
 _log = Logger(__name__)
 
@@ -18,34 +18,45 @@ class Retention:
     """The rule of a run, and which of its checkpoints this process has proved since they were committed.
 
     Args:
-        run: The folder of the run.
+        run: Where it writes.
         keep: The rule; None to remove nothing.
     """
 
-    def __init__(self, run: RunFolder, keep: Keep | None) -> None:
+    def __init__(self, run: Run, keep: Keep | None) -> None:
         self._run = run
         self._keep = keep
         self._proved: set[int] = set()
 
     def committed(self, step: int) -> None:
-        """Note that a checkpoint is new: nothing that was proved of another one at its place counts for it."""
-        self._proved.discard(step)
+        """Note that a checkpoint is new: what was proved of another one at its place does not count for it."""
+        (self._proved.add if self._run.proved_by_save else self._proved.discard)(step)
 
-    def apply(self, history: Mapping[int, Mapping[str, float]], newest: int) -> None:
+    def kept(self, history: Mapping[int, Mapping[str, float]], newest: int) -> set[int]:
+        """Return the steps that the rule keeps, all of them without one. Arguments as for `apply`."""
+        ours = self._ours(history, newest)
+        return set(ours) if self._keep is None else self._keep.kept(ours)
+
+    def apply(
+        self, history: Mapping[int, Mapping[str, float]], newest: int, *, pending: Callable[[], Set[int]] = frozenset
+    ) -> None:
         """Remove what the rule does not keep. What cannot be removed is said, and tried again by the next save.
 
         Args:
             history: The metrics of each save of this run, by its step: only what is in it is ever removed.
             newest: The step that was just committed; nothing later is touched.
+            pending: Gives the steps that are needed for something else yet.
         """
         if self._keep is None:
             return
-        ours = {step: history[step] for step in self._run.known if step in history and step <= newest}
         try:
-            for step in self._removable(ours, self._keep):
-                self._run.remove(step)
+            for step in self._removable(self._ours(history, newest), self._keep):
+                if step not in pending():
+                    self._run.remove(step)
         except CkptError as error:
             _log.warning("an older checkpoint could not be removed (%s); the next save tries again", error.message)
+
+    def _ours(self, history: Mapping[int, Mapping[str, float]], newest: int) -> dict[int, Mapping[str, float]]:
+        return {step: history[step] for step in self._run.known if step in history and step <= newest}
 
     def _removable(self, ours: dict[int, Mapping[str, float]], keep: Keep) -> list[int]:
         """The steps that go, once all that stays is whole; what is not whole counts for no rule, and stays too."""
@@ -61,7 +72,7 @@ class Retention:
         if step not in self._proved:
             place = self._run.place(step)
             try:
-                prove_sealed(list_local(place))
+                prove_sealed(list_files(place))
             except CkptError as error:
                 said = "it counts for no rule, and stands in for none that would go"
                 _log.warning("%s %s: is not what was committed (%s): %s", _NOT_WHOLE, place, error.message, said)

@@ -1,0 +1,75 @@
+"""A run: `checkpoint-STEP` for each save, one writer at a time, in a folder of this machine or in a store."""
+
+import re
+from abc import ABC, abstractmethod
+
+from ckpt_core.errors import OverwriteError
+from ckpt_core.schema.text import redact
+
+CHECKPOINT = re.compile(r"checkpoint-(0|[1-9]\d*)")
+
+
+class Run(ABC):
+    """The checkpoints of a run that one process writes.
+
+    Attributes:
+        path: Where it is: a path of this machine, or a URL.
+        known: Steps of the checkpoints that are there as far as this process knows: found when it began, or written.
+        proved_by_save: Whether a save there reads back what was put, from where it will be read.
+    """
+
+    path: str
+    proved_by_save = False
+
+    def __init__(self) -> None:
+        self.known: set[int] = set()
+        self._looked = False
+
+    @abstractmethod
+    def open(self) -> None:
+        """Make it ready, and keep other writers out until `close`. LockedError where another process trains there."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let others write there."""
+
+    @abstractmethod
+    def steps(self) -> list[int]:
+        """Return the steps of the checkpoints that are there; what has another name is nobody's business here."""
+
+    @abstractmethod
+    def is_there(self, step: int) -> bool:
+        """Return whether there is a checkpoint of a step."""
+
+    @abstractmethod
+    def remove(self, step: int) -> None:
+        """Remove a checkpoint whole: it is none any more before the first part of it goes, for good."""
+
+    def place(self, step: int) -> str:
+        """Return the path or URL of a checkpoint."""
+        return f"{self.path.rstrip('/')}/checkpoint-{step}"
+
+    def look(self) -> list[int]:
+        """Return the steps of the checkpoints that are there, the newest first, and know them from now on."""
+        self.known = set(self.steps())
+        self._looked = True
+        return sorted(self.known, reverse=True)
+
+    def know(self, step: int) -> None:
+        """Take a checkpoint for this run's, if it is there: a save that failed at its very end may have named it."""
+        if self.is_there(step):
+            self.known.add(step)
+
+    def refuse_strangers(self) -> None:
+        """OverwriteError where there is a checkpoint that this run neither found when it resumed nor wrote."""
+        strange = sorted(set(self.steps()) - self.known)
+        if strange and not self._looked:
+            raise OverwriteError(
+                f"{redact(self.place(strange[-1]))}: is there, and this run has not resumed from it; "
+                "call resume() before the first step, or give the run another folder; nothing was saved"
+            )
+        if strange:
+            raise OverwriteError(
+                f"{redact(self.place(strange[-1]))}: appeared while this run trained: another one writes there; "
+                "give each a folder of its own; nothing was saved"
+            )

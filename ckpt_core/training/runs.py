@@ -1,0 +1,28 @@
+"""Which kind of run a path or a URL is."""
+
+from ckpt_core.storage.urls import local_path
+from ckpt_core.storage.writing.publishing.publisher import is_published
+from ckpt_core.training.run import Run
+from ckpt_core.training.run_folder import RunFolder
+
+
+def open_run(run: str) -> Run:
+    """Return the run at a path of this machine or the URL of a store; nothing is read yet.
+
+    Raises:
+        UnsupportedFormatError: Nothing is written to such URLs.
+    """
+    if local_path(run) is not None:
+        return RunFolder(run)
+    from ckpt_core.training.tiers.run_store import RunStore
+
+    return RunStore(run)
+
+
+def open_far_run(url: str) -> Run | None:
+    """Return the run that is uploaded to; None where it cannot be listed, since what is there is published by versions.
+
+    Raises:
+        UnsupportedFormatError: Nothing is written to such URLs.
+    """
+    return None if local_path(url) is None and is_published(url) else open_run(url)

@@ -1,0 +1,166 @@
+"""Checkpoints of a local run copied to another place while the training goes on, and again after a stop.
+
+One is copied at a time, by a thread. What was copied whole is noted in the run's folder, so that the next process knows
+what is pending; a copy that was stopped goes on from the parts that it has. The local one stays until it is copied.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Set
+from threading import Condition, Thread
+from typing import Any
+
+from ckpt_core.errors import CkptError, OverwriteError
+from ckpt_core.log import Logger
+from ckpt_core.schema.text import redact
+from ckpt_core.storage.writing import syscalls
+from ckpt_core.training.choosing import record_of
+from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.verbs.load import load
+from ckpt_core.verbs.moving.copy import copy
+
+_log = Logger(__name__)
+
+_NOTED = ".run.ckpt-uploads"
+_FAILED = "TS002"
+
+
+class Uploads:
+    """The uploads of a run.
+
+    Args:
+        run: The run, in a folder of this machine.
+        url: Where to: `checkpoint-STEP` below it.
+    """
+
+    def __init__(self, run: RunFolder, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._run = run
+        self._pending: list[int] = []
+        self._current: int | None = None
+        self._done: dict[int, str] = {}
+        self._error: CkptError | None = None
+        self._ending = False
+        self._changed = Condition()
+        self._thread: Thread | None = None
+
+    def place(self, step: int) -> str:
+        """Return where a checkpoint is copied to."""
+        return f"{self.url}/checkpoint-{step}"
+
+    def pending(self) -> set[int]:
+        """Return the steps that are not copied yet; none of them may be removed."""
+        with self._changed:
+            return {*self._pending, *([] if self._current is None else [self._current])}
+
+    def go_on(self, kept: Set[int]) -> None:
+        """Take up what an earlier process did not come to, of the steps that a rule keeps."""
+        self._done = self._read()
+        for step in sorted(kept):
+            if self._state_of(step) not in ("", self._done.get(step)):
+                self.add(step, kept)
+
+    def add(self, step: int, kept: Set[int]) -> None:
+        """Copy a checkpoint that was committed; what waits and is not kept any more is not copied."""
+        with self._changed:
+            self._error = None
+            waiting = {*self._pending, step}
+            kept = {*kept, step}
+            for superseded in sorted(waiting - kept):
+                _log.info(
+                    "checkpoint-%d: is not uploaded: checkpoint-%d is newer, and no rule keeps it", superseded, step
+                )
+            self._pending = sorted(waiting & kept)
+            if self._thread is None:
+                self._thread = Thread(target=self._work, name="ckpt-upload", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Wait until nothing is pending. Raises what the last upload raised, if it did not succeed since."""
+        with self._changed:
+            while self._current is not None or (self._pending and self._error is None):
+                self._changed.wait()
+            error = self._error
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        """Wait, and end the thread. Raises as `wait`; what was not uploaded is by the next process."""
+        try:
+            self.wait()
+        finally:
+            with self._changed:
+                self._ending = True
+                self._changed.notify_all()
+            if self._thread is not None:
+                self._thread.join()
+                self._thread = None
+            self._ending = False
+
+    def _work(self) -> None:
+        while (step := self._next()) is not None:
+            error: CkptError | None = None
+            try:
+                self._upload(step)
+            except CkptError as failed:
+                error = failed
+                _log.warning("%s checkpoint-%d: was not uploaded (%s); it stays here", _FAILED, step, failed.message)
+            with self._changed:
+                self._error, self._current = error, None
+                if error is not None and step not in self._pending:
+                    self._pending = sorted([*self._pending, step])
+                self._changed.notify_all()
+
+    def _next(self) -> int | None:
+        """The step that is copied next; None at the end. After an error the next save begins anew."""
+        with self._changed:
+            while not self._ending and (not self._pending or self._error is not None):
+                self._changed.wait()
+            if self._ending:
+                return None
+            self._current = self._pending.pop()  # the newest first: it is the one that a resume needs
+            return self._current
+
+    def _upload(self, step: int) -> None:
+        source, place, state = self._run.place(step), self.place(step), self._state_of(step)
+        try:
+            copy(source, place)
+        except OverwriteError:
+            if not self._is_earlier_one_of_ours(source, place):
+                raise
+            copy(source, place, force=True)
+        self._done[step] = state
+        self._write()
+        _log.info("uploaded %s to %s", source, redact(place))
+
+    def _is_earlier_one_of_ours(self, source: str, place: str) -> bool:
+        """Whether what is there is of the same run, from before it went back behind this step."""
+        try:
+            return record_of(load(place)).run == record_of(load(source)).run
+        except CkptError:
+            return False
+
+    def _state_of(self, step: int) -> str:
+        """What tells a checkpoint from another one at its place: the time and the number of its folder."""
+        try:
+            found = os.stat(self._run.place(step))
+        except OSError:
+            return ""
+        return f"{found.st_ino}-{found.st_mtime_ns}"
+
+    def _read(self) -> dict[int, str]:
+        try:
+            with open(os.path.join(self._run.path, _NOTED), encoding="utf-8") as file:
+                noted: Mapping[str, Any] = json.load(file)
+            return {int(step): str(state) for step, state in noted[self.url].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}  # what is not known to be there is copied again, and found to be there already
+
+    def _write(self) -> None:
+        path = os.path.join(self._run.path, _NOTED)
+        here = set(self._run.steps())
+        noted = {self.url: {str(step): state for step, state in self._done.items() if step in here}}
+        syscalls.remove(path + "-new")
+        syscalls.write_file(path + "-new", json.dumps(noted).encode())
+        syscalls.rename(path + "-new", path)
