@@ -88,6 +88,14 @@ def check():
             assert tensor.equal(expected["optimizer"]["state"][number][name])
 model, optimizer = made()
 """
+_EVERYTHING_IMPORTED = """
+small = torch.nn.Linear(2, 2)
+steps = torch.optim.AdamW(small.parameters())
+small(torch.ones(2)).sum().backward(); steps.step()
+with Checkpointer(f + "/small", model=small, optimizer=steps) as saver: saver.save(1)
+with Checkpointer(f + "/small", model=small, optimizer=steps) as saver: saver.resume()
+settle()
+"""
 _TORCH = """
 held = torch.load({reference!r})
 model.load_state_dict(held["model"]); optimizer.load_state_dict(held["optimizer"])
@@ -131,7 +139,7 @@ def _resume(folder: str, layers: int) -> None:
     warm = f"for n in os.listdir('{folder}/kept/run/checkpoint-1'): open('{folder}/kept/run/checkpoint-1/' + n, 'rb').read()\n"
     ours = f"Checkpointer('{folder}/kept/run', model=model, optimizer=optimizer).resume()"
     done = measure(
-        again + warm + "import ckpt_core.verbs.verify, ckpt_core.reading.scan.full; settle()\n",
+        again + warm + _EVERYTHING_IMPORTED,
         {"ours": ours, "torch.load + load_state_dict": _TORCH.format(reference=reference)},
         prime=layers << 28,
     )
