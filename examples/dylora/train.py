@@ -16,6 +16,9 @@ from ckpt_wandb import Resumption, add_arguments, resolve, subset_indices, uploa
 from torch import nn
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
+SKILLS = os.path.join("dylo_moe_state", "skill_library.pt")
+"""Where a checkpoint has the library, as DyLoRA-MoE does."""
+
 
 class Mixture(nn.Module):
     """A linear layer, and LoRA experts that a router weighs."""
@@ -49,6 +52,25 @@ class Uploading(TrainerCallback):
         upload(folder, self._artifact, run=self._run)
 
 
+class Skills(TrainerCallback):
+    """Keeps a library of what was learned beside each checkpoint, of which the Trainer knows nothing.
+
+    Attributes:
+        library: The experts' weights at each save, by step.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self.library: dict[str, torch.Tensor] = {}
+        if path is not None:
+            self.library = torch.load(os.path.join(path, SKILLS), weights_only=True)
+
+    def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        self.library[f"step {state.global_step}"] = model.router.weight.detach().clone()
+        place = os.path.join(args.output_dir, f"checkpoint-{state.global_step}", SKILLS)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        torch.save(self.library, place)
+
+
 class Steps(TrainerCallback):
     """Notes each step and its learning rate, and ends as a spot machine does."""
 
@@ -76,11 +98,14 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def train(args: argparse.Namespace, start: Resumption | None, run: Any) -> tuple[Trainer, Steps]:
+def train(args: argparse.Namespace, start: Resumption | None, run: Any) -> tuple[Trainer, Steps, Skills]:
     torch.manual_seed(0)
     examples = [{"x": torch.randn(8), "labels": torch.randn(8)} for _ in range(64)]
     steps = Steps(args.preempt_at)
-    callbacks: list[Any] = [EarlyStoppingCallback(args.early_stopping_patience), steps]
+    skills = Skills(None if start is None else start.path)
+    patience = args.early_stopping_patience
+    stopping = EarlyStoppingCallback(patience) if start is None else start.early_stopping(patience)
+    callbacks: list[Any] = [stopping, steps, skills]
     if start is not None:
         callbacks.insert(0, start.callback())
     if args.upload_to:
@@ -107,7 +132,7 @@ def train(args: argparse.Namespace, start: Resumption | None, run: Any) -> tuple
         callbacks=callbacks,
     )
     trainer.train(resume_from_checkpoint=None if start is None else start.path)
-    return trainer, steps
+    return trainer, steps, skills
 
 
 def main() -> None:
@@ -118,13 +143,14 @@ def main() -> None:
         entity, project, _name = args.upload_to.split("/")
         known = start.run_id if start is not None else None
         run = wandb.init(entity=entity, project=project, id=known, resume="allow", config=vars(args))
-    trainer, steps = train(args, start, run)
+    trainer, steps, skills = train(args, start, run)
     if run is not None:
         run.finish()
     answer = {
         "steps": steps.done,
         "rates": steps.rates,
         "examples": len(trainer.train_dataset),
+        "skills": list(skills.library),
         "maturity": trainer.model.expert_maturity.tolist(),
         "from": None if start is None else start.ref,
         "run_id": run.id if run is not None else None,

@@ -15,7 +15,7 @@ from ckpt_wandb import add_arguments, resolve, subset_indices
 from ckpt_wandb.artifacts import open_artifact
 from ckpt_wandb.refs import parse
 from ckpt_wandb.trainer.callback import settle_learning_rate
-from ckpt_wandb.trainer.resumption import Resumption
+from ckpt_wandb.trainer.resumption import Resumption, recorded
 
 from ckpt_core import (
     CheckpointNotFoundError,
@@ -78,8 +78,10 @@ def test_a_training_goes_on_from_its_artifact_in_an_empty_folder_with_the_new_le
     assert answer["from"] == f"wandb://{logged.name}/best-dylora-model-full:v0#checkpoint-4"
     assert answer["rates"] == [5e-5, 5e-5]
     assert answer["maturity"] == [6.0, 6.0]
+    assert answer["skills"] == ["step 2", "step 4", "step 6"]
 
 
+@pytest.mark.long
 def test_a_training_that_was_preempted_goes_on_elsewhere_as_the_same_run_from_what_it_uploaded(project, tmp_path):
     artifact = f"{project.name}/dylora"
     words = ("--upload_to", artifact, "--max_steps", "4")
@@ -93,6 +95,66 @@ def test_a_training_that_was_preempted_goes_on_elsewhere_as_the_same_run_from_wh
     assert (answer["steps"], answer["from"]) == ([3, 4], f"wandb://{artifact}:v0")
     assert answer["run_id"] == found.run_id
     assert open_artifact(parse(f"wandb://{artifact}:latest")).metadata["step"] == 4
+
+
+RANKS = """
+import argparse, json, sys
+from dataclasses import asdict
+from ckpt_wandb import add_arguments, resolve
+parser = argparse.ArgumentParser()
+add_arguments(parser)
+found = resolve(parser.parse_args(sys.argv[2:]), folder=sys.argv[1])
+print(json.dumps(asdict(found)))
+"""
+
+
+def of_ranks(folder, *words, env):
+    """What two ranks of torchrun print, or complain of."""
+    (folder / "ranks.py").write_text(RANKS)
+    steady = {**env, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    steady.pop("WANDB_SERVICE", None)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(folder / "ranks.py"), str(folder / "artifacts"), *words]
+    done = subprocess.run(command, env=steady, capture_output=True, text=True, timeout=120)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines() if line[:1] == "{"], done.stderr
+
+
+def test_one_rank_asks_and_all_go_on_from_its_answer(project, folder_of, first_run, tmp_path):
+    project.log("m", first_run / "checkpoint-4")
+    project.forget()
+    ref = f"{project.name}/m:latest"
+    code, answers, err = of_ranks(tmp_path, "--wandb_checkpoint_artifact", ref, env=project.env)
+    assert code == 0, err
+    assert answers[0] == answers[1]
+    assert (answers[0]["ref"], answers[0]["step"]) == (f"wandb://{project.name}/m:v0", 4)
+    asked = [request.name for request in project.server.requests if request.kind == "graphql"]
+    assert asked.count("ArtifactMembershipByName") == 1, asked
+
+
+@pytest.mark.long
+def test_what_one_rank_is_refused_ends_all(project, tmp_path):
+    code, answers, err = of_ranks(tmp_path, "--wandb_checkpoint_artifact", f"{project.name}/m:v0", env=project.env)
+    assert (code, answers) == (1, [])
+    assert "CheckpointNotFoundError" in err
+
+
+@pytest.mark.parametrize(("counted", "patience", "after"), [(0, 3, 3), (2, 3, 1), (3, 5, 2), (3, 3, 1)])
+def test_early_stopping_goes_on_counting(tmp_path, counted, patience, after):
+    """Evaluations that are not better end the training after what is left of its patience."""
+    from transformers import EarlyStoppingCallback, TrainerControl, TrainerState
+
+    before = EarlyStoppingCallback(patience)
+    before.early_stopping_patience_counter = counted
+    state = TrainerState(global_step=4, best_metric=0.5, stateful_callbacks={"EarlyStoppingCallback": before.state()})
+    state.save_to_json(str(tmp_path / "trainer_state.json"))
+    found = recorded(str(tmp_path), ref="r", digest="", run_id=None, lr_from=None)
+    assert (found.not_better, found.best_metric) == (counted, 0.5)
+    stopping, control = found.early_stopping(patience), TrainerControl()
+    asked = SimpleNamespace(metric_for_best_model="loss", greater_is_better=False)
+    for _ in range(after):
+        assert not control.should_training_stop
+        stopping.on_evaluate(asked, state, control, {"eval_loss": 0.6})
+    assert control.should_training_stop
 
 
 @pytest.mark.long

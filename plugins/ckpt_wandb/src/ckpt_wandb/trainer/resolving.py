@@ -6,10 +6,11 @@ A training that was to be resumed is resumed or ends with an error. It never sta
 import argparse
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ckpt_core import UsageError, locate, printable
+from ckpt_core import UsageError, locate, printable, torchrun_ranks
 from ckpt_wandb.artifacts import open_artifact
 from ckpt_wandb.downloading import download
 from ckpt_wandb.refs import SCHEME, parse
@@ -30,6 +31,9 @@ def resolve(
 ) -> Resumption | None:
     """Return what the training goes on from, downloaded and checked; None where it starts anew.
 
+    Of several ranks that torchrun has started, all of which call it, the first asks W&B and settles the version, and
+    the others get its answer, or its error. On every other machine one rank downloads that version there.
+
     Args:
         args: As parsed by a parser that `add_arguments` extended.
         output_dir: Where the deprecated `--resume_from_checkpoint` looks when it names no path.
@@ -45,6 +49,25 @@ def resolve(
         CorruptError, NoAnswerError: As `download`.
         UsageError: An argument names no artifact.
     """
+    with torchrun_ranks() as ranks:
+        own = _resolved(args, output_dir, folder, without, architecture) if ranks.leads else None
+        said = ranks.from_leader(None if own is None else asdict(own))
+        found = None if said is None else Resumption(**said)
+        if found is not None and not ranks.leads:
+            _bring_here(found)
+        ranks.exchange(None)
+    return found
+
+
+def _bring_here(found: Resumption) -> None:
+    """Download what the first rank has settled, where this is another machine and the rank that does that there."""
+    if found.digest and os.environ.get("LOCAL_RANK", "0") == "0" and not os.path.isdir(found.path):
+        download(found.ref, found.path)
+
+
+def _resolved(
+    args: argparse.Namespace, output_dir: Any, folder: Any, without: Sequence[str], architecture: Any
+) -> Resumption | None:
     if getattr(args, "wandb_checkpoint_artifact", None):
         found = _from_artifact(args, folder, without)
     elif getattr(args, "resume_from_checkpoint", None):

@@ -1,6 +1,7 @@
 """A checkpoint that a training goes on from, and what transformers' Trainer is given for it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ class Resumption:
         best_metric: The best value of the metric that early stopping goes by.
         run_id: The run that logged the artifact: `wandb.init(id=run_id, resume="must")` goes on with it.
         lr_from: `argument` or `checkpoint`; None where nobody has said.
+        not_better: How many evaluations in a row were not better, when it was saved: of them early stopping has its
+            patience.
     """
 
     path: str
@@ -31,6 +34,23 @@ class Resumption:
     best_metric: float | None
     run_id: str | None
     lr_from: str | None
+    not_better: int = 0
+
+    def early_stopping(self, patience: int, threshold: float = 0.0) -> Any:
+        """Return transformers' `EarlyStoppingCallback`, which goes on counting where the checkpoint stopped.
+
+        By itself the Trainer restores the best metric, and begins to count anew: a training that is interrupted often
+        enough never stops.
+
+        Args:
+            patience: Evaluations in a row that may be not better, those before the interruption included.
+            threshold: By how much an evaluation must be better.
+        """
+        from transformers import EarlyStoppingCallback
+
+        made = EarlyStoppingCallback(patience, threshold)
+        made.early_stopping_patience_counter = self.not_better
+        return made
 
     def callback(self) -> Any:
         """Return a callback for transformers' Trainer that sees to the learning rate, and that a step is left to do.
@@ -59,7 +79,17 @@ def recorded(path: str, *, ref: str, digest: str, run_id: str | None, lr_from: s
         best_metric=state.get("best_metric"),
         run_id=run_id,
         lr_from=lr_from,
+        not_better=_not_better(state),
     )
+
+
+def _not_better(state: Mapping[str, Any]) -> int:
+    """What the EarlyStoppingCallback had counted. Source: transformers, `TrainerState.stateful_callbacks`."""
+    kept = state.get("stateful_callbacks")
+    one = kept.get("EarlyStoppingCallback") if isinstance(kept, dict) else None
+    counts = one.get("attributes") if isinstance(one, dict) else None
+    found = counts.get("early_stopping_patience_counter") if isinstance(counts, dict) else None
+    return found if type(found) is int and found >= 0 else 0
 
 
 def _state(path: Path) -> dict[str, Any]:
