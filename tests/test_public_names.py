@@ -240,7 +240,9 @@ TRAINING = [
     "load_into",
     "plan_resume",
     "prune",
+    "purge",
     "state_dict",
+    "undelete",
 ]
 
 FLOORS = [(ckpt_core, PUBLIC), (codecs, CODECS), (layouts, LAYOUTS), (training, TRAINING)]

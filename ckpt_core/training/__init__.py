@@ -24,7 +24,9 @@ _WHERE = {
     "load_into": "ckpt_core.training.loading",
     "plan_resume": "ckpt_core.training.planning.stored",
     "prune": "ckpt_core.training.pruning",
+    "purge": "ckpt_core.training.pruning",
     "state_dict": "ckpt_core.training.loading",
+    "undelete": "ckpt_core.training.pruning",
 }
 
 __all__ = sorted(_WHERE)  # noqa: PLE0605 - tests/test_public_names.py pins it
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from ckpt_core.training.planning.stored import plan_resume as plan_resume
     from ckpt_core.training.pruning import Pruned as Pruned
     from ckpt_core.training.pruning import prune as prune
+    from ckpt_core.training.pruning import purge as purge
+    from ckpt_core.training.pruning import undelete as undelete
     from ckpt_core.training.retention import Keep as Keep
 else:
     __getattr__, __dir__ = lazy_names(__name__, _WHERE)

@@ -47,6 +47,7 @@ from ckpt_core.training.run_folder import RunFolder
 from ckpt_core.training.runs import open_far_run, open_run
 from ckpt_core.training.saving.background import HostBuffers, InBackground
 from ckpt_core.training.saving.finite import refuse_not_finite
+from ckpt_core.training.saving.formats import directory_format
 from ckpt_core.training.saving.system_errors import said_by_system, told_by_system
 from ckpt_core.training.tiers.uploads import Uploads
 from ckpt_core.verbs.save import SaveReport, save
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
 
 _log = Logger(__name__)
 
-_FORMAT = "bundle"
 _SAME = "TR002"
 _STRANGE = "it cannot be known whether its samples are the same again; a training.KeyedLoader is exact"
 
@@ -80,6 +80,8 @@ class Checkpointer:
         upload_to: A URL or path that each checkpoint is copied to in the background, whole or not at all: `s3://`,
             `gs://`, `wandb://`, another disk. What a newer one supersedes, and no rule keeps, is not copied any more;
             what is pending is not removed, and is copied by the next process. `resume` looks there too.
+        format: Name of a format that writes a directory and holds all parts of a training: `bundle`, or `dcp` where
+            ckpt-fsdp is installed. `resume` reads any.
         preemption: Within `with`, take SIGTERM and SIGUSR1: `after_step` then saves and ends the process with exit code
             143 or 138. A second signal ends it at once.
         arguments: Plain values to record: what the training was called with.
@@ -106,6 +108,7 @@ class Checkpointer:
         finite: str = "refuse",
         background: bool = False,
         upload_to: str | None = None,
+        format: str = "bundle",
         preemption: bool = False,
         arguments: Mapping[str, Any] | None = None,
         extra: Mapping[str, Sequence[str]] | None = None,
@@ -118,6 +121,7 @@ class Checkpointer:
         self._run = open_run(os.fspath(run))
         self._far = None if upload_to is None else open_far_run(upload_to)
         self._uploads = None if upload_to is None else _uploads_of(self._run, upload_to)
+        self._format = directory_format(format)
         self._every = _interval(save_every)
         self._retention = Retention(self._run, Keep(keep) if isinstance(keep, int) else keep)
         if finite not in ("refuse", "ignore"):
@@ -239,7 +243,7 @@ class Checkpointer:
         place, replaces = self._run.place(record.step), record.step in self._run.known
         try:
             with told_by_system():
-                report = save(live, place, format=_FORMAT, force=replaces, provenance={"run": record.run})
+                report = save(live, place, format=self._format, force=replaces, provenance={"run": record.run})
         except CkptError as error:
             if not replaces and self._run.is_there(record.step):
                 told = f"{printable(place)}: has its name, and may not outlast a loss of power{said_by_system(error)}"

@@ -1,13 +1,16 @@
 """The checkpoints of a run that no rule keeps, listed, and removed when those that are kept are proved to be whole."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import CheckpointNotFoundError, CkptError, CorruptError, UsageError
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.checking.sealed_files import prove_sealed
+from ckpt_core.storage.files.listing import list_files
 from ckpt_core.training.choosing import proved, record_of
 from ckpt_core.training.record import Record
 from ckpt_core.training.retention import Keep
@@ -66,10 +69,55 @@ def prune(run: str | os.PathLike[str], keep: Keep, *, apply: bool = False) -> Pr
         for name in plan.kept:
             _prove(os.path.join(folder.path, name))
         for step in steps:
-            folder.remove(step)
+            (folder.put_aside if keep.recoverable else folder.remove)(step)
     finally:
         folder.close()
     return Pruned(plan.run, plan.kept, plan.removed, plan.left, plan.notes, applied=True)
+
+
+def undelete(run: str | os.PathLike[str], step: int) -> str:
+    """Bring back a checkpoint that was put aside, after every byte of it was proved; return its path.
+
+    Args:
+        run: The folder that a Checkpointer writes to.
+        step: The step of the checkpoint.
+
+    Raises:
+        CheckpointNotFoundError: None of that step was put aside, or it was removed for good.
+        OverwriteError: There is another one of that step.
+        CorruptError: It is not whole; it stays aside.
+        LockedError: A training is running there.
+    """
+    folder = RunFolder(os.fspath(run))
+    with _opened(folder):
+        folder.put_back(step)
+        try:
+            prove_sealed(list_files(folder.place(step)))
+        except CkptError:
+            folder.put_aside(step)
+            raise
+    return folder.place(step)
+
+
+def purge(run: str | os.PathLike[str]) -> list[int]:
+    """Remove for good what was put aside in a run, and return its steps. LockedError where a training runs there."""
+    folder = RunFolder(os.fspath(run))
+    with _opened(folder):
+        gone = folder.aside()
+        for step in gone:
+            folder.remove_aside(step)
+    return gone
+
+
+@contextmanager
+def _opened(folder: RunFolder) -> Iterator[None]:
+    if not os.path.isdir(folder.path):
+        raise CheckpointNotFoundError(f"{printable(folder.path)}: no run is there; check the name")
+    folder.open()
+    try:
+        yield
+    finally:
+        folder.close()
 
 
 def _prove(place: str) -> None:
@@ -86,7 +134,7 @@ def _planned(folder: RunFolder, keep: Keep) -> tuple[Pruned, list[int]]:
     records, left = _records(folder)
     metrics = {step: record.history.get(step, {}) for step, record in records.items()}
     _refuse_unknown(keep, metrics)
-    kept = keep.kept(metrics)
+    kept = keep.kept(metrics, folder.committed_at)
     sizes = {step: _size(folder.place(step)) for step in sorted(records)}
     plan = Pruned(
         folder.path,

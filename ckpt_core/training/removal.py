@@ -34,7 +34,7 @@ class Retention:
     def kept(self, history: Mapping[int, Mapping[str, float]], newest: int) -> set[int]:
         """Return the steps that the rule keeps, all of them without one. Arguments as for `apply`."""
         ours = self._ours(history, newest)
-        return set(ours) if self._keep is None else self._keep.kept(ours)
+        return set(ours) if self._keep is None else self._keep.kept(ours, self._run.committed_at)
 
     def apply(
         self, history: Mapping[int, Mapping[str, float]], newest: int, *, pending: Callable[[], Set[int]] = frozenset
@@ -51,7 +51,7 @@ class Retention:
         try:
             for step in self._removable(self._ours(history, newest), self._keep):
                 if step not in pending():
-                    self._run.remove(step)
+                    (self._run.put_aside if self._keep.recoverable else self._run.remove)(step)
         except CkptError as error:
             _log.warning("an older checkpoint could not be removed (%s); the next save tries again", error.message)
 
@@ -60,7 +60,7 @@ class Retention:
 
     def _removable(self, ours: dict[int, Mapping[str, float]], keep: Keep) -> list[int]:
         """The steps that go, once all that stays is whole; what is not whole counts for no rule, and stays too."""
-        while gone := sorted(ours.keys() - keep.kept(ours)):
+        while gone := sorted(ours.keys() - keep.kept(ours, self._run.committed_at)):
             broken = [step for step in ours if step not in gone and not self._is_whole(step)]
             if not broken:
                 return gone

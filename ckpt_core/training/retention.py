@@ -1,6 +1,6 @@
 """Which checkpoints of a run are kept when a newer one is committed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 
@@ -17,11 +17,17 @@ class Keep:
         every: Those whose step is a multiple of this; None for none by their step.
         best: Of the metric of this name, the one with the least value, or the greatest where the name begins with `+`:
             `val_loss`, `+accuracy`. None for none by a metric.
+        seconds: The first, and then each that was committed so long after the one before that is kept: one an hour.
+            None for none by the time.
+        recoverable: What no rule holds for is put aside, and stays on the disk until it is removed for good: `undelete`
+            brings it back. In a folder of this machine only.
     """
 
     last: int = 1
     every: int | None = None
     best: str | None = None
+    seconds: float | None = None
+    recoverable: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("last", 0), ("every", 1)):
@@ -29,12 +35,22 @@ class Keep:
             if value is not None and (type(value) is not int or value < least):
                 raise UsageError(f"{argument(name)}: a number from {least} on is needed, not {value!r}")
 
-    def kept(self, metrics: Mapping[int, Mapping[str, float]]) -> set[int]:
-        """Return the steps that are kept, of steps with the metrics of each."""
+        if self.seconds is not None and not (isinstance(self.seconds, int | float) and self.seconds > 0):
+            raise UsageError(f"{argument('seconds')}: a number of seconds is needed, not {self.seconds!r}")
+
+    def kept(self, metrics: Mapping[int, Mapping[str, float]], times: Callable[[int], float] | None = None) -> set[int]:
+        """Return the steps that are kept, of steps with the metrics of each.
+
+        Args:
+            metrics: The metrics of each.
+            times: Gives the second at which a step was committed; needed where `seconds` is set.
+        """
         steps = sorted(metrics)
         found = set(steps[-max(self.last, 1) :])
         if self.every is not None:
             found |= {step for step in steps if step % self.every == 0}
+        if self.seconds is not None and times is not None:
+            found |= set(_apart(steps, times, self.seconds))
         return found | set(self._best(steps, metrics))
 
     def _best(self, steps: Sequence[int], metrics: Mapping[int, Mapping[str, float]]) -> list[int]:
@@ -45,3 +61,13 @@ class Keep:
             (sign * metrics[step][name], step) for step in steps if not isnan(metrics[step].get(name, float("nan")))
         ]
         return [min(known)[1]] if known else []
+
+
+def _apart(steps: Sequence[int], times: Callable[[int], float], seconds: float) -> Iterator[int]:
+    """The first step, and each that came so much later than the one before of these."""
+    last: float | None = None
+    for step in steps:
+        at = times(step)
+        if last is None or at >= last + seconds:
+            last = at
+            yield step

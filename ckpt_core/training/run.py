@@ -45,6 +45,14 @@ class Run(ABC):
     def remove(self, step: int) -> None:
         """Remove a checkpoint whole: it is none any more before the first part of it goes, for good."""
 
+    @abstractmethod
+    def put_aside(self, step: int) -> None:
+        """Let a checkpoint be none any more, in such a way that it can be brought back."""
+
+    @abstractmethod
+    def committed_at(self, step: int) -> float:
+        """Return when a checkpoint was sealed, in seconds since 1970."""
+
     def place(self, step: int) -> str:
         """Return the path or URL of a checkpoint."""
         return f"{self.path.rstrip('/')}/checkpoint-{step}"

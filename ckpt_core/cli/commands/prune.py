@@ -32,25 +32,58 @@ _EXAMPLES = examples(
 @click.option("--keep-last", type=int, default=1, show_default=True, help="Keep so many of the newest.")
 @click.option("--keep-every", type=int, help="Keep those whose step is a multiple of this.")
 @click.option("--keep-best", metavar="METRIC", help="Keep the one with the least of a metric; +METRIC: the greatest.")
+@click.option("--keep-seconds", type=float, help="Keep the first, and then each that came so many seconds later.")
+@click.option("--recoverable", is_flag=True, help="Put the others aside, from where --undelete brings them back.")
+@click.option(
+    "--undelete", metavar="STEP", type=int, help="Bring back what was put aside, proved; nothing else is done."
+)
+@click.option("--purge", is_flag=True, help="Remove for good what was put aside; nothing else is done.")
 @click.option("--apply", is_flag=True, help="Remove the others, after those that are kept were proved.")
 @common_options
 @click.pass_obj
 def command(
-    session: Session, /, run: str, keep_last: int, keep_every: int | None, keep_best: str | None, apply: bool
+    session: Session,
+    /,
+    run: str,
+    keep_last: int,
+    keep_every: int | None,
+    keep_best: str | None,
+    keep_seconds: float | None,
+    recoverable: bool,
+    undelete: int | None,
+    purge: bool,
+    apply: bool,
 ) -> Answer:
     """List the checkpoints of a training RUN that no rule keeps.
 
     Each comes with the bytes that it takes.
 
-    Without --apply nothing is removed. Exit code 0: nothing is to be removed, or it was; 1: something can be removed.
-    The newest is always kept, and what a Checkpointer did not write is left alone.
+    Without --apply nothing is removed or put aside. Exit code 0: nothing is to be removed, or it was; 1: something can
+    be removed. The newest is always kept, and what a Checkpointer did not write is left alone.
     """
     from ckpt_core.training.pruning import prune
     from ckpt_core.training.retention import Keep
 
-    done = prune(run, Keep(keep_last, keep_every, keep_best), apply=apply)
+    if undelete is not None or purge:
+        return _of_what_was_put_aside(run, undelete, purge)
+    done = prune(run, Keep(keep_last, keep_every, keep_best, keep_seconds, recoverable), apply=apply)
     code = _TO_DO if done.removed and not apply else 0
     return Answer(lambda: _result(done), lambda: _page(done), lambda: list(done.removed), (), code)
+
+
+def _of_what_was_put_aside(run: str, step: int | None, everything: bool) -> Answer:
+    """Bring one back, or remove all."""
+    from ckpt_core.errors import UsageError
+    from ckpt_core.training.pruning import purge, undelete
+
+    if step is not None and everything:
+        raise UsageError("--undelete and --purge do not go together; give one")
+    if step is not None:
+        place = undelete(run, step)
+        return Answer(lambda: {"undeleted": place}, lambda: iter([f"{place}: is back"]), lambda: [place], (), 0)
+    gone = [f"checkpoint-{one}" for one in purge(run)]
+    page = f"{run}: {counted(len(gone), 'checkpoint')} removed for good"
+    return Answer(lambda: {"purged": gone}, lambda: iter([page]), lambda: gone, (), 0)
 
 
 def _result(done: "Pruned") -> dict[str, Any]:

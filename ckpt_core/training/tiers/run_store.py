@@ -70,6 +70,15 @@ class RunStore(Run):
         self._remove(name)
         _log.info("removed %s", redact(self.place(step)))
 
+    def put_aside(self, step: int) -> None:
+        raise UnsupportedFormatError(
+            f"{redact(self.path)}: nothing can be put aside in a store; keep without recoverable, or by its versions"
+        )
+
+    def committed_at(self, step: int) -> float:
+        seal = self._store.head(self._below(f"checkpoint-{step}/{DIRECTORY_SEAL}"))
+        return 0.0 if seal is None else seal.modified
+
     def _remove(self, name: str) -> None:
         """Remove what a mark says is being removed: the seal first, the mark last."""
         self._store.delete([self._below(f"{name}/{DIRECTORY_SEAL}")])
