@@ -134,7 +134,7 @@ def _planned(folder: RunFolder, keep: Keep) -> tuple[Pruned, list[int]]:
     records, left = _records(folder)
     metrics = {step: record.history.get(step, {}) for step, record in records.items()}
     _refuse_unknown(keep, metrics)
-    kept = keep.kept(metrics, folder.committed_at)
+    kept = keep.kept(metrics, folder.committed_at) | {step for step in metrics if keep.is_thin(step)}
     sizes = {step: _size(folder.place(step)) for step in sorted(records)}
     plan = Pruned(
         folder.path,

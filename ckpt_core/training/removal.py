@@ -8,6 +8,7 @@ from ckpt_core.storage.checking.sealed_files import prove_sealed
 from ckpt_core.storage.files.listing import list_files
 from ckpt_core.training.retention import Keep
 from ckpt_core.training.run import Run
+from ckpt_core.training.saving.thinning import make_thin
 
 _log = Logger(__name__)
 
@@ -26,9 +27,11 @@ class Retention:
         self._run = run
         self._keep = keep
         self._proved: set[int] = set()
+        self._thin: set[int] = set()
 
     def committed(self, step: int) -> None:
         """Note that a checkpoint is new: what was proved of another one at its place does not count for it."""
+        self._thin.discard(step)
         (self._proved.add if self._run.proved_by_save else self._proved.discard)(step)
 
     def kept(self, history: Mapping[int, Mapping[str, float]], newest: int) -> set[int]:
@@ -51,9 +54,16 @@ class Retention:
         try:
             for step in self._removable(self._ours(history, newest), self._keep):
                 if step not in pending():
-                    (self._run.put_aside if self._keep.recoverable else self._run.remove)(step)
+                    self._let_go(step, self._keep)
         except CkptError as error:
             _log.warning("an older checkpoint could not be removed (%s); the next save tries again", error.message)
+
+    def _let_go(self, step: int, keep: Keep) -> None:
+        if not keep.is_thin(step):
+            (self._run.put_aside if keep.recoverable else self._run.remove)(step)
+        elif step not in self._thin:
+            make_thin(self._run.place(step))
+            self._thin.add(step)
 
     def _ours(self, history: Mapping[int, Mapping[str, float]], newest: int) -> dict[int, Mapping[str, float]]:
         return {step: history[step] for step in self._run.known if step in history and step <= newest}

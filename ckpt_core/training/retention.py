@@ -19,6 +19,8 @@ class Keep:
             `val_loss`, `+accuracy`. None for none by a metric.
         seconds: The first, and then each that was committed so long after the one before that is kept: one an hour.
             None for none by the time.
+        thin_every: Those whose step is a multiple of this, and that nothing else holds for, stay without their
+            optimizer: good for evaluation, and not to be gone on from. None for none.
         recoverable: What no rule holds for is put aside, and stays on the disk until it is removed for good: `undelete`
             brings it back. In a folder of this machine only.
     """
@@ -28,9 +30,10 @@ class Keep:
     best: str | None = None
     seconds: float | None = None
     recoverable: bool = False
+    thin_every: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("last", 0), ("every", 1)):
+        for name, least in (("last", 0), ("every", 1), ("thin_every", 1)):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < least):
                 raise UsageError(f"{argument(name)}: a number from {least} on is needed, not {value!r}")
@@ -52,6 +55,10 @@ class Keep:
         if self.seconds is not None and times is not None:
             found |= set(_apart(steps, times, self.seconds))
         return found | set(self._best(steps, metrics))
+
+    def is_thin(self, step: int) -> bool:
+        """Return whether a checkpoint that nothing else holds for stays without its optimizer."""
+        return self.thin_every is not None and step % self.thin_every == 0
 
     def _best(self, steps: Sequence[int], metrics: Mapping[int, Mapping[str, float]]) -> list[int]:
         if self.best is None:

@@ -8,9 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ckpt_core
 from ckpt_core.cli.main import main
-from ckpt_core.errors import CheckpointNotFoundError, CorruptError, LockedError, OverwriteError, UsageError
-from ckpt_core.training import Checkpointer, Keep, prune, purge, undelete
+from ckpt_core.errors import (
+    CheckpointNotFoundError,
+    CorruptError,
+    LoadRefusedError,
+    LockedError,
+    OverwriteError,
+    UsageError,
+)
+from ckpt_core.training import Checkpointer, Keep, prune, purge, state_dict, undelete
 
 
 def model(value=1.0):
@@ -120,3 +128,28 @@ def test_prune_takes_the_same_rule(tmp_path):
             saver.save(step)
     done = prune(tmp_path / "run", Keep(recoverable=True), apply=True)
     assert list(done.removed) == ["checkpoint-1"] and aside(tmp_path / "run") == [".checkpoint-1.ckpt-deleted"]
+
+
+def test_thin_ones_keep_their_weights_and_lose_their_optimizer(tmp_path):
+    trained = model()
+    optimizer = torch.optim.AdamW(trained.parameters())
+    trained(torch.ones(2)).sum().backward()
+    optimizer.step()
+    objects = {"model": trained, "optimizer": optimizer}
+    with Checkpointer(tmp_path / "run", **objects, keep=Keep(1, thin_every=2)) as saver:
+        for step in range(1, 6):
+            trained.weight.data.fill_(step)
+            saver.save(step)
+    assert there(tmp_path / "run") == ["checkpoint-2", "checkpoint-4", "checkpoint-5"]
+    for step, parts in ((2, {"model", "rng", "progress"}), (5, {"model", "optimizer", "rng", "progress"})):
+        opened = ckpt_core.load(str(tmp_path / "run" / f"checkpoint-{step}"))
+        assert parts == {part.kind for part in opened.manifest.components} - {"config"}
+        assert bool((state_dict(opened)["weight"] == step).all())
+        assert ckpt_core.verify(opened, depth="bytes").report.ok
+    with Checkpointer(tmp_path / "run", **objects, keep=Keep(1, thin_every=2)) as saver:
+        assert saver.resume("required").step == 5
+        with pytest.raises(LoadRefusedError, match="no component optimizer"):
+            saver.resume(4)
+        before = os.stat(tmp_path / "run" / "checkpoint-4").st_ino
+        saver.save(6)
+        assert os.stat(tmp_path / "run" / "checkpoint-4").st_ino == before, "a thin one was made thin again"

@@ -27,11 +27,11 @@ def objects(value):
     return {"model": model, "optimizer": optimizer}
 
 
-def saved(run, step):
+def saved(run, step, background=False):
     """Go on from what is there, and save a step at which everything has the value of its number."""
     with Checkpointer(run, keep=1, **objects(0.0)) as saver:
         found = saver.resume().step
-    with Checkpointer(run, keep=1, **objects(float(step))) as saver:
+    with Checkpointer(run, keep=1, background=background, **objects(float(step))) as saver:
         if found:
             saver.resume()
             for value in saver._objects["model"].parameters():
@@ -41,11 +41,11 @@ def saved(run, step):
         saver.save(step)
 
 
-def stopped(run, fault):
+def stopped(run, fault, background=False):
     def work():
         stopper = Stopper(fault)
         intercept(stopper)
-        saved(run, 2)
+        saved(run, 2, background)
         return stopper.names
 
     return in_child(work)
@@ -83,18 +83,31 @@ def some(faults):
     return faults[::_SAMPLE]
 
 
-@pytest.mark.parametrize("which", [some, pytest.param(list, marks=pytest.mark.long)], ids=["some", "all"])
-def test_a_save_stopped_anywhere_leaves_one_that_is_whole_and_the_next_succeeds(which, tmp_path):
+def few(faults):
+    return faults[5 :: 4 * _SAMPLE]
+
+
+@pytest.mark.parametrize(
+    ("which", "background"),
+    [
+        (some, False),
+        (few, True),
+        pytest.param(list, False, marks=pytest.mark.long),
+        pytest.param(list, True, marks=pytest.mark.long),
+    ],
+    ids=["some", "few in the background", "all", "all in the background"],
+)
+def test_a_save_stopped_anywhere_leaves_one_that_is_whole_and_the_next_succeeds(which, background, tmp_path):
     saved(tmp_path / "before", 1)
     shutil.copytree(tmp_path / "before", tmp_path / "undisturbed")
-    ending = stopped(tmp_path / "undisturbed", None)
+    ending = stopped(tmp_path / "undisturbed", None, background)
     assert ending.well, ending
     assert values(tmp_path / "undisturbed") == (2, {2.0})
     assert names(tmp_path / "undisturbed") == ["checkpoint-2"]
     for fault in which(faults_of(ending.value)):
         run = tmp_path / "run"
         shutil.copytree(tmp_path / "before", run)
-        found = stopped(run, fault)
+        found = stopped(run, fault, background)
         try:
             check(run, fault, found)
         except BaseException as error:
