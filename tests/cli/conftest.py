@@ -1,15 +1,20 @@
-"""The command line as a subprocess, small real checkpoints to ask it about, and a plugin of which all is known."""
+"""The command line, small real checkpoints to ask it about, and a plugin of which all is known."""
 
+import io
 import os
 import pty
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 import torch
 from safetensors.torch import save_file
+
+from ckpt_core import get_plugin_manager
+from ckpt_core.cli.main import main
 
 CODE = "import sys; from ckpt_core.cli.main import main; sys.exit(main())"
 
@@ -64,6 +69,29 @@ def run_plain(*args, cwd=None, **env):
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+def run_here(*args, cwd=None, **env):
+    """Run it in this process, which takes a tenth of the time, unless it would leave something behind in it."""
+    words = [str(arg) for arg in args]
+    if OF_ITS_OWN.intersection(words) or any(name.startswith("PYTHON") for name in env):
+        return run_plain(*args, cwd=cwd, **env)
+    get_plugin_manager.cache_clear()
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    before = os.getcwd()
+    os.chdir(cwd or before)
+    try:
+        with mock.patch.dict(os.environ, env), mock.patch("sys.stdout", out), mock.patch("sys.stderr", err):
+            code = main(words)
+    except SystemExit as done:  # of click's completion
+        code = done.code
+    finally:
+        os.chdir(before)
+    return Done(code, out.buffer.getvalue().decode(), err.buffer.getvalue().decode())
+
+
+OF_ITS_OWN = {"-v", "--verbose", "--debug"}
+"""What sets up logging, or shows where it was called from."""
+
+
 def run_on_terminal(*args, **env):
     """Run it with a terminal as stdout and stderr; what both showed is in `out`."""
     terminal, end = pty.openpty()
@@ -83,15 +111,13 @@ def run_on_terminal(*args, **env):
 @pytest.fixture(autouse=True)
 def plugins_of_a_new_process():
     """A command runs in a process of its own: what plugins did in other tests of this one is none of its business."""
-    from ckpt_core import get_plugin_manager
-
     get_plugin_manager.cache_clear()
 
 
 @pytest.fixture(scope="session")
 def ckpt():
     """Runs `ckpt` with what it is given, away from any terminal."""
-    return run_plain
+    return run_here
 
 
 @pytest.fixture(scope="session")

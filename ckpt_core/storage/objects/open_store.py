@@ -10,7 +10,7 @@ from ckpt_core.storage.urls import scheme_of
 
 _ELSEWHERE = {
     "hf": "write to a disk, and put the folder there by hf upload",
-    "wandb": "run pip install ckpt-wandb, which publishes there",
+    "wandb": "write to a disk, and publish the folder from there by ckpt_wandb.upload",
 }
 """What puts a checkpoint where nothing is written to."""
 
