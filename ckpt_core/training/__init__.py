@@ -13,6 +13,7 @@ _WHERE = {
     "EarlyStopping": "ckpt_core.training.own_state.early_stopping",
     "Effect": "ckpt_core.training.planning.plan",
     "ExtraState": "ckpt_core.training.own_state.extra",
+    "IterableLoader": "ckpt_core.training.data.iterable_loader",
     "Keep": "ckpt_core.training.retention",
     "KeyedDataset": "ckpt_core.training.data.keyed_data",
     "KeyedLoader": "ckpt_core.training.data.keyed_loader",
@@ -21,10 +22,12 @@ _WHERE = {
     "Pruned": "ckpt_core.training.pruning",
     "ResumePlan": "ckpt_core.training.planning.plan",
     "Resumed": "ckpt_core.training.planning.resuming",
+    "Split": "ckpt_core.training.data.split",
     "load_into": "ckpt_core.training.loading",
     "plan_resume": "ckpt_core.training.planning.stored",
     "prune": "ckpt_core.training.pruning",
     "purge": "ckpt_core.training.pruning",
+    "seeded_split": "ckpt_core.training.data.split",
     "state_dict": "ckpt_core.training.loading",
     "undelete": "ckpt_core.training.pruning",
 }
@@ -33,9 +36,12 @@ __all__ = sorted(_WHERE)  # noqa: PLE0605 - tests/test_public_names.py pins it
 
 if TYPE_CHECKING:
     from ckpt_core.training.checkpointer import Checkpointer as Checkpointer
+    from ckpt_core.training.data.iterable_loader import IterableLoader as IterableLoader
     from ckpt_core.training.data.keyed_data import KeyedDataset as KeyedDataset
     from ckpt_core.training.data.keyed_data import KeyedSampler as KeyedSampler
     from ckpt_core.training.data.keyed_loader import KeyedLoader as KeyedLoader
+    from ckpt_core.training.data.split import Split as Split
+    from ckpt_core.training.data.split import seeded_split as seeded_split
     from ckpt_core.training.loading import load_into as load_into
     from ckpt_core.training.loading import state_dict as state_dict
     from ckpt_core.training.own_state.early_stopping import EarlyStopping as EarlyStopping

@@ -19,7 +19,7 @@ from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.training import random_states
 from ckpt_core.training.choosing import NEWEST, Chosen, choose, record_of
-from ckpt_core.training.data.keyed_loader import KeyedLoader
+from ckpt_core.training.data.exact_loader import ExactLoader
 from ckpt_core.training.filling import HasState
 from ckpt_core.training.objects import (
     EXTRA,
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 _log = Logger(__name__)
 
 _SAME = "TR002"
-_STRANGE = "it cannot be known whether its samples are the same again; a training.KeyedLoader is exact"
+_STRANGE = "it cannot be known whether its samples are the same again"
 
 
 class Checkpointer:
@@ -71,10 +71,12 @@ class Checkpointer:
         scheduler: A schedule of learning rates.
         scaler: A scaler of losses.
         ema: An average of the weights: a module, or what has state.
-        loader: What gives the data, and knows where it is: a `KeyedLoader`.
+        loader: What gives the data, and knows where it is: a `KeyedLoader`, or an `IterableLoader`.
         save_every: Steps, or the time, between the saves of `after_step`; None to save only when `save` is called.
         keep: Which checkpoints stay when a newer one is committed: so many of the last, or a `Keep`; None for all.
         finite: `refuse` to save weights that are NaN or infinite, or `ignore` it.
+        inexact: `refuse` a loader of which it is not known that its samples are the same again (one that has state, and
+            is neither a `KeyedLoader` nor an `IterableLoader`), or `warn` of it.
         background: Write in a thread, from a copy of the state: the loop is held up for the copy alone. One save is in
             flight; what it raises is raised by the next call of `after_step`, `save`, `wait` or `close`.
         upload_to: A URL or path that each checkpoint is copied to in the background, whole or not at all: `s3://`,
@@ -106,6 +108,7 @@ class Checkpointer:
         save_every: int | timedelta | None = None,
         keep: int | Keep | None = None,
         finite: str = "refuse",
+        inexact: str = "refuse",
         background: bool = False,
         upload_to: str | None = None,
         format: str = "bundle",
@@ -138,8 +141,10 @@ class Checkpointer:
         self._preemption = Preemption() if preemption else None
         self._listening = ExitStack()
         _refuse_several_ranks()
-        if loader is not None and not isinstance(loader, KeyedLoader):
-            _log.warning("loader: a %s keeps a position of its own: %s", type(loader).__name__, _STRANGE)
+        if inexact not in ("refuse", "warn"):
+            raise UsageError(f"{argument('inexact')}: refuse or warn is needed, not {inexact!r}")
+        if loader is not None and not isinstance(loader, ExactLoader):
+            _tell_of_a_strange(loader, refuse=inexact == "refuse")
 
     def __enter__(self) -> "Checkpointer":
         with told_by_system():
@@ -400,6 +405,17 @@ def _interval(save_every: int | timedelta | None) -> int | timedelta | None:
     if type(save_every) is not int or save_every < 1:
         raise UsageError(f"{argument('save_every')}: a number of steps or a timedelta is needed, not {save_every!r}")
     return save_every
+
+
+def _tell_of_a_strange(loader: object, *, refuse: bool) -> None:
+    """Refuse a loader of somebody else's, or warn of it, before the first step: at a resume it would be too late."""
+    what = f"a {type(loader).__name__} keeps a position of its own: {_STRANGE}"
+    if refuse:
+        raise UsageError(
+            f"{argument('loader')}: {what}; give a training.KeyedLoader or a training.IterableLoader, "
+            f"or take it all the same with {argument('inexact', 'warn')}"
+        )
+    _log.warning("loader: %s", what)
 
 
 def _refuse_several_ranks() -> None:

@@ -1,11 +1,12 @@
 """A loader whose position is a few numbers: what is loaded next depends on them alone, with any number of workers."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from ckpt_core.arguments import argument
-from ckpt_core.errors import LoadRefusedError, UsageError
+from ckpt_core.errors import UsageError
 from ckpt_core.log import Logger
+from ckpt_core.training.data.exact_loader import ExactLoader
 from ckpt_core.training.data.fingerprints import fingerprint
 from ckpt_core.training.data.keyed_data import KeyedCollate, KeyedDataset, KeyedSampler, MapDataset
 from ckpt_core.training.data.keyed_random import generator_of
@@ -17,7 +18,7 @@ _WORKERS = -3
 """Takes the place of an epoch in the key of what workers are seeded with."""
 
 
-class KeyedLoader:
+class KeyedLoader(ExactLoader):
     """Batches of a map dataset, the same in every process that asks for them again.
 
     Iterating gives the rest of the epoch, and then begins the next one; a pass that was broken off goes on where it
@@ -42,12 +43,8 @@ class KeyedLoader:
         UsageError: The dataset has no length or no numbers, so that its order cannot be had again.
     """
 
-    MAY_CHANGE: ClassVar = ("batch_size", "drop_last", "accumulate")
-    """What of a state may be otherwise here."""
-
-    AFTER_A_CHANGE: ClassVar = (
-        "no sample comes twice or is left out, and the losses are not those of an uninterrupted run"
-    )
+    FIXED = ("seed", "shuffle", "samples", "fingerprint")
+    MAY_CHANGE = ("batch_size", "drop_last", "accumulate")
 
     def __init__(
         self,
@@ -101,11 +98,6 @@ class KeyedLoader:
         """Processes that make samples; 0 for this one."""
         return int(self._loader.num_workers)
 
-    @property
-    def steps(self) -> bool:
-        """Whether the optimizer steps after the batch that was given out last: a group is full, or the epoch ends."""
-        return self.accumulated == 0
-
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch; nothing where it is the one that is being loaded."""
         if epoch != self.epoch:
@@ -140,26 +132,9 @@ class KeyedLoader:
         self.epoch, self.position = state_dict["epoch"], state_dict["position"]
         self.accumulated = state_dict["accumulated"] % self.accumulate
 
-    def refuse(self, state_dict: Mapping[str, Any]) -> None:
-        """Raise the error with which `load_state_dict` would refuse a state, if any; nothing is changed."""
-        own = self.state_dict()
-        if not isinstance(state_dict, Mapping) or state_dict.keys() != own.keys():
-            raise LoadRefusedError("sampler: it is not the state of a KeyedLoader; nothing was changed")
-        for key in ("seed", "shuffle", "samples", "fingerprint"):
-            if state_dict[key] != own[key]:
-                raise LoadRefusedError(
-                    f"sampler: {key} is {own[key]!r} here and was {state_dict[key]!r}: samples would come twice or "
-                    "never; give the loader what it had, or start a new run; nothing was changed"
-                )
-
-    def changes(self, state_dict: Mapping[str, Any]) -> list[str]:
-        """Return, in words, what of a state is otherwise here and lets the training go on, if not exactly."""
-        own = self.state_dict()
-        return [
-            f"sampler: {key} was {state_dict[key]} and is {own[key]}; {self.AFTER_A_CHANGE}"
-            for key in self.MAY_CHANGE
-            if state_dict.get(key) != own[key]
-        ]
+    def where(self, state_dict: Mapping[str, Any]) -> str:
+        """Return the position of a state in words."""
+        return f"epoch {state_dict['epoch']}, sample {state_dict['position']} of {state_dict['samples']}"
 
 
 def _require_a_map(dataset: object) -> None:
@@ -168,7 +143,7 @@ def _require_a_map(dataset: object) -> None:
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise UsageError(
             f"{argument('dataset')}: a {type(dataset).__name__} has no samples under numbers, so that a position in it "
-            "cannot be found again; make it a dataset with __len__ and __getitem__"
+            "cannot be found again; give it to an IterableLoader, or make it a dataset with __len__ and __getitem__"
         )
 
 

@@ -7,7 +7,7 @@ from ckpt_core.arguments import argument
 from ckpt_core.errors import LoadRefusedError, UsageError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.training import random_states
-from ckpt_core.training.data.keyed_loader import KeyedLoader
+from ckpt_core.training.data.exact_loader import ExactLoader
 from ckpt_core.training.objects import GRADIENTS, HISTORY, TRAINING
 from ckpt_core.training.own_state.history import History
 from ckpt_core.training.planning import rates
@@ -127,13 +127,12 @@ def compare_steps(rows: Rows, where: str, done: int, last: int | None) -> None:
 
 def _compare_data(rows: Rows, loader: Any, checkpoint: StoredCheckpoint) -> None:
     labels = [part.label for part in checkpoint.manifest.components]
-    if not isinstance(loader, KeyedLoader) or "sampler" not in labels:
+    if not isinstance(loader, ExactLoader) or "sampler" not in labels:
         return
     saved = torch_values(checkpoint, checkpoint.component("sampler"))
     if isinstance(saved, Mapping) and saved.keys() == loader.state_dict().keys():
         own = loader.state_dict()
-        position = f"epoch {saved['epoch']}, sample {saved['position']} of {saved['samples']}"
-        rows.add("sampler: position", position, None)
+        rows.add("sampler: position", loader.where(saved), None)
         for key in loader.MAY_CHANGE:
             rows.compare(f"sampler: {key}", saved[key], own[key], loader.AFTER_A_CHANGE)
 
