@@ -48,6 +48,7 @@ from ckpt_core.training.runs import open_far_run, open_run
 from ckpt_core.training.saving.background import HostBuffers, InBackground
 from ckpt_core.training.saving.finite import refuse_not_finite
 from ckpt_core.training.saving.formats import directory_format
+from ckpt_core.training.saving.step_counts import StepCounts
 from ckpt_core.training.saving.system_errors import said_by_system, told_by_system
 from ckpt_core.training.tiers.uploads import Uploads
 from ckpt_core.verbs.save import SaveReport, save
@@ -138,6 +139,7 @@ class Checkpointer:
         self._buffers = HostBuffers() if background else None
         self._writing: InBackground[SaveReport] = InBackground()
         self._weights: tuple[int, str] | None = None
+        self._steps = StepCounts(self._objects.get("optimizer"), may_skip=scaler is not None)
         self._preemption = Preemption() if preemption else None
         self._listening = ExitStack()
         _refuse_several_ranks()
@@ -227,6 +229,7 @@ class Checkpointer:
         self._history.add(step, checked)
         self.wait()
         began = monotonic()
+        self._steps.compare(step)
         record = self._after(step, checked)
         with told_by_system():
             self._run.open()
@@ -308,6 +311,7 @@ class Checkpointer:
             self._fill(work)
         self._record = replace(work.record, attempt=work.record.attempt + 1)
         self._history.load_state_dict(work.history)
+        self._steps.begin(self._record.step)
         if self._uploads is not None:
             self._uploads.go_on(self._retention.kept(self._record.history, self._record.step))
         resumed = work.resumed()
