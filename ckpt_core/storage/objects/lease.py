@@ -17,6 +17,7 @@ from ckpt_core.errors import (
     CkptError,
     ConditionFailedError,
     LockedError,
+    NoAnswerError,
     ReplacedError,
     UnsupportedFormatError,
 )
@@ -133,8 +134,14 @@ class Lease:
             self._thread.join()
 
     def remove(self) -> None:
-        """Remove the lease, if it is still ours."""
-        self._store.delete_version(self._key, self._version)
+        """Remove the lease, if it is still ours; where the store does not, let it say that its holder has ended."""
+        try:
+            if self._store.delete_version(self._key, self._version):
+                return
+        except NoAnswerError as error:
+            _log.info("%s: its lease was not removed (%s)", self._place, type(error).__name__)
+        if self._store.head(self._key) is not None:
+            self.give_up()
 
     def give_up(self) -> None:
         """Let the lease say that its holder has ended, if it is still ours: the next need not wait."""

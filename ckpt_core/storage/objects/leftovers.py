@@ -53,6 +53,7 @@ class _Named:
     """What the leases and journals of a site name, and when the objects of those names must have come."""
 
     keys: frozenset[str]
+    replaced: frozenset[tuple[str, str]]
     folders: tuple[str, ...]
     uploads: frozenset[tuple[str, str]]
     since: float
@@ -62,7 +63,7 @@ class _Named:
     def has(self, one: StoredObject) -> bool:
         if self.protected(one.key):
             return False
-        if one.key.startswith(self.folders):
+        if one.key.startswith(self.folders) or (one.key, one.version) in self.replaced:
             return True
         return one.key in self.keys and self.since - _SLACK <= one.modified <= self.until + _SLACK
 
@@ -119,10 +120,13 @@ def _named(store: ObjectStore, site: Site, records: list[tuple[StoredObject, Lea
     keys = {key for _, record in records for key in record.keys if not key.endswith("/")}
     folders = {key for _, record in records for key in record.keys if key.endswith("/")}
     uploads = {upload for _, record in records for upload in record.uploads}
+    replaced: set[tuple[str, str]] = set()
     for folder, journal in site.journals.items():
-        files, begun = _journal(store, folder, journal)
+        files, begun, old = _journal(store, folder, journal)
         folders.add(folder + JOURNAL)
         uploads |= begun
+        if generation and folder == f"{site.root}{generation}/":  # before that it is what readers read
+            replaced |= old
         if records or folder != site.root:  # without a lease a directory may be a checkpoint that nobody has sealed
             keys |= {folder + path for path in files}
     folders |= {folder for folder in site.generations if generation and not folder.endswith(f"/{generation}/")}
@@ -138,7 +142,7 @@ def _named(store: ObjectStore, site: Site, records: list[tuple[StoredObject, Lea
     since = min([record.started for _, record in records], default=float("-inf"))
     until = max([one.modified + record.seconds for one, record in records], default=float("inf"))
     own = tuple(sorted(folder for folder in folders if _is_own(site, folder)))
-    return _Named(frozenset(keys - {site.seal}), own, frozenset(uploads), since, until, protected)
+    return _Named(frozenset(keys - {site.seal}), frozenset(replaced), own, frozenset(uploads), since, until, protected)
 
 
 def _is_own(site: Site, folder: str) -> bool:
@@ -189,17 +193,21 @@ def _sealed(store: ObjectStore, site: Site) -> tuple[bool, str]:
     return is_seal(text), generation_of(text)
 
 
-def _journal(store: ObjectStore, folder: str, journal: list[StoredObject]) -> tuple[set[str], set[tuple[str, str]]]:
-    """The paths and uploads that a journal names."""
+def _journal(
+    store: ObjectStore, folder: str, journal: list[StoredObject]
+) -> tuple[set[str], set[tuple[str, str]], set[tuple[str, str]]]:
+    """The paths and uploads that a journal names, and key and version of what its folder replaces."""
     files: set[str] = set()
     uploads: set[tuple[str, str]] = set()
+    replaced: set[tuple[str, str]] = set()
     for one in journal:
         said = _tree(store, one.key)
         if isinstance(said, dict):
             files |= {path for path in said.get("files") or () if isinstance(path, str)}
             begun = said.get("uploads") or {}
             uploads |= {(folder + path, str(id)) for path, (id, *_) in begun.items()}
-    return files, uploads
+            replaced |= {(key, str(version)) for key, version in (said.get("replaces") or {}).items()}
+    return files, uploads, replaced
 
 
 def _tree(store: ObjectStore, key: str) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from ckpt_core.errors import LockedError, OverwriteError, UnsupportedFormatError
+from ckpt_core.errors import LockedError, NoAnswerError, OverwriteError, UnsupportedFormatError
 from ckpt_core.storage.objects.lease import held, is_free
 from ckpt_core.storage.objects.lease_record import Holder, new_record, parse_record, this_process
 from ckpt_core.storage.objects.memory_store import MemoryStore
@@ -43,6 +43,25 @@ def test_a_lease_is_there_for_its_block_and_no_longer(store, key):
         assert record.holder == this_process()
         assert lease.former is None
     assert store.head(key) is None
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_lease_that_cannot_be_removed_says_that_it_has_ended(answers, monkeypatch):
+    """Else the next save of the same process, which is alive, would wait for it to run out."""
+
+    def delete_version(self, key, version):
+        if not answers:
+            raise NoAnswerError("the store failed")
+        return False
+
+    monkeypatch.setattr(MemoryStore, "delete_version", delete_version)
+    store, key = MemoryStore(), f"{uuid.uuid4().hex}/.ckpt-unfinished.json"
+    with held(store, key, place="out"):
+        pass
+    assert read(store, key).ended
+    with held(store, key, place="out"):
+        pass
+    store.delete([key])
 
 
 def test_a_second_writer_of_this_machine_is_told_which_process_is_the_first(store, key):

@@ -7,6 +7,7 @@ may remove anything of a run but what they name.
     .ckpt-journal/00000.json   {"schema": "ckpt/journal@1", "work": …, "files": [path, …]}
     .ckpt-journal/00001.json   {"uploads": {path: [id, bytes of a part]}}
     .ckpt-journal/00002.json   {"tensors": [[component, name, source, target, crcs], …]}
+    .ckpt-journal/00003.json   {"replaces": {key: version}}, of the bucket: what goes once the seal names this folder
 """
 
 import json
@@ -53,7 +54,7 @@ class Noted:
     @property
     def next_number(self) -> int:
         """Of the object that follows."""
-        return int(self.keys[-1].rpartition("/")[2].partition(".")[0]) + 1
+        return _number_of(self.keys[-1]) + 1
 
 
 def read_journal(store: ObjectStore, folder: str) -> Noted | None:
@@ -83,6 +84,12 @@ def begin_journal(store: ObjectStore, folder: str, work: str, files: Sequence[st
 def note_uploads(store: ObjectStore, folder: str, number: int, uploads: Mapping[str, tuple[str, int]]) -> None:
     """Name uploads that were begun."""
     _put(store, folder, number, {"uploads": {path: list(one) for path, one in uploads.items()}})
+
+
+def note_replaced(store: ObjectStore, folder: str, replaced: Mapping[str, str]) -> None:
+    """Name the objects, by key and version, that are to be removed once the seal names what is in the folder."""
+    last = max(one.key for one in store.find(folder + JOURNAL))
+    _put(store, folder, _number_of(last) + 1, {"replaces": dict(replaced)})
 
 
 def forget(store: ObjectStore, folder: str, noted: Noted) -> None:
@@ -140,6 +147,10 @@ class StoreJournal:
             number, self.number = self.number, self.number + (self.step if lines else 0)
         if lines:
             _put(self.store, self.folder, number, {"tensors": as_lines(lines)})
+
+
+def _number_of(key: str) -> int:
+    return int(key.rpartition("/")[2].partition(".")[0])
 
 
 def _put(store: ObjectStore, folder: str, number: int, said: Mapping[str, Any]) -> StoredObject:

@@ -4,7 +4,6 @@ Memory: of each worker the parts that it has begun. That is one for each file th
 where the checksum of a tensor stands before it, and one where two workers meet: with plans of whole tensors, three.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from ckpt_core.errors import CkptError
+from ckpt_core.log import Logger
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.plans import FilePlan, TensorKey, WritePlan, Written
 from ckpt_core.storage.objects.store import ABSENT, ObjectStore, UploadedPart
@@ -22,7 +22,7 @@ from ckpt_core.storage.writing.sinks import Sink
 from ckpt_core.storage.writing.uploads.journal import Noted, StoreJournal, abort_begun, note_uploads
 from ckpt_core.storage.writing.uploads.parts import FileParts
 
-_log = logging.getLogger(__name__)
+_log = Logger(__name__)
 
 _Part = tuple[str, int]
 """Path of a file, and index of a part of it from 0."""

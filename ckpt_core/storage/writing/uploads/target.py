@@ -5,12 +5,12 @@ replaces a directory lies in a generation, and the old objects go after the seal
 whole and copied to its name by the store.
 """
 
-import logging
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import CkptError, CorruptError
+from ckpt_core.errors import CkptError, CorruptError, NoAnswerError
+from ckpt_core.log import Logger
 from ckpt_core.schema.access import Checkpoint, Files, Progress
 from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.manifests import Manifest
@@ -18,6 +18,7 @@ from ckpt_core.schema.plans import TensorKey, WritePlan, Written
 from ckpt_core.schema.side_files.reserved_names import BLOCKS, JOURNAL
 from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.schema.side_files.taint import marked
+from ckpt_core.schema.text import redact
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.objects.store import Condition
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
@@ -26,14 +27,14 @@ from ckpt_core.storage.writing.plan_digest import digest_of_plan
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.uploads.commit import Ready, commit_directory, commit_file
 from ckpt_core.storage.writing.uploads.folder import StoreFolder
-from ckpt_core.storage.writing.uploads.journal import Noted, begin_journal, forget
+from ckpt_core.storage.writing.uploads.journal import Noted, begin_journal, forget, note_replaced
 from ckpt_core.storage.writing.uploads.place import PLACEHOLDER, Found, ObjectPlace
 from ckpt_core.storage.writing.uploads.sink import UploadedFiles
 
 if TYPE_CHECKING:
     from ckpt_core.storage.objects.lease import Lease
 
-_log = logging.getLogger(__name__)
+_log = Logger(__name__)
 
 
 class ObjectTarget(StagedTarget):
@@ -226,8 +227,12 @@ class ObjectTarget(StagedTarget):
         if self._place.kind is LocationKind.FILE:
             commit_file(ready, seal)
         else:
+            if not self._is_new and seal is not None:
+                note_replaced(self._place.store, self._folder, self._replaced)
             commit_directory(ready, seal)
         self._committed = True
+        if self._place.kind is LocationKind.DIRECTORY and not self._is_new:
+            self._remove_replaced()
         try:
             self._tidy()
         except CkptError as error:
@@ -244,8 +249,24 @@ class ObjectTarget(StagedTarget):
             forget(store, self._folder, self._noted)
             return
         store.delete([one.key for one in store.find(self._folder + JOURNAL)])
-        if not self._is_new:
-            own = {place.seal, *(self._folder + path for path in self._noted.files)}
-            old = {one.key: one.version for one in self._found.content}
-            now = store.find(place.root)
-            store.delete([one.key for one in now if one.key not in own and old.get(one.key) == one.version])
+
+    @property
+    def _replaced(self) -> dict[str, str]:
+        """Key and version of every object that gives way to a generation."""
+        assert self._found is not None
+        return {one.key: one.version for one in self._found.content if one.key != self._place.seal}
+
+    def _remove_replaced(self) -> None:
+        """Remove the old content: a tool that knows no seal is to fail, and not to read what was replaced.
+
+        Raises:
+            NoAnswerError: It is not all removed. The journal that names it stays, by which `clean` finds it.
+        """
+        store, old = self._place.store, self._replaced
+        try:
+            store.delete([one.key for one in store.find(self._place.root) if old.get(one.key) == one.version])
+        except CkptError as error:
+            raise NoAnswerError(
+                f"{self.location}: is written and sealed, and what it replaces is still there ({error}), where tools "
+                f"other than ckpt read it: remove it with ckpt clean {redact(self.location.url)} --apply"
+            ) from error

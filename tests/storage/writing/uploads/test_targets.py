@@ -8,7 +8,7 @@ import pytest
 
 import ckpt_core
 from ckpt_core import Depth, knobs
-from ckpt_core.errors import CorruptError, LockedError, OverwriteError, PluginError, UsageError
+from ckpt_core.errors import CorruptError, LockedError, NoAnswerError, OverwriteError, PluginError, UsageError
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.storage.objects.open_store import open_store
 from ckpt_core.storage.writing.targets import open_target
@@ -138,6 +138,53 @@ def test_a_directory_that_is_not_finished_is_no_checkpoint(place):
             with pytest.raises(CorruptError, match="not finished") as caught:
                 verb(f"{place}/d")
             assert caught.value.code == "WR001"
+
+
+def test_a_directory_whose_former_content_cannot_be_removed_is_an_error_and_clean_removes_it(place, monkeypatch):
+    """Else a tool that knows no seal would go on reading it, and nobody would be told."""
+    url, (store, root) = f"{place}/d", open_store(place)
+    ckpt_core.save(weights(1), url, format="hf")
+    store.put(f"{root}/d/notes.txt", b"theirs")
+
+    def refuse(self, keys):
+        named = list(keys)
+        if any(key.endswith("d/model.safetensors") for key in named):
+            raise NoAnswerError("the store failed")
+        return delete(self, named)
+
+    kind = type(store)
+    delete = kind.delete
+    monkeypatch.setattr(kind, "delete", refuse)
+    with pytest.raises(NoAnswerError, match="is written and sealed, and what it replaces is still there") as caught:
+        ckpt_core.save(weights(2), url, format="hf", force=True)
+    assert f"ckpt clean {url} --apply" in caught.value.message
+    assert value_at(url) == 2 and "d/model.safetensors" in keys(place)
+    store.put(f"{root}/d/since.txt", b"theirs")
+    monkeypatch.setattr(kind, "delete", delete)
+    (left,) = ckpt_core.clean(url).found
+    assert left.files == 6, "three former objects, and three of the journal"
+    assert not ckpt_core.clean(url, apply=True).pending
+    assert value_at(url) == 2 and ckpt_core.verify(url, depth=Depth.BYTES).report.ok
+    names = [key.removeprefix("d/") for key in keys(place)]
+    assert [name for name in names if not name.startswith(".ckpt-generation-")] == ["ckpt.manifest.json", "since.txt"]
+
+
+def test_what_is_to_be_replaced_stays_where_the_writer_stops_before_the_switch(place, monkeypatch):
+    url = f"{place}/d"
+    ckpt_core.save(weights(1), url, format="hf")
+    before = keys(place)
+
+    def stop(ready, seal):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ckpt_core.storage.writing.uploads.target.commit_directory", stop)
+    monkeypatch.setattr("ckpt_core.storage.writing.uploads.target.ObjectTarget.drop", lambda self, **_: None)
+    with pytest.raises(KeyboardInterrupt):
+        ckpt_core.save(weights(2), url, format="hf", force=True)
+    assert any("ckpt-journal" in key for key in keys(place))
+    ckpt_core.clean(url, apply=True)
+    assert value_at(url) == 1 and ckpt_core.verify(url, depth=Depth.BYTES).report.ok
+    assert set(before) <= set(keys(place))
 
 
 def test_what_appears_meanwhile_is_not_touched_and_ends_the_work(place):
