@@ -16,6 +16,7 @@ from ckpt_core.storage.objects.lease import held, is_free
 from ckpt_core.storage.objects.lease_record import LeaseRecord, parse_record
 from ckpt_core.storage.objects.sites import Site, sites_of
 from ckpt_core.storage.objects.store import ABSENT, ObjectStore, StoredObject
+from ckpt_core.storage.objects.unnoted_uploads import unnoted_uploads
 
 _SLACK = 60.0
 """Seconds by which the times of a store and of a lease may differ."""
@@ -66,6 +67,16 @@ class _Named:
         if one.key.startswith(self.folders) or (one.key, one.version) in self.replaced:
             return True
         return one.key in self.keys and self.since - _SLACK <= one.modified <= self.until + _SLACK
+
+
+@dataclass(slots=True)
+class _Said:
+    """What a journal says: the keys of its files, its uploads, what they replace, and when it first noted an upload."""
+
+    files: set[str]
+    uploads: set[tuple[str, str]]
+    replaced: set[tuple[str, str]]
+    begun: float | None
 
 
 def leftovers(store: ObjectStore, key: str) -> Iterator[Leftover]:
@@ -122,13 +133,15 @@ def _named(store: ObjectStore, site: Site, records: list[tuple[StoredObject, Lea
     uploads = {upload for _, record in records for upload in record.uploads}
     replaced: set[tuple[str, str]] = set()
     for folder, journal in site.journals.items():
-        files, begun, old = _journal(store, folder, journal)
+        said = _journal(store, folder, journal)
         folders.add(folder + JOURNAL)
-        uploads |= begun
+        ids, began = {id for _, id in said.uploads}, min(one.modified for one in journal)
+        unnoted = unnoted_uploads(store, folder, said.files, ids, began=began, until=said.begun)
+        uploads |= said.uploads | {(upload.key, upload.id) for upload in unnoted}
         if generation and folder == f"{site.root}{generation}/":  # before that it is what readers read
-            replaced |= old
+            replaced |= said.replaced
         if records or folder != site.root:  # without a lease a directory may be a checkpoint that nobody has sealed
-            keys |= {folder + path for path in files}
+            keys |= said.files
     folders |= {folder for folder in site.generations if generation and not folder.endswith(f"/{generation}/")}
 
     def protected(key: str) -> bool:
@@ -193,21 +206,19 @@ def _sealed(store: ObjectStore, site: Site) -> tuple[bool, str]:
     return is_seal(text), generation_of(text)
 
 
-def _journal(
-    store: ObjectStore, folder: str, journal: list[StoredObject]
-) -> tuple[set[str], set[tuple[str, str]], set[tuple[str, str]]]:
-    """The paths and uploads that a journal names, and key and version of what its folder replaces."""
-    files: set[str] = set()
-    uploads: set[tuple[str, str]] = set()
-    replaced: set[tuple[str, str]] = set()
-    for one in journal:
-        said = _tree(store, one.key)
-        if isinstance(said, dict):
-            files |= {path for path in said.get("files") or () if isinstance(path, str)}
-            begun = said.get("uploads") or {}
-            uploads |= {(folder + path, str(id)) for path, (id, *_) in begun.items()}
-            replaced |= {(key, str(version)) for key, version in (said.get("replaces") or {}).items()}
-    return files, uploads, replaced
+def _journal(store: ObjectStore, folder: str, journal: list[StoredObject]) -> _Said:
+    """What the objects of a journal say."""
+    said = _Said(set(), set(), set(), None)
+    for one in sorted(journal, key=lambda one: one.key):
+        tree = _tree(store, one.key)
+        if isinstance(tree, dict):
+            said.files |= {folder + path for path in tree.get("files") or () if isinstance(path, str)}
+            begun = tree.get("uploads") or {}
+            said.uploads |= {(folder + path, str(id)) for path, (id, *_) in begun.items()}
+            said.replaced |= {(key, str(version)) for key, version in (tree.get("replaces") or {}).items()}
+            if begun and said.begun is None:
+                said.begun = one.modified
+    return said
 
 
 def _tree(store: ObjectStore, key: str) -> Any:

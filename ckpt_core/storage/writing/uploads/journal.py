@@ -20,15 +20,13 @@ from ckpt_core.errors import CheckpointNotFoundError
 from ckpt_core.schema.plans import TensorKey, Written
 from ckpt_core.schema.side_files.reserved_names import BLOCKS, JOURNAL
 from ckpt_core.storage.objects.store import ABSENT, ObjectStore, StoredObject
+from ckpt_core.storage.objects.unnoted_uploads import unnoted_uploads
 from ckpt_core.storage.writing.jobs import as_lines, of_lines
 
 SCHEMA = "ckpt/journal@1"
 
 _NOTED_AFTER = 64 << 20
 """Bytes of tensors between two notes: what a kill can make a rerun read again, besides tensors that were under way."""
-
-_SLACK = 60.0
-"""Seconds: a store says of what was just put only to some of them when that was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,7 @@ class Noted:
         tensors: What was seen of the finished tensors.
         keys: The journal's own objects.
         began: When it was begun, by the store's clock.
+        begun: When it first noted uploads; None where it has none.
     """
 
     work: str
@@ -50,6 +49,7 @@ class Noted:
     tensors: Mapping[TensorKey, Written]
     keys: tuple[str, ...]
     began: float
+    begun: float | None = None
 
     @property
     def next_number(self) -> int:
@@ -69,7 +69,9 @@ def read_journal(store: ObjectStore, folder: str) -> Noted | None:
         uploads = {path: (str(id), int(size)) for one in more for path, (id, size) in one.get("uploads", {}).items()}
         tensors = {key: seen for one in more for key, seen in of_lines(one.get("tensors", ())).items()}
         files = tuple(map(str, first["files"]))
-        return Noted(str(first["work"]), files, uploads, tensors, tuple(one.key for one in found), found[0].modified)
+        begun = next((at.modified for one, at in zip(more, found[1:], strict=True) if one.get("uploads")), None)
+        keys = tuple(one.key for one in found)
+        return Noted(str(first["work"]), files, uploads, tensors, keys, found[0].modified, begun)
     except (ValueError, KeyError, TypeError, CheckpointNotFoundError):
         return None
 
@@ -81,9 +83,9 @@ def begin_journal(store: ObjectStore, folder: str, work: str, files: Sequence[st
     return Noted(work, named, {}, {}, (put.key,), put.modified)
 
 
-def note_uploads(store: ObjectStore, folder: str, number: int, uploads: Mapping[str, tuple[str, int]]) -> None:
-    """Name uploads that were begun."""
-    _put(store, folder, number, {"uploads": {path: list(one) for path, one in uploads.items()}})
+def note_uploads(store: ObjectStore, folder: str, number: int, uploads: Mapping[str, tuple[str, int]]) -> float:
+    """Name uploads that were begun; when, by the store's clock."""
+    return _put(store, folder, number, {"uploads": {path: list(one) for path, one in uploads.items()}}).modified
 
 
 def note_replaced(store: ObjectStore, folder: str, replaced: Mapping[str, str]) -> None:
@@ -97,20 +99,16 @@ def forget(store: ObjectStore, folder: str, noted: Noted) -> None:
     noted = read_journal(store, folder) or noted
     for path, (id, _) in noted.uploads.items():
         store.abort(folder + path, id)
-    abort_begun(store, folder, noted)
+    abort_unnoted(store, folder, noted)
     store.delete(sorted(folder + path for path in noted.files))
     store.delete(noted.keys)
 
 
-def abort_begun(store: ObjectStore, folder: str, noted: Noted | None) -> None:
-    """Give up uploads that were begun, and whose answer was lost, or whose writer was killed before it noted them.
-
-    They are told by the names that the journal has, and by having begun after it.
-    """
-    keys = {folder + path for path in noted.files} if noted is not None else set()
-    for upload in list(store.uploads(folder)):
-        if noted is not None and upload.key in keys and upload.started >= noted.began - _SLACK:
-            store.abort(upload.key, upload.id)
+def abort_unnoted(store: ObjectStore, folder: str, noted: Noted) -> None:
+    """Give up uploads whose begin was answered to nobody, or whose writer was killed before it noted them."""
+    keys, known = {folder + path for path in noted.files}, {id for id, _ in noted.uploads.values()}
+    for upload in unnoted_uploads(store, folder, keys, known, began=noted.began, until=noted.begun):
+        store.abort(upload.key, upload.id)
 
 
 @dataclass(slots=True)

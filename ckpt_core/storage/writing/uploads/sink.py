@@ -6,6 +6,7 @@ where the checksum of a tensor stands before it, and one where two workers meet:
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -19,7 +20,7 @@ from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.workers import split
 from ckpt_core.storage.writing.jobs import Destination, Job, as_lines, checksums, of_lines, spread
 from ckpt_core.storage.writing.sinks import Sink
-from ckpt_core.storage.writing.uploads.journal import Noted, StoreJournal, abort_begun, note_uploads
+from ckpt_core.storage.writing.uploads.journal import Noted, StoreJournal, abort_unnoted, note_uploads
 from ckpt_core.storage.writing.uploads.parts import FileParts
 
 _log = Logger(__name__)
@@ -138,8 +139,8 @@ class UploadedFiles(Sink):
                 self._check()
                 parts_of = [self._tags[path, index] for index in range(self._parts[path].count)]
                 self.versions[path] = self._store.complete(self._folder + path, id, parts_of).version
-            if self._uploads:
-                abort_begun(self._store, self._folder, self._noted)
+            if self._uploads and self._noted is not None:
+                abort_unnoted(self._store, self._folder, self._noted)
 
     def _begin(self) -> dict[str, Any]:
         """Begin the uploads, or find those that were begun; what every rank has to know of that."""
@@ -162,7 +163,8 @@ class UploadedFiles(Sink):
             if file.path not in uploads and file.size > size:
                 new[file.path] = self._store.begin_upload(self._folder + file.path), size
         if new:
-            note_uploads(self._store, self._folder, number, new)
+            at = note_uploads(self._store, self._folder, number, new)
+            self._noted = replace(self._noted, uploads={**self._noted.uploads, **new}, begun=self._noted.begun or at)
             number += 1
         if uploads or new:
             self._told({path: id for path, (id, _) in {**uploads, **new}.items()})

@@ -14,6 +14,7 @@ from ckpt_core.codecs.zip.writer import Record, plan_zip
 from ckpt_core.layouts.in_memory import checkpoint_of
 from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, TensorBytes, WritePlan
 from ckpt_core.storage.objects import memory_store
+from ckpt_core.storage.objects.leftovers import leftovers
 from ckpt_core.storage.objects.memory_store import MemoryStore
 from ckpt_core.storage.writing.execute import execute
 from ckpt_core.storage.writing.uploads.journal import begin_journal, forget, read_journal
@@ -211,6 +212,35 @@ def test_an_upload_whose_begin_was_not_answered_is_given_up_and_that_of_others_i
     execute(plan, checkpoint_of({"a": np.zeros(1)}), sink(plan, store, noted))
     assert [one.id for one in store.uploads("x/")] == [theirs]
     store.abort("x/g", theirs)
+
+
+@pytest.mark.parametrize("end", ["finished", "forgotten", "cleaned"])
+@pytest.mark.parametrize(("has_part", "later"), [(True, 0), (False, 10), (False, -10)])
+def test_an_upload_of_somebody_else_to_the_very_key_stays(end, has_part, later):
+    """One that has a part, and one that was begun before our journal or after our own was noted."""
+    plan, store = WritePlan((FilePlan("f", (Literal(bytes(25)),)),)), SmallParts(10)
+    noted = begun(store, plan)
+    theirs = store.begin_upload("x/f")
+    key, started, parts = memory_store._uploads[theirs]
+    memory_store._uploads[theirs] = key, started + later, parts
+    if has_part:
+        store.put_part("x/f", theirs, 1, b"theirs")
+    store.left = 2
+    files = sink(plan, store, noted)
+    if end == "finished":
+        store.left = None
+        execute(plan, checkpoint_of({"a": np.zeros(1)}), files)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            execute(plan, checkpoint_of({"a": np.zeros(1)}), files)
+        assert len(list(store.uploads("x/"))) == 2
+    if end == "forgotten":
+        forget(store, "x/", noted)
+    if end == "cleaned":
+        for left in leftovers(store, "x"):
+            left.remove()
+    assert [one.id for one in store.uploads("x/")] == [theirs]
+    store.abort("x/f", theirs)
 
 
 class Sunk(SmallParts):
