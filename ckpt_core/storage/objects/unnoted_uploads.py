@@ -13,7 +13,7 @@ _SLACK = 5.0
 """Seconds: a store says of what was just put only to some of them when that was."""
 
 _UNNOTED = 60.0
-"""Seconds from a journal's first object in which a writer begins its uploads, where it was killed before it noted them."""
+"""Seconds from a journal's begin within which uploads are begun, where the writer was killed before it noted them."""
 
 
 def unnoted_uploads(
