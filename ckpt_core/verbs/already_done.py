@@ -5,8 +5,6 @@ It was killed behind its rename, say. The outcome is proved, or nothing is said.
 The seal has the digest of plan and source that it came of, and every byte that is there is compared with the seal.
 """
 
-import os
-from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -20,10 +18,9 @@ from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.ranks.ranks import Ranks
 from ckpt_core.storage.sealing import read_seal
-from ckpt_core.storage.urls import local_path
-from ckpt_core.storage.writing.open_local import swept
 from ckpt_core.storage.writing.plan_digest import digest_of_work
 from ckpt_core.storage.writing.publishing.publisher import is_published
+from ckpt_core.storage.writing.sealed_places import hold_sealed, sweep_behind
 from ckpt_core.verbs.load import Checks, find
 from ckpt_core.verbs.save import SaveReport, report_of
 
@@ -46,20 +43,23 @@ def done_already(
 def _proved(
     destination: str, plan: WritePlan, view: Checkpoint, format: str, manager: CkptPluginManager
 ) -> SaveReport | None:
-    path = local_path(destination)
     if is_published(destination):
         return None  # the same content makes no second version there
-    work = digest_of_work(plan, view, manager.format(format).writes or LocationKind.FILE)
-    if not work or (path is not None and not os.path.lexists(path)):
+    kind = manager.format(format).writes or LocationKind.FILE
+    work = digest_of_work(plan, view, kind)
+    if not work:
         return None
     try:
-        with swept(path) if path is not None else nullcontext():
-            found = _compared(destination, work, format, manager)
+        with hold_sealed(destination, kind) as is_sealed:
+            found = _compared(destination, work, format, manager) if is_sealed else None
     except LockedError:
         raise
     except CkptError:
         return None  # what is there cannot be read as that: nothing is proved
-    return None if found is None else report_of(destination, *found)
+    if found is None:
+        return None
+    sweep_behind(destination)
+    return report_of(destination, *found)
 
 
 def _compared(destination: str, work: str, format: str, manager: CkptPluginManager) -> tuple[Seal, ReadBack] | None:

@@ -5,8 +5,6 @@ It was killed behind its rename, say. The copy is proved, or nothing is said.
 Its seal is that of the source, or names the work that it came of; and every byte that is there is compared with it.
 """
 
-import os
-from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 from ckpt_core.errors import CkptError, LockedError
@@ -14,12 +12,9 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.storage.copying.work import CopyWork
-from ckpt_core.storage.objects.leftovers import leftovers
-from ckpt_core.storage.objects.open_store import open_store
 from ckpt_core.storage.sealing import read_seal
-from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing.copy import digests_of
-from ckpt_core.storage.writing.open_local import swept
+from ckpt_core.storage.writing.sealed_places import hold_sealed, sweep_behind
 from ckpt_core.verbs.load import Checks, find
 
 PLAN = "plan"
@@ -38,32 +33,21 @@ def copied_already(destination: str, work: CopyWork, old: Seal | None, manager: 
     Raises:
         LockedError: Another process is writing there.
     """
-    path = local_path(destination)
-    if path is not None and not os.path.lexists(path):
-        return False
     try:
-        with nullcontext() if path is None else swept(path):
-            files = find(destination, manager=manager, checks=Checks(reads=False)).files
-            proved = _is_of(read_seal(files), work, old) and _holds(files, read_seal(files))
+        with hold_sealed(destination, work.files.location.kind) as is_sealed:
+            proved = is_sealed and _is_made(destination, work, old, manager)
     except LockedError:
         raise
     except CkptError:
         return False  # what is there cannot be read as that: nothing is proved
-    if proved and path is None:
-        _sweep(destination)
+    if proved:
+        sweep_behind(destination)
     return proved
 
 
-def _sweep(destination: str) -> None:
-    """Remove the leftovers that a gone writer has beside its seal.
-
-    What somebody else is at work on stays.
-    """
-    store, key = open_store(destination)
-    for left in leftovers(store, key):
-        if left.place == f"{store.url}/{key}" and not left.held:
-            with suppress(CkptError):  # ckpt clean lists it
-                left.remove()
+def _is_made(destination: str, work: CopyWork, old: Seal | None, manager: CkptPluginManager) -> bool:
+    files = find(destination, manager=manager, checks=Checks(reads=False)).files
+    return _is_of(read_seal(files), work, old) and _holds(files, read_seal(files))
 
 
 def _is_of(seal: Seal | None, work: CopyWork, old: Seal | None) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 
 import fsspec
 import numpy as np
@@ -12,6 +13,8 @@ import ckpt_core
 from ckpt_core import Depth
 from ckpt_core.errors import BudgetError, CorruptError, LockedError, OverwriteError, UnsupportedFormatError
 from ckpt_core.schema.locations import LocationKind
+from ckpt_core.storage.objects.lease import held
+from ckpt_core.storage.objects.lease_record import new_record
 from ckpt_core.storage.objects.open_store import open_store
 from ckpt_core.storage.writing.overlap import refuse_overlap
 from ckpt_core.storage.writing.targets import open_target
@@ -70,6 +73,29 @@ def test_a_conversion_that_was_stopped_goes_on_from_what_is_in_the_store(place, 
     assert not [key for key in keys(place) if ".ckpt-" in key and not key.endswith(".ckpt.json")]
     done = ckpt_core.convert(source, f"{place}/{name}", to=to)
     assert done.already_done
+
+
+@pytest.mark.parametrize(("name", "to"), [("out", "hf"), ("m.pth", "torch")])
+def test_work_that_was_done_already_is_compared_under_a_lease_and_swept_behind(place, name, to):
+    small = {"w": np.arange(6.0)}
+    source, url = ckpt_core.save(small, f"{place}/source.safetensors").location, f"{place}/{name}"
+    ckpt_core.convert(source, url, to=to)
+    ckpt_core.copy(url, f"{place}/copy-{name}")
+    there = keys(place)
+    store, root = open_store(place)
+    own = f"{root}/{name}/" if to == "hf" else f"{root}/.{name}"
+    with held(store, f"{own}.ckpt-lease.json", place=url):
+        with pytest.raises(LockedError, match="is writing there"):
+            ckpt_core.convert(source, url, to=to)
+        with pytest.raises(LockedError, match="is writing there"):
+            ckpt_core.copy(f"{place}/copy-{name}", url)
+    gone = replace(new_record(store.now(), 60, "", ()), ended=True)
+    for again in (lambda: ckpt_core.convert(source, url, to=to), lambda: ckpt_core.copy(f"{place}/copy-{name}", url)):
+        store.put(f"{own}.ckpt-lease.json", gone.encoded())
+        if to == "hf":
+            store.put(f"{own}.ckpt-unfinished.json", gone.encoded())
+        assert again().already_done
+        assert keys(place) == there
 
 
 def test_work_of_another_kind_begins_anew_where_one_was_stopped(place):
