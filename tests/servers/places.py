@@ -34,6 +34,12 @@ class Place:
             use_listings_cache=False,
         )
 
+    def make_bucket(self, name: str) -> None:
+        """Make another bucket on the server, where it is not there yet."""
+        client = self.filesystem
+        if not client.exists(name):
+            client.mkdir(name)
+
     def put(self, name: str, data: bytes) -> str:
         """Store an object; its URL."""
         self.filesystem.pipe_file(f"{self.url}/{name}", data)

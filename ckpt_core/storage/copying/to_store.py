@@ -14,6 +14,7 @@ from ckpt_core.errors import CheckpointNotFoundError, CkptError, CorruptError
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.copying.copied import Copied
 from ckpt_core.storage.copying.noted_parts import NOTED_AFTER, PartNotes, PutPart, noted_parts
+from ckpt_core.storage.copying.within_store import Within
 from ckpt_core.storage.copying.work import CopyWork, FilePart, PartKey, each
 from ckpt_core.storage.objects.store import ABSENT, StoredObject, UploadedPart
 from ckpt_core.storage.writing.uploads.folder import StoreFolder
@@ -31,7 +32,7 @@ def copy_to_store(
     place: StoreFolder,
     *,
     workers: int,
-    within: Mapping[str, str] | None = None,
+    within: Within | None = None,
     progress: "Progress | None" = None,
 ) -> tuple[Copied, dict[str, str]]:
     """Copy every file of some work into a folder of a store, and compare what the store says of each.
@@ -40,7 +41,7 @@ def copy_to_store(
         work: What is copied.
         place: Where to.
         workers: Threads, each with a part in memory.
-        within: The keys of the files in this very store, by path, where it is to copy them itself.
+        within: Where the files lie in this very server, where it is to copy them itself.
         progress: Told of the bytes that are read.
 
     Returns:
@@ -75,12 +76,12 @@ def requests_of(work: CopyWork, *, within: bool) -> int:
 class _StoreCopy:
     """A copy under way. `done` are the parts that are in the store, `_objects` the versions of files that are whole."""
 
-    def __init__(self, work: CopyWork, place: StoreFolder, within: Mapping[str, str] | None) -> None:
+    def __init__(self, work: CopyWork, place: StoreFolder, within: Within | None) -> None:
         self.done: dict[PartKey, PutPart] = {}
         self._work, self._place = work, place
         self._store, self._folder, self._check = place.store, place.folder, place.check
         self._within = within
-        self._sources = {} if within is None else {path: self._version_of(key) for path, key in within.items()}
+        self._sources = {} if within is None else {path: self._version_of(key) for path, key in within.keys.items()}
         self._parts: dict[str, list[FilePart]] = {path: [] for path in work.paths}
         for part in work.parts:
             self._parts[part.path].append(part)
@@ -194,7 +195,8 @@ class _StoreCopy:
         """The version of an object that is made of its parts, or by the store itself."""
         self._check()
         if self._within is not None:
-            return self._store.copy(self._within[path], self._key(path), version=self._sources[path]).version
+            source, of = self._within.keys[path], self._within.store
+            return self._store.copy(source, self._key(path), version=self._sources[path], of=of).version
         if path in self._uploads:
             return self._joined(path, self._uploads[path], self.done)
         if not self._parts[path]:
@@ -206,9 +208,10 @@ class _StoreCopy:
         return self._store.complete(self._key(path), upload, made).version
 
     def _version_of(self, key: str) -> str:
-        found = self._store.head(key)
+        assert self._within is not None
+        found = self._within.store.head(key)
         if found is None:
-            raise CheckpointNotFoundError(f"{self._store.url}/{printable(key)}: nothing there; run it again")
+            raise CheckpointNotFoundError(f"{self._within.store.url}/{printable(key)}: nothing there; run it again")
         return found.version
 
     def _key(self, path: str) -> str:

@@ -28,12 +28,13 @@ class GcsBucket:
     Attributes:
         name: Of the bucket.
         url: `gs://name`.
+        files: The filesystem.
     """
 
     def __init__(self, files: Any, name: str) -> None:
         self.name = name
         self.url = f"gs://{name}"
-        self._files = files
+        self.files = files
         self._clock = StoreClock()
         self._seen = False
 
@@ -64,15 +65,15 @@ class GcsBucket:
         head += f"--{_BOUNDARY}\r\nContent-Type: application/octet-stream\r\n\r\n"
         body = b"".join((head.encode(), data, f"\r\n--{_BOUNDARY}--\r\n".encode()))
         kind = {"Content-Type": f"multipart/related; boundary={_BOUNDARY}"}
-        place = f"{self._files._location}/upload/storage/v1/b/{self.name}/o"
+        place = f"{self.files._location}/upload/storage/v1/b/{self.name}/o"
 
         def once(*, timeout: float) -> dict[str, Any]:
             named = {"uploadType": "multipart", "headers": kind, "data": _Body(body), **conditions}
-            headers, answer = self._files.call("POST", place, **named, timeout=timeout)
+            headers, answer = self.files.call("POST", place, **named, timeout=timeout)
             self._clock.note(headers)
             made: dict[str, Any] = json.loads(answer)
             if not is_proved(made, told):  # no server of Google's keeps such bytes, others may
-                self._files.call("DELETE", _OBJECT, self.name, key, ifGenerationMatch=made["generation"])
+                self.files.call("DELETE", _OBJECT, self.name, key, ifGenerationMatch=made["generation"])
                 raise ConnectionError
             return made
 
@@ -86,11 +87,11 @@ class GcsBucket:
         named: dict[str, Any] = {"json": {"kind": "storage#composeRequest", **composed}, "headers": _JSON, **conditions}
         return self._tree("POST", f"{_OBJECT}/compose", self.name, key, **named)
 
-    def rewrite(self, source: str, key: str, *, nbytes: int, **asked: Any) -> dict[str, Any]:
-        """Copy an object; the store does a large one in several steps, each within the deadline."""
+    def rewrite(self, bucket: str, source: str, key: str, *, nbytes: int, **asked: Any) -> dict[str, Any]:
+        """Copy an object of a bucket into this one, a large one in several steps, each within the deadline."""
         named = {"headers": _JSON, **asked}
         while True:
-            path = (f"{_OBJECT}/rewriteTo/{_OBJECT}", self.name, source, self.name, key)
+            path = (f"{_OBJECT}/rewriteTo/{_OBJECT}", bucket, source, self.name, key)
             answer = self._tree("POST", *path, nbytes=nbytes, **named)
             if answer["done"]:
                 return dict(answer["resource"])
@@ -142,14 +143,14 @@ class GcsBucket:
 
     def _ask(self, method: str, path: str, *arguments: str, nbytes: int = 0, **named: Any) -> bytes:
         def once(*, timeout: float) -> bytes:
-            headers, answer = self._files.call(method, path, *arguments, **named, timeout=timeout)
+            headers, answer = self.files.call(method, path, *arguments, **named, timeout=timeout)
             self._clock.note(headers)
             return bytes(answer)
 
         return bytes(self._noted(once, nbytes=nbytes))
 
     def _noted(self, once: Any, nbytes: int) -> Any:
-        answer = ask(self._files, once, nbytes=nbytes)
+        answer = ask(self.files, once, nbytes=nbytes)
         self._seen = True
         return answer
 

@@ -43,7 +43,7 @@ class GCSStore(ObjectStore):
             return self._bucket.content(key, generation=version)
         except FileNotFoundError as error:
             if version is not None:
-                raise self._replaced(key) from None
+                raise _replaced(self._bucket.place(key)) from None
             raise self._bucket.failure(error, key) from None
         except Exception as error:
             raise self._bucket.failure(error, key) from error
@@ -117,19 +117,23 @@ class GCSStore(ObjectStore):
                 if key.startswith(prefix):
                     yield Upload(key, found[3], one.modified)
 
-    def copy(self, source: str, key: str, *, version: str | None = None) -> StoredObject:
-        there = self.head(source)
+    def copy(self, source: str, key: str, *, version: str | None = None, of: ObjectStore | None = None) -> StoredObject:
+        bucket = of._bucket if isinstance(of, GCSStore) else self._bucket
+        there = (of or self).head(source)
         if there is None:
-            raise CheckpointNotFoundError(f"{self._bucket.place(source)}: nothing there; check the name")
+            raise CheckpointNotFoundError(f"{bucket.place(source)}: nothing there; check the name")
         if version not in (None, there.version):
-            raise self._replaced(source)
+            raise _replaced(bucket.place(source))
         asked = {"sourceGeneration": there.version, "ifSourceGenerationMatch": there.version}
         try:
-            return described(self._bucket.rewrite(source, key, nbytes=there.size, **asked))
+            return described(self._bucket.rewrite(bucket.name, source, key, nbytes=there.size, **asked))
         except (FileExistsError, FileNotFoundError):
-            raise self._replaced(source) from None
+            raise _replaced(bucket.place(source)) from None
         except Exception as error:
             raise self._bucket.write_failure(error, key) from error
+
+    def is_beside(self, other: ObjectStore) -> bool:
+        return isinstance(other, GCSStore) and other._bucket.files is self._bucket.files
 
     def now(self) -> float:
         return self._bucket.now()
@@ -179,8 +183,9 @@ class GCSStore(ObjectStore):
     def _refused(self, key: str) -> ConditionFailedError:
         return ConditionFailedError(f"{self._bucket.place(key)}: another writer was there first")
 
-    def _replaced(self, key: str) -> ReplacedError:
-        return ReplacedError(f"{self._bucket.place(key)}: was replaced while it was read; run it again")
+
+def _replaced(place: str) -> ReplacedError:
+    return ReplacedError(f"{place}: was replaced while it was read; run it again")
 
 
 def _folder(key: str, upload: str) -> str:

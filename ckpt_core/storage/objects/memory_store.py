@@ -121,7 +121,7 @@ class MemoryStore(ObjectStore):
             listed = [Upload(key, id, started) for id, (key, started, _) in _uploads.items()]
         yield from (one for one in listed if one.key.startswith(prefix))
 
-    def copy(self, source: str, key: str, *, version: str | None = None) -> StoredObject:
+    def copy(self, source: str, key: str, *, version: str | None = None, of: ObjectStore | None = None) -> StoredObject:
         with _lock:
             return self.put(key, self.read(source, version=version))
 

@@ -65,7 +65,7 @@ class S3Store(ObjectStore):
             return self._bucket.body(key, **_conditions(Condition(version=version)))
         except Exception as error:
             if version is not None and (condition_failed(error) or isinstance(error, FileNotFoundError)):
-                raise self._replaced(key) from None
+                raise _replaced(self._bucket.place(key)) from None
             raise as_ckpt_error(error, self._bucket.place(key)) from error
 
     def put(self, key: str, data: bytes | memoryview, condition: Condition = ALWAYS) -> StoredObject:
@@ -150,18 +150,24 @@ class S3Store(ObjectStore):
             for found in page.get("Uploads", ()):
                 yield Upload(found["Key"], found["UploadId"], found["Initiated"].timestamp())
 
-    def copy(self, source: str, key: str, *, version: str | None = None) -> StoredObject:
-        found = self.head(source)
+    def copy(self, source: str, key: str, *, version: str | None = None, of: ObjectStore | None = None) -> StoredObject:
+        bucket = of._bucket if isinstance(of, S3Store) else self._bucket
+        found = (of or self).head(source)
         if found is None:
-            raise CheckpointNotFoundError(f"{self._bucket.place(source)}: nothing there; check the name")
+            raise CheckpointNotFoundError(f"{bucket.place(source)}: nothing there; check the name")
         if version not in (None, found.version):
-            raise self._replaced(source)
+            raise _replaced(bucket.place(source))
+        named = {"CopySource": {"Bucket": bucket.name, "Key": source}, "CopySourceIfMatch": found.version}
+        copied = self._copied_whole if found.size <= _COPIED_WHOLE else self._copied_in_parts
         try:
-            return self._copied_whole(found, key) if found.size <= _COPIED_WHOLE else self._copied_in_parts(found, key)
+            return copied(named, found.size, key)
         except Exception as error:
             if condition_failed(error):
-                raise self._replaced(source) from None
+                raise _replaced(bucket.place(source)) from None
             raise as_write_error(error, self._bucket.place(key)) from error
+
+    def is_beside(self, other: ObjectStore) -> bool:
+        return isinstance(other, S3Store) and other._bucket.files is self._bucket.files
 
     def now(self) -> float:
         return self._bucket.now()
@@ -206,32 +212,31 @@ class S3Store(ObjectStore):
             raise ConditionFailedError(f"{self._bucket.place(key)}: another writer was there first") from None
         raise as_write_error(error, self._bucket.place(key)) from error
 
-    def _copied_whole(self, found: StoredObject, key: str) -> StoredObject:
-        answer = self._bucket.ask("copy_object", key, nbytes=found.size, **self._source(found))["CopyObjectResult"]
-        return StoredObject(key, found.size, quoted(answer["ETag"]), answer["LastModified"].timestamp())
+    def _copied_whole(self, source: dict[str, Any], size: int, key: str) -> StoredObject:
+        answer = self._bucket.ask("copy_object", key, nbytes=size, **source)["CopyObjectResult"]
+        return StoredObject(key, size, quoted(answer["ETag"]), answer["LastModified"].timestamp())
 
-    def _copied_in_parts(self, found: StoredObject, key: str) -> StoredObject:
+    def _copied_in_parts(self, source: dict[str, Any], size: int, key: str) -> StoredObject:
         upload = self.begin_upload(key)
+
+        def copied_part(numbered: tuple[int, int]) -> UploadedPart:
+            number, start = numbered
+            end = min(start + _COPIED_PART, size)
+            named = {"UploadId": upload, "PartNumber": number, "CopySourceRange": f"bytes={start}-{end - 1}"}
+            answer = self._bucket.ask("upload_part_copy", key, nbytes=end - start, **named, **source)
+            return UploadedPart(number, end - start, quoted(answer["CopyPartResult"]["ETag"]))
+
         try:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                starts = enumerate(range(0, found.size, _COPIED_PART), 1)
-                parts = list(pool.map(lambda one: self._copied_part(found, key, upload, *one), starts))
+                parts = list(pool.map(copied_part, enumerate(range(0, size, _COPIED_PART), 1)))
             return self.complete(key, upload, parts)
         except BaseException:
             self.abort(key, upload)
             raise
 
-    def _copied_part(self, found: StoredObject, key: str, upload: str, number: int, start: int) -> UploadedPart:
-        end = min(start + _COPIED_PART, found.size)
-        named = {"UploadId": upload, "PartNumber": number, "CopySourceRange": f"bytes={start}-{end - 1}"}
-        answer = self._bucket.ask("upload_part_copy", key, nbytes=end - start, **named, **self._source(found))
-        return UploadedPart(number, end - start, quoted(answer["CopyPartResult"]["ETag"]))
 
-    def _source(self, found: StoredObject) -> dict[str, Any]:
-        return {"CopySource": {"Bucket": self._bucket.name, "Key": found.key}, "CopySourceIfMatch": found.version}
-
-    def _replaced(self, key: str) -> ReplacedError:
-        return ReplacedError(f"{self._bucket.place(key)}: was replaced while it was read; run it again")
+def _replaced(place: str) -> ReplacedError:
+    return ReplacedError(f"{place}: was replaced while it was read; run it again")
 
 
 def newest_parts(listed: Iterable[dict[str, Any]]) -> list[UploadedPart]:

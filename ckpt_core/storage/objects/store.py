@@ -138,14 +138,21 @@ class ObjectStore(ABC):
         """Uploads under way, whoever began them, of keys that begin so."""
 
     @abstractmethod
-    def copy(self, source: str, key: str, *, version: str | None = None) -> StoredObject:
-        """Copy an object of this bucket within the store, of any size: visible at once and whole.
+    def copy(
+        self, source: str, key: str, *, version: str | None = None, of: "ObjectStore | None" = None
+    ) -> StoredObject:
+        """Copy an object within the server, of any size: visible at once and whole.
 
         Args:
             source: Key of the object.
             key: Of the copy; what has it now is replaced.
             version: Which content; ReplacedError where it is another by now.
+            of: The bucket that the object is in, one that is `beside` this; None for this one.
         """
+
+    def is_beside(self, other: "ObjectStore") -> bool:
+        """Whether another bucket is this one, or one that this server reads itself for whoever we are."""
+        return self.url == other.url
 
     @abstractmethod
     def now(self) -> float:

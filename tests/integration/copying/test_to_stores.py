@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import ckpt_core
-from ckpt_core import CorruptError, OverwriteError, copy
+from ckpt_core import CkptError, CorruptError, OverwriteError, copy
 from ckpt_core.storage.objects import settling
 from tests.integration.copying.children import LEAST_PART
-from tests.servers.faults import kill
+from tests.servers.faults import before, kill
 from tests.storage.copying.checkpoints import contents_of, model_directory
 
 
@@ -106,6 +106,27 @@ def test_within_one_store_the_store_copies_and_every_byte_is_compared(place, mod
     with pytest.raises(CorruptError, match="not what was sealed"):
         copy(f"{place}/out", f"{place}/third")
     assert below(f"{place}/third") == {}
+
+
+@pytest.mark.parametrize("server", ["s3", "gcs"])
+def test_between_two_buckets_of_one_server_nothing_is_sent(server, request, model, tmp_path):
+    there = request.getfixturevalue(f"faulty_{server}")
+    other = there.url.replace("//ckpt/", "//ckpt-other/")
+    there.make_bucket("ckpt-other")
+    copy(model, f"{there.url}/out")
+    there.proxy.clear()
+    done = copy(f"{there.url}/out", f"{other}/out")
+    assert (done.moved, done.seal) == (0, "kept") and done.shared > 0
+    sent = sum(one.sent for one in there.proxy.asked("PUT|POST"))
+    assert sent < 50_000 < done.nbytes
+    came = {name: data for name, data in below(f"{other}/out").items() if not name.startswith("ckpt.")}
+    assert came == contents_of(model)
+    assert ckpt_core.verify(f"{other}/out", depth="bytes").report.ok
+    assert copy(f"{other}/out", f"{there.url}/out").already_done
+    there.proxy.rule(before(lambda: there.behind.put("out/config.json", b"{}")), method="PUT|POST", path="config")
+    with pytest.raises(CkptError):
+        copy(f"{there.url}/out", f"{other}/third")
+    assert below(f"{other}/third") == {}
 
 
 def test_a_place_that_holds_the_source_is_refused(place, model):

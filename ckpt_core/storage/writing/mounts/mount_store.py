@@ -152,7 +152,7 @@ class MountStore(ObjectStore):
                 if self._key(above, shown).startswith(prefix):
                     yield Upload(self._key(above, shown), id, os.stat(os.path.join(above, name)).st_mtime)
 
-    def copy(self, source: str, key: str, *, version: str | None = None) -> StoredObject:
+    def copy(self, source: str, key: str, *, version: str | None = None, of: ObjectStore | None = None) -> StoredObject:
         there = self.head(source)
         if there is None:
             raise CheckpointNotFoundError(f"{self._shown(source)}: nothing there; check the name")
