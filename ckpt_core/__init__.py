@@ -1,4 +1,7 @@
-"""ckpt: find, look inside, prove and load model checkpoints. Everything public is here, imported on first use."""
+"""ckpt: find, look inside, prove and load model checkpoints.
+
+Everything public is here, imported on first use.
+"""
 
 from typing import TYPE_CHECKING
 

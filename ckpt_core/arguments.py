@@ -1,4 +1,6 @@
-"""The names of arguments in messages: `components=['model']` in Python, `--component model` in a shell.
+"""The names of arguments in messages, as Python or a shell.
+
+`components=['model']` in Python is `--component model` in a shell.
 
 Whoever raises marks an argument with `argument` or `option`. The message of an error reads as Python; the command line
 shows `in_shell(message)` in place of it. So one sentence serves both, and neither names what its reader cannot type.
@@ -38,7 +40,10 @@ def argument(name: str, value: Any = _BARE) -> str:
 
 
 def option(name: str, value: Any = _BARE) -> str:
-    """Return the mark of an option that a format declares: `options={'ranks': 4}`, `--ranks 4`."""
+    """Return the mark of an option that a format declares.
+
+    It reads `options={'ranks': 4}` in Python, `--ranks 4` in a shell.
+    """
     return _mark("option", name, value)
 
 
@@ -61,12 +66,18 @@ class Message(str):
 
 
 def message(text: str) -> str:
-    """Return a text whose marks are spelled as Python spells arguments; itself where it has none."""
+    """Return a text with its marks spelled as in Python.
+
+    It is the text itself where it has none.
+    """
     return Message(text) if "\x02" in text else text
 
 
 def marked(text: str) -> str:
-    """Return a message with its marks, to build a longer message of; itself where it has none."""
+    """Return a message with its marks, for a longer message.
+
+    It is the message itself where it has none.
+    """
     return text.marked if isinstance(text, Message) else text
 
 

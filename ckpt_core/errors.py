@@ -1,4 +1,6 @@
-"""Every error that ckpt raises on purpose, each with the exit code the command line ends with.
+"""The errors that ckpt raises on purpose.
+
+Each has the exit code that the command line ends with.
 
     CkptError                          70  internal error
     ├── UsageError                      2  the question itself is wrong (also ValueError)
@@ -118,7 +120,11 @@ class AmbiguousFormatError(FormatError):
 
 
 class CorruptError(FormatError):
-    """Attributes: acceptable: whether reading can go on all the same, which `accept_damage` asks for."""
+    """Bytes are not what they should be.
+
+    Attributes:
+        acceptable: Whether reading can go on all the same, which `accept_damage` asks for.
+    """
 
     exit_code = 4
     acceptable = False
@@ -133,7 +139,11 @@ class LoadError(CkptError):
 
 
 class LoadRefusedError(LoadError):
-    """Nothing was written. Attributes: report: the `LoadReport` that says what did not fit."""
+    """Nothing was written.
+
+    Attributes:
+        report: The `LoadReport` that says what did not fit.
+    """
 
     def __init__(self, message: str, *, report: Any = None, code: str | None = "LD001", **about: Any) -> None:
         super().__init__(message, code=code, **about)
@@ -153,7 +163,11 @@ class LoadInterruptedError(LoadError):
 
 
 class BaseMismatchError(LoadError):
-    """Nothing was written. Attributes: fits: a `Fit` of each component that does not fit the base, in full."""
+    """Nothing was written.
+
+    Attributes:
+        fits: A `Fit` of each component that does not fit the base, in full.
+    """
 
     def __init__(self, message: str, *, fits: tuple[Any, ...] = (), code: str | None = "CA006", **about: Any) -> None:
         super().__init__(message, code=code, **about)

@@ -1,4 +1,6 @@
-"""The seven hooks, the markers, and `Hooks`, which tells a type checker what `pm.hook` has.
+"""The seven hooks, the markers, and the types of `pm.hook`.
+
+`Hooks` tells a type checker what `pm.hook` has.
 
 Each parameter is an object that can grow. An implementation may take fewer parameters than its specification has.
 """
@@ -33,35 +35,53 @@ class Specs:
 
     @hookspec
     def locate(self, query: "Query") -> "Iterable[Candidate] | None":
-        """Propose places where the asked checkpoint may be. Do not look whether they exist: core probes them."""
+        """Propose places where the asked checkpoint may be.
+
+        Do not look whether they exist: core probes them.
+        """
 
     @hookspec
     def detect_format(self, files: "Files") -> "Iterable[FormatMatch] | None":
-        """Claim what this plugin's formats recognise, by names and `files.head(path)` only; unpickle nothing."""
+        """Claim what this plugin's formats recognise; unpickle nothing.
+
+        Go by names and `files.head(path)` only.
+        """
 
     @hookspec(firstresult=True)
     def load(self, files: "Files", match: "FormatMatch", request: "LoadRequest") -> "Checkpoint | None":
-        """Open a checkpoint of a format this plugin owns: read headers, no tensor."""
+        """Open a checkpoint of an own format, reading headers alone.
+
+        No tensor is read.
+        """
 
     @hookspec(firstresult=True)
     def save(self, checkpoint: "Checkpoint", target: "Target") -> "Manifest | None":
-        """Write a checkpoint in a format this plugin owns to a staged place."""
+        """Write a checkpoint in an own format to a staged place."""
 
     @hookspec
     def verify(
         self, files: "Files", checkpoint: "Checkpoint | None", request: "VerifyRequest"
     ) -> "Iterable[Finding] | None":
-        """Find what is wrong beyond what core checks from the manifest. `checkpoint` is None where it did not open."""
+        """Find what is wrong beyond core's own checks.
+
+        Core checks from the manifest. `checkpoint` is None where it did not open.
+        """
 
     @hookspec
     def repair(
         self, files: "Files", report: "VerifyReport", request: "RepairRequest"
     ) -> "Iterable[RepairAction | Irreparable] | None":
-        """Propose operations that mend what the report names, or say why nothing can. Write nothing."""
+        """Propose operations that mend what the report names; write nothing.
+
+        Or say why nothing can.
+        """
 
 
 class Hooks(Protocol):
-    """What `pm.hook` offers: core merges the answers of `locate`, `detect_format`, `verify` and `repair` into one."""
+    """The hooks as `pm.hook` offers them.
+
+    Core merges the answers of `locate`, `detect_format`, `verify` and `repair` into one.
+    """
 
     def formats(self) -> "tuple[Format, ...]": ...
 
@@ -81,7 +101,10 @@ class Hooks(Protocol):
 
 
 class Plugins(Protocol):
-    """What the steps of opening and searching ask of the plugin manager, whatever class it is of."""
+    """The plugin manager, as opening and searching need it.
+
+    Its class does not matter.
+    """
 
     @property
     def hooks(self) -> Hooks: ...

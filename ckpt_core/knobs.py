@@ -1,4 +1,6 @@
-"""Every setting that comes from the environment: one getter each, and one way to override them in a test.
+"""The settings that come from the environment.
+
+One getter each, and one way to override them in a test.
 
 Settings tune limits and speed. None of them can switch a safety rule off.
 """
@@ -35,7 +37,10 @@ def _integer(name: str, default: int) -> int:
 
 
 def plugins() -> bool:
-    """Whether installed plugins are loaded: `CKPT_PLUGINS`, of which `none` leaves them out; they are by default."""
+    """Return whether installed plugins are loaded.
+
+    `CKPT_PLUGINS`, of which `none` leaves them out; they are by default.
+    """
     text = _text("CKPT_PLUGINS")
     if text not in ("", "none"):
         from ckpt_core.errors import UsageError
@@ -45,7 +50,9 @@ def plugins() -> bool:
 
 
 def workers() -> int:
-    """Threads that read one checkpoint: `CKPT_WORKERS`, by default the processors this process may use, at most 4.
+    """Return the number of threads that read one checkpoint.
+
+    `CKPT_WORKERS`, by default the processors this process may use, at most 4.
 
     Four already saturate a local disk; more only take memory.
     """
@@ -54,7 +61,10 @@ def workers() -> int:
 
 
 def slab_bytes() -> int:
-    """Bytes read at once where the processor touches them: `CKPT_SLAB_BYTES`, 1 MiB, which stays in its cache."""
+    """Return the bytes read at once for the processor.
+
+    `CKPT_SLAB_BYTES`, 1 MiB, which stays in its cache.
+    """
     return _integer("CKPT_SLAB_BYTES", _MIB)
 
 
@@ -64,12 +74,18 @@ def listing_limit() -> int:
 
 
 def header_limit() -> int:
-    """Most bytes of a header, an index or a pickle that are read into memory: `CKPT_HEADER_LIMIT`, 256 MiB."""
+    """Return the most bytes of a header in memory.
+
+    Also of an index or a pickle: `CKPT_HEADER_LIMIT`, 256 MiB.
+    """
     return _integer("CKPT_HEADER_LIMIT", 256 * _MIB)
 
 
 def remote_timeout() -> int:
-    """Seconds for a remote question with all its tries, or for data without progress: `CKPT_REMOTE_TIMEOUT`, 60."""
+    """Return the seconds for a remote question with its tries.
+
+    Also for data without progress: `CKPT_REMOTE_TIMEOUT`, 60.
+    """
     return _integer("CKPT_REMOTE_TIMEOUT", 60)
 
 
@@ -82,7 +98,9 @@ def remote_connections() -> int:
 
 
 def writer_wait() -> int:
-    """Milliseconds that a file which just changed and looks damaged is watched: `CKPT_WRITER_WAIT`, 2000.
+    """Return the milliseconds that a changing file is waited for.
+
+    It just changed and looks damaged: `CKPT_WRITER_WAIT`, 2000.
 
     Whoever fills it needs microseconds, and a processor: on a machine with many times more work than processors it may
     get none for a second. Ends at the first change, and is not begun for a file that is older.
@@ -91,18 +109,27 @@ def writer_wait() -> int:
 
 
 def rank_timeout() -> int:
-    """Seconds without a sign of life after which another rank counts as gone: `CKPT_RANK_TIMEOUT`, 120."""
+    """Return the seconds of silence that end a rank.
+
+    It counts as gone then: `CKPT_RANK_TIMEOUT`, 120.
+    """
     return _integer("CKPT_RANK_TIMEOUT", 120)
 
 
 def lease_seconds() -> int:
-    """Seconds without renewal after which a writer to an object store may be taken over: `CKPT_LEASE_SECONDS`, 60."""
+    """Return the seconds that an unrenewed lease lasts.
+
+    Then a writer to an object store may be taken over: `CKPT_LEASE_SECONDS`, 60.
+    """
     return _integer("CKPT_LEASE_SECONDS", 60)
 
 
 @contextmanager
 def override(**values: int | str) -> Iterator[None]:
-    """Set knobs for a block, by the lower-case end of their name: `override(slab_bytes=4096)`."""
+    """Set knobs for a block.
+
+    By the lower-case end of their name: `override(slab_bytes=4096)`.
+    """
     block = {f"CKPT_{name.upper()}": str(value) for name, value in values.items()}
     _overrides.append(block)
     try:

@@ -1,10 +1,15 @@
-"""Loggers that import `logging` for those who listen: it takes longer than to open a checkpoint."""
+"""Loggers that import `logging` for listeners alone.
+
+It takes longer to import than to open a checkpoint.
+"""
 
 import sys
 
 
 class Logger:
-    """The logger of a name. What is said for information is dropped where nobody has imported `logging`.
+    """The logger of a name.
+
+    What is said for information is dropped where nobody has imported `logging`.
 
     Args:
         name: Of the module that speaks.

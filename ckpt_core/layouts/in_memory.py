@@ -121,7 +121,10 @@ class LiveCheckpoint(Checkpoint):
 
 
 class _Row(NamedTuple):
-    """A tensor or array of the tree: `path` is where it stands there, and its key in the memory."""
+    """A tensor or array of the tree, with its path.
+
+    `path` is where it stands there, and its key in the memory.
+    """
 
     dtype: DType
     shape: tuple[int, ...]
@@ -209,12 +212,18 @@ class _Walk:
 
 @cache
 def _dtype_of(dtype: Any) -> DType | None:
-    """Return our type of one of torch's, which it has one object of each."""
+    """Return our type of one of torch's.
+
+    Torch has one object of each.
+    """
     return BY_DTYPE_NAME.get(str(dtype).removeprefix("torch."))
 
 
 def _address_of(piece: Any) -> int | None:
-    """Return where a tensor or array lies whole, as it is written; None where it has to be made so first."""
+    """Return the place where a tensor lies as it is written.
+
+    None where it has to be made so first.
+    """
     if hasattr(piece, "untyped_storage"):
         plain = type(piece).__module__ == "torch" and piece.is_cpu and piece.is_contiguous()
         return piece.data_ptr() if plain else None

@@ -1,4 +1,4 @@
-"""What was written in one pass, as the reader of its format finds it.
+"""Reads what was written in one pass, as its format's reader does.
 
 The digests are those of the pass that wrote it; the places of the tensors are the reader's, which must be those that
 they were written to. Bytes are not read back: that would ask the page cache for what it was given a moment ago.
@@ -21,7 +21,9 @@ def as_written(
     written: Mapping[TensorKey, Written],
     files: Mapping[str, FileSeal],
 ) -> ReadBack | None:
-    """Return what is known of a checkpoint that was just written; None where that has to be read.
+    """Return the facts of a checkpoint that was just written.
+
+    None where they have to be read.
 
     Args:
         staged: It, opened by the reader of its format.
@@ -47,7 +49,10 @@ def as_written(
 
 
 def _keys(plan: WritePlan) -> dict[tuple[str | None, int], TensorKey]:
-    """The tensor at each place of a plan. One without bytes has none of its own."""
+    """Return the tensor at each place of a plan.
+
+    One without bytes has none of its own.
+    """
     found: dict[tuple[str | None, int], TensorKey] = {}
     for file in plan.files:
         offset = 0

@@ -145,7 +145,10 @@ def save(
 
 
 def _seen(staged: StoredCheckpoint, checkpoint: Checkpoint, target: StagedTarget) -> ReadBack | None:
-    """What the pass that wrote it has digested, where the format's reader finds all of it in its place."""
+    """Return the digests of the pass that wrote, as read back.
+
+    None where the format's reader does not find all of it in its place.
+    """
     if target.digested is None or target.planned is None:
         return None
     return as_written(staged, checkpoint, target.planned, target.written, target.digested)

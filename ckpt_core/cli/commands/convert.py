@@ -13,6 +13,7 @@ import click
 from ckpt_core.cli.app import WritingCommand, examples
 from ckpt_core.cli.options import completions
 from ckpt_core.cli.options.refs import place_options, ref_argument
+from ckpt_core.cli.options.transfer import destination_options, selection_options
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.output.base_fit import fit_as_dict, fit_lines, refused
 from ckpt_core.cli.session import Session, common_options
@@ -76,14 +77,6 @@ _EXAMPLES = examples(
     help="With --base: tensors that the model can do without, taken from it or left out; may be repeated.",
 )
 @click.option(
-    "--component",
-    "components",
-    multiple=True,
-    metavar="LABEL",
-    shell_complete=completions.components,
-    help="Convert only this; may be repeated.",
-)
-@click.option(
     "--dtype",
     "dtypes",
     multiple=True,
@@ -92,8 +85,11 @@ _EXAMPLES = examples(
     help="Cast plain weights of 16 bits and more, or those whose names match; 'optimizer/*=bf16' another component's. "
     "Scales of quantized weights and counters keep their type. May be repeated, the last counts.",
 )
-@click.option("--include", multiple=True, metavar="GLOB", help="Keep only tensors whose names match; may be repeated.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors whose names match; may be repeated.")
+@selection_options(
+    component="Convert only this; may be repeated.",
+    include="Keep only tensors whose names match; may be repeated.",
+    exclude="Leave out tensors whose names match; may be repeated.",
+)
 @click.option("--rename", multiple=True, metavar="OLD=NEW", help="Names that start with OLD; may be repeated.")
 @click.option(
     "--max-memory",
@@ -106,13 +102,12 @@ _EXAMPLES = examples(
     is_flag=True,
     help="Go on where bytes do not match a checksum or seal; what is written of them stays marked as tainted.",
 )
-@click.option("--force", is_flag=True, help="Replace what is at the destination, once the new content is whole.")
 @click.option(
     "--extract",
     is_flag=True,
     help="Take the tensors out of a file with a dangerous pickle, running nothing; to safetensors, and tainted.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be read and written, and write nothing.")
+@destination_options(whole="new content", shown="read and written")
 @place_options
 @common_options
 @click.pass_obj

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ckpt_core.cli.app import VerbCommand, examples
-from ckpt_core.cli.options import completions
 from ckpt_core.cli.options.refs import place_options, ref_argument
+from ckpt_core.cli.options.transfer import destination_options, selection_options
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.text import counted, human_bytes, shown_place
@@ -31,20 +31,12 @@ _EXAMPLES = examples(
 @click.command("copy", cls=VerbCommand, epilog=_EXAMPLES)
 @ref_argument("source", required=True)
 @ref_argument("destination", required=True)
-@click.option(
-    "--component",
-    "components",
-    multiple=True,
-    metavar="LABEL",
-    shell_complete=completions.components,
-    help="Copy only the files of this, and those that its layout is opened by; may be repeated.",
+@selection_options(
+    component="Copy only the files of this, and those that its layout is opened by; may be repeated.",
+    include="Copy only files, or folders, that match; may be repeated.",
+    exclude="Leave out files, or folders, that match; repeatable.",
 )
-@click.option(
-    "--include", multiple=True, metavar="GLOB", help="Copy only files, or folders, that match; may be repeated."
-)
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out files, or folders, that match; repeatable.")
-@click.option("--force", is_flag=True, help="Replace what is at the destination, once the copy is whole.")
-@click.option("--dry-run", is_flag=True, help="Show what would be moved, with how many requests, and write nothing.")
+@destination_options(whole="copy", shown="moved, with how many requests")
 @place_options
 @common_options
 @click.pass_obj

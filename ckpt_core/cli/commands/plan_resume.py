@@ -1,4 +1,7 @@
-"""`ckpt plan-resume`: what a run would go on from, and how that fits what the next run is called with."""
+"""`ckpt plan-resume`: show what a run would go on from.
+
+It tells how that fits what the next run is called with.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -31,7 +34,7 @@ _EXAMPLES = examples(
 @common_options
 @click.pass_obj
 def command(session: Session, /, run: str, arguments: str | None, settings: tuple[str, ...], lr: str | None) -> Answer:
-    """Show what a training RUN would go on from, before it is started.
+    """Show, before it starts, what a training RUN goes on from.
 
     Names are those of the next run's arguments, such as max_steps, lr, batch_size, world_size, num_workers and seed, or
     of fields of the model's config. Exit code 0: it goes on as it was; 1: something is otherwise, and it goes on; 4:
