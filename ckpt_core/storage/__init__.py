@@ -1,4 +1,6 @@
-"""Where bytes come from: listings and ranged reads, local without fsspec, everything else through it.
+"""Listings, ranged reads and writes.
+
+They are local without fsspec, and everything else goes through it.
 
 The only folder of core that knows fsspec.
 """

@@ -1,4 +1,7 @@
-"""Buffers that are used again: the first touch of fresh memory costs more than a read into memory that was touched."""
+"""Buffers that are used again.
+
+The first touch of fresh memory costs more than a read into memory that was touched.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +18,10 @@ _own = local()
 
 @contextmanager
 def borrowed(size: int) -> Iterator[memoryview]:
-    """A buffer of `size` bytes for the block, with anything in it; what is made by a thread ends with it."""
+    """Lend a buffer of `size` bytes for the block.
+
+    It holds anything; what is made by a thread ends with it.
+    """
     if size < _WORTH_KEEPING:
         yield memoryview(bytearray(size))
         return

@@ -1,4 +1,7 @@
-"""CRC-32 at the speed of memory: isa-l's, and zlib's on machines that it is not built for, with the same sums."""
+"""CRC-32 at the speed of memory.
+
+It is isa-l's, and zlib's on machines that it is not built for, with the same sums.
+"""
 
 from collections.abc import Callable
 
@@ -19,14 +22,20 @@ crc32, _combine = _load()
 
 
 def combined(first: int, second: int, length: int) -> int:
-    """The sum of two stretches that follow each other, from those of each; `length` is that of the second."""
+    """Return the sum of two neighbours from those of each.
+
+    `length` is that of the second.
+    """
     if _combine is not None:
         return _combine(first, second, length)
     return _combined_slowly(first, second, length)
 
 
 def _combined_slowly(first: int, second: int, length: int) -> int:
-    """The same by appending zero bytes to the first: squarings of a matrix over GF(2), as zlib's crc32_combine."""
+    """Return the same sum by appending zero bytes to the first.
+
+    Squarings of a matrix over GF(2), as zlib's crc32_combine.
+    """
     odd = [0xEDB88320, *(1 << bit for bit in range(31))]
     even = [_times(odd, row) for row in odd]
     matrix = [_times(even, row) for row in even]

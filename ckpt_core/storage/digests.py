@@ -1,4 +1,7 @@
-"""Digests in one pass, fed in order: of a tensor's logical bytes, and of a file block by block."""
+"""Digests of tensors and files, in one pass in order.
+
+Of a tensor it is that of its logical bytes; a file is digested block by block.
+"""
 
 import xxhash
 
@@ -8,7 +11,9 @@ from ckpt_core.schema.side_files.seals import FileSeal
 
 
 class TensorDigest:
-    """The digest of one tensor, fed with its row-major little-endian bytes in order, in pieces of any length.
+    """The digest of one tensor, fed in order.
+
+    It gets the row-major little-endian bytes, in pieces of any length.
 
     It is xxh3-128 over dtype, shape and the digests of the 1 MiB blocks.
     """
@@ -41,17 +46,26 @@ class TensorDigest:
 
 
 def of_small_tensor(dtype: DType, shape: tuple[int, ...], data: memoryview | bytes) -> str:
-    """The digest of a tensor of at most one block, all at once: the same as `TensorDigest` gives."""
+    """Return the digest of a tensor of at most one block.
+
+    It is the same as `TensorDigest` gives.
+    """
     return of_blocks(dtype, shape, xxhash.xxh3_128_digest(data) if len(data) else b"")
 
 
 def of_blocks(dtype: DType, shape: tuple[int, ...], blocks: bytes) -> str:
-    """The digest of a tensor from those of its blocks, in order: the same as `TensorDigest` gives."""
+    """Return a tensor's digest from those of its blocks.
+
+    In order; it is the same as `TensorDigest` gives.
+    """
     return str(xxhash.xxh3_128_hexdigest(f"{dtype.code}{list(shape)}".encode() + blocks))
 
 
 def of_tensors(tensors: dict[str, str]) -> str:
-    """The digest of a component from those of its tensors by name: 32 hexadecimal digits."""
+    """Return a component's digest from its tensors', by name.
+
+    32 hexadecimal digits.
+    """
     root = xxhash.xxh3_128()
     for name in sorted(tensors):
         encoded = name.encode("utf-8", "surrogatepass")
@@ -60,7 +74,10 @@ def of_tensors(tensors: dict[str, str]) -> str:
 
 
 def seal_of(size: int, blocks: bytes) -> FileSeal:
-    """The seal of a file from its size and the digests of its blocks, in order."""
+    """Return a file's seal from its size and block digests.
+
+    They are in order.
+    """
     return FileSeal(size, str(xxhash.xxh3_128(blocks).hexdigest()), blocks)
 
 

@@ -1,4 +1,4 @@
-"""Seals read from a listing, and files digested block by block to compare with them."""
+"""Reads seals from listings, and digests files to compare."""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +19,9 @@ from ckpt_core.storage.writing.mounts.renames import can_rename_at
 
 
 def read_seal(files: Files) -> Seal | None:
-    """The seal of a listing; None where there is none, or it is of another version of the object.
+    """Return the seal of a listing.
+
+    None where there is none, or it is of another version of the object.
 
     Raises:
         CorruptError: SL005, it cannot be read.
@@ -30,7 +32,9 @@ def read_seal(files: Files) -> Seal | None:
 
 
 def is_of_another(files: Files, seal: Seal) -> bool:
-    """Whether a seal names a version of an object in a store that is not the listed one: it says nothing of it then.
+    """Return True if a seal is of another object version.
+
+    It says nothing of the listed one then.
 
     On a disk, and where a server tells no versions, nothing names one: the seal counts by its digests, as ever.
     """
@@ -44,7 +48,10 @@ def is_of_another(files: Files, seal: Seal) -> bool:
 
 
 def seal_beside(files: Files) -> Seal | None:
-    """The seal that lies with a listing, whatever it is of; None where there is none. Raises as `read_seal`."""
+    """Return the seal that lies with a listing, of anything.
+
+    None where there is none. Raises as `read_seal`.
+    """
     one_file = files.location.kind is LocationKind.FILE
     name = next(iter(files.entries)) + FILE_SUFFIX if one_file else DIRECTORY_SEAL
     text = files.beside(name)
@@ -60,7 +67,10 @@ def seal_beside(files: Files) -> Seal | None:
 
 
 def write_seal(files: Files, seal: Seal) -> None:
-    """Write a seal for a listing. The old one goes first: a stop between leaves it unsealed, never false."""
+    """Write a seal for a listing.
+
+    The old one goes first: a stop between leaves it unsealed, never false.
+    """
     if _is_stored(files):
         from ckpt_core.storage.writing.uploads.sealing import write_object_seal
 
@@ -80,7 +90,10 @@ def write_seal(files: Files, seal: Seal) -> None:
 
 
 def put_beside(files: Files, name: str, data: bytes) -> None:
-    """Write a small file of ours that belongs to a listing, whole or not at all, in place of an older one."""
+    """Write a small file of ours beside a listing.
+
+    It is there whole or not at all, in place of an older one.
+    """
     if _is_stored(files):
         from ckpt_core.storage.writing.uploads.sealing import put_object_beside
 
@@ -93,7 +106,9 @@ def put_beside(files: Files, name: str, data: bytes) -> None:
 
 @contextmanager
 def sealing(files: Files) -> Iterator[None]:
-    """The place of a listing's seal, locked for the block; what a seal that was killed left there is swept.
+    """Lock the place of a listing's seal for the block.
+
+    What a seal that was killed left there is swept.
 
     A directory is locked inside: the folder that it lies in may be another's.
 
@@ -121,13 +136,19 @@ def sealing(files: Files) -> Iterator[None]:
 
 
 def _is_stored(files: Files) -> bool:
-    """Whether it is in a store, or on a mount that is taken for one."""
+    """Return True if a listing is in a store.
+
+    Also on a mount that is taken for one.
+    """
     path = local_path(files.location.url)
     return path is None or not can_rename_at(path)
 
 
 def _sweep(folder: str, name: str) -> None:
-    """Remove what is staged there: of the file of this name, or with an empty one, of the directory."""
+    """Remove what is staged for a file or a directory.
+
+    Of the file of this name, or with an empty one, of the directory.
+    """
     ends = [f".{own}{MARK}new-" for own in _names_beside(name)]
     for found in syscalls.list_names(folder):
         if any(found.startswith(end) and found.removeprefix(end).isdecimal() for end in ends):
@@ -139,13 +160,16 @@ def _names_beside(name: str) -> tuple[str, ...]:
 
 
 def _folder(files: Files) -> str:
-    """Where the small files of ours are that belong to a local listing."""
+    """Return the folder of our small files for a local listing."""
     root = files.location.url
     return (os.path.dirname(root) or ".") if files.location.kind is LocationKind.FILE else root
 
 
 def _staged(folder: str, name: str, data: bytes) -> str:
-    """The path of new content for a name, on disk under another one."""
+    """Return the path of a name's new content.
+
+    It is on disk under another one.
+    """
     staged = os.path.join(folder, f".{name}{MARK}new-{os.getpid()}")
     syscalls.remove(staged)
     syscalls.write_file(staged, data)

@@ -1,4 +1,7 @@
-"""Which places may be named: the scheme allow-list, chains refused."""
+"""Decides which places may be named.
+
+There is an allow-list of schemes, and chains are refused.
+"""
 
 import os
 import re
@@ -39,7 +42,10 @@ def scheme_of(ref: str) -> str | None:
 
 
 def local_path(ref: str) -> str | None:
-    """The path a ref means on this machine; None for the URL of another place."""
+    """Return the path that a ref means on this machine.
+
+    None for the URL of another place.
+    """
     scheme = scheme_of(ref)
     if scheme is None:
         return os.path.expanduser(ref)
@@ -63,7 +69,10 @@ def _path_of_file_url(url: str) -> str:
 
 
 def _refuse_userinfo(url: str, bucket: str) -> None:
-    """No client is asked about such a name: it would repeat the name, and the password in it, to its logs."""
+    """Refuse a bucket with a user and password in its name.
+
+    No client is asked about such a name: it would repeat the name, and the password in it, to its logs.
+    """
     if ("@" in bucket or ":" in bucket) and not bucket.startswith("arn:"):
         raise UsageError(
             f"{redact(url)}: nothing has such a name there; credentials come from the environment, not from the URL"

@@ -1,4 +1,7 @@
-"""Work shared out among threads: each gets one contiguous stretch, since interleaved reads defeat readahead."""
+"""Shares work out among threads.
+
+Each gets one contiguous stretch, since interleaved reads defeat readahead.
+"""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -20,19 +23,27 @@ class StoppedError(Exception):
 
 
 def check_stop() -> None:
-    """Called between two reads: ends the worker that no one waits for any more. Does nothing elsewhere."""
+    """End a worker that no one waits for any more.
+
+    It is called between two reads, and does nothing elsewhere.
+    """
     stop = getattr(_current, "stop", None)
     if stop is not None and stop.is_set():
         raise StoppedError
 
 
 def in_worker() -> bool:
-    """Whether this thread is a worker already, so that what it does is shared out."""
+    """Return True if this thread is a worker already.
+
+    What it does is shared out.
+    """
     return getattr(_current, "stop", None) is not None
 
 
 def stretches(items: Sequence[T], sizes: Sequence[int], *, remote: bool = False) -> list[list[T]]:
-    """The items in at most as many stretches as there are workers, in order, of about as many bytes each.
+    """Return the items in a stretch for each worker.
+
+    In order, of about as many bytes each, and at most as many stretches as workers.
 
     None is empty, and none is so short that a thread for it costs more than it brings. There are more workers for what
     is `remote`: each has a connection of its own, and waits most of the time.
@@ -46,7 +57,10 @@ def workers(*, remote: bool) -> int:
 
 
 def split(items: Sequence[T], sizes: Sequence[int], shares: int) -> list[list[T]]:
-    """The items in at most so many stretches, in order, of about as many bytes each; none is empty."""
+    """Return the items in at most so many stretches.
+
+    In order, of about as many bytes each; none is empty.
+    """
     total = sum(sizes)
     result: list[list[T]] = []
     done = 0
@@ -59,7 +73,9 @@ def split(items: Sequence[T], sizes: Sequence[int], shares: int) -> list[list[T]
 
 
 def run(work: Callable[[list[T]], R], shares: Sequence[list[T]]) -> list[R]:
-    """What `work` makes of each share, one thread each.
+    """Return the results of `work` on each share.
+
+    One thread each.
 
     Where one fails, or the caller is interrupted, the others end at their next read, and the first error is raised.
     """

@@ -1,1 +1,1 @@
-"""Bytes compared with every checksum that is known of them, in the pass that reads them."""
+"""Compares bytes with their checksums, in the pass that reads them."""

@@ -1,4 +1,6 @@
-"""A listing whose bytes are compared with every checksum that is known of them, in the pass that reads them.
+"""A listing that compares bytes with their checksums.
+
+They are compared in the pass that reads them, with every checksum that is known.
 
 What is known comes from two sides. A seal is read from the listing itself, before the first tensor is; what was read
 until then, to open the checkpoint, is proved at that moment. The checksums of records are told by whoever knows the
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 
 
 class _File:
-    """What is known of one file, and which of its blocks were read before anything was known."""
+    """The checksums of one file, and its early reads.
+
+    Those are the blocks that were read before anything was known.
+    """
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -36,7 +41,10 @@ class _File:
 
 
 class _Ledger:
-    """What is known of all files of a listing and of those below it, by the paths of the whole."""
+    """The checksums of all files of a listing.
+
+    Also of those below it, by the paths of the whole.
+    """
 
     def __init__(self, whole: Files, *, seals: bool, accept: bool) -> None:
         self.whole, self.seals, self.accept = whole, seals, accept
@@ -54,7 +62,10 @@ class _Ledger:
         return found
 
     def seal(self, files: Files, prefix: str) -> None:
-        """Take in the seal of a listing, once; CorruptError where it cannot be read or is not of these files."""
+        """Take in the seal of a listing, once.
+
+        CorruptError where it cannot be read or is not of these files.
+        """
         with self._lock:
             if prefix in self.sealed or not self.seals:
                 return
@@ -117,7 +128,10 @@ class _Ledger:
                 self._found(path, record)
 
     def prove(self, path: str, start: int, end: int) -> None:
-        """Read what is not proved yet of all that has bytes between two offsets."""
+        """Read the unproved rest of a stretch.
+
+        It is of all that has bytes between two offsets.
+        """
         file = self.file(path)
         for number in file.blocks.unproved(start, end) if file.blocks is not None else ():
             assert file.blocks is not None
@@ -239,7 +253,10 @@ class CheckedFiles(WrappedFiles):
         self._ledger.see(self._whole(path), offset, out)
 
     def see(self, path: str, offset: int, data: memoryview) -> None:
-        """Compare bytes that were read of a copy as if they had been read here. Raises as a read."""
+        """Compare a copy's bytes as if they were read here.
+
+        Raises as a read.
+        """
         self._ledger.see(self._whole(path), offset, data)
 
     def read_many(self, ranges: Sequence[ByteRange]) -> Iterator[bytes]:

@@ -1,4 +1,6 @@
-"""Two kinds of checked range, fed as their bytes are read: a record with a CRC-32, and the 1 MiB blocks of a seal.
+"""Two kinds of checked ranges, fed as they are read.
+
+They are a record with a CRC-32, and the 1 MiB blocks of a seal.
 
 A record's pieces may come in any order, since the sums of neighbours can be combined. A block's may not: what lies
 before a piece is read by itself then, which is at most one block.
@@ -19,7 +21,10 @@ Read = Callable[[int, int], Iterator[memoryview]]
 
 
 class Record:
-    """A stretch of a file with a CRC-32. `proved` once it is known to hold, `wrong` once it is known not to."""
+    """A stretch of a file with a CRC-32.
+
+    `proved` once it is known to hold, `wrong` once it is known not to.
+    """
 
     def __init__(self, known: Sum) -> None:
         self.known = known
@@ -34,7 +39,10 @@ class Record:
         return bool(self._pieces) and not self.proved and not self.wrong
 
     def see(self, start: int, data: memoryview) -> None:
-        """A part of it; what was seen before is not looked at again."""
+        """Take in a part of the stretch.
+
+        What was seen before is not looked at again.
+        """
         with self._lock:
             for first, last in self._gaps(start, start + len(data)):
                 self._add(first, last, data[first - start : last - start])
@@ -82,7 +90,10 @@ class Record:
 
 
 class Blocks:
-    """The blocks of a sealed file. Those that are not what was sealed are in `wrong`."""
+    """The blocks of a sealed file.
+
+    Those that are not what was sealed are in `wrong`.
+    """
 
     def __init__(self, sealed: FileSeal) -> None:
         self._sealed = sealed
@@ -100,11 +111,14 @@ class Blocks:
         return sum(self._proved)
 
     def bounds(self, number: int) -> tuple[int, int]:
-        """The first byte of a block in its file, and the one after its last."""
+        """Return a block's first byte, and the one behind it."""
         return number * BLOCK, min((number + 1) * BLOCK, self._sealed.size)
 
     def unproved(self, start: int, end: int) -> list[int]:
-        """The blocks with bytes between two offsets that are not known to hold."""
+        """Return the unproved blocks between two offsets.
+
+        A block counts that has bytes there.
+        """
         if start >= end:
             return []
         return [number for number in range(start // BLOCK, (end - 1) // BLOCK + 1) if not self._proved[number]]

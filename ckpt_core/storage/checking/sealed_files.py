@@ -1,4 +1,7 @@
-"""Files that are sealed, proved: every byte is read once, by several workers, and compared with the seal."""
+"""Proves sealed files: each byte is read and compared.
+
+Every byte is read once, by several workers.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,7 +26,9 @@ class _Part(NamedTuple):
 
 
 def prove_sealed(files: Files) -> Seal:
-    """Read every byte of sealed files, and return their seal. Memory: a block a worker.
+    """Read every byte of sealed files, and return their seal.
+
+    Memory: a block a worker.
 
     Raises:
         CorruptError: There is no seal, or a file is not there or not what was sealed (SL001 to SL003).

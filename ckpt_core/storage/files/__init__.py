@@ -1,1 +1,4 @@
-"""Listings and ranged reads: local disks, servers, what is checked as it is read."""
+"""Listings and ranged reads, of local disks and servers.
+
+What is checked as it is read is in `checking`.
+"""

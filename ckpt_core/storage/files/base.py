@@ -1,4 +1,7 @@
-"""What listings of every place have in common: which files there are, their sizes, and their first bytes kept."""
+"""The common part of all listings.
+
+It has the files that there are, their sizes, and their first bytes kept.
+"""
 
 from collections.abc import Mapping
 
@@ -54,5 +57,8 @@ class ListedFiles(Files):
 
 
 def below_folder(found: Mapping[str, str], folder: str) -> dict[str, str]:
-    """What is said of paths below a folder, `folder/`, by the paths relative to it."""
+    """Return facts about paths, by the paths below a folder.
+
+    The folder is given as `folder/`.
+    """
     return {path[len(folder) :]: said for path, said in found.items() if path.startswith(folder)}

@@ -1,4 +1,7 @@
-"""Some files of one folder as a listing of their own: a checkpoint that shares its folder with others."""
+"""Some files of a folder as a listing of their own.
+
+So a checkpoint shares its folder with others.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +13,9 @@ from ckpt_core.storage.files.wrapped import WrappedFiles
 
 
 class ChosenFiles(WrappedFiles):
-    """The listing of a folder without all but some of its files. No seal is of these alone.
+    """The listing of a folder with some of its files alone.
+
+    No seal is of these alone.
 
     Args:
         folder: The listing of the folder.

@@ -1,4 +1,4 @@
-"""Ranges that lie near each other joined to one question, and its answer cut into them again."""
+"""Joins near ranges to one question, and cuts its answer."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +15,10 @@ _GAP = 64 << 10
 
 
 def batches(ranges: Sequence[ByteRange]) -> Iterator[list[ByteRange]]:
-    """The ranges in order, as many together as may be asked for and held at once."""
+    """Yield the ranges in order, in groups.
+
+    As many are together as may be asked for and held at once.
+    """
     batch: list[ByteRange] = []
     held = 0
     for wanted in ranges:
@@ -29,7 +32,10 @@ def batches(ranges: Sequence[ByteRange]) -> Iterator[list[ByteRange]]:
 
 
 def joined(ranges: Sequence[ByteRange]) -> list[ByteRange]:
-    """Spans that hold all ranges that are not empty, sorted; with gaps in them that are smaller than a question."""
+    """Return sorted spans that hold all ranges with bytes.
+
+    Gaps in them are smaller than a question.
+    """
     spans: list[ByteRange] = []
     for wanted in sorted((one for one in ranges if one.length), key=lambda one: (one.path, one.offset)):
         last = spans[-1] if spans else None
@@ -41,7 +47,10 @@ def joined(ranges: Sequence[ByteRange]) -> list[ByteRange]:
 
 
 def parts_of(ranges: Sequence[ByteRange], spans: Sequence[ByteRange], data: Sequence[memoryview]) -> list[bytes]:
-    """The bytes of each range, in the order asked, out of those of the spans that hold them."""
+    """Return each range's bytes, cut from the spans' bytes.
+
+    They come in the order asked.
+    """
     from bisect import bisect_right
 
     starts = [(span.path, span.offset) for span in spans]

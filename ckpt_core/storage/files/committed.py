@@ -1,4 +1,6 @@
-"""What of a place without renaming was committed: a directory that has its seal, and the generation that it names.
+"""Tells the committed files of a place without renaming.
+
+Such is a directory that has its seal, with the generation that it names.
 
 A directory that ckpt writes into a store has a mark until its seal is there. What replaces its content lies in a folder
 of its own, a generation, which the seal at the root names; everything else below the root is left over then.
@@ -17,7 +19,7 @@ NOT_FINISHED = "written by ckpt and not finished"
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What of a listing counts.
+    """The files of a listing that count.
 
     Attributes:
         names: What the place calls each path that is left, generations by the paths that they have for a reader.
@@ -31,7 +33,7 @@ class Committed:
 
 
 def committed(names: Mapping[str, str], read: Callable[[str], bytes | None]) -> Committed:
-    """What counts of a listing.
+    """Return the files of a listing that count.
 
     Args:
         names: What the place calls each path.
@@ -53,7 +55,10 @@ def committed(names: Mapping[str, str], read: Callable[[str], bytes | None]) -> 
 
 
 def refuse_unfinished(url: str, found: Committed) -> None:
-    """CorruptError (WR001) where the place itself is not finished, WR002 where what its seal names is not there."""
+    """Refuse an unfinished place.
+
+    CorruptError: WR001 where the place itself is not finished, WR002 where what its seal names is not there.
+    """
     if "" in found.unfinished:
         raise CorruptError(
             f"{redact(url)}: {NOT_FINISHED}; wait for its writer; where that was stopped, run the same command again, "
@@ -89,7 +94,10 @@ def _seal(names: Mapping[str, str], folder: str, read: Callable[[str], bytes | N
 
 
 def _chosen(names: Mapping[str, str], generations: Mapping[str, str]) -> dict[str, str]:
-    """The names with what the generations hold in place of all else below their directories, but for the seals."""
+    """Return the names with each generation's content in place.
+
+    It stands for all else below its directory, but for the seals.
+    """
     kept = dict(names)
     for folder, generation in generations.items():
         root = f"{folder}/" if folder else ""

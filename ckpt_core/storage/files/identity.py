@@ -1,4 +1,6 @@
-"""Whether a local file is still the one that was listed: its size, its time of change and its inode.
+"""Tells whether a local file is still the listed one.
+
+By its size, its time of change and its inode.
 
 A time alone tells two contents apart only where they were written in different ticks of the kernel's clock, so that a
 file of the running tick is opened once that is over: whatever is written to it from then on has a later time.
@@ -23,7 +25,10 @@ _MOUNTS = "/proc/self/mountinfo"
 
 
 class Identity(NamedTuple):
-    """What tells one content of a file from another. Sizes in bytes, times in nanoseconds."""
+    """The marks of one content of a file.
+
+    Sizes in bytes, times in nanoseconds.
+    """
 
     size: int
     changed: int
@@ -35,21 +40,29 @@ class Identity(NamedTuple):
         return cls(found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
 
     def is_of(self, found: os.stat_result) -> bool:
-        """Whether it is that of a file as the system describes it now."""
+        """Return True if the marks are a file's own now.
+
+        The file is as the system describes it.
+        """
         if (self.size, self.changed) != (found.st_size, found.st_mtime_ns):
             return False
         return self.inode == found.st_ino or _numbers_anew(found.st_dev)
 
 
 def after_its_tick(changed: int) -> None:
-    """Wait, milliseconds at most, until a write can be told by its time from the one at `changed`."""
+    """Wait until a later write shows in the time.
+
+    Milliseconds at most, until it can be told by its time from the one at `changed`.
+    """
     end = time.monotonic_ns() + _TICK
     while -1 < changed - time.clock_gettime_ns(_COARSE) < _TICK and time.monotonic_ns() < end:
         time.sleep(0.001)
 
 
 def while_fresh(changed: int) -> Iterator[None]:
-    """Turns in which to look again: one, and more until a moment has passed since the change at that time.
+    """Yield turns in which to look again.
+
+    One, and more until a moment has passed since the change at that time.
 
     A file that a writer has emptied and not yet filled again looks damaged, and is not. Times are in nanoseconds.
     """
@@ -61,12 +74,17 @@ def while_fresh(changed: int) -> Iterator[None]:
 
 
 def _wait() -> int:
-    """Nanoseconds since a change in which its writer may still be at work."""
+    """Return the nanoseconds that a writer may still take.
+
+    They count from its last change.
+    """
     return knobs.writer_wait() * 1_000_000
 
 
 def comes_back(path: str) -> bool:
-    """Whether something is at a path within a moment: waited for only where its folder has just changed.
+    """Return True if something is at a path within a moment.
+
+    It is waited for only where its folder has just changed.
 
     Without exchanging two names a directory is replaced in two steps, and nothing has its name between them.
     """
@@ -82,12 +100,15 @@ def comes_back(path: str) -> bool:
 
 
 def replaced(path: str, what: str = "replaced") -> ReplacedError:
-    """The error for a place that is not what it was when it was listed."""
+    """Return the error for a place that changed since its listing."""
     return ReplacedError(f"{printable(path)}: was {what} while it was read; run it again", code="MO001", path=path)
 
 
 def _numbers_anew(device: int) -> bool:
-    """Whether a filesystem may give the same file another inode: those in user space that mount a bucket do."""
+    """Return True if a filesystem may change a file's inode.
+
+    Those in user space that mount a bucket do.
+    """
     wanted = f" {os.major(device)}:{os.minor(device)} "
     try:
         with open(_MOUNTS, encoding="utf-8", errors="replace") as mounts:

@@ -1,4 +1,4 @@
-"""The two questions that core asks of a place: is something there, and what."""
+"""The two questions about a place: what is there, what files."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def probe(ref: str, *, wanted: LocationKind | None = None) -> LocationKind | None:
-    """What a path or URL leads to; None for nothing. `wanted` is what should be there, where that is known.
+    """Return the kind of place that a path or URL leads to.
+
+    None for nothing. `wanted` is what should be there, where that is known.
 
     Raises:
         UnreachableError: The place does not answer, or may not be read.
@@ -27,7 +29,10 @@ def probe(ref: str, *, wanted: LocationKind | None = None) -> LocationKind | Non
 
 
 def why_missing(ref: str) -> tuple[str, str]:
-    """Why a URL that leads to nothing does, and what to do; "" for what goes without saying, and for paths."""
+    """Return why a URL leads to nothing, and the next step.
+
+    "" for what goes without saying, and for paths.
+    """
     if local_path(ref) is not None:
         return "", ""
     from ckpt_core.storage.files import remote

@@ -1,4 +1,6 @@
-"""Listings and reads of this machine's disks and mounts, with the standard library alone.
+"""Listings and reads of this machine's disks and mounts.
+
+With the standard library alone.
 
 Regular files only, opened without following a link at the last step and without waiting for a pipe. Links are listed
 where they end inside the listed directory, or inside the cache of the Hugging Face repository it belongs to.
@@ -36,7 +38,9 @@ _READ_AT_ONCE = 64 << 20
 
 
 class _Descriptors:
-    """Descriptors of files being read, by their listed path, so that 20,000 small reads do not open 20,000 times.
+    """Descriptors of files being read, by their listed path.
+
+    With them 20,000 small reads do not open 20,000 times.
 
     Any thread may read through one: reads give their offset. None is closed before all are, so that no thread can be
     left with the number of another file.
@@ -48,7 +52,10 @@ class _Descriptors:
 
     @contextmanager
     def open(self, local: str, path: str, check: Callable[[int], None]) -> Iterator[int]:
-        """A descriptor that stays open where there is room for one more, and else for the block."""
+        """Lend a descriptor, and keep it where there is room.
+
+        Where there is none for one more, it is open for the block.
+        """
         descriptor = open_regular(local, path)
         try:
             check(descriptor)
@@ -72,7 +79,10 @@ class _Descriptors:
 
 
 class _Folder:
-    """The directory that was listed. It is kept open, so that no other can come to have its number."""
+    """The directory that was listed.
+
+    It is kept open, so that no other can come to have its number.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -82,7 +92,10 @@ class _Folder:
             raise unreachable(path, error) from error
 
     def check(self) -> None:
-        """ReplacedError where another has its name now: files of both must not be taken for one checkpoint."""
+        """Refuse a directory whose name leads elsewhere now.
+
+        ReplacedError: files of both must not be taken for one checkpoint.
+        """
         found = stat_of(self._path)
         if found is None or not os.path.samestat(found, os.fstat(self._descriptor)):
             raise replaced(self._path, "removed" if found is None else "replaced")
@@ -93,7 +106,10 @@ class _Folder:
 
 
 class _Read:
-    """What was read of a listing: its paths, and what was read of the listings below it, each with its prefix."""
+    """The paths that were read of a listing.
+
+    Of the listings below it too, each with its prefix.
+    """
 
     def __init__(self) -> None:
         self.paths: set[str] = set()
@@ -178,7 +194,7 @@ class LocalFiles(ListedFiles):
             self._fill(descriptor, path, offset, out)
 
     def _fill(self, descriptor: int, path: str, offset: int, out: memoryview) -> None:
-        """Read, and prove that the file was not written to since it was listed."""
+        """Read, and prove that nobody wrote since the listing."""
         try:
             fill(descriptor, path, offset, out)
         finally:
@@ -211,7 +227,7 @@ class LocalFiles(ListedFiles):
             self._check_names()
 
     def _check(self, path: str) -> None:
-        """Whether a listed name still leads to the file that it led to."""
+        """Prove that a listed name leads to the same file."""
         found = stat_of(self._links.get(path) or os.path.join(self._root, path))
         if found is None:
             raise gone(path)
@@ -219,7 +235,7 @@ class LocalFiles(ListedFiles):
             raise replaced(path)
 
     def _check_names(self) -> None:
-        """Whether the same files are there, and the same seal."""
+        """Prove that the same files are there, and the same seal."""
         for name, was in self._beside.items():
             found = stat_of(os.path.join(self._root, name))
             if (found is None) is not (was is None) or (found is not None and was is not None and not was.is_of(found)):
@@ -297,7 +313,9 @@ def _generations_below(generations: Mapping[str, str], root: str) -> dict[str, s
 
 
 def list_local(path: str, *, unfinished: bool = False) -> LocalFiles:
-    """The listing of a directory, or of one file. The link a person typed is followed; those below are judged.
+    """List a directory, or one file.
+
+    The link a person typed is followed; those below are judged.
 
     Args:
         path: What is listed.
@@ -430,17 +448,25 @@ def _add(
 
 
 def _is_denied(path: str) -> bool:
-    """Whether this process may not open a file. FileNotFoundError where it is gone: that is no denial."""
+    """Return True if this process may not open a file.
+
+    FileNotFoundError where it is gone: that is no denial.
+    """
     return not _may_read(path) and os.lstat(path) is not None and not _may_read(path)
 
 
 def _may_read(path: str) -> bool:
-    """Whether this process may open a file: told when it is listed, so that no format stumbles over it later."""
+    """Return True if this process may open a file.
+
+    It is told when it is listed, so that no format stumbles over it later.
+    """
     return os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _homes(root: str) -> tuple[str, ...]:
-    """Folders a link may end in: the listed one, and the blobs of the Hugging Face cache that it is a snapshot of.
+    """Return the folders that a link may end in.
+
+    They are the listed one, and the blobs of the Hugging Face cache that it is a snapshot of.
 
     Layout: huggingface_hub, `models--ORG--NAME/{blobs,refs,snapshots/REVISION}`.
     """

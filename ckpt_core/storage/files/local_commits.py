@@ -1,4 +1,7 @@
-"""What was committed of a folder on this machine, where it was written without renaming: on a mount, or in a store."""
+"""Tells the committed files of a folder without renaming.
+
+It is on a mount, or in a store on this machine.
+"""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -12,7 +15,7 @@ from ckpt_core.storage.files.committed import NOT_FINISHED, committed, refuse_un
 
 @dataclass(frozen=True, slots=True)
 class CommittedBelow:
-    """What counts of a listing.
+    """Return the files of a listing that count.
 
     Attributes:
         names: Of each path that counts, where its file is below the root.
@@ -26,7 +29,10 @@ class CommittedBelow:
 
 
 def committed_below(root: str, paths: Iterable[str], unfinished: bool) -> CommittedBelow:
-    """What counts of the files below a folder. CorruptError (WR001, WR002) where it is not finished, or broken."""
+    """Return the files below a folder that count.
+
+    CorruptError (WR001, WR002) where it is not finished, or broken.
+    """
 
     def read(path: str) -> bytes | None:
         try:
@@ -49,7 +55,10 @@ def committed_below(root: str, paths: Iterable[str], unfinished: bool) -> Commit
 
 
 def refuse_unfinished_file(path: str) -> None:
-    """CorruptError (WR001) for a file with a lease that is being written under its name, where nothing is renamed."""
+    """Refuse a file that is being written under its name.
+
+    CorruptError (WR001): it has a lease, where nothing is renamed.
+    """
     folder, name = os.path.split(path)
     if os.path.lexists(path + FILE_SUFFIX):
         return

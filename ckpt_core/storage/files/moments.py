@@ -1,4 +1,6 @@
-"""Work that holds for one moment of a place: what was read is proved, at its end, to be still what is there.
+"""Proves that work holds for one moment of a place.
+
+What was read is proved, at its end, to be still what is there.
 
 An error that was met in a place that somebody wrote to meanwhile says nothing of its content: two versions of it were
 mixed. It becomes a ReplacedError, which says to run it again.

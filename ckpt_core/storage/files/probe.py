@@ -1,4 +1,7 @@
-"""What is at a local path, told by one look: light, since every search does it."""
+"""Tells what is at a local path, by one look.
+
+It is light, since every search does it.
+"""
 
 import errno
 import os
@@ -13,7 +16,9 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def probe(path: str, *, wanted: LocationKind | None = None) -> LocationKind | None:
-    """What is at a path: a file, a directory, or None for nothing.
+    """Return the kind of thing at a path.
+
+    A file, a directory, or None for nothing.
 
     Args:
         path: The path.
@@ -30,13 +35,19 @@ def probe(path: str, *, wanted: LocationKind | None = None) -> LocationKind | No
 
 
 def left_between(path: str) -> str:
-    """Where the old content of a directory is while it is replaced on a mount that cannot exchange two names."""
+    """Return the old content's place during a replacement.
+
+    It is there on a mount that cannot exchange two names.
+    """
     folder, name = os.path.split(path.rstrip("/"))
     return os.path.join(folder, f".{name}{MARK}old")
 
 
 def stat_of(path: str) -> os.stat_result | None:
-    """What the system says of a path, links followed; None for nothing there."""
+    """Return the system's description of a path, links followed.
+
+    None for nothing there.
+    """
     try:
         return os.stat(path)
     except ValueError:
@@ -59,7 +70,7 @@ def kind_of(path: str, mode: int) -> LocationKind:
 
 
 def unreachable(path: str, error: OSError) -> CkptError:
-    """The error for a path of which the system does not say what it is."""
+    """Return the error for a path that the system cannot describe."""
     denied = error.errno in (errno.EACCES, errno.EPERM)
     cure = "ask its owner for the right to read it" if denied else "check the disk or mount and try again"
     return UnreachableError(f"{printable(path)}: {reason_of(error)}; {cure}", path=path)

@@ -1,4 +1,7 @@
-"""What is asked of a listing, checked against it before anything is read: the name, and where the range ends."""
+"""Checks a question against the listing before it is read.
+
+It checks the name, and where the range ends.
+"""
 
 import errno
 import os
@@ -23,7 +26,10 @@ def check_range(path: str, offset: int, length: int, size: int) -> None:
 
 
 def ends_early(path: str, wanted: int, size: int) -> CorruptError:
-    """The error for a file that is shorter than what refers to it says."""
+    """Return the error for a file shorter than it is called.
+
+    What refers to it says how long.
+    """
     return CorruptError(
         f"{printable(path)}: byte {wanted} is needed and the file ends at {size} (truncated?); copy it again",
         code="CK004",
@@ -32,13 +38,16 @@ def ends_early(path: str, wanted: int, size: int) -> CorruptError:
 
 
 def gone(path: str) -> ReplacedError:
-    """The error for a file that was deleted after the listing was taken."""
+    """Return the error for a file deleted after the listing."""
     message = f"{printable(path)}: was removed while it was read; run it again"
     return ReplacedError(message, code="CK003", path=path)
 
 
 def not_listed(path: str, skipped: Mapping[str, str]) -> CkptError:
-    """The error for a path that is not listed; `skipped` may know why. UnreachableError for a lack of rights."""
+    """Return the error for a path that is not listed.
+
+    `skipped` may know why. UnreachableError for a lack of rights.
+    """
     why = skipped.get(path, "no such file in the checkpoint")
     if why == DENIED:
         return UnreachableError(f"{printable(path)}: {why}; ask its owner for the right to read it", path=path)
@@ -46,6 +55,9 @@ def not_listed(path: str, skipped: Mapping[str, str]) -> CkptError:
 
 
 def check_budget(nbytes: int, what: str) -> None:
-    """BudgetError where one piece that has to be held at once is larger than a header may be."""
+    """Refuse a piece that is larger than a header may be.
+
+    BudgetError: it has to be held at once.
+    """
     if nbytes > knobs.header_limit():
         raise BudgetError(f"{printable(what)}: needs {nbytes} bytes at once, more than {knobs.header_limit()}")

@@ -1,4 +1,4 @@
-"""Listings and ranged reads of every place that is not a local disk, through fsspec.
+"""Listings and ranged reads of remote places, through fsspec.
 
 Bytes come from the ranged reader (`storage/remote/ranges.py`) wherever it can ask for them, straight into the caller's
 memory, and from the filesystem elsewhere. What a client has noted of a place before is not trusted: a file that came
@@ -130,7 +130,10 @@ class RemoteFiles(ListedFiles):
         return parts_of(batch, spans, buffers)
 
     def _questions(self, path: str) -> Questions | None:
-        """What is asked about a file in ranges of our own; None where only its filesystem can read it."""
+        """Return the questions that read a file's ranges.
+
+        None where only its filesystem can read it.
+        """
         name = self._names[path]
         if name not in self._shared.questions:
             place = redact(f"{self.location.url.rstrip('/')}/{path}") if self._is_folder else redact(self.location.url)
@@ -234,7 +237,10 @@ class RemoteFiles(ListedFiles):
 
 
 class _Shared:
-    """What a listing and those below it have in common. Files are in their client's words."""
+    """The common part of a listing and those below it.
+
+    Files are in their client's words.
+    """
 
     def __init__(self) -> None:
         self.reader = RangeReader()
@@ -248,7 +254,7 @@ def _replaced(place: str, what: str) -> ReplacedError:
 
 
 def probe_remote(url: str) -> LocationKind | None:
-    """What is at a URL; None for nothing.
+    """Return the kind of thing at a URL; None for nothing.
 
     Raises:
         UnreachableError: It cannot be told.
@@ -262,7 +268,10 @@ def probe_remote(url: str) -> LocationKind | None:
 
 
 def why_missing(url: str) -> tuple[str, str]:
-    """Why nothing is at a URL, and what to do, where that is not the name's fault but its bucket's."""
+    """Return why nothing is at a URL, and the next step.
+
+    It is said where that is not the name's fault but its bucket's.
+    """
     try:
         _look(url)
     except CheckpointNotFoundError as error:
@@ -276,7 +285,7 @@ def why_missing(url: str) -> tuple[str, str]:
 
 
 def list_remote(url: str, *, unfinished: bool = False) -> RemoteFiles:
-    """The listing of a URL: of everything below a directory, or of one file.
+    """List everything below a URL, or one file.
 
     Args:
         url: The place.
@@ -348,7 +357,10 @@ def _lies_in(path: str, folder: str) -> bool:
 
 
 def _look(url: str, most: int = 0) -> tuple[Any, str, Mapping[str, Any]]:
-    """The filesystem of a URL, what it calls it, and what it knows of it; see `look`."""
+    """Return a URL's filesystem, its name there, and its facts.
+
+    See `look`.
+    """
     filesystem, name = open_filesystem(url)
     try:
         filesystem.invalidate_cache()

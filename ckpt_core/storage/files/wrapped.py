@@ -1,4 +1,7 @@
-"""A listing that stands before another one and answers as it does; what is to be otherwise is overridden."""
+"""A listing that answers as another one does.
+
+It stands before it; what is to be otherwise is overridden.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
