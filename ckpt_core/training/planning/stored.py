@@ -15,6 +15,7 @@ from ckpt_core.schema.roles import Presence
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.urls import local_path
 from ckpt_core.training.choosing import REQUIRED, choose
+from ckpt_core.training.objects import TRAINING
 from ckpt_core.training.planning.plan import Effect, ResumePlan
 from ckpt_core.training.planning.rates import ARGUMENT, CHECKPOINT, compare_rates
 from ckpt_core.training.planning.rows import Rows
@@ -23,9 +24,6 @@ from ckpt_core.training.run_folder import RunFolder
 from ckpt_core.verbs.load import load
 from ckpt_core.verbs.locate import locate
 from ckpt_core.verbs.verify import verify
-
-OURS = "bundle"
-"""The format that a Checkpointer writes."""
 
 _NEXT = "that of the next run counts"
 _BEGINS = "this part begins anew"
@@ -66,7 +64,7 @@ def plan_resume(
     with one_moment(checkpoint):
         record, saved = training_record(checkpoint), settings_of(checkpoint)
         lines = _lines(checkpoint)
-    given, rows, ours = given_settings(arguments or {}), Rows(), checkpoint.match.format == OURS
+    given, rows, ours = given_settings(arguments or {}), Rows(), _is_ours(checkpoint)
     where, step = str(checkpoint.location), record.step or 0
     _add_steps(rows, where, step, record, saved, given)
     for line in lines:
@@ -90,6 +88,11 @@ def _newest(run: str) -> tuple[StoredCheckpoint, Mapping[str, str]]:
         assert chosen is not None
         return chosen.checkpoint, chosen.rejected
     return load(locate(run, profile="resume").require().url), {}
+
+
+def _is_ours(checkpoint: StoredCheckpoint) -> bool:
+    """Whether a Checkpointer wrote it, in whichever format."""
+    return any(part.label == TRAINING for part in checkpoint.manifest.components)
 
 
 def _lines(checkpoint: StoredCheckpoint) -> Sequence[AssessmentLine]:

@@ -1,0 +1,1 @@
+"""The trainer of the guide: a model, a tokenizer and a config go in."""
