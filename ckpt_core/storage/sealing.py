@@ -8,9 +8,9 @@ from ckpt_core.errors import CkptError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, FILE_SUMS, MARK, SUMS
-from ckpt_core.schema.side_files.seals import Seal, generation_of, not_a_seal, pack, unpack
+from ckpt_core.schema.side_files.seals import FileSeal, Seal, generation_of, not_a_seal, pack, unpack
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.digests import seal_of
+from ckpt_core.storage.digests import BLOCK, block_digest, seal_of
 from ckpt_core.storage.files.identity import replaced
 from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing import syscalls
@@ -174,3 +174,10 @@ def _staged(folder: str, name: str, data: bytes) -> str:
     syscalls.remove(staged)
     syscalls.write_file(staged, data)
     return staged
+
+
+def digests_of(files: Files, path: str) -> FileSeal:
+    """Return the digests of a file, read whole."""
+    size = files.size(path)
+    blocks = [block_digest(files.read(path, at, min(BLOCK, size - at))) for at in range(0, size, BLOCK)]
+    return seal_of(size, b"".join(blocks))

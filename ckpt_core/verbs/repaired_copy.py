@@ -26,8 +26,7 @@ from ckpt_core.schema.verification import VerifyRequest, sorted_findings
 from ckpt_core.storage.checking.checked_files import CheckedFiles, refusal
 from ckpt_core.storage.repairing.as_it_is import FilesToCopy, plan_of_files
 from ckpt_core.storage.repairing.overlay import OverlaidFiles
-from ckpt_core.storage.sealing import read_seal
-from ckpt_core.storage.writing.copy import digests_of
+from ckpt_core.storage.sealing import digests_of, read_seal
 from ckpt_core.storage.writing.overlap import refuse_overlap
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.targets import open_target

@@ -19,7 +19,7 @@ from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, F
 from ckpt_core.schema.side_files.seals import DIGEST_BYTES, SCHEMA, Certificate, FileSeal, Seal, pack
 from ckpt_core.schema.text import printable
 from ckpt_core.schema.verification import Depth, VerifyReport
-from ckpt_core.storage.writing.copy import digests_of
+from ckpt_core.storage.sealing import digests_of
 from ckpt_core.version import __version__
 
 _CONTRADICTED = {

@@ -9,8 +9,7 @@ from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.repairs import Operation, RepairAction
 from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX
 from ckpt_core.schema.side_files.seals import pack
-from ckpt_core.storage.sealing import read_seal
-from ckpt_core.storage.writing.copy import digests_of
+from ckpt_core.storage.sealing import digests_of, read_seal
 
 
 def entered(files: Files, actions: Sequence[RepairAction], mended: Files) -> list[RepairAction]:

@@ -14,7 +14,7 @@ from ckpt_core import OverwriteError, Query, printable
 from ckpt_wandb.artifacts import Entry, PinnedArtifact, open_artifact
 from ckpt_wandb.cache import shared_cache
 from ckpt_wandb.choosing import UNFINISHED, chosen
-from ckpt_wandb.fetching import Fetched, fetch_all
+from ckpt_wandb.parallel.fetching import Fetched, fetch_all
 from ckpt_wandb.refs import parse
 from ckpt_wandb.sources import Source, matches
 from ckpt_wandb.stage import filled

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ckpt_wandb.artifacts import Entry, PinnedArtifact
 from ckpt_wandb.cache import Cache
-from ckpt_wandb.incoming import Incoming
-from ckpt_wandb.pipeline import bring_all
+from ckpt_wandb.parallel.incoming import Incoming
+from ckpt_wandb.parallel.pipeline import bring_all
 from ckpt_wandb.sources import Source, matches
 
 

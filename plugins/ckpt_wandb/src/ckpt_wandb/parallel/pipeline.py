@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from threading import Condition, Event, Lock
 from typing import NamedTuple, TypeVar
 
-from ckpt_wandb.incoming import PART, Incoming
+from ckpt_wandb.parallel.incoming import PART, Incoming
 
 T = TypeVar("T")
 
