@@ -1,6 +1,6 @@
-"""Some files of a folder as a listing of their own.
+"""Some paths of a listing as a listing of their own.
 
-So a checkpoint shares its folder with others.
+So a checkpoint shares its folder with others, and a part of one is opened alone.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,36 +12,23 @@ from ckpt_core.storage.files.range_checks import not_listed
 from ckpt_core.storage.files.wrapped import WrappedFiles
 
 
-class ChosenFiles(WrappedFiles):
-    """The listing of a folder with some of its files alone.
+class ChosenPaths(WrappedFiles):
+    """A listing with some of its paths alone.
 
     No seal is of these alone.
 
     Args:
-        folder: The listing of the folder.
-        names: The files, directly in it; the first names the checkpoint.
+        whole: The listing.
+        paths: Those that are kept.
     """
 
-    def __init__(self, folder: Files, names: Sequence[str]) -> None:
-        super().__init__(folder)
-        self._entries = {name: folder.entries[name] for name in sorted(names) if name in folder.entries}
-        self.location = replace(folder.location, member=names[0])
+    def __init__(self, whole: Files, paths: Collection[str]) -> None:
+        super().__init__(whole)
+        self._entries = {path: entry for path, entry in whole.entries.items() if path in paths}
 
     @property
     def entries(self) -> Mapping[str, FileEntry]:
         return self._entries
-
-    @property
-    def skipped(self) -> Mapping[str, str]:
-        return {}
-
-    @property
-    def empty(self) -> Collection[str]:
-        return ()
-
-    @property
-    def debris(self) -> Mapping[str, str]:
-        return {}
 
     def beside(self, name: str) -> bytes | None:
         return None
@@ -58,7 +45,13 @@ class ChosenFiles(WrappedFiles):
         return self.inner.read_many(ranges)
 
     def below(self, root: str) -> Files:
-        return self.inner.below(self._listed(root)) if root else self
+        if not root:
+            return self
+        if root in self._entries:
+            return self.inner.below(root)
+        folder = f"{root.rstrip('/')}/"
+        kept = {path.removeprefix(folder) for path in self._entries if path.startswith(folder)}
+        return ChosenPaths(self.inner.below(root), kept)
 
     def size(self, path: str) -> int:
         return self.inner.size(self._listed(path))
@@ -76,3 +69,31 @@ class ChosenFiles(WrappedFiles):
         if path not in self._entries:
             raise not_listed(path, self.skipped)
         return path
+
+
+class ChosenFiles(ChosenPaths):
+    """Some files of one folder: a checkpoint that shares it with others.
+
+    Args:
+        folder: The listing of the folder.
+        names: The files, directly in it; the first names the checkpoint.
+    """
+
+    def __init__(self, folder: Files, names: Sequence[str]) -> None:
+        super().__init__(folder, set(names))
+        self.location = replace(folder.location, member=names[0])
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def empty(self) -> Collection[str]:
+        return ()
+
+    @property
+    def debris(self) -> Mapping[str, str]:
+        return {}
+
+    def below(self, root: str) -> Files:
+        return self.inner.below(self._listed(root)) if root else self

@@ -4,9 +4,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ckpt_core.errors import (
-    CorruptError,
-)
 from ckpt_core.schema.access import Checkpoint, Files, Progress
 from ckpt_core.schema.locations import Location, LocationKind
 from ckpt_core.schema.manifests import Manifest
@@ -15,6 +12,7 @@ from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, F
 from ckpt_core.schema.side_files.seals import FileSeal, Seal, pack
 from ckpt_core.schema.side_files.taint import marked
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.ranks.agreement import agree
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.commit import finish, name_directory, name_file
@@ -76,7 +74,7 @@ class LocalTarget(StagedTarget):
             plan = marked(plan, checkpoint)
         digest = digest_of_plan(plan, checkpoint) if self._resume or self._ranks.world > 1 else ""
         self.work = digest if self._resume and checkpoint.identity() else ""
-        self._agree(digest)
+        agree(self._ranks, digest, self.location)
         if self._resume and self._ranks.leads:
             self._begin_or_go_on(digest, known=bool(checkpoint.identity()))
         journal = self._stage.journal if self._resume else None
@@ -90,15 +88,6 @@ class LocalTarget(StagedTarget):
             checkpoint.finish()
         self.planned = plan
         return checkpoint.manifest
-
-    def _agree(self, digest: str) -> None:
-        """CorruptError where another rank would write something else: then it reads something else too."""
-        for rank, other in enumerate(self._ranks.exchange(digest)):
-            if other != digest:
-                raise CorruptError(
-                    f"{self.location}: rank {rank} and rank {self._ranks.rank} have different sources or plans; "
-                    "give every rank the same command, files and version of ckpt; nothing was committed"
-                )
 
     def go_on(self, work: str) -> tuple[str, str]:
         """The folder and the journal of work with this digest, as far as it came; an empty one where it is ""."""

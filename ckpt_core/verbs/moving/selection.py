@@ -14,8 +14,8 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint, places
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.copying.chosen_paths import ChosenPaths
 from ckpt_core.storage.copying.noted_reads import NotedReads
+from ckpt_core.storage.files.chosen import ChosenPaths
 from ckpt_core.verbs.load import Place
 
 

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import CkptError, CorruptError, NoAnswerError
+from ckpt_core.errors import CkptError, NoAnswerError
 from ckpt_core.log import Logger
 from ckpt_core.schema.access import Checkpoint, Files, Progress
 from ckpt_core.schema.locations import Location, LocationKind
@@ -21,6 +21,7 @@ from ckpt_core.schema.side_files.taint import marked
 from ckpt_core.schema.text import redact
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.objects.store import Condition
+from ckpt_core.storage.ranks.agreement import agree
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.writing.execute import execute
 from ckpt_core.storage.writing.plan_digest import digest_of_plan
@@ -101,7 +102,7 @@ class ObjectTarget(StagedTarget):
         digest = digest_of_plan(plan, checkpoint)
         known = self._resume and bool(checkpoint.identity())
         self.work = digest if known else ""
-        self._agree(digest)
+        agree(self._ranks, digest, self.location)
         paths = [file.path for file in plan.files]
         resumed = self._begin(digest if known else "", paths) if self._ranks.leads else False
         self._folder = self._ranks.from_leader(self._folder)
@@ -156,15 +157,6 @@ class ObjectTarget(StagedTarget):
             self._lease.leaves = bool(self._begun)
         except CkptError as error:
             _log.warning("%s: left behind (%s); ckpt clean lists it", self.location, error)
-
-    def _agree(self, digest: str) -> None:
-        """CorruptError where another rank would write something else: then it reads something else too."""
-        for rank, other in enumerate(self._ranks.exchange(digest)):
-            if other != digest:
-                raise CorruptError(
-                    f"{self.location}: rank {rank} and rank {self._ranks.rank} have different sources or plans; "
-                    "give every rank the same command, files and version of ckpt; nothing was committed"
-                )
 
     def _check(self) -> None:
         self._ranks.check()
