@@ -1,6 +1,7 @@
 """The plan of a run that nobody has started again yet: from what its newest checkpoint holds, of any layout."""
 
 import os
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -10,6 +11,7 @@ from ckpt_core.errors import LoadRefusedError, UsageError
 from ckpt_core.layouts.training_record import TrainingRecord, training_record
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.kinds import WEIGHTS
+from ckpt_core.schema.locations import Outcome
 from ckpt_core.schema.profiles import AssessmentLine
 from ckpt_core.schema.roles import Presence
 from ckpt_core.storage.files.moments import one_moment
@@ -87,7 +89,11 @@ def _newest(run: str) -> tuple[StoredCheckpoint, Mapping[str, str]]:
         chosen = choose(folder, REQUIRED)
         assert chosen is not None
         return chosen.checkpoint, chosen.rejected
-    return load(locate(run, profile="resume").require().url), {}
+    found = locate(run, profile="resume")
+    passed = [attempt for attempt in found.attempts if attempt.outcome is Outcome.REJECTED]
+    rejected = {posixpath.basename(str(attempt.candidate)): attempt.detail for attempt in passed}
+    place = found.require()
+    return load(place.url if place.member is None else f"{place.url}#{place.member}"), rejected
 
 
 def _is_ours(checkpoint: StoredCheckpoint) -> bool:

@@ -47,6 +47,14 @@ def test_a_whole_run_is_planned_from_its_newest_step_and_a_run_that_is_over_is_r
     assert plan_resume(step.parent, {"max_steps": 8}).refused == ()
 
 
+def test_a_newer_step_that_is_not_complete_is_passed_over_and_said(step, copy_of):
+    run = copy_of(step.parent)
+    (run / "checkpoint-6" / "optimizer.pt").unlink()
+    plan = plan_resume(run)
+    assert plan.step == 4 and "optimizer absent" in plan.rejected["checkpoint-6"]
+    assert "passed over checkpoint-6: PARTIAL for resume" in plan.table()
+
+
 def test_the_rate_of_the_trainer_is_the_checkpoints_whatever_is_said(step):
     assert plan_resume(step, {"learning_rate": 1e-3}, lr="checkpoint").refused == ()
     [row] = plan_resume(step, {"learning_rate": 1e-3}, lr="argument").refused
