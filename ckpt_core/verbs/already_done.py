@@ -20,7 +20,7 @@ from ckpt_core.storage.ranks.ranks import Ranks
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.writing.plan_digest import digest_of_work
 from ckpt_core.storage.writing.publishing.publisher import is_published
-from ckpt_core.storage.writing.sealed_places import hold_sealed, sweep_behind
+from ckpt_core.storage.writing.uploads.sealed_places import hold_sealed, sweep_behind
 from ckpt_core.verbs.load import Checks, find
 from ckpt_core.verbs.save import SaveReport, report_of
 

@@ -13,7 +13,7 @@ from ckpt_core.schema.access import Files
 from ckpt_core.schema.side_files.seals import Seal
 from ckpt_core.storage.copying.work import CopyWork
 from ckpt_core.storage.sealing import digests_of, read_seal
-from ckpt_core.storage.writing.sealed_places import hold_sealed, sweep_behind
+from ckpt_core.storage.writing.uploads.sealed_places import hold_sealed, sweep_behind
 from ckpt_core.verbs.load import Checks, find
 
 PLAN = "plan"
