@@ -28,6 +28,7 @@ _WHERE = {
     "prune": "ckpt_core.training.pruning",
     "purge": "ckpt_core.training.pruning",
     "seeded_split": "ckpt_core.training.data.split",
+    "run_trainer": "ckpt_core.training.integrations.hf.running",
     "state_dict": "ckpt_core.training.loading",
     "undelete": "ckpt_core.training.pruning",
 }
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from ckpt_core.training.data.keyed_loader import KeyedLoader as KeyedLoader
     from ckpt_core.training.data.split import Split as Split
     from ckpt_core.training.data.split import seeded_split as seeded_split
+    from ckpt_core.training.integrations.hf.running import run_trainer as run_trainer
     from ckpt_core.training.loading import load_into as load_into
     from ckpt_core.training.loading import state_dict as state_dict
     from ckpt_core.training.own_state.early_stopping import EarlyStopping as EarlyStopping

@@ -1,6 +1,6 @@
 """Which checkpoint of a run a training goes on from: the newest that is proved whole, or the one that is named."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ckpt_core.arguments import argument
@@ -28,6 +28,10 @@ _log = Logger(__name__)
 NEWEST, REQUIRED = "newest", "required"
 
 
+Recorded = Callable[[StoredCheckpoint], Record]
+"""What a checkpoint says of its run; raises LoadRefusedError where it is not of the kind that says it."""
+
+
 class Chosen(NamedTuple):
     """A checkpoint that is proved, and newer ones that are not, each with the reason."""
 
@@ -35,13 +39,14 @@ class Chosen(NamedTuple):
     rejected: Mapping[str, str]
 
 
-def choose(run: Run, policy: "str | int", *, far: Run | None = None) -> Chosen | None:
+def choose(run: Run, policy: "str | int", *, far: Run | None = None, recorded: Recorded | None = None) -> Chosen | None:
     """Return what a policy means in a run; None where there is nothing and nothing is required.
 
     Args:
         run: Where it writes.
         policy: `newest`, `required` (the newest, and an error where there is none), a step, or a path.
         far: Where it is uploaded to. Of two with the same step the one in `run` counts.
+        recorded: Reads what a checkpoint says of its run; None for what a Checkpointer wrote.
 
     Raises:
         IncompleteError: There are checkpoints, and none of them is whole.
@@ -73,7 +78,7 @@ def choose(run: Run, policy: "str | int", *, far: Run | None = None) -> Chosen |
                 rejected[f"checkpoint-{step}"] = error.message
                 _log.warning("%s: passed over: %s", redact(place), error.message)
                 continue
-            _refuse_branches(run, places, step, checkpoint)
+            _refuse_branches(run, places, step, checkpoint, recorded or record_of)
             return Chosen(checkpoint, rejected)
     reasons = "; ".join(rejected.values())
     raise IncompleteError(f"{redact(run.path)}: none of {len(places)} checkpoints is whole: {reasons}")
@@ -105,14 +110,16 @@ def record_of(checkpoint: StoredCheckpoint) -> Record:
     return Record.of_state(part.state, where)
 
 
-def _refuse_branches(run: Run, places: Mapping[int, list[str]], chosen: int, checkpoint: StoredCheckpoint) -> None:
+def _refuse_branches(
+    run: Run, places: Mapping[int, list[str]], chosen: int, checkpoint: StoredCheckpoint, recorded: Recorded
+) -> None:
     """AmbiguousRunError where an older checkpoint is of another run, or of a later attempt."""
-    newest = record_of(checkpoint)
+    newest = recorded(checkpoint)
     for step in sorted(places, reverse=True):
         if step >= chosen:
             continue
         try:
-            other = record_of(load(places[step][0]))
+            other = recorded(load(places[step][0]))
         except CkptError:
             continue  # not whole: nothing goes on from it
         names = f"checkpoint-{chosen} and checkpoint-{step}"

@@ -1,0 +1,4 @@
+"""transformers' Trainer: what of a training would not be the same again is refused, its data keyed, its saves sealed.
+
+Rules of the Trainer are those of transformers 5.23, `trainer.py`.
+"""
