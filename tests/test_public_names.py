@@ -244,6 +244,7 @@ TRAINING = [
     "prune",
     "purge",
     "seeded_split",
+    "run_trainer",
     "state_dict",
     "undelete",
 ]

@@ -24,11 +24,12 @@ SAMPLE = [
     ("2", "2", "python", "its end"),
     ("0", "0", "none", "epoch 2"),
 ]
-    "before _save_rng_state",
-    "before seal",
-    "before rename",
-    "before _remove_older",
-]
+
+EXACT = ("step", "logged", "weights", "optimizer", "scheduler", "generators")
+
+STOPPING = {"patience": 2, "eval_strategy": "steps", "eval_steps": 1, "metric_for_best_model": "loss", "max_steps": 30}
+OPEN_LOSS = {"logging_steps": 4, "save_steps": 3}
+TORN = [
     "before _save_optimizer_and_scheduler",
     "before _save_rng_state",
     "before seal",

@@ -51,14 +51,16 @@ class DataSettings:
 
     def sampler(self) -> KeyedSampler:
         """Return what gives the keys of an epoch."""
-        how = {"seed": self.seed, "shuffle": self.shuffle, "drop_last": self.drop_last}
-        return KeyedSampler(self.samples, self.batch_size, **how)
+        return KeyedSampler(
+            self.samples, self.batch_size, seed=self.seed, shuffle=self.shuffle, drop_last=self.drop_last
+        )
 
     def steps(self, args: Any) -> int:
         """Return the steps after which a training with these arguments ends, as the Trainer counts them."""
         if args.max_steps > 0:
             return int(args.max_steps)
-        return ceil(args.num_train_epochs * max(ceil(len(self.sampler()) / self.accumulate), 1))
+        epochs = float(args.num_train_epochs)
+        return ceil(epochs * max(ceil(len(self.sampler()) / self.accumulate), 1))
 
     def refuse(self, saved: Mapping[str, Any], where: str) -> None:
         """LoadRefusedError where another position would follow from the same step."""
