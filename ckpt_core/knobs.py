@@ -136,3 +136,16 @@ def override(**values: int | str) -> Iterator[None]:
         yield
     finally:
         _overrides[:] = [other for other in _overrides if other is not block]
+
+
+def prove_folder() -> str:
+    """Where a training that is being proved writes, in place of its own folder: `CKPT_PROVE`; else empty.
+
+    Set by `ckpt prove-resume` for the training that it runs.
+    """
+    return _text("CKPT_PROVE")
+
+
+def prove_kill() -> int | None:
+    """The step at which a training that is being proved kills itself: `CKPT_PROVE_KILL`; None for none."""
+    return _integer("CKPT_PROVE_KILL", 1) if _text("CKPT_PROVE_KILL") else None

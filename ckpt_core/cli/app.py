@@ -26,6 +26,7 @@ COMMANDS = {
     "clean": "Show what stopped writers left at a place, and remove it.",
     "prune": "Show which checkpoints of a run no rule keeps, and remove them.",
     "plan-resume": "Show what a training would go on from, before it is started.",
+    "prove-resume": "Run a training whole and killed, and compare both to the bit.",
     "repair": "Show what can be mended in a checkpoint, and mend it.",
     "formats": "List the formats that can be read.",
     "plugins": "List the plugins, and what is wrong with them.",

@@ -39,6 +39,7 @@ from ckpt_core.training.planning.plan import ResumePlan
 from ckpt_core.training.planning.provenance import data_of
 from ckpt_core.training.planning.resuming import Resumed
 from ckpt_core.training.preemption import Preemption
+from ckpt_core.training.proving.trace import trace_of
 from ckpt_core.training.record import Record, environment, numbers
 from ckpt_core.training.removal import Retention
 from ckpt_core.training.retention import Keep
@@ -122,6 +123,9 @@ class Checkpointer:
         self._objects = labelled({**named, "sampler": loader}, others)
         if attributes := ExtraState(model, extra):
             self._objects[EXTRA] = attributes
+        self._trace = trace_of(self._objects)
+        if self._trace is not None:
+            run, upload_to = self._trace.run, None
         self._run = open_run(os.fspath(run))
         self._far = None if upload_to is None else open_far_run(upload_to)
         self._uploads = None if upload_to is None else _uploads_of(self._run, upload_to)
@@ -189,6 +193,7 @@ class Checkpointer:
         """
         self._writing.check()
         self._history.add(step, metrics)
+        self._traced(step, metrics)
         if self._preemption is not None and self._preemption.signal is not None:
             self.wait()
             if step not in self._run.known or self._record.step != step:
@@ -227,6 +232,7 @@ class Checkpointer:
             raise UsageError(f"{argument('step')}: a number of steps is needed, not {step!r}")
         checked = numbers(metrics)
         self._history.add(step, checked)
+        self._traced(step, checked)
         self.wait()
         began = monotonic()
         self._steps.compare(step)
@@ -260,6 +266,8 @@ class Checkpointer:
         finally:
             self._run.know(record.step)
         self._record = record
+        if self._trace is not None:
+            self._trace.saved(record.step)
         self._compare_weights(record.step, report.components["model"])
         _log.info("saved %s: %d tensors, %d bytes", report.location, report.tensors, report.nbytes)
         self._retention.committed(record.step)
@@ -268,6 +276,10 @@ class Checkpointer:
             self._uploads.add(record.step, kept)
         self._retention.apply(record.history, record.step, pending=self._pending)
         return report
+
+    def _traced(self, step: int, metrics: Mapping[str, Any] | None) -> None:
+        if self._trace is not None:
+            self._trace.after_step(step, numbers(metrics))
 
     def _pending(self) -> set[int]:
         return set() if self._uploads is None else self._uploads.pending()
@@ -315,6 +327,8 @@ class Checkpointer:
         if self._uploads is not None:
             self._uploads.go_on(self._retention.kept(self._record.history, self._record.step))
         resumed = work.resumed()
+        if self._trace is not None:
+            self._trace.resumed(resumed.step)
         _log.info("%s", resumed.summary())
         return resumed
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import UsageError
@@ -97,6 +99,15 @@ class KeyedLoader(ExactLoader):
     def num_workers(self) -> int:
         """Processes that make samples; 0 for this one."""
         return int(self._loader.num_workers)
+
+    def order(self, epoch: int) -> Sequence[int]:
+        """Return the numbers of the samples in the order of an epoch."""
+        return self._sampler.order(epoch)
+
+    @property
+    def steps(self) -> bool:
+        """Whether the optimizer steps after the batch that was given out last: a group is full, or the epoch ends."""
+        return self.accumulated == 0
 
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch; nothing where it is the one that is being loaded."""
