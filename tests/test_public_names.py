@@ -243,8 +243,8 @@ TRAINING = [
     "plan_resume",
     "prune",
     "purge",
-    "seeded_split",
     "run_trainer",
+    "seeded_split",
     "state_dict",
     "undelete",
 ]

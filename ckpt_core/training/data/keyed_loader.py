@@ -1,9 +1,7 @@
 """A loader whose position is a few numbers: what is loaded next depends on them alone, with any number of workers."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import UsageError
@@ -103,11 +101,6 @@ class KeyedLoader(ExactLoader):
     def order(self, epoch: int) -> Sequence[int]:
         """Return the numbers of the samples in the order of an epoch."""
         return self._sampler.order(epoch)
-
-    @property
-    def steps(self) -> bool:
-        """Whether the optimizer steps after the batch that was given out last: a group is full, or the epoch ends."""
-        return self.accumulated == 0
 
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch; nothing where it is the one that is being loaded."""
