@@ -88,10 +88,12 @@ class _Ledger:
                     self._finish_block(under(prefix, path), file.blocks, number)
 
     def _read(self, files: Files) -> "Seal | None":
+        from ckpt_core.storage.files.moments import one_moment
         from ckpt_core.storage.sealing import read_seal
 
         try:
-            return read_seal(files)
+            with one_moment(files, failures_only=True):
+                return read_seal(files)
         except CorruptError as error:
             if not self.accept:
                 raise
