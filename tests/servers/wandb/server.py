@@ -32,7 +32,7 @@ class Request:
     """One request that was answered.
 
     Attributes:
-        kind: `graphql`, `file`, `manifest`, `upload`, `part`, `run`, `other`, or `held` for an upload that stalls.
+        kind: `graphql`, `file`, `manifest`, `upload`, `part`, `run`, `other`, or `held` for what stalls.
         name: Of the GraphQL operation, or of the object.
         status: 0 where the connection was closed without one.
         sent: Bytes of the body that went out.
@@ -179,8 +179,9 @@ class _Handler(BaseHTTPRequestHandler):
         name = operation_name(asked["query"])
         fault = self.double.faults.hit("graphql", name)
         if fault == "stall":
+            self._note("held", name, 0)
             time.sleep(self.double.stall_seconds)
-        if fault == "drop":
+        if fault in ("drop", "stall"):
             self._hang_up("graphql", name)
         elif fault and fault.isdecimal():
             self._say("graphql", name, int(fault), {"errors": [{"message": "the test asked for this"}]})
