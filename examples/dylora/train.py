@@ -9,6 +9,7 @@ import json
 import os
 import signal
 from typing import Any
+from zlib import crc32
 
 import torch
 import wandb
@@ -98,9 +99,15 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def made_up(name: str) -> list[dict[str, torch.Tensor]]:
+    """Return the 64 examples that a dataset of this name has."""
+    source = torch.Generator().manual_seed(crc32(name.encode()))
+    return [{part: torch.randn(8, generator=source) for part in ("x", "labels")} for _ in range(64)]
+
+
 def train(args: argparse.Namespace, start: Resumption | None, run: Any) -> tuple[Trainer, Steps, Skills]:
     torch.manual_seed(0)
-    examples = [{"x": torch.randn(8), "labels": torch.randn(8)} for _ in range(64)]
+    data = {name: made_up(name) for name in args.datasets or ("code_alpaca",)}
     steps = Steps(args.preempt_at)
     skills = Skills(None if start is None else start.path)
     patience = args.early_stopping_patience
@@ -127,8 +134,8 @@ def train(args: argparse.Namespace, start: Resumption | None, run: Any) -> tuple
     trainer = Trainer(
         Mixture(args.num_experts),
         told,
-        train_dataset=[examples[index] for index in subset_indices(48, args.training_subset)],
-        eval_dataset=[examples[48 + index] for index in subset_indices(16, args.eval_subset)],
+        train_dataset=[one[index] for one in data.values() for index in subset_indices(48, args.training_subset)],
+        eval_dataset=[one[48 + index] for one in data.values() for index in subset_indices(16, args.eval_subset)],
         callbacks=callbacks,
     )
     trainer.train(resume_from_checkpoint=None if start is None else start.path)

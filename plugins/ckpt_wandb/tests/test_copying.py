@@ -144,11 +144,20 @@ def test_a_copy_compares_every_file_with_the_manifest(project, folder_of, comman
 
 
 def test_a_component_is_all_that_a_copy_of_it_moves(project, folder_of, command, tmp_path):
-    project.log("m", folder_of(step(400) | {"optimizer.pt": os.urandom(8 << 20)}))
+    import torch
+
+    weight = torch.nn.Parameter(torch.zeros(1 << 20))
+    optimizer = torch.optim.AdamW([weight])
+    weight.sum().backward()
+    optimizer.step()
+    source = folder_of(step(400))
+    torch.save(optimizer.state_dict(), source / "optimizer.pt")
+    project.log("m", source)
     project.forget()
-    code, _, err = command("copy", project.url("m:v0"), str(tmp_path / "model"), "--include", "model*")
+    code, _, err = command("copy", project.url("m:v0"), str(tmp_path / "model"), "--component", "model")
     assert code == 0, err
-    assert sorted(contents(tmp_path / "model")) == ["model.safetensors"]
+    assert "optimizer.pt" not in contents(tmp_path / "model")
+    assert contents(tmp_path / "model")["model.safetensors"] == step(400)["model.safetensors"]
     assert sum(request.sent for request in project.server.requests) < 1 << 20
 
 

@@ -70,12 +70,12 @@ def test_a_server_that_is_down_is_not_called_a_wrong_key(logged, command, monkey
         ("503", "manifest", "", "did not answer within 2 s"),
         ("404", "manifest", "", "failed (HTTP 404)"),
         ("403", "manifest", "", "refused"),
-        ("503", "file", "", "HTTP 503"),
-        ("403", "file", "", "access denied"),
-        ("404", "file", "", "removed while it was read"),
-        ("drop", "file", "", "did not answer as it should"),
-        ("stall", "file", "", "no answer within 2 s"),
-        ("short", "file", "", "the server sent another range"),
+        pytest.param(*("503", "file", "", "HTTP 503"), marks=pytest.mark.long),
+        pytest.param(*("403", "file", "", "access denied"), marks=pytest.mark.long),
+        pytest.param(*("404", "file", "", "removed while it was read"), marks=pytest.mark.long),
+        pytest.param(*("drop", "file", "", "did not answer as it should"), marks=pytest.mark.long),
+        pytest.param(*("stall", "file", "", "no answer within 2 s"), marks=pytest.mark.long),
+        pytest.param(*("short", "file", "", "the server sent another range"), marks=pytest.mark.long),
     ],
 )
 def test_each_failure_is_one_line_and_ends_within_the_deadline(logged, command, caplog, fault, on, name, said):

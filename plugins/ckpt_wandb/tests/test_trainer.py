@@ -97,6 +97,33 @@ def test_a_training_that_was_preempted_goes_on_elsewhere_as_the_same_run_from_wh
     assert open_artifact(parse(f"wandb://{artifact}:latest")).metadata["step"] == 4
 
 
+@pytest.mark.long
+def test_the_checkpoints_learning_rate_goes_on_where_that_is_asked_and_datasets_may_change(logged, tmp_path):
+    ref = f"{logged.name}/best-dylora-model-full:latest"
+    words = ("--wandb_checkpoint_artifact", ref, "--max_steps", "6", "--learning_rate", "5e-5")
+    more = ("--lr_from", "checkpoint", "--datasets", "code_alpaca,mbpp,evol_instruct", "--early_stopping_patience", "5")
+    code, answer, err = train(tmp_path / "elsewhere", *words, *more, env=logged.env)
+    assert code == 0, err
+    assert (answer["steps"], answer["rates"], answer["examples"]) == ([5, 6], [1e-3, 1e-3], 144)
+
+
+@pytest.mark.long
+def test_what_the_guide_says_of_a_test_download_holds(logged, tmp_path):
+    """`wandb artifact get`, by the client's own command, and the same by ours, which hashes."""
+    from ckpt_wandb import download
+
+    ref = f"{logged.name}/best-dylora-model-full:v0"
+    command = [sys.executable, "-m", "wandb", "artifact", "get", ref, "--root", str(tmp_path / "theirs")]
+    done = subprocess.run(command, env=logged.env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    download(ref, tmp_path / "ours")
+    theirs, ours = (
+        {str(path.relative_to(base)): path.read_bytes() for path in base.rglob("*") if path.is_file()}
+        for base in (tmp_path / "theirs", tmp_path / "ours")
+    )
+    assert theirs == ours
+
+
 RANKS = """
 import argparse, json, sys
 from dataclasses import asdict
@@ -241,7 +268,7 @@ def test_what_is_not_there_ends_the_training_and_never_starts_one(logged, tmp_pa
 
 
 def test_a_download_that_fails_ends_the_training(logged, tmp_path, monkeypatch):
-    monkeypatch.setenv("CKPT_REMOTE_TIMEOUT", "2")
+    monkeypatch.setenv("CKPT_REMOTE_TIMEOUT", "1")
     logged.server.faults.add("503", "file")
     with pytest.raises(NoAnswerError):
         resolve(parsed("--wandb_checkpoint_artifact", f"{logged.name}/best-dylora-model-full:v0"), folder=tmp_path)

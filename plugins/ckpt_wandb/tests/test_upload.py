@@ -71,6 +71,7 @@ def test_a_refused_upload_is_an_error_and_latest_is_what_it_was(project, folder_
     assert upload(folder_of(step(600)), f"{project.name}/m").ref == project.url("m:v1")
 
 
+@pytest.mark.long
 def test_an_upload_that_is_killed_leaves_latest_and_its_rerun_completes(project, folder_of):
     upload(folder_of(step(400)), f"{project.name}/m")
     folder = folder_of(step(600) | {"large.bin": os.urandom(1 << 20)})
