@@ -11,7 +11,7 @@ from ckpt_wandb.artifacts import open_artifact
 from ckpt_wandb.refs import parse
 
 from ckpt_core import CorruptError, NoAnswerError, copy, load, locate, save
-from tests.servers.wandb.samples import trainer_step
+from tests.servers.wandb.samples import safetensors, trainer_step
 
 # The client never closes the connection that it asked for a manifest.
 pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
@@ -162,7 +162,8 @@ def test_a_component_is_all_that_a_copy_of_it_moves(project, folder_of, command,
 
 
 def test_a_copy_that_was_damaged_in_the_store_is_an_error(project, folder_of, tmp_path):
-    project.log("m", folder_of(step(400)))
+    # Of its own content: the server stores what is the same once, for all projects.
+    project.log("m", folder_of(step(400) | {"model.safetensors": safetensors(4077)}))
     records = project.server.records
     mine = [one for one in records.artifacts.values() if one["collection"].startswith(f"{project.name}/")]
     blob = records.blob_of(records.entries(mine[-1])["model.safetensors"])
