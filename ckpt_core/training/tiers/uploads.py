@@ -39,7 +39,7 @@ class Uploads:
         self._pending: list[int] = []
         self._current: int | None = None
         self._done: dict[int, str] = {}
-        self._error: CkptError | None = None
+        self._error: Exception | None = None
         self._ending = False
         self._changed = Condition()
         self._thread: Thread | None = None
@@ -100,12 +100,13 @@ class Uploads:
 
     def _work(self) -> None:
         while (step := self._next()) is not None:
-            error: CkptError | None = None
+            error: Exception | None = None
             try:
                 self._upload(step)
-            except CkptError as failed:
+            except Exception as failed:  # whatever it is: a thread that ends in silence is waited for without an end
                 error = failed
-                _log.warning("%s checkpoint-%d: was not uploaded (%s); it stays here", _FAILED, step, failed.message)
+                reason = failed.message if isinstance(failed, CkptError) else repr(failed)
+                _log.warning("%s checkpoint-%d: was not uploaded (%s); it stays here", _FAILED, step, reason)
             with self._changed:
                 self._error, self._current = error, None
                 if error is not None and step not in self._pending:
