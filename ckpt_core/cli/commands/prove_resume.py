@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _DIFFERS = 1
 
 _EXAMPLES = examples(
-    "ckpt prove-resume -- python train.py --steps 60",
-    "ckpt prove-resume --kills 8 --seed 3 -- python train.py",
+    "ckpt prove-resume -- python train.py",
+    "ckpt prove-resume --kills 8 -- python train.py",
 )
 
 
