@@ -11,15 +11,10 @@ A backup without `steps.json` is of a repair that had changed nothing yet, or of
 Listings and seals leave the names out.
 """
 
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
-
-import xxhash
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import CheckpointNotFoundError, CorruptError, OverwriteError, UnsupportedFormatError
@@ -29,30 +24,9 @@ from ckpt_core.schema.side_files.reserved_names import MARK
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.local import fill, open_regular
 from ckpt_core.storage.repairing.overlay import OverlaidFiles
+from ckpt_core.storage.repairing.steps import DONE, STEPS, Step, digest_of, encode_steps, parse_steps
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.locks import locked
-
-_SCHEMA = "ckpt/backup@1"
-_STEPS, _DONE = "steps.json", "done"
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One change.
-
-    Attributes:
-        do: `write`, `move` or `remove`.
-        path: The file it is about, relative to the root.
-        source: For a move: the name the file had.
-        made: For a write: the digest of its content.
-        had: Whether the path had other content before, which is kept as `old-N`.
-    """
-
-    do: str
-    path: str
-    source: str = ""
-    made: str = ""
-    had: bool = False
 
 
 class InPlace:
@@ -72,7 +46,7 @@ class InPlace:
         """Locked for the block, as for any writer; what a repair left that had changed nothing is swept."""
         with locked(os.path.join(self._parent, f".{self._name}{MARK}lock"), place=self.shown):
             for number in self._numbers():
-                if not os.path.lexists(os.path.join(self.backup(number), _STEPS)):
+                if not os.path.lexists(os.path.join(self.backup(number), STEPS)):
                     syscalls.remove_tree(self.backup(number))
             yield
 
@@ -87,7 +61,7 @@ class InPlace:
     def interrupted(self) -> bool:
         """Whether the last repair did not come to its end."""
         last = self._last()
-        return last is not None and not os.path.lexists(os.path.join(last, _DONE))
+        return last is not None and not os.path.lexists(os.path.join(last, DONE))
 
     def apply(self, mended: OverlaidFiles) -> str:
         """Do what a plan says, the seal last; the path of the backup. `confirm` ends it, `undo` takes it back.
@@ -115,7 +89,7 @@ class InPlace:
 
     def confirm(self, backup: str) -> None:
         """Note that what was done is whole and verified."""
-        syscalls.write_file(os.path.join(backup, _DONE), b"")
+        syscalls.write_file(os.path.join(backup, DONE), b"")
         syscalls.sync_directory(backup)
 
     def undo(self) -> list[str]:
@@ -135,7 +109,7 @@ class InPlace:
         for index, step in reversed(steps):
             self._take_back(folder, index, step)
         self._sync([step for _, step in steps])
-        syscalls.remove(os.path.join(folder, _STEPS))
+        syscalls.remove(os.path.join(folder, STEPS))
         syscalls.sync_directory(folder)
         syscalls.remove_tree(folder)
         syscalls.sync_directory(self.root)
@@ -149,7 +123,7 @@ class InPlace:
     def backups(self) -> list[str]:
         """The backups that undo works from, the oldest first."""
         folders = [self.backup(number) for number in self._numbers()]
-        return [folder for folder in folders if os.path.lexists(os.path.join(folder, _STEPS))]
+        return [folder for folder in folders if os.path.lexists(os.path.join(folder, STEPS))]
 
     def _last(self) -> str | None:
         return next(reversed(self.backups()), None)
@@ -157,14 +131,14 @@ class InPlace:
     def _path(self, path: str) -> str:
         return os.path.join(self.root, path)
 
-    def _steps_of(self, mended: OverlaidFiles) -> list[_Step]:
+    def _steps_of(self, mended: OverlaidFiles) -> list[Step]:
         """Moves and removals, then what is written, seals last."""
         moved, removed = mended.moved, mended.removed
-        steps = [_Step("move", new, old, had=self._is_there(new)) for new, old in moved.items()]
-        steps += [_Step("remove", path) for path in removed]
+        steps = [Step("move", new, old, had=self._is_there(new)) for new, old in moved.items()]
+        steps += [Step("remove", path) for path in removed]
         for path, data in mended.written.items():
             had = self._is_there(path) and path not in moved.values()
-            steps.append(_Step("write", path, made=_digest(data), had=had))
+            steps.append(Step("write", path, made=digest_of(data), had=had))
         for path in {step.path for step in steps} | set(moved.values()):
             if os.path.islink(self._path(path)):
                 raise UnsupportedFormatError(
@@ -176,17 +150,17 @@ class InPlace:
     def _is_there(self, path: str) -> bool:
         return os.path.lexists(self._path(path))
 
-    def _do(self, folder: str, index: int, step: _Step) -> None:
+    def _do(self, folder: str, index: int, step: Step) -> None:
         source = {"write": _new(folder, index), "move": self._path(step.source), "remove": self._path(step.path)}
         target = _old(folder, index) if step.do == "remove" else self._path(step.path)
         syscalls.rename(source[step.do], target)
 
-    def _refuse_changed(self, folder: str, index: int, step: _Step) -> None:
+    def _refuse_changed(self, folder: str, index: int, step: Step) -> None:
         """OverwriteError where undoing would overwrite what came after the repair."""
         path = self._path(step.path)
         if step.do == "write" and os.path.lexists(path):
-            known = [step.made, _digest(_read(_old(folder, index)))] if step.had else [step.made]
-            changed = _digest(_read(path)) not in known
+            known = [step.made, digest_of(_read(_old(folder, index)))] if step.had else [step.made]
+            changed = digest_of(_read(path)) not in known
         elif step.do == "remove":
             changed = os.path.lexists(path) and os.path.lexists(_old(folder, index))
         else:
@@ -194,7 +168,7 @@ class InPlace:
         if changed:
             raise OverwriteError(f"{printable(step.path)}: changed after the repair; move it away, then undo")
 
-    def _take_back(self, folder: str, index: int, step: _Step) -> None:
+    def _take_back(self, folder: str, index: int, step: Step) -> None:
         path, old = self._path(step.path), _old(folder, index)
         if step.do == "remove":
             if os.path.lexists(old):
@@ -210,7 +184,7 @@ class InPlace:
         elif step.do == "write":
             syscalls.remove(path)
 
-    def _sync(self, steps: list[_Step]) -> None:
+    def _sync(self, steps: list[Step]) -> None:
         touched = {os.path.dirname(self._path(path)) for step in steps for path in (step.path, step.source) if path}
         for folder in sorted(touched | {self.root}):
             syscalls.sync_directory(folder)
@@ -224,41 +198,24 @@ def _old(folder: str, index: int) -> str:
     return os.path.join(folder, f"old-{index}")
 
 
-def _note(folder: str, steps: list[_Step]) -> None:
+def _note(folder: str, steps: list[Step]) -> None:
     """Write the steps, whole or not at all."""
-    content = [[step.do, step.path, step.source, step.made, step.had] for step in steps]
-    text = json.dumps({"schema": _SCHEMA, "steps": content}).encode()
-    staged = os.path.join(folder, f"{_STEPS}.new")
-    syscalls.write_file(staged, text)
+    staged = os.path.join(folder, f"{STEPS}.new")
+    syscalls.write_file(staged, encode_steps(steps))
     syscalls.sync_directory(folder)
-    syscalls.rename(staged, os.path.join(folder, _STEPS))
+    syscalls.rename(staged, os.path.join(folder, STEPS))
     syscalls.sync_directory(folder)
 
 
-def _read_steps(folder: str) -> list[_Step]:
-    """The steps of a backup. CorruptError where no repair noted them: a checkpoint may come from anybody."""
-    path = os.path.join(folder, _STEPS)
-    try:
-        document: Mapping[str, Any] = json.loads(_read(path))
-        if document["schema"] != _SCHEMA:
-            raise ValueError(document["schema"])
-        steps = [_Step(*row) for row in document["steps"]]
-        for step in steps:
-            _check(folder, step)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = printable(str(error), 80)
-        raise CorruptError(f"{printable(path)}: not the notes of a repair ({reason}); nothing was undone") from None
-    return steps
+def _read_steps(folder: str) -> list[Step]:
+    """The steps of a backup. CorruptError where one leads out of the folder that it lies in, by name or by a link."""
+    path, root = os.path.join(folder, STEPS), os.path.realpath(os.path.dirname(folder))
 
-
-def _check(folder: str, step: _Step) -> None:
-    """ValueError for a step that leads out of the folder that the backup lies in, by name or by a link."""
-    root = os.path.realpath(os.path.dirname(folder))
-    for path in filter(None, (step.path, step.source)):
+    def leads_away(path: str) -> bool:
         above = os.path.realpath(os.path.join(root, os.path.dirname(path)))
-        away = os.path.isabs(path) or ".." in path.split("/") or os.path.commonpath([root, above]) != root
-        if away or step.do not in ("write", "move", "remove"):
-            raise ValueError(path)
+        return os.path.isabs(path) or ".." in path.split("/") or os.path.commonpath([root, above]) != root
+
+    return parse_steps(_read(path), printable(path), leads_away=leads_away)
 
 
 def _copy(source: str, target: str) -> None:
@@ -280,7 +237,3 @@ def _read(path: str) -> bytes:
         return bytes(out)
     finally:
         os.close(descriptor)
-
-
-def _digest(data: bytes) -> str:
-    return str(xxhash.xxh3_128(data).hexdigest())

@@ -10,14 +10,10 @@ overwritten. A store cannot rename: what has another name is copied, then delete
 repair that had changed nothing yet, or of an undo that had ended: it is swept.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-import xxhash
+from dataclasses import replace
 
 from ckpt_core.errors import CheckpointNotFoundError, CorruptError, OverwriteError
 from ckpt_core.schema.access import Files
@@ -28,32 +24,10 @@ from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.objects.lease import held
 from ckpt_core.storage.objects.store import ABSENT, Condition, ObjectStore, StoredObject
 from ckpt_core.storage.repairing.overlay import OverlaidFiles
+from ckpt_core.storage.repairing.steps import DONE, STEPS, Step, digest_of, encode_steps, parse_steps
 
-_SCHEMA = "ckpt/backup@1"
-_STEPS, _DONE = "steps.json", "done"
 _COMPARED = 64 << 20
 """Most bytes of an object that are read to tell whether it is what it was; a longer one is told by its length."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One change.
-
-    Attributes:
-        do: `write`, `move` or `remove`.
-        path: The file it is about, relative to the root.
-        source: For a move: the name the file had.
-        made: Digest of the content that a write gives it.
-        size: Of what the path has afterwards.
-        had: Whether the path had other content before, which is kept as `old-N`.
-    """
-
-    do: str
-    path: str
-    source: str = ""
-    made: str = ""
-    size: int = 0
-    had: bool = False
 
 
 class InStore:
@@ -84,7 +58,7 @@ class InStore:
         with held(self._store, lease, place=self.shown) as held_lease:
             self._check = held_lease.check
             for number in self._numbers():
-                if self._store.head(self._backup(number) + _STEPS) is None:
+                if self._store.head(self._backup(number) + STEPS) is None:
                     self._remove(self._backup(number))
             yield
 
@@ -96,12 +70,12 @@ class InStore:
     def interrupted(self) -> bool:
         """Whether the last repair did not come to its end."""
         last = self._last()
-        return last is not None and self._store.head(last + _DONE) is None
+        return last is not None and self._store.head(last + DONE) is None
 
     def backups(self) -> list[str]:
         """The backups that undo works from, the oldest first."""
         folders = [self._backup(number) for number in self._numbers()]
-        return [folder for folder in folders if self._store.head(folder + _STEPS) is not None]
+        return [folder for folder in folders if self._store.head(folder + STEPS) is not None]
 
     def apply(self, mended: OverlaidFiles) -> str:
         """Do what a plan says, the seal last; where the backup is. `confirm` ends it, `undo` takes it back.
@@ -118,7 +92,7 @@ class InStore:
             if found is not None and (step.had or step.do == "remove"):
                 self._store.copy(found.key, _old(folder, index), version=found.version)
         self._check()
-        self._store.put(folder + _STEPS, _noted(steps), ABSENT)
+        self._store.put(folder + STEPS, encode_steps(steps), ABSENT)
         for step in steps:
             self._check()
             self._do(step, mended, there)
@@ -126,7 +100,7 @@ class InStore:
 
     def confirm(self, backup: str) -> None:
         """Note that what was done is whole and verified."""
-        self._store.put(f"{self._root}{backup.rpartition('/')[2]}/{_DONE}", b"")
+        self._store.put(f"{self._root}{backup.rpartition('/')[2]}/{DONE}", b"")
 
     def undo(self) -> list[str]:
         """Take back the last repair, wherever it stopped; the paths that are as they were.
@@ -139,13 +113,14 @@ class InStore:
         folder = self._last()
         if folder is None:
             raise CheckpointNotFoundError(f"{self.shown}: no backup of a repair in it; there is nothing to undo")
-        steps = list(enumerate(_read_steps(self._store.read(folder + _STEPS), f"{self.shown}: {_STEPS}")))
+        text = self._store.read(folder + STEPS)
+        steps = list(enumerate(parse_steps(text, f"{self.shown}: {STEPS}", leads_away=_leads_away)))
         for index, step in steps:
             self._refuse_changed(_old(folder, index), step)
         for index, step in reversed(steps):
             self._check()
             self._take_back(_old(folder, index), step)
-        self._store.delete([folder + _STEPS])
+        self._store.delete([folder + STEPS])
         self._remove(folder)
         return sorted(step.source or step.path for _, step in steps)
 
@@ -154,7 +129,7 @@ class InStore:
         paths = {*mended.moved, *mended.moved.values(), *mended.removed, *mended.written}
         return {path: self._store.head(self._key(path)) for path in sorted(paths)}
 
-    def _do(self, step: _Step, mended: OverlaidFiles, there: dict[str, StoredObject | None]) -> None:
+    def _do(self, step: Step, mended: OverlaidFiles, there: dict[str, StoredObject | None]) -> None:
         key, found = self._key(step.path), there[step.path]
         if step.do == "write":
             data = self._with_version(step.path, mended.written[step.path], there)
@@ -182,7 +157,7 @@ class InStore:
         seal = unpack(data, None, path=path)
         return pack(replace(seal, objects={self._one: found.version}), apart=False)[0] if seal.objects else data
 
-    def _refuse_changed(self, old: str, step: _Step) -> None:
+    def _refuse_changed(self, old: str, step: Step) -> None:
         """OverwriteError where undoing would overwrite what came after the repair."""
         found, kept = self._store.head(self._key(step.path)), self._store.head(old)
         if found is None or self._is_same(found, kept):
@@ -194,7 +169,7 @@ class InStore:
         if changed:
             raise OverwriteError(f"{printable(step.path)}: changed after the repair; move it away, then undo")
 
-    def _take_back(self, old: str, step: _Step) -> None:
+    def _take_back(self, old: str, step: Step) -> None:
         key = self._key(step.path)
         if step.do == "move" and self._store.head(self._key(step.source)) is None:
             self._store.copy(key, self._key(step.source))
@@ -217,7 +192,7 @@ class InStore:
         return first.version == other.version or self._digest(first) == self._digest(other)
 
     def _digest(self, found: StoredObject) -> str:
-        return _digest(self._store.read(found.key)) if found.size <= _COMPARED else f"{found.size} bytes"
+        return digest_of(self._store.read(found.key)) if found.size <= _COMPARED else f"{found.size} bytes"
 
     def _key(self, path: str) -> str:
         return (self._root if path == DIRECTORY_SEAL else self._data) + path
@@ -237,7 +212,7 @@ class InStore:
         self._store.delete([one.key for one in self._store.find(folder)])
 
 
-def _steps(mended: OverlaidFiles, there: Mapping[str, StoredObject | None]) -> list[_Step]:
+def _steps(mended: OverlaidFiles, there: Mapping[str, StoredObject | None]) -> list[Step]:
     """Moves and removals, then what is written, seals last."""
     moved = mended.moved
     steps = []
@@ -245,11 +220,11 @@ def _steps(mended: OverlaidFiles, there: Mapping[str, StoredObject | None]) -> l
         source = there[old]
         if source is None:
             raise CorruptError(f"{printable(old)}: was removed meanwhile; nothing was repaired, try again")
-        steps.append(_Step("move", new, old, size=source.size, had=there[new] is not None))
-    steps += [_Step("remove", path) for path in mended.removed]
+        steps.append(Step("move", new, old, size=source.size, had=there[new] is not None))
+    steps += [Step("remove", path) for path in mended.removed]
     for path, data in mended.written.items():
         had = there[path] is not None and path not in moved.values()
-        steps.append(_Step("write", path, made=_digest(data), size=len(data), had=had))
+        steps.append(Step("write", path, made=digest_of(data), size=len(data), had=had))
     return steps
 
 
@@ -261,26 +236,5 @@ def _folder(key: str) -> str:
     return f"{key}/" if key else ""
 
 
-def _noted(steps: list[_Step]) -> bytes:
-    return json.dumps({"schema": _SCHEMA, "steps": [asdict(step) for step in steps]}).encode()
-
-
-def _read_steps(text: bytes, place: str) -> list[_Step]:
-    """The steps of a backup. CorruptError where no repair noted them: a checkpoint may come from anybody."""
-    try:
-        document: Mapping[str, Any] = json.loads(text)
-        if document["schema"] != _SCHEMA:
-            raise ValueError(document["schema"])
-        steps = [_Step(**row) for row in document["steps"]]
-        for step in steps:
-            for path in filter(None, (step.path, step.source)):
-                if {"", ".", ".."} & set(path.split("/")) or step.do not in ("write", "move", "remove"):
-                    raise ValueError(path)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = printable(str(error), 80)
-        raise CorruptError(f"{place}: not the notes of a repair ({reason}); nothing was undone") from None
-    return steps
-
-
-def _digest(data: bytes) -> str:
-    return str(xxhash.xxh3_128(data).hexdigest())
+def _leads_away(path: str) -> bool:
+    return bool({"", ".", ".."} & set(path.split("/")))

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 
 from ckpt_core.schema.side_files.reserved_names import BLOCKS, DIRECTORY_SEAL, FILE_SUFFIX, FILE_SUMS, MARK, SUMS
 from ckpt_core.storage.objects.leftovers import Leftover
+from ckpt_core.storage.repairing.steps import STEPS
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.local_leftovers import files_below, is_held
 from ckpt_core.storage.writing.locks import locked
 
 _OURS = re.compile(rf"(?:\.(?P<name>.+))?{re.escape(MARK)}(?P<kind>backup-\d{{1,9}}|new-\d+|lock)")
-_STEPS = "steps.json"
-"""In a backup, what undo works from."""
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ def _site(folder: str, name: str, kind: str, path: str) -> _Site | None:
     if kind.startswith("backup-"):
         place = os.path.join(folder, name) if name else folder
         lock = os.path.join(os.path.dirname(place), f".{os.path.basename(place)}{MARK}lock")
-        unused = os.path.isdir(path) and not os.path.lexists(os.path.join(path, _STEPS))
+        unused = os.path.isdir(path) and not os.path.lexists(os.path.join(path, STEPS))
         return _Site(place, lock, "repair that had changed nothing") if unused else None
     if kind == "lock":  # of a seal in a directory: the others lie beside what they are of
         return None if name else _Site(folder, path, "seal that was stopped")
@@ -84,7 +83,7 @@ def _left(site: _Site) -> Leftover:
     def remove() -> None:
         with locked(site.lock, place=site.place):
             for path in site.left:
-                if path != site.lock and not os.path.lexists(os.path.join(path, _STEPS)):  # again: with the lock
+                if path != site.lock and not os.path.lexists(os.path.join(path, STEPS)):  # again: with the lock
                     syscalls.remove_tree(path)
 
     return Leftover(
