@@ -1,4 +1,6 @@
-"""`ckpt prove-resume`: a person's own training, run through and killed, and both compared to the bit."""
+"""`ckpt prove-resume`: compare a training run whole and killed, to the bit.
+
+It is a person's own training."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -28,7 +30,7 @@ _EXAMPLES = examples(
 @common_options
 @click.pass_obj
 def command(session: Session, /, command_line: tuple[str, ...], kills: int, seed: int) -> Answer:
-    """Run a training whole, and again while it is killed, and compare both.
+    """Run a training whole and killed, and compare both.
 
     COMMAND trains with a Checkpointer, which writes to temporary folders meanwhile, and not to its own. Losses,
     weights, states, data and steps are compared to the bit. Exit code 0: they are equal; 1: they are not; 2: it cannot
