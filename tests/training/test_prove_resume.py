@@ -40,7 +40,7 @@ class Unseeded:
 
 model, loader = MODEL, LOADER
 optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-with Checkpointer("mine", model=model, loader=loader, save_every=2, SAVED) as saver:
+with Checkpointer("mine", model=model, loader=loader, save_every=2, inexact="warn", SAVED) as saver:
     step = saver.resume().step if RESUMES else 0
     while step < 8:
         for batch in loader:

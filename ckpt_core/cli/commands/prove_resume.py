@@ -38,7 +38,11 @@ def command(session: Session, /, command_line: tuple[str, ...], kills: int, seed
     """
     from ckpt_core.training.proving.proof import prove_resume
 
-    proof = prove_resume(command_line, kills=kills, seed=seed, told=lambda text: click.echo(text, err=True))
+    def told(text: str) -> None:
+        if not session.quiet:
+            click.echo(text, err=True)
+
+    proof = prove_resume(command_line, kills=kills, seed=seed, told=told)
     return Answer(lambda: _result(proof), lambda: _page(proof), list, (), 0 if proof.exact else _DIFFERS)
 
 
