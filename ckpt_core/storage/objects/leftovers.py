@@ -107,6 +107,7 @@ def _left(store: ObjectStore, site: Site) -> Leftover | None:
     uploads = [part for key, id in sorted(named.uploads) for part in store.parts(key, id)]
     if not (objects or uploads or records):
         return None
+    alive = {(one.key, one.id) for one in store.uploads(site.root)} if named.uploads else set()
     signs = [one.modified for one, _ in records] or [one.modified for one in objects]
     held = next((_holder(record) for one, record in records if not is_free(store, one, record)), "")
     held = held or (_UNREAD if unread else "")
@@ -120,7 +121,7 @@ def _left(store: ObjectStore, site: Site) -> Leftover | None:
         age=max(store.now() - max(signs), 0.0),
         size=sum(one.size for one in objects) + sum(part.size for part in uploads),
         count=len(objects),
-        uploads=len(named.uploads),
+        uploads=len(named.uploads & alive),
         held=held,
         remove=remove,
     )

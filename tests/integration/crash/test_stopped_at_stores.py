@@ -91,7 +91,7 @@ def disturb(known, place, nursery, number, how):
             assert how == "412", (number, how, left)
             (told,) = ckpt_core.clean(folder).found
             leases = [key for key in left if key.endswith((UNFINISHED, LEASE))]
-            assert (told.files, told.held) == (len(left) - len(leases), ""), (told, left)
+            assert (told.files, told.uploads, told.held) == (len(left) - len(leases), 0, ""), (told, left)
     elif ending > 0:
         assert ending in (5, 9)
     if number % 2 and (ending < 0 or how == "412"):
