@@ -260,5 +260,5 @@ class ObjectTarget(StagedTarget):
         except CkptError as error:
             raise NoAnswerError(
                 f"{self.location}: is written and sealed, and what it replaces is still there ({error}), where tools "
-                f"other than ckpt read it: remove it with ckpt clean {redact(self.location.url)} --apply"
+                f"other than ckpt read it: remove it with ckpt clean {redact(self.location.url)}"
             ) from error
