@@ -15,7 +15,7 @@ from tests.servers import faults
         ("hf://org/repo", 6, "hf upload"),
         ("https://u:secret@host/m.pt?token=secret", 6, "https:// is read only; write to a disk, s3:// or gs://"),
         ("http://host/m.pt", 6, "read only"),
-        ("wandb://entity/project/name:latest", 6, "run pip install ckpt-wandb"),
+        ("wandb://entity/project/name:latest", 6, "publish the folder from there by ckpt_wandb.upload"),
         ("s3://", 2, "names no bucket; give one, as in s3://BUCKET/NAME"),
         ("gs:///name", 2, "names no bucket; give one, as in gs://BUCKET/NAME"),
         ("s3://bucket/name?versionId=3", 2, "names one version of an object"),

@@ -159,7 +159,7 @@ ARGUMENTS = {
     "pull": ["{url}"],
     "push": ["{out}", "{url}"],
 }
-QUIET = {"formats", "plugins", "completion", "version"}
+QUIET = {"formats", "plugins", "completion", "version", "prove-resume"}
 """Commands that ask no server."""
 
 SECRETS = ("PLANTED", "hunter2", "X-Amz-Signature", "X-Amz-Credential", "Bearer")
