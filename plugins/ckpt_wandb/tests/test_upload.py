@@ -46,7 +46,7 @@ def test_the_same_content_makes_no_new_version_and_only_what_changed_is_sent(pro
     again = upload(folder_of(step(400)), f"{project.name}/m")
     assert (again.ref, again.is_new) == (project.url("m:v0"), False)
     project.forget()
-    changed = step(400) | {"config.json": b'{"model_type": "gpt2"}'}
+    changed = step(400) | {"config.json": f'{{"model_type": "{project.name}"}}'.encode()}  # what no other test stored
     assert upload(folder_of(changed), f"{project.name}/m").ref == project.url("m:v1")
     assert sent_files(project) == [len(changed["config.json"])]
     older = upload(folder_of(step(400)), f"{project.name}/m")

@@ -41,10 +41,17 @@ class Faults:
             self._set.clear()
 
     def hit(self, on: str, name: str) -> str | None:
-        """What goes wrong with this request; None for nothing."""
+        """What goes wrong with this request; None for nothing. URLs that expire are asked of apart."""
+        return self._hit(on, name, expires=False)
+
+    def expire(self, on: str, name: str) -> bool:
+        """Return True where the URLs expire with this request."""
+        return self._hit(on, name, expires=True) is not None
+
+    def _hit(self, on: str, name: str, *, expires: bool) -> str | None:
         with self._lock:
             for fault in self._set:
-                if fault.on != on or fault.name not in name or fault.times == 0:
+                if fault.on != on or fault.name not in name or fault.times == 0 or (fault.what == "expire") != expires:
                     continue
                 if fault.skip:
                     fault.skip -= 1

@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
             kind, name = "file", names[-1]
         else:
             name = names[-1] if names else ""
-            if self.double.faults.hit(kind, f"{name} expire") == "expire":
+            if self.double.faults.expire(kind, name):
                 self.double.expire_urls()
             if not self.double.is_signed(parts.path, parts.query):
                 self._say(kind, name, 403, b"Request has expired")
