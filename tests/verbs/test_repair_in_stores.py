@@ -198,7 +198,13 @@ def test_a_repair_whose_answers_are_lost_is_done(faulty_s3, tmp_path, first):
     assert content(faulty_s3.behind) == before
 
 
-@pytest.mark.parametrize("fault", [faults.status(500, "InternalError"), faults.status(412, "PreconditionFailed")])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(faults.status(500, "InternalError"), marks=pytest.mark.long),
+        faults.status(412, "PreconditionFailed"),
+    ],
+)
 @pytest.mark.parametrize("first", [2, pytest.param(4, marks=pytest.mark.long), pytest.param(6, marks=pytest.mark.long)])
 def test_a_repair_that_is_refused_from_some_request_on_is_old_or_new_or_undone(
     faulty_s3, tmp_path, monkeypatch, first, fault

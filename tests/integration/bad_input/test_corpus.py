@@ -17,7 +17,7 @@ from tests.integration.bad_input.running import build_all, run_all, snapshot
 LOOKED_AT = ("inspect", "layout", "bytes")
 
 
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", PARTS)
 @pytest.mark.timeout(280)
 def test_every_case_is_refused_or_accepted_as_it_should_be(name, step, tmp_path, good):

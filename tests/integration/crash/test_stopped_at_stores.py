@@ -132,7 +132,7 @@ def check_next_run(known, folder, found):
         assert not left, left
 
 
-def sampled(requests, first, count=2):
+def sampled(requests, first, count=1):
     """Some disturbances: the next sample goes on with the next way, at requests that are far from each other."""
     return [(1 + which * 11 % requests, HOW[which % len(HOW)]) for which in range(first * count, (first + 1) * count)]
 

@@ -166,7 +166,7 @@ SECRETS = ("PLANTED", "hunter2", "X-Amz-Signature", "X-Amz-Credential", "Bearer"
 
 
 TRIED = [
-    (verb, kind) if (row + column) % 3 == 0 else pytest.param(verb, kind, marks=pytest.mark.long)
+    (verb, kind) if (row + column) % 5 == 0 else pytest.param(verb, kind, marks=pytest.mark.long)
     for row, verb in enumerate(sorted(COMMANDS.keys() - QUIET))
     for column, kind in enumerate(KINDS)
 ]
