@@ -64,10 +64,10 @@ _STRANGE = "it cannot be known whether its samples are the same again"
 
 
 class Checkpointer:
-    """The checkpoints of one training run, in a folder: `checkpoint-STEP`, each whole or not there.
+    """The checkpoints of one training run, in a folder or a store: `checkpoint-STEP`, each whole or not there.
 
     Args:
-        run: The folder, on a local disk or mount.
+        run: The folder, on a local disk or mount that can rename, or the URL of a store: `s3://`, `gs://`.
         model: A module; one in DistributedDataParallel or `torch.compile` is saved under its own names.
         optimizer: An optimizer.
         scheduler: A schedule of learning rates.
