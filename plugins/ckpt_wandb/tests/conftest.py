@@ -1,6 +1,7 @@
 """A double of W&B's server for this folder's tests, and artifacts that the real client logged to it."""
 
 import os
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,6 +15,18 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from tests.servers.wandb.server import WandbServer  # noqa: E402
+
+_KILLED = """
+import os, sys
+from ckpt_wandb import download
+left = int(sys.argv[3])
+def progress(nbytes):
+    global left
+    left -= nbytes
+    if left <= 0:
+        os.kill(os.getpid(), 9)
+download(sys.argv[1], sys.argv[2], progress=progress)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,11 @@ class Project:
 
     def forget(self) -> None:
         self.server.requests.clear()
+
+    def download_killed(self, artifact: str, destination: Path, *, after: int) -> "subprocess.CompletedProcess[str]":
+        """Download in a process that kills itself once it was told of so many bytes."""
+        command = [sys.executable, "-c", _KILLED, self.url(artifact), str(destination), str(after)]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="session")

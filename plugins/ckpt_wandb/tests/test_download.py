@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -227,25 +225,11 @@ def _again(project, destination):
     return download(project.url("m:v0"), destination)
 
 
-KILLED = """
-import os, sys
-from ckpt_wandb import download
-left = int(sys.argv[3])
-def progress(nbytes):
-    global left
-    left -= nbytes
-    if left <= 0:
-        os.kill(os.getpid(), 9)
-print(download(sys.argv[1], sys.argv[2], progress=progress).kept)
-"""
-
-
 def test_a_download_that_is_killed_anywhere_goes_on_and_half_of_it_is_never_there(project, folder_of, destination):
     files = {f"part-{number}.bin": os.urandom(3 << 20) for number in range(4)}
     project.log("m", folder_of(files))
     for killed_after in (5 << 20,):
-        command = [sys.executable, "-c", KILLED, project.url("m:v0"), str(destination), str(killed_after)]
-        done = subprocess.run(command, env=project.env, capture_output=True, text=True)
+        done = project.download_killed("m:v0", destination, after=killed_after)
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert not destination.exists()
     project.forget()

@@ -82,19 +82,6 @@ def test_a_copy_to_an_artifact_that_is_killed_leaves_latest_and_its_rerun_comple
     assert contents(tmp_path / "back") == files
 
 
-KILLED = """
-import os, sys
-from ckpt_wandb import download
-left = int(sys.argv[3])
-def progress(nbytes):
-    global left
-    left -= nbytes
-    if left <= 0:
-        os.kill(os.getpid(), 9)
-download(sys.argv[1], sys.argv[2], progress=progress)
-"""
-
-
 @pytest.mark.long
 def test_a_download_that_is_killed_again_and_again_ends_right_with_no_byte_read_for_nothing(
     project, folder_of, tmp_path
@@ -106,8 +93,7 @@ def test_a_download_that_is_killed_again_and_again_ends_right_with_no_byte_read_
     project.forget()
     kills = 0
     for killed_after in (1, 1, SIZE // 3, SIZE // 2, SIZE, SIZE // 5, SIZE, SIZE // 2, SIZE, SIZE // 7, SIZE * 2):
-        command = [sys.executable, "-c", KILLED, project.url("m:v0"), str(tmp_path / "m"), str(killed_after)]
-        done = subprocess.run(command, env=project.env, capture_output=True, text=True)
+        done = project.download_killed("m:v0", tmp_path / "m", after=killed_after)
         kills += done.returncode == -signal.SIGKILL
         assert (tmp_path / "m").exists() == (done.returncode == 0)
         if done.returncode == 0:
