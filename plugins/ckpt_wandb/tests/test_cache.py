@@ -13,9 +13,6 @@ from ckpt_wandb.cache import LIMIT, Cache, shared_cache
 from ckpt_core import UsageError
 from tests.servers.wandb.samples import safetensors, trainer_step
 
-# The client never closes the connection that it asked for a manifest.
-pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture
 def shared(project, tmp_path, monkeypatch):

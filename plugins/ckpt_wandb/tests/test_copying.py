@@ -13,9 +13,6 @@ from ckpt_wandb.refs import parse
 from ckpt_core import CorruptError, NoAnswerError, copy, load, locate, save
 from tests.servers.wandb.samples import safetensors, trainer_step
 
-# The client never closes the connection that it asked for a manifest.
-pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
-
 HISTORY = [{"loss": 0.5, "step": 200, "epoch": 0.5}, {"eval_loss": 0.25, "loss": 0.4, "step": 400, "epoch": 1.0}]
 
 

@@ -23,9 +23,6 @@ from ckpt_core import (
 from tests.servers.range_server import range_server
 from tests.servers.wandb.samples import safetensors, trainer_step
 
-# The client never closes the connection that it asked for a manifest.
-pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
-
 MODEL = "model.safetensors"
 
 
@@ -270,7 +267,7 @@ def test_a_download_ends_within_the_deadline_where_the_client_would_retry_for_mi
     started = time.monotonic()
     with pytest.raises(NoAnswerError):
         download(project.url("m:v0"), destination)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 50  # the server is silent for 60
 
 
 def test_the_public_names_are_these():

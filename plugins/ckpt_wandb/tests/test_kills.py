@@ -11,9 +11,6 @@ import pytest
 from ckpt_core import copy, locate
 from tests.servers.wandb.samples import trainer_step
 
-# The client never closes the connection that it asked for a manifest.
-pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
-
 SIZE = 6 << 20
 
 

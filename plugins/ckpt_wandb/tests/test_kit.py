@@ -8,9 +8,6 @@ from ckpt_wandb.filesystem import WandbFileSystem
 from ckpt_core.storage.remote.filesystems import served
 from ckpt_core.testing.storage_tests import StorageTests
 
-# The client never closes the connection that it asked for a manifest.
-pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
-
 
 class TestWandb(StorageTests):
     format = "wandb"

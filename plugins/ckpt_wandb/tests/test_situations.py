@@ -7,28 +7,21 @@ import re
 import subprocess
 
 import pytest
-from ckpt_wandb import artifacts, download
+from ckpt_wandb import download
 
 from ckpt_core import BudgetError
 from tests.servers.wandb.samples import safetensors, trainer_step
 from tests.servers.wandb.server import KEY
 
-# The client never closes the connection that it asked for a manifest.
-pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
-
 SECRETS = re.compile(f"{KEY}|signature|expires=")
-_once = []
 
 
 @pytest.fixture
 def logged(project, folder_of, monkeypatch):
-    """The same project with one artifact for every test here; what a test learns of it is forgotten."""
+    """A project with one artifact, and a deadline that a test can wait for."""
     monkeypatch.setenv("CKPT_REMOTE_TIMEOUT", "2")
-    if not _once:
-        project.log("m", folder_of(trainer_step(400)))
-        _once.append(project)
-    artifacts._pinned.clear()
-    return _once[0]
+    project.log("m", folder_of(trainer_step(400)))
+    return project
 
 
 @pytest.fixture

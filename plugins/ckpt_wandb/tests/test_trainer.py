@@ -26,9 +26,6 @@ from ckpt_core import (
 )
 from tests.servers.wandb.samples import trainer_step
 
-# The client never closes the connection that it asked for a manifest.
-pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
-
 TRAINING = Path(__file__).parents[3] / "examples" / "dylora" / "train.py"
 
 

@@ -6,8 +6,6 @@ import torch
 from ckpt_core import load, locate
 from ckpt_core.training import Checkpointer, state_dict
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.mark.long
 def test_each_checkpoint_is_a_version_and_a_training_goes_on_from_it_elsewhere(project, tmp_path):

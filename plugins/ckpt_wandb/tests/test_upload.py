@@ -14,9 +14,6 @@ from ckpt_wandb.refs import parse
 from ckpt_core import CheckpointNotFoundError, CorruptError, NoAnswerError, UsageError, locate
 from tests.servers.wandb.samples import safetensors, trainer_step
 
-# The client never closes the connection that it asked for a manifest.
-pytestmark = pytest.mark.filterwarnings("ignore:.*socket.socket:pytest.PytestUnraisableExceptionWarning")
-
 
 def step(number):
     return {path.partition("/")[2]: data for path, data in trainer_step(number).items()}
@@ -124,7 +121,7 @@ def test_an_active_run_logs_its_uploads_itself_one_after_the_other(project, fold
     import wandb
 
     entity, name = project.name.split("/")
-    with wandb.init(project=name, entity=entity, settings=wandb.Settings(console="off", silent=True)) as run:
+    with wandb.init(project=name, entity=entity, settings=project.settings()) as run:
         done = [upload(folder_of(step(number)), f"{project.name}/m", run=run).ref for number in (10, 20)]
         run.log({"loss": 0.5})
     assert done == [project.url("m:v0"), project.url("m:v1")]
@@ -137,7 +134,7 @@ def test_a_folder_is_named_from_where_its_training_runs_and_never_by_nothing(pro
 
     entity, name = project.name.split("/")
     folder = folder_of(step(10))
-    with wandb.init(project=name, entity=entity, settings=wandb.Settings(console="off", silent=True)) as run:
+    with wandb.init(project=name, entity=entity, settings=project.settings()) as run:
         monkeypatch.chdir(folder.parent)
         assert upload(folder.name, f"{project.name}/m", run=run).ref == project.url("m:v0")
         with pytest.raises(UsageError, match="no folder to upload"):

@@ -18,10 +18,13 @@ class Client:
 
     Args:
         base_url: The server; it may hold a user and password, and is in no message.
+
+    Attributes:
+        base_url: As given.
     """
 
     def __init__(self, base_url: str) -> None:
-        self._base_url = base_url
+        self.base_url = base_url
         self._made: dict[str, Any] = {}
 
     def api(self, entity: str, place: str) -> Any:
@@ -35,7 +38,7 @@ class Client:
                 raise no_key(place, self.host)
             import wandb
 
-            settings = {"entity": entity, "base_url": self._base_url}
+            settings = {"entity": entity, "base_url": self.base_url}
             self._made[entity] = self.ask(place, lambda: wandb.Api(settings, timeout=remote_timeout()))
         return self._made[entity]
 
@@ -54,7 +57,7 @@ class Client:
     @property
     def host(self) -> str:
         """The server's URL without what may be secret in it."""
-        parts = urlsplit(self._base_url)
+        parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
     def _has_key(self) -> bool:
@@ -64,7 +67,7 @@ class Client:
 
         if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
             return True
-        return bool(wandb.setup().settings.api_key or get_netrc_auth(self._base_url))
+        return bool(wandb.setup().settings.api_key or get_netrc_auth(self.base_url))
 
 
 def client() -> Client:

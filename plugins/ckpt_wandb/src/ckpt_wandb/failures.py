@@ -35,7 +35,7 @@ def as_ours(error: Exception, place: str, host: str) -> CkptError | AbsentError:
         return NoAnswerError(f"{place}: the API key for {host} is not one; {_key_step(host)}")
     if kinds & {"WandbApiFailedError", "ConnectionError", "Timeout", "ChunkedEncodingError", "TimeoutError"}:
         return NoAnswerError(
-            f"{place}: W&B at {host} does not answer as it should; "
+            f"{place}: W&B at {host} did not answer as it should; "
             "check the connection and WANDB_BASE_URL, and try again"
         )
     if "ValueError" in kinds:

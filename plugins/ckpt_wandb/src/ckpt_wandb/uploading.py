@@ -137,7 +137,7 @@ def _run(asked: ArtifactRef, given: Any, place: str) -> Iterator[Any]:
         return
     import wandb
 
-    settings = wandb.Settings(console="off", silent=True)
+    settings = wandb.Settings(base_url=client().base_url, console="off", silent=True)
     try:
         made = wandb.init(project=asked.project, entity=asked.entity, job_type="upload", settings=settings)
     except wandb.errors.UsageError:
