@@ -55,9 +55,10 @@ class Shell:
 
     def wait_for(self, text):
         shown, until = "", monotonic() + PATIENCE
+        arriving = select.poll()  # select takes no descriptor above 1023
+        arriving.register(self.terminal, select.POLLIN)
         while text not in shown:
-            ready, _, _ = select.select([self.terminal], [], [], max(until - monotonic(), 0))
-            if not ready:
+            if not arriving.poll(max(until - monotonic(), 0) * 1000):
                 raise AssertionError(f"no {text!r} in {shown!r}")
             shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(self.terminal, 1 << 16).decode(errors="replace"))
         return shown

@@ -256,8 +256,10 @@ class Exchange(BaseHTTPRequestHandler):
     def wait(self) -> None:
         """Say no more until the client hangs up, or the proxy ends."""
         self.close_connection = True
+        arriving = select.poll()  # select takes no descriptor above 1023
+        arriving.register(self.connection, select.POLLIN)
         while not self.server.stopping.is_set():
-            if select.select([self.connection], [], [], 0.05)[0]:
+            if arriving.poll(50):
                 try:
                     if not self.connection.recv(_SLAB):
                         return
