@@ -90,7 +90,7 @@ def test_a_server_that_is_down_is_exit_5_within_the_deadline(s3, home, minimind)
     )
     assert run.returncode == 5
     assert "cannot be reached" in run.stderr
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
 
 
 def test_a_copy_that_broke_off_is_refused_and_the_model_unchanged(s3, home, minimind):

@@ -104,7 +104,7 @@ def test_a_server_that_is_down_is_said_within_the_deadline(s3, monkeypatch):
     start = time.monotonic()
     with knobs.override(remote_timeout=2), pytest.raises(UnreachableError):
         probe(f"{s3.url}/a.bin")
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60
 
 
 def test_a_server_that_never_answers_is_left_at_the_deadline(s3, monkeypatch):
@@ -113,7 +113,7 @@ def test_a_server_that_never_answers_is_left_at_the_deadline(s3, monkeypatch):
         start = time.monotonic()
         with knobs.override(remote_timeout=1), pytest.raises(UnreachableError, match="no answer within 1 s"):
             probe(f"{s3.url}/a.bin")
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 60
 
 
 def test_a_name_that_no_bucket_can_have_is_the_askers_error(s3):

@@ -131,7 +131,7 @@ def test_an_answer_that_does_not_end_is_given_up_in_time(http, server, fault):
         start = time.monotonic()
         with pytest.raises(UnreachableError, match="no answer within 1 s"):
             files.read(NAME, 0, 500)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 60
 
 
 def test_an_error_page_as_long_as_the_object_is_noticed_by_its_type(http, server):
