@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
 from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.layouts.components import component_at, components_of
+from ckpt_core.layouts.shards import Shards, shards_of
 from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.dtypes import DType
@@ -61,7 +62,10 @@ def checkpoint_of_parts(parts: Mapping[str, Any]) -> "LiveCheckpoint":
 
 
 class LiveCheckpoint(Checkpoint):
-    """Tensors in memory. They must not change while they are written."""
+    """Tensors in memory. They must not change while they are written.
+
+    Of a tensor that is spread over ranks its chunks are the boxes that this rank holds.
+    """
 
     in_memory = True
 
@@ -78,12 +82,21 @@ class LiveCheckpoint(Checkpoint):
         """Every tensor and array, by the path of its chunk."""
         return self._memory
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether other ranks hold something of a tensor that this one does not."""
+        return any(_is_spread(entry) for component in self.manifest.components for entry in component.tensors.values())
+
     def held_in(self, memory: Mapping[str, Any]) -> "LiveCheckpoint":
         """Return the same checkpoint with its tensors and arrays elsewhere."""
         return LiveCheckpoint(self.manifest.components, memory)
 
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
         entry = self.component(component).tensors[name]
+        if _is_spread(entry):
+            raise UsageError(
+                f"{printable(name)}: is spread over ranks, and this one has a part of it; save at all ranks"
+            )
         held = entry.chunks[0].stored
         assert held is not None
         piece = self._memory[held.path]
@@ -105,7 +118,7 @@ class LiveCheckpoint(Checkpoint):
         for component in self.manifest.components:
             label = component.label
             for name, entry in component.tensors.items():
-                held = entry.chunks[0].stored
+                held = None if _is_spread(entry) else entry.chunks[0].stored
                 address = _address_of(self._memory[held.path]) if held is not None else None
                 if address is None:
                     return None
@@ -130,10 +143,21 @@ class _Row(NamedTuple):
     shape: tuple[int, ...]
     path: str
     alias_of: str | None
+    boxes: tuple[tuple[Box, str], ...] | None = None
+    """Of a tensor that is spread over ranks the boxes that are here, each with its key in the memory."""
+
+
+def _is_spread(entry: TensorEntry) -> bool:
+    return len(entry.chunks) != 1 or entry.chunks[0].sizes != entry.shape
 
 
 def _entry(row: _Row) -> TensorEntry:
     # The chunk's path is the key of `memory`: components rename tensors, and chunks stay.
+    if row.boxes is not None:
+        chunks = tuple(
+            Chunk(*box, ByteRange(path, 0, row.dtype.nbytes(prod(box[1]))), encoding=_MEMORY) for box, path in row.boxes
+        )
+        return TensorEntry(row.dtype, row.shape, chunks, row.alias_of)
     stored = ByteRange(row.path, 0, row.dtype.nbytes(prod(row.shape)))
     chunk = Chunk((0,) * len(row.shape), row.shape, stored, encoding=_MEMORY)
     return TensorEntry(row.dtype, row.shape, (chunk,), row.alias_of)
@@ -168,7 +192,8 @@ class _Walk:
             return items if isinstance(value, list) else tuple(items)
         module = type(value).__module__.partition(".")[0]
         if hasattr(value, "untyped_storage"):
-            return self._tensor(value.detach(), path)
+            shards = shards_of(value, path)
+            return self._tensor(value.detach(), path) if shards is None else self._shards(value.dtype, shards, path)
         if module == "numpy":
             return self._numpy(value, path)
         if isinstance(value, bool | int | float | str):  # an enum or another subclass of a plain type
@@ -187,6 +212,23 @@ class _Walk:
         shape = tuple(tensor.shape)
         place = (tensor.device, tensor.data_ptr(), dtype, shape, tensor.stride())
         return self._add(path, dtype, shape, tensor, place if tensor.numel() else (path,))
+
+    def _shards(self, dtype: Any, shards: Shards, path: str) -> State:
+        """Add a tensor that is spread over ranks; one of which all is here is a plain one."""
+        if len(shards.held) == 1 and shards.held[0][0][1] == shards.shape:
+            return self._tensor(shards.held[0][1], path)
+        kind = _dtype_of(dtype)
+        if kind is None:
+            raise UnsupportedFormatError(f"{printable(path)}: a tensor of {dtype} cannot be saved")
+        boxes = []
+        for index, (box, memory) in enumerate(shards.held):
+            self.memory[f"{path}#{index}"] = memory
+            boxes.append((box, f"{path}#{index}"))
+        places = tuple((memory.device, memory.data_ptr(), memory.stride(), box) for box, memory in shards.held)
+        place = (kind, shards.shape, places) if places else (path,)
+        first = self._first.setdefault(place, path)
+        self._rows[path] = _Row(kind, shards.shape, path, None if first == path else first, tuple(boxes))
+        return TensorRef(path)
 
     def _numpy(self, value: Any, path: str) -> State:
         if not hasattr(value, "__array_interface__") or value.dtype.hasobject:

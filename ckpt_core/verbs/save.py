@@ -6,33 +6,40 @@ What was written is opened through its format's own reader before it gets its na
 what was read, or to the stated cast of it. Until then the destination is what it was.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.arguments import argument
 from ckpt_core.codecs.gc_pause import without_collection
-from ckpt_core.errors import CorruptError, PluginError, UnsupportedFormatError, UsageError
+from ckpt_core.errors import PluginError, UnsupportedFormatError, UsageError
+from ckpt_core.layouts.in_memory import LiveCheckpoint, checkpoint_of
+from ckpt_core.layouts.joined import joined
 from ckpt_core.manager.options import checked_options
 from ckpt_core.manager.plugin_manager import CkptPluginManager, get_plugin_manager
 from ckpt_core.reading.as_written import as_written
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.digests import digest_of_array
 from ckpt_core.reading.read_back import ReadBack, read_back
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.formats import Confidence, FormatMatch, LoadRequest
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.plans import TensorKey, WritePlan, Written
+from ckpt_core.schema.plans import WritePlan
 from ckpt_core.schema.side_files.seals import COPY, Certificate, Seal
 from ckpt_core.schema.side_files.taint import carried
-from ckpt_core.schema.state import Array, arrays_of, differing_paths, without_arrays
+from ckpt_core.schema.state import differing_paths
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.ranks.agreement import agree_on
+from ckpt_core.storage.ranks.pieces import PiecedCheckpoint
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
+from ckpt_core.storage.ranks.torchrun import torchrun_ranks
 from ckpt_core.storage.writing.publishing.target import PublishedTarget
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.targets import open_target
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.reference import Destination, destination_of
+from ckpt_core.verbs.saving.by_ranks import prove_pieces
+from ckpt_core.verbs.saving.proof import prove
 from ckpt_core.version import __version__
 
 if TYPE_CHECKING:
@@ -99,7 +106,9 @@ def save(
         resume: Keep a journal, so that the same call goes on after a stop where it was.
         provenance: Plain values to record in the seal.
         progress: Told of the bytes written, then of those that are read back.
-        ranks: The processes that write it together, each with the whole of `state` and its share of the work.
+        ranks: The processes that write it together, all of which call this: of a checkpoint each does its share of the
+            work, of a tree of tensors each writes what it holds. Where a tensor is spread over ranks (DTensor), those
+            of torchrun are taken without being given.
         storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
             what their configuration says.
         manager: The plugin manager; None for the process's own.
@@ -123,25 +132,82 @@ def save(
         writable = ", ".join(known.name for known in manager.formats() if known.writes)
         raise UnsupportedFormatError(f"{name}: this format cannot be written; those that can are {writable}")
     chosen = checked_options(manager, name, options or {}, writing=True)
-    with (
-        without_collection(),
-        open_target(place, format=name, kind=kind, options=chosen, replace=force, resume=resume, ranks=ranks) as target,
-    ):
-        checkpoint = state if isinstance(state, Checkpoint) else _live(state)
-        if progress is not None:
-            target.watch(progress)
-        if manager.hooks.save(checkpoint=checkpoint, target=target) is None or target.planned is None:
-            raise PluginError(f"{name}: the format's owner did not write; see ckpt plugins")
-        staged = _reopen(manager, target)
-        found = _seen(staged, checkpoint, target) or _read(staged, progress, ranks)
-        wanted = [_restated(component, target.planned) for component in checkpoint.manifest.components]
-        prove(wanted, target.written, staged, found)
-        changed = _changed(checkpoint, wanted)
-        seal = _seal(checkpoint, target, found, {**(provenance or {}), **({"restated": changed} if changed else {})})
-        checkpoint.check_unchanged()
-        target.commit(seal)
+    checkpoint = state if isinstance(state, Checkpoint) else _live(state)
+    known = provenance or {}
+    with without_collection(), _met(checkpoint, ranks) as together:
+        saved = _together(checkpoint, together, place, name, {**known, "options": chosen, "force": force})
+        with open_target(
+            place, format=name, kind=kind, options=chosen, replace=force, resume=resume, ranks=together
+        ) as target:
+            if progress is not None:
+                target.watch(progress)
+            if manager.hooks.save(checkpoint=saved, target=target) is None or target.planned is None:
+                raise PluginError(f"{name}: the format's owner did not write; see ckpt plugins")
+            if isinstance(saved, PiecedCheckpoint):
+                return _commit_pieces(manager, saved, target, known, together)
+            staged = _reopen(manager, target)
+            found = _seen(staged, saved, target) or _read(staged, progress, together)
+            wanted = [_restated(component, target.planned) for component in saved.manifest.components]
+            prove(wanted, target.written, staged, found)
+            changed = _changed(saved, wanted)
+            seal = _seal(saved, target, found, {**known, **({"restated": changed} if changed else {})})
+            saved.check_unchanged()
+            target.commit(seal)
     said = target.published.get("note", "") if isinstance(target, PublishedTarget) else ""
     return replace(report_of(str(target.location), seal, found), published=said)
+
+
+@contextmanager
+def _met(checkpoint: Checkpoint, ranks: Ranks) -> Iterator[Ranks]:
+    """The ranks that write together: those of torchrun where a tensor is spread over them and nobody gave any.
+
+    Raises:
+        UsageError: A tensor is spread over ranks that are not known here.
+    """
+    spread = isinstance(checkpoint, LiveCheckpoint) and checkpoint.is_spread
+    if not spread or ranks.world > 1:
+        yield ranks
+        return
+    with torchrun_ranks() as met:
+        if met.world == 1:
+            raise UsageError(
+                f"{argument('state')}: tensors of it are spread over ranks; start all of them with torchrun, and call "
+                "this at each"
+            )
+        yield met
+
+
+def _together(checkpoint: Checkpoint, ranks: Ranks, place: str, format: str, about: Mapping[str, Any]) -> Checkpoint:
+    """What is saved: of tensors in the memory of several ranks those of all.
+
+    Raises:
+        UsageError: The ranks were asked for different things.
+    """
+    if ranks.world == 1 or not isinstance(checkpoint, LiveCheckpoint):
+        return checkpoint
+    agree_on(ranks, {"ckpt": __version__, "place": place, "format": format, **about})
+    return joined(checkpoint, ranks)
+
+
+def _commit_pieces(
+    manager: CkptPluginManager,
+    checkpoint: PiecedCheckpoint,
+    target: StagedTarget,
+    provenance: Mapping[str, Any],
+    ranks: Ranks,
+) -> SaveReport:
+    """Prove at rank 0 what all have written, seal and commit it; the report of that, at every rank."""
+    seal, report = None, None
+    if ranks.leads:
+        found = prove_pieces(_reopen(manager, target), checkpoint, target)
+        seal = _seal(checkpoint, target, found, {**provenance, "ranks": ranks.world})
+        report = replace(
+            report_of(str(target.location), seal, found),
+            tensors=sum(len(component.tensors) for component in checkpoint.manifest.components),
+        )
+    target.commit(seal)
+    said = ranks.from_leader(None if report is None else asdict(report))
+    return SaveReport(**{**said, "restated": tuple(said["restated"])})
 
 
 def _seen(staged: StoredCheckpoint, checkpoint: Checkpoint, target: StagedTarget) -> ReadBack | None:
@@ -189,58 +255,6 @@ def format_of_path(ref: str) -> str:
     raise UsageError(f"{printable(ref)}: the name does not tell the format; give one")
 
 
-def prove(
-    components: Sequence[Component],
-    written: Mapping[TensorKey, Written],
-    staged: StoredCheckpoint,
-    found: ReadBack,
-) -> None:
-    """Prove, name by name, that the bytes read back went in.
-
-    CorruptError where they are others.
-    """
-    wanted: dict[TensorKey, str] = {}
-    for component in components:
-        for name, info in component.tensors.infos():
-            seen = written.get((component.label, name)) or written.get((component.label, str(info.alias_of)))
-            if seen is None:
-                raise _unproved(name, "was not written")
-            wanted[component.label, name] = seen.target
-        kept = _arrays_kept(component.label, staged)
-        for path, array in arrays_of(component.state):
-            if kept.get(path) != array:
-                wanted[component.label, path] = digest_of_array(array)
-    for key, digest in wanted.items():
-        if key not in found.tensors:
-            raise _unproved(key[1], "is not in what was written")
-        if found.tensors[key] != digest:
-            raise _unproved(key[1], "was written with other content than was read")
-    for component in components:
-        _prove_state(component, staged)
-    for key in found.tensors:
-        if key not in wanted and not _second_name(staged, key, wanted):
-            raise _unproved(key[1], "is in what was written and was not asked for")
-
-
-def _arrays_kept(label: str, staged: StoredCheckpoint) -> dict[str, Array]:
-    """Return the arrays that the format keeps as arrays.
-
-    Other formats keep them as tensors.
-    """
-    found = [component.state for component in staged.manifest.components if component.label == label]
-    return {path: array for state in found for path, array in arrays_of(state)}
-
-
-def _second_name(staged: StoredCheckpoint, key: TensorKey, wanted: Mapping[TensorKey, str]) -> bool:
-    """Return True if a tensor adds nothing but a name.
-
-    A format may give a tied tensor the name that its readers look for.
-    """
-    label, name = key
-    alias = staged.component(label).tensors.info(name).alias_of
-    return alias is not None and (label, alias) in wanted
-
-
 def _restated(component: Component, plan: WritePlan) -> Component:
     """Return a component with the state that its files will have.
 
@@ -254,33 +268,6 @@ def _restated(component: Component, plan: WritePlan) -> Component:
 def _changed(checkpoint: Checkpoint, wanted: Sequence[Component]) -> tuple[str, ...]:
     pairs = [pair for pair in zip(checkpoint.manifest.components, wanted, strict=True) if pair[0] is not pair[1]]
     return tuple(path for own, new in pairs for path in differing_paths(own.state, new.state, own.label))
-
-
-def _prove_state(component: Component, staged: StoredCheckpoint) -> None:
-    """Prove that plain state came back as it went in.
-
-    Arrays are left out, which some formats keep as tensors.
-    """
-    if component.state is None:
-        return
-    try:
-        state = staged.component(component.label).state
-    except UsageError:
-        raise _unproved(component.label, "is not in what was written") from None
-    lost = differing_paths(without_arrays(component.state), without_arrays(state))
-    if lost:
-        raise _unproved(component.label, f"plain state {', '.join(lost[:3])} was written otherwise than it was read")
-
-
-def _unproved(name: str, reason: str) -> CorruptError:
-    message = f"{printable(name)}: {reason}; nothing was committed"
-    return CorruptError(message, code="CA002", tensor=name, hint=_AGAIN)
-
-
-_AGAIN = (
-    "run it again; where it comes back at the same tensor, report it with the output of ckpt plugins, and where at "
-    "another, disk or memory returns other bytes than were put there: write to another disk, or on another machine"
-)
 
 
 def _reopen(manager: CkptPluginManager, target: StagedTarget) -> StoredCheckpoint:
@@ -320,6 +307,4 @@ def _seal(checkpoint: Checkpoint, target: StagedTarget, found: ReadBack, provena
 
 
 def _live(state: Mapping[str, Any]) -> Checkpoint:
-    from ckpt_core.layouts.in_memory import checkpoint_of
-
     return checkpoint_of(state)

@@ -13,8 +13,10 @@ from ckpt_core.schema.side_files.seals import FileSeal, Seal, pack
 from ckpt_core.schema.side_files.taint import marked
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.ranks.agreement import agree
+from ckpt_core.storage.ranks.pieces import PiecedCheckpoint
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.writing import syscalls
+from ckpt_core.storage.writing.by_ranks.write import write_by_ranks
 from ckpt_core.storage.writing.commit import finish, name_directory, name_file
 from ckpt_core.storage.writing.execute import execute
 from ckpt_core.storage.writing.from_memory.one_pass import fits, write_files
@@ -75,6 +77,8 @@ class LocalTarget(StagedTarget):
         digest = digest_of_plan(plan, checkpoint) if self._resume or self._ranks.world > 1 else ""
         self.work = digest if self._resume and checkpoint.identity() else ""
         agree(self._ranks, digest, self.location)
+        if isinstance(checkpoint, PiecedCheckpoint):
+            return self._write_pieces(plan, checkpoint)
         if self._resume and self._ranks.leads:
             self._begin_or_go_on(digest, known=bool(checkpoint.identity()))
         journal = self._stage.journal if self._resume else None
@@ -86,6 +90,18 @@ class LocalTarget(StagedTarget):
             else:
                 self.written = execute(plan, checkpoint, files, progress=self._progress, ranks=self._ranks)
             checkpoint.finish()
+        self.planned = plan
+        return checkpoint.manifest
+
+    def _write_pieces(self, plan: WritePlan, checkpoint: PiecedCheckpoint) -> Manifest:
+        self.written, self.digested = write_by_ranks(
+            plan,
+            checkpoint,
+            lambda own: LocalFiles(own, self._stage.data),
+            format=self.format,
+            ranks=self._ranks,
+            progress=self._progress,
+        )
         self.planned = plan
         return checkpoint.manifest
 

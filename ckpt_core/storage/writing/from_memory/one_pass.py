@@ -8,23 +8,35 @@ Memory: one chunk a worker.
 
 import ctypes
 import mmap
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
 
 from ckpt_core.schema.access import Checkpoint, Progress
 from ckpt_core.schema.plans import Literal, TensorBytes, TensorKey, WritePlan, Written
 from ckpt_core.schema.side_files.seals import FileSeal
 from ckpt_core.storage.digests import seal_of
-from ckpt_core.storage.ranks.ranks import ALONE
+from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.workers import check_stop, run, stretches
 from ckpt_core.storage.writing.from_memory.spans import FileInMemory
-from ckpt_core.storage.writing.local_files import LocalFiles
 
 _CHUNK = 4 << 20
 """Bytes that are written at once: long enough for the disk, and short enough for the processor's cache."""
 
 _LARGE = 2 * _CHUNK
 """Bytes from which on a file is written past the page cache: a shorter one is there sooner with it."""
+
+
+class FilesOut(Protocol):
+    """The files of a plan, to be written from memory that is aligned; `LocalFiles` are such."""
+
+    def opened(self, ranks: Ranks) -> AbstractContextManager[None]: ...
+
+    def open_directly(self, path: str) -> None: ...
+
+    def write_past_cache(self, path: str, data: memoryview, offset: int) -> None: ...
+
+    def sync(self) -> None: ...
 
 
 class WrittenFiles(NamedTuple):
@@ -56,9 +68,10 @@ def write_files(
     plan: WritePlan,
     checkpoint: Checkpoint,
     addresses: Mapping[TensorKey, int],
-    out: LocalFiles,
+    out: FilesOut,
     *,
     progress: Progress | None = None,
+    check: Callable[[], None] = ALONE.check,
 ) -> WrittenFiles:
     """Write every file of a plan that fits, and make all of them last.
 
@@ -66,8 +79,9 @@ def write_files(
         plan: The files.
         checkpoint: What it is a plan of.
         addresses: Where its tensors lie.
-        out: The files on a disk.
+        out: The files, on a disk or on their way into a store.
         progress: Told of the bytes that are written.
+        check: Called before each chunk; raises what ends the work.
 
     Raises:
         BudgetError: The disk is full.
@@ -81,7 +95,10 @@ def write_files(
         for file in files:
             if file.size >= _LARGE:
                 out.open_directly(file.path)
-        run(lambda share: _write(share, out, progress), stretches(chunks, [end - begin for _, begin, end in chunks]))
+        run(
+            lambda share: _write(share, out, progress, check),
+            stretches(chunks, [end - begin for _, begin, end in chunks]),
+        )
         out.sync()
     for file in files:
         file.finish()
@@ -93,13 +110,14 @@ def _chunks(file: FileInMemory) -> list[_Chunk]:
     return [_Chunk(file, at, min(at + _CHUNK, file.size)) for at in range(0, file.size, _CHUNK)]
 
 
-def _write(chunks: Sequence[_Chunk], out: LocalFiles, progress: Progress | None) -> None:
+def _write(chunks: Sequence[_Chunk], out: FilesOut, progress: Progress | None, check: Callable[[], None]) -> None:
     """Write the chunks of one worker, each by way of the same memory."""
     region = mmap.mmap(-1, max(chunk.end - chunk.begin for chunk in chunks))  # begins with a page, as sectors must
     whole = memoryview(region)
     address = ctypes.addressof(ctypes.c_char.from_buffer(whole))
     for file, begin, end in chunks:
         check_stop()
+        check()
         data = whole[: end - begin]
         file.fill(begin, end, data, address)
         out.write_past_cache(file.path, data, begin)

@@ -134,6 +134,10 @@ class UploadedFiles(Sink):
             self._add(one)
         self._journal.flush()
         self._ranks.exchange(None)  # from here on a rerun reads nothing again
+        self._complete_uploads()
+
+    def _complete_uploads(self) -> None:
+        """Make objects of the uploads, at rank 0."""
         if self._ranks.leads:
             for path, (id, _) in self._uploads.items():
                 self._check()

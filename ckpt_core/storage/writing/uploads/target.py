@@ -22,13 +22,16 @@ from ckpt_core.schema.text import redact
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.objects.store import Condition
 from ckpt_core.storage.ranks.agreement import agree
+from ckpt_core.storage.ranks.pieces import PiecedCheckpoint
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
+from ckpt_core.storage.writing.by_ranks.write import write_by_ranks
 from ckpt_core.storage.writing.execute import execute
 from ckpt_core.storage.writing.plan_digest import digest_of_plan
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.uploads.commit import Ready, commit_directory, commit_file
 from ckpt_core.storage.writing.uploads.folder import StoreFolder
 from ckpt_core.storage.writing.uploads.journal import Noted, begin_journal, forget, note_replaced
+from ckpt_core.storage.writing.uploads.own_files import OwnUploads
 from ckpt_core.storage.writing.uploads.place import PLACEHOLDER, Found, ObjectPlace
 from ckpt_core.storage.writing.uploads.sink import UploadedFiles
 
@@ -106,6 +109,8 @@ class ObjectTarget(StagedTarget):
         paths = [file.path for file in plan.files]
         resumed = self._begin(digest if known else "", paths) if self._ranks.leads else False
         self._folder = self._ranks.from_leader(self._folder)
+        if isinstance(checkpoint, PiecedCheckpoint):
+            return self._write_pieces(plan, checkpoint)
         files = UploadedFiles(
             plan,
             self._place.store,
@@ -118,6 +123,28 @@ class ObjectTarget(StagedTarget):
         with one_moment(checkpoint):
             self.written = execute(plan, checkpoint, files, progress=self._progress, ranks=self._ranks)
             checkpoint.finish()
+        self._versions = files.versions
+        self.planned = plan
+        return checkpoint.manifest
+
+    def _write_pieces(self, plan: WritePlan, checkpoint: PiecedCheckpoint) -> Manifest:
+        files = OwnUploads(
+            plan,
+            self._place.store,
+            self._folder,
+            noted=self._noted,
+            resumed=False,
+            check=self._check,
+            told=self._note_uploads,
+        )
+
+        def own_files(own: WritePlan) -> OwnUploads:
+            files.among, files.own_paths = self._ranks, frozenset(file.path for file in own.files)
+            return files
+
+        self.written, self.digested = write_by_ranks(
+            plan, checkpoint, own_files, format=self.format, ranks=self._ranks, progress=self._progress
+        )
         self._versions = files.versions
         self.planned = plan
         return checkpoint.manifest

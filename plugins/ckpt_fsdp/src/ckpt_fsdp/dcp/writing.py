@@ -5,6 +5,8 @@ Each tensor is cut along its rows as FSDP2 shards it, its parts in a file a rank
 Rows are dealt out as torch.chunk does: as many to each rank as the first one gets, fewer or none to the last ones.
 Values that are no tensors, and tensors without rows, are in the file of rank 0. `.metadata` comes last.
 
+What lies in the memory of several ranks is cut as they hold it: each box goes to the file of the rank that owns it.
+
 Source: torch, `torch/distributed/checkpoint/filesystem.py` (_write_item), `torch/distributed/tensor/placement_types.py`
 (Shard).
 """
@@ -54,7 +56,7 @@ def write(checkpoint: Checkpoint, target: Target) -> Manifest:
         raise UsageError(f"{option('ranks', ranks)}: tensors are spread over at least one file")
     components = checkpoint.manifest.components
     flat = flatten(components, _keys(checkpoint, target.options))
-    files = _Files(ranks)
+    files = _Files(ranks, live=checkpoint.in_memory)
     for key, (component, value) in flat.values.items():
         files.add_value(key, component, value)
     tensors = {key: files.add_tensor(key, component, name) for key, (component, name) in flat.tensors.items()}
@@ -121,9 +123,10 @@ class _Files:
         items: In the order in which they were added.
     """
 
-    def __init__(self, ranks: int) -> None:
+    def __init__(self, ranks: int, *, live: bool = False) -> None:
         self.items: list[WrittenItem] = []
         self._ranks = ranks
+        self._live = live
         self._files: dict[int, _File] = {}
         self._twins: dict[tuple[str, str], list[WrittenItem]] = {}
 
@@ -151,7 +154,7 @@ class _Files:
             yield FilePlan(f"__{rank}_0{SUFFIX}", tuple(file.sections), checksums=True)
 
     def _parts(self, key: str, component: Component, name: str, tensor: WrittenTensor) -> Iterator[WrittenItem]:
-        for rank, box in _boxes_of_ranks(tensor.shape, self._ranks):
+        for rank, box in self._boxes(component, name, tensor.shape):
             whole = box[1] == tensor.shape
             content = TensorBytes(component.label, name, tensor.dtype.nbytes(prod(box[1])), None if whole else box)
             try:
@@ -159,6 +162,14 @@ class _Files:
             except UnsupportedFormatError as error:
                 raise UnsupportedFormatError(f"{key}: {marked(error.message)}", tensor=name) from None
             yield self._put(key, box, rank, sections)
+
+    def _boxes(self, component: Component, name: str, shape: tuple[int, ...]) -> Sequence[tuple[int, Box]]:
+        owned = [chunk for chunk in component.tensors[name].chunks if chunk.owner is not None] if self._live else []
+        if not owned:
+            return _boxes_of_ranks(shape, self._ranks)
+        if self._ranks > 1:
+            raise UsageError(f"{option('ranks', self._ranks)}: every rank writes a file of its own; leave it out")
+        return [(chunk.owner or 0, (chunk.offsets, chunk.sizes)) for chunk in owned]
 
     def _put(self, key: str, box: Any, rank: int, sections: Sequence[Any]) -> WrittenItem:
         file = self._files.setdefault(rank, _File())

@@ -1,0 +1,212 @@
+"""One checkpoint of the pieces that several ranks hold: who has which boxes is told once, and each box has one owner.
+
+Components that only some ranks have, such as each rank's random state under a name of its own, are told whole. Those
+that several have must be the same but for the boxes. A box that several ranks hold is a replica: one of them writes it,
+the lowest where it is small, so that what differs from rank to rank against all rules is taken from one; else whichever
+has least to write.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import xxhash
+
+from ckpt_core.errors import CorruptError, UsageError
+from ckpt_core.layouts.in_memory import LiveCheckpoint
+from ckpt_core.schema.dtypes import DType
+from ckpt_core.schema.formats import Confidence, FormatMatch
+from ckpt_core.schema.locations import Location, LocationKind
+from ckpt_core.schema.manifests import Component, Manifest, in_order
+from ckpt_core.schema.state import differing_paths, from_json, to_json
+from ckpt_core.schema.tensors import Box, ByteRange, Chunk, Encoding, TensorEntry, TensorTable
+from ckpt_core.schema.text import printable
+from ckpt_core.storage.ranks.pieces import PiecedCheckpoint
+from ckpt_core.storage.ranks.ranks import Ranks
+
+_SMALL = 1 << 20
+"""Bytes up to which a replica is written by the lowest rank that holds it."""
+
+_MEMORY = Encoding("memory")
+
+_Key = tuple[str, str]
+
+
+class _Said(NamedTuple):
+    """What a rank holds: the boxes of each tensor that it has a part of; of what not all ranks have, everything."""
+
+    boxes: Mapping[str, Mapping[str, Sequence[Any]]]
+    parts: Mapping[str, Any]
+
+
+def joined(live: LiveCheckpoint, ranks: Ranks) -> "JoinedCheckpoint":
+    """Return the checkpoint of all ranks' pieces; every rank calls this with its own.
+
+    Raises:
+        CorruptError: Two ranks have different tensors or values under one name.
+    """
+    digests = ranks.exchange({part.label: _digest(part) for part in live.manifest.components})
+    _refuse_differing(live, digests, ranks)
+    parts = [part for part in live.manifest.components if any(part.label not in one for one in digests)]
+    boxes = {part.label: dict(_boxes(part)) for part in live.manifest.components}
+    said = [_Said(*one) for one in ranks.exchange([boxes, {part.label: _described(part) for part in parts}])]
+    return JoinedCheckpoint(live, said, ranks)
+
+
+class JoinedCheckpoint(PiecedCheckpoint):
+    """The tensors of all ranks, each in its boxes."""
+
+    def __init__(self, live: LiveCheckpoint, said: Sequence[_Said], ranks: Ranks) -> None:
+        self.location = Location("memory", LocationKind.FILE)
+        self.match = FormatMatch("live", Confidence.CERTAIN, "tensors in the memory of several ranks")
+        components = {part.label: part for part in live.manifest.components}
+        for one in said:
+            for label, described in one.parts.items():
+                components.setdefault(label, _component(described))
+        self._owners = _owners(components, said)
+        self._ties = _ties(said)
+        self.manifest = Manifest(in_order([self._whole(part) for part in components.values()]))
+        self.own = _own(live, self._owners, ranks.rank)
+
+    def owner(self, component: str, name: str, box: Box | None) -> int | None:
+        return self._owners.get((component, name), {}).get(box or self._all_of(component, name))
+
+    def own_name(self, component: str, name: str, box: Box | None) -> str:
+        return name if box is None else _piece(name, box)
+
+    def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
+        data = self.own.read(component, self.own_name(component, name, box))
+        if out is None:
+            return data
+        out[:] = data
+        return out
+
+    def stream(self, component: str, name: str) -> Iterator[tuple[memoryview, memoryview]]:
+        raise UsageError(f"{printable(name)}: is spread over ranks; no single one can give all of it")
+
+    def _all_of(self, component: str, name: str) -> Box:
+        shape = self.manifest.component(component).tensors.info(name).shape
+        return (0,) * len(shape), shape
+
+    def _whole(self, part: Component) -> Component:
+        entries = {name: self._entry(part.label, name, part.tensors[name]) for name in part.tensors}
+        return Component(part.kind, TensorTable.of(entries), part.state, part.name)
+
+    def _entry(self, label: str, name: str, entry: TensorEntry) -> TensorEntry:
+        chunks = tuple(Chunk(*box, None, owner=rank) for box, rank in sorted(self._owners[label, name].items()))
+        return TensorEntry(entry.dtype, entry.shape, chunks, self._ties.get((label, name), entry.alias_of))
+
+
+def _digest(part: Component) -> str:
+    digest = xxhash.xxh3_128(repr(to_json(part.state)).encode("utf-8", "surrogatepass"))
+    for name, info in part.tensors.infos():
+        digest.update(f"\n{name} {info.dtype.code} {info.shape}".encode("utf-8", "surrogatepass"))
+    return str(digest.hexdigest())
+
+
+def _boxes(part: Component) -> Iterator[tuple[str, list[Any]]]:
+    """The boxes of each tensor that are here, and the tensor that it is tied to."""
+    for name, entry in part.tensors.items():
+        yield name, [entry.alias_of, *([chunk.offsets, chunk.sizes] for chunk in entry.chunks)]
+
+
+def _described(part: Component) -> list[Any]:
+    infos = [[name, info.dtype.code, info.shape, info.alias_of] for name, info in part.tensors.infos()]
+    return [part.kind, part.name, to_json(part.state), infos]
+
+
+def _component(described: Sequence[Any]) -> Component:
+    kind, name, state, infos = described
+    entries = {tensor: TensorEntry(DType[code], tuple(shape), (), alias) for tensor, code, shape, alias in infos}
+    return Component(kind, TensorTable.of(entries), from_json(state), name)
+
+
+def _owners(components: Mapping[str, Component], said: Sequence[_Said]) -> dict[_Key, dict[Box, int]]:
+    """The owner of every box: of those that one rank holds first, then of replicas, so that all write about as much."""
+    holders: dict[tuple[str, str, Box], list[int]] = {}
+    for rank, one in enumerate(said):
+        for label, tensors in one.boxes.items():
+            for name, (_, *boxes) in tensors.items():
+                for offsets, sizes in boxes:
+                    holders.setdefault((label, name, (tuple(offsets), tuple(sizes))), []).append(rank)
+    written = [0] * len(said)
+    found: dict[_Key, dict[Box, int]] = {
+        (label, name): {} for label, part in components.items() for name in part.tensors
+    }
+    for (label, name, box), ranks in sorted(holders.items(), key=lambda item: len(item[1]) > 1):
+        nbytes = components[label].tensors.info(name).dtype.nbytes(prod(box[1]))
+        rank = ranks[0] if nbytes <= _SMALL else min(ranks, key=lambda one: written[one])
+        written[rank] += nbytes
+        found[label, name][box] = rank
+    return found
+
+
+def _ties(said: Sequence[_Said]) -> dict[_Key, str | None]:
+    """The tensor that each is tied to, as a rank says that holds something of it."""
+    return {
+        (label, name): alias
+        for one in reversed(said)
+        for label, tensors in one.boxes.items()
+        for name, (alias, *boxes) in tensors.items()
+        if boxes
+    }
+
+
+def _own(live: LiveCheckpoint, owners: Mapping[_Key, Mapping[Box, int]], rank: int) -> LiveCheckpoint:
+    """What this rank writes: its pieces as tensors of their own, in its memory, row-major."""
+    memory: dict[str, Any] = {}
+    components = []
+    for part in live.manifest.components:
+        pieces: dict[str, TensorEntry] = {}
+        for name, entry in part.tensors.items():
+            for chunk in entry.chunks:
+                box = chunk.offsets, chunk.sizes
+                if chunk.stored is None or owners[part.label, name].get(box) != rank:
+                    continue
+                piece = name if chunk.sizes == entry.shape else _piece(name, box)
+                stored = ByteRange(chunk.stored.path, 0, chunk.stored.length)
+                whole = Chunk((0,) * len(chunk.sizes), chunk.sizes, stored, encoding=_MEMORY)
+                pieces[piece] = TensorEntry(entry.dtype, chunk.sizes, (whole,))
+                memory[stored.path] = _in_order(live.memory[stored.path])
+        components.append(Component(part.kind, TensorTable.of(pieces), None, part.name))
+    return LiveCheckpoint(components, memory)
+
+
+def _piece(name: str, box: Box) -> str:
+    return f"{name}@{','.join(map(str, box[0]))}"
+
+
+def _in_order(memory: Any) -> Any:
+    """The tensor itself where it lies row-major in this machine's memory, else a copy that does."""
+    if hasattr(memory, "untyped_storage"):
+        return memory if memory.is_cpu and memory.is_contiguous() else memory.to("cpu").contiguous()
+    import numpy as np
+
+    return np.ascontiguousarray(memory, dtype=memory.dtype.newbyteorder("<"))
+
+
+def _refuse_differing(live: LiveCheckpoint, digests: Sequence[Mapping[str, str]], ranks: Ranks) -> None:
+    """CorruptError where a component is another one at another rank, naming the first value that is."""
+    first: dict[str, tuple[int, str]] = {}
+    for rank, one in enumerate(digests):
+        for label, digest in one.items():
+            known, other = first.setdefault(label, (rank, digest))
+            if other != digest:
+                raise CorruptError(
+                    f"{label}: rank {rank} has another one than rank {known} ({_difference(live, label, ranks)}); "
+                    "give all ranks the same code, options and step, and what is each rank's own a name of its own; "
+                    "nothing was saved"
+                )
+
+
+def _difference(live: LiveCheckpoint, label: str, ranks: Ranks) -> str:
+    own = next((part for part in live.manifest.components if part.label == label), None)
+    every = [one for one in ranks.exchange(None if own is None else _described(own)) if one is not None]
+    for other in every[1:]:
+        (_, _, state, infos), (_, _, another, others) = every[0], other
+        names = {name for name, *_ in infos} ^ {name for name, *_ in others}
+        kinds = [one[0] for one, two in zip(infos, others, strict=False) if one[:3] != two[:3]]
+        paths = differing_paths(from_json(state), from_json(another), label)
+        if found := next(iter((*sorted(names), *kinds, *paths)), None):
+            return printable(found)
+    return "in the order of its tensors"

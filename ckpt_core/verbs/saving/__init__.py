@@ -1,0 +1,1 @@
+"""Steps of a save: the proof of what was written, by one process or by several ranks."""
