@@ -14,8 +14,19 @@ from dataclasses import dataclass
 
 ROUNDS = int(os.environ.get("CKPT_BENCH_ROUNDS", "5"))
 
-_PRELUDE = """
-import mmap, os, sys, time
+PRIME = """
+import mmap
+def prime(nbytes):
+    region = mmap.mmap(-1, nbytes)
+    region.madvise(mmap.MADV_HUGEPAGE)
+    for at in range(0, nbytes, 4096):
+        region[at] = 1
+    region.close()
+"""
+
+_PRELUDE = f"""
+{PRIME}
+import os, sys, time
 def anonymous():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
@@ -24,12 +35,6 @@ def touch(tensors):
     for tensor in tensors:
         flat = tensor.reshape(-1).view(torch.uint8) if tensor.numel() else tensor
         flat[::4096].sum()
-def prime(nbytes):
-    region = mmap.mmap(-1, nbytes)
-    region.madvise(mmap.MADV_HUGEPAGE)
-    for at in range(0, nbytes, 4096):
-        region[at] = 1
-    region.close()
 """
 
 

@@ -5,15 +5,15 @@ What is written is whole up to where it ends, so that an interrupted file is gon
 
 import os
 from pathlib import Path
-from typing import BinaryIO
 
 from ckpt_core import CorruptError
 from ckpt_wandb.choosing import UNFINISHED
-from ckpt_wandb.digests import Digest, slabs, write_all
+from ckpt_wandb.digests import Digest, slabs
+from ckpt_wandb.parallel.ordered_file import SECTOR, OrderedFile
 from ckpt_wandb.sources import Source
 
-PART = 1 << 20
-"""Bytes that are read at once: they are written and hashed while the processor's cache still has them."""
+PART = 4 << 20
+"""Bytes that are read at once: a question and the handing on cost little beside them."""
 
 
 class Incoming:
@@ -33,7 +33,7 @@ class Incoming:
         self.kept = _usable(self._unfinished, source.size)
         self._digest = Digest(source.entry.algorithm if source.entry.is_checked else "md5")
         self._kept_unhashed = self.kept > 0
-        self._file: BinaryIO | None = None
+        self._file: OrderedFile | None = None
 
     @property
     def starts(self) -> range:
@@ -42,7 +42,7 @@ class Incoming:
 
     def write(self, data: memoryview) -> None:
         """Write the next bytes."""
-        write_all(self._opened(), data)
+        self._opened().write(data)
 
     def hash(self, data: memoryview) -> None:
         """Hash the next bytes, behind those that an interrupted run had written."""
@@ -56,9 +56,8 @@ class Incoming:
     def name(self) -> bool:
         """Give a file that is all here its name, once it is on disk; False, and it is gone, where it is not right."""
         file = self._opened()
-        file.flush()
         if not self.source.entry.is_checked or self._digest.text() == self.source.entry.digest:
-            os.fsync(file.fileno())
+            file.sync()
             file.close()
             os.rename(self._unfinished, self._path)
             return True
@@ -81,11 +80,10 @@ class Incoming:
         if self._file is not None:
             self._file.close()
 
-    def _opened(self) -> BinaryIO:
+    def _opened(self) -> OrderedFile:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._unfinished.open("r+b" if self.kept else "wb", buffering=0)
-            self._file.seek(self.kept)
+            self._file = OrderedFile(self._unfinished, self.kept)
         return self._file
 
     def _hash_kept(self) -> None:
@@ -95,6 +93,8 @@ class Incoming:
 
 
 def _usable(part: Path, size: int) -> int:
-    """How many bytes of an interrupted file there are; none of one that is too long."""
+    """How many bytes of an interrupted file can be gone on from: whole sectors; none of one that is too long."""
     have = part.stat().st_size if part.exists() else 0
-    return have if have <= size else 0
+    if have == size:
+        return have
+    return have // SECTOR * SECTOR if have < size else 0

@@ -3,8 +3,10 @@
 Each thread has work for as long as buffers are ahead of it: none waits to be woken between two parts.
 """
 
+import mmap
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Condition, Event, Lock
 from typing import NamedTuple, TypeVar
@@ -16,8 +18,8 @@ T = TypeVar("T")
 _READERS = 8
 """Each with a connection: they hide what a server takes to answer."""
 
-_BUFFERS = 20
-"""Of a part each: one for each reader, for the writer and the hash, and ten that are ready."""
+_BUFFERS = 12
+"""Of a part each: one for each reader, for the writer and the hash, and two that are ready."""
 
 _LOOK = 0.1
 """Seconds between two looks at whether anybody still waits."""
@@ -67,8 +69,8 @@ class _Bringing:
         self._free: SimpleQueue[memoryview] = SimpleQueue()
         self._written: SimpleQueue[_Part] = SimpleQueue()
         self._hashed: SimpleQueue[Incoming] = SimpleQueue()
-        for _ in range(min(_BUFFERS, self._count)):
-            self._free.put(memoryview(bytearray(PART)))
+        for buffer in _buffers(min(_BUFFERS, self._count)):
+            self._free.put(buffer)
 
     def read(self) -> None:
         """Read the parts that are left, whichever is next."""
@@ -127,3 +129,14 @@ class _Bringing:
     def _check(self) -> None:
         if self.stop.is_set():
             raise InterruptedError("another file of the same download failed")
+
+
+def _buffers(count: int) -> Iterator[memoryview]:
+    """So many buffers of a part each, aligned to pages, in huge ones where the system has them."""
+    if count:
+        region = mmap.mmap(-1, count * PART)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):  # a kernel without them
+                region.madvise(mmap.MADV_HUGEPAGE)
+        for number in range(count):
+            yield memoryview(region)[number * PART : (number + 1) * PART]
