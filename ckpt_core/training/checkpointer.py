@@ -15,11 +15,10 @@ from ckpt_core.codecs.gc_pause import without_collection
 from ckpt_core.errors import CkptError, LoadInterruptedError, UsageError
 from ckpt_core.layouts.in_memory import LiveCheckpoint, checkpoint_of_parts
 from ckpt_core.log import Logger
-from ckpt_core.schema.text import printable, redact
+from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.training import random_states
 from ckpt_core.training.choosing import NEWEST, Chosen, choose, record_of
-from ckpt_core.training.data.exact_loader import ExactLoader
 from ckpt_core.training.filling import HasState
 from ckpt_core.training.objects import (
     EXTRA,
@@ -43,15 +42,13 @@ from ckpt_core.training.proving.trace import trace_of
 from ckpt_core.training.record import Record, environment, numbers
 from ckpt_core.training.removal import Retention
 from ckpt_core.training.retention import Keep
-from ckpt_core.training.run import Run
-from ckpt_core.training.run_folder import RunFolder
 from ckpt_core.training.runs import open_far_run, open_run
+from ckpt_core.training.saving.arguments import interval, one_of, tell_of_a_strange, uploads_of
 from ckpt_core.training.saving.background import HostBuffers, InBackground
 from ckpt_core.training.saving.finite import refuse_not_finite
-from ckpt_core.training.saving.formats import directory_format
+from ckpt_core.training.saving.formats import directory_format, in_format, refuse_unheld
 from ckpt_core.training.saving.step_counts import StepCounts
 from ckpt_core.training.saving.system_errors import said_by_system, told_by_system
-from ckpt_core.training.tiers.uploads import Uploads
 from ckpt_core.verbs.save import SaveReport, save
 
 if TYPE_CHECKING:
@@ -60,7 +57,6 @@ if TYPE_CHECKING:
 _log = Logger(__name__)
 
 _SAME = "TR002"
-_STRANGE = "it cannot be known whether its samples are the same again"
 
 
 class Checkpointer:
@@ -84,8 +80,9 @@ class Checkpointer:
         upload_to: A URL or path that each checkpoint is copied to in the background, whole or not at all: `s3://`,
             `gs://`, `wandb://`, another disk. What a newer one supersedes, and no rule keeps, is not copied any more;
             what is pending is not removed, and is copied by the next process. `resume` looks there too.
-        format: Name of a format that writes a directory and holds all parts of a training: `bundle`, or `dcp` where
-            ckpt-fsdp is installed. `resume` reads any.
+        format: Name of a format that holds all parts of a training: `bundle`; `dcp` of ckpt-fsdp; of ckpt-hf
+            `training-state`, a model directory with the rest in `training_state.pt`, or `hf`, the same of a model with
+            a config, which `from_pretrained` opens. `resume` reads any.
         preemption: Within `with`, take SIGTERM and SIGUSR1: `after_step` then saves and ends the process with exit code
             143 or 138. A second signal ends it at once.
         arguments: Plain values to record: what the training was called with.
@@ -128,13 +125,11 @@ class Checkpointer:
             run, upload_to = self._trace.run, None
         self._run = open_run(os.fspath(run))
         self._far = None if upload_to is None else open_far_run(upload_to)
-        self._uploads = None if upload_to is None else _uploads_of(self._run, upload_to)
-        self._format = directory_format(format)
-        self._every = _interval(save_every)
+        self._uploads = None if upload_to is None else uploads_of(self._run, upload_to)
+        self._format = directory_format(format, self._objects["model"])
+        self._every = interval(save_every)
         self._retention = Retention(self._run, Keep(keep) if isinstance(keep, int) else keep)
-        if finite not in ("refuse", "ignore"):
-            raise UsageError(f"{argument('finite')}: refuse or ignore is needed, not {finite!r}")
-        self._finite = finite
+        self._finite = one_of("finite", finite, "refuse", "ignore")
         self._environment = environment(arguments)
         self._record = Record()
         self._history = History()
@@ -147,10 +142,8 @@ class Checkpointer:
         self._preemption = Preemption() if preemption else None
         self._listening = ExitStack()
         _refuse_several_ranks()
-        if inexact not in ("refuse", "warn"):
-            raise UsageError(f"{argument('inexact')}: refuse or warn is needed, not {inexact!r}")
-        if loader is not None and not isinstance(loader, ExactLoader):
-            _tell_of_a_strange(loader, refuse=inexact == "refuse")
+        tell_of_a_strange(loader, refuse=one_of("inexact", inexact, "refuse", "warn") == "refuse")
+        refuse_unheld(self._format, self._parts(self._record))
 
     def __enter__(self) -> "Checkpointer":
         with told_by_system():
@@ -397,7 +390,7 @@ class Checkpointer:
         epoch = getattr(self._objects.get("sampler"), "epoch", None)
         return epoch if isinstance(epoch, int) else None
 
-    def _parts(self, record: Record) -> dict[str, Any]:
+    def _parts(self, record: Record) -> Mapping[str, Any]:
         parts = states_of(self._objects)
         loader = self._objects.get("sampler")
         if getattr(loader, "accumulated", 0):
@@ -405,35 +398,11 @@ class Checkpointer:
         if history := self._history.state_dict():
             parts[HISTORY] = history
         training = {**self._provenance(), "classes": classes_of(self._objects)}
-        return {**parts, "rng": random_states.capture(), "progress": record.as_state(), TRAINING: training}
+        parts |= {"rng": random_states.capture(), "progress": record.as_state(), TRAINING: training}
+        return in_format(self._format, parts, self._objects["model"])
 
     def _provenance(self) -> dict[str, Any]:
         return {**self._environment, "data": data_of(self._objects.get("sampler"))}
-
-
-def _uploads_of(run: Run, url: str) -> Uploads:
-    if not isinstance(run, RunFolder):
-        raise UsageError(f"{argument('upload_to')}: {redact(run.path)} is no folder to upload from; give a local one")
-    return Uploads(run, url)
-
-
-def _interval(save_every: int | timedelta | None) -> int | timedelta | None:
-    if save_every is None or isinstance(save_every, timedelta):
-        return save_every
-    if type(save_every) is not int or save_every < 1:
-        raise UsageError(f"{argument('save_every')}: a number of steps or a timedelta is needed, not {save_every!r}")
-    return save_every
-
-
-def _tell_of_a_strange(loader: object, *, refuse: bool) -> None:
-    """Refuse a loader of somebody else's, or warn of it, before the first step: at a resume it would be too late."""
-    what = f"a {type(loader).__name__} keeps a position of its own: {_STRANGE}"
-    if refuse:
-        raise UsageError(
-            f"{argument('loader')}: {what}; give a training.KeyedLoader or a training.IterableLoader, "
-            f"or take it all the same with {argument('inexact', 'warn')}"
-        )
-    _log.warning("loader: %s", what)
 
 
 def _refuse_several_ranks() -> None:

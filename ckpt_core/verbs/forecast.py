@@ -88,7 +88,7 @@ class _Drawing(Target):
 
 
 def draw_plan(
-    manager: CkptPluginManager, view: ViewCheckpoint, destination: str, name: str, options: Mapping[str, Any]
+    manager: CkptPluginManager, view: Checkpoint, destination: str, name: str, options: Mapping[str, Any]
 ) -> WritePlan:
     kind = manager.format(name).writes
     if kind is None:

@@ -16,10 +16,14 @@ from ckpt_core.training.planning.provenance import compare_provenance
 from ckpt_core.training.planning.resuming import Resumed, fill_all, prepare_gradients, prepare_objects
 from ckpt_core.training.planning.rows import Rows
 from ckpt_core.training.record import Record
+from ckpt_core.training.saving.modular_layout import as_captured
 from ckpt_core.training.values import torch_values
 
 _PLAIN = ("rng", "progress", TRAINING, GRADIENTS, HISTORY)
 """Labels of what is no object of the training."""
+
+_CONFIGS = ("config", "config:generation")
+"""Of the model's class: written for who opens the model by itself."""
 
 
 class Choices(NamedTuple):
@@ -96,8 +100,8 @@ def planned(
         rates.compare_groups(rows, label, prepared[label].groups, optimizers[label].param_groups, choices.lr)
     _compare_data(rows, objects.get("sampler"), checkpoint)
     gradients = _tried(rows, GRADIENTS, lambda: prepare_gradients(objects["model"], checkpoint))
-    rng = _tried(rows, "rng", lambda: random_states.restoring(torch_values(checkpoint, checkpoint.component("rng"))))
-    labels = [part.label for part in checkpoint.manifest.components]
+    rng = _tried(rows, "rng", lambda: random_states.restoring(_random(checkpoint)))
+    labels = [part.label for part in checkpoint.manifest.components if part.label not in _CONFIGS]
     unused = tuple(label for label in labels if label not in {*objects, *_PLAIN})
     _add_plain(rows, labels, unused)
     compare_provenance(rows, torch_values(checkpoint, checkpoint.component(TRAINING)), environment)
@@ -114,6 +118,10 @@ def planned(
     restored = tuple(label for label in labels if label in objects or label == "rng")
     history = torch_values(checkpoint, checkpoint.component(HISTORY)) if HISTORY in labels else {}
     return Planned(plan, record, rows.raise_refused, fill, restored, unused, history)
+
+
+def _random(checkpoint: StoredCheckpoint) -> Mapping[str, Any]:
+    return as_captured(torch_values(checkpoint, checkpoint.component("rng")))
 
 
 def compare_steps(rows: Rows, where: str, done: int, last: int | None) -> None:

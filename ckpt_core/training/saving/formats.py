@@ -1,28 +1,59 @@
-"""The formats that a training can be saved in."""
+"""The formats that a training can be saved in, and what each wants a training to be like."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ckpt_core.arguments import argument
-from ckpt_core.errors import UsageError
+from ckpt_core.errors import UnsupportedFormatError, UsageError
+from ckpt_core.layouts.in_memory import checkpoint_of_parts
 from ckpt_core.manager.plugin_manager import get_plugin_manager
 from ckpt_core.schema.locations import LocationKind
+from ckpt_core.training.saving.modular_layout import configs_of, in_its_words
+from ckpt_core.verbs.forecast import draw_plan
 
-_WEIGHTS_ONLY = ("hf",)
-"""Formats of directories that have a place for a model, and for nothing else of a training."""
+if TYPE_CHECKING:
+    import torch
+
+_MODEL_DIRECTORY = "training-state"
+"""What a model directory of Hugging Face is called that holds the state of a training too."""
 
 
-def directory_format(name: str) -> str:
-    """Return the name of a format that writes directories, in which a training can be resumed.
+def directory_format(name: str, model: "torch.nn.Module") -> str:
+    """Return the format that is written for a name: one of directories, in which a training can be resumed.
 
     Raises:
-        UsageError: It does not, or nothing is known by that name.
+        UsageError: It does not write such, or nothing is known by that name; or it wants another model.
     """
-    known = [
-        one.name
-        for one in get_plugin_manager().formats()
-        if one.writes is LocationKind.DIRECTORY and one.name not in _WEIGHTS_ONLY
-    ]
-    if name not in known:
+    written = [one.name for one in get_plugin_manager().formats() if one.writes is LocationKind.DIRECTORY]
+    if name not in written:
         raise UsageError(
-            f"{argument('format', name)}: cannot hold a training; those that can are {', '.join(sorted(known))}; "
+            f"{argument('format', name)}: cannot hold a training; those that can are {', '.join(sorted(written))}; "
             "for other programs convert a checkpoint with ckpt convert"
         )
-    return name
+    if name != "hf":
+        return name
+    if not configs_of(model):
+        raise UsageError(
+            f"{argument('format', name)}: a {type(model).__name__} has no config, and no transformers could open it; "
+            f"save it as {_MODEL_DIRECTORY} or bundle"
+        )
+    return _MODEL_DIRECTORY
+
+
+def in_format(name: str, parts: Mapping[str, Any], model: "torch.nn.Module") -> Mapping[str, Any]:
+    """Return the parts of a training under the names that readers of a format look for."""
+    return in_its_words(parts, model) if name == _MODEL_DIRECTORY else parts
+
+
+def refuse_unheld(name: str, parts: Mapping[str, Any]) -> None:
+    """Refuse, before the first step, what a format has no place for; nothing is written.
+
+    Raises:
+        UsageError: It would lose something of these parts.
+    """
+    if name != _MODEL_DIRECTORY:
+        return
+    try:
+        draw_plan(get_plugin_manager(), checkpoint_of_parts(parts), "", name, {})
+    except UnsupportedFormatError as error:
+        raise UsageError(f"{argument('format', name)}: {error.message}; a bundle holds it") from error

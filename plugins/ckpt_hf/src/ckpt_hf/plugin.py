@@ -79,7 +79,13 @@ def formats() -> tuple[Format, ...]:
             "training-state",
             "a checkpoint of ModularTrainer: a model directory with training_state.pt",
             base="hf",
-            options=(FormatOption("variant", "read this variant's weights: fp16 for model.fp16.safetensors"),),
+            options=(
+                FormatOption("variant", "read this variant's weights: fp16 for model.fp16.safetensors", writes=False),
+                FormatOption(
+                    "max_shard_size", "write shards of at most this: 5GB, 200MB, 1GiB; 50GB by default", reads=False
+                ),
+            ),
+            writes=LocationKind.DIRECTORY,
         ),
     )
 

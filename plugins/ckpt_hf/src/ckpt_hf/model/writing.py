@@ -7,7 +7,7 @@ config, and our reader finds them in the shard's metadata. An index names what i
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ckpt_core import (
@@ -49,9 +49,21 @@ def write(checkpoint: Checkpoint, target: Target) -> Manifest:
         UnsupportedFormatError: There are no weights, or something that no file of the format holds.
         UsageError: There are other components, or an option has a value that it cannot have.
     """
-    limit = parse_size(target.options.get("max_shard_size", DEFAULT_LIMIT))
     weights, config = _parts(checkpoint)
-    layouts = [layout_of(component, target.options) for component in weights]
+    return target.write(plan_model(checkpoint, weights, config, target.options), checkpoint)
+
+
+def plan_model(
+    checkpoint: Checkpoint, weights: list[Component], config: Component | None, options: Mapping[str, Any]
+) -> WritePlan:
+    """Plan the files of a model directory: weights with their index, config, and what is carried along.
+
+    Raises:
+        UnsupportedFormatError: The config is more than JSON holds.
+        UsageError: An option has a value that it cannot have.
+    """
+    limit = parse_size(options.get("max_shard_size", DEFAULT_LIMIT))
+    layouts = [layout_of(component, options) for component in weights]
     files: list[FilePlan] = []
     for component, layout in zip(weights, layouts, strict=True):
         # One index has the name that loaders look for: the model's, or where there is none the average's.
@@ -61,7 +73,7 @@ def write(checkpoint: Checkpoint, target: Target) -> Manifest:
         files += _weights(checkpoint, component, config, layout, limit, index, keep)
     restated = _restated(checkpoint, weights[0], config)
     files += [*_config(checkpoint, config, restated), *_assets(checkpoint)]
-    return target.write(WritePlan(tuple(files), {} if restated is None else {_CONFIG: restated}), checkpoint)
+    return WritePlan(tuple(files), {} if restated is None else {_CONFIG: restated})
 
 
 def _parts(checkpoint: Checkpoint) -> tuple[list[Component], Component | None]:

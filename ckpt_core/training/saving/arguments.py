@@ -1,0 +1,52 @@
+"""What a Checkpointer is called with, checked before the first step."""
+
+from datetime import timedelta
+
+from ckpt_core.arguments import argument
+from ckpt_core.errors import UsageError
+from ckpt_core.log import Logger
+from ckpt_core.schema.text import redact
+from ckpt_core.training.data.exact_loader import ExactLoader
+from ckpt_core.training.run import Run
+from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.training.tiers.uploads import Uploads
+
+_log = Logger(__name__)
+
+_STRANGE = "it cannot be known whether its samples are the same again"
+
+
+def one_of(name: str, value: str, *known: str) -> str:
+    """Return the value of an argument. UsageError where it is none of those that are known."""
+    if value not in known:
+        raise UsageError(f"{argument(name)}: {' or '.join(known)} is needed, not {value!r}")
+    return value
+
+
+def uploads_of(run: Run, url: str) -> Uploads:
+    """Return the uploads of a run to a place. UsageError where the run is in no folder of this machine."""
+    if not isinstance(run, RunFolder):
+        raise UsageError(f"{argument('upload_to')}: {redact(run.path)} is no folder to upload from; give a local one")
+    return Uploads(run, url)
+
+
+def interval(save_every: int | timedelta | None) -> int | timedelta | None:
+    """Return the steps or the time between saves. UsageError where it is neither."""
+    if save_every is None or isinstance(save_every, timedelta):
+        return save_every
+    if type(save_every) is not int or save_every < 1:
+        raise UsageError(f"{argument('save_every')}: a number of steps or a timedelta is needed, not {save_every!r}")
+    return save_every
+
+
+def tell_of_a_strange(loader: object, *, refuse: bool) -> None:
+    """Refuse a loader of somebody else's, or warn of it, before the first step: at a resume it would be too late."""
+    if loader is None or isinstance(loader, ExactLoader):
+        return
+    what = f"a {type(loader).__name__} keeps a position of its own: {_STRANGE}"
+    if refuse:
+        raise UsageError(
+            f"{argument('loader')}: {what}; give a training.KeyedLoader or a training.IterableLoader, "
+            f"or take it all the same with {argument('inexact', 'warn')}"
+        )
+    _log.warning("loader: %s", what)
