@@ -84,7 +84,7 @@ class LiveCheckpoint(Checkpoint):
 
     @property
     def is_spread(self) -> bool:
-        """Whether other ranks hold something of a tensor that this one does not."""
+        """True if this rank lacks parts of a tensor."""
         return any(_is_spread(entry) for component in self.manifest.components for entry in component.tensors.values())
 
     def held_in(self, memory: Mapping[str, Any]) -> "LiveCheckpoint":
@@ -214,7 +214,10 @@ class _Walk:
         return self._add(path, dtype, shape, tensor, place if tensor.numel() else (path,))
 
     def _shards(self, dtype: Any, shards: Shards, path: str) -> State:
-        """Add a tensor that is spread over ranks; one of which all is here is a plain one."""
+        """Add a tensor that is spread over ranks.
+
+        One of which all is here is a plain one.
+        """
         if len(shards.held) == 1 and shards.held[0][0][1] == shards.shape:
             return self._tensor(shards.held[0][1], path)
         kind = _dtype_of(dtype)

@@ -1,4 +1,6 @@
-"""One checkpoint of the pieces that several ranks hold: who has which boxes is told once, and each box has one owner.
+"""Joins the pieces that several ranks hold to one checkpoint.
+
+Who has which boxes is told once, and each box has one owner.
 
 Components that only some ranks have, such as each rank's random state under a name of its own, are told whole. Those
 that several have must be the same but for the boxes. A box that several ranks hold is a replica: one of them writes it,
@@ -33,14 +35,19 @@ _Key = tuple[str, str]
 
 
 class _Said(NamedTuple):
-    """What a rank holds: the boxes of each tensor that it has a part of; of what not all ranks have, everything."""
+    """The boxes that a rank holds of each tensor.
+
+    `parts` describes the components that not all ranks have.
+    """
 
     boxes: Mapping[str, Mapping[str, Sequence[Any]]]
     parts: Mapping[str, Any]
 
 
 def joined(live: LiveCheckpoint, ranks: Ranks) -> "JoinedCheckpoint":
-    """Return the checkpoint of all ranks' pieces; every rank calls this with its own.
+    """Return the checkpoint of all ranks' pieces.
+
+    Every rank calls this with its own.
 
     Raises:
         CorruptError: Two ranks have different tensors or values under one name.
@@ -105,7 +112,7 @@ def _digest(part: Component) -> str:
 
 
 def _boxes(part: Component) -> Iterator[tuple[str, list[Any]]]:
-    """The boxes of each tensor that are here, and the tensor that it is tied to."""
+    """Yield each tensor's tie and the boxes that are here."""
     for name, entry in part.tensors.items():
         yield name, [entry.alias_of, *([chunk.offsets, chunk.sizes] for chunk in entry.chunks)]
 
@@ -122,7 +129,10 @@ def _component(described: Sequence[Any]) -> Component:
 
 
 def _owners(components: Mapping[str, Component], said: Sequence[_Said]) -> dict[_Key, dict[Box, int]]:
-    """The owner of every box: of those that one rank holds first, then of replicas, so that all write about as much."""
+    """Return the owner of every box.
+
+    Boxes that one rank holds come first, then replicas, so that all write about as much.
+    """
     holders: dict[tuple[str, str, Box], list[int]] = {}
     for rank, one in enumerate(said):
         for label, tensors in one.boxes.items():
@@ -142,7 +152,10 @@ def _owners(components: Mapping[str, Component], said: Sequence[_Said]) -> dict[
 
 
 def _ties(said: Sequence[_Said]) -> dict[_Key, str | None]:
-    """The tensor that each is tied to, as a rank says that holds something of it."""
+    """Return the tie of each tensor.
+
+    A rank says it that holds something of the tensor.
+    """
     return {
         (label, name): alias
         for one in reversed(said)
@@ -153,7 +166,7 @@ def _ties(said: Sequence[_Said]) -> dict[_Key, str | None]:
 
 
 def _own(live: LiveCheckpoint, owners: Mapping[_Key, Mapping[Box, int]], rank: int) -> LiveCheckpoint:
-    """What this rank writes: its pieces as tensors of their own, in its memory, row-major."""
+    """Return the pieces that this rank writes, each as a tensor."""
     memory: dict[str, Any] = {}
     components = []
     for part in live.manifest.components:
@@ -177,7 +190,10 @@ def _piece(name: str, box: Box) -> str:
 
 
 def _in_order(memory: Any) -> Any:
-    """The tensor itself where it lies row-major in this machine's memory, else a copy that does."""
+    """Return the tensor row-major in this machine's memory.
+
+    It is copied where it does not lie so.
+    """
     if hasattr(memory, "untyped_storage"):
         return memory if memory.is_cpu and memory.is_contiguous() else memory.to("cpu").contiguous()
     import numpy as np
@@ -186,7 +202,10 @@ def _in_order(memory: Any) -> Any:
 
 
 def _refuse_differing(live: LiveCheckpoint, digests: Sequence[Mapping[str, str]], ranks: Ranks) -> None:
-    """CorruptError where a component is another one at another rank, naming the first value that is."""
+    """Raise CorruptError where a component differs between ranks.
+
+    The message names the first value that does.
+    """
     first: dict[str, tuple[int, str]] = {}
     for rank, one in enumerate(digests):
         for label, digest in one.items():

@@ -1,4 +1,4 @@
-"""What of a distributed tensor this rank holds: boxes of the whole, each with the memory that it lies in.
+"""Finds the boxes of a distributed tensor that this rank holds.
 
 Sources: torch, `torch/distributed/checkpoint/planner_helpers.py` (what it asks of a DTensor and of a ShardedTensor).
 """
@@ -24,7 +24,9 @@ class Shards(NamedTuple):
 
 
 def shards_of(tensor: Any, path: str) -> Shards | None:
-    """Return the shards of a DTensor or a ShardedTensor; None for any other tensor.
+    """Return the shards of a DTensor or a ShardedTensor.
+
+    None for any other tensor.
 
     Raises:
         UnsupportedFormatError: Its value is a sum over ranks that was not made yet.

@@ -159,7 +159,9 @@ def save(
 
 @contextmanager
 def _met(checkpoint: Checkpoint, ranks: Ranks) -> Iterator[Ranks]:
-    """The ranks that write together: those of torchrun where a tensor is spread over them and nobody gave any.
+    """Yield the ranks that write together.
+
+    They are those of torchrun where a tensor is spread over them and nobody gave any.
 
     Raises:
         UsageError: A tensor is spread over ranks that are not known here.
@@ -178,7 +180,7 @@ def _met(checkpoint: Checkpoint, ranks: Ranks) -> Iterator[Ranks]:
 
 
 def _together(checkpoint: Checkpoint, ranks: Ranks, place: str, format: str, about: Mapping[str, Any]) -> Checkpoint:
-    """What is saved: of tensors in the memory of several ranks those of all.
+    """Return the checkpoint of all ranks.
 
     Raises:
         UsageError: The ranks were asked for different things.
@@ -196,7 +198,10 @@ def _commit_pieces(
     provenance: Mapping[str, Any],
     ranks: Ranks,
 ) -> SaveReport:
-    """Prove at rank 0 what all have written, seal and commit it; the report of that, at every rank."""
+    """Prove, seal and commit at rank 0 what all have written.
+
+    Every rank returns the report.
+    """
     seal, report = None, None
     if ranks.leads:
         found = prove_pieces(_reopen(manager, target), checkpoint, target)

@@ -1,1 +1,1 @@
-"""Steps of a save: the proof of what was written, by one process or by several ranks."""
+"""Steps of a save: proofs of what one process or several ranks wrote."""

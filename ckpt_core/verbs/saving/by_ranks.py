@@ -1,4 +1,4 @@
-"""Proves what several ranks have written: every box is where it was put, and found there by the format's own reader.
+"""Proves that every box lies where its rank has put it.
 
 Bytes are not read back. Each rank has digested the copy that it wrote, and what is proved here is that a reader finds
 all boxes at their places, that they make whole tensors, and that plain values came back as they were.
@@ -98,7 +98,7 @@ def _prove_boxes(label: str, name: str, wanted: TensorEntry, staged: TensorEntry
 
 
 def _whole(checkpoint: PiecedCheckpoint, target: StagedTarget) -> Iterator[tuple[TensorKey, str]]:
-    """The digests of the components of which all tensors were written whole."""
+    """Yield the digests of components whose tensors were written whole."""
     for component in checkpoint.manifest.components:
         infos = list(component.tensors.infos())
         seen = [target.written.get((component.label, info.alias_of or name)) for name, info in infos]

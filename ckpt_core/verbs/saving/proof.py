@@ -1,4 +1,4 @@
-"""Proves that what was written is what was to be saved, name by name, before it gets its name."""
+"""Proves, name by name, that what was written is what was read."""
 
 from collections.abc import Mapping, Sequence
 
