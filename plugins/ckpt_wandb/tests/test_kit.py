@@ -1,12 +1,14 @@
-"""The storage kit for `wandb://`: what is put is logged by the real client, as a new version of an artifact."""
+"""The kits for `wandb://`: what is put is logged by the real client, as a new version of an artifact."""
 
 from contextlib import contextmanager
 
 import pytest
 from ckpt_wandb.filesystem import WandbFileSystem
 
+from ckpt_core import Query
 from ckpt_core.storage.remote.filesystems import served
-from ckpt_core.testing.storage_tests import StorageTests
+from ckpt_core.testing import LocateTests, StorageTests
+from tests.servers.wandb.samples import safetensors
 
 
 class TestWandb(StorageTests):
@@ -40,3 +42,27 @@ class TestWandb(StorageTests):
 
     def _log(self):
         self._project.log("m", self._folder_of(self._held or {"nothing.left": b""}))
+
+
+class TestLocate(LocateTests):
+    plugin_module = "ckpt_wandb.plugin"
+
+    @pytest.fixture(autouse=True)
+    def _with_two_versions(self, project, folder_of, monkeypatch):
+        for number in range(2):
+            project.log("m", folder_of({"model.safetensors": safetensors(number)}))
+        self._project, self._monkeypatch = project, monkeypatch
+
+    def mine(self):
+        refs = ("m:latest", "m:v0", "m", "m:latest/model.safetensors")
+        return [*(Query(self._project.url(ref)) for ref in refs), Query(f"{self._project.name}/m:latest")]
+
+    def missing(self):
+        return [Query(self._project.url(ref)) for ref in ("m:v7", "other:v0", "m:v0/none.bin")]
+
+    @contextmanager
+    def silent(self):
+        self._monkeypatch.setenv("CKPT_REMOTE_TIMEOUT", "2")
+        self._project.server.faults.add("502", "graphql")
+        yield
+        self._project.server.faults.clear()
