@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 from pathlib import Path
 
 import ckpt_wandb
@@ -88,6 +89,25 @@ def test_looking_into_a_large_artifact_costs_kilobytes_and_under_twelve_requests
     asked = [request for request in project.server.requests if request.kind != "other"]
     assert len(asked) < 12
     assert sum(request.sent for request in asked) < 1 << 17
+
+
+def test_looking_into_an_artifact_of_a_gigabyte_costs_no_more(project, folder_of, command):
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1 << 28], "data_offsets": [0, 1 << 30]}}).encode()
+    stored = len(header).to_bytes(8, "little") + header
+    project.log("m", folder_of({"model.safetensors": stored}))
+    records = project.server.records
+    (artifact,) = records.artifacts.values()
+    os.truncate(records.blob_of(records.entries(artifact)["model.safetensors"]), len(stored) + (1 << 30))
+    manifest = json.loads(records.manifest_file(artifact["manifest"]).read_bytes())
+    manifest["contents"]["model.safetensors"]["size"] = len(stored) + (1 << 30)
+    records.manifest_file(artifact["manifest"]).write_text(json.dumps(manifest))
+    project.forget()
+    code, out, _ = command("inspect", project.url("m:v0"))
+    assert code == 0
+    assert "1.0 GiB" in out
+    asked = [request for request in project.server.requests if request.kind != "other"]
+    assert len(asked) < 12
+    assert sum(request.sent for request in asked) < 1 << 20
 
 
 def test_a_url_that_expired_is_asked_for_again_by_name(project, folder_of):
