@@ -146,6 +146,7 @@ _WHERE = {
     "scale_names": "ckpt_core.reading.casting.scales",
     "seal": "ckpt_core.verbs.seal",
     "tensor_names": "ckpt_core.schema.state",
+    "torch_dtype": "ckpt_core.reading.torch.memory",
     "torchrun_ranks": "ckpt_core.storage.ranks.torchrun",
     "undo_repair": "ckpt_core.verbs.repair",
     "verify": "ckpt_core.verbs.verify",
@@ -195,6 +196,7 @@ if TYPE_CHECKING:
     from ckpt_core.reading.checkpoints import StoredCheckpoint as StoredCheckpoint
     from ckpt_core.reading.comparison import Difference as Difference
     from ckpt_core.reading.digests import fingerprint as fingerprint
+    from ckpt_core.reading.torch.memory import torch_dtype as torch_dtype
     from ckpt_core.schema.access import Checkpoint as Checkpoint
     from ckpt_core.schema.access import FileEntry as FileEntry
     from ckpt_core.schema.access import Files as Files

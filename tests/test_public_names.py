@@ -151,6 +151,7 @@ PUBLIC = [
     "scale_names",
     "seal",
     "tensor_names",
+    "torch_dtype",
     "torchrun_ranks",
     "undo_repair",
     "verify",
@@ -246,6 +247,7 @@ TRAINING = [
     "run_trainer",
     "seeded_split",
     "state_dict",
+    "torch_values",
     "undelete",
 ]
 

@@ -182,6 +182,21 @@ class StoredCheckpoint(Checkpoint):
         with one_moment(self):
             return to_torch(self, label, names, mapped=mapped, checked=checked, separate=separate, dtype=dtype)
 
+    def fill_torch(self, targets: "Iterable[tuple[torch.Tensor, str, str, Box | None]]") -> None:
+        """Fill torch tensors in place, each by a stored tensor or a box of it.
+
+        Args:
+            targets: A tensor of the box's shape and of any type and device, the label of a component, a name in it, and
+                the box; None for all of the stored tensor. What differs in type is cast.
+
+        Raises:
+            CorruptError: A file ends early, elements are stored nowhere, or bytes do not match a checksum.
+            UnsupportedFormatError: Torch has no such element type.
+        """
+        from ckpt_core.reading.torch.fill import Fill, fill_tensors
+
+        fill_tensors(self, [Fill(*target) for target in targets], done=lambda name: None)
+
 
 def tensors_in(checkpoint: StoredCheckpoint, path: str, start: int, end: int) -> list[str]:
     """Return the names of tensors in a file's stretch.

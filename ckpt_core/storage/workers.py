@@ -3,8 +3,10 @@
 Each gets one contiguous stretch, since interleaved reads defeat readahead.
 """
 
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from ckpt_core import knobs
@@ -54,6 +56,14 @@ def stretches(items: Sequence[T], sizes: Sequence[int], *, remote: bool = False)
 def workers(*, remote: bool) -> int:
     """Threads that read one checkpoint."""
     return max(knobs.workers(), knobs.remote_connections()) if remote else knobs.workers()
+
+
+@contextmanager
+def shared_with_ranks_here() -> Iterator[None]:
+    """Leave each of the ranks that torchrun has started on this machine its part of the workers."""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    with knobs.override(workers=max(knobs.workers() // max(here, 1), 1)):
+        yield
 
 
 def split(items: Sequence[T], sizes: Sequence[int], shares: int) -> list[list[T]]:

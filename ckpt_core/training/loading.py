@@ -10,9 +10,12 @@ from ckpt_core.arguments import argument
 from ckpt_core.errors import UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.torch.sharded.groups import has_fsdp1, ranks_of_module, ranks_of_tensors
 from ckpt_core.schema.manifests import Component
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.ranks.ranks import Ranks
 from ckpt_core.training.filling import HasState, Prepared, prepare_object
+from ckpt_core.training.flat_optimizers import prepare_flat_optimizer
 from ckpt_core.training.optimizers import prepare_optimizer, torch_structure
 from ckpt_core.training.values import torch_values
 from ckpt_core.verbs.checked_arguments import checked
@@ -20,6 +23,7 @@ from ckpt_core.verbs.load import load
 from ckpt_core.verbs.load_into import LoadReport
 from ckpt_core.verbs.load_into import load_into as load_into_module
 from ckpt_core.verbs.reference import Reference
+from ckpt_core.verbs.together.opening import load_together
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +70,7 @@ def load_into(
     ref: Reference | None = None,
     *,
     component: str | None = None,
+    model: "torch.nn.Module | None" = None,
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -73,11 +78,16 @@ def load_into(
 ) -> LoadReport:
     """Fill a module, an optimizer, a schedule or a scaler from a checkpoint, or leave it as it is.
 
+    What is spread over ranks is filled by a call on each of them: each reads its own part, of a module as of the
+    moments of an optimizer, and what one fails with, all raise.
+
     Args:
         target: What is filled: it has `state_dict` and `load_state_dict`.
         ref: As for `ckpt_core.load`, or an open checkpoint.
         component: Label of the component; None for the one that such an object goes by: the model, `optimizer`,
             `scheduler`, `scaler`.
+        model: The module that an optimizer trains, where that is a FullyShardedDataParallel: its flat parameters do not
+            say by themselves what they are of.
         hints: As for `ckpt_core.load`.
         format: As for `ckpt_core.load`.
         options: As for `ckpt_core.load`.
@@ -95,19 +105,42 @@ def load_into(
     """
     import torch
 
-    checkpoint = load(ref, hints=hints, format=format, options=options, manager=manager)
+    ranks = _ranks_of(target, model)
+    checkpoint = load_together(
+        ranks,
+        ref,
+        purpose=f"{component} into {type(target).__name__}",
+        hints=hints,
+        format=format,
+        options=options,
+        manager=manager,
+    )
     if isinstance(target, torch.nn.Module):
         return load_into_module(target, checkpoint, component=component, atomic=True)
-    with one_moment(checkpoint):
-        part = checkpoint.component(component or _label_of(target))
-        prepared = prepare(target, checkpoint, part)
-        checkpoint.check_unchanged()
+    with one_moment(checkpoint, failures_only=ranks.world > 1):
+        part = ranks.together(lambda: checkpoint.component(component or _label_of(target)))
+        prepared = prepare(target, checkpoint, part, model)
+        ranks.together(checkpoint.check_unchanged)
         prepared.fill()
     return prepared.report
 
 
-def prepare(target: Any, checkpoint: StoredCheckpoint, part: Component) -> Prepared:
+def _ranks_of(target: Any, model: "torch.nn.Module | None") -> Ranks:
+    """Return the ranks that an object is spread over."""
+    import torch
+
+    if isinstance(target, torch.nn.Module) or model is not None:
+        return ranks_of_module(target if model is None else model)
+    groups = target.param_groups if isinstance(target, torch.optim.Optimizer) else ()
+    return ranks_of_tensors(tensor for group in groups for tensor in group["params"])
+
+
+def prepare(
+    target: Any, checkpoint: StoredCheckpoint, part: Component, model: "torch.nn.Module | None" = None
+) -> Prepared:
     """Return what fills an optimizer, or any other object that is no module; raises as `load_into`."""
+    if model is not None and is_torch_optimizer(target) and has_fsdp1(model):
+        return prepare_flat_optimizer(target, model, checkpoint, part)
     return (prepare_optimizer if is_torch_optimizer(target) else prepare_object)(target, checkpoint, part)
 
 

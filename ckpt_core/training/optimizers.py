@@ -5,12 +5,15 @@ counted over `param_groups` in their order.
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import LoadRefusedError, UnsupportedFormatError
 from ckpt_core.laws.optimizer import ELEMENTWISE, state_trees
 from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.torch.sharded.groups import ranks_of_tensors
+from ckpt_core.reading.torch.sharded.parts import is_dtensor
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import State, TensorRef
 from ckpt_core.schema.text import printable
@@ -33,29 +36,51 @@ def torch_structure(part: Component) -> State:
 
 
 def prepare_optimizer(optimizer: "torch.optim.Optimizer", checkpoint: StoredCheckpoint, part: Component) -> Prepared:
-    """Return what fills an optimizer, proved to fit it: read whole, and taken by a copy of the optimizer.
+    """Return what fills an optimizer, proved to fit it: read, and taken by a copy of the optimizer.
+
+    State of parameters that are spread over ranks is spread as they are: each rank reads its own part of it.
 
     Raises:
         LoadRefusedError: It is not the state of such an optimizer; nothing was changed.
         CkptError: It cannot be read; nothing was changed.
     """
     where = f"{checkpoint.location}, {part.label}"
+    own = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+    ranks = ranks_of_tensors(own)
+    tree = ranks.together(lambda: _fitting(optimizer, part, where))
+    values = torch_values(checkpoint, part, tree, like=_spread(own, tree), ranks=ranks)
+    tried = ranks.together(lambda: _tried(optimizer, values, where))
+    report = _report(checkpoint, part, optimizer, values, tried)
+    before = optimizer.state_dict()
+    return Prepared(
+        replace(report, ranks=ranks.world),
+        lambda: optimizer.load_state_dict(tried),
+        lambda: optimizer.load_state_dict(before),
+        values["param_groups"],
+    )
+
+
+def _fitting(optimizer: "torch.optim.Optimizer", part: Component, where: str) -> dict[Any, Any]:
+    """Return the stored state by torch's numbers; LoadRefusedError where it is not of such an optimizer."""
     tree = torch_structure(part)
     if not isinstance(tree, dict) or len(list(state_trees(tree))) != 1 or "param_groups" not in tree:
         raise _refused(where, _what_else(part.state))
     tree = {"state": {}, **tree}
     _compare_groups(optimizer, tree, where)
     _compare_shapes(optimizer, tree, part, where)
-    values = torch_values(checkpoint, part, tree)
-    tried = _tried(optimizer, values, where)
-    report = _report(checkpoint, part, optimizer, values, tried)
-    before = optimizer.state_dict()
-    return Prepared(
-        report,
-        lambda: optimizer.load_state_dict(tried),
-        lambda: optimizer.load_state_dict(before),
-        values["param_groups"],
-    )
+    return tree
+
+
+def _spread(own: "Sequence[torch.Tensor]", tree: Mapping[Any, Any]) -> "dict[str, torch.Tensor]":
+    """Return the parameters that are spread over ranks, by the names of the stored states to be spread so."""
+    numbers = [number for group in tree["param_groups"] for number in group["params"]]
+    return {
+        leaf.name: tensor
+        for number, tensor in zip(numbers, own, strict=True)
+        if is_dtensor(tensor)
+        for key, leaf in _fields(tree["state"].get(number)).items()
+        if key in ELEMENTWISE and isinstance(leaf, TensorRef)
+    }
 
 
 def _what_else(state: State) -> str:

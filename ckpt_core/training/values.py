@@ -1,49 +1,80 @@
 """A component as the objects that torch saved: dicts, lists, numbers, and tensors in memory of their own."""
 
+from collections.abc import Collection, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.manifests import Component
-from ckpt_core.schema.state import Array, Opaque, State, TensorRef
+from ckpt_core.schema.state import Array, Opaque, State, TensorRef, tensor_names
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     import torch
 
 
-def torch_values(checkpoint: StoredCheckpoint, part: Component, state: State = None) -> Any:
+def torch_values(
+    checkpoint: StoredCheckpoint,
+    part: Component,
+    state: State = None,
+    *,
+    like: "Mapping[str, torch.Tensor] | None" = None,
+    ranks: Ranks = ALONE,
+) -> Any:
     """Return the plain state of a component with its tensors in it; without plain state, its tensors by name.
 
     Args:
         checkpoint: What is read.
         part: A component of it.
         state: A part of its plain state, or another arrangement of it; None for all.
+        like: DTensors by the names of stored tensors that are to be spread over ranks as they are.
+        ranks: The ranks that read it together, each what it has of those.
 
     Raises:
         UnsupportedFormatError: It holds an object of a class that is not known here.
         CkptError: It cannot be read, or bytes do not match a checksum.
     """
+    names = None if state is None else set(tensor_names(state))
     state = part.state if state is None else state
     _refuse_objects(state, part.label)
-    tensors = read_tensors(checkpoint, part)
+    tensors = read_tensors(checkpoint, part, names, like=like, ranks=ranks)
     return tensors if state is None else _filled(state, tensors)
 
 
-def read_tensors(checkpoint: StoredCheckpoint, part: Component) -> "dict[str, torch.Tensor]":
-    """Return every tensor of a component on the CPU, read once; names that are tied share one tensor."""
-    from ckpt_core.reading.torch.fill import Fill, fill_tensors
+def read_tensors(
+    checkpoint: StoredCheckpoint,
+    part: Component,
+    wanted: Collection[str] | None = None,
+    *,
+    like: "Mapping[str, torch.Tensor] | None" = None,
+    ranks: Ranks = ALONE,
+) -> "dict[str, torch.Tensor]":
+    """Return the wanted tensors of a component, or all, on the CPU; names that are tied share one tensor, read once.
+
+    Those in `like` are DTensors, of which each of the ranks reads its own part.
+    """
     from ckpt_core.reading.torch.memory import empty_tensor, torch_dtype
+    from ckpt_core.reading.torch.sharded.fill_shares import ShareFill, fill_shares
+    from ckpt_core.reading.torch.sharded.parts import LocalPart, like_part, local_parts
 
     infos = dict(part.tensors.infos())
     first = {name: info.alias_of if info.alias_of in infos else name for name, info in infos.items()}
-    made = {
-        name: empty_tensor(info.shape, torch_dtype(info.dtype)) for name, info in infos.items() if first[name] == name
-    }
-    fills = [Fill(tensor, part.label, name) for name, tensor in made.items()]
-    fill_tensors(checkpoint, fills, done=lambda name: None)
-    return {name: made[str(first[name])] for name in infos}
+    made: dict[str, torch.Tensor] = {}
+    fills = []
+    names = [name for name in infos if wanted is None or name in wanted]
+    for name in dict.fromkeys(str(first[name]) for name in names):
+        info = infos[name]
+        placed = None if like is None else like.get(name)
+        known = None if placed is None else local_parts(name, placed)[0]
+        shape = info.shape if known is None else tuple(known.memory.shape)
+        memory = empty_tensor(shape, torch_dtype(info.dtype))
+        made[name] = memory if placed is None else like_part(placed, memory)
+        box = None if known is None else known.box
+        fills.append(ShareFill(made[name], LocalPart(memory, box), part.label, name))
+    fill_shares(checkpoint, fills, ranks, done=lambda name: None)
+    return {name: made[str(first[name])] for name in names}
 
 
 def _refuse_objects(state: State, path: str) -> None:

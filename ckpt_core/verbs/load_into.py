@@ -7,7 +7,7 @@ lie. A read that fails after that says what had been filled; `atomic=True` stage
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,22 @@ from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.base_model.wrapper_names import NameMap, match_names
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
+from ckpt_core.reading.torch.sharded.parts import FlatShards
+from ckpt_core.reading.torch.sharded.targets import Targets, targets_of
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
-from ckpt_core.verbs.checked_arguments import checked
-from ckpt_core.verbs.load import load
+from ckpt_core.verbs.checked_arguments import Rule, checked
 from ckpt_core.verbs.reference import Reference, names_of
+from ckpt_core.verbs.together.opening import load_together
 
 if TYPE_CHECKING:
     import torch
+
+    from ckpt_core.reading.torch.sharded.fill_shares import Reading, ShareFill
+
+
+_REPLICAS = ("auto", "read", "broadcast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,9 @@ class LoadReport:
         stripped: Wrapper names taken off to match, each with how often.
         coverage: Share of the module's elements that were filled, from 0 to 1.
         tainted: Why what filled a name is not what was saved: `damaged` and the like; see `taint`.
+        ranks: How many ranks filled the module together, each its own share.
+        share: Bytes of tensors in this rank's memory that it read itself; 0 where nothing was filled.
+        shared: How ranks that have the same elements came to them, and what that costs; "" where none do.
     """
 
     source: str
@@ -57,6 +67,9 @@ class LoadReport:
     stripped: Mapping[str, int] = field(default_factory=dict)
     coverage: float = 0.0
     tainted: Mapping[str, str] = field(default_factory=dict)
+    ranks: int = 1
+    share: int = 0
+    shared: str = ""
 
     def summary(self) -> str:
         """One line."""
@@ -67,10 +80,12 @@ class LoadReport:
                 parts.append(f"{len(names)} {label} ({_some(list(names))})")
         if self.stripped:
             parts.append("stripped " + ", ".join(f"{part}. ({count} times)" for part, count in self.stripped.items()))
+        if self.ranks > 1:
+            parts.append(f"{self.share} bytes read by this of {self.ranks} ranks")
         return f"{self.source}: {', '.join(parts)}"
 
 
-@checked()
+@checked(replicas=Rule(lambda value: value in _REPLICAS, "auto, read or broadcast"))
 def load_into(
     module: "torch.nn.Module",
     ref: Reference | None = None,
@@ -84,10 +99,15 @@ def load_into(
     atomic: bool = False,
     accept_damage: bool = False,
     dry_run: bool = False,
+    replicas: str = "auto",
     storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> LoadReport:
     """Fill a module's parameters and persistent buffers from a checkpoint.
+
+    A module that torch.distributed spreads over ranks (FSDP, HSDP, tensor parallelism) or copies to them (DDP) is
+    filled by a call on each of its ranks. Each reads its own boxes of the tensors, whatever ranks and layout they were
+    saved by; what one fails with, all raise.
 
     Args:
         module: Its tensors keep their type and device; stored ones are cast where they differ, which is reported.
@@ -102,6 +122,8 @@ def load_into(
         atomic: Read everything into fresh memory and swap it in at the end, so that a failed read changes nothing.
         accept_damage: As for `load`; the report names what is `tainted`.
         dry_run: Only report what would be filled; nothing is refused, and nothing is written.
+        replicas: How ranks that have the same elements come to them: each by a read of its own (`read`), from one that
+            reads and sends (`broadcast`), or as costs less (`auto`): from one where the source is remote.
         storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
             what their configuration says.
         manager: As for `load`.
@@ -117,34 +139,57 @@ def load_into(
             without, it may hold a part of either.
         CkptError: The checkpoint cannot be found, opened or read.
     """
-    checkpoint = load(ref, hints=hints, format=format, options=options, accept_damage=accept_damage, manager=manager)
+    targets = targets_of(module)
+    checkpoint = load_together(
+        targets.ranks,
+        ref,
+        purpose=_purpose(targets, component, min_coverage, allow_unexpected, atomic, replicas),
+        hints=hints,
+        format=format,
+        options=options,
+        accept_damage=accept_damage,
+        manager=manager,
+    )
     with one_moment(checkpoint, failures_only=True):
-        return _load(module, checkpoint, component, min_coverage, allow_unexpected, atomic, dry_run)
+        return _load(targets, checkpoint, component, min_coverage, allow_unexpected, atomic, dry_run, replicas)
+
+
+def _purpose(targets: Targets, *arguments: object) -> str:
+    """Return this rank's task as a text, equal on every rank."""
+    if targets.ranks.world == 1:
+        return ""
+    return "\n".join([repr(arguments), *(f"{name} {list(tensor.shape)}" for name, tensor in targets.tensors.items())])
 
 
 def _load(
-    module: "torch.nn.Module",
+    targets: Targets,
     checkpoint: StoredCheckpoint,
     component: str | None,
     min_coverage: float,
     allow_unexpected: bool | Sequence[str],
     atomic: bool,
     dry_run: bool,
+    replicas: str,
 ) -> LoadReport:
-    part = checkpoint.component(component)
-    targets: dict[str, torch.Tensor] = module.state_dict(keep_vars=True)
-    names = match_names(targets, part.tensors)
-    report = _report(checkpoint, part, targets, names)
+    def planned() -> "tuple[LoadReport, dict[str, list[ShareFill]]]":
+        part = checkpoint.component(component)
+        names = match_names(targets.tensors, part.tensors)
+        report = replace(_report(checkpoint, part, targets.tensors, names), ranks=targets.ranks.world)
+        if dry_run:
+            return report, {}
+        _refuse(report, targets.tensors, min_coverage, allow_unexpected)
+        _prove(checkpoint, part, set(names.pairs.values()))
+        return report, {name: _fills(targets, part, name, names.pairs[name]) for name in report.matched}
+
+    report, fills = targets.ranks.together(planned)
     if dry_run:
         return report
-    _refuse(report, targets, min_coverage, allow_unexpected)
-    _prove(checkpoint, part, set(names.pairs.values()))
-    _fill(checkpoint, part, {name: targets[name] for name in report.matched}, names, atomic)
-    return report
+    reading = _fill(checkpoint, targets, fills, atomic, replicas)
+    return replace(report, share=reading.nbytes, shared=reading.shared)
 
 
 def _report(
-    checkpoint: StoredCheckpoint, part: Component, targets: "Mapping[str, torch.Tensor]", names: NameMap
+    checkpoint: StoredCheckpoint, part: Component, targets: "Mapping[str, torch.Tensor | FlatShards]", names: NameMap
 ) -> LoadReport:
     from ckpt_core.reading.torch.memory import torch_dtype
 
@@ -180,7 +225,7 @@ def _report(
 
 def _refuse(
     report: LoadReport,
-    targets: "Mapping[str, torch.Tensor]",
+    targets: "Mapping[str, torch.Tensor | FlatShards]",
     min_coverage: float,
     allow_unexpected: bool | Sequence[str],
 ) -> None:
@@ -229,20 +274,34 @@ def _prove(checkpoint: StoredCheckpoint, part: Component, wanted: set[str]) -> N
     checkpoint.confirm()
 
 
-def _fill(
-    checkpoint: StoredCheckpoint, part: Component, targets: "dict[str, torch.Tensor]", names: NameMap, atomic: bool
-) -> None:
-    from ckpt_core.reading.torch.fill import Fill, fill_tensors
+def _fills(targets: Targets, part: Component, name: str, stored: str) -> "list[ShareFill]":
+    from ckpt_core.reading.torch.sharded.fill_shares import ShareFill
+    from ckpt_core.reading.torch.sharded.parts import local_parts
 
-    staged = {name: _fresh(tensor) for name, tensor in targets.items()} if atomic else targets
-    fills: list[Fill] = [Fill(tensor.detach(), part.label, names.pairs[name]) for name, tensor in staged.items()]
-    targets_of = {names.pairs[name]: name for name in targets}
+    tensor = targets.tensors[name]
+    return [ShareFill(tensor, local, part.label, stored) for local in local_parts(name, tensor)]
+
+
+def _fill(
+    checkpoint: StoredCheckpoint,
+    targets: Targets,
+    by_name: "Mapping[str, list[ShareFill]]",
+    atomic: bool,
+    replicas: str,
+) -> "Reading":
+    from ckpt_core.reading.torch.sharded.fill_shares import fill_shares
+
+    own = targets.put_back is None
+    fills = [one for some in by_name.values() for one in some]
+    staged = [replace(one, part=replace(one.part, memory=_fresh(one.part.memory))) for one in fills if atomic and own]
+    targets_of_stored = {one.name: name for name, some in by_name.items() for one in some}
     filled: list[str] = []
     try:
-        fill_tensors(checkpoint, fills, done=lambda stored: filled.append(targets_of[stored]))
-        checkpoint.check_unchanged()
+        done = lambda stored: filled.append(targets_of_stored[stored])  # noqa: E731
+        reading = fill_shares(checkpoint, staged or fills, targets.ranks, done=done, replicas=replicas)
+        targets.ranks.together(checkpoint.check_unchanged)
     except CkptError as error:
-        if atomic:
+        if atomic or not own:
             raise
         if isinstance(error, ReplacedError):
             raise ReplacedError(f"{marked(error.message)}; {_state(filled, fills)}", code=error.code) from error
@@ -250,9 +309,22 @@ def _fill(
             f"{marked(error.message)}; {_state(filled, fills)}",
             filled=tuple(filled),
         ) from error
-    if atomic:
-        for name, tensor in targets.items():
-            tensor.data = staged[name]
+    for old, new in zip(fills, staged, strict=False):
+        _swap(old, new)
+    if targets.put_back is not None:
+        targets.put_back()
+    return reading
+
+
+def _swap(old: "ShareFill", new: "ShareFill") -> None:
+    """Put what was read aside into the module.
+
+    What is spread over ranks keeps its memory, which others know of.
+    """
+    if old.part.box is None and not isinstance(old.tensor, FlatShards):
+        old.tensor.data = new.part.memory
+    else:
+        old.part.memory.copy_(new.part.memory)
 
 
 def _state(filled: Sequence[str], fills: Sequence[object]) -> str:

@@ -15,6 +15,7 @@ from ckpt_core import knobs
 from ckpt_core.reading.slabs import slabs
 from ckpt_core.reading.torch.memory import torch_dtype, writable_bytes
 from ckpt_core.reading.torch.source import TensorSource
+from ckpt_core.schema.tensors import Box, stretch_of
 from ckpt_core.storage.workers import run, stretches
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ _PIECE = 8 << 20
 class Fill:
     """A tensor to fill, and the stored tensor's name.
 
-    Both have the same shape.
+    Both have the same shape; where there is a box, the target has the shape of that part of the stored one.
     """
 
     target: "torch.Tensor"
     component: str
     name: str
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,12 @@ def fill_tensors(checkpoint: TensorSource, fills: Sequence[Fill], *, done: Calla
     Raises:
         CkptError: A read fails; tensors that `done` was not told of may hold a part of their new values.
     """
+    read_fills(checkpoint, fills, done=done)
+    checkpoint.finish()
+
+
+def read_fills(checkpoint: TensorSource, fills: Sequence[Fill], *, done: Callable[[str], None]) -> None:
+    """Fill as `fill_tensors`, without its `finish`."""
     checkpoint.confirm()
     pieces: list[_Piece] = []
     slow: list[Fill] = []
@@ -72,7 +80,6 @@ def fill_tensors(checkpoint: TensorSource, fills: Sequence[Fill], *, done: Calla
     sizes = [item.target.numel() * item.target.element_size() for item in slow]
     remote = _is_remote(checkpoint, [_place(checkpoint, item)[0] for item in slow[:1]])
     run(lambda share: _convert_all(checkpoint, share, done), stretches(slow, sizes, remote=remote))
-    checkpoint.finish()
 
 
 def _is_remote(checkpoint: TensorSource, paths: Sequence[str]) -> bool:
@@ -95,10 +102,11 @@ def _pieces(checkpoint: TensorSource, item: Fill) -> list[_Piece] | None:
         return None
     if not target.numel():
         return []
-    memory = writable_bytes(target)
-    return [
-        _Piece(info.path, info.offset + at, memory[at : at + _PIECE], item.name) for at in range(0, len(memory), _PIECE)
-    ]
+    stretch = (0, info.numel) if item.box is None else stretch_of(item.box, info.shape)
+    if stretch is None:
+        return None
+    memory, start = writable_bytes(target), info.offset + stretch[0] * info.dtype.itemsize
+    return [_Piece(info.path, start + at, memory[at : at + _PIECE], item.name) for at in range(0, len(memory), _PIECE)]
 
 
 def _place(checkpoint: TensorSource, item: Fill) -> tuple[str, int]:
@@ -135,7 +143,7 @@ def _convert_all(checkpoint: TensorSource, fills: Sequence[Fill], done: Callable
 
 
 def _convert(checkpoint: TensorSource, item: Fill) -> None:
-    """Copy a tensor that needs more than a plain read.
+    """Copy a tensor, or its box, by more than one read.
 
     It has several chunks, or goes through slabs to another type, device or memory layout.
     """
@@ -145,16 +153,19 @@ def _convert(checkpoint: TensorSource, item: Fill) -> None:
     kind = torch_dtype(entry.dtype)
     target = item.target
     if target.dtype is kind and target.device.type == "cpu" and target.is_contiguous() and target.numel():
-        checkpoint.read(item.component, item.name, out=writable_bytes(target))
+        checkpoint.read(item.component, item.name, box=item.box, out=writable_bytes(target))
         return
-    buffer = memoryview(bytearray(max(min(knobs.slab_bytes(), entry.nbytes), entry.dtype.itemsize)))
+    first, shape = item.box or ((0,) * len(entry.shape), entry.shape)
+    nbytes = entry.dtype.nbytes(prod(shape))
+    buffer = memoryview(bytearray(max(min(knobs.slab_bytes(), nbytes), entry.dtype.itemsize)))
     with torch.no_grad():
-        for offsets, sizes in slabs(entry.shape, entry.dtype):
+        for offsets, sizes in slabs(shape, entry.dtype):
             count = prod(sizes)
             if not count:
                 continue
             out = buffer[: entry.dtype.nbytes(count)]
-            checkpoint.read(item.component, item.name, box=(offsets, sizes), out=out)
+            place = tuple(start + offset for start, offset in zip(first, offsets, strict=True))
+            checkpoint.read(item.component, item.name, box=(place, sizes), out=out)
             slab = torch.frombuffer(out, dtype=kind).reshape(sizes)
             region = tuple(slice(offset, offset + size) for offset, size in zip(offsets, sizes, strict=True))
             item.target.detach()[region].copy_(slab)

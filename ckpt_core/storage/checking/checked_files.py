@@ -52,6 +52,7 @@ class _Ledger:
         self.sealed: set[str] = set()
         self.damage: list[tuple[Finding, ByteRange, bool]] = []
         self.tensors_in: TensorsIn | None = None
+        self.in_shares = False
         self._lock = Lock()
 
     def file(self, path: str) -> _File:
@@ -85,7 +86,7 @@ class _Ledger:
                 file = self.file(under(prefix, path))
                 file.blocks = Blocks(sealed)
                 for number in sorted(file.opened):
-                    self._finish_block(under(prefix, path), file.blocks, number)
+                    self.finish_block(under(prefix, path), file.blocks, number)
 
     def _read(self, files: Files) -> "Seal | None":
         from ckpt_core.storage.files.moments import one_moment
@@ -137,37 +138,38 @@ class _Ledger:
         file = self.file(path)
         for number in file.blocks.unproved(start, end) if file.blocks is not None else ():
             assert file.blocks is not None
-            self._finish_block(path, file.blocks, number)
+            self.finish_block(path, file.blocks, number)
         for record in self._records(file, start, end):
             if not record.proved:
-                self._finish_record(path, record)
+                self.finish_record(path, record)
 
     def finish(self) -> None:
         """Prove what was begun, of every file."""
         for path, file in sorted(self.files.items()):
             if file.blocks is not None:
                 for number in file.blocks.begun():
-                    self._finish_block(path, file.blocks, number)
+                    self.finish_block(path, file.blocks, number)
             for record in file.records:
                 if record.begun:
-                    self._finish_record(path, record)
+                    self.finish_record(path, record)
 
     def _see_blocks(self, path: str, blocks: "Blocks", offset: int, data: memoryview) -> None:
+        reader = None if self.in_shares else self._reader(path)
         for number in blocks.unproved(offset, offset + len(data)):
             start, end = blocks.bounds(number)
             first, last = max(start, offset), min(end, offset + len(data))
             if number not in blocks.wrong:
-                blocks.see(number, first, data[first - offset : last - offset], self._reader(path))
+                blocks.see(number, first, data[first - offset : last - offset], reader)
             if number in blocks.wrong:
                 self._unlike(path, blocks, number)
 
-    def _finish_block(self, path: str, blocks: "Blocks", number: int) -> None:
+    def finish_block(self, path: str, blocks: "Blocks", number: int) -> None:
         if number not in blocks.wrong:
             blocks.finish(number, self._reader(path))
         if number in blocks.wrong:
             self._unlike(path, blocks, number)
 
-    def _finish_record(self, path: str, record: "Record") -> None:
+    def finish_record(self, path: str, record: "Record") -> None:
         if not record.wrong:
             record.finish(self._reader(path))
         if record.wrong:
@@ -286,6 +288,11 @@ class CheckedFiles(WrappedFiles):
 
     def finish(self) -> None:
         self._ledger.finish()
+
+    def read_in_shares(self) -> "_Ledger":
+        """Leave the rest of what is begun to `finish_together`: other ranks read parts of it."""
+        self._ledger.in_shares = True
+        return self._ledger
 
     def damage(self) -> list[tuple[Finding, ByteRange, bool]]:
         return list(self._ledger.damage)

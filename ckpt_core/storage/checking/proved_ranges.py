@@ -6,6 +6,7 @@ A record's pieces may come in any order, since the sums of neighbours can be com
 before a piece is read by itself then, which is at most one block.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from threading import Lock
 
@@ -18,6 +19,9 @@ from ckpt_core.storage.digests import BLOCK, block_digest
 
 Read = Callable[[int, int], Iterator[memoryview]]
 """The bytes from one offset of the file to another, in slabs; each valid until the next."""
+
+_LAST = 1 << 62
+"""An end behind every other."""
 
 
 class Record:
@@ -38,6 +42,21 @@ class Record:
     def begun(self) -> bool:
         return bool(self._pieces) and not self.proved and not self.wrong
 
+    @property
+    def pieces(self) -> list[tuple[int, int, int]]:
+        """Start, end and sum of what was seen, sorted and apart."""
+        return list(self._pieces)
+
+    def take(self, start: int, end: int, crc: int) -> None:
+        """Take in the sum of a piece that another rank has seen.
+
+        One that overlaps what is known is passed over.
+        """
+        with self._lock:
+            if self._gaps(start, end) == [(start, end)]:
+                self._add(start, end, crc)
+                self._judge()
+
     def see(self, start: int, data: memoryview) -> None:
         """Take in a part of the stretch.
 
@@ -45,7 +64,7 @@ class Record:
         """
         with self._lock:
             for first, last in self._gaps(start, start + len(data)):
-                self._add(first, last, data[first - start : last - start])
+                self._see(first, last, data[first - start : last - start])
             self._judge()
 
     def finish(self, read: Read) -> None:
@@ -54,13 +73,13 @@ class Record:
             for first, last in self._gaps(self.start, self.end):
                 at = first
                 for data in read(first, last):
-                    self._add(at, at + len(data), data)
+                    self._see(at, at + len(data), data)
                     at += len(data)
             self._judge()
 
     def _gaps(self, start: int, end: int) -> list[tuple[int, int]]:
         gaps, at = [], start
-        for first, last, _ in self._pieces:
+        for first, last, _ in self._pieces[max(bisect_right(self._pieces, (start, _LAST, 0)) - 1, 0) :]:
             if last <= at:
                 continue
             if first >= end:
@@ -70,17 +89,27 @@ class Record:
             at = last
         return [*gaps, (at, end)] if at < end else gaps
 
-    def _add(self, start: int, end: int, data: memoryview) -> None:
+    def _see(self, start: int, end: int, data: memoryview) -> None:
+        """Add a piece: its sum goes on from that of the piece before it."""
+        at = bisect_right(self._pieces, (start, _LAST, 0))
+        before = self._pieces[at - 1] if at and self._pieces[at - 1][1] == start else None
+        if before is None:
+            self._add(start, end, crc32(data))
+        else:
+            self._pieces.pop(at - 1)
+            self._add(before[0], end, crc32(data, before[2]))
+
+    def _add(self, start: int, end: int, crc: int) -> None:
         pieces = self._pieces
-        at = next((index for index, piece in enumerate(pieces) if piece[0] > start), len(pieces))
+        at = bisect_right(pieces, (start, _LAST, 0))
         if at and pieces[at - 1][1] == start:
             at -= 1
-            pieces[at] = (pieces[at][0], end, crc32(data, pieces[at][2]))
-        else:
-            pieces.insert(at, (start, end, crc32(data)))
-        if at + 1 < len(pieces) and pieces[at + 1][0] == end:
-            (first, _, one), (_, last, other) = pieces[at], pieces.pop(at + 1)
-            pieces[at] = (first, last, combined(one, other, last - end))
+            first, _, before = pieces.pop(at)
+            start, crc = first, combined(before, crc, end - start)
+        if at < len(pieces) and pieces[at][0] == end:
+            _, last, behind = pieces.pop(at)
+            crc, end = combined(crc, behind, last - end), last
+        pieces.insert(at, (start, end, crc))
 
     def _judge(self) -> None:
         if self._pieces and self._pieces[0][:2] == (self.start, self.end):
@@ -123,8 +152,8 @@ class Blocks:
             return []
         return [number for number in range(start // BLOCK, (end - 1) // BLOCK + 1) if not self._proved[number]]
 
-    def see(self, number: int, start: int, data: memoryview, read: Read) -> None:
-        """A part of a block."""
+    def see(self, number: int, start: int, data: memoryview, read: Read | None) -> None:
+        """A part of a block; without `read`, what lies before the part is left to `finish`."""
         first, last = self.bounds(number)
         if start == first and start + len(data) == last:
             self._judge(number, block_digest(data))
@@ -133,7 +162,11 @@ class Blocks:
             at, digest = self._open.get(number) or (first, xxhash.xxh3_128())
             if start + len(data) <= at:
                 return
+            if at < start and read is None:
+                self._open[number] = (at, digest)
+                return
             if at < start:
+                assert read is not None
                 for gap in read(at, start):
                     digest.update(gap)
                 at = start
@@ -155,6 +188,14 @@ class Blocks:
 
     def begun(self) -> list[int]:
         return sorted(self._open)
+
+    def seen(self, number: int) -> int:
+        """Return how many bytes of a block that was begun were seen, from its start."""
+        return self._open[number][0] - self.bounds(number)[0]
+
+    def leave(self, number: int) -> None:
+        """Leave a block to another rank, which proves it."""
+        self._open.pop(number, None)
 
     def _judge(self, number: int, digest: bytes) -> None:
         if digest == self._sealed.blocks[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]:

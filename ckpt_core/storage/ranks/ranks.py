@@ -4,9 +4,10 @@ One process alone is the case with one rank, so that nobody who does the work ha
 processes reach each other is in `rank_store`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from ckpt_core.storage.ranks.failures import as_error, described
 from ckpt_core.storage.workers import split
 
 T = TypeVar("T")
@@ -49,6 +50,27 @@ class Ranks:
     def from_leader(self, value: Any) -> Any:
         """What rank 0 came with; the value of any other is not looked at."""
         return self.exchange(value if self.leads else None)[0]
+
+    def together(self, step: Callable[[], T]) -> T:
+        """Do a step on every rank, and give its result where all of them could.
+
+        Raises:
+            CkptError: Another rank failed: its error, the lowest rank's where several did. Or it is gone, or silent.
+            Exception: What this rank's own step raised, once every other rank knows of it.
+        """
+        done: list[T] = []
+        problem: Exception | None = None
+        try:
+            done.append(step())
+        except Exception as error:
+            problem = error
+        told = self.exchange(None if problem is None else described(problem, self.rank))
+        if problem is not None:
+            raise problem
+        for failed in told:
+            if failed is not None:
+                raise as_error(failed)
+        return done[0]
 
     def share(self, items: Sequence[T], sizes: Sequence[int]) -> list[T]:
         """What of a list this rank is to do: one stretch of it, of about as many bytes as every other's."""

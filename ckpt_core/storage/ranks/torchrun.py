@@ -14,10 +14,11 @@ from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
-from ckpt_core import errors, knobs
-from ckpt_core.arguments import marked
+from ckpt_core import knobs
 from ckpt_core.errors import CkptError, UnreachableError, UsageError
+from ckpt_core.storage.ranks.failures import as_error, described
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
+from ckpt_core.storage.workers import shared_with_ranks_here
 
 _BEAT = 2.0
 """Seconds between two signs of life."""
@@ -49,9 +50,8 @@ def torchrun_ranks() -> Iterator[Ranks]:
         yield ALONE
         return
     ranks = StoreRanks(*_meet())
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     try:
-        with knobs.override(workers=max(knobs.workers() // here, 1)):
+        with shared_with_ranks_here():
             yield ranks
     except BaseException as error:
         ranks.fail(error)
@@ -91,7 +91,7 @@ class StoreRanks(Ranks):
     def fail(self, error: BaseException) -> None:
         """Tell the others what this rank failed with, unless one has told before."""
         try:
-            self._store.compare_set("failed", "", json.dumps(_described(error, self.rank)))
+            self._store.compare_set("failed", "", json.dumps(described(error, self.rank)))
         except RuntimeError:
             pass  # the store is gone, and with it the others
 
@@ -140,7 +140,7 @@ class StoreRanks(Ranks):
         """Leave a sign of life, and see to the others'."""
         self._store.set(f"alive/{self.rank}", str(count))
         if self._store.check(["failed"]):
-            return _as_error(json.loads(self._store.get("failed")))
+            return as_error(json.loads(self._store.get("failed")))
         now, limit = time.monotonic(), knobs.rank_timeout()
         for other, (sign, since) in self._heard.items():
             key = f"alive/{other}"
@@ -172,25 +172,3 @@ def _meet() -> tuple[Any, int, int]:
 
 def _lost(reason: str) -> UnreachableError:
     return UnreachableError(f"{reason}; nothing was committed, run it again: it goes on where it was")
-
-
-def _described(error: BaseException, rank: int) -> dict[str, Any]:
-    if isinstance(error, CkptError):
-        kinds = [kind.__name__ for kind in type(error).__mro__]
-        about = {
-            "code": error.code,
-            "path": error.path,
-            "tensor": error.tensor,
-            "hint": error.hint and marked(error.hint),
-        }
-        return {"kinds": kinds, "message": f"rank {rank}: {marked(error.message)}", **about}
-    text = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
-    return {"kinds": [], "message": f"rank {rank}: {text}"}
-
-
-def _as_error(described: Mapping[str, Any]) -> CkptError:
-    """The error, of the nearest of its classes that is one of core's."""
-    about = dict(described)
-    kinds = [getattr(errors, name) for name in about.pop("kinds") if hasattr(errors, name)]
-    kind: type[CkptError] = kinds[0] if kinds else CkptError
-    return kind(about.pop("message"), **about)

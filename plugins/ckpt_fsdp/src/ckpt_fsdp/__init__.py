@@ -1,4 +1,23 @@
 """Sharded checkpoints for ckpt.
 
-One process reads what many ranks wrote as one table, without torch.
+One process reads what many ranks wrote as one table, without torch. `ckpt_fsdp.live` is for the ranks of a training
+under way; what it has is here under its name, imported on first use.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_WHERE = {
+    "CkptStorageReader": "ckpt_fsdp.live.storage_reader",
+}
+
+__all__ = sorted(_WHERE)  # noqa: PLE0605 - the names of the table
+
+if TYPE_CHECKING:
+    from ckpt_fsdp.live.storage_reader import CkptStorageReader as CkptStorageReader
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)

@@ -1,0 +1,1 @@
+"""Fills tensors that are spread over ranks."""

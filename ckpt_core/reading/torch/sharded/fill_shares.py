@@ -1,0 +1,103 @@
+"""Fills each rank's parts of tensors from one checkpoint.
+
+Every rank reads its own boxes, and all succeed or none.
+
+Memory: nothing besides the parts themselves, as `fill`.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ckpt_core.log import Logger
+from ckpt_core.reading.torch.fill import Fill, read_fills
+from ckpt_core.reading.torch.sharded.parts import FlatShards, LocalPart
+from ckpt_core.reading.torch.sharded.replicas import AUTO, BROADCAST, Shared, deal_out
+from ckpt_core.reading.torch.source import TensorSource
+from ckpt_core.storage.checking.shared_proof import finish_together, read_in_shares
+from ckpt_core.storage.ranks.ranks import Ranks
+from ckpt_core.storage.workers import shared_with_ranks_here
+
+if TYPE_CHECKING:
+    import torch
+
+_log = Logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ShareFill:
+    """A part of a tensor to fill, and the stored name.
+
+    Attributes:
+        tensor: All of it, as the model has it.
+        part: This rank's part, or memory that stands for it.
+        component: The label of the stored component.
+        name: The stored tensor's name.
+    """
+
+    tensor: "torch.Tensor | FlatShards"
+    part: LocalPart
+    component: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The bytes of tensors that a rank read, and how replicas were."""
+
+    nbytes: int
+    shared: str = ""
+
+
+def fill_shares(
+    checkpoint: TensorSource,
+    fills: Sequence[ShareFill],
+    ranks: Ranks,
+    *,
+    done: Callable[[str], None],
+    replicas: str = AUTO,
+) -> Reading:
+    """Fill this rank's parts while every other rank fills its own.
+
+    Args:
+        checkpoint: What is read, opened by every rank.
+        fills: This rank's parts; the tensors are the same, in the same order, on every rank.
+        ranks: The ranks that fill together.
+        done: Told the name of each stored tensor whose part on this rank was read.
+        replicas: How ranks with the same part come to it: `auto`, `read` or `broadcast`.
+
+    Raises:
+        CkptError: A read failed, on this rank or another, or bytes do not match a checksum: on every rank.
+    """
+    several = ranks.world > 1
+    dealt = deal_out([(one.tensor, one.part) for one in fills], ranks) if several else {}
+    broadcast = bool(dealt) and (replicas == BROADCAST or (replicas == AUTO and _is_remote(checkpoint)))
+    sent = dealt if broadcast else {}
+    own = [one for number, one in enumerate(fills) if number not in sent or sent[number].is_mine]
+    reads = [Fill(one.part.memory, one.component, one.name, one.part.box) for one in own]
+    with shared_with_ranks_here() if several else nullcontext():
+        read_in_shares(checkpoint.files, ranks)
+        ranks.together(lambda: read_fills(checkpoint, reads, done=done))
+        finish_together(checkpoint.files, ranks) if several else checkpoint.finish()
+    for shared in sent.values():
+        shared.send()
+    said = _said(list(dealt.values()), broadcast)
+    if said and ranks.leads:
+        _log.info("%s: %s", checkpoint.location, said)
+    return Reading(sum(one.part.nbytes for one in own), said)
+
+
+def _is_remote(checkpoint: TensorSource) -> bool:
+    return any(checkpoint.files.local_path(path) is None for path in list(checkpoint.files.entries)[:1])
+
+
+def _said(dealt: Sequence[Shared], broadcast: bool) -> str:
+    """Return in words how replicas came to their bytes."""
+    if not dealt:
+        return ""
+    once = sum(shared.part.nbytes for shared in dealt)
+    every = sum(shared.part.nbytes * shared.replicas for shared in dealt)
+    if broadcast:
+        return f"{len(dealt)} tensors are read by one rank of each replica group and sent on: {once} bytes, not {every}"
+    return f"{len(dealt)} tensors are read by every rank that has them: {every} bytes, not {once} and a broadcast"

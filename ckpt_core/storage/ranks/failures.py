@@ -1,0 +1,31 @@
+"""What a rank fails with, as plain values that the others raise it from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ckpt_core import errors
+from ckpt_core.arguments import marked
+from ckpt_core.errors import CkptError
+
+
+def described(error: BaseException, rank: int) -> dict[str, Any]:
+    """Return a rank's error as plain values, its message led by the rank."""
+    if isinstance(error, CkptError):
+        kinds = [kind.__name__ for kind in type(error).__mro__]
+        about = {
+            "code": error.code,
+            "path": error.path,
+            "tensor": error.tensor,
+            "hint": error.hint and marked(error.hint),
+        }
+        return {"kinds": kinds, "message": f"rank {rank}: {marked(error.message)}", **about}
+    text = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+    return {"kinds": [], "message": f"rank {rank}: {text}"}
+
+
+def as_error(described: Mapping[str, Any]) -> CkptError:
+    """Return the error, of the nearest of its classes that is one of core's."""
+    about = dict(described)
+    kinds = [getattr(errors, name) for name in about.pop("kinds") if hasattr(errors, name)]
+    kind: type[CkptError] = kinds[0] if kinds else CkptError
+    return kind(about.pop("message"), **about)

@@ -1,0 +1,119 @@
+"""The optimizer of a FullyShardedDataParallel: its flat parameters are named, and cut, by torch's state-dict functions.
+
+Source: torch, `torch/distributed/checkpoint/state_dict.py` (get_optimizer_state_dict, set_optimizer_state_dict).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.errors import LoadRefusedError
+from ckpt_core.laws.optimizer import state_trees
+from ckpt_core.reading.base_model.wrapper_names import match_names
+from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.torch.sharded.fill_shares import ShareFill, fill_shares
+from ckpt_core.reading.torch.sharded.groups import ranks_of_module
+from ckpt_core.reading.torch.sharded.parts import FlatShards, local_parts
+from ckpt_core.schema.manifests import Component
+from ckpt_core.schema.state import TensorRef
+from ckpt_core.schema.text import printable
+from ckpt_core.training.filling import Prepared
+from ckpt_core.verbs.load_into import LoadReport
+
+if TYPE_CHECKING:
+    import torch
+
+
+def prepare_flat_optimizer(
+    optimizer: "torch.optim.Optimizer", model: "torch.nn.Module", checkpoint: StoredCheckpoint, part: Component
+) -> Prepared:
+    """Return what fills an optimizer of flat parameters; every rank calls it, and reads its own part of the state.
+
+    Memory: this rank's part of the state twice, for as long as it is read and given to the optimizer.
+
+    Raises:
+        LoadRefusedError: It is not the state of such an optimizer; nothing was changed.
+        CkptError: It cannot be read; nothing was changed.
+    """
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+
+    ranks = ranks_of_module(model)
+    was_empty, before = not optimizer.state, optimizer.state_dict()
+
+    def undo() -> None:
+        optimizer.load_state_dict(before)
+        if was_empty:
+            optimizer.state.clear()
+
+    def fill() -> None:
+        set_optimizer_state_dict(model, optimizer, own)
+        for fields in optimizer.state.values():
+            _sort(fields)
+
+    own = get_optimizer_state_dict(model, optimizer)
+    for fields in own["state"].values():
+        _sort(fields)
+    try:
+        where = f"{checkpoint.location}, {part.label}"
+        fills = ranks.together(lambda: list(_fills(own, part, where)))
+        fill_shares(checkpoint, fills, ranks, done=lambda name: None)
+    except BaseException:
+        undo()
+        raise
+    report = LoadReport(
+        str(checkpoint.location), part.label, tuple(fill.name for fill in fills), coverage=1.0, ranks=ranks.world
+    )
+    return Prepared(report, fill, undo, own["param_groups"])
+
+
+def _sort(fields: dict[str, Any]) -> None:
+    """Give the fields of a state one order on every rank: torch leaves that of a set, and gathers in it."""
+    ordered = sorted(fields.items())
+    fields.clear()
+    fields.update(ordered)
+
+
+def _fills(own: dict[str, Any], part: Component, where: str) -> Iterator[ShareFill]:
+    """Yield what fills the tensors of an optimizer's own state; its plain values are set on the way."""
+    trees = list(state_trees(part.state))
+    if len(trees) != 1 or not isinstance(trees[0]["param_groups"], list | tuple):
+        raise _refused(where, "it holds no one state of an optimizer of torch's, with its groups in a list")
+    stored_groups, state = trees[0]["param_groups"], trees[0]["state"]
+    if [len(group["params"]) for group in stored_groups] != [len(group["params"]) for group in own["param_groups"]]:
+        raise _refused(where, "its parameter groups are not those of the optimizer")
+    names = _stored_names(own, stored_groups, where)
+    for group, stored in zip(own["param_groups"], stored_groups, strict=True):
+        group.update({key: value for key, value in stored.items() if key != "params"})
+    for name, fields in own["state"].items():
+        held = state.get(names[name]) or {}
+        for key, value in fields.items():
+            if key not in held:
+                raise _refused(where, f"it has no {printable(str(key))} of {printable(name)}")
+            if isinstance(held[key], TensorRef):
+                yield from _fill(value, held[key].name, part, where)
+            else:
+                fields[key] = held[key]
+
+
+def _stored_names(own: Mapping[str, Any], groups: Any, where: str) -> dict[str, Any]:
+    """Return what each parameter goes by in the stored state: a name, or a number in the order of the groups."""
+    wanted = [name for group in own["param_groups"] for name in group["params"]]
+    stored = [name for group in groups for name in group["params"]]
+    if all(type(name) is int for name in stored):
+        return dict(zip(wanted, stored, strict=True))
+    pairs = match_names(wanted, stored)
+    if pairs.missing:
+        raise _refused(where, f"it has nothing for {printable(pairs.missing[0])}")
+    return pairs.pairs
+
+
+def _fill(value: Any, name: str, part: Component, where: str) -> Iterator[ShareFill]:
+    tensor = FlatShards(value) if hasattr(value, "local_shards") else value
+    shape = part.tensors.info(name).shape
+    if shape != tuple(tensor.shape):
+        raise _refused(where, f"{printable(name)} is {list(shape)}, the optimizer's is {list(tensor.shape)}")
+    for local in local_parts(name, tensor):
+        yield ShareFill(tensor, local, part.label, name)
+
+
+def _refused(where: str, reason: str) -> LoadRefusedError:
+    return LoadRefusedError(f"{where}: {reason}; nothing was loaded")

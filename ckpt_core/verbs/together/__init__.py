@@ -1,0 +1,1 @@
+"""Does a step of a verb on every rank of a model."""

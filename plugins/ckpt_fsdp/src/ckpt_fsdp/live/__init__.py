@@ -1,0 +1,1 @@
+"""Reads and writes checkpoints on the ranks of a training under way."""

@@ -1,0 +1,357 @@
+"""Run by torchrun at four ranks: load into sharded models whatever the same script has saved, on each number of ranks.
+
+`live_load.py OUT [CASE …]` notes in `OUT/outcomes.json` for each case what each rank came to: None, or its error.
+"""
+
+import json
+import shutil
+import sys
+import traceback
+from pathlib import Path
+
+import live_models as live
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import save_file
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
+from torch.distributed.tensor import DTensor
+
+import ckpt_core
+from ckpt_core.errors import CkptError, CorruptError, LoadInterruptedError, LoadRefusedError
+from ckpt_core.training import load_into as load_object
+
+CASES = {}
+FULL = StateDictOptions(full_state_dict=True)
+SIZES = ((4, 4), (4, 2), (2, 3), (1, 4), (4, 3))
+
+
+def case(function):
+    CASES[function.__name__] = function
+    return function
+
+
+class World:
+    """What every case has: the meshes of the first n ranks, a folder, and what was saved in it."""
+
+    def __init__(self, out):
+        self.out, self.rank = out, dist.get_rank()
+        self.meshes = {n: live.mesh_of(list(range(n))) for n in (1, 2, 3, 4)}
+        self.grid = live.mesh_of([[0, 1], [2, 3]], mesh_dim_names=("dp", "tp"))
+        self.truth, self.optimizer_truth = None, None
+
+    def save(self, n):
+        """Save model, average and optimizer on n ranks with stock torch; rank 0 keeps the whole values."""
+        if self.rank < n:
+            model = live.fsdp2(self.meshes[n])
+            optimizer = live.adamw(model)
+            state = {
+                "model": model.state_dict(),
+                "ema": live.fsdp2(self.meshes[n], seed=9).state_dict(),
+                "optimizer": get_optimizer_state_dict(model, optimizer),
+            }
+            dcp.save(state, checkpoint_id=self.out / f"dcp-{n}", process_group=self.meshes[n].get_group())
+            torch.save(live.whole(state), self.out / f"whole-{n}-{self.rank}.pt")
+        dist.barrier()
+
+    def wanted(self, n=4, kind="model"):
+        return torch.load(self.out / f"whole-{n}-0.pt", weights_only=True)[kind]
+
+    def files(self):
+        """The weights of four ranks in files of other formats."""
+        if self.rank == 0:
+            model = self.wanted()
+            hf = self.out / "hf"
+            hf.mkdir()
+            names = list(model)
+            for number, part in enumerate((names[:3], names[3:]), 1):
+                save_file({name: model[name] for name in part}, hf / f"model-{number:05d}-of-00002.safetensors")
+            index = {name: f"model-{1 if name in names[:3] else 2:05d}-of-00002.safetensors" for name in names}
+            (hf / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+            (hf / "config.json").write_text(json.dumps({"model_type": "toy"}))
+            torch.save(model, self.out / "model.pth")
+            save_file(model, self.out / "model.safetensors")
+            ckpt_core.save({"model": model, "step": 3}, str(self.out / "bundle"), format="bundle")
+            ckpt_core.save({"model": model}, str(self.out / "sealed.safetensors"))
+        dist.barrier()
+
+
+def same(model, wanted):
+    """Compare this rank's part of every tensor with the whole ones, bit by bit."""
+    state = model.state_dict()
+    assert {name.removeprefix("module.") for name in state} == set(wanted)
+    for name, tensor in state.items():
+        assert torch.equal(local(tensor), local(live.placed_as(tensor, wanted[name.removeprefix("module.")]))), name
+
+
+def local(tensor):
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def places(model):
+    return [local(tensor.detach()).data_ptr() for tensor in model.parameters()]
+
+
+@case
+def resharded(world):
+    for saved, ranks in SIZES:
+        if world.rank >= ranks:
+            continue
+        where = world.out / f"dcp-{saved}"
+        for kind in ("model", "ema"):
+            model = live.fsdp2(world.meshes[ranks], seed=5)
+            before = places(model)
+            report = ckpt_core.load_into(model, where, component=kind)
+            same(model, world.wanted(saved, kind))
+            assert places(model) == before and report.ranks == ranks and report.coverage == 1.0, report
+
+
+@case
+def resharded_optimizers(world):
+    for saved, ranks in SIZES:
+        if world.rank >= ranks:
+            continue
+        model = live.fsdp2(world.meshes[ranks], seed=5)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, foreach=False)
+        report = load_object(optimizer, world.out / f"dcp-{saved}")
+        assert report.coverage == 1.0, report
+        state = get_optimizer_state_dict(model, optimizer)
+        wanted = world.wanted(saved, "optimizer")
+        assert state["param_groups"][0]["lr"] == wanted["param_groups"][0]["lr"]
+        for name, fields in wanted["state"].items():
+            for key, value in fields.items():
+                found = state["state"][name][key]
+                assert torch.equal(local(found), local(live.placed_as(found, value))), (name, key)
+        for parameter in model.parameters():
+            parameter.grad = live.placed_as(parameter, torch.ones(parameter.shape))
+        optimizer.step()
+
+
+@case
+def other_formats(world):
+    for name in ("hf", "model.pth", "model.safetensors", "bundle", "sealed.safetensors"):
+        for atomic in (False, True):
+            model = live.fsdp2(world.meshes[4], seed=5)
+            before = places(model)
+            ckpt_core.load_into(model, world.out / name, atomic=atomic)
+            same(model, world.wanted())
+            assert places(model) == before
+
+
+@case
+def other_meshes(world):
+    for name in ("dcp-4", "hf"):
+        for replicas in ("auto", "broadcast"):
+            for model in (
+                live.fsdp2(world.grid, seed=5),
+                live.tensor_parallel(world.meshes[4], 5),
+                live.both(world.grid, 5),
+            ):
+                report = ckpt_core.load_into(model, world.out / name, component="model", replicas=replicas)
+                same(model, world.wanted())
+                assert ("sent on" in report.shared) == (replicas == "broadcast"), report.shared
+
+
+@case
+def copies_of_ddp(world):
+    for replicas, share in (("auto", 1), ("broadcast", 4)):
+        model = live.ddp(5)
+        report = ckpt_core.load_into(model, world.out / "hf", replicas=replicas)
+        same(model, world.wanted())
+        nbytes = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+        assert sum(live.every(report.share)) == 4 * nbytes // share, report
+
+
+@case
+def flat_parameters(world):
+    for how in ({}, {"use_orig_params": True}):
+        model = live.fsdp1(5, **how)
+        report = ckpt_core.load_into(model, world.out / "dcp-4", component="model")
+        assert report.coverage == 1.0
+        with torch.distributed.fsdp.FullyShardedDataParallel.summon_full_params(model):
+            wanted = world.wanted()
+            for name, tensor in model.module.state_dict().items():
+                assert torch.equal(tensor, wanted[name]), name
+
+
+@case
+def flat_optimizers(world):
+    """Numbered by the order of parameters (torch's own) as well as by their names (DCP)."""
+    for how in ({}, {"use_orig_params": True}):
+        model = live.fsdp1(5, **how)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, foreach=False)
+        load_object(optimizer, world.out / "dcp-4", model=model)
+        state, wanted = get_optimizer_state_dict(model, optimizer, options=FULL), world.wanted(4, "optimizer")
+        if world.rank == 0:
+            assert state["param_groups"][0]["lr"] == wanted["param_groups"][0]["lr"]
+            for name, fields in wanted["state"].items():
+                for key, value in fields.items():
+                    assert torch.equal(state["state"][name][key], value), (name, key, state["state"][name][key], value)
+
+
+@case
+def casts(world):
+    model = live.fsdp2(world.meshes[4], seed=5, dtype=torch.bfloat16)
+    report = ckpt_core.load_into(model, world.out / "hf")
+    assert report.cast["large"] == ("F32", "bfloat16")
+    same(
+        model,
+        {
+            name: tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
+            for name, tensor in world.wanted().items()
+        },
+    )
+
+
+def refused(world, error, ref, *, model=None, changed=False, **how):
+    """Every rank raises, and no rank's part has changed."""
+    model = model or live.fsdp2(world.meshes[4], seed=5)
+    before = live.local_digest(model)
+    caught = None
+    try:
+        ckpt_core.load_into(model, ref, **how)
+    except CkptError as failed:
+        caught = failed
+    messages = live.every(None if caught is None else str(caught))
+    assert all(messages), messages
+    assert isinstance(caught, error), repr(caught)
+    assert changed or live.local_digest(model) == before, "a refused load changed a rank"
+    return messages
+
+
+@case
+def misfits(world):
+    for keep, how in ((lambda name: name != "head.weight", {}), (lambda name: False, {"min_coverage": 0.0})):
+        if world.rank == 0:
+            torch.save(
+                {**{n: t for n, t in world.wanted().items() if keep(n)}, "strange": torch.ones(2)},
+                world.out / "misfit.pth",
+            )
+        dist.barrier()
+        refused(world, LoadRefusedError, world.out / "misfit.pth", **how)
+        dist.barrier()
+    refused(world, CkptError, world.out / "not there")
+    refused(world, CkptError, world.out / "dcp-4", component="nothing of that name")
+
+
+@case
+def another_model_on_one_rank(world):
+    model = live.fsdp2(world.meshes[4], seed=5)
+    if world.rank == 2:
+        model.register_buffer("only here", torch.ones(2))
+    messages = refused(world, CorruptError, world.out / "hf", model=model)
+    assert all("rank 2 load different things" in message for message in messages), messages
+
+
+@case
+def other_files_on_one_rank(world):
+    own = world.out / f"own-{world.rank}"
+    shutil.copytree(world.out / "hf", own)
+    if world.rank == 1:
+        (own / "config.json").write_text("{}")
+    opened = ckpt_core.load(own)
+    messages = refused(world, CorruptError, opened)
+    assert all("rank 1 see different files" in message for message in messages), messages
+
+
+def flipped(world, name, offset):
+    """A copy of a file or folder, one byte of its largest file flipped."""
+    source, place = world.out / name, world.out / "flipped" / name
+    if world.rank == 0:
+        place.parent.mkdir(exist_ok=True)
+        shutil.copytree(source, place) if source.is_dir() else shutil.copy(source, place)
+        for side in source.parent.glob(f"{name}.ckpt*"):
+            shutil.copy(side, place.parent)
+        file = max(place.rglob("*"), key=lambda path: path.stat().st_size) if place.is_dir() else place
+        with open(file, "r+b") as opened:
+            opened.seek(offset if offset >= 0 else file.stat().st_size + offset)
+            byte = opened.read(1)
+            opened.seek(-1, 1)
+            opened.write(bytes([byte[0] ^ 1]))
+    dist.barrier()
+    return place
+
+
+@case
+def damage(world):
+    """A flipped byte in what only some ranks read is every rank's error, from a seal and from checksums of records."""
+    for name, offset in (("sealed.safetensors", -9 << 10), ("model.pth", 1 << 20), ("dcp-2", 1 << 20)):
+        place = flipped(world, name, offset)
+        how = {"component": "model"} if "dcp" in name else {}
+        refused(world, CorruptError, place, atomic=True, **how)
+        refused(world, LoadInterruptedError, place, changed=True, **how)
+
+
+@case
+def shares_of_bytes(world):
+    """What each rank reads is its share: parts of records and of tensors, and none of them again for a checksum."""
+    large = torch.randn(3 << 12, 1 << 8)
+    whole = {f"layers.{n}": large + n for n in range(6)}
+    if world.rank == 0:
+        (world.out / "big").mkdir()
+        save_file(whole, world.out / "big" / "model.safetensors")
+        (world.out / "big" / "config.json").write_text("{}")
+    dist.barrier()
+    mesh = world.meshes[4]
+    state = {"model": {name: live.distribute(tensor, mesh) for name, tensor in whole.items()}}
+    dcp.save(state, checkpoint_id=world.out / "big-dcp")
+    if world.rank < 3:
+        for name in ("big", "big-dcp"):
+            model = live.of_tensors({n: torch.zeros_like(t) for n, t in whole.items()}, world.meshes[3])
+            before = live.bytes_read()
+            report = ckpt_core.load_into(model, world.out / name, component="model")
+            read = live.bytes_read() - before
+            same(model, whole)
+            share = 2 * 4 * (1 << 12) * (1 << 8) * 3
+            assert report.share == share == 6 * (large.numel() // 3) * 4
+            assert read <= 1.02 * share + (1 << 16), (name, read / share)
+
+
+@case
+def stock_reader(world):
+    from ckpt_fsdp import CkptStorageReader
+
+    for saved, ranks in ((4, 4), (2, 3)):
+        if world.rank < ranks:
+            model = live.fsdp2(world.meshes[ranks], seed=5)
+            optimizer = live.adamw(model, steps=1)
+            group = world.meshes[ranks].get_group()
+            state = {"model": model.state_dict(), "optimizer": get_optimizer_state_dict(model, optimizer)}
+            reader = CkptStorageReader(world.out / f"dcp-{saved}")
+            dcp.load(state, storage_reader=reader, process_group=group)
+            same(model, world.wanted(saved))
+            wanted = world.wanted(saved, "optimizer")
+            for name, fields in wanted["state"].items():
+                for key, value in fields.items():
+                    found = state["optimizer"]["state"][name][key]
+                    assert torch.equal(local(found), local(live.placed_as(found, value))), (name, key)
+            assert state["optimizer"]["param_groups"][0]["lr"] == wanted["param_groups"][0]["lr"]
+    for name in ("hf", "model.pth", "bundle"):
+        model = live.fsdp2(world.meshes[4], seed=5)
+        state = model.state_dict()
+        dcp.load(state, storage_reader=CkptStorageReader(world.out / name, component="model"))
+        same(model, world.wanted())
+
+
+def main(out, *chosen):
+    dist.init_process_group("gloo")
+    world = World(Path(out))
+    for ranks in (1, 2, 4):
+        world.save(ranks)
+    world.files()
+    outcomes = {}
+    for name in chosen or CASES:
+        error = None
+        try:
+            CASES[name](world)
+        except Exception:
+            error = traceback.format_exc()
+            print(error, file=sys.stderr, flush=True)
+        outcomes[name] = live.every(error)
+        if world.rank == 0:
+            (world.out / "outcomes.json").write_text(json.dumps(outcomes))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
