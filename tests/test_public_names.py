@@ -247,7 +247,7 @@ TRAINING = [
     "run_trainer",
     "seeded_split",
     "state_dict",
-    "torch_values",
+    "torch_state",
     "undelete",
 ]
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
 from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.layouts.components import component_at, components_of
-from ckpt_core.layouts.shards import Shards, shards_of
 from ckpt_core.reading.slabs import slabs
+from ckpt_core.reading.torch.sharded.shards import Shards, shards_of
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.formats import Confidence, FormatMatch

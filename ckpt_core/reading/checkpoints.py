@@ -183,7 +183,7 @@ class StoredCheckpoint(Checkpoint):
             return to_torch(self, label, names, mapped=mapped, checked=checked, separate=separate, dtype=dtype)
 
     def fill_torch(self, targets: "Iterable[tuple[torch.Tensor, str, str, Box | None]]") -> None:
-        """Fill torch tensors in place, each by a stored tensor or a box of it.
+        """Fill torch tensors in place by stored ones, or boxes of them.
 
         Args:
             targets: A tensor of the box's shape and of any type and device, the label of a component, a name in it, and

@@ -30,7 +30,7 @@ _WHERE = {
     "seeded_split": "ckpt_core.training.data.split",
     "run_trainer": "ckpt_core.training.integrations.hf.running",
     "state_dict": "ckpt_core.training.loading",
-    "torch_values": "ckpt_core.training.values",
+    "torch_state": "ckpt_core.training.values",
     "undelete": "ckpt_core.training.pruning",
 }
 
@@ -59,6 +59,6 @@ if TYPE_CHECKING:
     from ckpt_core.training.pruning import purge as purge
     from ckpt_core.training.pruning import undelete as undelete
     from ckpt_core.training.retention import Keep as Keep
-    from ckpt_core.training.values import torch_values as torch_values
+    from ckpt_core.training.values import torch_state as torch_state
 else:
     __getattr__, __dir__ = lazy_names(__name__, _WHERE)

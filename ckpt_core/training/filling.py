@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from ckpt_core.errors import LoadInterruptedError, LoadRefusedError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.manifests import Component
-from ckpt_core.training.values import torch_values
+from ckpt_core.training.values import torch_state
 from ckpt_core.verbs.load_into import LoadReport
 
 
@@ -39,7 +39,7 @@ def prepare_object(target: HasState, checkpoint: StoredCheckpoint, part: Compone
         LoadRefusedError: It is the state of another kind of object; nothing was changed.
         CkptError: It cannot be read; nothing was changed.
     """
-    values = torch_values(checkpoint, part)
+    values = torch_state(checkpoint, part)
     own = target.state_dict()
     where = f"{checkpoint.location}, {part.label}"
     strange = _strange_keys(values, own)

@@ -17,7 +17,7 @@ from ckpt_core.storage.ranks.ranks import Ranks
 from ckpt_core.training.filling import HasState, Prepared, prepare_object
 from ckpt_core.training.flat_optimizers import prepare_flat_optimizer
 from ckpt_core.training.optimizers import prepare_optimizer, torch_structure
-from ckpt_core.training.values import torch_values
+from ckpt_core.training.values import torch_state
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import load
 from ckpt_core.verbs.load_into import LoadReport
@@ -61,7 +61,7 @@ def state_dict(
     checkpoint = load(ref, hints=hints, format=format, options=options, manager=manager)
     with one_moment(checkpoint):
         part = checkpoint.component(component)
-        return torch_values(checkpoint, part, torch_structure(part) if part.kind == "optimizer" else None)
+        return torch_state(checkpoint, part, torch_structure(part) if part.kind == "optimizer" else None)
 
 
 @checked()

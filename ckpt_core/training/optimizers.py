@@ -18,7 +18,7 @@ from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import State, TensorRef
 from ckpt_core.schema.text import printable
 from ckpt_core.training.filling import Prepared
-from ckpt_core.training.values import torch_values
+from ckpt_core.training.values import torch_state
 from ckpt_core.verbs.load_into import LoadReport
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def prepare_optimizer(optimizer: "torch.optim.Optimizer", checkpoint: StoredChec
     own = [tensor for group in optimizer.param_groups for tensor in group["params"]]
     ranks = ranks_of_tensors(own)
     tree = ranks.together(lambda: _fitting(optimizer, part, where))
-    values = torch_values(checkpoint, part, tree, like=_spread(own, tree), ranks=ranks)
+    values = torch_state(checkpoint, part, tree, like=_spread(own, tree), ranks=ranks)
     tried = ranks.together(lambda: _tried(optimizer, values, where))
     report = _report(checkpoint, part, optimizer, values, tried)
     before = optimizer.state_dict()

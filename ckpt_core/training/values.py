@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def torch_values(
+def torch_state(
     checkpoint: StoredCheckpoint,
     part: Component,
     state: State = None,
@@ -57,7 +57,7 @@ def read_tensors(
     """
     from ckpt_core.reading.torch.memory import empty_tensor, torch_dtype
     from ckpt_core.reading.torch.sharded.fill_shares import ShareFill, fill_shares
-    from ckpt_core.reading.torch.sharded.parts import LocalPart, like_part, local_parts
+    from ckpt_core.reading.torch.sharded.parts import LocalPart, like_part, local_parts, local_shape
 
     infos = dict(part.tensors.infos())
     first = {name: info.alias_of if info.alias_of in infos else name for name, info in infos.items()}
@@ -67,12 +67,14 @@ def read_tensors(
     for name in dict.fromkeys(str(first[name]) for name in names):
         info = infos[name]
         placed = None if like is None else like.get(name)
-        known = None if placed is None else local_parts(name, placed)[0]
-        shape = info.shape if known is None else tuple(known.memory.shape)
-        memory = empty_tensor(shape, torch_dtype(info.dtype))
-        made[name] = memory if placed is None else like_part(placed, memory)
-        box = None if known is None else known.box
-        fills.append(ShareFill(made[name], LocalPart(memory, box), part.label, name))
+        if placed is None:
+            made[name] = empty_tensor(info.shape, torch_dtype(info.dtype))
+            fills.append(ShareFill(made[name], LocalPart(made[name]), part.label, name))
+            continue
+        memory = empty_tensor(local_shape(placed), torch_dtype(info.dtype))
+        made[name] = like_part(placed, memory)
+        boxes = [known.box for known in local_parts(name, placed)]
+        fills += [ShareFill(made[name], LocalPart(memory, box), part.label, name) for box in boxes]
     fill_shares(checkpoint, fills, ranks, done=lambda name: None)
     return {name: made[str(first[name])] for name in names}
 

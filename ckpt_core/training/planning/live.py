@@ -17,7 +17,7 @@ from ckpt_core.training.planning.resuming import Resumed, fill_all, prepare_grad
 from ckpt_core.training.planning.rows import Rows
 from ckpt_core.training.record import Record
 from ckpt_core.training.saving.modular_layout import as_captured
-from ckpt_core.training.values import torch_values
+from ckpt_core.training.values import torch_state
 
 _PLAIN = ("rng", "progress", TRAINING, GRADIENTS, HISTORY)
 """Labels of what is no object of the training."""
@@ -104,7 +104,7 @@ def planned(
     labels = [part.label for part in checkpoint.manifest.components if part.label not in _CONFIGS]
     unused = tuple(label for label in labels if label not in {*objects, *_PLAIN})
     _add_plain(rows, labels, unused)
-    compare_provenance(rows, torch_values(checkpoint, checkpoint.component(TRAINING)), environment)
+    compare_provenance(rows, torch_state(checkpoint, checkpoint.component(TRAINING)), environment)
     own = {label: rates.base_rates(one.param_groups) for label, one in optimizers.items()}
 
     def fill() -> None:
@@ -116,12 +116,12 @@ def planned(
 
     plan = ResumePlan(where, record.step, record.epoch, tuple(rows.rows), rejected)
     restored = tuple(label for label in labels if label in objects or label == "rng")
-    history = torch_values(checkpoint, checkpoint.component(HISTORY)) if HISTORY in labels else {}
+    history = torch_state(checkpoint, checkpoint.component(HISTORY)) if HISTORY in labels else {}
     return Planned(plan, record, rows.raise_refused, fill, restored, unused, history)
 
 
 def _random(checkpoint: StoredCheckpoint) -> Mapping[str, Any]:
-    return as_captured(torch_values(checkpoint, checkpoint.component("rng")))
+    return as_captured(torch_state(checkpoint, checkpoint.component("rng")))
 
 
 def compare_steps(rows: Rows, where: str, done: int, last: int | None) -> None:
@@ -137,7 +137,7 @@ def _compare_data(rows: Rows, loader: Any, checkpoint: StoredCheckpoint) -> None
     labels = [part.label for part in checkpoint.manifest.components]
     if not isinstance(loader, ExactLoader) or "sampler" not in labels:
         return
-    saved = torch_values(checkpoint, checkpoint.component("sampler"))
+    saved = torch_state(checkpoint, checkpoint.component("sampler"))
     if isinstance(saved, Mapping) and saved.keys() == loader.state_dict().keys():
         own = loader.state_dict()
         rows.add("sampler: position", loader.where(saved), None)

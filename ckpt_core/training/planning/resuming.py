@@ -14,7 +14,7 @@ from ckpt_core.training.loading import prepare
 from ckpt_core.training.objects import GRADIENTS, TRAINING
 from ckpt_core.training.planning.plan import ResumePlan
 from ckpt_core.training.planning.rows import Rows
-from ckpt_core.training.values import read_tensors, torch_values
+from ckpt_core.training.values import read_tensors, torch_state
 from ckpt_core.verbs.load_into import LoadReport
 from ckpt_core.verbs.load_into import load_into as load_into_module
 
@@ -73,7 +73,7 @@ def prepare_objects(objects: Mapping[str, Any], checkpoint: StoredCheckpoint, ro
     Raises:
         CkptError: It cannot be read; nothing was changed.
     """
-    classes = torch_values(checkpoint, checkpoint.component(TRAINING)).get("classes", {})
+    classes = torch_state(checkpoint, checkpoint.component(TRAINING)).get("classes", {})
     found: dict[str, Prepared] = {}
     for label, one in objects.items():
         saved, given = classes.get(label), type(one).__name__

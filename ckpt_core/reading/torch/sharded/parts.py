@@ -1,18 +1,14 @@
 """The part of a sharded tensor on this rank.
 
-It is memory, and the box of the whole that lies there.
-
-DTensors say it by the protocol that torch.distributed.checkpoint asks them by (`__create_chunk_list__`), the
-ShardedTensors of FSDP1 by their local shards. Every other tensor is whole on its rank.
+It is memory, and the box of the whole that lies there. A tensor that is not distributed is whole on its rank.
 """
 
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.errors import UnsupportedFormatError
+from ckpt_core.reading.torch.sharded.shards import shards_of
 from ckpt_core.schema.tensors import Box
-from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +39,7 @@ class FlatShards:
         about = tensor.metadata()
         self.shape: tuple[int, ...] = tuple(about.size)
         self.dtype: torch.dtype = about.tensor_properties.dtype
-        self.local_shards = tensor.local_shards
+        self.inner = tensor
 
     def numel(self) -> int:
         return prod(self.shape)
@@ -62,19 +58,22 @@ def is_sharded(tensor: Any) -> bool:
 def local_parts(name: str, tensor: "torch.Tensor | FlatShards") -> list[LocalPart]:
     """Return the parts of a tensor on this rank.
 
-    It is one, but of a ShardedTensor none or several.
+    It is one, but of a ShardedTensor none or several; of what has no element here there is none.
 
     Raises:
         UnsupportedFormatError: Its elements are sums that were not taken yet, or lie in no one box.
     """
-    if is_dtensor(tensor):
-        return [_part_of_dtensor(name, tensor)]
-    if isinstance(tensor, FlatShards):
-        return [
-            LocalPart(shard.tensor.detach(), (tuple(shard.metadata.shard_offsets), tuple(shard.metadata.shard_sizes)))
-            for shard in tensor.local_shards()
-        ]
-    return [LocalPart(tensor.detach())]
+    shards = shards_of(tensor.inner if isinstance(tensor, FlatShards) else tensor, name)
+    if shards is None:
+        whole: Any = tensor
+        return [LocalPart(whole.detach())]
+    return [LocalPart(memory, box) for box, memory in shards.held]
+
+
+def local_shape(tensor: "torch.Tensor") -> tuple[int, ...]:
+    """Return the shape of a DTensor's memory on this rank."""
+    placed: Any = tensor
+    return tuple(placed.detach().to_local().shape)
 
 
 def like_part(tensor: "torch.Tensor", made: "torch.Tensor") -> "torch.Tensor":
@@ -85,19 +84,3 @@ def like_part(tensor: "torch.Tensor", made: "torch.Tensor") -> "torch.Tensor":
     return DTensor.from_local(
         made, placed.device_mesh, placed.placements, run_check=False, shape=tensor.shape, stride=tensor.stride()
     )
-
-
-def _part_of_dtensor(name: str, tensor: Any) -> LocalPart:
-    if any(placement.is_partial() for placement in tensor.placements):
-        raise UnsupportedFormatError(
-            f"{printable(name)}: its elements are partial sums of the ranks; redistribute it before it is loaded"
-        )
-    memory = tensor.detach().to_local()
-    chunks = tensor.__create_chunk_list__()
-    boxes = [(tuple(chunk.offsets), tuple(chunk.sizes)) for chunk in chunks]
-    if len(boxes) != 1 or boxes[0][1] != tuple(memory.shape):
-        raise UnsupportedFormatError(
-            f"{printable(name)}: its part on this rank is no one box of it ({tensor.placements}); "
-            "shard it along whole dimensions"
-        )
-    return LocalPart(memory, boxes[0])

@@ -24,13 +24,13 @@ from torch.distributed.checkpoint.planner import LoadItemType
 from torch.futures import Future
 
 from ckpt_core import Component, State, StoredCheckpoint, TensorEntry, load, torch_dtype
-from ckpt_core.training import torch_values
+from ckpt_core.training import torch_state
 from ckpt_fsdp.dcp.flattening import Flat, flatten
 from ckpt_fsdp.dcp.opening import KEYS
 
 
 class CkptStorageReader(StorageReader):  # type: ignore[misc]
-    """What `dcp.load(state, storage_reader=…)` reads from: any format, at any place.
+    """Gives `dcp.load` any format, at any place.
 
     A directory of DCP has the keys that it was saved with. What is of another format has those that it would be saved
     with: `model.NAME`, `optimizer.state.0.exp_avg`.
@@ -65,7 +65,7 @@ class CkptStorageReader(StorageReader):  # type: ignore[misc]
         self._opened = None
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """Return the table of the checkpoint as torch's metadata, without the places of files."""
+        """Return the checkpoint's table as torch's metadata."""
         _, flat = self._open()
         table: dict[str, Any] = {key: _described(part.tensors[name]) for key, (part, name) in flat.tensors.items()}
         table.update((key, BytesStorageMetadata()) for key in flat.values)
@@ -81,7 +81,7 @@ class CkptStorageReader(StorageReader):  # type: ignore[misc]
         return plans
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> "Future[None]":
-        """Read what a plan asks for: boxes straight into the tensors, each value as plain data.
+        """Read what a plan asks for, straight into the tensors.
 
         Raises:
             CkptError: A read failed, or bytes do not match a checksum.
@@ -134,8 +134,8 @@ def _described(entry: TensorEntry) -> TensorStorageMetadata:
 
 
 def _pickled(checkpoint: StoredCheckpoint, part: Component, value: State) -> io.BytesIO:
-    """Return a value as torch keeps it: a pickle, made here of plain data."""
+    """Return a plain value as the pickle that torch takes."""
     buffer = io.BytesIO()
-    torch.save(None if value is None else torch_values(checkpoint, part, value), buffer)
+    torch.save(None if value is None else torch_state(checkpoint, part, value), buffer)
     buffer.seek(0)
     return buffer

@@ -12,7 +12,7 @@ from ckpt_core.schema.text import printable
 
 
 class Shards(NamedTuple):
-    """A tensor that is spread over ranks, as this one sees it.
+    """A tensor that is spread over ranks, as one sees it.
 
     Attributes:
         shape: Of the whole tensor, in elements.
@@ -41,14 +41,14 @@ def shards_of(tensor: Any, path: str) -> Shards | None:
 def _of_dtensor(tensor: Any, path: str) -> Shards:
     if any(placement.is_partial() for placement in tensor.placements):
         raise UnsupportedFormatError(
-            f"{printable(path)}: is a sum over ranks that was not made yet (Partial); redistribute it, then save"
+            f"{printable(path)}: is a sum over ranks that was not made yet (Partial); redistribute it first"
         )
     local = tensor.detach().to_local()
     chunks = tensor.__create_chunk_list__() if local.numel() or not tensor.numel() else ()
     boxes = [(tuple(chunk.offsets), tuple(chunk.sizes)) for chunk in chunks]
     if len(boxes) > 1 or any(box[1] != tuple(local.shape) for box in boxes):
         raise UnsupportedFormatError(
-            f"{printable(path)}: what this rank holds of it is not one box; redistribute it, then save"
+            f"{printable(path)}: what this rank holds of it is not one box; redistribute it first"
         )
     return Shards(tuple(tensor.shape), [(box, local) for box in boxes])
 
