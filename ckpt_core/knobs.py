@@ -139,7 +139,9 @@ def override(**values: int | str) -> Iterator[None]:
 
 
 def prove_folder() -> str:
-    """Where a training that is being proved writes, in place of its own folder: `CKPT_PROVE`; else empty.
+    """Return where a training that is being proved writes.
+
+    In place of its own folder: `CKPT_PROVE`; empty where none is proved.
 
     Set by `ckpt prove-resume` for the training that it runs.
     """
@@ -147,5 +149,8 @@ def prove_folder() -> str:
 
 
 def prove_kill() -> int | None:
-    """The step at which a training that is being proved kills itself: `CKPT_PROVE_KILL`; None for none."""
+    """Return the step at which a proved training kills itself.
+
+    `CKPT_PROVE_KILL`; None for none.
+    """
     return _integer("CKPT_PROVE_KILL", 1) if _text("CKPT_PROVE_KILL") else None

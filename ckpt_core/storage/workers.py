@@ -60,7 +60,10 @@ def workers(*, remote: bool) -> int:
 
 @contextmanager
 def shared_with_ranks_here() -> Iterator[None]:
-    """Leave each of the ranks that torchrun has started on this machine its part of the workers."""
+    """Leave each rank on this machine its part of the workers.
+
+    Of those that torchrun has started.
+    """
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     with knobs.override(workers=max(knobs.workers() // max(here, 1), 1)):
         yield

@@ -1,4 +1,6 @@
-"""The conformance kit for plugin authors. Subclass `FormatTests` in a test module and say how a sample is made.
+"""The conformance kit for plugin authors.
+
+Subclass `FormatTests` in a test module and say how a sample is made.
 
     from ckpt_core.testing import FormatTests, Sample, as_numpy
 

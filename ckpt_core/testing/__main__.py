@@ -33,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def exit_code(cards: Sequence[Scorecard]) -> int:
-    """What the cards end with. Rules that need no sample prove nothing of a format by themselves."""
+    """Return the last lines of the cards.
+
+    Rules that need no sample prove nothing of a format by themselves.
+    """
     if any(card.count(BROKEN) for card in cards):
         return 1
     return 0 if any(_was_read(card) for card in cards) else 3

@@ -1,4 +1,7 @@
-"""The tests of damage: what is cut, gone, flipped or hostile is refused or reported, and nothing of it is run."""
+"""The tests of damage.
+
+What is cut, gone, flipped or hostile is refused or reported, and nothing of it is run.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +40,10 @@ class DamageTests(FormatKit):
 
     @rule("nothing that a file asks for is run")
     def test_runs_nothing_that_a_file_asks_for(self, tmp_path: Path) -> None:
-        """Each weight file becomes a pickle that leaves a mark when it is unpickled, in both of torch's layouts."""
+        """Open weight files that are pickles which leave a mark.
+
+        In both of torch's layouts: none may be unpickled.
+        """
         mark = tmp_path / "mark"
         place = self.write(new_folder(tmp_path, "sample"), plain())
         for path in self._weight_files(place):
@@ -60,7 +66,7 @@ class DamageTests(FormatKit):
             path.write_bytes(whole)
 
     def _first_bytes(self, place: Path) -> Iterator[tuple[str, Path, int]]:
-        """Each tensor with a file and the offset there of some byte of it."""
+        """Yield each tensor with a file and an offset of its bytes."""
         checkpoint = self.open(place)
         for name, entry in checkpoint.component(self.component).tensors.items():
             for chunk in map(checkpoint.find_chunk, entry.chunks[:1]):
@@ -89,7 +95,10 @@ class DamageTests(FormatKit):
 
 
 def _has_checksums(checkpoint: StoredCheckpoint, component: str) -> bool:
-    """Whether what was read of a checkpoint without a seal was compared with anything."""
+    """Return whether a read was compared with any checksum.
+
+    Of a checkpoint without a seal.
+    """
     for name in checkpoint.component(component).tensors:
         checkpoint.read(component, name)
     return not checkpoint.files.checked_by().startswith("nothing")

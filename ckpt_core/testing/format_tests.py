@@ -1,4 +1,7 @@
-"""The tests that every format must pass. They run through the public API, as a user would."""
+"""The tests that every format must pass.
+
+They run through the public API, as a user would.
+"""
 
 import subprocess
 import sys

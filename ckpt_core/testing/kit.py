@@ -1,4 +1,7 @@
-"""What every test of the kit needs: the format, how a sample of it is made, how it is opened and compared."""
+"""The needs of every test of the kit.
+
+The format, how a sample of it is made, how it is opened and compared.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
@@ -32,33 +35,50 @@ class FormatKit(ABC):
 
     @abstractmethod
     def write(self, folder: Path, sample: Sample) -> Path:
-        """Write a sample in your format, with other software than the plugin, under an empty folder.
+        """Write a sample in your format, under an empty folder.
+
+        With other software than the plugin.
 
         Returns:
             What a person would name: a file or a directory.
         """
 
     def name_of(self, name: str) -> str:
-        """The name under which the format keeps a tensor; override it where the format cannot keep every name."""
+        """Return the name under which the format keeps a tensor.
+
+        Override it where the format cannot keep every name.
+        """
         return name
 
     def second_name(self, place: Path) -> str:
-        """The name of another of the format in the same folder; override it where names mean something."""
+        """Return the name of another of the format in the same folder.
+
+        Override it where names mean something.
+        """
         return f"second{place.suffix}"
 
     def manager(self) -> CkptPluginManager:
-        """The plugin manager; override it to register a plugin that is not installed."""
+        """Return the plugin manager.
+
+        Override it to register a plugin that is not installed.
+        """
         return get_plugin_manager()
 
     def open(self, place: Path) -> StoredCheckpoint:
         return load(str(place), manager=self.manager())
 
     def check_sample(self, folder: Path, sample: Sample) -> None:
-        """Every tensor of the sample is read as it was written, type, shape and bytes, and nothing besides."""
+        """Compare every tensor of a sample with what is read.
+
+        Type, shape and bytes, and that nothing is there besides.
+        """
         self.check_place(self.write(folder, sample), sample)
 
     def check_place(self, place: Path, sample: Sample) -> None:
-        """What is there holds the tensors of the sample, and nothing besides."""
+        """Compare what a place holds with the tensors of a sample.
+
+        Nothing may be there besides.
+        """
         checkpoint = self.open(place)
         table = checkpoint.component(self.component).tensors
         assert set(table) == {self.name_of(name) for name in sample.tensors}

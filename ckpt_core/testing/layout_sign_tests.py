@@ -1,4 +1,6 @@
-"""`LayoutSignTests`: no layout of a `LayoutTable` is found in a directory without its sign.
+"""`LayoutSignTests`: no layout without its sign.
+
+None of a `LayoutTable` is found in a directory without it.
 
 Detection leaves the rules of a layout alone where no path has its sign, so that a sign that is too narrow hides
 checkpoints without a word. The tests draw listings out of your names and patterns.
@@ -25,7 +27,9 @@ _ONCE = [HealthCheck.differing_executors]
 
 
 class LayoutSignTests(ABC):
-    """Subclass it, and say of which table, and what files its layouts have.
+    """The sign tests of a `LayoutTable`.
+
+    Subclass it, and say of which table, and what files its layouts have.
 
     Attributes:
         table: The layouts.
@@ -42,7 +46,10 @@ class LayoutSignTests(ABC):
         """Every pattern that detection matches a file's name with."""
 
     def paths(self) -> "st.SearchStrategy[list[str]]":
-        """Listings: some names below some roots, given ones and such as match a pattern."""
+        """Draw listings: some names below some roots.
+
+        Given ones and such as match a pattern.
+        """
         matched = [st.from_regex(found.pattern, fullmatch=True, alphabet=_ASCII) for found in self.patterns()]
         name = st.one_of(st.sampled_from(list(self.names)), *matched).filter(_can_be_a_name)
         return st.lists(st.tuples(st.sampled_from(list(self.roots)), name).map("".join), max_size=8, unique=True)

@@ -1,4 +1,6 @@
-"""`LocateTests`: a `locate` hook proposes places of its own refs, pinned, and takes no silence for absence.
+"""`LocateTests`: the rules of a `locate` hook.
+
+It proposes places of its own refs, pinned, and takes no silence for absence.
 
 class TestMine(LocateTests):
     plugin_module = "ckpt_mine.plugin"
@@ -53,11 +55,17 @@ class LocateTests(ABC):
         """Queries that the hook answers; what they mean is not there."""
 
     def silent(self) -> AbstractContextManager[object] | None:
-        """A block in which the places do not answer; None where they lie on this machine."""
+        """Return a block in which the places do not answer.
+
+        None where they lie on this machine.
+        """
         return None
 
     def manager(self) -> CkptPluginManager:
-        """The plugin manager; override it to register a plugin that is not installed."""
+        """Return the plugin manager.
+
+        Override it to register a plugin that is not installed.
+        """
         return get_plugin_manager()
 
     @rule("a ref of others gets no candidate")

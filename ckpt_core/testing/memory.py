@@ -1,4 +1,7 @@
-"""Checkpoints to be written: a sample's bytes, tied where that is asked for, and one that fails midway."""
+"""Checkpoints to be written.
+
+A sample's bytes, tied where that is asked for, and one that fails midway.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -40,7 +43,10 @@ class SampleCheckpoint(Checkpoint):
 
 
 class BreakingCheckpoint(Checkpoint):
-    """Another checkpoint, whose last tensor cannot be read to its end: part of it comes, then OSError."""
+    """Another checkpoint, whose last tensor cannot be read to its end.
+
+    Part of it comes, then OSError.
+    """
 
     def __init__(self, base: Checkpoint) -> None:
         self._base = base

@@ -1,4 +1,7 @@
-"""`rule`: what a test of the kit holds a format to, in words; a failure and the scorecard name it."""
+"""`rule`: a test's rule, in words.
+
+A failure and the scorecard name it.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -10,7 +13,10 @@ Test = Callable[Concatenate[T, P], None]
 
 
 def rule(words: str) -> Callable[[Test[T, P]], Test[T, P]]:
-    """Mark a test with its rule; its failure then says the rule, the format and the plugin's module."""
+    """Mark a test with its rule.
+
+    Its failure then says the rule, the format and the plugin's module.
+    """
 
     def marked(test: Test[T, P]) -> Test[T, P]:
         @wraps(test)
@@ -29,7 +35,10 @@ def rule(words: str) -> Callable[[Test[T, P]], Test[T, P]]:
 
 
 def rule_of(case: type, name: str) -> str:
-    """The rule of a test: its own, that of the test that it overrides, or what its name says."""
+    """Return the rule of a test.
+
+    Its own, that of the test that it overrides, or its name in words.
+    """
     for base in case.__mro__:
         words: Any = getattr(vars(base).get(name), "rule", None)
         if words is not None:

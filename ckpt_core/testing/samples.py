@@ -1,4 +1,7 @@
-"""Small checkpoints as plain data: every element type, scalars, empty tensors, odd names. Made of bytes, no library."""
+"""Small checkpoints as plain data.
+
+Every element type, scalars, empty tensors, odd names. Made of bytes, no library.
+"""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -46,7 +49,10 @@ class Sample:
 
 
 def tensor(dtype: DType, shape: tuple[int, ...], seed: int = 0) -> Tensor:
-    """A tensor of random bytes that are valid for its type; booleans are 0 or 1."""
+    """Return a tensor of random bytes that are valid for its type.
+
+    Booleans are 0 or 1.
+    """
     source = random.Random(f"{dtype.code}{shape}{seed}")
     data = source.randbytes(dtype.nbytes(prod(shape)))
     if dtype is DType.BOOL:
@@ -90,12 +96,18 @@ def renamed(sample: Sample, prefix: str) -> Sample:
 
 
 def plain() -> Sample:
-    """Two layers of a model, finite, large enough that damage hits a tensor."""
+    """Return two layers of a model.
+
+    Finite, and large enough that damage hits a tensor.
+    """
     return Sample({f"layers.{i}.{part}": finite((16, 16), i) for i in range(4) for part in ("weight", "bias")})
 
 
 def as_numpy(sample: Sample) -> "dict[str, np.ndarray[Any, Any]]":
-    """The sample as numpy arrays, for formats that numpy writes. KeyError for a type that numpy has not."""
+    """Return the sample as numpy arrays, for formats that numpy writes.
+
+    KeyError for a type that numpy has not.
+    """
     import numpy as np
 
     return {
@@ -107,7 +119,10 @@ def as_numpy(sample: Sample) -> "dict[str, np.ndarray[Any, Any]]":
 
 
 def as_torch(sample: Sample) -> "dict[str, torch.Tensor]":
-    """The sample as torch tensors, for formats that torch or a library over it writes."""
+    """Return the sample as torch tensors.
+
+    For formats that torch or a library over it writes.
+    """
     import torch
 
     from ckpt_core.reading.torch.memory import torch_dtype
@@ -125,7 +140,10 @@ def as_torch(sample: Sample) -> "dict[str, torch.Tensor]":
 
 
 def hostile_files(command: str) -> list[bytes]:
-    """Files that run a command when they are unpickled: a bare pickle, torch's legacy layout, and its zip."""
+    """Return files that run a command when they are unpickled.
+
+    A bare pickle, torch's legacy layout, and its zip.
+    """
     import io
     import zipfile
 

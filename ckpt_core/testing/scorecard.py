@@ -1,4 +1,7 @@
-"""The scorecard of a plugin: each rule of the kit held, broken or not applicable, with the reason."""
+"""The scorecard of a plugin.
+
+Each rule of the kit held, broken or not applicable, with the reason.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -23,7 +26,10 @@ HELD, BROKEN, NOT_APPLICABLE = "held", "BROKEN", "n/a"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One rule: what became of it, and why where it is not held."""
+    """The outcome of one rule.
+
+    And why, where it is not held.
+    """
 
     rule: str
     outcome: str
@@ -39,12 +45,14 @@ class Scorecard:
     lines: tuple[Line, ...] = field(default_factory=tuple)
 
     def count(self, outcome: str) -> int:
-        """How many rules ended so."""
+        """Return the number of rules that ended so."""
         return sum(line.outcome == outcome for line in self.lines)
 
 
 def scorecards(name: str, *, format: str | None = None, saved_as: str | None = None) -> list[Scorecard]:
-    """Check an installed plugin by its name, or a test class as `package.module:TestClass`.
+    """Check an installed plugin by its name.
+
+    Or a test class as `package.module:TestClass`.
 
     Args:
         name: The name of the entry point, or where the class is.
@@ -99,7 +107,7 @@ def _test_class(name: str) -> Any:
 
 
 def _run(case: Any) -> tuple[Line, ...]:
-    """Run a class in pytest, in this process, without a word of output."""
+    """Run a class in pytest, in this process, silently."""
     collected = _Lines(case)
     with TemporaryDirectory() as folder:
         Path(folder, "pytest.ini").write_text("[pytest]\n")
@@ -112,7 +120,7 @@ def _run(case: Any) -> tuple[Line, ...]:
 
 @contextmanager
 def _pytest_as_it_comes() -> Iterator[None]:
-    """Keep the options and plugins of a person's own pytest out of a run."""
+    """Run pytest without a person's own options and plugins."""
     ours = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
@@ -127,7 +135,10 @@ def _pytest_as_it_comes() -> Iterator[None]:
 
 
 class _Lines:
-    """A plugin of pytest that puts one class into the test module, and notes what becomes of each of its tests."""
+    """A plugin of pytest that runs one class.
+
+    It puts it into the test module, and notes what becomes of each of its tests.
+    """
 
     def __init__(self, case: Any) -> None:
         self._case = case
@@ -161,7 +172,10 @@ def _skip_reason(report: pytest.TestReport) -> str:
 
 
 def page(cards: Sequence[Scorecard]) -> str:
-    """The cards as text: a line a rule, with its reason under it."""
+    """Return the cards as text.
+
+    A line a rule, with its reason under it.
+    """
     return "\n\n".join("\n".join(_card(card)) for card in cards)
 
 

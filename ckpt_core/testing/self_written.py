@@ -1,4 +1,6 @@
-"""The kit over samples that the plugin itself wrote: what an author gets without writing a line.
+"""The kit over samples that the plugin itself wrote.
+
+An author gets it without writing a line.
 
 What a plugin both writes and reads wrongly passes; samples by other software need a `FormatTests` of your own.
 """
@@ -21,10 +23,16 @@ from ckpt_core.testing.samples import BYTE_DTYPES, Sample, every_dtype, plain
 
 
 class SelfWrittenTests(FormatTests):
-    """`FormatTests` whose samples `save` makes, without the seal, which would find all damage for the format."""
+    """`FormatTests` whose samples `save` makes.
+
+    Without the seal, which would find all damage for the format.
+    """
 
     def write(self, folder: Path, sample: Sample) -> Path:
-        """Save a sample; skips the test where the plugin does not write the format, or refuses this sample."""
+        """Save a sample.
+
+        Skips the test where the plugin does not write the format, or refuses this sample.
+        """
         if self.manager().format(self.format).writes is None:
             pytest.skip("the plugin does not write the format: give a test class that makes samples")
         place = self.save(folder, self.checkpoint(sample))
@@ -34,7 +42,10 @@ class SelfWrittenTests(FormatTests):
         return place
 
     def save(self, folder: Path, state: Checkpoint | Mapping[str, Any], *, force: bool = False) -> Path:
-        """As of `FormatTests`; skips the test where the format cannot hold it, or not under this name."""
+        """Save as `FormatTests` does.
+
+        Skips the test where the format cannot hold it, or not under this name.
+        """
         try:
             return super().save(folder, state, force=force)
         except (UnsupportedFormatError, UsageError) as error:
@@ -50,12 +61,15 @@ class SelfWrittenTests(FormatTests):
 
     @property
     def dtypes(self) -> tuple[DType, ...]:  # type: ignore[override]
-        """The types that `save` takes; those that it refuses, the format cannot hold."""
+        """Return the types that `save` takes.
+
+        Those that it refuses, the format cannot hold.
+        """
         return self._held
 
     @property
     def keeps_ties(self) -> bool:  # type: ignore[override]
-        """Whether one tied tensor comes back as tied."""
+        """Return whether one tied tensor comes back as tied."""
         first, *_, last = plain().tensors
         sample = Sample({**plain().tensors, last: plain().tensors[first]})
         with TemporaryDirectory() as folder:

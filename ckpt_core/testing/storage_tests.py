@@ -1,4 +1,6 @@
-"""The conformance kit for storage: a filesystem of fsspec is held to what ckpt relies on when it reads and writes.
+"""The conformance kit for storage.
+
+A filesystem of fsspec is held to what ckpt relies on when it reads and writes.
 
 class TestMine(StorageTests):
     conditional = True  # pipe_file(mode="create") is a promise of it
@@ -56,14 +58,23 @@ class StorageTests(ABC):
 
     @abstractmethod
     def filesystem(self) -> Any:
-        """A client of its own, which knows nothing of what others have noted or written."""
+        """Return a new client.
+
+        It knows nothing of what others have noted or written.
+        """
 
     @abstractmethod
     def folder(self) -> str:
-        """A folder, in the filesystem's words, that nothing is in: another one each time."""
+        """Return a folder, in the filesystem's words, that nothing is in.
+
+        Another one each time.
+        """
 
     def put(self, name: str, data: bytes) -> None:
-        """Store a file with whatever can; override it for a filesystem that only reads."""
+        """Store a file with whatever can.
+
+        Override it for a filesystem that only reads.
+        """
         self.filesystem().pipe_file(name, data)
 
     def remove(self, name: str) -> None:
@@ -72,7 +83,10 @@ class StorageTests(ABC):
 
     @contextmanager
     def place(self, files: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
-        """A new folder with files in it: its URL for ckpt, which stands for the filesystem in the block; its name."""
+        """Give a new folder with files in it.
+
+        Its URL for ckpt, which stands for the filesystem in the block; its name.
+        """
         folder = self.folder()
         for name, data in files.items():
             self.put(f"{folder}/{name}", data)

@@ -1,4 +1,6 @@
-"""The tests of a format that writes: what goes in comes out, again and again the same, whole or not at all.
+"""The tests of a format that writes.
+
+What goes in comes out, again and again the same, whole or not at all.
 
 `FormatTests` includes them; for a format without `writes` they are skipped.
 """
@@ -40,7 +42,10 @@ class WriteTests(FormatKit):
     keeps_ties = True
 
     def checkpoint(self, sample: Sample, *, ties: Mapping[str, str] | None = None) -> Checkpoint:
-        """What is handed to `save`; override it where the format needs more than tensors."""
+        """Return the checkpoint that is handed to `save`.
+
+        Override it where the format needs more than tensors.
+        """
         return SampleCheckpoint(sample, self.component, ties=ties)
 
     def save(self, folder: Path, state: Checkpoint | Mapping[str, Any], *, force: bool = False) -> Path:
@@ -56,7 +61,10 @@ class WriteTests(FormatKit):
 
     @pytest.fixture
     def written(self, tmp_path: Path) -> Path:
-        """An empty folder to write in; skips the test where the format does not write."""
+        """Return an empty folder to write in.
+
+        Skips the test where the format does not write.
+        """
         if self.manager().format(self.format).writes is None:
             pytest.skip(f"format {self.format} does not write")
         folder = tmp_path / "written"
@@ -148,7 +156,10 @@ class WriteTests(FormatKit):
 
 
 def _contents(folder: Path) -> dict[str, str]:
-    """A digest of each file below a folder, by path; locks, which stay, are left out."""
+    """Return a digest of each file below a folder, by path.
+
+    Locks, which stay, are left out.
+    """
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))

@@ -35,12 +35,17 @@ def test_every_folder_of_core_stands_in_the_drawing():
             assert name in drawn, package
 
 
+BEING_MENDED = ("training", "__pycache__")
+"""Where many first lines are not plain yet."""
+
 HELD = [
-    *(ROOT / "ckpt_core" / name for name in ("builtin", "codecs", "laws", "layouts", "manager", "reading", "schema")),
-    ROOT / "ckpt_core" / "verbs",
-    *(ROOT / "plugins" / name / "src" for name in ("ckpt_fsdp", "ckpt_hf", "ckpt_minillm")),
+    *(
+        folder
+        for folder in sorted((ROOT / "ckpt_core").iterdir())
+        if folder.is_dir() and folder.name not in BEING_MENDED
+    ),
+    *(ROOT / "plugins" / name / "src" for name in ("ckpt_fsdp", "ckpt_hf", "ckpt_minillm", "ckpt_wandb")),
 ]
-"""Where every first line is plain by now; in the other rooms many are not."""
 
 
 @pytest.mark.parametrize("room", HELD, ids=lambda room: str(room.relative_to(ROOT)))

@@ -290,7 +290,10 @@ class CheckedFiles(WrappedFiles):
         self._ledger.finish()
 
     def read_in_shares(self) -> "_Ledger":
-        """Leave the rest of what is begun to `finish_together`: other ranks read parts of it."""
+        """Leave the rest of what is begun to `finish_together`.
+
+        Other ranks read parts of it.
+        """
         self._ledger.in_shares = True
         return self._ledger
 

@@ -90,7 +90,10 @@ class Record:
         return [*gaps, (at, end)] if at < end else gaps
 
     def _see(self, start: int, end: int, data: memoryview) -> None:
-        """Add a piece: its sum goes on from that of the piece before it."""
+        """Add a piece.
+
+        Its sum goes on from that of the piece before it.
+        """
         at = bisect_right(self._pieces, (start, _LAST, 0))
         before = self._pieces[at - 1] if at and self._pieces[at - 1][1] == start else None
         if before is None:
@@ -153,7 +156,10 @@ class Blocks:
         return [number for number in range(start // BLOCK, (end - 1) // BLOCK + 1) if not self._proved[number]]
 
     def see(self, number: int, start: int, data: memoryview, read: Read | None) -> None:
-        """A part of a block; without `read`, what lies before the part is left to `finish`."""
+        """Take a part of a block.
+
+        Without `read`, what lies before the part is left to `finish`.
+        """
         first, last = self.bounds(number)
         if start == first and start + len(data) == last:
             self._judge(number, block_digest(data))
@@ -190,7 +196,10 @@ class Blocks:
         return sorted(self._open)
 
     def seen(self, number: int) -> int:
-        """Return how many bytes of a block that was begun were seen, from its start."""
+        """Return how many bytes of a begun block were seen.
+
+        From its start.
+        """
         return self._open[number][0] - self.bounds(number)[0]
 
     def leave(self, number: int) -> None:

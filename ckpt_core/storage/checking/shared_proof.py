@@ -40,7 +40,7 @@ def finish_together(files: Files, ranks: Ranks) -> None:
 
 
 def _begun_records(ledger: "Ledger") -> list[list[Any]]:
-    """Return the place of each record that was begun, and the pieces of it."""
+    """Return the place of each begun record, and its pieces."""
     return [
         [path, record.start, record.pieces if len(record.pieces) <= _MOST_PIECES else []]
         for path, file in sorted(ledger.files.items())

@@ -1,4 +1,7 @@
-"""A file that shares the storage of another one until either is written to, on disks that can (btrfs, XFS)."""
+"""Files that share their storage until either is written to.
+
+On disks that can do that (btrfs, XFS).
+"""
 
 import fcntl
 import os
@@ -12,7 +15,9 @@ _FICLONE = 0x40049409
 
 
 def clone(source: str, target: str, *, opened: Callable[[int], None]) -> bool:
-    """Make an existing file share all of another's storage; False where the disk cannot, or the two are on others.
+    """Make an existing file share all of another's storage.
+
+    Returns False where the disk cannot, or the two are on others.
 
     Args:
         source: The file whose content it is to have.

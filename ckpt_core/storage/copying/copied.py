@@ -1,4 +1,7 @@
-"""What a copy has done: the digests of all that is there now, and how each part came there."""
+"""The outcome of a copy.
+
+The digests of all that is there now, and how each part came there.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,6 @@
-"""The notes of a copy in a store: which parts are there, as what, and the digests of their blocks.
+"""The notes of a copy in a store.
+
+They say which parts are there, as what, and the digests of their blocks.
 
 They are objects of the journal that a writer of plans keeps too, each `{"parts": [[path, number, tag, size, blocks]]}`.
 """
@@ -18,7 +20,10 @@ was under way."""
 
 
 class PutPart(NamedTuple):
-    """A part that is in the store: by what it is named there, its bytes, and the digests of its blocks."""
+    """A part that is in the store.
+
+    It has its name there, its bytes, and the digests of its blocks.
+    """
 
     tag: str
     size: int
@@ -48,13 +53,16 @@ class PartNotes:
         self._lock = Lock()
 
     def take_number(self) -> int:
-        """The number of an object of the journal that somebody else is about to put."""
+        """Return the number of a journal's object that another writer is putting."""
         with self._lock:
             self._number += 1
             return self._number - 1
 
     def add(self, key: PartKey, part: PutPart) -> None:
-        """A part is in the store; it is noted there with the next that make a note worth a request."""
+        """Note a part that is in the store.
+
+        It is noted there with the next ones, once they make a note worth a request.
+        """
         with self._lock:
             self._lines.append([*key, part.tag, part.size, b64encode(part.blocks).decode()])
             self._bytes += part.size

@@ -1,4 +1,7 @@
-"""A listing that notes which of its files are read: those that a layout needs to be opened."""
+"""A listing that notes which of its files are read.
+
+Those that a layout needs to be opened.
+"""
 
 from collections.abc import Iterator, Sequence
 

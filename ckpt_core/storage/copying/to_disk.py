@@ -1,4 +1,6 @@
-"""A copy onto a disk: parts written into the stage, noted beside it, and read back from it.
+"""A copy onto a disk.
+
+Parts written into the stage, noted beside it, and read back from it.
 
 A note of the journal holds the digests of a part's blocks. A rerun compares the staged bytes with them before it goes
 on from there: the notes need no sync, for neither a kill nor a loss of power can make them vouch for what is not there.
@@ -33,7 +35,9 @@ def part_bytes(size: int) -> int:
 def copy_to_disk(
     work: CopyWork, files: CheckedFiles, folder: str, journal: str, *, workers: int, progress: "Progress | None"
 ) -> Copied:
-    """Copy every file of some work into a folder, synced and read back.
+    """Copy every file of some work into a folder.
+
+    The files are synced, and read back.
 
     Args:
         work: What is copied.
@@ -70,7 +74,10 @@ def copy_to_disk(
 
 
 class _DiskCopy:
-    """A copy under way. `blocks` are the digests of the parts that are proved to be in the stage."""
+    """A copy under way.
+
+    `blocks` are the digests of the parts that are proved to be in the stage.
+    """
 
     def __init__(self, work: CopyWork, files: CheckedFiles, folder: str, journal: str, workers: int) -> None:
         self.blocks: dict[PartKey, bytes] = {}
@@ -79,7 +86,10 @@ class _DiskCopy:
         self._lock = Lock()
 
     def make_files(self) -> None:
-        """Make every file, its space reserved, so that a full disk shows before anything is moved."""
+        """Make every file and reserve its space.
+
+        A full disk shows so before anything is moved.
+        """
         there = [self._path(path) for path in self._work.paths if os.path.lexists(self._path(path))]
         reserved = sum(os.lstat(path).st_blocks * 512 for path in there)
         syscalls.require_space(self._folder, max(self._work.nbytes - reserved, 0))
@@ -92,7 +102,10 @@ class _DiskCopy:
                 os.close(descriptor)
 
     def kept(self) -> list[FilePart]:
-        """The parts that an earlier run has moved, each compared with what it noted."""
+        """Return the parts that an earlier run has moved.
+
+        Each was compared with what that run noted.
+        """
         noted = dict(_noted(self._journal))
         found = [part for part in self._work.parts if part.key in noted]
         wrong: set[PartKey] = set()
@@ -111,7 +124,10 @@ class _DiskCopy:
         return [part for part in found if part.key not in wrong]
 
     def share(self, kept: list[FilePart]) -> int:
-        """Let the stage share the storage of source files, where the disk can; how many parts need no moving so."""
+        """Share the storage of source files, where the disk can.
+
+        Returns how many parts need no moving so.
+        """
         begun = {part.path for part in kept}
         shared = {path for path in self._work.paths if path not in begun and self._clone(path)}
         parts = [part for part in self._work.parts if part.path in shared]
@@ -136,7 +152,7 @@ class _DiskCopy:
         each(one, parts, self._workers)
 
     def read_back(self, parts: list[FilePart], progress: "Progress | None") -> None:
-        """Compare what is in the stage with what was read from the source."""
+        """Compare the staged bytes with those that were read."""
 
         def one(part: FilePart, buffer: memoryview) -> None:
             if self._read_staged(part, buffer) != self.blocks[part.key]:
@@ -177,12 +193,12 @@ class _DiskCopy:
             syscalls.append(self._journal, line.encode())
 
     def _read_staged(self, part: FilePart, buffer: memoryview) -> bytes:
-        """The digests of a part as it is in the stage, which fills the buffer."""
+        """Return the digests of a staged part, which fills the buffer."""
         self.read_staged_into(part.path, part.offset, buffer)
         return digests_of(buffer)
 
     def read_staged_into(self, path: str, offset: int, buffer: memoryview) -> None:
-        """Fill memory with bytes of a file as it is in the stage."""
+        """Fill memory with the bytes of a staged file."""
         staged = self._path(path)
         descriptor = syscalls.reopen(staged)
         try:
@@ -203,7 +219,10 @@ _AGAIN = "run it again; where it comes back, memory or that disk returns other b
 
 
 def _noted(journal: str) -> Iterator[tuple[PartKey, bytes]]:
-    """The notes of a journal, without its first line; one that a stop tore is passed over: the next begins a line."""
+    """Yield the notes of a journal, without its first line.
+
+    One that a stop tore is passed over: the next begins a line.
+    """
     with open(journal, "rb") as file:
         file.readline()
         for line in file:

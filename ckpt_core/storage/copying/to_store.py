@@ -1,4 +1,6 @@
-"""A copy into a store of objects: parts put as they are read, each noted in the store, so that none is put twice.
+"""A copy into a store of objects.
+
+Parts put as they are read, each noted in the store, so that none is put twice.
 
 A file of one part is put at once, a longer one is an upload. What is in the store and what it was made of stand in the
 journal there; a rerun, also one of another machine, compares that with what the store says of its parts and objects.
@@ -35,7 +37,9 @@ def copy_to_store(
     within: Within | None = None,
     progress: "Progress | None" = None,
 ) -> tuple[Copied, dict[str, str]]:
-    """Copy every file of some work into a folder of a store, and compare what the store says of each.
+    """Copy every file of some work into a folder of a store.
+
+    What the store says of each is compared.
 
     Args:
         work: What is copied.
@@ -67,14 +71,20 @@ def copy_to_store(
 
 
 def requests_of(work: CopyWork, *, within: bool) -> int:
-    """About how many requests a copy into a store takes, notes included; a few more commit it."""
+    """Return about how many requests a copy into a store takes.
+
+    Notes included; a few more commit it.
+    """
     several = {part.path for part in work.parts if part.number > 1}
     puts = len(work.paths) if within else len(work.parts) + 2 * len(several)
     return puts + min(len(work.parts), -(-work.nbytes // NOTED_AFTER)) + 1
 
 
 class _StoreCopy:
-    """A copy under way. `done` are the parts that are in the store, `_objects` the versions of files that are whole."""
+    """A copy under way.
+
+    `done` are the parts that are in the store, `_objects` the versions of files that are whole.
+    """
 
     def __init__(self, work: CopyWork, place: StoreFolder, within: Within | None) -> None:
         self.done: dict[PartKey, PutPart] = {}
@@ -92,7 +102,10 @@ class _StoreCopy:
         self._lock = Lock()
 
     def go_on(self) -> None:
-        """Take up what an earlier run of the same work has put there, and begin what is left."""
+        """Take up an earlier run of the same work.
+
+        What is left is begun.
+        """
         if len(self._place.noted.keys) > 1:
             self._take_up(self._place.noted)
         self._begin_uploads()
@@ -115,7 +128,10 @@ class _StoreCopy:
                 self._notes.flush()
 
     def completed(self) -> dict[str, str]:
-        """The version of every object, once the store says the size and version of each that it was put with."""
+        """Return the version of every object.
+
+        The store must say the size and version of each that it was put with.
+        """
         for path in self._work.paths:
             if path not in self._objects:
                 self._objects[path] = self._made(path)
@@ -150,7 +166,10 @@ class _StoreCopy:
     def _is_whole(
         self, path: str, upload: str, known: Mapping[PartKey, PutPart], there: Mapping[str, StoredObject]
     ) -> bool:
-        """Whether a file was made of its parts by an earlier run, which was stopped before it could say so."""
+        """Return whether an earlier run made a file of its parts.
+
+        It was stopped before it could say so.
+        """
         parts = self._parts[path]
         if self._work.named(path) not in there or any(part.key not in known for part in parts):
             return False
@@ -161,7 +180,10 @@ class _StoreCopy:
         return True
 
     def _begin_uploads(self) -> None:
-        """Begin and note the upload of every file of several parts that is neither whole nor has one."""
+        """Begin and note the uploads that several parts need.
+
+        Of every file that is neither whole nor has one.
+        """
         none = [path for path in self._work.paths if path not in self._uploads and path not in self._objects]
         new = [path for path in none if len(self._parts[path]) > 1 and self._within is None]
         begun = {path: self._store.begin_upload(self._key(path)) for path in new}
@@ -173,7 +195,10 @@ class _StoreCopy:
             self._place.told({self._work.named(path): id for path, id in self._uploads.items()})
 
     def _put(self, part: FilePart, data: memoryview) -> str:
-        """Put a part, but not of what the store copies itself; by what it is named in the store."""
+        """Put a part, but not of what the store copies itself.
+
+        By what it is named in the store.
+        """
         if self._within is not None:
             return _READ
         if part.path in self._uploads:
@@ -181,7 +206,10 @@ class _StoreCopy:
         return self._store.put(self._key(part.path), data, ABSENT).version
 
     def _add(self, part: FilePart, put: PutPart) -> None:
-        """Note a part; with the last of a file the object is made."""
+        """Note a part.
+
+        With the last of a file the object is made.
+        """
         with self._lock:
             self.done[part.key] = put
             self._left[part.path] -= 1
@@ -192,7 +220,10 @@ class _StoreCopy:
             self._objects[part.path] = self._made(part.path)
 
     def _made(self, path: str) -> str:
-        """The version of an object that is made of its parts, or by the store itself."""
+        """Return the version of an object.
+
+        It is made of its parts, or by the store itself.
+        """
         self._check()
         if self._within is not None:
             source, of = self._within.keys[path], self._within.store

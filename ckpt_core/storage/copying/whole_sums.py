@@ -1,4 +1,6 @@
-"""Hashes of whole files, as their place records them, computed while parts of them move in nearly any order.
+"""Hashes of whole files, as their place records them.
+
+They are computed while parts move in nearly any order.
 
 A hash takes bytes in order, and several movers read a file at once. A part waits for its turn where the part before it
 is under way; where that is not to come again, as when an earlier run moved it, the rest is read once more at the end.
@@ -22,7 +24,9 @@ _LOOK = 0.1
 
 
 class WholeSums:
-    """The hashes that a listing has of some of its files. Any thread may call it.
+    """The hashes that a listing has of some of its files.
+
+    Any thread may call it.
 
     Args:
         files: The listing.
@@ -46,7 +50,10 @@ class WholeSums:
         return tuple(sorted({said.partition(":")[0] for said in self._expected.values()}))
 
     def see(self, path: str, offset: int, data: memoryview) -> None:
-        """Take bytes of a file; out of turn they are passed over, or wait for those before them."""
+        """Take bytes of a file.
+
+        Out of turn they are passed over, or wait for those before them.
+        """
         if path not in self._expected:
             return
         with self._waiting:
@@ -61,7 +68,9 @@ class WholeSums:
             self._waiting.notify_all()
 
     def finish(self, read: Callable[[str, int, memoryview], None]) -> None:
-        """Compare all of them; `read` fills memory with what was not seen in order.
+        """Compare all of them.
+
+        `read` fills memory with what was not seen in order.
 
         Raises:
             CorruptError: CP003, a file is not what its place says of it.
@@ -86,7 +95,10 @@ class WholeSums:
 
 
 def _new(said: str) -> Any:
-    """A hash of the algorithm that is named; None where it is not known."""
+    """Return a new hash of the algorithm that is named.
+
+    None where it is not known.
+    """
     algorithm = said.partition(":")[0]
     if algorithm == "xxh128":
         import xxhash

@@ -1,4 +1,7 @@
-"""Files that lie in the very server that they are copied to: by which keys, so that it can copy them itself."""
+"""Files that lie in the very server that they are copied to.
+
+Their keys there, so that the server can copy them itself.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,14 +14,19 @@ from ckpt_core.storage.urls import local_path, scheme_of
 
 
 class Within(NamedTuple):
-    """Where files lie: the bucket, and the key of each by its path."""
+    """The place of files in a store.
+
+    The bucket, and the key of each by its path.
+    """
 
     store: ObjectStore
     keys: Mapping[str, str]
 
 
 def keys_within(files: Files, paths: Sequence[str], store: ObjectStore) -> Within | None:
-    """Where some files of a listing lie in the server of a store; None where it is not certain that all are there.
+    """Return where files of a listing lie in a store's server.
+
+    None where it is not certain that all are there.
 
     A generation's files are looked for where they lie.
     """

@@ -1,4 +1,7 @@
-"""What is to be copied: files in parts, each read once, compared with every checksum, and digested as it moves."""
+"""The work of a copy: files in parts.
+
+Each part is read once, compared with every checksum, and digested as it moves.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
@@ -17,7 +20,10 @@ PartKey = tuple[str, int]
 
 
 class FilePart(NamedTuple):
-    """A part of a file, which starts at a block of the seal; `length` in bytes."""
+    """A part of a file, which starts at a block.
+
+    The blocks are those of the seal; `length` is in bytes.
+    """
 
     path: str
     number: int
@@ -65,7 +71,10 @@ class CopyWork:
         return path if self._name is None else self._name
 
     def digest(self) -> str:
-        """What is the same for the same work: which files, which content, which parts; "" where nothing tells it."""
+        """Return a digest that is the same for the same work.
+
+        The same files, content and parts; "" where nothing tells it.
+        """
         listed = [(path, self.files.size(path), self.files.version(path)) for path in self.paths]
         if not all(version for _, size, version in listed if size):
             return ""
@@ -74,19 +83,25 @@ class CopyWork:
         return str(xxhash.xxh3_128(text).hexdigest())
 
     def read(self, part: FilePart, out: memoryview) -> bytes:
-        """Fill `out` with a part; the digests of its blocks, 16 bytes each. Raises as a read of the listing."""
+        """Fill `out` with a part, and return its blocks' digests.
+
+        Of 16 bytes each. Raises as a read of the listing.
+        """
         self.files.read_into(part.path, part.offset, out)
         self.sums.see(part.path, part.offset, out)
         return digests_of(out)
 
     def checked_by(self) -> str:
-        """What the bytes that were read were compared with."""
+        """Return the names of what the read bytes were compared with."""
         sums = [f"the {name} of each file at its place" for name in self.sums.algorithms]
         others = self.files.checked_by()
         return " and ".join([*([] if sums and others.startswith("nothing") else [others]), *sums])
 
     def seals(self, blocks: Mapping[PartKey, bytes]) -> dict[str, FileSeal]:
-        """The seal of each file, by its path in the copy, from the digests of the blocks of every part."""
+        """Return the seal of each file, by its path in the copy.
+
+        They come from the digests of the blocks of every part.
+        """
         found: dict[str, list[bytes]] = {path: [] for path in self.paths}
         for part in self.parts:
             found[part.path].append(blocks[part.key])
@@ -99,7 +114,9 @@ def digests_of(data: memoryview) -> bytes:
 
 
 def each(work: Callable[[FilePart, memoryview], None], parts: Sequence[FilePart], workers: int) -> None:
-    """Do all parts, in order, by so many threads: each takes the next that is left, and has one buffer for all.
+    """Do all parts, in order, by so many threads.
+
+    Each takes the next that is left, and has one buffer for all.
 
     Memory: a part for each thread.
     """

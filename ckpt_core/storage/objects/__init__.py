@@ -1,1 +1,4 @@
-"""Stores of objects as writers see them: puts under a condition, uploads in parts, a clock of their own."""
+"""Stores of objects as writers see them.
+
+Puts under a condition, uploads in parts, a clock of their own.
+"""

@@ -1,4 +1,6 @@
-"""By what Google Cloud Storage proves that it has the bytes it was sent: a CRC-32C, or the MD5 where there is none.
+"""The checksums by which Google Cloud Storage proves bytes.
+
+A CRC-32C, or the MD5 where there is none.
 
 Source: Google Cloud Storage, "Data validation and change detection".
 """
@@ -18,5 +20,5 @@ def checksums_of(data: bytes | memoryview) -> dict[str, str]:
 
 
 def is_proved(made: dict[str, Any], told: dict[str, str]) -> bool:
-    """Whether what the store says of an object is what it was told to expect."""
+    """Return whether an object has the checksum that was expected."""
     return all(made.get(name) == told[name] for name in ("crc32c", "md5Hash") if name in told)

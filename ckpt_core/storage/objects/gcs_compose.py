@@ -1,4 +1,6 @@
-"""Parts of an upload composed to one object: at most 32 at once, so in levels where there are more.
+"""Parts of an upload composed to one object.
+
+At most 32 at once, so in levels where there are more.
 
 Source: Google Cloud Storage, "Composite objects".
 """
@@ -25,7 +27,10 @@ class Composition:
         self._folder = folder
 
     def made(self, key: str, upload: str, parts: Sequence[UploadedPart], **conditions: str) -> dict[str, Any]:
-        """What the store says of the object that it made; failures as gcsfs raises them."""
+        """Return what the store says of the object that it made.
+
+        Failures as gcsfs raises them.
+        """
         sources = [(f"{self._folder}{part.number:05}", part.tag) for part in parts]
         level = 1
         while len(sources) > _AT_ONCE:
@@ -40,7 +45,10 @@ class Composition:
 
 
 def uploaded_as(found: dict[str, Any]) -> str | None:
-    """The upload by which an object was made; None where it was not, or by another program."""
+    """Return the upload by which an object was made.
+
+    None where it was not, or by another program.
+    """
     upload = found.get("metadata", {}).get(_MARK)
     return upload if isinstance(upload, str) else None
 

@@ -1,4 +1,6 @@
-"""Questions to one bucket of Google Cloud Storage, through gcsfs's client: its session, credentials and settings.
+"""Questions to one bucket of Google Cloud Storage.
+
+Through gcsfs's client: its session, credentials and settings.
 
 Source: Google Cloud Storage, "JSON API v1".
 """
@@ -42,7 +44,7 @@ class GcsBucket:
         return f"{self.url}/{key}" if key else self.url
 
     def failure(self, error: Exception, key: str) -> Exception:
-        """What gcsfs raised when something was read, in our words."""
+        """Return what gcsfs raised when something was read, in our words."""
         return as_ckpt_error(error, self.place(key))
 
     def write_failure(self, error: Exception, key: str) -> Exception:
@@ -50,7 +52,10 @@ class GcsBucket:
         return as_write_error(error, self.place(key))
 
     def object(self, key: str) -> dict[str, Any]:
-        """What the store says of an object; failures as gcsfs raises them."""
+        """Return what the store says of an object.
+
+        Failures as gcsfs raises them.
+        """
         return self._tree("GET", _OBJECT, self.name, key)
 
     def content(self, key: str, *, nbytes: int = 0, start: int = 0, end: int | None = None, **asked: Any) -> bytes:
@@ -59,7 +64,10 @@ class GcsBucket:
         return self._ask("GET", _OBJECT, self.name, key, nbytes=nbytes, alt="media", headers=headers, **asked)
 
     def put(self, key: str, data: bytes | memoryview, **conditions: str) -> dict[str, Any]:
-        """Put an object in one request, its checksum in it; failures as gcsfs raises them."""
+        """Put an object in one request, its checksum in it.
+
+        Failures as gcsfs raises them.
+        """
         told = {"name": key, "contentType": "application/octet-stream", **checksums_of(data)}
         head = f"--{_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(told)}\r\n"
         head += f"--{_BOUNDARY}\r\nContent-Type: application/octet-stream\r\n\r\n"
@@ -88,7 +96,10 @@ class GcsBucket:
         return self._tree("POST", f"{_OBJECT}/compose", self.name, key, **named)
 
     def rewrite(self, bucket: str, source: str, key: str, *, nbytes: int, **asked: Any) -> dict[str, Any]:
-        """Copy an object of a bucket into this one, a large one in several steps, each within the deadline."""
+        """Copy an object of a bucket into this one.
+
+        A large one is copied in several steps, each within the deadline.
+        """
         named = {"headers": _JSON, **asked}
         while True:
             path = (f"{_OBJECT}/rewriteTo/{_OBJECT}", bucket, source, self.name, key)
@@ -113,7 +124,10 @@ class GcsBucket:
                 return
 
     def require(self) -> None:
-        """Ask once whether the bucket is there: that an object is missing does not tell. CheckpointNotFoundError."""
+        """Raise CheckpointNotFoundError where the bucket is missing.
+
+        It is asked once: that an object is missing does not tell.
+        """
         if self._seen:
             return
         try:
@@ -156,7 +170,10 @@ class GcsBucket:
 
 
 class _Body(BytesIO):
-    """What is sent, in pieces that leave the client's loop free; a client that asks again reads it again."""
+    """A body in pieces that leave the client's loop free.
+
+    A client that asks again reads it again.
+    """
 
     def close(self) -> None:
         pass

@@ -168,7 +168,10 @@ class GCSStore(ObjectStore):
             raise self._bucket.failure(error, found.key) from error
 
     def _completed(self, key: str, upload: str) -> StoredObject:
-        """The object of an upload whose parts are gone, where it is made of them: the first answer was lost."""
+        """Return the object of an upload whose parts are gone.
+
+        It must be made of them: then the first answer was lost.
+        """
         found = self._object(key)
         if found is None or uploaded_as(found) != upload:
             raise CheckpointNotFoundError(f"{self._bucket.place(key)}: parts of its upload are gone; run it again")
@@ -189,7 +192,10 @@ def _replaced(place: str) -> ReplacedError:
 
 
 def _folder(key: str, upload: str) -> str:
-    """How the keys of an upload's parts begin: beside the object, hidden as all that we put beside a checkpoint."""
+    """Return the prefix of the keys of an upload's parts.
+
+    They lie beside the object, hidden as all that we put beside a checkpoint.
+    """
     folder, _, name = key.rpartition("/")
     return f"{folder}{'/' if folder else ''}.{name}{MARK}upload-{upload}/"
 

@@ -1,4 +1,6 @@
-"""A lease: what stands for a lock at a store, since an object has a condition and a time, and no process that holds it.
+"""A lease: a store's stand-in for a lock.
+
+An object has a condition and a time, and no process that holds it.
 
 It is renewed by a thread as long as its block runs. Who was not heard of for its seconds, by the store's clock, or is
 a process of this machine that is gone, is taken over from. So a holder that was paused may find itself taken over:
@@ -71,7 +73,9 @@ class Lease:
         return self._record.id
 
     def check(self) -> None:
-        """Make sure that it is still held; costs nothing unless the last renewal is late.
+        """Make sure that it is still held.
+
+        Costs nothing unless the last renewal is late.
 
         Raises:
             LockedError: Another writer has taken over, or it could not be renewed for its seconds.
@@ -85,7 +89,9 @@ class Lease:
             )
 
     def note_uploads(self, uploads: Iterable[tuple[str, str]]) -> None:
-        """Put into the lease which uploads, of key and id, were begun, before their first part is sent.
+        """Note in the lease which uploads were begun.
+
+        Each is a key and an id, noted before its first part is sent.
 
         Raises:
             LockedError: The lease is lost.
@@ -96,13 +102,18 @@ class Lease:
         self.check()
 
     def note_keys(self, keys: Sequence[str]) -> None:
-        """Put into the lease which objects are made, before the first of them is. Raises as `note_uploads`."""
+        """Note in the lease which objects are made.
+
+        Before the first of them is. Raises as `note_uploads`.
+        """
         with self._lock:
             self._put(replace(self._record, keys=tuple(keys)))
         self.check()
 
     def require_conditions(self) -> None:
-        """Make sure, once for a bucket, that the store keeps to conditions: by the lease itself, which is ours.
+        """Make sure, once for a bucket, that the store keeps to conditions.
+
+        By the lease itself, which is ours.
 
         Raises:
             UnsupportedFormatError: It does not: two writers could not be told apart.
@@ -134,7 +145,10 @@ class Lease:
             self._thread.join()
 
     def remove(self) -> None:
-        """Remove the lease, if it is still ours; where the store does not, let it say that its holder has ended."""
+        """Remove the lease, if it is still ours.
+
+        Where the store does not, let it say that its holder has ended.
+        """
         try:
             if self._store.delete_version(self._key, self._version):
                 return
@@ -144,7 +158,10 @@ class Lease:
             self.give_up()
 
     def give_up(self) -> None:
-        """Let the lease say that its holder has ended, if it is still ours: the next need not wait."""
+        """Mark the lease as ended, if it is still ours.
+
+        The next writer need not wait then.
+        """
         with self._lock:
             self._put(replace(self._record, ended=True))
 
@@ -161,7 +178,10 @@ class Lease:
                 self._put(self._record)
 
     def _put(self, record: LeaseRecord) -> None:
-        """Put the lease in place of our last one. It counts as renewed from when it was sent, not from the answer."""
+        """Put the lease in place of our last one.
+
+        It counts as renewed from when it was sent, not from the answer.
+        """
         sent = time.clock_gettime(_CLOCK)
         record = replace(record, renewals=record.renewals + 1)
         try:
@@ -173,7 +193,10 @@ class Lease:
         self._heard = sent
 
     def _put_in_place(self, record: LeaseRecord) -> str:
-        """The version of the lease that was put in place of ours, also where it is of a put of ours without answer."""
+        """Return the version of the lease that replaced ours.
+
+        Also where it is of a put of ours that had no answer.
+        """
         condition = Condition(version=self._version)
         try:
             return self._store.put(self._key, record.encoded(), condition).version
@@ -191,7 +214,9 @@ class Lease:
 def held(
     store: ObjectStore, key: str, *, place: str, work: str = "", keys: Sequence[str] = (), seconds: int = 0
 ) -> Iterator[Lease]:
-    """Hold the lease `key` for a block. Where that ends well it is removed; where it fails, as `Lease.leaves` says.
+    """Hold the lease `key` for a block.
+
+    Where that ends well it is removed; where it fails, as `Lease.leaves` says.
 
     Args:
         store: Where it is.
@@ -220,7 +245,10 @@ def held(
 
 
 def is_free(store: ObjectStore, there: StoredObject, record: LeaseRecord) -> bool:
-    """Whether a lease may be taken over, or what it names be removed: its holder has ended, is gone or silent."""
+    """Return whether a lease may be taken over.
+
+    What it names may be removed then: its holder has ended, is gone or silent.
+    """
     return record.ended or record.holder.is_gone or _silence(store, there) > record.seconds
 
 

@@ -1,4 +1,6 @@
-"""What a lease says: who writes, for how long without a sign of it, and what a kill would leave behind.
+"""The record in a lease.
+
+Who writes, for how long without a sign of it, and what a kill would leave behind.
 
 JSON of the schema `ckpt/lease@1`. That a process of this machine is gone is told by its boot, its process namespace,
 its id and when it started: a name of a machine alone is that of many containers.
@@ -21,7 +23,10 @@ _START = 19
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process, as others of its machine can find it, and people on other machines."""
+    """A process that holds a lease.
+
+    Others of its machine can find it by this, and people on other machines.
+    """
 
     host: str
     boot: str
@@ -31,13 +36,13 @@ class Holder:
 
     @property
     def is_local(self) -> bool:
-        """Whether a process of its id can be looked for from here."""
+        """Return whether this machine can look for its process by id."""
         here = this_process()
         return bool(self.boot) and (self.boot, self.namespace) == (here.boot, here.namespace)
 
     @property
     def is_gone(self) -> bool:
-        """Whether it certainly does not run any more."""
+        """Return whether it certainly does not run any more."""
         if not self.is_local:
             return False
         try:
@@ -137,7 +142,10 @@ def _namespace() -> str:
 
 
 def _start_of(pid: int) -> str:
-    """When a process started, in ticks since the boot; empty where that cannot be seen."""
+    """Return the start of a process, in ticks since the boot.
+
+    Empty where that cannot be seen.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[_START].decode()

@@ -1,4 +1,6 @@
-"""What writers that are gone have left in a store: found by their leases and journals, and removed under a lease.
+"""Leftovers of writers in a store.
+
+They are found by leases and journals, and removed under a lease.
 
 Only what a lease or a journal of ours names is touched, once nobody holds it; only content that came while it was held,
 or into a folder that has an id of ours in its name; and nothing that a seal vouches for.
@@ -51,7 +53,10 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """What the leases and journals of a site name, and when the objects of those names must have come."""
+    """The names in the leases and journals of a site.
+
+    And when the objects of those names must have come.
+    """
 
     keys: frozenset[str]
     replaced: frozenset[tuple[str, str]]
@@ -71,7 +76,10 @@ class _Named:
 
 @dataclass(slots=True)
 class _Said:
-    """What a journal says: the keys of its files, its uploads, what they replace, and when it first noted an upload."""
+    """The content of a journal.
+
+    The keys of its files, its uploads, what they replace, and when it first noted an upload.
+    """
 
     files: set[str]
     uploads: set[tuple[str, str]]
@@ -80,7 +88,9 @@ class _Said:
 
 
 def leftovers(store: ObjectStore, key: str) -> Iterator[Leftover]:
-    """What writers have left of a file or directory `key`, and of everything below it; "" for all of the bucket.
+    """Yield the leftovers at `key` and below it.
+
+    `key` is a file or directory; "" is all of the bucket.
 
     Raises:
         NoAnswerError: The store gave no answer.
@@ -160,7 +170,10 @@ def _named(store: ObjectStore, site: Site, records: list[tuple[StoredObject, Lea
 
 
 def _is_own(site: Site, folder: str) -> bool:
-    """Whether a folder is one of ours by its name: of anything else only single keys are believed."""
+    """Return whether a folder is one of ours by its name.
+
+    Of anything else only single keys are believed.
+    """
     return folder.startswith(site.own) and is_under_way(folder.rstrip("/").rpartition("/")[2])
 
 
@@ -186,7 +199,10 @@ def _remove(store: ObjectStore, site: Site, records: list[tuple[StoredObject, Le
 
 
 def _fenced(store: ObjectStore, site: Site, named: _Named) -> StoredObject | None:
-    """The placeholder that keeps a late writer from sealing a directory whose data is being removed."""
+    """Put the placeholder that fences off a late writer.
+
+    It keeps that from sealing a directory whose data is being removed.
+    """
     there = store.head(site.seal)
     if site.name or named.protected(site.seal):
         return None
@@ -199,7 +215,7 @@ def _fenced(store: ObjectStore, site: Site, named: _Named) -> StoredObject | Non
 
 
 def _sealed(store: ObjectStore, site: Site) -> tuple[bool, str]:
-    """Whether a directory has a seal, and the generation that it names."""
+    """Return whether a directory is sealed, and its generation."""
     try:
         text = b"" if site.name else store.read(site.seal)
     except CheckpointNotFoundError:
@@ -208,7 +224,7 @@ def _sealed(store: ObjectStore, site: Site) -> tuple[bool, str]:
 
 
 def _journal(store: ObjectStore, folder: str, journal: list[StoredObject]) -> _Said:
-    """What the objects of a journal say."""
+    """Return the content of a journal's objects."""
     said = _Said(set(), set(), set(), None)
     for one in sorted(journal, key=lambda one: one.key):
         tree = _tree(store, one.key)
@@ -230,7 +246,10 @@ def _tree(store: ObjectStore, key: str) -> Any:
 
 
 def _record(store: ObjectStore, one: StoredObject) -> LeaseRecord | None:
-    """What a lease says; None where it is gone by now, or is none that can be read."""
+    """Return the content of a lease.
+
+    None where it is gone by now, or is none that can be read.
+    """
     try:
         return parse_record(store.read(one.key, version=one.version), one.key)
     except (OverwriteError, ReplacedError, CheckpointNotFoundError):

@@ -1,4 +1,7 @@
-"""fsspec's memory filesystem as a store of objects, which ends with the process: for tests, and for trying out."""
+"""fsspec's memory filesystem as a store of objects.
+
+It ends with the process, and serves tests and trying out.
+"""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Which store serves a URL that is to be written to."""
+"""The choice of a store for a URL."""
 
 from typing import Any
 
@@ -16,7 +16,9 @@ _ELSEWHERE = {
 
 
 def open_store(url: str) -> tuple[ObjectStore, str]:
-    """The store of a URL, and the key that the rest of it is: without slashes around it.
+    """Return the store of a URL, and the key in it.
+
+    The key is the rest of the URL, without slashes around it.
 
     Raises:
         UnsupportedFormatError: Nothing is written to URLs of this scheme, or a package is missing.

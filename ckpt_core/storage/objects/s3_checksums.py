@@ -24,18 +24,27 @@ def md5_of(data: bytes | memoryview) -> str:
 
 
 def is_proved(answer: dict[str, Any], data: bytes | memoryview, checksum: str) -> bool:
-    """Whether an answer tells that the store has these bytes: by its CRC-32, or an ETag that is their MD5."""
+    """Return whether an answer tells that the store has these bytes.
+
+    By its CRC-32, or an ETag that is their MD5.
+    """
     said = answer.get("ChecksumCRC32")
     return said == checksum or answer["ETag"].strip('"') == md5(data, usedforsecurity=False).hexdigest()
 
 
 def quoted(etag: str) -> str:
-    """An ETag as HTTP has it: some stores leave the quotation marks out of some answers."""
+    """Return an ETag as HTTP has it.
+
+    Some stores leave the quotation marks out of some answers.
+    """
     return etag if etag.endswith('"') else f'"{etag}"'
 
 
 def etag_of_parts(parts: Sequence[UploadedPart]) -> str | None:
-    """The ETag of an object made of parts, in order; None where theirs are no MD5."""
+    """Return the ETag of an object made of parts, in order.
+
+    None where theirs are no MD5.
+    """
     try:
         joined = b"".join(bytes.fromhex(part.tag.strip('"')) for part in parts)
     except ValueError:

@@ -1,4 +1,6 @@
-"""Bytes put to S3 straight from the caller's memory: the client signs a URL, its connection is ours.
+"""Bytes put to S3 straight from the caller's memory.
+
+The client signs a URL, its connection is ours.
 
 The client copies what it sends, hashes it, and gives it to its loop piece by piece. Here a checksum of them is in the
 signed URL's headers. Whatever the answer is but success or a refusal that can be told apart, the client asks again.
@@ -33,7 +35,10 @@ _ERROR_BYTES = 64 << 10
 
 
 class AnswerError(OSError):
-    """An answer that is an error, as botocore has them: `retries` reads its `response` and `headers`."""
+    """An answer that is an error, as botocore has them.
+
+    `retries` reads its `response` and `headers`.
+    """
 
     def __init__(self, status: int, code: str, headers: Mapping[str, str]) -> None:
         super().__init__()
@@ -46,7 +51,7 @@ class NotDirectError(Exception):
 
 
 def put(files: Any, method: str, data: memoryview, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to bytes that were sent, as the client would give it.
+    """Return the answer to a put, as the client would give it.
 
     Args:
         files: The filesystem of s3fs.

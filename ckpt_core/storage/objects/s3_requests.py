@@ -1,4 +1,7 @@
-"""Questions to one bucket, through s3fs's client: asked again where that may help, their failures in our words."""
+"""Questions to one bucket, through s3fs's client.
+
+Asked again where that may help, their failures in our words.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +16,9 @@ from ckpt_core.storage.remote.retries import error_code, said, status_of
 
 
 class S3Bucket:
-    """A bucket as s3fs reaches it: its session, endpoint, region and settings are the filesystem's.
+    """A bucket as s3fs reaches it.
+
+    Its session, endpoint, region and settings are the filesystem's.
 
     Attributes:
         name: Of the bucket.
@@ -32,7 +37,10 @@ class S3Bucket:
         return f"{self.url}/{key}" if key else self.url
 
     def call(self, method: str, key: str = "", *, nbytes: int = 0, **parameters: Any) -> dict[str, Any]:
-        """The answer to an operation of the S3 client, by its name there; failures as `ObjectStore` says."""
+        """Call an operation of the S3 client by its name.
+
+        Failures are as `ObjectStore` says.
+        """
         try:
             return self.ask(method, key, nbytes=nbytes, **parameters)
         except Exception as error:
@@ -40,7 +48,10 @@ class S3Bucket:
             raise told(error, self.place(key)) from error
 
     def ask(self, method: str, key: str = "", *, nbytes: int = 0, **parameters: Any) -> dict[str, Any]:
-        """The same, with failures as s3fs raises them, for who tells them apart."""
+        """Call it with failures as s3fs raises them.
+
+        For callers that tell them apart.
+        """
         named = {"Bucket": self.name, **({"Key": key} if key else {}), **parameters}
         answer: dict[str, Any] = ask(self.files, self.files.call_s3, method, nbytes=nbytes, **named)
         self._clock.note(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}))
@@ -48,7 +59,10 @@ class S3Bucket:
         return answer
 
     def send(self, method: str, key: str, data: bytes | memoryview, **parameters: Any) -> dict[str, Any]:
-        """The answer to bytes that were sent: straight from memory where that can be, else by the client."""
+        """Send bytes, and return the answer.
+
+        Straight from memory where that can be, else by the client.
+        """
         named = {"Bucket": self.name, "Key": key, **parameters}
         try:
             with quiet():
@@ -60,7 +74,10 @@ class S3Bucket:
         return answer
 
     def pages(self, method: str, markers: dict[str, str], **parameters: Any) -> Iterator[dict[str, Any]]:
-        """Every page of a listing. `markers`: what of an answer the next question repeats, and as what."""
+        """Yield every page of a listing.
+
+        `markers` say what of an answer the next question repeats, and as what.
+        """
         following: dict[str, Any] = {}
         key = parameters.pop("key", "")
         while True:
@@ -71,7 +88,10 @@ class S3Bucket:
                 return
 
     def body(self, key: str, *, nbytes: int = 0, **parameters: Any) -> bytes:
-        """The content of an object, or a range of it; failures as s3fs raises them."""
+        """Return the content of an object, or a range of it.
+
+        Failures as s3fs raises them.
+        """
         return bytes(ask(self.files, self._body, Key=key, nbytes=nbytes, **parameters))
 
     def _body(self, *, timeout: float, **parameters: Any) -> bytes:
@@ -85,7 +105,9 @@ class S3Bucket:
         return bytes(sync(self.files.loop, content, timeout=timeout))
 
     def require(self) -> None:
-        """Ask once whether the bucket is there: that an object is missing does not tell.
+        """Ask once whether the bucket is there.
+
+        That an object is missing does not tell.
 
         Raises:
             CheckpointNotFoundError: It is not.
@@ -112,5 +134,8 @@ class S3Bucket:
 
 
 def condition_failed(error: BaseException) -> bool:
-    """Whether a store says that a condition did not hold: its spellings differ."""
+    """Return whether a store says that a condition did not hold.
+
+    Its spellings differ.
+    """
     return status_of(error) == 412 or error_code(error) == "PreconditionFailed" or isinstance(error, FileExistsError)

@@ -173,7 +173,7 @@ class S3Store(ObjectStore):
         return self._bucket.now()
 
     def _sent(self, method: str, key: str, data: bytes | memoryview, **parameters: Any) -> dict[str, Any]:
-        """The answer to bytes that were sent, once the store has proved that it has them."""
+        """Return the answer to a put whose bytes are proved."""
         checksum = checksum_of(data)
         answer = self._bucket.send(method, key, data, ChecksumCRC32=checksum, **parameters)
         if not is_proved(answer, data, checksum):
@@ -181,7 +181,10 @@ class S3Store(ObjectStore):
         return answer
 
     def _settled(self, error: Exception, key: str, data: bytes | memoryview, condition: Condition) -> StoredObject:
-        """The object of a put that was refused, where it is our own, of a first try whose answer was lost."""
+        """Return the object of a put that was refused.
+
+        It is our own, of a first try whose answer was lost.
+        """
         none_there = condition.version is not None and error_code(error) == "NoSuchKey"
         if condition == ALWAYS or not (condition_failed(error) or none_there):
             raise as_write_error(error, self._bucket.place(key)) from error
@@ -203,7 +206,10 @@ class S3Store(ObjectStore):
             raise as_ckpt_error(error, self._bucket.place(found.key)) from error
 
     def _completed(self, error: Exception, key: str, parts: list[UploadedPart], size: int) -> StoredObject:
-        """The object of a completion that failed, where it is of just these parts: its first answer was lost."""
+        """Return the object of a completion that failed.
+
+        It must be of just these parts: then its first answer was lost.
+        """
         if condition_failed(error) or isinstance(error, FileNotFoundError):
             found = self.head(key)
             if found is not None and found.size == size and found.version == etag_of_parts(parts):
@@ -240,7 +246,10 @@ def _replaced(place: str) -> ReplacedError:
 
 
 def newest_parts(listed: Iterable[dict[str, Any]]) -> list[UploadedPart]:
-    """The parts of a listing, by number: SeaweedFS lists also those that were replaced, its times are in seconds."""
+    """Return the parts of a listing, by number.
+
+    SeaweedFS lists also those that were replaced, its times are in seconds.
+    """
     found: dict[int, dict[Any, set[UploadedPart]]] = {}
     for part in listed:
         times = found.setdefault(part["PartNumber"], {})

@@ -1,4 +1,7 @@
-"""What stores of objects have in common: how large a part is, and whether an object is the one that was put."""
+"""Rules that stores of objects share.
+
+How large a part is, and whether an object is the one that was put.
+"""
 
 import math
 from collections.abc import Callable
@@ -18,7 +21,10 @@ def part_bytes(size: int) -> int:
 
 
 def holds(size: int, data: bytes | memoryview, read: Callable[[int, int], bytes]) -> bool:
-    """Whether an object of `size` bytes is byte for byte `data`, read in slabs from start to end."""
+    """Return whether an object holds exactly `data`.
+
+    It is read in slabs from start to end; `size` is in bytes.
+    """
     view = memoryview(data).cast("B")
     if size != len(view):
         return False

@@ -1,4 +1,6 @@
-"""Places in a store where writers were at work, told by the names of their leases and journals.
+"""Places in a store where writers were at work.
+
+They are told by the names of leases and journals.
 
 DIRECTORY/.ckpt-unfinished.json      the lease of a directory that is made
 DIRECTORY/.ckpt-lease.json           of one that is replaced, by a folder DIRECTORY/.ckpt-generation-ID/
@@ -49,7 +51,7 @@ class Site:
 
     @property
     def own(self) -> str:
-        """How the keys begin of all that a writer can leave there."""
+        """Return the prefixes of all keys a writer can leave."""
         return f"{self.root}.{self.name}{MARK}" if self.name else self.root
 
     @property
@@ -90,7 +92,10 @@ def _note(found: dict[tuple[str, str], Site], one: StoredObject) -> None:
 
 
 def _of_folder(found: dict[tuple[str, str], Site], folder: str) -> Site:
-    """The site whose data a folder holds: a stage is that of a file, a generation of the directory it is in."""
+    """Return the site whose data a folder holds.
+
+    A stage is that of a file, a generation of the directory it is in.
+    """
     above, _, name = folder.rstrip("/").rpartition("/")
     root = f"{above}/" if above else ""
     staged = _STAGE.fullmatch(name)

@@ -1,4 +1,6 @@
-"""`ObjectStore`: what a writer asks of a store that has objects, and neither folders nor renaming nor locks.
+"""`ObjectStore`: the needs of a writer.
+
+The store has objects, and neither folders nor renaming nor locks.
 
 An object is visible whole or not at all: from its put, or the completion of its upload, on. A condition is the only
 thing by which two writers can be told apart. An answer that says that it failed may speak of our own first try, whose
@@ -30,7 +32,10 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """When a put may happen: always, only where nothing has the key, or only in place of a known version."""
+    """The condition of a put.
+
+    Always, only where nothing has the key, or only in place of a known version.
+    """
 
     absent: bool = False
     version: str | None = None
@@ -41,7 +46,10 @@ ABSENT = Condition(absent=True)
 
 
 class UploadedPart(NamedTuple):
-    """A part of an upload that its store has: its number, from 1; bytes; and by what a completion names it."""
+    """A part of an upload that its store has.
+
+    Its number, from 1; its bytes; and its name in a completion.
+    """
 
     number: int
     size: int
@@ -49,7 +57,10 @@ class UploadedPart(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """An upload that was begun and is neither complete nor aborted. `started` is as `StoredObject.modified`."""
+    """An upload that was begun and is neither complete nor aborted.
+
+    `started` is as `StoredObject.modified`.
+    """
 
     key: str
     id: str
@@ -57,7 +68,9 @@ class Upload(NamedTuple):
 
 
 class ObjectStore(ABC):
-    """One bucket, or what is like one. Keys are relative to it. Any thread may call any method.
+    """One bucket, or what is like one.
+
+    Keys are relative to it. Any thread may call any method.
 
     Every method is asked again where that may help, within `knobs.remote_timeout()`, which bytes to come prolong.
 
@@ -78,15 +91,23 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def find(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object whose key begins so, a page at a time, in the store's order."""
+        """Yield every object whose key begins so.
+
+        A page at a time, in the store's order.
+        """
 
     @abstractmethod
     def read(self, key: str, *, version: str | None = None) -> bytes:
-        """All of a small object. CheckpointNotFoundError where there is none, ReplacedError where not this version."""
+        """Return all of a small object.
+
+        CheckpointNotFoundError where there is none, ReplacedError where not this version.
+        """
 
     @abstractmethod
     def put(self, key: str, data: bytes | memoryview, condition: Condition = ALWAYS) -> StoredObject:
-        """Put an object in a single request, its bytes proved by a checksum that the store compares.
+        """Put an object in a single request.
+
+        Its bytes are proved by a checksum that the store compares.
 
         Where the store says that the condition failed and what is there is byte for byte `data`, a first try has
         succeeded whose answer was lost: that is success.
@@ -94,7 +115,10 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects; none there is well too. Of a versioned bucket the older versions stay."""
+        """Delete objects; none there is well too.
+
+        Of a versioned bucket the older versions stay.
+        """
 
     @abstractmethod
     def delete_version(self, key: str, version: str) -> bool:
@@ -102,7 +126,10 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def part_bytes(self, size: int) -> int:
-        """Bytes of each part, but the last, of an object so long: a multiple of 1 MiB that fits the store's limits."""
+        """Return the bytes of each part of an object so long.
+
+        But for the last: a multiple of 1 MiB that fits the store's limits.
+        """
 
     @abstractmethod
     def begin_upload(self, key: str) -> str:
@@ -110,11 +137,16 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def put_part(self, key: str, upload: str, number: int, data: bytes | memoryview) -> UploadedPart:
-        """Put a part, its bytes proved by a checksum that the store compares; one that is there is replaced."""
+        """Put a part, and replace one that is there.
+
+        Its bytes are proved by a checksum that the store compares.
+        """
 
     @abstractmethod
     def parts(self, key: str, upload: str) -> list[UploadedPart]:
-        """The parts that the store has of an upload, by number; none where it does not know the upload.
+        """Return the parts that the store has of an upload, by number.
+
+        None where it does not know the upload.
 
         Of a part that was put twice, one that is not told apart from the other is left out: put it again.
         """
@@ -131,7 +163,10 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def abort(self, key: str, upload: str) -> None:
-        """Give an upload up, with all of its parts; one that is not there is well too."""
+        """Give an upload up, with all of its parts.
+
+        One that is not there is well too.
+        """
 
     @abstractmethod
     def uploads(self, prefix: str) -> Iterator[Upload]:
@@ -141,7 +176,9 @@ class ObjectStore(ABC):
     def copy(
         self, source: str, key: str, *, version: str | None = None, of: "ObjectStore | None" = None
     ) -> StoredObject:
-        """Copy an object within the server, of any size: visible at once and whole.
+        """Copy an object within the server, of any size.
+
+        Visible at once and whole.
 
         Args:
             source: Key of the object.
@@ -151,9 +188,15 @@ class ObjectStore(ABC):
         """
 
     def is_beside(self, other: "ObjectStore") -> bool:
-        """Whether another bucket is this one, or one that this server reads itself for whoever we are."""
+        """Return whether this server can read another bucket.
+
+        It is this one, or one that the server reads itself for whoever we are.
+        """
         return self.url == other.url
 
     @abstractmethod
     def now(self) -> float:
-        """Seconds since 1970 by the store's clock, which `modified` and `started` are measured by."""
+        """Return the seconds since 1970 by the store's clock.
+
+        `modified` and `started` are measured by it.
+        """

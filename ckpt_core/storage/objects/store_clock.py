@@ -1,4 +1,7 @@
-"""A store's clock, told from the dates of its answers, which are in whole seconds."""
+"""A store's clock, told from the dates of its answers.
+
+Those are in whole seconds.
+"""
 
 import time
 from collections.abc import Mapping
@@ -10,7 +13,10 @@ _AGE = 30.0
 
 
 class StoreClock:
-    """Seconds since 1970 by a store's clock, as far as its answers have told: at most one second late."""
+    """A store's clock, in seconds since 1970.
+
+    As far as its answers have told: at most one second late.
+    """
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -18,7 +24,10 @@ class StoreClock:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the store has not been heard of for so long that it is to be asked."""
+        """Return whether the clock is stale.
+
+        The store has not been heard of for so long that it is to be asked.
+        """
         return time.monotonic() - self._heard > _AGE
 
     def note(self, headers: Mapping[str, Any]) -> None:

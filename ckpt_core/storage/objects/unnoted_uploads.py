@@ -1,4 +1,6 @@
-"""Uploads that a writer began and could not note: their answer was lost, or the writer was killed before.
+"""Uploads that a writer began and could not note.
+
+Their answer was lost, or the writer was killed before.
 
 A store does not tell who began an upload. Ours are told from others' by all of this: their keys are the journal's; they
 were begun between the journal's first object and its note of the uploads that were begun; they have no part, since no
@@ -19,7 +21,9 @@ _UNNOTED = 60.0
 def unnoted_uploads(
     store: ObjectStore, folder: str, keys: Collection[str], noted: Collection[str], *, began: float, until: float | None
 ) -> Iterator[Upload]:
-    """The uploads below a folder that a journal's writer began and did not note.
+    """Yield the uploads that a writer began and did not note.
+
+    They are below the folder of its journal.
 
     Args:
         store: The store.

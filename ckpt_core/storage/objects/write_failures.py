@@ -1,4 +1,6 @@
-"""What a store means that does not take what is written: other words than for reading, where the next step is another.
+"""Refusals of a store to take what is written.
+
+Other words than for reading, where the next step is another.
 
 Source: Amazon S3, "Error responses"; Google Cloud Storage, "HTTP status and error codes for JSON".
 """
@@ -27,7 +29,7 @@ _MAY_NOT = (
 
 
 def as_write_error(error: Exception, place: str) -> CkptError:
-    """What a client raised when something was written or removed, in our words."""
+    """Return a client's error of a write in our words."""
     shown, code = redact(place), error_code(error)
     if isinstance(error, CkptError):
         return error
@@ -44,12 +46,18 @@ def as_write_error(error: Exception, place: str) -> CkptError:
 
 
 def _is_denied(error: Exception, code: str | None) -> bool:
-    """Whether somebody whom the store knows is refused: of gcsfs's errors only the text says so."""
+    """Return whether somebody whom the store knows is refused.
+
+    Of gcsfs's errors only the text says so.
+    """
     forbidden = type(error) is OSError and str(error).startswith("Forbidden")
     return code == "AccessDenied" or forbidden or (status_of(error) == 403 and code in (None, "", "403"))
 
 
 def _texts(error: Exception) -> Iterator[str]:
-    """What the store said, to look for words in; it is never repeated."""
+    """Yield what the store said, to look for words in.
+
+    It is never repeated.
+    """
     yield str(error).lower()
     yield str(said(error).get("Error", {}).get("Message", "")).lower()

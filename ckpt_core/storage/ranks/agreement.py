@@ -1,4 +1,4 @@
-"""That all ranks are about the same work, said before the first of them writes."""
+"""Agreement of all ranks about the work, before any writes."""
 
 from collections.abc import Mapping
 from typing import Any

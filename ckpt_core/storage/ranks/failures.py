@@ -1,4 +1,7 @@
-"""What a rank fails with, as plain values that the others raise it from."""
+"""Failures of ranks, as plain values.
+
+The others raise them from those.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +12,10 @@ from ckpt_core.errors import CkptError
 
 
 def described(error: BaseException, rank: int) -> dict[str, Any]:
-    """Return a rank's error as plain values, its message led by the rank."""
+    """Return a rank's error as plain values.
+
+    Its message is led by the rank.
+    """
     if isinstance(error, CkptError):
         kinds = [kind.__name__ for kind in type(error).__mro__]
         about = {
@@ -24,7 +30,7 @@ def described(error: BaseException, rank: int) -> dict[str, Any]:
 
 
 def as_error(described: Mapping[str, Any]) -> CkptError:
-    """Return the error, of the nearest of its classes that is one of core's."""
+    """Return the error in the nearest class of core's."""
     about = dict(described)
     kinds = [getattr(errors, name) for name in about.pop("kinds") if hasattr(errors, name)]
     kind: type[CkptError] = kinds[0] if kinds else CkptError

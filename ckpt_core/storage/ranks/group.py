@@ -1,4 +1,7 @@
-"""Ranks that a program has put in process groups of torch.distributed already: those of its model's mesh, or all."""
+"""Ranks in process groups of torch.distributed.
+
+A program has put them there already: those of its model's mesh, or all.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +11,9 @@ from ckpt_core.storage.ranks.ranks import Ranks
 
 
 class GroupRanks(Ranks):
-    """One of the ranks of a process group, or of a mesh of several dimensions.
+    """One of the ranks of a process group.
+
+    Or of a mesh of several dimensions.
 
     A rank that is gone or silent is noticed by the groups' backend, within their own time limit.
 
@@ -49,6 +54,6 @@ def _gathered(value: list[Any], group: Any) -> list[list[Any]]:
 
 
 def gone(error: RuntimeError) -> UnreachableError:
-    """Return the error for a rank that did not come to where the others wait."""
+    """Return the error for a rank that the others await in vain."""
     reason = str(error).partition("\n")[0].strip()
     return UnreachableError(f"another rank is gone or silent ({reason}); start all of them again")

@@ -1,4 +1,7 @@
-"""A checkpoint in the memory of several ranks, of which each has pieces of the tensors."""
+"""A checkpoint in the memory of several ranks.
+
+Each has pieces of the tensors.
+"""
 
 from abc import abstractmethod
 
@@ -20,7 +23,9 @@ class PiecedCheckpoint(Checkpoint):
 
     @abstractmethod
     def owner(self, component: str, name: str, box: Box | None) -> int | None:
-        """Return the rank that writes a box; None where no rank holds just that.
+        """Return the rank that writes a box.
+
+        None where no rank holds just that.
 
         The whole tensor is meant where `box` is None.
         """

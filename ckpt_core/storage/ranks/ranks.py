@@ -1,4 +1,6 @@
-"""Several processes that do one work: which of them this is, and how they tell each other.
+"""Several processes that do one work.
+
+They know which of them each is, and tell each other things.
 
 One process alone is the case with one rank, so that nobody who does the work has to ask. How ranks of several
 processes reach each other is in `rank_store`.
@@ -26,11 +28,13 @@ class Ranks:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the rank that locks, commits and speaks."""
+        """Return whether this is the rank that locks, commits and speaks."""
         return self.rank == 0
 
     def exchange(self, value: Any) -> list[Any]:
-        """Wait for every rank, and give what each of them came with, by rank. Values are plain, as JSON has them.
+        """Wait for every rank, and return the values of all.
+
+        By rank. Values are plain, as JSON has them.
 
         Raises:
             CkptError: Another rank failed: its error. Or it is gone, or silent.
@@ -38,21 +42,31 @@ class Ranks:
         return [value]
 
     def check(self) -> None:
-        """Raise what another rank failed with, where one did. Cheap: for between two reads; any thread may call it."""
+        """Raise another rank's failure, where one failed.
+
+        It is cheap, for between two reads; any thread may call it.
+        """
 
     def part(self) -> bool:
-        """End together: rank 0 once it has said what there is to say, then the others; whether they were waited for.
+        """End together; return whether the others were waited for.
+
+        Rank 0 ends once it has said what there is to say, then the others.
 
         What has started them ends all as soon as one ends with an error.
         """
         return True
 
     def from_leader(self, value: Any) -> Any:
-        """What rank 0 came with; the value of any other is not looked at."""
+        """Return the value of rank 0.
+
+        That of any other is not looked at.
+        """
         return self.exchange(value if self.leads else None)[0]
 
     def together(self, step: Callable[[], T]) -> T:
-        """Do a step on every rank, and give its result where all of them could.
+        """Do a step on every rank, and give its result.
+
+        Where all of them could.
 
         Raises:
             CkptError: Another rank failed: its error, the lowest rank's where several did. Or it is gone, or silent.
@@ -73,7 +87,10 @@ class Ranks:
         return done[0]
 
     def share(self, items: Sequence[T], sizes: Sequence[int]) -> list[T]:
-        """What of a list this rank is to do: one stretch of it, of about as many bytes as every other's."""
+        """Return this rank's share of a list.
+
+        One stretch of it, of about as many bytes as every other's.
+        """
         shares = split(items, sizes, self.world)
         return shares[self.rank] if self.rank < len(shares) else []
 

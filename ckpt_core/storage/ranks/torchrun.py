@@ -1,4 +1,6 @@
-"""Ranks of several processes that torchrun has started: they meet at its store, and watch that the others live.
+"""Ranks of several processes that torchrun has started.
+
+They meet at its store, and watch that the others live.
 
 Nothing is sent from rank to rank but numbers and digests, so the key-value store of torch.distributed is enough: no
 process group, no network of its own, no GPU. What a rank fails with is put there too, and ends the work of all. Each
@@ -31,13 +33,15 @@ _FAREWELL = 10.0
 
 
 def of_environment(environment: Mapping[str, str]) -> bool:
-    """Whether torchrun has started this process as one of several."""
+    """Return whether torchrun has started this process as one of several."""
     return environment.get("WORLD_SIZE", "1") != "1" and "TORCHELASTIC_RUN_ID" in environment
 
 
 @contextmanager
 def torchrun_ranks() -> Iterator[Ranks]:
-    """The ranks that torchrun has started, for a block that all of them run; this process alone where there are none.
+    """Give the ranks that torchrun has started.
+
+    For a block that all of them run; this process alone where there are none.
 
     What ends the block of one rank with an error ends that of the others with the same. Each of several on one machine
     takes its part of the workers.
@@ -89,7 +93,7 @@ class StoreRanks(Ranks):
             raise self._problem
 
     def fail(self, error: BaseException) -> None:
-        """Tell the others what this rank failed with, unless one has told before."""
+        """Tell the others this rank's failure, unless one has told."""
         try:
             self._store.compare_set("failed", "", json.dumps(described(error, self.rank)))
         except RuntimeError:
@@ -153,7 +157,10 @@ class StoreRanks(Ranks):
 
 
 def _meet() -> tuple[Any, int, int]:
-    """The store of torchrun, under a prefix of this run, and which rank of how many this is."""
+    """Return torchrun's store, this rank and the world size.
+
+    The store has a prefix of this run.
+    """
     try:
         from torch.distributed import PrefixStore, rendezvous
     except ImportError:

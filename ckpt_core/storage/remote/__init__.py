@@ -1,1 +1,4 @@
-"""Servers: which client speaks to one, what it is asked again, and what its failures mean."""
+"""Clients of servers, their questions and their failures.
+
+Which client speaks to one, what it is asked again, and what its failures mean.
+"""

@@ -1,4 +1,6 @@
-"""Where an object's bytes are asked for: a URL, what goes with the question, and how to come by a fresh one.
+"""Addresses of an object's bytes.
+
+A URL, what goes with the question, and how to come by a fresh one.
 
 Whoever can give such addresses (a store, a registry of artifacts, a hub) is read by the same ranged reader. An address
 may expire, as a presigned URL does or a token: the source of it is asked again, once, before that is an error.
@@ -10,7 +12,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to ask. Its text may be a secret: it is in no message, log or repr.
+    """An address to ask.
+
+    Its text may be a secret: it is in no message, log or repr.
 
     Attributes:
         url: `http://` or `https://`; a user and password in it are sent as basic authentication.

@@ -1,4 +1,6 @@
-"""Whether an answer is to the question: told by its head, before a byte of its body is used.
+"""Checks of an answer against its question.
+
+They go by its head, before a byte of its body is used.
 
 A server that ignores ranges, compresses, or sends its login page must not become weights. One that flips a bit, or puts
 other content of the same length and marks in place of an object, cannot be found out here: that takes a digest.
@@ -18,7 +20,10 @@ _REPLACED = "another object came than the one that was listed (replaced meanwhil
 
 
 def total_of(response: HTTPResponse) -> int | None:
-    """Size of the whole object, also where the answer is a part of it; None where the server does not say."""
+    """Return the size of the whole object.
+
+    Also where the answer is a part of it; None where the server does not say.
+    """
     if response.status == 200:
         return None if _encoded(response) else length_of(response)
     found = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
@@ -26,20 +31,28 @@ def total_of(response: HTTPResponse) -> int | None:
 
 
 def length_of(response: HTTPResponse) -> int | None:
-    """Bytes of the body that the head promises; None where it does not."""
+    """Return bytes of the body that the head promises.
+
+    None where it does not.
+    """
     said = response.headers.get("Content-Length", "")
     return int(said) if said.isascii() and said.isdigit() else None
 
 
 def marks_of(response: HTTPResponse) -> Mapping[str, str | None]:
-    """What tells the content of a web page from another, as far as its server says something."""
+    """Return the marks that tell a page's contents apart.
+
+    As far as its server says something.
+    """
     headers = response.headers
     mark = "ETag" if headers.get("ETag") else "Last-Modified"
     return {mark: headers.get(mark), "Content-Type": headers.get("Content-Type")}
 
 
 def check_answer(response: HTTPResponse, wanted: ListedObject, start: int, end: int) -> None:
-    """Compare an answer of status 200, 206 or 416 with what was asked.
+    """Compare an answer with what was asked.
+
+    Its status is 200, 206 or 416.
 
     Args:
         response: The answer.
@@ -82,7 +95,10 @@ def _is_marked(response: HTTPResponse, marks: Mapping[str, str | None]) -> bool:
 
 
 def _bare(mark: str | None) -> str | None:
-    """An ETag without its quotes, which some stores leave out of their listings."""
+    """Return an ETag without its quotes.
+
+    Some stores leave them out of their listings.
+    """
     return mark.strip('"') if mark is not None else None
 
 

@@ -1,4 +1,6 @@
-"""Clients of stores kept quiet: they log what they ask, with URLs and tokens in it.
+"""Clients of stores kept quiet.
+
+They log what they ask, with URLs and tokens in it.
 
 While one of them works for us, what it logs is emptied before anybody's handlers see it; what went wrong is said in our
 words, by whoever asked. What the same packages log for others is theirs.
@@ -40,14 +42,17 @@ def quiet() -> Iterator[None]:
 
 
 def prepare(scheme: str) -> None:
-    """Set what the clients of a scheme read from the environment when they are imported."""
+    """Set the environment that a scheme's clients read at import."""
     if scheme in ("gs", "gcs"):
         # With it the first use of each bucket asks a gRPC endpoint, and waits a minute where there is none.
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 
 def _listen() -> None:
-    """Stand before the handlers of every package's parents: records come to its own first."""
+    """Stand before the handlers of every package's parents.
+
+    Records come to its own first.
+    """
     import logging
 
     class Emptying(logging.Handler):

@@ -1,4 +1,6 @@
-"""Connections to web servers: kept for the next question, each wait of theirs within a deadline.
+"""Connections to web servers.
+
+Kept for the next question, each wait of theirs within a deadline.
 
 Proxies are those of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`); certificates are checked
 against the machine's authorities, or those of `SSL_CERT_FILE`, `SSL_CERT_DIR` or `REQUESTS_CA_BUNDLE`.
@@ -45,14 +47,20 @@ class Origin(NamedTuple):
 
 
 def origin_of(url: SplitResult, certificates: str | None = None) -> Origin:
-    """The origin of a URL, with the proxy that the environment names for it."""
+    """Return the origin of a URL.
+
+    With the proxy that the environment names for it.
+    """
     assert url.hostname is not None
     port = url.port or (443 if url.scheme == "https" else 80)
     return Origin(url.scheme, url.hostname, port, proxy_for(url), certificates)
 
 
 def proxy_for(url: SplitResult) -> str | None:
-    """The proxy that the environment names for a URL; None where it is asked directly."""
+    """Return the proxy that the environment names for a URL.
+
+    None where it is asked directly.
+    """
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if not proxy or url.hostname is None or proxy_bypass(f"{url.hostname}:{url.port}" if url.port else url.hostname):
@@ -61,7 +69,10 @@ def proxy_for(url: SplitResult) -> str | None:
 
 
 def basic_authentication(url: SplitResult) -> str | None:
-    """The header's value for a URL's user and password; None where it has none."""
+    """Return the header's value for a URL's user and password.
+
+    None where it has none.
+    """
     if url.username is None:
         return None
     words = f"{unquote(url.username)}:{unquote(url.password or '')}"
@@ -84,11 +95,16 @@ class Connection:
         self._inner.clock = clock
 
     def get(self, target: str, headers: Mapping[str, str]) -> Any:
-        """Ask for a target, a path with its query; the answer's head has come, its body has not."""
+        """Ask for a target, a path with its query.
+
+        The answer's head has come, its body has not.
+        """
         return self.ask("GET", target, headers)
 
     def ask(self, method: str, target: str, headers: Mapping[str, str], body: memoryview | None = None) -> Any:
-        """The same by any method; a body is sent as it lies in memory.
+        """Ask by any method, as `get` does.
+
+        A body is sent as it lies in memory.
 
         A server that refuses what is sent may say so before it has read it: its answer counts, not the broken pipe.
         """
@@ -111,7 +127,10 @@ class Connection:
 
 
 class _Raw(RawIOBase):
-    """A socket's bytes, each wait for them within the clock of its connection."""
+    """The bytes of a socket.
+
+    Each wait for them is within the clock of its connection.
+    """
 
     def __init__(self, timed: "_TimedSocket") -> None:
         self._timed, self._raw = timed, timed.inner.makefile("rb", buffering=0)
@@ -130,7 +149,7 @@ class _Raw(RawIOBase):
 
 
 class _TimedSocket:
-    """What http.client uses of a socket."""
+    """The part of a socket that http.client uses."""
 
     def __init__(self, inner: socket.socket, connection: "_Timed") -> None:
         self.inner, self._connection = inner, connection
@@ -188,7 +207,10 @@ def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
 
 
 def _certificates(named: str | None) -> str | None:
-    """A file or folder of authorities that somebody has named; OpenSSL looks into `SSL_CERT_FILE` by itself."""
+    """Return a file or folder of authorities that somebody has named.
+
+    OpenSSL looks into `SSL_CERT_FILE` by itself.
+    """
     if named or os.environ.get("SSL_CERT_FILE"):
         return named or os.environ["SSL_CERT_FILE"]
     return os.environ.get("REQUESTS_CA_BUNDLE") or None
@@ -236,7 +258,10 @@ class _Idle:
             one.close()
 
     def close(self) -> None:
-        """Close all; in a forked process, which shares them with its parent, as well."""
+        """Close all connections.
+
+        In a forked process, which shares them with its parent, as well.
+        """
         with self._lock:
             self._drop(lambda one: True)
 

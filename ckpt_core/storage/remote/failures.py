@@ -1,4 +1,6 @@
-"""What goes wrong with a server, in our words: a client's own text may hold tokens, and is never repeated.
+"""Failures of a server, in our words.
+
+A client's own text may hold tokens, and is never repeated.
 
 What happened is told by the code that a store gives its answer, then by the answer's status, then by what broke the
 connection; `reasons` has the words.
@@ -35,11 +37,14 @@ class NoBucketError(FileNotFoundError):
 
 
 class WrongServerError(Exception):
-    """What answers is no server of the kind that was asked."""
+    """The server that answers is not of the asked kind."""
 
 
 def as_ckpt_error(error: Exception, place: str) -> CkptError:
-    """What a filesystem raised, in our words; its own text may hold tokens and is not repeated."""
+    """Return a filesystem's error in our words.
+
+    Its own text may hold tokens and is not repeated.
+    """
     if isinstance(error, CkptError):
         return error
     shown, scheme = redact(place), place.partition("://")[0].lower()
@@ -59,7 +64,7 @@ def as_ckpt_error(error: Exception, place: str) -> CkptError:
 
 
 def _reason(error: Exception, scheme: str) -> str:
-    """What happened, and the next step."""
+    """Return what happened, and the next step."""
     code, status = error_code(error), status_of(error)
     if code in CODES:
         return words_for(CODES[code], scheme)
@@ -80,7 +85,7 @@ def _reason(error: Exception, scheme: str) -> str:
 
 
 def _of_the_connection(chain: list[BaseException]) -> str | None:
-    """What kept a question from reaching its server, or an answer from coming."""
+    """Return why a question or its answer did not arrive."""
     names = {type(one).__name__ for one in chain}
     if any(isinstance(one, socket.gaierror) for one in chain) or "ClientConnectorDNSError" in names:
         return "no machine is known by the name of its server; check the name of the host or endpoint, and the network"
@@ -102,7 +107,10 @@ def _of_the_connection(chain: list[BaseException]) -> str | None:
 
 
 def _dialled(scheme: str, chain: list[BaseException]) -> list[BaseException]:
-    """What a connection to Google's server fails with: gcsfs asks for longer than anybody waits, and says less."""
+    """Return why a connection to Google's server fails.
+
+    gcsfs asks for longer than anybody waits, and says less.
+    """
     if scheme not in ("gs", "gcs") or not any(isinstance(one, TimeoutError) for one in chain):
         return []
     named = os.environ.get("STORAGE_EMULATOR_HOST") or "https://storage.googleapis.com"
@@ -124,7 +132,10 @@ def _otherwise(error: Exception, status: int | None) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it was raised from, as far as clients keep that: as a cause, or in an attribute."""
+    """Yield an error and the errors it was raised from.
+
+    As far as clients keep that: as a cause, or in an attribute.
+    """
     seen: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting and len(seen) < 20:
@@ -140,7 +151,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _region(error: Exception) -> str | None:
-    """The region that a store says the bucket is in, where that is why it refused."""
+    """Return the region that a refusal says the bucket is in."""
     answer = said(error)
     if status_of(error) not in (301, 307, 400) and error_code(error) not in OTHER_REGION:
         return None
@@ -150,12 +161,18 @@ def _region(error: Exception) -> str | None:
 
 
 def _is_no_endpoint(error: Exception) -> bool:
-    """botocore makes an endpoint that is no URL a plain ValueError. Source: botocore, `endpoint.py`."""
+    """Return the error for an endpoint that is no URL.
+
+    botocore makes it a plain ValueError. Source: botocore, `endpoint.py`.
+    """
     return type(error) is ValueError and str(error).startswith("Invalid endpoint")
 
 
 def _is_forbidden(error: Exception, scheme: str) -> bool:
-    """gcsfs makes an answer of 403 a plain OSError, which only its first word tells. Source: gcsfs, `retry.py`."""
+    """Return whether gcsfs was answered with 403.
+
+    It makes that a plain OSError, which only its first word tells. Source: gcsfs, `retry.py`.
+    """
     return scheme in ("gs", "gcs") and type(error) is OSError and str(error).startswith("Forbidden")
 
 

@@ -1,4 +1,6 @@
-"""Which filesystem of fsspec serves a URL, and how it is asked.
+"""The filesystem of fsspec that serves a URL.
+
+And how it is asked.
 
 A question has one deadline for all of its tries, which bytes to come prolong: a server that fails, breaks off or is
 silent is asked again, with pauses.
@@ -26,7 +28,10 @@ _served: dict[str, Any] = {}
 
 @contextmanager
 def served(scheme: str, filesystem: Any) -> Iterator[None]:
-    """Let a filesystem serve the URLs of a scheme for a block, so that one can be tried which no scheme names yet."""
+    """Let a filesystem serve the URLs of a scheme for a block.
+
+    So one can be tried which no scheme names yet.
+    """
     _served[scheme] = filesystem
     try:
         yield
@@ -75,7 +80,10 @@ def missing_package(scheme: str, url: str) -> UnsupportedFormatError:
 
 
 def ask(filesystem: Any, function: Callable[..., Any], /, *arguments: Any, nbytes: int = 0, **named: Any) -> Any:
-    """Call a filesystem, again where that may help, within the deadline, which `nbytes` to come prolong."""
+    """Call a filesystem, again where that may help.
+
+    Within the deadline, which `nbytes` to come prolong.
+    """
     seconds = knobs.remote_timeout() + nbytes / SLOWEST
 
     def once(left: float) -> Any:
@@ -94,10 +102,16 @@ def ask(filesystem: Any, function: Callable[..., Any], /, *arguments: Any, nbyte
 
 
 class NoCredentialsError(Exception):
-    """The server wants to know who asks, and nothing on this machine says so."""
+    """The server wants to know who asks.
+
+    Nothing on this machine says so.
+    """
 
 
 def _is_nobody(filesystem: Any) -> bool:
-    """Whether gcsfs found no credentials, and asks without: told by its `credentials`, whose own are None then."""
+    """Return whether gcsfs found no credentials, and asks without.
+
+    It is told by its `credentials`, whose own are None then.
+    """
     held = getattr(filesystem, "credentials", None)
     return type(filesystem).__module__.startswith("gcsfs") and getattr(held, "credentials", held) is None

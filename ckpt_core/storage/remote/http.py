@@ -1,4 +1,6 @@
-"""Web pages as files: one object a URL, with its size, and no listing.
+"""Web pages as files.
+
+One object a URL, with its size, and no listing.
 
 It has of fsspec's filesystems what a listing asks, `info`; its bytes are read in ranges. Nothing is written, no URL is
 logged, and neither fsspec nor a package for HTTP is imported.
@@ -15,13 +17,16 @@ from ckpt_core.storage.remote.retries import Clock
 
 
 class WebFilesystem:
-    """What is known of the objects that web servers have."""
+    """A filesystem of the objects that web servers have."""
 
     async_impl = True
     """As of fsspec's: a question is left at its timeout."""
 
     def info(self, url: str, *, timeout: float | None = None) -> dict[str, Any]:
-        """Size, None where the server does not say; `version`, and by which headers an answer is known."""
+        """Return the size, the version and the marks of an object.
+
+        Size is None where the server does not say; `version` is made of the headers by which an answer is known.
+        """
         answer = Questions(ListedObject(redact(url), lambda fresh: Address(url))).head(Clock(timeout))
         marks = marks_of(answer)
         return {"name": url, "type": "file", "size": total_of(answer), "version": tuple(marks.values()), "marks": marks}
@@ -30,5 +35,8 @@ class WebFilesystem:
         """Nothing is kept."""
 
     def listed(self, url: str, found: Mapping[str, Any]) -> ListedObject:
-        """What every answer is compared with, once `info` has found it."""
+        """Return the marks of an object, once `info` has found it.
+
+        Every answer is compared with them.
+        """
         return ListedObject(redact(url), lambda fresh: Address(url), found["size"], found["marks"])

@@ -1,4 +1,6 @@
-"""Options of the clients of stores: what a verb was given, for all that it reads and writes while it runs.
+"""Options of the clients of stores.
+
+A verb was given them, for all that it reads and writes while it runs.
 
 They are passed on to the client as they are, under its own names (`endpoint_url`, `anon`, `client_kwargs`). Values may
 be secrets, and are in no message.
@@ -20,7 +22,10 @@ the client's own tries would each come on top."""
 
 @contextmanager
 def storage_options(options: Mapping[str, Any] | None) -> Iterator[None]:
-    """Give options to every client that the block asks for; None leaves those that were given before."""
+    """Give options to every client that the block asks for.
+
+    None leaves those that were given before.
+    """
     token = _given.set(_given.get() if options is None else dict(options))
     try:
         yield
@@ -29,12 +34,18 @@ def storage_options(options: Mapping[str, Any] | None) -> Iterator[None]:
 
 
 def given_options() -> Mapping[str, Any]:
-    """What was given to this block: for who asks again after it."""
+    """Return the options of this block.
+
+    For who asks again after it.
+    """
     return _given.get()
 
 
 def options_of(scheme: str) -> dict[str, Any]:
-    """What the client of a scheme is made with: what was given, and what nobody has set otherwise."""
+    """Return the options that a scheme's client is made with.
+
+    Those that were given, and those that nobody has set otherwise.
+    """
     given = dict(_given.get())
     if scheme == "s3":
         given["config_kwargs"] = {**_OF_S3, **_configured("s3", "config_kwargs"), **given.get("config_kwargs", {})}
@@ -46,7 +57,10 @@ def options_of(scheme: str) -> dict[str, Any]:
 
 
 def _configured(scheme: str, name: str) -> Mapping[str, Any]:
-    """What fsspec's own configuration says, which an argument would replace as a whole."""
+    """Return the options of fsspec's own configuration.
+
+    An argument would replace them as a whole.
+    """
     from fsspec.config import conf
 
     found = conf.get(scheme, {}).get(name, {})

@@ -1,4 +1,6 @@
-"""Listings of stores a page at a time, so that a limit ends the paging, and a folder costs one question.
+"""Listings of stores, a page at a time.
+
+A limit ends the paging so, and a folder costs one question.
 
 Pages come by the clients' own public calls. What else fsspec speaks to is listed by it, whole.
 """
@@ -15,7 +17,9 @@ _PAGE = 1000
 
 
 def look(filesystem: Any, name: str, most: int = 0) -> Mapping[str, Any]:
-    """What a filesystem knows of a name: `type`, and of a file its `size` and version.
+    """Return a filesystem's facts of a name.
+
+    `type`, and of a file its `size` and version.
 
     A name without a suffix is looked for as a folder first, which is one question; as a file it would be three. What is
     `below` a folder comes with it where `most` is given and that was one question too, as `find` gives it.
@@ -35,13 +39,19 @@ def look(filesystem: Any, name: str, most: int = 0) -> Mapping[str, Any]:
 
 
 def _say_why(filesystem: Any, name: str) -> None:
-    """Ask for a page, whose refusal has a body that tells why; that of a single name has none."""
+    """Ask for a page, whose refusal has a body that tells why.
+
+    That of a single name has none.
+    """
     for _ in _pages(filesystem, name, 1) or ():
         break
 
 
 def find(filesystem: Any, name: str, most: int) -> dict[str, Mapping[str, Any]]:
-    """What is below a folder, by the filesystem's names; more than `most` only as far as its last page goes."""
+    """Return the files below a folder, by the filesystem's names.
+
+    More than `most` only as far as its last page goes.
+    """
     pages = _pages(filesystem, name, min(most + 1, _PAGE))
     if pages is None:
         return dict(ask(filesystem, filesystem.find, name, detail=True))
@@ -54,7 +64,10 @@ def find(filesystem: Any, name: str, most: int) -> dict[str, Mapping[str, Any]]:
 
 
 def _pages(filesystem: Any, name: str, most: int) -> Iterator[dict[str, Mapping[str, Any]]] | None:
-    """Pages of at most so many names; None where only the filesystem itself can list."""
+    """Return a reader of pages of at most so many names.
+
+    None where only the filesystem itself can list.
+    """
     package = type(filesystem).__module__.partition(".")[0]
     if package == "s3fs" and not filesystem.version_aware:
         return _pages_of_s3(filesystem, name, most)

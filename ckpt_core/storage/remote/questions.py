@@ -1,4 +1,6 @@
-"""One ranged GET: the right address, redirects, a connection that may have gone stale, and a head that is compared.
+"""One ranged GET.
+
+The right address, redirects, a connection that may have gone stale, and a head that is compared.
 
 Redirects are followed as far as they are safe: what an address carries is never sent to another origin, and https never
 becomes http. Where they led is remembered for the next range, since signed URLs of a hub's storage are good for many.
@@ -32,7 +34,9 @@ _TOLD = re.compile(rb"<(Code|Region)>([A-Za-z0-9-]{1,64})</")
 
 
 class StatusError(Exception):
-    """An answer that is an error, with what its store says of it. Its text is empty.
+    """An answer that is an error.
+
+    With what its store says of it. Its text is empty.
 
     Attributes:
         status: Of the answer.
@@ -54,13 +58,19 @@ class StatusError(Exception):
 
 
 class Answer:
-    """An answer whose head was compared, and whose body is still to be read. `left` counts its bytes."""
+    """An answer with its head compared, and its body unread.
+
+    `left` counts the bytes of the body.
+    """
 
     def __init__(self, connection: Connection, response: HTTPResponse, length: int) -> None:
         self._connection, self._response, self.left = connection, response, length
 
     def readinto(self, out: memoryview, clock: Clock) -> int:
-        """Fill `out`, or what is left of it at the body's end; IncompleteRead where the body ends early."""
+        """Fill `out`, or what is left of it at the body's end.
+
+        IncompleteRead where the body ends early.
+        """
         self._connection.clock = clock
         count = self._response.readinto(out[: self.left])
         if not count:
@@ -78,7 +88,7 @@ class Answer:
 
 
 class Questions:
-    """What is asked about one object.
+    """The questions about one object.
 
     Args:
         wanted: The object, as it was listed.
@@ -89,7 +99,9 @@ class Questions:
         self._led: tuple[Address, str] | None = None
 
     def open(self, start: int, end: int, clock: Clock) -> Answer:
-        """Ask for bytes `start` to `end`; the answer's head was compared with the question.
+        """Ask for bytes `start` to `end`.
+
+        The answer's head was compared with the question.
 
         Raises:
             FileNotFoundError: There is no such object any more.
@@ -105,13 +117,19 @@ class Questions:
         return Answer(connection, response, end - start)
 
     def head(self, clock: Clock) -> HTTPResponse:
-        """The head of an answer to a question for the first byte, which any server can give."""
+        """Return the head of an answer for the first byte.
+
+        Any server can give that.
+        """
         connection, response = self._ask(0, 1, clock)
         _drain(connection, response)
         return response
 
     def _ask(self, start: int, end: int, clock: Clock) -> tuple[Connection, HTTPResponse]:
-        """Ask, and hand the answer on as it is; one that is an error is raised, but for 416."""
+        """Ask, and hand the answer on as it is.
+
+        One that is an error is raised, but for 416.
+        """
         address = self.wanted.address(False)
         try:
             return self._followed(address, start, end, clock)
@@ -178,7 +196,10 @@ class Questions:
 def _get(
     url: SplitResult, headers: Mapping[str, str], certificates: str | None, clock: Clock
 ) -> tuple[Connection, HTTPResponse]:
-    """Ask on a connection that is there, and on a new one where that was closed meanwhile."""
+    """Ask on a kept connection.
+
+    On a new one where that was closed meanwhile.
+    """
     origin, target = origin_of(url, certificates), _target_of(url)
     connection = idle.take(origin)
     while True:
@@ -209,7 +230,10 @@ def _site(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _drain(connection: Connection, response: HTTPResponse) -> bytes:
-    """The start of a body that nobody needs; the connection is kept where that was all of it."""
+    """Return the start of a body that nobody needs.
+
+    The connection is kept where that was all of it.
+    """
     try:
         body = response.read(_ERROR_BYTES)
     except (OSError, HTTPException):

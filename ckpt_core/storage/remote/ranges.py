@@ -1,4 +1,6 @@
-"""Ranges of objects read straight into the caller's memory, over connections that go on where the last read stopped.
+"""Ranges of objects read straight into the caller's memory.
+
+Over connections that go on where the last read stopped.
 
 A read that begins where another one ended goes on with its answer: what reads in slabs, or one tensor after the other,
 is served by few long answers, which grow with what was read in turn. Nothing is held here but what the system's sockets
@@ -32,7 +34,10 @@ _OPEN = 16
 
 @dataclass(slots=True)
 class _Run:
-    """Reads that followed each other: where the next one would begin, and the answer that has its bytes."""
+    """Reads that followed each other.
+
+    Their end is where the next one would begin, and the answer has its bytes.
+    """
 
     position: int
     length: int = 0
@@ -48,7 +53,9 @@ class RangeReader:
         weakref.finalize(self, _close, self._runs)
 
     def read_into(self, questions: Questions, offset: int, out: memoryview) -> None:
-        """Fill `out` from byte `offset` of an object: in stretches, one a connection, where it is long.
+        """Fill `out` from byte `offset` of an object.
+
+        In stretches, one a connection, where it is long.
 
         Raises:
             FileNotFoundError, StatusError, OSError, HTTPException: As the last try said.

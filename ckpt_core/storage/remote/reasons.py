@@ -1,4 +1,7 @@
-"""What a store's refusal means and the next step, in words, by what the store or its client calls it."""
+"""The meanings of a store's refusals, and the next steps.
+
+In words, by what the store or its client calls it.
+"""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,6 @@
-"""A question to a server asked again where its answer may be another: it failed, broke off, or was silent.
+"""Questions asked again where the answer may be another.
+
+The first one failed, broke off, or was silent.
 
 A pause doubles from try to try and is drawn at random around that, so that many that failed together do not come back
 together. What a server says of when to come back (`Retry-After`) is kept to. All tries share one deadline, which bytes
@@ -70,7 +72,9 @@ class Clock:
         return self._start + self.seconds + self.received / SLOWEST - time.monotonic()
 
     def wait(self) -> float:
-        """Seconds that one wait for bytes may take: a third, so that there is time to ask again.
+        """Return the seconds that one wait for bytes may take.
+
+        A third, so that there is time to ask again.
 
         Raises:
             TimeoutError: The deadline has passed.
@@ -82,7 +86,9 @@ class Clock:
 
 
 def ask_again(ask: Callable[[float], T], *, seconds: float | None = None, clock: Clock | None = None) -> T:
-    """The answer to a question, asked as often as it may help: a try that brought bytes is the first again.
+    """Return the answer, asked for as often as may help.
+
+    A try that brought bytes is the first again.
 
     Args:
         ask: Asks once; is told how many seconds are left.
@@ -108,7 +114,7 @@ def ask_again(ask: Callable[[float], T], *, seconds: float | None = None, clock:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same question may have another answer a moment later."""
+    """Return whether asking again may help a moment later."""
     if isinstance(error, FileNotFoundError | PermissionError) or type(error).__name__ == "SSLCertVerificationError":
         return False
     if error_code(error) in _CODES:
@@ -120,20 +126,29 @@ def may_pass(error: BaseException) -> bool:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status of an answer that a client made an error of; None where there was no answer."""
+    """Return the HTTP status in a client's error.
+
+    None where there was no answer.
+    """
     found = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", None)
     found = found or said(error).get("ResponseMetadata", {}).get("HTTPStatusCode") or getattr(error, "code", None)
     return found if isinstance(found, int) and 100 <= found < 600 else None
 
 
 def error_code(error: BaseException) -> str | None:
-    """What an object store calls a failure in its answer; None where it does not say."""
+    """Return a failure's name in an object store's answer.
+
+    None where it does not say.
+    """
     found = said(error).get("Error", {}).get("Code")
     return found if isinstance(found, str) else None
 
 
 def said(error: BaseException) -> dict[str, Any]:
-    """What a store answered, as the tree that botocore makes of it; s3fs keeps that as the cause of an OSError."""
+    """Return the answer of a store, as botocore's tree.
+
+    s3fs keeps that as the cause of an OSError.
+    """
     for one in (error, error.__cause__):
         response = getattr(one, "response", None)
         if isinstance(response, dict):
@@ -148,7 +163,10 @@ def _pause(error: BaseException, number: int) -> float:
 
 
 def _retry_after(error: BaseException) -> float | None:
-    """Seconds that the server asks to be left alone; None where it says no number of them."""
+    """Return the seconds that the server asks to be left alone.
+
+    None where it says no number of them.
+    """
     headers = getattr(error, "headers", None) or getattr(getattr(error, "response", None), "headers", None)
     text = headers.get("Retry-After", "") if headers is not None else ""
     return float(text) if str(text).strip().isdecimal() else None

@@ -1,4 +1,6 @@
-"""Where objects of S3 and Google Cloud Storage are asked for: signing is the client's own, reading is ours.
+"""Addresses of objects of S3 and Google Cloud Storage.
+
+Signing is the client's own, reading is ours.
 
 A client's public call signs a URL, good for every range of an object; or gives the token that goes with the question.
 Where a client is set up in a way that the question could not keep to, its object has no address, and is read by it.
@@ -19,7 +21,9 @@ _SIGNED_FOR = 3600
 
 
 def listed_object(filesystem: Any, name: str, found: Mapping[str, Any], place: str) -> ListedObject | None:
-    """An object of a filesystem as it was listed; None where it is to be read by the filesystem itself.
+    """Return an object of a filesystem as it was listed.
+
+    None where it is to be read by the filesystem itself.
 
     Args:
         filesystem: That of the object's URL.
@@ -61,7 +65,9 @@ class _Presigned:
 
 
 def _signed_by(filesystem: Any, name: str) -> AddressSource:
-    """Addresses of a filesystem that signs its own URLs, and says so (`signs_anew`): `sign(name, fresh=True)`.
+    """Return the addresses of a filesystem that signs its URLs.
+
+    It says so (`signs_anew`): `sign(name, fresh=True)`.
 
     NotImplementedError where it has none for that name.
     """
@@ -76,7 +82,10 @@ def _signed_by(filesystem: Any, name: str) -> AddressSource:
 
 
 class _WithToken:
-    """The address of an object of Google Cloud Storage, with the token of now."""
+    """The address of an object of Google Cloud Storage.
+
+    With the token of now.
+    """
 
     def __init__(self, filesystem: Any, name: str) -> None:
         self._filesystem, self._url = filesystem, filesystem.url(name)
@@ -92,7 +101,10 @@ class _WithToken:
 
 
 def is_plain_s3(filesystem: Any) -> bool:
-    """Whether a signed URL is all that a client of S3 would send."""
+    """Return whether a signed URL is all that S3 needs.
+
+    It is all that the client would send.
+    """
     odd = filesystem.req_kw or filesystem.s3_additional_kwargs or "verify" in filesystem.client_kwargs
     config = filesystem.s3.meta.config
     return not (odd or config.proxies or config.client_cert) and _is_direct(filesystem.s3.meta.endpoint_url)

@@ -1,1 +1,4 @@
-"""Proposed content tried before it is written, and repairs done in place with a way back."""
+"""Trials of proposed content, and repairs in place.
+
+Content is tried before it is written; repairs have a way back.
+"""

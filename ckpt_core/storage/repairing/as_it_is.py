@@ -1,4 +1,7 @@
-"""The files of a listing as a plan: each of them carried over byte for byte, in slabs."""
+"""The files of a listing as a plan.
+
+Each of them is carried over byte for byte, in slabs.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def plan_of_files(files: Files, target: "StagedTarget", tainted: Mapping[str, str]) -> WritePlan:
-    """The files of a listing for a target, and what a directory says of its taint; that is what it says now else."""
+    """Return the files of a listing for a target.
+
+    And what a directory says of its taint; that is what it says now else.
+    """
     if target.location.kind is LocationKind.FILE:
         (path,) = files.entries
         return WritePlan((FilePlan(target.name, _carried(files, path)),))
@@ -34,7 +40,9 @@ def _carried(files: Files, path: str) -> tuple[Section, ...]:
 
 
 class FilesToCopy(Checkpoint):
-    """A listing taken for a checkpoint of no tensors, all of whose files are carried over.
+    """A listing taken for a checkpoint of no tensors.
+
+    All of its files are carried over.
 
     Args:
         files: The listing.

@@ -1,4 +1,6 @@
-"""A checkpoint changed where it is, with a backup from which every byte comes back.
+"""Changes of a checkpoint where it lies.
+
+A backup has every byte of what was there.
 
 .ckpt-backup-1/       inside of a directory, so that it goes where the checkpoint goes and never meets another one;
                       of a single file beside it: `.NAME.ckpt-backup-1`
@@ -30,7 +32,7 @@ from ckpt_core.storage.writing.locks import locked
 
 
 class InPlace:
-    """Where a checkpoint lies, as the folder that its files' paths are relative to."""
+    """The folder that the paths of a checkpoint's files start at."""
 
     def __init__(self, files: Files) -> None:
         where = files.location.url.rstrip("/")
@@ -43,7 +45,10 @@ class InPlace:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Locked for the block, as for any writer; what a repair left that had changed nothing is swept."""
+        """Lock the checkpoint for a block, as any writer does.
+
+        What a repair left that had changed nothing is swept.
+        """
         with locked(os.path.join(self._parent, f".{self._name}{MARK}lock"), place=self.shown):
             for number in self._numbers():
                 if not os.path.lexists(os.path.join(self.backup(number), STEPS)):
@@ -51,7 +56,10 @@ class InPlace:
             yield
 
     def require(self, files: Files) -> None:
-        """CorruptError where a listing is of another place: with the lock, something else is there than before it."""
+        """Raise CorruptError where a listing is of another place.
+
+        With the lock, something else is there than before it.
+        """
         if InPlace(files).root != self.root:
             raise CorruptError(f"{self.shown}: changed while it was opened; nothing was repaired, try again")
 
@@ -59,12 +67,14 @@ class InPlace:
         return os.path.join(self.root, f"{self._prefix}{number}")
 
     def interrupted(self) -> bool:
-        """Whether the last repair did not come to its end."""
+        """Return whether the last repair did not come to its end."""
         last = self._last()
         return last is not None and not os.path.lexists(os.path.join(last, DONE))
 
     def apply(self, mended: OverlaidFiles) -> str:
-        """Do what a plan says, the seal last; the path of the backup. `confirm` ends it, `undo` takes it back.
+        """Carry out a plan, the seal last; return the backup's path.
+
+        `confirm` ends it, `undo` takes it back.
 
         Raises:
             UnsupportedFormatError: A file is a link: what it leads to may be another's too.
@@ -93,7 +103,9 @@ class InPlace:
         syscalls.sync_directory(backup)
 
     def undo(self) -> list[str]:
-        """Take back the last repair, wherever it stopped; the paths that are as they were.
+        """Take back the last repair, wherever it stopped.
+
+        Returns the paths that are as they were.
 
         Raises:
             CheckpointNotFoundError: There is no backup.
@@ -208,7 +220,10 @@ def _note(folder: str, steps: list[Step]) -> None:
 
 
 def _read_steps(folder: str) -> list[Step]:
-    """The steps of a backup. CorruptError where one leads out of the folder that it lies in, by name or by a link."""
+    """Return the steps of a backup.
+
+    CorruptError where one leads out of the folder that it lies in, by name or by a link.
+    """
     path, root = os.path.join(folder, STEPS), os.path.realpath(os.path.dirname(folder))
 
     def leads_away(path: str) -> bool:
@@ -219,7 +234,10 @@ def _read_steps(folder: str) -> list[Step]:
 
 
 def _copy(source: str, target: str) -> None:
-    """A copy, synced, of its source's mode: it shares nothing with it that a later write could change."""
+    """Copy a file, synced, with its source's mode.
+
+    It shares nothing with it that a later write could change.
+    """
     syscalls.write_file(target, _read(source))
     _keep_mode(source, target)
 

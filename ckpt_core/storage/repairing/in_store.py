@@ -1,4 +1,6 @@
-"""A checkpoint changed where it is in a store of objects, with a backup from which every byte comes back.
+"""Changes of a checkpoint where it lies in a store.
+
+A backup has every byte of what was there.
 
 .ckpt-backup-1/         inside of a directory; of a single object beside it: `.NAME.ckpt-backup-1/`
     old-0, old-1, …     what is to be replaced or removed, copied by the store itself
@@ -31,7 +33,7 @@ _COMPARED = 64 << 20
 
 
 class InStore:
-    """Where a checkpoint lies in a store.
+    """The place of a checkpoint in a store.
 
     Args:
         files: Its listing.
@@ -53,7 +55,10 @@ class InStore:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Leased for the block, as for any writer; what a repair left that had changed nothing is swept."""
+        """Lease the checkpoint for a block, as any writer does.
+
+        What a repair left that had changed nothing is swept.
+        """
         lease = self._root + self._mark + LEASE.removeprefix(MARK)
         with held(self._store, lease, place=self.shown) as held_lease:
             self._check = held_lease.check
@@ -63,12 +68,15 @@ class InStore:
             yield
 
     def require(self, files: Files) -> None:
-        """CorruptError where a listing is of other content: under the lease, something else is there than before."""
+        """Raise CorruptError where a listing is of other content.
+
+        Under the lease, something else is there than before.
+        """
         if files.generation != self._files.generation or files.location.kind != self._files.location.kind:
             raise CorruptError(f"{self.shown}: changed while it was opened; nothing was repaired, try again")
 
     def interrupted(self) -> bool:
-        """Whether the last repair did not come to its end."""
+        """Return whether the last repair did not come to its end."""
         last = self._last()
         return last is not None and self._store.head(last + DONE) is None
 
@@ -78,7 +86,9 @@ class InStore:
         return [folder for folder in folders if self._store.head(folder + STEPS) is not None]
 
     def apply(self, mended: OverlaidFiles) -> str:
-        """Do what a plan says, the seal last; where the backup is. `confirm` ends it, `undo` takes it back.
+        """Carry out a plan, the seal last; return the backup's path.
+
+        `confirm` ends it, `undo` takes it back.
 
         Raises:
             ConditionFailedError: Another writer changed an object meanwhile.
@@ -103,7 +113,9 @@ class InStore:
         self._store.put(f"{self._root}{backup.rpartition('/')[2]}/{DONE}", b"")
 
     def undo(self) -> list[str]:
-        """Take back the last repair, wherever it stopped; the paths that are as they were.
+        """Take back the last repair, wherever it stopped.
+
+        Returns the paths that are as they were.
 
         Raises:
             CheckpointNotFoundError: There is no backup.
@@ -125,7 +137,7 @@ class InStore:
         return sorted(step.source or step.path for _, step in steps)
 
     def _looked_at(self, mended: OverlaidFiles) -> dict[str, StoredObject | None]:
-        """What is there now of each path that a plan is about."""
+        """Return the present state of each path of a plan."""
         paths = {*mended.moved, *mended.moved.values(), *mended.removed, *mended.written}
         return {path: self._store.head(self._key(path)) for path in sorted(paths)}
 
@@ -150,7 +162,10 @@ class InStore:
             raise OverwriteError(f"{self._store.url}/{printable(found.key)}: was changed meanwhile; it was kept")
 
     def _with_version(self, path: str, data: bytes, there: Mapping[str, StoredObject | None]) -> bytes:
-        """A seal of a single object with the version in it that the object has now; anything else as it is."""
+        """Return a single object's seal with its present version.
+
+        Anything else as it is.
+        """
         found = there.get(self._one) or self._store.head(self._key(self._one)) if self._one else None
         if found is None or path != self._one + FILE_SUFFIX or not is_seal(data):
             return data
@@ -179,7 +194,10 @@ class InStore:
             self._store.delete([key])
 
     def _restore(self, old: str, path: str) -> None:
-        """Give a path its former content. A single object is another version now, which its seal has to name."""
+        """Give a path its former content.
+
+        A single object is another version now, which its seal has to name.
+        """
         found = self._store.head(self._key(path))
         if self._one and path == self._one + FILE_SUFFIX:
             self._store.put(self._key(path), self._with_version(path, self._store.read(old), {}))

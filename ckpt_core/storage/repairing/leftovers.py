@@ -1,4 +1,6 @@
-"""What repairs and seals that were killed have left on a disk: backups of nothing, new seals without their names.
+"""Leftovers of killed repairs and seals on a disk.
+
+Backups of nothing, new seals without their names.
 
 A backup that has steps is none of it: undo works from that.
 """
@@ -21,7 +23,7 @@ _OURS = re.compile(rf"(?:\.(?P<name>.+))?{re.escape(MARK)}(?P<kind>backup-\d{{1,
 
 @dataclass(slots=True)
 class _Site:
-    """A checkpoint, the lock of whoever changes it, and what was left of that."""
+    """A checkpoint, its lock, and the leftovers of its changes."""
 
     place: str
     lock: str
@@ -30,7 +32,9 @@ class _Site:
 
 
 def left_by_repairs(path: str) -> Iterator[Leftover]:
-    """What repairs and seals have left of a file or directory, and of everything below it. Links are not followed.
+    """Yield the leftovers of repairs and seals.
+
+    Of a file or directory, and of everything below it. Links are not followed.
 
     Raises:
         UnreachableError: A folder cannot be read.
@@ -59,7 +63,10 @@ def _note(found: dict[tuple[str, str], _Site], folder: str, only: str | None) ->
 
 
 def _site(folder: str, name: str, kind: str, path: str) -> _Site | None:
-    """What something was left of; None where it is no leftover of a repair or a seal."""
+    """Return the owner of a leftover.
+
+    None where it is none of a repair or a seal.
+    """
     if kind.startswith("backup-"):
         place = os.path.join(folder, name) if name else folder
         lock = os.path.join(os.path.dirname(place), f".{os.path.basename(place)}{MARK}lock")

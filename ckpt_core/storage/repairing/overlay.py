@@ -1,4 +1,6 @@
-"""A listing as it would be once repairs were done: read from the files there are, and from content made in memory.
+"""A listing as it would be once repairs were done.
+
+It is read from the files there are, and from content made in memory.
 
 So a plan is verified by the same readers as a checkpoint on a disk, before a byte of that is changed.
 """
@@ -18,7 +20,9 @@ Content = bytes | str
 
 
 class OverlaidFiles(WrappedFiles):
-    """A listing with repairs done; no checksum of the one before it speaks of what was put in its place.
+    """A listing with repairs done.
+
+    No checksum of the one before it speaks of what was put in its place.
 
     Attributes:
         inner: The listing as it is.
@@ -105,7 +109,10 @@ class OverlaidFiles(WrappedFiles):
         return
 
     def _seen_from(self, below: Files, path: str, start: int) -> Content:
-        """What a file holds, its source named as the inner listing names it; read whole where it is not in that."""
+        """Return a file's content as the inner listing names it.
+
+        It is read whole where its source is not in that.
+        """
         held = self.contents[path]
         if isinstance(held, bytes):
             return held

@@ -1,4 +1,4 @@
-"""Where a checkpoint can be changed: on a disk, or in a store of objects."""
+"""The sites of changes: a disk, or a store of objects."""
 
 import os
 
@@ -14,7 +14,7 @@ InSomePlace = InPlace | InStore
 
 
 def place_of(files: Files) -> InSomePlace:
-    """Where a checkpoint lies, as what changes it there.
+    """Return the site where a checkpoint can be changed.
 
     Raises:
         UnsupportedFormatError: Nothing is written to such URLs.
@@ -37,7 +37,10 @@ def place_of(files: Files) -> InSomePlace:
 
 
 def is_interrupted(files: Files) -> bool:
-    """Whether a repair of what was listed was stopped in the middle."""
+    """Return whether a repair was stopped in the middle.
+
+    Of what was listed.
+    """
     if not files.entries:
         return False
     try:

@@ -1,4 +1,7 @@
-"""A seal brought up to what a repair wrote; everything else keeps its digests."""
+"""A seal brought up to what a repair wrote.
+
+Everything else keeps its digests.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +16,9 @@ from ckpt_core.storage.sealing import digests_of, read_seal
 
 
 def entered(files: Files, actions: Sequence[RepairAction], mended: Files) -> list[RepairAction]:
-    """The seal with what the actions changed entered in it, and all else as it was sealed; nothing where there is none.
+    """Return the seal with the changes of the actions entered.
+
+    All else is as it was sealed; nothing where there is no seal.
 
     What is not changed keeps the digests it was sealed with, so that damage to it still shows.
     """

@@ -1,4 +1,6 @@
-"""From stage to name: synced, then renamed, so that a reader sees the old content or the new one, whole.
+"""From stage to name.
+
+It is synced, then renamed, so that a reader sees the old content or the new one, whole.
 
 Order: the files are synced, then the folders that name them, then the rename, then the folder it happened in. Up to the
 rename a failure leaves what was there; after it the new content is there, and a failure says that much.
@@ -15,7 +17,9 @@ from ckpt_core.storage.writing.staging import Stage
 
 
 def name_directory(stage: Stage, *, replace: bool) -> None:
-    """Name the staged directory. With `replace`, what has that name now gives way to it.
+    """Name the staged directory.
+
+    With `replace`, what has that name now gives way to it.
 
     Raises:
         OverwriteError: Something other than an empty directory has that name, and `replace` is not set.
@@ -33,7 +37,9 @@ def name_directory(stage: Stage, *, replace: bool) -> None:
 
 
 def name_file(stage: Stage, *, replace: bool) -> None:
-    """Name the staged file. The old seal goes first: a stop between leaves it unsealed, never false.
+    """Name the staged file.
+
+    The old seal goes first: a stop between leaves it unsealed, never false.
 
     Raises:
         OverwriteError: Something has that name, and `replace` is not set.
@@ -62,7 +68,9 @@ def name_file(stage: Stage, *, replace: bool) -> None:
 
 
 def finish(stage: Stage, *, seal: bool) -> None:
-    """Make a name that was given durable, name the staged seal where it is a file's, and remove what is left.
+    """Finish the naming of a destination.
+
+    The name is made durable, the staged seal is named where it is a file's, and what is left is removed.
 
     Raises:
         CkptError: The new content is there, but may not outlast a loss of power, or is unsealed.

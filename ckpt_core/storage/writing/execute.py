@@ -1,4 +1,6 @@
-"""A write plan carried out: every section at its place, tensors by several workers and ranks, digests in the same pass.
+"""A write plan carried out.
+
+Every section is put at its place, tensors by several workers and ranks, digests in the same pass.
 
 A tensor is read once, in order, whatever number of places it goes to: each slab is written wherever the plan has it.
 Memory: the slabs of each worker (one as read, one as written), whatever the size of the checkpoint, and what the sink
@@ -86,7 +88,10 @@ def _write_tensors(
 
 
 def _prove_again(jobs: Sequence[Job], checkpoint: Checkpoint, ranks: Ranks) -> None:
-    """What an earlier run has read, and was stopped before its checksums were known to hold."""
+    """Compare the checksums of what an earlier run has read.
+
+    It was stopped before they were known to hold.
+    """
     for job in ranks.share(jobs, [job.nbytes for job in jobs]):
         checkpoint.prove(*job.key)
 
@@ -125,7 +130,10 @@ def _write_tensor(
 def _write_small(
     job: Job, checkpoint: Checkpoint, origin: TensorEntry, entry: TensorEntry, neighbours: Neighbours
 ) -> None:
-    """A tensor of at most one block at one place, without what a longer one needs to be digested in pieces."""
+    """Write a tensor of at most one block at one place.
+
+    Without what a longer one needs to be digested in pieces.
+    """
     pieces = [(bytes(read), bytes(written)) for read, written in checkpoint.stream(*job.key)]
     read, written = b"".join(read for read, _ in pieces), b"".join(written for _, written in pieces)
     if len(written) != job.nbytes:
@@ -137,12 +145,18 @@ def _write_small(
 
 
 def _is_copy(origin: TensorEntry, entry: TensorEntry) -> bool:
-    """Whether what is written is what was read: neither cast nor rearranged, which changes the shape."""
+    """Return whether a tensor is written as it is read.
+
+    Neither cast nor rearranged, which changes the shape.
+    """
     return origin.dtype is entry.dtype and origin.shape == entry.shape
 
 
 def _put(job: Job, data: memoryview, at: int, crcs: list[int], sink: Sink) -> None:
-    """Write what of the bytes that start at `at` in the tensor goes to each place of it."""
+    """Write the given bytes to each of their places.
+
+    They start at `at` in the tensor.
+    """
     for index, place, part, offset in spread(job, data, at):
         if place.checksum:
             crcs[index] = crc32(part, crcs[index])

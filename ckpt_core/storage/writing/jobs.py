@@ -1,4 +1,7 @@
-"""The tensors of a write plan as work: each with every place that the plan has it at."""
+"""The tensors of a write plan as work.
+
+Each with every place that the plan has it at.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +14,10 @@ from ckpt_core.schema.text import printable
 
 
 class Destination(NamedTuple):
-    """Where a stretch of a tensor goes: its bytes from `start` to `stop`, to `offset` of a file of the plan."""
+    """The destination of a stretch of a tensor.
+
+    Its bytes from `start` to `stop` go to `offset` of a file of the plan.
+    """
 
     path: str
     offset: int
@@ -22,7 +28,10 @@ class Destination(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A tensor to be written: `nbytes` long, to all of its places, in the plan's order."""
+    """A tensor to be written.
+
+    `nbytes` long, to all of its places, in the plan's order.
+    """
 
     key: TensorKey
     nbytes: int
@@ -30,7 +39,7 @@ class Job(NamedTuple):
 
 
 def jobs_of(plan: WritePlan, checkpoint: Checkpoint) -> list[Job]:
-    """The tensors of a plan, in the order in which it first names them.
+    """Return the tensors of a plan, by their first place.
 
     Args:
         plan: The files.
@@ -53,7 +62,10 @@ def jobs_of(plan: WritePlan, checkpoint: Checkpoint) -> list[Job]:
 
 
 def spread(job: Job, data: memoryview, at: int) -> Iterator[tuple[int, Destination, memoryview, int]]:
-    """What of a tensor's bytes that start at `at` goes where: number of the place, the place, bytes, offset in it."""
+    """Yield where each of a tensor's bytes from `at` on goes.
+
+    Number of the place, the place, bytes, offset in it.
+    """
     for index, place in enumerate(job.places):
         first, last = max(place.start - at, 0), min(place.stop - at, len(data))
         if first < last:
@@ -61,7 +73,10 @@ def spread(job: Job, data: memoryview, at: int) -> Iterator[tuple[int, Destinati
 
 
 def checksums(jobs: Sequence[Job], done: Mapping[TensorKey, Written]) -> dict[str, dict[TensorBytes, int]]:
-    """The CRC-32 of every section of the files that need them, by path."""
+    """Return the CRC-32 of every section that needs one.
+
+    By the path of its file.
+    """
     found: dict[str, dict[TensorBytes, int]] = {}
     for job in jobs:
         for place, crc in zip(job.places, done[job.key].crcs, strict=True):
@@ -71,12 +86,12 @@ def checksums(jobs: Sequence[Job], done: Mapping[TensorKey, Written]) -> dict[st
 
 
 def as_lines(seen: Mapping[TensorKey, Written]) -> list[Any]:
-    """What was seen of tensors, as JSON can carry it."""
+    """Return the records of tensors, as JSON can carry them."""
     return [[*key, *written.plain()] for key, written in seen.items()]
 
 
 def of_lines(lines: Sequence[Any]) -> dict[TensorKey, Written]:
-    """What `as_lines` made the lines of."""
+    """Return the records that `as_lines` made the lines of."""
     return {(component, name): Written.of(seen) for component, name, *seen in lines}
 
 

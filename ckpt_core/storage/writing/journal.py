@@ -1,4 +1,6 @@
-"""What a stopped conversion had finished: a line for each tensor whose bytes are on disk, with what was seen of it.
+"""The journal of a conversion.
+
+A line for each tensor whose bytes are on disk, with what was seen of it.
 
 The first line is the digest of the plan and source it belongs to: with another one there is nothing to go on from.
 Each rank keeps a journal of its own, `journal`, `journal-1`, …; a rerun with other ranks goes on from all of them.
@@ -20,7 +22,9 @@ _SYNC_AFTER = 256 << 20
 
 
 class Journal:
-    """The journal of one stage. Lines go to disk only after the bytes they speak of.
+    """The journal of one stage.
+
+    Lines go to disk only after the bytes they speak of.
 
     Args:
         path: The file of rank 0, as `begin` made it.
@@ -54,7 +58,10 @@ class Journal:
         self._flush()
 
     def close(self) -> None:
-        """Put what is pending on disk, where that can still be done: the work has stopped for another reason."""
+        """Put what is pending on disk, where that can still be done.
+
+        The work has stopped for another reason.
+        """
         try:
             self._flush()
         except CkptError as error:
@@ -83,13 +90,19 @@ def begin(path: str, digest: str) -> None:
 
 
 def forget(path: str) -> None:
-    """Remove the journals of all ranks. `path` is that of rank 0; where it is, work can go on."""
+    """Remove the journals of all ranks. `path` is that of rank 0.
+
+    Where it is, work can go on.
+    """
     for own in _all(path):
         syscalls.remove(own)
 
 
 def belongs(path: str, digest: str) -> bool:
-    """Whether a journal is there, and is that of the work of this digest."""
+    """Return whether a journal is there and of this work.
+
+    The work is told by its digest.
+    """
     try:
         with open(path, "rb") as file:
             return file.readline() == f"{digest}\n".encode()
@@ -98,7 +111,10 @@ def belongs(path: str, digest: str) -> bool:
 
 
 def finished_by_all(path: str) -> dict[TensorKey, Written]:
-    """What earlier runs had finished, whatever their ranks. `path` is the journal of rank 0."""
+    """Return what earlier runs had finished, whatever their ranks.
+
+    `path` is the journal of rank 0.
+    """
     digest = _digest(path)
     found: dict[TensorKey, Written] = {}
     for own in _all(path):
@@ -108,7 +124,10 @@ def finished_by_all(path: str) -> dict[TensorKey, Written]:
 
 
 def _begin_beside(path: str, rank: int) -> str:
-    """The journal of another rank, beside that of rank 0; a new one where there is none of the same work."""
+    """Return the journal of another rank, beside that of rank 0.
+
+    A new one where there is none of the same work.
+    """
     own = f"{path}-{rank}"
     digest = _digest(path)
     if not belongs(own, digest):
@@ -133,7 +152,10 @@ def _all(path: str) -> list[str]:
 
 
 def _read(path: str) -> tuple[dict[TensorKey, Written], int]:
-    """The finished tensors, and where their lines end: a line that a stop tore counts no more, nor what follows it."""
+    """Return the finished tensors, and where their lines end.
+
+    A line that a stop tore counts no more, nor what follows it.
+    """
     finished: dict[TensorKey, Written] = {}
     with open(path, "rb") as file:
         end = len(file.readline())

@@ -1,4 +1,7 @@
-"""The seal of a file whose writer was killed between naming the file and naming its seal: it is in the stage, whole."""
+"""Late naming of a seal.
+
+The writer of a file was killed between naming the file and naming its seal: it is in the stage, whole.
+"""
 
 import os
 from collections.abc import Iterable
@@ -11,7 +14,10 @@ from ckpt_core.storage.writing import syscalls
 
 
 def name_late(destination: str, staged: Iterable[str]) -> None:
-    """Name the first of the staged seals that is, by every byte, that of the unsealed file at `destination`."""
+    """Name the first staged seal that is true of the file.
+
+    By every byte; the file is unsealed, at `destination`.
+    """
     seal = destination + FILE_SUFFIX
     if os.path.lexists(seal) or os.path.islink(destination) or not os.path.isfile(destination):
         return

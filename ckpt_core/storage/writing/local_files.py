@@ -1,4 +1,7 @@
-"""The files of a plan on a disk: each open at every rank, their space reserved, written at their offsets, synced."""
+"""The files of a plan on a disk.
+
+Each is open at every rank, its space reserved, written at its offsets, synced.
+"""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,7 +74,9 @@ class LocalFiles(Sink):
         syscalls.write_at(self._descriptors[path], data, offset, self._paths[path])
 
     def write_past_cache(self, path: str, data: memoryview, offset: int) -> None:
-        """Bytes at their place, from memory that is aligned: those that fill sectors go past the page cache.
+        """Write bytes at their place, from memory that is aligned.
+
+        Those that fill sectors go past the page cache.
 
         Whether a filesystem can do that is found out by `open_directly`, in one thread.
         """
@@ -88,7 +93,10 @@ class LocalFiles(Sink):
         self._direct[path] = syscalls.open_direct(self._paths[path])
 
     def sync(self) -> None:
-        """Make every file last. Several are synced at once: the disk writes its journal for all of them."""
+        """Make every file last.
+
+        Several are synced at once: the disk writes its journal for all of them.
+        """
         paths = sorted(self._descriptors)
         run(self._sync, split(paths, [1] * len(paths), knobs.workers()))
 
@@ -117,7 +125,10 @@ class LocalFiles(Sink):
             syscalls.sync(self._descriptors[file.path], self._paths[file.path])
 
     def _make(self) -> None:
-        """Make the files, or take those that an interrupted run has made, and reserve their space."""
+        """Make the files, and reserve their space.
+
+        Or take those that an interrupted run has made.
+        """
         syscalls.require_space(self._root, self._plan.size - self._reserved())
         for file in self._plan.files:
             self._make_folders(os.path.dirname(file.path))
@@ -131,7 +142,10 @@ class LocalFiles(Sink):
             syscalls.make_directory(os.path.join(self._root, *folder.split("/")[: depth + 1]))
 
     def _reserved(self) -> int:
-        """Bytes of disk that an interrupted run has reserved for the files of the plan."""
+        """Return the bytes of disk that an earlier run has reserved.
+
+        For the files of the plan.
+        """
         return sum(os.lstat(full).st_blocks * 512 for full in self._paths.values() if os.path.lexists(full))
 
     def _by_full_path(self) -> dict[str, int]:

@@ -1,4 +1,7 @@
-"""What writers that are gone have left on a disk: stages, journals in them, locks, and contents between two names."""
+"""Leftovers of writers on a disk.
+
+Stages, journals in them, locks, and contents between two names.
+"""
 
 import fcntl
 import os
@@ -17,7 +20,7 @@ _OURS = re.compile(rf"\.(?P<name>.+){re.escape(MARK)}(?P<kind>stage-[^/]+|lock|o
 
 @dataclass(slots=True)
 class _Site:
-    """A destination, and the names of what was left beside it, by their kinds."""
+    """A destination, and the leftovers beside it by kind."""
 
     parent: str
     name: str
@@ -29,7 +32,9 @@ class _Site:
 
 
 def local_leftovers(path: str) -> Iterator[Leftover]:
-    """What writers have left of a file or directory, and of everything below it. Links are not followed.
+    """Yield the leftovers of writers.
+
+    Of a file or directory, and of everything below it. Links are not followed.
 
     Only what this user has made is listed: in a shared folder others may have put anything under such names.
 
@@ -84,7 +89,7 @@ def _sites(path: str) -> list[_Site]:
 
 
 def _note(found: dict[tuple[str, str], _Site], folder: str, only: str | None) -> None:
-    """Note what was left in a folder, of one name or of all."""
+    """Note the leftovers in a folder, of one name or of all."""
     for entry in syscalls.list_names(folder):
         ours = _OURS.fullmatch(entry)
         path = os.path.join(folder, entry)
@@ -103,7 +108,7 @@ def files_below(path: str) -> Iterator[os.stat_result]:
 
 
 def is_held(lock: str) -> bool:
-    """Whether a process of this machine holds a lock file."""
+    """Return whether a process of this machine holds a lock file."""
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:

@@ -106,13 +106,19 @@ class LocalTarget(StagedTarget):
         return checkpoint.manifest
 
     def go_on(self, work: str) -> tuple[str, str]:
-        """The folder and the journal of work with this digest, as far as it came; an empty one where it is ""."""
+        """Return the folder and the journal of work with this digest.
+
+        As far as it came; an empty one where the digest is "".
+        """
         self._begin_or_go_on(work, known=bool(work))
         self._proves_stage = True
         return self._stage.data, self._stage.journal
 
     def commit(self, seal: Seal | None) -> None:
-        """Write the seal, if any, and name what is staged; of several ranks the first does, and the others wait."""
+        """Write the seal, if any, and name what is staged.
+
+        Of several ranks the first does, and the others wait.
+        """
         if self._ranks.leads:
             self._commit(seal)
         self._ranks.exchange(None)
@@ -143,7 +149,10 @@ class LocalTarget(StagedTarget):
             self._stage.clear()
 
     def _begin_or_go_on(self, digest: str, *, known: bool) -> None:
-        """Go on with a stage of the same work; empty one of another, or of a source that cannot be told again."""
+        """Go on with a stage of the same work.
+
+        Empties one of another, or of a source that cannot be told again.
+        """
         if known and belongs(self._stage.journal, digest):
             return
         forget(self._stage.journal)

@@ -1,4 +1,7 @@
-"""One writer at a place: an advisory lock on a file beside the destination, gone with the process that holds it."""
+"""One writer at a place.
+
+An advisory lock on a file beside the destination, gone with the process that holds it.
+"""
 
 import fcntl
 import os
@@ -51,7 +54,10 @@ def _acquire(path: str, place: str) -> int:
 
 
 def _is_current(path: str, descriptor: int) -> bool:
-    """Whether the locked file still has its name: its last holder removes it when done."""
+    """Return whether the locked file still has its name.
+
+    Its last holder removes it when done.
+    """
     try:
         named = os.stat(path, follow_symlinks=False)
     except FileNotFoundError:

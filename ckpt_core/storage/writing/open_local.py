@@ -1,4 +1,7 @@
-"""A destination on a disk made ready: its parents, its lock and its stage."""
+"""A destination on a disk made ready.
+
+Its parents, its lock and its stage.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -56,7 +59,9 @@ def open_local_target(
 
 @contextmanager
 def swept(path: str) -> Iterator[None]:
-    """What is at a local path, locked for the block, what killed writers began there ended and swept.
+    """Lock a local path for a block, and sweep it.
+
+    What killed writers began there is ended before.
 
     Raises:
         LockedError: Another process is writing there.
@@ -82,7 +87,10 @@ def _joined_target(
 
 
 def _number_of(folder: str) -> int | None:
-    """The number by which a filesystem knows a folder; None where there is none."""
+    """Return the number by which a filesystem knows a folder.
+
+    None where there is none.
+    """
     try:
         return os.stat(folder).st_ino
     except OSError:
@@ -90,7 +98,10 @@ def _number_of(folder: str) -> int | None:
 
 
 def _real_place(path: str) -> tuple[str, str]:
-    """Parent and name of a destination, its links followed: what is at the end of them is what is written."""
+    """Return parent and name of a destination, its links followed.
+
+    What is at the end of them is what is written.
+    """
     parent, name = os.path.split(os.path.realpath(path))
     if not path or not name:
         raise UsageError(f"{printable(path) or 'an empty name'}: not a place to write to; name a file or directory")

@@ -11,7 +11,9 @@ from ckpt_core.storage.urls import local_path, scheme_of
 
 
 def refuse_overlap(ref: str, inputs: Mapping[str, str]) -> None:
-    """Refuse a destination that is an input, lies in one, or holds one, by whatever links it is reached.
+    """Refuse a destination that overlaps an input.
+
+    It is one, lies in one, or holds one, by whatever links it is reached.
 
     Args:
         ref: The destination.
@@ -28,7 +30,10 @@ def refuse_overlap(ref: str, inputs: Mapping[str, str]) -> None:
 
 
 def _with_parents(ref: str) -> list[object]:
-    """What a ref leads to, and each folder above: of a path by device and number where it exists, else by name."""
+    """Return the identity of a ref's place and of each folder above.
+
+    Of a path by device and number where it exists, else by name.
+    """
     path = local_path(ref)
     return _url_with_parents(ref) if path is None else _path_with_parents(path)
 

@@ -1,4 +1,7 @@
-"""Digests of a plan and its source: what a conversion that is run again must have in common."""
+"""Digests of a plan and its source.
+
+A conversion that is run again must have them in common.
+"""
 
 import xxhash
 
@@ -9,14 +12,20 @@ from ckpt_core.schema.side_files.taint import marked
 
 
 def digest_of_work(plan: WritePlan, checkpoint: Checkpoint, kind: LocationKind) -> str:
-    """The `work` of a target that is to write a plan; empty where the source cannot be told again."""
+    """Return the `work` of a target that is to write a plan.
+
+    Empty where the source cannot be told again.
+    """
     if not checkpoint.identity():
         return ""
     return digest_of_plan(marked(plan, checkpoint) if kind is LocationKind.DIRECTORY else plan, checkpoint)
 
 
 def digest_of_plan(plan: WritePlan, checkpoint: Checkpoint) -> str:
-    """A digest that is the same for the same work: the same files from the same source."""
+    """Return a digest that is the same for the same work.
+
+    The same files from the same source.
+    """
     digest = xxhash.xxh3_128(checkpoint.identity().encode("utf-8", "surrogatepass"))
     for file in plan.files:
         digest.update(f"\n{file.path} {file.checksums}".encode("utf-8", "surrogatepass"))
@@ -28,7 +37,10 @@ def digest_of_plan(plan: WritePlan, checkpoint: Checkpoint) -> str:
 
 
 def _lineage(checkpoint: Checkpoint, key: TensorKey) -> str:
-    """Which tensor a tensor is made of, and how: not all of it shows in the plan."""
+    """Return the source of a tensor, and its views.
+
+    Not all of it shows in the plan.
+    """
     return "\0".join((*checkpoint.origin_key(*key), *checkpoint.operations(*key)))
 
 

@@ -1,4 +1,7 @@
-"""`Sink`: where the bytes of a plan go. A plan is carried out the same way on a disk and in a store of objects."""
+"""`Sink`: the destination of a plan's bytes.
+
+A plan is carried out the same way on a disk and in a store of objects.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,19 +15,31 @@ from ckpt_core.storage.writing.jobs import Job
 
 
 class Sink(ABC):
-    """The files of one plan while they are written. Any thread may call `write` and `note`."""
+    """The files of one plan while they are written.
+
+    Any thread may call `write` and `note`.
+    """
 
     @abstractmethod
     def opened(self, ranks: Ranks) -> AbstractContextManager[None]:
-        """Make the files ready for a block, at every rank; what was noted is kept, also where the block fails."""
+        """Make the files ready for a block, at every rank.
+
+        What was noted is kept, also where the block fails.
+        """
 
     @abstractmethod
     def finished(self, jobs: Sequence[Job]) -> dict[TensorKey, Written]:
-        """What earlier runs of this very work had finished, whatever their ranks; asked once, in the block."""
+        """Return what earlier runs of this work had finished.
+
+        Whatever their ranks; asked once, in the block.
+        """
 
     @abstractmethod
     def write(self, path: str, data: memoryview | bytes, offset: int) -> None:
-        """Bytes of a tensor at their place in a file of the plan. `data` is the caller's again afterwards."""
+        """Write bytes of a tensor at their place in a file.
+
+        `data` is the caller's again afterwards.
+        """
 
     @abstractmethod
     def note(self, job: Job, written: Written) -> None:
@@ -36,7 +51,10 @@ class Sink(ABC):
 
     @abstractmethod
     def complete(self, checkpoint: Checkpoint, jobs: Sequence[Job], done: Mapping[TensorKey, Written]) -> None:
-        """Write the sections that are no tensors, once every rank has given its own, and make all of it last."""
+        """Write the sections that are no tensors.
+
+        Once every rank has given its own; all of it is made to last.
+        """
 
 
 def sections_at(file: FilePlan) -> Iterator[tuple[int, Section]]:
@@ -48,7 +66,10 @@ def sections_at(file: FilePlan) -> Iterator[tuple[int, Section]]:
 
 
 def late_bytes(file: FilePlan, section: LateBytes, crcs: Mapping[TensorBytes, int]) -> bytes:
-    """The bytes of a section that depends on checksums. ValueError where they are not as many as was planned."""
+    """Return the bytes of a section that depends on checksums.
+
+    ValueError where they are not as many as was planned.
+    """
     data = section.make(crcs)
     if len(data) != section.length:
         raise ValueError(f"{file.path}: {len(data)} late bytes, {section.length} were planned")
@@ -56,7 +77,10 @@ def late_bytes(file: FilePlan, section: LateBytes, crcs: Mapping[TensorBytes, in
 
 
 def rest_of(file: FilePlan, checkpoint: Checkpoint, crcs: Mapping[TensorBytes, int]) -> Iterator[tuple[int, bytes]]:
-    """The bytes of a file that are of no tensor, in order, each run of them with its offset; of assets in slabs."""
+    """Yield the bytes of a file that are of no tensor.
+
+    In order, each run of them with its offset; of assets in slabs.
+    """
     for offset, section in sections_at(file):
         if isinstance(section, Literal):
             yield offset, section.data
@@ -68,7 +92,7 @@ def rest_of(file: FilePlan, checkpoint: Checkpoint, crcs: Mapping[TensorBytes, i
 
 
 def asset_slabs(checkpoint: Checkpoint, section: AssetBytes) -> Iterator[tuple[int, bytes]]:
-    """The bytes of a file that is carried over, each slab with its offset in it."""
+    """Yield a carried file's slabs, each with its offset."""
     slab = knobs.slab_bytes()
     for at in range(0, section.length, slab):
         yield at, checkpoint.asset_files().read(section.path, at, min(slab, section.length - at))

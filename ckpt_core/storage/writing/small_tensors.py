@@ -1,4 +1,7 @@
-"""Small tensors that lie end to end in a file, written together: a call each would cost more than their bytes."""
+"""Small tensors that lie end to end in a file, written together.
+
+A call each would cost more than their bytes.
+"""
 
 from collections.abc import Callable
 
@@ -14,7 +17,9 @@ Told = Callable[[Job, Written], None]
 
 
 class Neighbours:
-    """What one worker has gathered: less than a slab, which is also what a kill can make a rerun read again.
+    """The bytes that one worker has gathered.
+
+    Less than a slab, which is also what a kill can make a rerun read again.
 
     Args:
         put: Writes what was gathered: path, bytes, offset.
@@ -31,7 +36,10 @@ class Neighbours:
         self._end = 0
 
     def add(self, job: Job, data: bytes, written: Written) -> None:
-        """Take the bytes of a tensor that has one place; what does not lie before it is written first."""
+        """Take the bytes of a tensor that has one place.
+
+        What does not lie before it is written first.
+        """
         place = job.places[0]
         if place.path != self._path or place.offset != self._end:
             self.write()

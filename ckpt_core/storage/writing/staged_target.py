@@ -1,4 +1,7 @@
-"""`StagedTarget`: what verbs ask of any destination, on a disk, in memory, or in a store of objects."""
+"""`StagedTarget`: the needs of verbs of any destination.
+
+On a disk, in memory, or in a store of objects.
+"""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -9,7 +12,9 @@ from ckpt_core.schema.side_files.seals import FileSeal, Seal
 
 
 class StagedTarget(Target):
-    """A destination whose content is staged, read back there, and named in one step.
+    """A destination whose content is staged.
+
+    It is read back there, and named in one step.
 
     Attributes:
         written: What was seen of each tensor by `write`.
@@ -26,11 +31,17 @@ class StagedTarget(Target):
     @property
     @abstractmethod
     def staged(self) -> str:
-        """The path or URL of what is staged: the file or directory that will have the destination's name."""
+        """Return the path or URL of what is staged.
+
+        The file or directory that will have the destination's name.
+        """
 
     @abstractmethod
     def listing(self) -> Files:
-        """The files that are staged, as a reader will find them under the destination's name."""
+        """Return the staged files as a reader will find them.
+
+        Under the destination's name.
+        """
 
     @abstractmethod
     def watch(self, progress: Progress) -> None:
@@ -38,8 +49,14 @@ class StagedTarget(Target):
 
     @abstractmethod
     def commit(self, seal: Seal | None) -> None:
-        """Write the seal, if any, and give what is staged its name. Before that nothing is to be seen there."""
+        """Write the seal, if any, and give what is staged its name.
+
+        Before that nothing is to be seen there.
+        """
 
     @abstractmethod
     def drop(self, *, entirely: bool = False) -> None:
-        """Remove the stage; not where work can go on from it, unless `entirely`, and not once it has its name."""
+        """Remove the stage.
+
+        Not where work can go on from it, unless `entirely`, and not once it has its name.
+        """

@@ -1,4 +1,6 @@
-"""The stage: a folder beside the destination, on its filesystem, in which a checkpoint is made before it is named.
+"""The stage: a folder beside the destination.
+
+On its filesystem; a checkpoint is made in it before it is named.
 
 .NAME.ckpt-lock          held while anything is written there
 .NAME.ckpt-stage-ID/     ID: of what is being written
@@ -26,7 +28,10 @@ _log = Logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage that is locked for us. `parent` and `name` are the destination's."""
+    """A stage that is locked for us.
+
+    `parent` and `name` are the destination's.
+    """
 
     parent: str
     name: str
@@ -57,7 +62,10 @@ class Stage:
         return os.path.join(self.parent, f".{self.name}{MARK}old")
 
     def clear(self) -> None:
-        """Remove the stage and the former content. Where that fails it is left to the next writer, and said so."""
+        """Remove the stage and the former content.
+
+        Where that fails it is left to the next writer, and said so.
+        """
         try:
             syscalls.remove_tree(self.root)
             if os.path.lexists(self.destination):
@@ -68,7 +76,9 @@ class Stage:
 
 @contextmanager
 def hold(parent: str, name: str, id: str) -> Iterator[Stage]:
-    """A stage for `parent/name`, locked for the block, and leftovers of killed writers swept away.
+    """Hold a locked stage for `parent/name` for a block.
+
+    Leftovers of killed writers are swept away.
 
     Raises:
         LockedError: Somebody else is writing there.
@@ -82,7 +92,9 @@ def hold(parent: str, name: str, id: str) -> Iterator[Stage]:
 
 @contextmanager
 def tidied(parent: str, name: str) -> Iterator[None]:
-    """The place `parent/name`, locked for the block, what killed writers began there ended, and their leftovers gone.
+    """Lock the place `parent/name` for a block, and tidy it.
+
+    What killed writers began there is ended, and their leftovers are gone.
 
     Raises:
         LockedError: Somebody else is writing there.
@@ -95,7 +107,10 @@ def tidied(parent: str, name: str) -> Iterator[None]:
 
 
 def _restore(stage: Stage) -> None:
-    """End what a writer killed between two renames began: the old content is back, or gone for good."""
+    """End what a writer killed between two renames began.
+
+    The old content is back, or gone for good.
+    """
     if not os.path.lexists(stage.old):
         return
     if os.path.lexists(stage.destination):
@@ -106,7 +121,10 @@ def _restore(stage: Stage) -> None:
 
 
 def _sweep(stage: Stage) -> None:
-    """Remove the stages of killed writers of this destination, but for those that work can go on from."""
+    """Remove the stages of killed writers of this destination.
+
+    But for those that work can go on from.
+    """
     prefix = f".{stage.name}{MARK}stage-"
     names = [name for name in syscalls.list_names(stage.parent) if name.startswith(prefix)]
     found = [Stage(stage.parent, stage.name, name.removeprefix(prefix)) for name in names]
@@ -119,12 +137,18 @@ def _sweep(stage: Stage) -> None:
 
 
 def _holds_data(stage: Stage) -> bool:
-    """Whether what was staged is still there: once it has its name, nothing but its seal may be."""
+    """Return whether what was staged is still there.
+
+    Once it has its name, nothing but its seal may be.
+    """
     there = syscalls.list_names(stage.data) if os.path.isdir(stage.data) else []
     return bool(set(there) - {stage.name + FILE_SUFFIX})
 
 
 def _is_ours(root: str) -> bool:
-    """Whether a stage is a folder that this user made: others may have put anything in theirs, in a shared place."""
+    """Return whether a stage is a folder that this user made.
+
+    Others may have put anything in theirs, in a shared place.
+    """
     found = os.lstat(root)
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()

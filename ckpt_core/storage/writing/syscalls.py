@@ -1,4 +1,6 @@
-"""Every call that changes a file goes through here, so that what may fail, and in which order, is in one place.
+"""Every call that changes a file.
+
+So what may fail, and in which order, is in one place.
 
 Errors become ours, with the path and the reason; an fsync that fails is never tried again, since the kernel may have
 dropped what it could not write.
@@ -22,13 +24,16 @@ _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 
 def create(path: str) -> int:
-    """A descriptor of a new file; the umask decides who may read it."""
+    """Return a descriptor of a new file.
+
+    The umask decides who may read it.
+    """
     with _told(path):
         return os.open(path, _NEW | os.O_EXCL, 0o666)
 
 
 def reopen(path: str) -> int:
-    """A descriptor of a file that an earlier, interrupted run may have begun."""
+    """Open a file that an interrupted run may have begun."""
     with _told(path):
         return os.open(path, _NEW, 0o666)
 
@@ -40,7 +45,10 @@ def open_existing(path: str) -> int:
 
 
 def open_direct(path: str) -> int | None:
-    """A descriptor for writing past the page cache; None where the filesystem has no such thing."""
+    """Return a descriptor for writing past the page cache.
+
+    None where the filesystem has no such thing.
+    """
     with _told(path):
         try:
             return os.open(path, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -51,7 +59,7 @@ def open_direct(path: str) -> int | None:
 
 
 def require_space(folder: str, size: int) -> None:
-    """BudgetError where a disk says that it has no room for so many bytes.
+    """Raise BudgetError where a disk lacks room for so many bytes.
 
     Reserving them there would fill it for everybody else until that fails. What it says of room is not relied on.
     """
@@ -66,7 +74,10 @@ def require_space(folder: str, size: int) -> None:
 
 
 def allocate(descriptor: int, size: int, path: str) -> None:
-    """Reserve the space of a file, so that a full disk shows before anything is written."""
+    """Reserve the space of a file.
+
+    A full disk shows so before anything is written.
+    """
     with _told(path):
         try:
             if size:
@@ -87,7 +98,10 @@ def write_at(descriptor: int, data: memoryview | bytes, offset: int, path: str) 
 
 
 def write_direct(direct: int, plain: int, data: memoryview, offset: int, path: str) -> None:
-    """Write all of `data`, which is aligned in memory and file, past the page cache; what that refuses through it."""
+    """Write all of `data` past the page cache.
+
+    It is aligned in memory and file; what that refuses goes through the cache.
+    """
     with _told(path):
         try:
             done = os.pwrite(direct, data, offset)
@@ -99,7 +113,10 @@ def write_direct(direct: int, plain: int, data: memoryview, offset: int, path: s
 
 
 def read_at(descriptor: int, out: memoryview, offset: int, path: str) -> None:
-    """Fill `out` from `offset` of a file of ours. CorruptError where it ends before that."""
+    """Fill `out` from `offset` of a file of ours.
+
+    CorruptError where it ends before that.
+    """
     with _told(path):
         while len(out):
             count = os.preadv(descriptor, [out], offset)
@@ -150,7 +167,7 @@ def sync_directory(path: str) -> None:
 
 
 def sync_tree(root: str) -> None:
-    """Make the names in a directory and in all below it durable, the deepest first."""
+    """Make all names in a directory tree durable, the deepest first."""
     for folder, _, _ in os.walk(root, topdown=False):
         sync_directory(folder)
 
@@ -174,13 +191,19 @@ def list_names(path: str) -> list[str]:
 
 
 def rename(source: str, target: str) -> None:
-    """Give a name to what had another, in place of what has it now: of directories, only of an empty one."""
+    """Rename something, in place of what has the name now.
+
+    Of directories, only of an empty one.
+    """
     with _told(target):
         os.rename(source, target)
 
 
 def rename_new(source: str, target: str) -> None:
-    """Give a name that nothing has; OverwriteError where something came to have it meanwhile."""
+    """Give a name that nothing has.
+
+    OverwriteError where something came to have it meanwhile.
+    """
     code = renameat2(source, target, _RENAME_NOREPLACE)
     if code in _UNSUPPORTED:
         if not os.path.lexists(target):
@@ -204,7 +227,10 @@ def exchange(first: str, second: str) -> bool:
 
 
 def renameat2(source: str, target: str, flags: int) -> int:
-    """The errno of the system call of that name; 0 where it worked, ENOSYS where the C library does not have it."""
+    """Return the errno of the system call of that name.
+
+    0 where it worked, ENOSYS where the C library does not have it.
+    """
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return errno.ENOSYS
@@ -222,13 +248,19 @@ def remove(path: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove whatever is at a path, a directory with all in it; links are removed, never followed."""
+    """Remove whatever is at a path, a directory with all in it.
+
+    Links are removed, never followed.
+    """
     with _told(path):
         _remove_below(None, path)
 
 
 def _remove_below(folder: int | None, name: str) -> None:
-    """Remove what has a name in an open folder: no link put there meanwhile leads anywhere else."""
+    """Remove what has a name in an open folder.
+
+    No link put there meanwhile leads anywhere else.
+    """
     try:
         descriptor = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
     except FileNotFoundError:
@@ -248,7 +280,10 @@ def _remove_below(folder: int | None, name: str) -> None:
 
 @contextmanager
 def _told(path: str) -> Iterator[None]:
-    """An OSError of the block becomes ours. Some of ours are OSErrors too: they stay."""
+    """Make an OSError of the block ours.
+
+    Some of ours are OSErrors too: they stay.
+    """
     try:
         yield
     except OSError as error:
@@ -258,7 +293,7 @@ def _told(path: str) -> Iterator[None]:
 
 
 def as_ckpt_error(error: OSError, path: str) -> CkptError:
-    """What the system said, with the path, and what to do."""
+    """Return the system's words, with the path and the next step."""
     name, reason = printable(path), (error.strerror or str(error)).lower()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return BudgetError(f"{name}: {reason}; free space there, or write to another disk; nothing was committed")

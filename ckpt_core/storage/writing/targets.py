@@ -1,4 +1,7 @@
-"""Which kind of target a destination has, by its URL. Each stages, and is committed whole or not at all."""
+"""The kinds of target, by the URL of a destination.
+
+Each stages, and is committed whole or not at all.
+"""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -26,7 +29,9 @@ def open_target(
     resume: bool = False,
     ranks: Ranks = ALONE,
 ) -> AbstractContextManager[StagedTarget]:
-    """A staged destination, locked for the block; what was not committed by its end is removed.
+    """Return a staged destination, locked for the block.
+
+    What was not committed by its end is removed.
 
     Args:
         ref: The destination.

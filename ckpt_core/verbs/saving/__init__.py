@@ -1,1 +1,4 @@
-"""Steps of a save: proofs of what one process or several ranks wrote."""
+"""Steps of a save.
+
+Each proves what one process or several ranks wrote.
+"""

@@ -1,1 +1,4 @@
-"""Checkpoints of several ranks, each of which writes whole files: those of the pieces that it holds."""
+"""Checkpoints of several ranks, each of which writes whole files.
+
+Those of the pieces that it holds.
+"""

@@ -1,4 +1,6 @@
-"""The files of a plan that one rank writes, as a plan of bytes that it knows and of pieces in its memory.
+"""The part of a plan that one rank writes.
+
+As a plan of bytes that it knows and of pieces in its memory.
 
 A rank can write a file where it holds all tensors in it. The checksums that a file keeps of its tensors are taken here,
 before it is written: then every byte is known but the tensors', and one pass copies, digests and writes them.
@@ -19,7 +21,9 @@ from ckpt_core.storage.writing.sinks import late_bytes
 
 
 def owners_of(plan: WritePlan, checkpoint: PiecedCheckpoint, format: str) -> dict[str, int]:
-    """Return the rank that writes each file, by path: rank 0 those that hold no tensor.
+    """Return the rank that writes each file, by path.
+
+    Rank 0 those that hold no tensor.
 
     Raises:
         UnsupportedFormatError: A file is to hold what no single rank has.
@@ -28,7 +32,9 @@ def owners_of(plan: WritePlan, checkpoint: PiecedCheckpoint, format: str) -> dic
 
 
 def own_plan(files: Sequence[FilePlan], checkpoint: PiecedCheckpoint, addresses: Mapping[TensorKey, int]) -> WritePlan:
-    """Return a plan of files that this rank owns: known bytes, and whole tensors of `checkpoint.own`.
+    """Return a plan of files that this rank owns.
+
+    Known bytes, and whole tensors of `checkpoint.own`.
 
     Args:
         files: Those files, as the plan of the whole checkpoint has them.

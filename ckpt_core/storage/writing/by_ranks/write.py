@@ -1,4 +1,6 @@
-"""A plan carried out by several ranks at once: each writes its own files in one pass, and all learn what was seen.
+"""A plan carried out by several ranks at once.
+
+Each writes its own files in one pass, and all learn what was seen.
 
 Memory: one chunk a worker; of a store the parts that are open; and a copy of what lies on a device, or not row-major.
 """
@@ -26,7 +28,9 @@ def write_by_ranks(
     ranks: Ranks,
     progress: Progress | None = None,
 ) -> WrittenFiles:
-    """Write every file of a plan, each by the rank that holds its tensors, and make all of them last.
+    """Write every file of a plan, shared among the ranks.
+
+    Each by the rank that holds its tensors; all of them are made to last.
 
     Args:
         plan: The files of the whole checkpoint.

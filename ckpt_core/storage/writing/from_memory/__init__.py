@@ -1,1 +1,4 @@
-"""Checkpoints that lie in memory, written in one pass: each byte is copied once, digested there, and written."""
+"""Checkpoints that lie in memory, written in one pass.
+
+Each byte is copied once, digested there, and written.
+"""

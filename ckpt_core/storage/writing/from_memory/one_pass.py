@@ -1,4 +1,6 @@
-"""A plan whose tensors lie in memory, carried out: chunks of all files, shared out among workers.
+"""A plan whose tensors lie in memory, carried out.
+
+Chunks of all files are shared out among workers.
 
 Each worker copies a chunk into memory of its own, digests it there for the tensors and for the file, and writes that
 copy: what is digested is what is written, also where somebody changes a tensor meanwhile. Large files are written past
@@ -28,7 +30,10 @@ _LARGE = 2 * _CHUNK
 
 
 class FilesOut(Protocol):
-    """The files of a plan, to be written from memory that is aligned; `LocalFiles` are such."""
+    """The files of a plan, written from aligned memory.
+
+    `LocalFiles` are such.
+    """
 
     def opened(self, ranks: Ranks) -> AbstractContextManager[None]: ...
 
@@ -40,7 +45,7 @@ class FilesOut(Protocol):
 
 
 class WrittenFiles(NamedTuple):
-    """What was seen of the tensors and of the files of a plan while they were written."""
+    """The digests of written tensors and files of a plan."""
 
     tensors: dict[TensorKey, Written]
     files: dict[str, FileSeal]
@@ -53,7 +58,10 @@ class _Chunk(NamedTuple):
 
 
 def fits(plan: WritePlan) -> bool:
-    """Whether a plan has nothing but known bytes and whole tensors, and asks for no checksums."""
+    """Return whether a plan is one of whole tensors.
+
+    It has nothing else but known bytes, and asks for no checksums.
+    """
     return all(
         not file.checksums
         and all(
@@ -73,7 +81,9 @@ def write_files(
     progress: Progress | None = None,
     check: Callable[[], None] = ALONE.check,
 ) -> WrittenFiles:
-    """Write every file of a plan that fits, and make all of them last.
+    """Write every file of a plan that fits.
+
+    All of them are made to last.
 
     Args:
         plan: The files.
@@ -111,7 +121,7 @@ def _chunks(file: FileInMemory) -> list[_Chunk]:
 
 
 def _write(chunks: Sequence[_Chunk], out: FilesOut, progress: Progress | None, check: Callable[[], None]) -> None:
-    """Write the chunks of one worker, each by way of the same memory."""
+    """Write the chunks of one worker, all through the same memory."""
     region = mmap.mmap(-1, max(chunk.end - chunk.begin for chunk in chunks))  # begins with a page, as sectors must
     whole = memoryview(region)
     address = ctypes.addressof(ctypes.c_char.from_buffer(whole))

@@ -1,4 +1,7 @@
-"""The content of a file as spans of this process's memory, and digests that are taken of it chunk by chunk."""
+"""A file's content as spans of this process's memory.
+
+Digests are taken of it chunk by chunk.
+"""
 
 import ctypes
 from bisect import bisect_right
@@ -13,7 +16,10 @@ from ckpt_core.storage.digests import BLOCK, block_digest, of_blocks, of_small_t
 
 
 class Span(NamedTuple):
-    """Bytes of a file from `start` to `stop`, and where they lie; `tensor` is None for those of no tensor."""
+    """Bytes of a file from `start` to `stop`, and their place.
+
+    `tensor` is None for those of no tensor.
+    """
 
     start: int
     stop: int
@@ -22,7 +28,9 @@ class Span(NamedTuple):
 
 
 class FileInMemory:
-    """A file that is to be written, and what is known of it meanwhile. Any thread may give any chunk, each once.
+    """A file to be written, and its state meanwhile.
+
+    Any thread may give any chunk, each once.
 
     Args:
         plan: The file: bytes that are known, and whole tensors.
@@ -51,7 +59,10 @@ class FileInMemory:
                     self.tensors[section.key] = of_small_tensor(info.dtype, info.shape, b"")
 
     def fill(self, begin: int, end: int, out: memoryview, address: int) -> None:
-        """Copy the bytes from `begin` to `end` to memory at an address, of which `out` is a view, and digest them."""
+        """Copy bytes `begin` to `end` to an address, and digest them.
+
+        `out` is a view of the memory there.
+        """
         for span in self._within(begin, end):
             first, last = max(span.start, begin), min(span.stop, end)
             ctypes.memmove(address + first - begin, span.address + first - span.start, last - first)
@@ -74,7 +85,10 @@ class FileInMemory:
             yield span
 
     def _digest(self, span: Span, key: TensorKey, begin: int, end: int, out: memoryview) -> None:
-        """Digest the blocks of a tensor that begin in a chunk, where they were copied to, or where they lie."""
+        """Digest the blocks of a tensor that begin in a chunk.
+
+        Where they were copied to, or where they lie.
+        """
         length = span.stop - span.start
         if length <= BLOCK and span.start >= begin:
             self.tensors[key] = of_small_tensor(*self._kinds[key], _bytes(span, 0, length, begin, end, out))
@@ -91,7 +105,10 @@ class FileInMemory:
 
 
 def _bytes(span: Span, first: int, last: int, begin: int, end: int, out: memoryview) -> memoryview:
-    """Bytes of a tensor that begin in a chunk: of the copy, which a processor has at hand, unless it ends before."""
+    """Return bytes of a tensor that begin in a chunk.
+
+    Of the copy, which a processor has at hand, unless it ends before.
+    """
     if span.start + last <= end:
         return out[span.start + first - begin : span.start + last - begin]
     return memoryview((ctypes.c_char * (last - first)).from_address(span.address + first)).cast("B")

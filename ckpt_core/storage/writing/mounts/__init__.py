@@ -1,1 +1,4 @@
-"""Mounts that cannot rename: how they are told, and a folder of one taken for a store of objects."""
+"""Mounts that cannot rename.
+
+They are told, and a folder of one is taken for a store of objects.
+"""

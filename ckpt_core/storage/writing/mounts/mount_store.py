@@ -1,4 +1,6 @@
-"""A folder of a mount as a store of objects, for mounts that name a file once and take its bytes in order.
+"""A folder of a mount as a store of objects.
+
+For mounts that name a file once and take its bytes in order.
 
 An object is a file that is written under its own name and closed, whole from then on: what guards it until then is the
 mark of what is not finished. Where the mount can rename a file, small ones are put in one step. Parts are files in a
@@ -109,7 +111,10 @@ class MountStore(ObjectStore):
         return id
 
     def put_part(self, key: str, upload: str, number: int, data: bytes | memoryview) -> UploadedPart:
-        """A part bears its digest in its name, and is complete where its size is the one in its name too."""
+        """Put a part, named by its digest and size.
+
+        It is complete where its size is the one in its name too.
+        """
         part = UploadedPart(number, len(data), xxhash.xxh3_64_hexdigest(data))
         path = os.path.join(self._folder_of(key, upload), f"{number:05}-{part.tag}-{part.size}")
         syscalls.remove(path)
@@ -165,7 +170,7 @@ class MountStore(ObjectStore):
         return made
 
     def now(self) -> float:
-        """What the mount says of a file that was written just now."""
+        """Return the time that the mount gives a new file."""
         path = self._path(f"{MARK}clock-{uuid.uuid4().hex}")
         syscalls.write_file(path, b"")
         try:
@@ -176,7 +181,10 @@ class MountStore(ObjectStore):
             syscalls.remove(path)
 
     def _below(self, prefix: str) -> Iterator[tuple[str, list[str], list[str]]]:
-        """Each folder that may hold such keys: its path, the uploads in it, and its files."""
+        """Yield each folder that may hold such keys.
+
+        With its path, the uploads in it, and its files.
+        """
         for above, folders, names in os.walk(self._path(prefix.rpartition("/")[0])):
             uploads = sorted(name for name in folders if _UPLOAD in name)
             inside = ((name, f"{self._key(above, name)}/") for name in sorted({*folders} - {*uploads}))
@@ -187,7 +195,10 @@ class MountStore(ObjectStore):
         return os.path.relpath(os.path.join(above, name), self.url)
 
     def _write(self, key: str, slabs: Iterable[bytes | memoryview], *, renamed: bool) -> None:
-        """Write a file from begin to end, in place of what has the name; in one step where it can be renamed."""
+        """Write a file, in place of an older one.
+
+        From begin to end; in one step where it can be renamed.
+        """
         path = self._path(key)
         aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{MARK}put-{uuid.uuid4().hex}")
         target = aside if renamed and self._renames_files() else path
@@ -206,7 +217,10 @@ class MountStore(ObjectStore):
                 os.rename(target, path)
 
     def _renames_files(self) -> bool:
-        """Whether the mount renames a file; tried once, and said so by the name of the store."""
+        """Return whether the mount renames a file.
+
+        It is tried once, and remembered by the name of the store.
+        """
         if not hasattr(self, "_renames"):
             first = self._path(f"{MARK}probe-{uuid.uuid4().hex}")
             syscalls.write_file(first, b"x")
@@ -235,7 +249,10 @@ class MountStore(ObjectStore):
             syscalls.make_directory(folder)
 
     def _remove_empty(self, folder: str) -> None:
-        """Remove a folder of ours that nothing is in any more: a store has none."""
+        """Remove a folder of ours that nothing is in any more.
+
+        A store has none.
+        """
         while MARK in os.path.basename(folder) and folder != self.url:
             try:
                 os.rmdir(folder)
@@ -255,7 +272,10 @@ class MountStore(ObjectStore):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Locked against other writers on this machine, for the moment between a look and a write."""
+        """Lock against other writers on this machine.
+
+        For the moment between a look and a write.
+        """
         descriptor = os.open(self.url, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,6 @@
-"""Whether a folder's rename can commit a checkpoint: not on mounts of buckets, which have none, or copy file by file.
+"""Trials of whether a folder's rename can commit a checkpoint.
+
+Not on mounts of buckets, which have none, or copy file by file.
 
 What FUSE mounts it is asked by name, then by a try. Everything else that Linux mounts renames a folder in one step.
 """
@@ -20,7 +22,9 @@ below in turn. Source: each project's own notes on semantics."""
 
 
 def commits_by_rename(folder: str) -> bool:
-    """Whether a folder in this one can be given another name in one step. Nothing is left behind by asking.
+    """Return whether a folder below can be renamed in one step.
+
+    Nothing is left behind by asking.
 
     Raises:
         CkptError: Nothing can be written there.
@@ -32,7 +36,10 @@ def commits_by_rename(folder: str) -> bool:
 
 
 def can_rename_at(path: str) -> bool:
-    """Whether what is written at a path can be committed by a rename, as the nearest folder above it says."""
+    """Return whether a rename can commit what is written at a path.
+
+    As the nearest folder above it says.
+    """
     folder = os.path.dirname(os.path.realpath(path))
     while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
         folder = os.path.dirname(folder)
@@ -40,7 +47,10 @@ def can_rename_at(path: str) -> bool:
 
 
 def _renames(folder: str) -> bool:
-    """Whether a folder with a file in it was renamed when it was tried."""
+    """Return whether a folder with a file in it was renamed.
+
+    It is tried.
+    """
     first = os.path.join(folder, f"{MARK}probe-{uuid.uuid4().hex}")
     second = f"{first}-renamed"
     syscalls.make_directory(first)
@@ -56,7 +66,9 @@ def _renames(folder: str) -> bool:
 
 
 def _kind_of_mount(folder: str) -> str:
-    """The type of the filesystem that a folder is on, and behind a dot what was mounted; empty where none tells.
+    """Return the type of a folder's filesystem.
+
+    Behind a dot what was mounted; empty where none tells.
 
     Source: proc_pid_mountinfo(5): the third field is the device, the type comes after a dash, then the source.
     """

@@ -1,1 +1,4 @@
-"""Places that take a checkpoint whole, as a new version, such as registries: staged on a disk, then published."""
+"""Places that take a checkpoint whole, as a new version.
+
+Such as registries: it is staged on a disk, then published.
+"""

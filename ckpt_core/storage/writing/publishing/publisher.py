@@ -1,4 +1,6 @@
-"""Which filesystems of fsspec publish: they take finished files as one new version, and nothing else.
+"""Filesystems of fsspec that publish.
+
+They take finished files as one new version, and nothing else.
 
 A class says so by `publishes = True`. It is asked for where its files are staged, and given them when all are there and
 proved. Whoever reads it under a name that moves sees the version before, or the new one, and never a part.
@@ -16,18 +18,20 @@ _NEVER = ("memory", "s3", "gs", "gcs", "http", "https", "hf")
 
 
 class Publisher(Protocol):
-    """What a filesystem that publishes has, beside what fsspec asks of it."""
+    """A filesystem that publishes, beside what fsspec asks of it."""
 
     publishes: ClassVar[bool]
 
     def staging(self, url: str, *, is_file: bool) -> str:
-        """Return a folder of this machine, which is there, for what will be published at a URL.
+        """Return the folder where a URL's next version is staged.
+
+        On this machine; it is there.
 
         The same for the same URL, so that stopped work goes on. Raises where nothing can be published there.
         """
 
     def publish(self, url: str, files: Mapping[str, str], *, is_file: bool) -> Mapping[str, Any]:
-        """Make a version of files, and return when it is read back as what was given.
+        """Make a version of files, and return it once read back.
 
         Args:
             url: The destination.
@@ -40,7 +44,10 @@ class Publisher(Protocol):
 
 
 def publisher_of(ref: str) -> Publisher | None:
-    """The filesystem that publishes at a URL; None where nothing does, or something writes there otherwise."""
+    """Return the filesystem that publishes at a URL.
+
+    None where nothing does, or something writes there otherwise.
+    """
     scheme = scheme_of(ref)
     if scheme in _NEVER or local_path(ref) is not None:
         return None
@@ -52,5 +59,5 @@ def publisher_of(ref: str) -> Publisher | None:
 
 
 def is_published(ref: str) -> bool:
-    """Whether what is written to a ref is published."""
+    """Return whether what is written to a ref is published."""
     return publisher_of(ref) is not None

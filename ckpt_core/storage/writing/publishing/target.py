@@ -1,4 +1,7 @@
-"""A destination that publishes: its files are staged on this machine, proved there, and given over as one version."""
+"""A destination that publishes.
+
+Its files are staged on this machine, proved there, and given over as one version.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -16,7 +19,7 @@ from ckpt_core.storage.writing.staging import Stage, hold
 
 
 class PublishedTarget(LocalTarget):
-    """A stage on this machine whose files are published when it is committed.
+    """A stage on this machine whose files a commit publishes.
 
     Attributes:
         location: The destination; once it is committed, the version that was made.

@@ -1,1 +1,4 @@
-"""Plans carried out into a store of objects: parts as they fill, a journal in the store, a seal as the commit."""
+"""Plans carried out into a store of objects.
+
+Parts as they fill, a journal in the store, a seal as the commit.
+"""

@@ -1,4 +1,6 @@
-"""From objects to a checkpoint: the seal put last, in one request, under the condition that nobody came before.
+"""From objects to a checkpoint.
+
+The seal is put last, in one request, under the condition that nobody came before.
 
 Whoever takes a new directory over from us puts a placeholder where the seal goes before it removes anything: then our
 own seal, however late it comes, is refused. A generation is never removed by anybody before a seal names another one.
@@ -20,7 +22,7 @@ from ckpt_core.storage.writing.uploads.place import Found, ObjectPlace
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What is ready to be committed.
+    """Objects that are ready to be committed.
 
     Attributes:
         place: The destination.
@@ -60,7 +62,10 @@ def commit_directory(ready: Ready, seal: Seal | None) -> None:
 
 
 def _commit_unsealed(ready: Ready, generation: str) -> None:
-    """A directory without a seal is a checkpoint as soon as nothing says that it is unfinished."""
+    """Commit a directory without a seal.
+
+    It is a checkpoint as soon as nothing says that it is unfinished.
+    """
     if generation:
         raise OverwriteError(
             f"{redact(ready.place.url)}: exists, and without a seal nothing can be put in its place in a store; "
@@ -72,7 +77,9 @@ def _commit_unsealed(ready: Ready, generation: str) -> None:
 
 
 def commit_file(ready: Ready, seal: Seal | None) -> None:
-    """Give a staged file its name, and seal it. The seal names the version of its object.
+    """Give a staged file its name, and seal it.
+
+    The seal names the version of its object.
 
     Raises:
         LockedError: Another writer has taken over.
@@ -131,7 +138,10 @@ def _put_seal(ready: Ready, text: bytes) -> None:
 
 
 def _refuse_changes(ready: Ready) -> None:
-    """Every object is there as it was put, and in a new directory nothing else is."""
+    """Refuse objects that changed since they were put.
+
+    In a new directory nothing else may be either.
+    """
     store, place = ready.place.store, ready.place
     there = {one.key: one.version for one in store.find(ready.folder)}
     for path, version in ready.versions.items():

@@ -1,4 +1,7 @@
-"""A folder of a store that is ours to put files into, whole ones or parts, for whoever does not write a plan."""
+"""A folder of a store that is ours to put files into.
+
+Whole ones or parts, for whoever does not write a plan.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -8,7 +11,7 @@ from ckpt_core.storage.writing.uploads.journal import Noted
 
 
 class StoreFolder(NamedTuple):
-    """Where files are put.
+    """A folder of a store to put files into.
 
     Attributes:
         store: The store.

@@ -1,4 +1,6 @@
-"""What a stopped run has put into a store, noted in the store: a rerun goes on from another machine too.
+"""The journal of a run in a store.
+
+A rerun goes on from another machine too.
 
 Numbered objects, each put once and never changed, in the folder of the data. The first names the work and every object
 that it may put, the second the uploads that were begun, the others tensors all of whose bytes are in the store. Nobody
@@ -31,7 +33,7 @@ _NOTED_AFTER = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What the journal of a folder says.
+    """The content of a folder's journal.
 
     Attributes:
         work: The digest of plan and source; empty where they cannot be told again.
@@ -58,7 +60,10 @@ class Noted:
 
 
 def read_journal(store: ObjectStore, folder: str) -> Noted | None:
-    """The journal in a folder, whose key ends in a slash; None where there is none that can be read."""
+    """Return the journal in a folder, whose key ends in a slash.
+
+    None where there is none that can be read.
+    """
     found = sorted(store.find(folder + JOURNAL), key=lambda one: one.key)
     if not found:
         return None
@@ -89,13 +94,19 @@ def note_uploads(store: ObjectStore, folder: str, number: int, uploads: Mapping[
 
 
 def note_replaced(store: ObjectStore, folder: str, replaced: Mapping[str, str]) -> None:
-    """Name the objects, by key and version, that are to be removed once the seal names what is in the folder."""
+    """Note which objects the new seal replaces.
+
+    By key and version; they are removed once the seal names what is in the folder.
+    """
     last = max(one.key for one in store.find(folder + JOURNAL))
     _put(store, folder, _number_of(last) + 1, {"replaces": dict(replaced)})
 
 
 def forget(store: ObjectStore, folder: str, noted: Noted) -> None:
-    """Remove all that a run has put into a folder, as far as its journal names it; the journal last."""
+    """Remove all that a run has put into a folder.
+
+    As far as its journal names it; the journal last.
+    """
     noted = read_journal(store, folder) or noted
     for path, (id, _) in noted.uploads.items():
         store.abort(folder + path, id)
@@ -105,7 +116,10 @@ def forget(store: ObjectStore, folder: str, noted: Noted) -> None:
 
 
 def abort_unnoted(store: ObjectStore, folder: str, noted: Noted) -> None:
-    """Give up uploads whose begin was answered to nobody, or whose writer was killed before it noted them."""
+    """Abort uploads that no journal notes.
+
+    Their begin was answered to nobody, or their writer was killed before it noted them.
+    """
     keys, known = {folder + path for path in noted.files}, {id for id, _ in noted.uploads.values()}
     for upload in unnoted_uploads(store, folder, keys, known, began=noted.began, until=noted.begun):
         store.abort(upload.key, upload.id)

@@ -1,4 +1,7 @@
-"""A destination in a store made ready: looked at, leased, looked at again."""
+"""A destination in a store made ready.
+
+It is looked at, leased, and looked at again.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +27,10 @@ def open_object_target(
     resume: bool = False,
     ranks: Ranks = ALONE,
 ) -> Iterator[ObjectTarget]:
-    """A destination in a store, or on a mount taken for one, leased for the block; see `open_target`."""
+    """Lease a destination in a store for a block.
+
+    Or one on a mount taken for a store; see `open_target`.
+    """
     place = place_of(ref, kind)
     if not ranks.leads:
         ranks.exchange(None)
@@ -50,6 +56,9 @@ def open_object_target(
 
 
 def lease_key(place: ObjectPlace, found: Found) -> str:
-    """What is leased: of a directory that is made, its mark, which says that it is no checkpoint yet."""
+    """Return the leased object.
+
+    Of a directory that is made, its mark, which says that it is no checkpoint yet.
+    """
     made = place.kind is LocationKind.DIRECTORY and not found.content
     return place.unfinished if made else place.lease

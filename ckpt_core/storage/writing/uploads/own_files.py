@@ -1,4 +1,7 @@
-"""The files of one rank on their way into a store: begun by rank 0 with all others, put and completed part by part."""
+"""The files of one rank on their way into a store.
+
+They are begun by rank 0 with all others, put and completed part by part.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +15,7 @@ from ckpt_core.storage.writing.uploads.sink import UploadedFiles
 
 
 class OwnUploads(UploadedFiles):
-    """All files of a plan, of which each is written by one rank.
+    """The uploads of a plan whose files have one writing rank each.
 
     Args as for `UploadedFiles`; `own_paths` are the paths of this rank's files.
     """
@@ -22,7 +25,10 @@ class OwnUploads(UploadedFiles):
 
     @contextmanager
     def opened(self, ranks: Ranks) -> Iterator[None]:
-        """Begin the uploads at rank 0, and let the others know them; once all have put theirs, complete them."""
+        """Begin the uploads at rank 0, and let the others know them.
+
+        Once all have put theirs, complete them.
+        """
         with super().opened(self.among):
             self.finished(())
             yield

@@ -1,4 +1,6 @@
-"""The parts of one file on its way into a store: filled from all sides, put as soon as they are full, then forgotten.
+"""The parts of one file on its way into a store.
+
+They are filled from all sides, put as soon as they are full, then forgotten.
 
 What is known beforehand is filled in when a part begins, checksums as soon as the one tensor that they are of is
 written. So a part waits for the tensors that have bytes in it, and for nothing else.
@@ -49,17 +51,20 @@ class FileParts:
 
     @property
     def count(self) -> int:
-        """How many parts there are: one for an empty file."""
+        """Return the number of parts: one for an empty file."""
         return max(-(-self._size // self.part_bytes), 1)
 
     def touched(self, start: int, stop: int) -> range:
-        """The indices of the parts that a stretch of the file has bytes in."""
+        """Return the indices of the parts that a stretch touches."""
         return range(
             start // self.part_bytes, -(-stop // self.part_bytes) if stop > start else start // self.part_bytes
         )
 
     def give(self, offset: int, data: memoryview | bytes) -> None:
-        """Bytes of the file, each given once; what falls into parts that are there, or another's, is dropped."""
+        """Take bytes of the file, each given once.
+
+        What falls into parts that are there, or another's, is dropped.
+        """
         for index, at, piece in self._cut(offset, memoryview(data)):
             with self._lock:
                 full = self._fill(index, at, piece) if self._wanted(index) else None
@@ -67,7 +72,10 @@ class FileParts:
                 self._put(index, full)
 
     def know(self, section: TensorBytes, crc: int) -> None:
-        """The checksum of a section: what waits for it is filled in, in parts that have begun."""
+        """Take the checksum of a section.
+
+        What waits for it is filled in, in parts that have begun.
+        """
         full: list[tuple[int, bytearray]] = []
         with self._lock:
             if section in self._crcs:
@@ -82,7 +90,10 @@ class FileParts:
             self._put(index, filled)
 
     def finish(self, checkpoint: Checkpoint, crcs: Mapping[TensorBytes, int]) -> None:
-        """All tensors are given, here and by every other rank: fill in what is left of the parts of this one."""
+        """Fill in what is left of the parts of this rank.
+
+        All tensors are given, here and by every other rank.
+        """
         for tensor in self._waiting.keys() - self._crcs.keys():
             self.know(tensor, crcs.get(tensor, 0))
         for index in range(self.count):
@@ -105,7 +116,10 @@ class FileParts:
         return index not in self._gone and self._mine(index)
 
     def _cut(self, offset: int, view: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-        """Bytes cut at the borders of parts: the index of each, where in the part, and what of them."""
+        """Yield bytes cut at the borders of parts.
+
+        The index of each, where in the part, and what of them.
+        """
         while len(view):
             index, at = divmod(offset, self.part_bytes)
             piece = view[: self.part_bytes - at]
@@ -113,7 +127,10 @@ class FileParts:
             offset, view = offset + len(piece), view[len(piece) :]
 
     def _fill(self, index: int, at: int, piece: memoryview) -> bytearray | None:
-        """Fill in bytes of a part, which begins with them where it has not begun; its bytes where it is full now."""
+        """Fill in bytes of a part; return it once it is full.
+
+        It begins with them where it has not begun.
+        """
         if index not in self._open:
             assert self._begin(index) is None, "a part that is full without them"
         part = self._open[index]
@@ -137,7 +154,10 @@ class FileParts:
         return self._closed(index)
 
     def _known(self, section: Literal | LateBytes) -> bytes:
-        """The bytes of a section where they are known by now; else none."""
+        """Return the bytes of a section where they are known by now.
+
+        Else none.
+        """
         if isinstance(section, Literal):
             return section.data
         if section.of is None or section.of not in self._crcs:
@@ -152,7 +172,10 @@ class FileParts:
 
 
 class _Part:
-    """A part that has begun: its bytes, and how many of them are not filled in yet."""
+    """A part that has begun.
+
+    Its bytes, and how many of them are not filled in yet.
+    """
 
     __slots__ = ("data", "missing")
 

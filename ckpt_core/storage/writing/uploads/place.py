@@ -1,4 +1,7 @@
-"""A destination in a store of objects: the names of what is put there, and what is there already."""
+"""A destination in a store of objects.
+
+The names of what is put there, and of what is there already.
+"""
 
 import os
 from collections.abc import Iterator
@@ -38,7 +41,10 @@ class ObjectPlace:
 
     @property
     def root(self) -> str:
-        """How the keys begin of all that is in the directory, or in the directory of the file."""
+        """Return the key prefix of a directory's content.
+
+        Or of the directory that a file is in.
+        """
         folder = self.key if self.kind is LocationKind.DIRECTORY else self.key.rpartition("/")[0]
         return f"{folder}/" if folder else ""
 
@@ -48,7 +54,10 @@ class ObjectPlace:
 
     @property
     def own(self) -> str:
-        """How the keys begin of what a writer leaves there: in a directory, or beside a file with its name."""
+        """Return the key prefix of a writer's leftovers.
+
+        In a directory, or beside a file with its name.
+        """
         return self.root if self.kind is LocationKind.DIRECTORY else f"{self.root}.{self.name}"
 
     @property
@@ -65,7 +74,10 @@ class ObjectPlace:
 
     @property
     def folders(self) -> str:
-        """How the keys begin of the folders of what is not to be seen yet, or of what replaces a content."""
+        """Return the key prefixes of unfinished content.
+
+        Of the folders of what is not to be seen yet, or of what replaces a content.
+        """
         return self.own + (GENERATION if self.kind is LocationKind.DIRECTORY else STAGE)
 
     def url_of(self, key: str) -> str:
@@ -76,7 +88,7 @@ class ObjectPlace:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is at a destination.
+    """The content of a destination.
 
     Attributes:
         content: What is of a checkpoint there, or anybody's; one of it is enough where it is only asked whether.
@@ -94,7 +106,9 @@ class Found:
 
 
 def place_of(ref: str, kind: LocationKind) -> ObjectPlace:
-    """The destination of a URL, or of a path on a mount that cannot rename.
+    """Return the place of a URL, or of a mount's path.
+
+    The mount is one that cannot rename.
 
     Raises:
         UsageError: It is a bucket, and nothing in it.
@@ -113,7 +127,10 @@ def place_of(ref: str, kind: LocationKind) -> ObjectPlace:
 
 
 def look(place: ObjectPlace, *, all: bool) -> Found:
-    """What is at a destination; its whole content where `all` is set, for whoever replaces it."""
+    """Return the content of a destination.
+
+    All of it where `all` is set, for whoever replaces it.
+    """
     return _look_in_directory(place, all) if place.kind is LocationKind.DIRECTORY else _look_at_file(place)
 
 

@@ -1,4 +1,7 @@
-"""What is at a place, kept from other writers while it is compared with what would be written there."""
+"""A place held against other writers while it is compared.
+
+With what would be written there.
+"""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +19,9 @@ from ckpt_core.storage.writing.open_local import swept
 
 @contextmanager
 def hold_sealed(ref: str, kind: LocationKind) -> Iterator[bool]:
-    """Hold a place as a writer does, for the block, where something may be there that is sealed: whether it is so.
+    """Hold a place for a block; give whether it may be sealed.
+
+    As a writer does, where something may be there that is sealed.
 
     On a disk, what killed writers began there is ended and swept before.
 
@@ -44,7 +49,10 @@ def hold_sealed(ref: str, kind: LocationKind) -> Iterator[bool]:
 
 
 def sweep_behind(ref: str) -> None:
-    """Remove what a writer that is gone left in a store behind its seal; what somebody is at work on stays."""
+    """Remove the leftovers of a gone writer behind its seal.
+
+    What somebody is at work on stays.
+    """
     if local_path(ref) is not None:
         return
     store, key = open_store(ref)

@@ -1,4 +1,7 @@
-"""Seals for what is in a store already: small objects beside somebody's data, none of which is touched."""
+"""Seals for what is in a store already.
+
+Small objects beside somebody's data, none of which is touched.
+"""
 
 import uuid
 from collections.abc import Iterator
@@ -26,7 +29,9 @@ def sealing_objects(files: Files) -> Iterator[None]:
 
 
 def write_object_seal(files: Files, seal: Seal) -> None:
-    """Put a seal for a listing of a store, in place of the one that is there.
+    """Put a seal for a listing of a store.
+
+    In place of the one that is there.
 
     An old one goes first, but where it says which generation holds: a stop between leaves it unsealed, never false.
 
@@ -53,7 +58,10 @@ def write_object_seal(files: Files, seal: Seal) -> None:
 
 
 def put_object_beside(files: Files, name: str, data: bytes) -> None:
-    """Put a small object of ours that belongs to a listing of a store, in place of an older one."""
+    """Put a small object of ours beside a listing of a store.
+
+    In place of an older one.
+    """
     place = _place(files)
     within = f"{files.generation}/" if files.generation else ""
     place.store.put(f"{place.root}{within}{name}", data)

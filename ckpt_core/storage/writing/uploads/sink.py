@@ -1,4 +1,6 @@
-"""The files of a plan on their way into a store: uploads in parts, and one put for what fits into one part.
+"""The files of a plan on their way into a store.
+
+Uploads in parts, and one put for what fits into one part.
 
 Memory: of each worker the parts that it has begun. That is one for each file that a tensor goes to at once, one more
 where the checksum of a tensor stands before it, and one where two workers meet: with plans of whole tensors, three.
@@ -122,7 +124,10 @@ class UploadedFiles(Sink):
             self._add(one)
 
     def settle(self, mine: Sequence[Job]) -> None:
-        """Nothing yet: what parts of this rank wait for is known to others."""
+        """Settle nothing yet.
+
+        What parts of this rank wait for is known to others.
+        """
 
     def complete(self, checkpoint: Checkpoint, jobs: Sequence[Job], done: Mapping[TensorKey, Written]) -> None:
         self._give_heads(checkpoint, jobs)
@@ -147,7 +152,10 @@ class UploadedFiles(Sink):
                 abort_unnoted(self._store, self._folder, self._noted)
 
     def _begin(self) -> dict[str, Any]:
-        """Begin the uploads, or find those that were begun; what every rank has to know of that."""
+        """Begin the uploads, or find those that were begun.
+
+        Returns what every rank has to know of them.
+        """
         assert self._noted is not None
         versions = self._whole() if self._resumed else {}
         left = [file for file in self._files.values() if file.path not in versions]
@@ -176,7 +184,10 @@ class UploadedFiles(Sink):
         return {"uploads": listed, "versions": versions, "parts": parts, "number": number}
 
     def _whole(self) -> dict[str, str]:
-        """Versions of the objects that an earlier run has put, whole as all objects are."""
+        """Return the versions of the objects of an earlier run.
+
+        Whole as all objects are.
+        """
         found = {one.key.removeprefix(self._folder): one for one in self._store.find(self._folder)}
         own = {path: found[path] for path in self._files if path in found}
         return {path: one.version for path, one in own.items() if one.size == self._files[path].size}
@@ -215,7 +226,10 @@ class UploadedFiles(Sink):
             self._journal.add(one.job.key, one.written, one.job.nbytes)
 
     def _note_what_is_there(self) -> None:
-        """The work has stopped for a reason of its own: a note that fails too only makes a rerun read more."""
+        """Note what is done where the work has stopped.
+
+        It did for a reason of its own: a note that fails too only makes a rerun read more.
+        """
         try:
             self._journal.flush()
         except CkptError as error:
@@ -231,7 +245,10 @@ class UploadedFiles(Sink):
             yield from touched(place, self._part_bytes(place.path))
 
     def _first_ranks(self, shares: Sequence[Sequence[Job]]) -> dict[_Part, int]:
-        """Whose the parts are, where there are several ranks: of the rank of the first byte of a tensor in each."""
+        """Return the owner of each part, where there are several ranks.
+
+        The rank of the first byte of a tensor in it.
+        """
         first: dict[_Part, tuple[int, int]] = {}
         for rank, share in enumerate(shares if len(shares) > 1 else ()):
             for job in share:
@@ -243,7 +260,10 @@ class UploadedFiles(Sink):
         return {part: rank for part, (_, rank) in first.items()}
 
     def _give_heads(self, checkpoint: Checkpoint, jobs: Sequence[Job]) -> None:
-        """Fill the parts of this rank that other ranks' tensors have bytes in: those are read as far as needed."""
+        """Fill the parts of this rank that others' tensors reach into.
+
+        Those are read as far as needed.
+        """
         for job in jobs if self._ranks.world > 1 else ():
             until = max(map(self._needed, job.places), default=0)
             if until and job.key not in self._given:
@@ -259,7 +279,10 @@ class UploadedFiles(Sink):
                 return
 
     def _needed(self, place: Destination) -> int:
-        """Up to which byte of its tensor a place has bytes in parts that this rank has to fill still."""
+        """Return the end of the bytes that this rank still needs.
+
+        Of the tensor of a place, in parts that this rank has to fill.
+        """
         size, end = self._part_bytes(place.path), place.offset + place.stop - place.start
         mine = [
             index
@@ -269,7 +292,7 @@ class UploadedFiles(Sink):
         return place.start + min((mine[-1] + 1) * size, end) - place.offset if mine else 0
 
     def _gather(self) -> None:
-        """Let every rank know of the parts and objects that each has put."""
+        """Tell every rank the parts and objects of all."""
         if self._ranks.world == 1:
             return
         own = [[path, *part] for (path, _), part in self._tags.items()]
@@ -281,7 +304,10 @@ class UploadedFiles(Sink):
 
 
 class _Unnoted:
-    """A tensor whose bytes were all given, and in how many parts they are that the store does not have yet."""
+    """A tensor whose bytes were all given.
+
+    And in how many parts they are that the store does not have yet.
+    """
 
     __slots__ = ("job", "missing", "written")
 
@@ -290,13 +316,16 @@ class _Unnoted:
 
 
 def touched(place: Destination, part_bytes: int) -> Iterator[_Part]:
-    """The parts that a stretch of a tensor has bytes in, where it goes."""
+    """Yield the parts that a stretch of a tensor touches."""
     if place.stop > place.start:
         last = place.offset + place.stop - place.start - 1
         yield from ((place.path, index) for index in range(place.offset // part_bytes, last // part_bytes + 1))
 
 
 def _fits(part: UploadedPart, size: int, part_bytes: int) -> bool:
-    """Whether a part that a store has is one of a file so long, cut like this."""
+    """Return whether a stored part is one of a file so long.
+
+    Cut like this.
+    """
     start = (part.number - 1) * part_bytes
     return 0 < part.size == min(part_bytes, size - start)

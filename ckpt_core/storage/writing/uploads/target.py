@@ -1,4 +1,6 @@
-"""A destination in a store of objects: put under names that nobody takes for a checkpoint, shown by its seal.
+"""A destination in a store of objects.
+
+Content is put under names that nobody takes for a checkpoint, and shown by its seal.
 
 A new directory's objects get their final names, and until the seal is there a mark says that it is none yet. What
 replaces a directory lies in a generation, and the old objects go after the seal has named it. A single file is staged
@@ -150,7 +152,9 @@ class ObjectTarget(StagedTarget):
         return checkpoint.manifest
 
     def begin(self, work: str, paths: Sequence[str]) -> StoreFolder:
-        """The folder for files that are not written by a plan, as far as an earlier run of the same work came.
+        """Begin the folder for files that no plan writes.
+
+        As far as an earlier run of the same work came.
 
         Args:
             work: Digest of what is done; "" where it cannot be told again.
@@ -191,7 +195,10 @@ class ObjectTarget(StagedTarget):
             self._lease.check()
 
     def _begin(self, work: str, paths: Sequence[str]) -> bool:
-        """Go on with what was begun of the same work, or begin; whether it is the first."""
+        """Go on with what was begun of the same work, or begin.
+
+        Returns whether it is the first.
+        """
         assert self._lease is not None
         place = self._place
         for folder, noted in self._begun.items():
@@ -210,7 +217,7 @@ class ObjectTarget(StagedTarget):
 
     @property
     def _is_new(self) -> bool:
-        """Whether a directory is made where there is none."""
+        """Return whether a directory is made where there is none."""
         return self._place.kind is LocationKind.DIRECTORY and not (self._found and self._found.content)
 
     def _fits(self, folder: str) -> bool:
@@ -236,7 +243,7 @@ class ObjectTarget(StagedTarget):
             self._place.store.delete_version(self._place.seal, self._seal_was)
 
     def _note_uploads(self, uploads: Mapping[str, str]) -> None:
-        """Name uploads in the lease before the first part of them is put."""
+        """Name uploads in the lease before their first part is put."""
         assert self._lease is not None
         self._lease.note_uploads((self._folder + path, id) for path, id in uploads.items())
 
@@ -258,7 +265,10 @@ class ObjectTarget(StagedTarget):
             _log.warning("%s: is written; left behind (%s), ckpt clean lists it", self.location, error)
 
     def _tidy(self) -> None:
-        """Remove what the commit has left over: the old content, the stage, the journal."""
+        """Remove what the commit has left over.
+
+        The old content, the stage, the journal.
+        """
         assert self._found is not None and self._noted is not None
         place, store = self._place, self._place.store
         for folder, noted in self._begun.items():
@@ -276,7 +286,9 @@ class ObjectTarget(StagedTarget):
         return {one.key: one.version for one in self._found.content if one.key != self._place.seal}
 
     def _remove_replaced(self) -> None:
-        """Remove the old content: a tool that knows no seal is to fail, and not to read what was replaced.
+        """Remove the old content.
+
+        A tool that knows no seal is to fail, and not to read what was replaced.
 
         Raises:
             NoAnswerError: It is not all removed. The journal that names it stays, by which `clean` finds it.

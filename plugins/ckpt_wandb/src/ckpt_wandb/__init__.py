@@ -1,4 +1,7 @@
-"""Checkpoints in W&B artifacts for ckpt: found by name and version, read in ranges, downloaded and proved."""
+"""Checkpoints in W&B artifacts for ckpt.
+
+They are found by name and version, read in ranges, downloaded and proved.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

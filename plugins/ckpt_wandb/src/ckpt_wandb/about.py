@@ -1,4 +1,7 @@
-"""What an artifact's metadata says of the checkpoint in it, read off its files."""
+"""The metadata of an artifact.
+
+What it says of the checkpoint in it is read off the files.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -43,7 +46,10 @@ def _first(states: Sequence[Mapping[str, Any]], name: str) -> Any:
 
 
 def _metrics(states: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
-    """The last value of each number that transformers' Trainer logged, and the best of the one it goes by."""
+    """Yield the last value of each logged number.
+
+    Those that transformers' Trainer logged, and the best of the one it goes by.
+    """
     for state in states:
         history = state.get("log_history")
         for line in history if isinstance(history, list) else ():

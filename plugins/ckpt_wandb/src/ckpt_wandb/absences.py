@@ -1,4 +1,7 @@
-"""What exactly is not there (project, artifact, version or alias), and what is, by nearly that name."""
+"""Messages for what is missing, with the nearest names.
+
+Project, artifact, version or alias.
+"""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -17,7 +20,10 @@ _SHOWN = 6
 
 
 def absence(asking: Client, api: Any, asked: ArtifactRef, place: str) -> CheckpointNotFoundError:
-    """The error that says what is missing. A NoAnswerError where it cannot be told."""
+    """Return the error that says what is missing.
+
+    A NoAnswerError where it cannot be told.
+    """
     project = f"{asked.entity}/{asked.project}"
     try:
         types = asking.ask(place, lambda: list(islice(api.artifact_types(project), _MOST)))

@@ -1,4 +1,7 @@
-"""Artifacts pinned to a version: what is in them, and where each file is asked for."""
+"""Artifacts pinned to a version.
+
+They know their entries, and where each file is asked for.
+"""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,12 +43,18 @@ class Entry:
 
     @property
     def is_checked(self) -> bool:
-        """Whether the digest is a hash of the bytes that are to come: of references it is not."""
+        """Return whether the digest is a hash of the bytes.
+
+        Of those that are to come: of references it is not.
+        """
         return self.reference is None
 
     @property
     def is_marked(self) -> bool:
-        """Whether a reference was added with a checksum: without, its URL stands in its place."""
+        """Return whether a reference was added with a checksum.
+
+        Without, its URL stands in its place.
+        """
         return self.reference is not None and self.digest != self.reference
 
 
@@ -91,7 +100,9 @@ class PinnedArtifact:
 
     @property
     def run_id(self) -> str | None:
-        """The run that logged it; None where it is gone, or there was none.
+        """Return the run that logged it.
+
+        None where it is gone, or there was none.
 
         Raises:
             NoAnswerError: It cannot be told.
@@ -122,7 +133,10 @@ class PinnedArtifact:
             return self._urls[path]
 
     def _beside(self, path: str) -> Sequence[str]:
-        """What is worth asking for with a file: all others, where they are few."""
+        """Return the files worth asking for with a file.
+
+        All others, where they are few.
+        """
         stored = [one for one, entry in self.entries.items() if entry.reference is None]
         return stored if len(stored) <= _TOGETHER else [path]
 

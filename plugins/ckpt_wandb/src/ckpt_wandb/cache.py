@@ -1,4 +1,6 @@
-"""Files of earlier downloads, by the hash of their bytes, in a folder that all runs on this machine share.
+"""Files of earlier downloads, by the hash of their bytes.
+
+They are in a folder that all runs on this machine share.
 
 Nothing in it is trusted: what is taken is hashed as it is copied, and removed where it is not what its name says. A
 file is put there as a second name of the one that was downloaded, so that it takes no room beside that.
@@ -27,7 +29,10 @@ class Cache:
         self._folder, self._limit = folder, limit
 
     def take(self, entry: Entry, path: Path) -> bool:
-        """Copy a file to a path, and hash it meanwhile; False, and nothing is there, where the cache has it not."""
+        """Copy a file to a path, and hash it meanwhile.
+
+        Returns False, and nothing is there, where the cache has it not.
+        """
         held = self._place(entry)
         try:
             with held.open("rb") as file:
@@ -41,7 +46,10 @@ class Cache:
         return right
 
     def keep(self, entry: Entry, path: Path) -> None:
-        """Put a file there that was found right; what was used longest ago makes room. It may fail: it is a cache."""
+        """Put a file there that was found right.
+
+        What was used longest ago makes room. It may fail: it is a cache.
+        """
         size = path.stat().st_size
         if size > self._limit:
             return
@@ -53,7 +61,7 @@ class Cache:
             os.utime(held.parent)
 
     def nbytes(self) -> int:
-        """How much is in it."""
+        """Return the bytes in it."""
         return sum(size for _, size, _ in self._held())
 
     def _place(self, entry: Entry) -> Path:
@@ -96,7 +104,10 @@ def shared_cache() -> Cache | None:
 
 
 def _copied(file: BinaryIO, path: Path, entry: Entry) -> bool:
-    """Copy a file, on disk when it ends; whether its bytes have the hash: else nothing is there."""
+    """Copy a file; return whether its bytes have the hash.
+
+    It is on disk when this ends; else nothing is there.
+    """
     digest = Digest(entry.algorithm)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb", buffering=0) as copy:
@@ -112,7 +123,10 @@ def _copied(file: BinaryIO, path: Path, entry: Entry) -> bool:
 
 
 def _second_name(path: Path, held: Path) -> None:
-    """Name a file a second time; copy it where it is on another disk."""
+    """Name a file a second time.
+
+    Copy it where it is on another disk.
+    """
     part = held.with_name(f"{os.getpid()}.part")
     try:
         os.link(path, part)

@@ -1,4 +1,7 @@
-"""Which files of an artifact are meant, by what name each will lie in a folder, and that none of them leaves it."""
+"""The choice of files in an artifact.
+
+By what name each will lie in a folder, and that none of them leaves it.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +13,9 @@ UNFINISHED = ".ckpt-wandb-unfinished"
 
 
 def chosen(artifact: PinnedArtifact, inside: str = "") -> Mapping[str, Entry]:
-    """The files below a folder of an artifact, or one file, by their paths from there.
+    """Return the files below a folder of an artifact.
+
+    Or one file; by their paths from there.
 
     Raises:
         CheckpointNotFoundError: There is no such folder or file.

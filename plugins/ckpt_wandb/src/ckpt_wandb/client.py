@@ -1,4 +1,7 @@
-"""The W&B client, asked by its public calls alone, within our deadline and in our words."""
+"""The W&B client, asked by its public calls alone.
+
+Within our deadline and in our words.
+"""
 
 import os
 from collections.abc import Callable
@@ -28,7 +31,9 @@ class Client:
         self._made: dict[str, Any] = {}
 
     def api(self, entity: str, place: str) -> Any:
-        """The client's `Api`, with the entity that is asked about, so that it need not ask for one.
+        """Return the client's `Api` for an entity.
+
+        So that it need not ask for one.
 
         Raises:
             NoAnswerError: There is no key, it is refused, or the server does not answer.
@@ -43,7 +48,7 @@ class Client:
         return self._made[entity]
 
     def ask(self, place: str, call: Callable[[], T]) -> T:
-        """What a call of the client returns.
+        """Return what a call of the client returns.
 
         Raises:
             AbsentError: The server has nothing of that name.
@@ -61,7 +66,10 @@ class Client:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
     def _has_key(self) -> bool:
-        """Whether the client would find a key; without one it asks the terminal, which is no part of a command."""
+        """Return whether the client would find a key.
+
+        Without one it asks the terminal, which is no part of a command.
+        """
         import wandb
         from requests.utils import get_netrc_auth
 

@@ -1,4 +1,7 @@
-"""A deadline of our own for the client, which asks again for twenty minutes and heeds no signal meanwhile."""
+"""A deadline of our own for the client.
+
+It asks again for twenty minutes and heeds no signal meanwhile.
+"""
 
 import logging
 import threading
@@ -15,7 +18,9 @@ THREAD = "ckpt-wandb"
 
 
 def within_deadline(place: str, host: str, call: Callable[[], T]) -> T:
-    """What a call returns or raises; NoAnswerError where `CKPT_REMOTE_TIMEOUT` ends before it does.
+    """Return a call's value or raise its error.
+
+    NoAnswerError where `CKPT_REMOTE_TIMEOUT` ends before it does.
 
     A call that is given up goes on in a thread that nothing waits for. What it logs of its requests is dropped: there
     are signed URLs in it.

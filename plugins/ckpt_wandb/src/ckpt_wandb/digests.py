@@ -1,4 +1,7 @@
-"""Hashes as a W&B manifest has them: base64 of MD5, or of XXH128 where an artifact was logged with that."""
+"""Hashes as a W&B manifest has them.
+
+Base64 of MD5, or of XXH128 where an artifact was logged with that.
+"""
 
 import hashlib
 from base64 import b64encode
@@ -33,7 +36,10 @@ _SLAB = 1 << 20
 
 
 def slabs(file: BinaryIO, length: int | None = None) -> Iterator[memoryview]:
-    """The bytes of a file from where it stands, to its end or so many, in one buffer that is used again."""
+    """Yield a file's bytes in one buffer that is used again.
+
+    From where it stands, to its end or so many.
+    """
     buffer = memoryview(bytearray(_SLAB))
     left = length
     while left is None or left > 0:
@@ -45,7 +51,10 @@ def slabs(file: BinaryIO, length: int | None = None) -> Iterator[memoryview]:
 
 
 def write_all(file: BinaryIO, data: memoryview) -> None:
-    """Write all of some bytes to an unbuffered file, which may take a part of them at once."""
+    """Write all of some bytes to an unbuffered file.
+
+    It may take a part of them at once.
+    """
     while len(data):
         data = data[file.write(data) :]
 

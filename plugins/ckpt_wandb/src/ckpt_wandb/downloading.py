@@ -1,4 +1,6 @@
-"""Download an artifact: each file hashed against the manifest, the folder named whole or not at all.
+"""Download an artifact.
+
+Each file is hashed against the manifest, the folder named whole or not at all.
 
 The client's own download is not used: it compares no digests, may give another version's bytes out of its cache, and
 keeps a file that was cut short.
@@ -22,7 +24,7 @@ from ckpt_wandb.stage import filled
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """What was downloaded.
+    """The outcome of a download.
 
     Attributes:
         ref: The artifact, with the version that was meant.
@@ -89,7 +91,10 @@ def _nobody(nbytes: int) -> None:
 
 
 def _remove_others(stage: Path, wanted: Mapping[str, Entry]) -> None:
-    """Remove what nobody of us put into a stage: it would be published."""
+    """Remove what nobody of us put into a stage.
+
+    It would be published.
+    """
     known = {stage / path for path in wanted} | {stage / f"{path}{UNFINISHED}" for path in wanted}
     for path in stage.rglob("*"):
         if not path.is_dir() and path not in known:
@@ -97,7 +102,10 @@ def _remove_others(stage: Path, wanted: Mapping[str, Entry]) -> None:
 
 
 def _already(artifact: PinnedArtifact, wanted: Mapping[str, Entry], destination: Path) -> Download:
-    """The report where a folder holds just this. OverwriteError where it does not."""
+    """Return the report where a folder holds just this.
+
+    OverwriteError where it does not.
+    """
     have = {str(path.relative_to(destination)) for path in destination.rglob("*") if not path.is_dir()}
     if have == wanted.keys():
         sources = {path: Source(artifact, entry) for path, entry in wanted.items() if not entry.is_checked}

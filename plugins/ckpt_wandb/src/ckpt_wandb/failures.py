@@ -1,4 +1,6 @@
-"""What the client raises, in our words. Its own text may hold signed URLs, and is never repeated.
+"""The client's errors, in our words.
+
+Its own text may hold signed URLs, and is never repeated.
 
 The client says AuthenticationError of a server that is down, and CommError of a name that is not there: what an answer
 was is told by its status, and that there was one by the error behind the client's.
@@ -53,7 +55,10 @@ def _key_step(host: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what the client says it comes from, and what Python says."""
+    """Yield an error and those it comes from.
+
+    As the client says it, and as Python does.
+    """
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo:

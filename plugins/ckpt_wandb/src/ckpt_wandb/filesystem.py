@@ -21,7 +21,10 @@ FOLLOWED = ("http://", "https://", "s3://", "gs://", "gcs://", "hf://")
 
 
 class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
-    """The files of W&B artifacts, which are read, and published as a whole."""
+    """The files of W&B artifacts.
+
+    They are read, and published as a whole.
+    """
 
     protocol: ClassVar[str] = "wandb"
     signs_anew: ClassVar[bool] = True  # the ranged reader asks for a URL with `fresh=True` where one has expired
@@ -40,7 +43,10 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self._settled.clear()
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """Size, digest and type of a file; of a folder its type. FileNotFoundError where there is neither."""
+        """Return size, digest and type of a file or folder.
+
+        Of a folder its type alone. FileNotFoundError where there is neither.
+        """
         ref, artifact = self._opened(path)
         name = self._strip_protocol(path)
         entry = artifact.entries.get(ref.path)
@@ -51,7 +57,7 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return {"name": name, "size": 0, "type": "directory"}
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-        """What is in a folder, by name."""
+        """Return the content of a folder, by name."""
         below = self.find(path, detail=True)
         name = self._strip_protocol(path)
         found: dict[str, dict[str, Any]] = {}
@@ -65,7 +71,10 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def find(
         self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **_: Any
     ) -> Any:
-        """Every file below a folder, or the file itself, by its full name."""
+        """Return every file below a folder by its full name.
+
+        Or the file itself.
+        """
         if maxdepth is not None or withdirs:
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail)
         ref, artifact = self._opened(path)
@@ -81,7 +90,9 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return found if detail else sorted(found)
 
     def sign(self, path: str, expiration: int = 0, *, fresh: bool = False, **_: Any) -> str:
-        """The URL of a file, good for as long as the server says; a secret.
+        """Return the URL of a file; a secret.
+
+        It is good for as long as the server says.
 
         Args:
             path: The file.
@@ -105,7 +116,9 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
         raise NotImplementedError("a reference to another store")
 
     def staging(self, url: str, *, is_file: bool) -> str:
-        """Return the folder of this machine where what will be published at a URL is staged.
+        """Return the folder where a URL's next version is staged.
+
+        On this machine.
 
         Raises:
             UsageError: Nothing can be published there.
@@ -113,7 +126,9 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return staging_of(url, is_file=is_file)
 
     def publish(self, url: str, files: Mapping[str, str], *, is_file: bool) -> dict[str, Any]:
-        """Upload files as a new version, and return `url`, pinned to it, `is_new`, and a `note` for the user.
+        """Upload files as a new version.
+
+        Returns `url`, pinned to it, `is_new`, and a `note` for the user.
 
         Args:
             url: The artifact, with an alias that shall mean the version, with a path in it.
@@ -127,7 +142,10 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return publish_files(url, files, is_file=is_file)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
-        """Bytes `start` to `end` of a file; negative ones count from its end."""
+        """Return bytes `start` to `end` of a file.
+
+        Negative ones count from its end.
+        """
         ref, artifact = self._opened(path)
         entry = artifact.entries.get(ref.path)
         if entry is None:
@@ -185,7 +203,10 @@ def _described(name: str, entry: Entry) -> dict[str, Any]:
 
 
 def _size(entry: Entry) -> int | None:
-    """The size that the manifest says. It says 0 of a reference without a checksum: then its target is asked."""
+    """Return the size that the manifest says.
+
+    It says 0 of a reference without a checksum: then its target is asked.
+    """
     if entry.reference is None or entry.is_marked or not entry.reference.startswith(FOLLOWED):
         return entry.size
     try:

@@ -1,4 +1,4 @@
-"""Which version of an artifact a ref means, said and pinned."""
+"""The version that a ref means, said and pinned."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,9 @@ from ckpt_wandb.refs import ArtifactRef, meant
 
 
 def candidates(query: Query) -> Iterator[Candidate]:
-    """The artifact's version that the ref means; to whoever wants all reasons, its other versions too.
+    """Yield the artifact's version that the ref means.
+
+    To whoever wants all reasons, its other versions too.
 
     Raises:
         UsageError: The ref is a `wandb://` URL that names no artifact.

@@ -1,4 +1,4 @@
-"""Every byte of what is in an artifact against the hashes of its manifest."""
+"""Comparison of an artifact's bytes with its manifest's hashes."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,10 @@ _SLAB = 2 << 20
 
 
 def manifest_checks(files: Files) -> Iterator[Finding]:
-    """A finding for each listed file whose bytes are not those that were logged, or of which that cannot be told."""
+    """Yield a finding for each file that differs from its log.
+
+    Its bytes are not those that were logged, or that cannot be told.
+    """
     ref = parse(files.location.url)
     entries = open_artifact(ref).entries
     for path in files.entries:

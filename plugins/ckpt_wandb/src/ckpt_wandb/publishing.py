@@ -1,4 +1,7 @@
-"""`wandb://` as a destination of save, convert and copy: staged on a disk, then uploaded as one version."""
+"""`wandb://` as a destination of save, convert and copy.
+
+Files are staged on a disk, then uploaded as one version.
+"""
 
 import hashlib
 import os
@@ -13,7 +16,9 @@ from ckpt_wandb.uploading import Upload, publish
 
 
 def destination_of(url: str, *, is_file: bool) -> tuple[ArtifactRef, tuple[str, ...]]:
-    """The artifact that a URL names as a destination, and the alias that its version shall have.
+    """Return a destination URL's artifact, and its alias.
+
+    The alias is the one that its version shall have.
 
     Raises:
         UsageError: It names no artifact, or a version, or no name for the one file that is written.
@@ -29,7 +34,10 @@ def destination_of(url: str, *, is_file: bool) -> tuple[ArtifactRef, tuple[str, 
 
 
 def staging_of(url: str, *, is_file: bool) -> str:
-    """The folder, made, where what goes to a URL is staged: below `WANDB_DATA_DIR`, as the client's own staging is."""
+    """Make and return the folder for what goes to a URL.
+
+    It is staged below `WANDB_DATA_DIR`, as the client's own staging is.
+    """
     asked, _ = destination_of(url, is_file=is_file)
     place = f"{asked.entity}/{asked.project}/{asked.name}/{asked.path}"
     root = os.environ.get("WANDB_DATA_DIR") or os.path.join(_data_home(), "wandb")
@@ -39,7 +47,10 @@ def staging_of(url: str, *, is_file: bool) -> str:
 
 
 def publish_files(url: str, files: Mapping[str, str], *, is_file: bool) -> dict[str, Any]:
-    """Make a version of files that are staged; see `Publisher.publish` of the core."""
+    """Make a version of files that are staged.
+
+    See `Publisher.publish` of the core.
+    """
     asked, aliases = destination_of(url, is_file=is_file)
     inside = asked.path.rpartition("/")[0] if is_file else asked.path
     prefix = f"{inside}/" if inside else ""
@@ -52,7 +63,7 @@ def publish_files(url: str, files: Mapping[str, str], *, is_file: bool) -> dict[
 
 
 def said(done: Upload) -> str:
-    """What a user is to know of an upload, in one line."""
+    """Return an upload's outcome for the user, in one line."""
     if done.ref is None:
         return f"W&B is offline: nothing was uploaded yet; wandb sync {done.record} uploads it"
     version = done.ref.rpartition(":")[2]

@@ -14,7 +14,7 @@ _BARE = re.compile(r"[^/:#\s~.][^/:#\s]*/[^/:#\s]+/[^/:#\s]+:[^/:#\s]+$")
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRef:
-    """An artifact at one of its versions, and what is meant in it.
+    """A version of an artifact, and a path in it.
 
     Attributes:
         entity, project, name: Whose it is.
@@ -30,12 +30,12 @@ class ArtifactRef:
 
     @property
     def qualified(self) -> str:
-        """What the client calls it: `entity/project/name:alias`."""
+        """Return the client's name: `entity/project/name:alias`."""
         return f"{self.entity}/{self.project}/{self.name}:{self.alias}"
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the alias is a version, which never means another content."""
+        """Return whether the alias is a version, which never changes."""
         return re.fullmatch(r"v\d+", self.alias) is not None
 
     def at(self, version: str) -> "ArtifactRef":
@@ -46,7 +46,9 @@ class ArtifactRef:
 
 
 def parse(text: str) -> ArtifactRef:
-    """The ref that a URL, or the same without its scheme, names; `latest` where it names no version.
+    """Return the ref in a URL, or in one without its scheme.
+
+    `latest` where it names no version.
 
     Raises:
         UsageError: It names no artifact.
@@ -62,7 +64,10 @@ def parse(text: str) -> ArtifactRef:
 
 
 def is_bare(text: str) -> bool:
-    """Whether a ref without a scheme is an artifact's: it has that form, and no folder of this machine leads there."""
+    """Return whether a ref without a scheme is an artifact's.
+
+    It has that form, and no folder of this machine leads there.
+    """
     return _BARE.match(text) is not None and not os.path.isdir(os.path.dirname(text))
 
 

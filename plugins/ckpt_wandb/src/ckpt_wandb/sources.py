@@ -1,4 +1,7 @@
-"""Where the bytes of an artifact's entry come from, and whether a file on disk has them already."""
+"""The source of an entry's bytes.
+
+And whether a file on disk has them already.
+"""
 
 from pathlib import Path
 
@@ -9,7 +12,7 @@ from ckpt_wandb.filesystem import followed
 
 
 class Source:
-    """Where the bytes of an entry come from.
+    """The source of an entry's bytes.
 
     Raises:
         UnsafeContentError: It is a reference to where none is followed.
@@ -40,7 +43,10 @@ class Source:
 
 
 def matches(path: Path, entry: Entry, size: int | None) -> bool:
-    """Whether a file on disk has the size, and where one is known the hash, that the manifest says."""
+    """Return whether a file has the size and hash of its entry.
+
+    The hash where one is known, as the manifest says.
+    """
     if not path.is_file() or path.is_symlink() or (size is not None and path.stat().st_size != size):
         return False
     if not entry.is_checked:

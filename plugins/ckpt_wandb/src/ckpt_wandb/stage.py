@@ -1,4 +1,7 @@
-"""A folder that is filled beside its destination, by one process at a time, and named whole or not at all."""
+"""A folder that is filled beside its destination.
+
+By one process at a time, and named whole or not at all.
+"""
 
 import errno
 import fcntl
@@ -12,13 +15,18 @@ from ckpt_core import BudgetError, LockedError, OverwriteError, printable
 
 
 def stage_of(destination: Path, key: str) -> Path:
-    """Where a folder is filled: the same for the same content, so that another run goes on with it."""
+    """Return the stage of a folder.
+
+    It is the same for the same content, so that another run goes on with it.
+    """
     return destination.with_name(f".{destination.name}.ckpt-wandb-{key}")
 
 
 @contextmanager
 def filled(destination: Path, key: str, nbytes: int) -> Iterator[Path]:
-    """Give a stage to fill, and name it as its destination behind the block; what raises leaves it for another run.
+    """Give a stage to fill, then name it as its destination.
+
+    What raises in the block leaves it for another run.
 
     Args:
         destination: The folder; nothing is there, or an empty one.

@@ -1,4 +1,6 @@
-"""Upload a checkpoint as a version of an artifact: waited for, and believed when its manifest reads back the same.
+"""Upload a checkpoint as a version of an artifact.
+
+It is waited for, and believed when its manifest reads back the same.
 
 The server makes a version when all of its files are there, and only then moves the aliases: an upload that stops before
 leaves `latest` where it was. What a version before has already is not sent again.
@@ -29,7 +31,7 @@ SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What became of an upload.
+    """The outcome of an upload.
 
     Attributes:
         ref: The version, pinned; None where the run is offline, which `wandb sync` uploads later.
@@ -122,7 +124,10 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _newest(asked: ArtifactRef) -> int:
-    """The number of the newest version; -1 where there is no such artifact yet."""
+    """Return the number of the newest version.
+
+    -1 where there is no such artifact yet.
+    """
     try:
         return max(int(version.name[1:]) for version in open_artifact(asked.at("latest")).versions(1))
     except CheckpointNotFoundError:
@@ -131,7 +136,10 @@ def _newest(asked: ArtifactRef) -> int:
 
 @contextmanager
 def _run(asked: ArtifactRef, given: Any, place: str) -> Iterator[Any]:
-    """The run that logs the artifact: the one that was given, or one that ends with the upload."""
+    """Give the run that logs the artifact.
+
+    The one that was given, or one that ends with the upload.
+    """
     if given is not None:
         yield given
         return
@@ -153,7 +161,10 @@ def _run(asked: ArtifactRef, given: Any, place: str) -> Iterator[Any]:
 
 
 def _finish(run: Any, code: int) -> None:
-    """End a run, within the deadline: the client waits for minutes for a server that it just gave up."""
+    """End a run, within the deadline.
+
+    The client waits for minutes for a server that it just gave up.
+    """
     ending = threading.Thread(target=run.finish, args=(code,), name=THREAD, daemon=True)
     ending.start()
     ending.join(remote_timeout())

@@ -56,7 +56,9 @@ def write(checkpoint: Checkpoint, target: Target) -> Manifest:
 def plan_model(
     checkpoint: Checkpoint, weights: list[Component], config: Component | None, options: Mapping[str, Any]
 ) -> WritePlan:
-    """Plan the files of a model directory: weights with their index, config, and what is carried along.
+    """Plan the files of a model directory.
+
+    Weights with their index, config, and what is carried along.
 
     Raises:
         UnsupportedFormatError: The config is more than JSON holds.

@@ -27,12 +27,18 @@ PROGRESS = "progress"
 
 
 def key_of(label: str) -> str:
-    """Return where a component stands: a key of the file, or the name of a file of its own."""
+    """Return the place of a component.
+
+    A key of the file, or the name of a file of its own.
+    """
     return FILES.get(label) or KEYS.get(label, label)
 
 
 def stated_keys(root: Any) -> Mapping[str, str] | None:
-    """Return the key of each component as the file states it; None where ModularTrainer itself wrote it."""
+    """Return the key of each component as the file states it.
+
+    None where ModularTrainer itself wrote it.
+    """
     stated = root.get(COMPONENTS) if isinstance(root, dict) else None
     if not isinstance(stated, dict) or not all(isinstance(text, str) for pair in stated.items() for text in pair):
         return None

@@ -79,7 +79,10 @@ def _read_state(builder: CheckpointBuilder) -> State:
 
 
 def _stated(builder: CheckpointBuilder, file: TorchFile, stated: Mapping[str, str]) -> Iterator[Component]:
-    """Yield the components that a file of ours states; what is under no key of theirs is the progress."""
+    """Yield the components that a file of ours states.
+
+    What is under no key of theirs is the progress.
+    """
     root: Any = file.root
     for label, key in stated.items():
         kind, _, name = label.partition(":")

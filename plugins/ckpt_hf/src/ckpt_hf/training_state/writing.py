@@ -87,7 +87,10 @@ def _items(state: State) -> Mapping[Any, State]:
 
 
 def _generation(component: Component | None) -> Iterator[FilePlan]:
-    """Yield the plan of the config of a text's generation, which transformers keeps in a file of its own."""
+    """Yield the plan of the config of a text's generation.
+
+    transformers keeps it in a file of its own.
+    """
     if component is None:
         return
     text = as_json(component.state)

@@ -1,1 +1,4 @@
-"""Files of an artifact brought in parts by several threads, each hashed as it comes."""
+"""Files of an artifact brought in parts by several threads.
+
+Each is hashed as it comes.
+"""

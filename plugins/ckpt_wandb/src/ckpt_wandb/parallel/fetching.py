@@ -1,4 +1,7 @@
-"""All files of a download: from the cache, or from where W&B stores them, the largest first."""
+"""All files of a download.
+
+They come from the cache, or from where W&B stores them, the largest first.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -71,7 +74,10 @@ def fetch_all(
 
 
 def _on_this_machine(artifact: PinnedArtifact, entry: Entry, path: Path, cache: Cache | None) -> Fetched | None:
-    """A file that an earlier run brought, or that is in the cache; None where it has to be asked for."""
+    """Return a file of an earlier run, or of the cache.
+
+    None where it has to be asked for.
+    """
     if path.exists():
         size = entry.size if entry.is_checked else Source(artifact, entry).size
         if matches(path, entry, size):

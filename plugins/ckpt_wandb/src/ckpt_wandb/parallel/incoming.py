@@ -1,4 +1,6 @@
-"""One file of an artifact as it comes: written and hashed in order, and named when it is right.
+"""One file of an artifact as it comes.
+
+It is written and hashed in order, and named when it is right.
 
 What is written is whole up to where it ends, so that an interrupted file is gone on with.
 """
@@ -37,7 +39,10 @@ class Incoming:
 
     @property
     def starts(self) -> range:
-        """Where each part begins; of a file that is there but for its name, there is one, with nothing in it."""
+        """Return the start of each part.
+
+        Of a file that is there but for its name, there is one, with nothing in it.
+        """
         return range(self.kept, max(self.source.size, self.kept + 1), PART)
 
     def write(self, data: memoryview) -> None:
@@ -54,7 +59,10 @@ class Incoming:
         self._digest.see(data)
 
     def name(self) -> bool:
-        """Give a file that is all here its name, once it is on disk; False, and it is gone, where it is not right."""
+        """Sync a finished file and name it; return whether it is right.
+
+        Where it is not, it is gone.
+        """
         file = self._opened()
         if not self.source.entry.is_checked or self._digest.text() == self.source.entry.digest:
             file.sync()
@@ -66,7 +74,10 @@ class Incoming:
         return False
 
     def wrong(self) -> CorruptError:
-        """The error for a file whose bytes are not those of the manifest, whenever they are asked for."""
+        """Return the error for bytes that differ from the manifest.
+
+        Whenever they are asked for.
+        """
         entry = self.source.entry
         return CorruptError(
             f"{self.source.shown}: what W&B holds is not what was logged (its {entry.algorithm} is "
@@ -93,7 +104,10 @@ class Incoming:
 
 
 def _usable(part: Path, size: int) -> int:
-    """How many bytes of an interrupted file can be gone on from: whole sectors; none of one that is too long."""
+    """Return how many bytes of an interrupted file are usable.
+
+    Whole sectors; none of one that is too long.
+    """
     have = part.stat().st_size if part.exists() else 0
     if have == size:
         return have

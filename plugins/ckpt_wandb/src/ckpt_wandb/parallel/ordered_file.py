@@ -1,4 +1,6 @@
-"""A file that is written from its start to its end: past the page cache where it is long and the disk can do that.
+"""A file that is written from its start to its end.
+
+Past the page cache where it is long and the disk can do that.
 
 The pages of a cache that nobody reads soon cost more than the bytes do: 0.4 s a GiB where memory is at hand, and four
 times that on a virtual machine whose host has taken it back.
@@ -33,7 +35,10 @@ class OrderedFile:
         os.ftruncate(self._plain, position)
 
     def write(self, data: memoryview) -> None:
-        """Write all of the next bytes; past the page cache those that lie in whole sectors of memory and file."""
+        """Write all of the next bytes.
+
+        Those that lie in whole sectors of memory and file go past the page cache.
+        """
         whole = len(data) // SECTOR * SECTOR
         if whole >= _WORTH and self._position % SECTOR == 0 and self._may_be_direct:
             data = data[self._write_past_cache(data[:whole]) :]
@@ -54,7 +59,7 @@ class OrderedFile:
         self._plain, self._direct = -1, None
 
     def _write_past_cache(self, data: memoryview) -> int:
-        """Write what the disk takes so, and return how many bytes that was."""
+        """Write what the disk takes so; return its bytes."""
         try:
             if self._direct is None:
                 self._direct = os.open(self._path, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC | os.O_NOFOLLOW)

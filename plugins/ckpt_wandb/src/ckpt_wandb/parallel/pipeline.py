@@ -1,4 +1,6 @@
-"""Parts of files read by several threads, then written by one and hashed by another, in the order of the files.
+"""Parts of files, read by several threads.
+
+They are written by one and hashed by another, in the order of the files.
 
 Each thread has work for as long as buffers are ahead of it: none waits to be woken between two parts.
 """
@@ -36,7 +38,9 @@ class _Part(NamedTuple):
 
 
 def bring_all(files: list[Incoming], progress: Callable[[int], None]) -> set[Incoming]:
-    """Bring files to their end; those whose bytes are right, which have their names now.
+    """Bring files to their end.
+
+    Returns those whose bytes are right, which have their names now.
 
     Raises what a read or a write does, when all threads have ended: what was written is gone on with by another run.
     """
@@ -132,7 +136,10 @@ class _Bringing:
 
 
 def _buffers(count: int) -> Iterator[memoryview]:
-    """So many buffers of a part each, aligned to pages, in huge ones where the system has them."""
+    """Yield so many buffers of a part each.
+
+    Aligned to pages, in huge ones where the system has them.
+    """
     if count:
         region = mmap.mmap(-1, count * PART)
         if hasattr(mmap, "MADV_HUGEPAGE"):

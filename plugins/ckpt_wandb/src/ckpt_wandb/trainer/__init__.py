@@ -1,1 +1,4 @@
-"""For trainers: the flags of a resumed training, what they mean, and what transformers' Trainer is to be told."""
+"""The resumption of trainers.
+
+The flags of a resumed training, what they mean, and what transformers' Trainer is to be told.
+"""

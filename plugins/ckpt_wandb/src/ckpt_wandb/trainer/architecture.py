@@ -1,4 +1,7 @@
-"""Whether a checkpoint is of the model that is about to be trained, told before it is loaded."""
+"""Comparison of a checkpoint with the model to be trained.
+
+Before it is loaded.
+"""
 
 import json
 import re
@@ -44,7 +47,10 @@ def _config(path: Path) -> Mapping[str, Any]:
 
 
 def _count_experts(path: str) -> int | None:
-    """How many experts have tensors of their own; None where no tensor is an expert's."""
+    """Return the number of experts that have tensors of their own.
+
+    None where no tensor is an expert's.
+    """
     with_number = {
         int(number)
         for component in load(path).manifest.components

@@ -1,4 +1,4 @@
-"""The flags by which a trainer is told what to go on from, and what to train on."""
+"""A trainer's flags: what to go on from, what to train on."""
 
 import argparse
 import math
@@ -50,12 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def subset_indices(count: int, percent: float) -> range:
-    """Return the indices of the first `percent` of so many examples: at least one, where there is any."""
+    """Return the indices of the first `percent` of so many examples.
+
+    At least one, where there is any.
+    """
     return range(min(count, math.ceil(count * percent / 100)))
 
 
 def _artifact(text: str) -> str | None:
-    """The ref; None for the word None too, which a submit script's f-string makes of the value."""
+    """Return the ref.
+
+    None for the word None too, which a submit script's f-string makes of the value.
+    """
     return None if text in ("", "None") else text
 
 

@@ -1,4 +1,7 @@
-"""What is seen to when transformers' Trainer has restored a checkpoint, and before its first step."""
+"""Steps after transformers' Trainer has restored a checkpoint.
+
+They come before its first step.
+"""
 
 from typing import Any, Protocol
 
@@ -6,7 +9,7 @@ from ckpt_core import LoadError, UsageError
 
 
 class Resumed(Protocol):
-    """What of a `Resumption` the callback goes by."""
+    """The part of a `Resumption` that the callback goes by."""
 
     @property
     def ref(self) -> str: ...
@@ -15,7 +18,10 @@ class Resumed(Protocol):
 
 
 def resume_callback(resumption: Resumed) -> Any:
-    """The callback of a resumption; importing transformers takes seconds, so its class is made here."""
+    """Return the callback of a resumption.
+
+    Importing transformers takes seconds, so its class is made here.
+    """
     from transformers import TrainerCallback
 
     class ResumeCallback(TrainerCallback):  # type: ignore[misc]

@@ -1,4 +1,6 @@
-"""What a trainer's flags mean: a checkpoint that is here, whole and of this model; or a new training.
+"""The meaning of a trainer's flags.
+
+A checkpoint that is here, whole and of this model; or a new training.
 
 A training that was to be resumed is resumed or ends with an error. It never starts anew because something failed.
 """
@@ -29,7 +31,9 @@ def resolve(
     without: Sequence[str] = (),
     architecture: Mapping[str, Any] | None = None,
 ) -> Resumption | None:
-    """Return what the training goes on from, downloaded and checked; None where it starts anew.
+    """Return the checkpoint to go on from, downloaded and checked.
+
+    None where it starts anew.
 
     Of several ranks that torchrun has started, all of which call it, the first asks W&B and settles the version, and
     the others get its answer, or its error. On every other machine one rank downloads that version there.
@@ -60,7 +64,10 @@ def resolve(
 
 
 def _bring_here(found: Resumption) -> None:
-    """Download what the first rank has settled, where this is another machine and the rank that does that there."""
+    """Download what the first rank has settled.
+
+    Where this is another machine and the rank that does that there.
+    """
     if found.digest and os.environ.get("LOCAL_RANK", "0") == "0" and not os.path.isdir(found.path):
         download(found.ref, found.path)
 

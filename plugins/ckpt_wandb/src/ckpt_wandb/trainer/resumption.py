@@ -1,4 +1,7 @@
-"""A checkpoint that a training goes on from, and what transformers' Trainer is given for it."""
+"""A checkpoint that a training goes on from.
+
+And what transformers' Trainer is given for it.
+"""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +14,7 @@ from ckpt_core import CorruptError, printable
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """What a training goes on from.
+    """The checkpoint that a training goes on from.
 
     Attributes:
         path: The checkpoint's folder on this machine: `trainer.train(resume_from_checkpoint=path)`.
@@ -53,7 +56,9 @@ class Resumption:
         return made
 
     def callback(self) -> Any:
-        """Return a callback for transformers' Trainer that sees to the learning rate, and that a step is left to do.
+        """Return a callback for transformers' Trainer.
+
+        It sees to the learning rate, and that a step is left to do.
 
         Before the first step it raises LoadError where the learning rate of the checkpoint is another than the
         training's and nobody has said which holds, and UsageError where no step would be done.
@@ -84,7 +89,10 @@ def recorded(path: str, *, ref: str, digest: str, run_id: str | None, lr_from: s
 
 
 def _not_better(state: Mapping[str, Any]) -> int:
-    """What the EarlyStoppingCallback had counted. Source: transformers, `TrainerState.stateful_callbacks`."""
+    """Return the count of the EarlyStoppingCallback.
+
+    Source: transformers, `TrainerState.stateful_callbacks`.
+    """
     kept = state.get("stateful_callbacks")
     one = kept.get("EarlyStoppingCallback") if isinstance(kept, dict) else None
     counts = one.get("attributes") if isinstance(one, dict) else None
