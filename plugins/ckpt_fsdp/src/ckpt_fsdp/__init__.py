@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 _WHERE = {
     "CkptStorageReader": "ckpt_fsdp.live.storage_reader",
+    "ShardedCheckpointManager": "ckpt_fsdp.live.checkpoint_manager",
 }
 
 __all__ = sorted(_WHERE)  # noqa: PLE0605 - the names of the table
 
 if TYPE_CHECKING:
+    from ckpt_fsdp.live.checkpoint_manager import ShardedCheckpointManager as ShardedCheckpointManager
     from ckpt_fsdp.live.storage_reader import CkptStorageReader as CkptStorageReader
 
 

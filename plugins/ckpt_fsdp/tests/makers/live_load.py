@@ -6,6 +6,7 @@
 import json
 import shutil
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -18,7 +19,16 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimi
 from torch.distributed.tensor import DTensor
 
 import ckpt_core
-from ckpt_core.errors import CkptError, CorruptError, LoadInterruptedError, LoadRefusedError
+from ckpt_core.errors import (
+    CheckpointNotFoundError,
+    CkptError,
+    CorruptError,
+    IncompleteError,
+    LoadInterruptedError,
+    LoadRefusedError,
+    OverwriteError,
+    UsageError,
+)
 from ckpt_core.training import load_into as load_object
 
 CASES = {}
@@ -140,16 +150,12 @@ def other_formats(world):
 
 @case
 def other_meshes(world):
-    for name in ("dcp-4", "hf"):
-        for replicas in ("auto", "broadcast"):
-            for model in (
-                live.fsdp2(world.grid, seed=5),
-                live.tensor_parallel(world.meshes[4], 5),
-                live.both(world.grid, 5),
-            ):
-                report = ckpt_core.load_into(model, world.out / name, component="model", replicas=replicas)
-                same(model, world.wanted())
-                assert ("sent on" in report.shared) == (replicas == "broadcast"), report.shared
+    for name, replicas in (("dcp-4", "auto"), ("hf", "broadcast")):
+        models = live.fsdp2(world.grid, seed=5), live.tensor_parallel(world.meshes[4], 5), live.both(world.grid, 5)
+        for model in models:
+            report = ckpt_core.load_into(model, world.out / name, component="model", replicas=replicas)
+            same(model, world.wanted())
+            assert ("sent on" in report.shared) == (replicas == "broadcast"), report.shared
 
 
 @case
@@ -279,7 +285,7 @@ def damage(world):
         place = flipped(world, name, offset)
         how = {"component": "model"} if "dcp" in name else {}
         refused(world, CorruptError, place, atomic=True, **how)
-        refused(world, LoadInterruptedError, place, changed=True, **how)
+    refused(world, LoadInterruptedError, place, changed=True, **how)
 
 
 @case
@@ -333,6 +339,130 @@ def stock_reader(world):
         same(model, world.wanted())
 
 
+def raised(kind, call, *arguments, **how):
+    """The error that every rank raises."""
+    caught = None
+    try:
+        call(*arguments, **how)
+    except CkptError as failed:
+        caught = failed
+    assert all(live.every(isinstance(caught, kind))), live.every(repr(caught))
+    return caught
+
+
+def schedule(optimizer, step=0):
+    made = torch.optim.lr_scheduler.StepLR(optimizer, 10, 0.5)
+    made.last_epoch = step
+    return made
+
+
+@case
+def manager_round_trips(world):
+    from ckpt_fsdp import ShardedCheckpointManager as Manager
+
+    mesh = world.meshes[4]
+    for use_dcp in (True, False):
+        model, ema = live.fsdp2(mesh), live.fsdp2(mesh, seed=9)
+        optimizer = live.adamw(model)
+        data = [{"seen": rank} for rank in range(4)]
+        folder = world.out / f"steps-{use_dcp}"
+        how = {"save_full_model": use_dcp, "use_dcp": use_dcp}
+        place = Manager.save_sharded_checkpoint(
+            str(folder), 400, model, ema, optimizer, schedule(optimizer, 7), data, None, **how
+        )
+        assert [path.name for path in folder.iterdir()] == ["0000400"] == [Path(place).name]
+        assert json.loads((Path(place) / "metadata.json").read_text())["world_size"] == 4
+        assert (Path(place) / ("model_sharded/.metadata" if use_dcp else "model_rank00003.pt")).exists()
+        assert Manager.detect_checkpoint_format(place) == "sharded"
+        new, new_ema = live.fsdp2(mesh, seed=5), live.fsdp2(mesh, seed=6)
+        new_optimizer = torch.optim.AdamW(new.parameters(), lr=1.0, foreach=False)
+        new_schedule = schedule(new_optimizer)
+        loaded = Manager.load_sharded_checkpoint(place, new, new_ema, new_optimizer, new_schedule)
+        assert loaded.train_steps == 401 and loaded.data_status == {"seen": world.rank}
+        assert live.local_digest(new) == live.local_digest(model) and live.local_digest(new_ema) == live.local_digest(
+            ema
+        )
+        assert new_schedule.last_epoch == 7
+        state, wanted = new_optimizer.state_dict()["state"], optimizer.state_dict()["state"]
+        assert all(torch.equal(local(state[n][key]), local(wanted[n][key])) for n in wanted for key in wanted[n])
+        untouched = live.fsdp2(mesh, seed=6)
+        before = live.local_digest(untouched)
+        Manager.load_sharded_checkpoint(place, untouched, new_ema, load_model=False)
+        assert live.local_digest(untouched) == before
+        if use_dcp:
+            flat = live.fsdp2(mesh, seed=5)
+            dcp.load(flat_state := flat.state_dict(), checkpoint_id=f"{place}/model_sharded")
+            assert flat_state and live.local_digest(flat) == live.local_digest(model)
+        if world.rank == 0:
+            report = ckpt_core.verify(place, depth="bytes").report
+            assert not [f for f in report.findings if f.severity.name == "ERROR"], report.findings
+
+
+@case
+def manager_tells_the_truth(world):
+    from ckpt_fsdp import ShardedCheckpointManager as Manager
+
+    mesh = world.meshes[4]
+    model, ema = live.fsdp2(mesh), live.fsdp2(mesh, seed=9)
+    optimizer = live.adamw(model)
+    place = Manager.save_sharded_checkpoint(str(world.out / "plain"), 3, model, None, optimizer)
+    raised(OverwriteError, Manager.save_sharded_checkpoint, str(world.out / "plain"), 3, model, None, optimizer)
+    before = live.local_digest(model), live.local_digest(ema)
+    load = Manager.load_sharded_checkpoint
+    assert "load_ema=False" in str(raised(IncompleteError, load, place, model, ema))
+    raised(IncompleteError, load, place, model, None, optimizer, schedule(optimizer))
+    raised(UsageError, load, place, model, load_ema=True)
+    raised(CheckpointNotFoundError, load, str(world.out / "nowhere"), model)
+    raised(LoadRefusedError, load, place, live.of_tensors({"0": torch.zeros(8, 8)}, mesh))
+    hf = str(world.out / "hf")
+    assert "load_ema_from_main=True" in str(raised(IncompleteError, Manager.load_hf_checkpoint, hf, model, ema))
+    raised(CheckpointNotFoundError, Manager.load_hf_checkpoint, str(world.out / "nowhere"), model)
+    assert before == (live.local_digest(model), live.local_digest(ema)), "a refused load changed something"
+    Manager.load_hf_checkpoint(hf, model, ema, load_ema_from_main=True)
+    same(model, world.wanted())
+    same(ema, world.wanted())
+
+    class Failing:
+        def state_dict(self):
+            raise CorruptError("the schedule is broken")
+
+    again = (str(world.out / "plain"), 4, model, None, optimizer)
+    raised(CorruptError, Manager.save_sharded_checkpoint, *again, Failing() if world.rank == 0 else schedule(optimizer))
+    assert sorted(path.name for path in (world.out / "plain").iterdir()) == ["0000003"]
+
+
+@case
+def manager_detects(world):
+    from ckpt_fsdp import ShardedCheckpointManager as Manager
+
+    if world.rank == 0:
+        only, full = world.out / "only config", world.out / "upstream" / "0000007"
+        only.mkdir()
+        full.mkdir(parents=True)
+        (only / "config.json").write_text("{}")
+        save_file(world.wanted(), full / "model.safetensors")
+        save_file(world.wanted(4, "ema"), full / "ema.safetensors")
+        torch.save([{}] * 4, full / "data_status.pt")
+    dist.barrier()
+    found = {
+        name: Manager.detect_checkpoint_format(str(world.out / name))
+        for name in ("hf", "only config", "upstream/0000007", "dcp-4", "model.safetensors")
+    }
+    assert found == {
+        "hf": "huggingface",
+        "only config": "unknown",
+        "upstream/0000007": "huggingface",
+        "dcp-4": "unknown",
+        "model.safetensors": "huggingface",
+    }, found
+    raised(CheckpointNotFoundError, Manager.detect_checkpoint_format, str(world.out / "nowhere"))
+    model, ema = live.fsdp2(world.meshes[4], seed=5), live.fsdp2(world.meshes[4], seed=5)
+    for load in (Manager.load_sharded_checkpoint, Manager.load_hf_checkpoint):
+        load(str(world.out / "upstream/0000007"), model, ema)
+        same(model, world.wanted())
+        same(ema, world.wanted(4, "ema"))
+
+
 def main(out, *chosen):
     dist.init_process_group("gloo")
     world = World(Path(out))
@@ -341,13 +471,15 @@ def main(out, *chosen):
     world.files()
     outcomes = {}
     for name in chosen or CASES:
-        error = None
+        error, began = None, time.perf_counter()
         try:
             CASES[name](world)
         except Exception:
             error = traceback.format_exc()
             print(error, file=sys.stderr, flush=True)
         outcomes[name] = live.every(error)
+        if world.rank == 0:
+            print(f"{name}: {time.perf_counter() - began:.1f} s", flush=True)
         if world.rank == 0:
             (world.out / "outcomes.json").write_text(json.dumps(outcomes))
     dist.destroy_process_group()
