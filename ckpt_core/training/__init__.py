@@ -1,4 +1,6 @@
-"""Training that outlives its process: state saved whole, found again, and filled into the objects of a loop.
+"""Training that outlives its process.
+
+State is saved whole, found again, and filled into the objects of a loop.
 
 For loops that somebody has already: a few calls, typed, over the verbs. Torch is imported inside of functions.
 Everything public is here, imported on first use.

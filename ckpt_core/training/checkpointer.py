@@ -1,4 +1,7 @@
-"""Saves of a training that cannot lose one, and a resume that is exact: a few calls in a loop that somebody has."""
+"""Saves of a training that cannot lose one, exactly resumed.
+
+A few calls in a loop that somebody has.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -60,7 +63,9 @@ _SAME = "TR002"
 
 
 class Checkpointer:
-    """The checkpoints of one training run, in a folder or a store: `checkpoint-STEP`, each whole or not there.
+    """The checkpoints of one training run, in a folder or a store.
+
+    Each is `checkpoint-STEP`, whole or not there.
 
     Args:
         run: The folder, on a local disk or mount that can rename, or the URL of a store: `s3://`, `gs://`.
@@ -163,7 +168,10 @@ class Checkpointer:
             _log.warning("the save in the background failed: %s", late.message)
 
     def close(self) -> None:
-        """Wait for a save and for uploads, and let another process train in the folder. Raises what they raise."""
+        """Wait for a save and for uploads, and release the folder.
+
+        Another process may train there then. Raises what they raise.
+        """
         try:
             try:
                 self.wait()
@@ -176,11 +184,16 @@ class Checkpointer:
             self._run.close()
 
     def wait(self) -> SaveReport | None:
-        """Wait for the save that is under way; its report, None where none is. Raises what that save raised."""
+        """Wait for the save that is under way.
+
+        Returns its report, None where none is. Raises what that save raised.
+        """
         return self._writing.wait()
 
     def after_step(self, step: int, *, metrics: Mapping[str, Any] | None = None) -> SaveReport | None:
-        """Save where one is due after a step of the optimizer; None where none is.
+        """Save where one is due after a step of the optimizer.
+
+        Returns None where none is.
 
         Raises as `save`, and SystemExit where a signal has asked the training to end, when all is saved.
         """
@@ -278,7 +291,10 @@ class Checkpointer:
         return set() if self._uploads is None else self._uploads.pending()
 
     def _compare_weights(self, step: int, digest: str) -> None:
-        """Say TR002 where the weights of another step are the same: the optimizer is of other parameters, say."""
+        """Say TR002 where the weights of another step are the same.
+
+        The optimizer is of other parameters, say.
+        """
         if self._weights is not None and self._weights[1] == digest and self._weights[0] != step:
             _log.warning("%s step %d: the weights are those of step %d, to the bit", _SAME, step, self._weights[0])
         self._weights = (step, digest)
@@ -290,7 +306,9 @@ class Checkpointer:
         lr: str | None = None,
         max_steps: int | None = None,
     ) -> Resumed:
-        """Go on from a checkpoint: every byte is proved first, and then every object is filled in place.
+        """Go on from a checkpoint.
+
+        Every byte is proved first, and then every object is filled in place.
 
         Args:
             policy: `newest` of the run that is whole, or nothing where there is none; `required`, the same and an error

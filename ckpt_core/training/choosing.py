@@ -1,4 +1,7 @@
-"""Which checkpoint of a run a training goes on from: the newest that is proved whole, or the one that is named."""
+"""The checkpoint of a run that a training goes on from.
+
+The newest that is proved whole, or the one that is named.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -33,14 +36,19 @@ Recorded = Callable[[StoredCheckpoint], Record]
 
 
 class Chosen(NamedTuple):
-    """A checkpoint that is proved, and newer ones that are not, each with the reason."""
+    """A proved checkpoint, and the newer ones that are not.
+
+    Each of those with the reason.
+    """
 
     checkpoint: StoredCheckpoint
     rejected: Mapping[str, str]
 
 
 def choose(run: Run, policy: "str | int", *, far: Run | None = None, recorded: Recorded | None = None) -> Chosen | None:
-    """Return what a policy means in a run; None where there is nothing and nothing is required.
+    """Return the checkpoint that a policy means in a run.
+
+    None where there is nothing and nothing is required.
 
     Args:
         run: Where it writes.
@@ -85,7 +93,9 @@ def choose(run: Run, policy: "str | int", *, far: Run | None = None, recorded: R
 
 
 def proved(place: str, *, sealed: bool) -> StoredCheckpoint:
-    """Return the checkpoint at a place, after every byte of it was read and compared.
+    """Return the checkpoint at a place, proved.
+
+    After every byte of it was read and compared.
 
     Raises:
         CkptError: It is not there, has no seal where one is needed, or is not whole.
@@ -101,7 +111,10 @@ def proved(place: str, *, sealed: bool) -> StoredCheckpoint:
 
 
 def record_of(checkpoint: StoredCheckpoint) -> Record:
-    """Return what a checkpoint says of its run. LoadRefusedError where no Checkpointer wrote it."""
+    """Return a checkpoint's record of its run.
+
+    LoadRefusedError where no Checkpointer wrote it.
+    """
     where = str(checkpoint.location)
     try:
         part = checkpoint.component("progress")
@@ -113,7 +126,10 @@ def record_of(checkpoint: StoredCheckpoint) -> Record:
 def _refuse_branches(
     run: Run, places: Mapping[int, list[str]], chosen: int, checkpoint: StoredCheckpoint, recorded: Recorded
 ) -> None:
-    """AmbiguousRunError where an older checkpoint is of another run, or of a later attempt."""
+    """Refuse an older checkpoint of another run.
+
+    AmbiguousRunError; or of a later attempt.
+    """
     newest = recorded(checkpoint)
     for step in sorted(places, reverse=True):
         if step >= chosen:

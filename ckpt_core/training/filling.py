@@ -1,4 +1,7 @@
-"""What is proved to fit before anything is filled, and then fills an object or leaves it as it was."""
+"""Fillings that are proved to fit first.
+
+Each then fills an object, or leaves it as it was.
+"""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +15,10 @@ from ckpt_core.verbs.load_into import LoadReport
 
 
 class HasState(Protocol):
-    """What a training has with state of its own: a schedule, a scaler, an average, a loader."""
+    """An object of a training with state of its own.
+
+    A schedule, a scaler, an average, a loader.
+    """
 
     def state_dict(self) -> Any: ...
 
@@ -20,7 +26,9 @@ class HasState(Protocol):
 
 
 class Prepared(NamedTuple):
-    """A state that was read and fits: what is known of it, what fills the object, and what undoes that.
+    """A state that was read and fits.
+
+    With what is known of it, what fills the object, and what undoes that.
 
     Attributes:
         groups: Of an optimizer, the settings that are stored with it.
@@ -33,7 +41,9 @@ class Prepared(NamedTuple):
 
 
 def prepare_object(target: HasState, checkpoint: StoredCheckpoint, part: Component) -> Prepared:
-    """Return what fills any object that has state, with its state read whole.
+    """Return the filling of any object that has state.
+
+    Its state is read whole.
 
     Raises:
         LoadRefusedError: It is the state of another kind of object; nothing was changed.
@@ -60,7 +70,9 @@ def prepare_object(target: HasState, checkpoint: StoredCheckpoint, part: Compone
 
 
 def fill_or_undo(target: HasState, values: Any, before: Any, where: str) -> None:
-    """Give an object its state; where it does not take it, the one that it had before.
+    """Give an object its state.
+
+    Where it does not take it, the one that it had before.
 
     Raises:
         LoadRefusedError: It did not take the state, and is as it was.
@@ -80,7 +92,10 @@ def fill_or_undo(target: HasState, values: Any, before: Any, where: str) -> None
 
 
 def in_same_classes(values: Any, own: Any) -> Any:
-    """Return values in the containers that an object has now: a Counter of milestones, an OrderedDict."""
+    """Return values in the containers that an object has now.
+
+    A Counter of milestones, an OrderedDict.
+    """
     if isinstance(values, dict):
         kind = type(own) if isinstance(own, dict) else dict
         known = own if isinstance(own, Mapping) else {}
@@ -98,7 +113,10 @@ def _takes_a_dict(kind: type) -> bool:
 
 
 def _strange_keys(values: Any, own: Any) -> str:
-    """What a state has that the object's own has not, or lacks of it; names with an underscore come and go."""
+    """Return the keys that a state has too many or too few.
+
+    Against the object's own; names with an underscore come and go.
+    """
     if not isinstance(values, Mapping) or not isinstance(own, Mapping) or not own or not values:
         return "" if isinstance(values, Mapping) == isinstance(own, Mapping) else f"a {type(values).__name__}"
     stored, wanted = _plain_keys(values), _plain_keys(own)

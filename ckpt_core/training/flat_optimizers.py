@@ -1,4 +1,6 @@
-"""The optimizer of a FullyShardedDataParallel: its flat parameters are named, and cut, by torch's state-dict functions.
+"""The optimizer of a FullyShardedDataParallel.
+
+Its flat parameters are named, and cut, by torch's state-dict functions.
 
 Source: torch, `torch/distributed/checkpoint/state_dict.py` (get_optimizer_state_dict, set_optimizer_state_dict).
 """
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 def prepare_flat_optimizer(
     optimizer: "torch.optim.Optimizer", model: "torch.nn.Module", checkpoint: StoredCheckpoint, part: Component
 ) -> Prepared:
-    """Return what fills an optimizer of flat parameters; every rank calls it, and reads its own part of the state.
+    """Return the filling of an optimizer of flat parameters.
+
+    Every rank calls it, and reads its own part of the state.
 
     Memory: this rank's part of the state twice, for as long as it is read and given to the optimizer.
 
@@ -66,14 +70,20 @@ def prepare_flat_optimizer(
 
 
 def _sort(fields: dict[str, Any]) -> None:
-    """Give the fields of a state one order on every rank: torch leaves that of a set, and gathers in it."""
+    """Sort the fields of a state alike on every rank.
+
+    Torch leaves that of a set, and gathers in it.
+    """
     ordered = sorted(fields.items())
     fields.clear()
     fields.update(ordered)
 
 
 def _fills(own: dict[str, Any], part: Component, where: str) -> Iterator[ShareFill]:
-    """Yield what fills the tensors of an optimizer's own state; its plain values are set on the way."""
+    """Yield the fillings of the tensors of an optimizer's state.
+
+    Its plain values are set on the way.
+    """
     trees = list(state_trees(part.state))
     if len(trees) != 1 or not isinstance(trees[0]["param_groups"], list | tuple):
         raise _refused(where, "it holds no one state of an optimizer of torch's, with its groups in a list")
@@ -95,7 +105,10 @@ def _fills(own: dict[str, Any], part: Component, where: str) -> Iterator[ShareFi
 
 
 def _stored_names(own: Mapping[str, Any], groups: Any, where: str) -> dict[str, Any]:
-    """Return what each parameter goes by in the stored state: a name, or a number in the order of the groups."""
+    """Return the stored name of each parameter.
+
+    A name, or a number in the order of the groups.
+    """
     wanted = [name for group in own["param_groups"] for name in group["params"]]
     stored = [name for group in groups for name in group["params"]]
     if all(type(name) is int for name in stored):

@@ -1,4 +1,6 @@
-"""State out of a checkpoint of any format: as torch's own objects, or filled into an object that a training has.
+"""State out of a checkpoint of any format.
+
+It comes as torch's own objects, or filled into an object that a training has.
 
 All or nothing: everything is read and proved to fit before the object is touched.
 """
@@ -39,7 +41,9 @@ def state_dict(
     options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> Any:
-    """Return the state of a component as torch saved it, its tensors on the CPU.
+    """Return the state of a component as torch saved it.
+
+    Its tensors are on the CPU.
 
     Args:
         ref: What to read, as for `ckpt_core.load`, or an open checkpoint.
@@ -76,7 +80,9 @@ def load_into(
     options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
 ) -> LoadReport:
-    """Fill a module, an optimizer, a schedule or a scaler from a checkpoint, or leave it as it is.
+    """Fill an object of a training from a checkpoint.
+
+    A module, an optimizer, a schedule or a scaler; or leave it as it is.
 
     What is spread over ranks is filled by a call on each of them: each reads its own part, of a module as of the
     moments of an optimizer, and what one fails with, all raise.
@@ -138,7 +144,10 @@ def _ranks_of(target: Any, model: "torch.nn.Module | None") -> Ranks:
 def prepare(
     target: Any, checkpoint: StoredCheckpoint, part: Component, model: "torch.nn.Module | None" = None
 ) -> Prepared:
-    """Return what fills an optimizer, or any other object that is no module; raises as `load_into`."""
+    """Return the filling of any object that is no module.
+
+    Such as an optimizer; raises as `load_into`.
+    """
     if model is not None and is_torch_optimizer(target) and has_fsdp1(model):
         return prepare_flat_optimizer(target, model, checkpoint, part)
     return (prepare_optimizer if is_torch_optimizer(target) else prepare_object)(target, checkpoint, part)

@@ -1,4 +1,7 @@
-"""The objects of a training under the labels of their components, and the trees of state that are saved of them."""
+"""The objects of a training under their components' labels.
+
+And the trees of state that are saved of them.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,7 +28,9 @@ _WRAPPERS = {"DistributedDataParallel": "module", "DataParallel": "module", "Opt
 
 
 def labelled(named: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """Return objects by the labels of their components; those that are None are left out.
+    """Return objects by the labels of their components.
+
+    Those that are None are left out.
 
     Raises:
         UsageError: One has no state of its own.
@@ -57,14 +62,20 @@ def _why_not(label: str, value: object) -> str:
 
 
 def bare(value: Any) -> Any:
-    """Return the module inside of what torch wraps around one, so that names are those of the module."""
+    """Return the module inside of torch's wrappers.
+
+    So names are those of the module.
+    """
     while type(value).__name__ in _WRAPPERS:
         value = getattr(value, _WRAPPERS[type(value).__name__])
     return value
 
 
 def states_of(objects: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state of each object by its label. Tensors are those of the objects."""
+    """Return the state of each object by its label.
+
+    Tensors are those of the objects.
+    """
     return {label: value.state_dict() for label, value in objects.items()}
 
 

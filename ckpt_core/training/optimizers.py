@@ -1,4 +1,6 @@
-"""An optimizer's state in torch's own structure, tried on a copy before it is given to the optimizer.
+"""An optimizer's state in torch's own structure.
+
+It is tried on a copy before it is given to the optimizer.
 
 Source of the structure: torch `optim/optimizer.py` (state_dict, load_state_dict): `state` by the number of a parameter,
 counted over `param_groups` in their order.
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
 
 def torch_structure(part: Component) -> State:
-    """Return the one optimizer's state in a component as torch saves it; what holds several, or none, as it is.
+    """Return a component's one optimizer state as torch saves it.
+
+    What holds several, or none, as it is.
 
     Raises:
         UnsupportedFormatError: Its groups are kept by name, which does not say torch's order.
@@ -36,7 +40,9 @@ def torch_structure(part: Component) -> State:
 
 
 def prepare_optimizer(optimizer: "torch.optim.Optimizer", checkpoint: StoredCheckpoint, part: Component) -> Prepared:
-    """Return what fills an optimizer, proved to fit it: read, and taken by a copy of the optimizer.
+    """Return the filling of an optimizer, proved to fit.
+
+    It was read, and taken by a copy of the optimizer.
 
     State of parameters that are spread over ranks is spread as they are: each rank reads its own part of it.
 
@@ -61,7 +67,10 @@ def prepare_optimizer(optimizer: "torch.optim.Optimizer", checkpoint: StoredChec
 
 
 def _fitting(optimizer: "torch.optim.Optimizer", part: Component, where: str) -> dict[Any, Any]:
-    """Return the stored state by torch's numbers; LoadRefusedError where it is not of such an optimizer."""
+    """Return the stored state by torch's numbers.
+
+    LoadRefusedError where it is not of such an optimizer.
+    """
     tree = torch_structure(part)
     if not isinstance(tree, dict) or len(list(state_trees(tree))) != 1 or "param_groups" not in tree:
         raise _refused(where, _what_else(part.state))
@@ -72,7 +81,10 @@ def _fitting(optimizer: "torch.optim.Optimizer", part: Component, where: str) ->
 
 
 def _spread(own: "Sequence[torch.Tensor]", tree: Mapping[Any, Any]) -> "dict[str, torch.Tensor]":
-    """Return the parameters that are spread over ranks, by the names of the stored states to be spread so."""
+    """Return the parameters that are spread over ranks.
+
+    By the names of the stored states to be spread so.
+    """
     numbers = [number for group in tree["param_groups"] for number in group["params"]]
     return {
         leaf.name: tensor
@@ -84,7 +96,10 @@ def _spread(own: "Sequence[torch.Tensor]", tree: Mapping[Any, Any]) -> "dict[str
 
 
 def _what_else(state: State) -> str:
-    """What a component holds that is not the one state of one optimizer, and what to do about it."""
+    """Return what a component holds instead, and the next step.
+
+    It is not the one state of one optimizer.
+    """
     count = len(list(state_trees(state)))
     if count:
         return f"it holds the states of {count} optimizers; take one of them out of training.state_dict"
@@ -126,7 +141,10 @@ def _compare_groups(optimizer: "torch.optim.Optimizer", tree: Mapping[Any, Any],
 
 
 def _compare_shapes(optimizer: "torch.optim.Optimizer", tree: Mapping[Any, Any], part: Component, where: str) -> None:
-    """Torch takes a state of any shape, and fails in the next step."""
+    """Compare the shapes of a state with the parameters'.
+
+    Torch takes a state of any shape, and fails in the next step.
+    """
     own = [tensor for group in optimizer.param_groups for tensor in group["params"]]
     numbers = [number for group in tree["param_groups"] for number in group["params"]]
     for number, tensor in zip(numbers, own, strict=True):
@@ -139,7 +157,10 @@ def _compare_shapes(optimizer: "torch.optim.Optimizer", tree: Mapping[Any, Any],
 
 
 def _tried(optimizer: "torch.optim.Optimizer", values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The state as a copy of the optimizer has taken it: on the devices and in the types of its parameters."""
+    """Return the state as a copy of the optimizer has taken it.
+
+    On the devices and in the types of its parameters.
+    """
     tried = copy.copy(optimizer)
     try:
         tried.load_state_dict(dict(values))

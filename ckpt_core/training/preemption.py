@@ -1,4 +1,6 @@
-"""SIGTERM and SIGUSR1 turned into a wish that a loop sees at its next step; a second one ends the process at once.
+"""SIGTERM and SIGUSR1 turned into a wish.
+
+A loop sees it at its next step; a second one ends the process at once.
 
 Schedulers send SIGTERM some time before they kill, Slurm's `--signal` what it is told, mostly SIGUSR1.
 """
@@ -19,7 +21,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Preemption:
-    """Whether this process was asked to end.
+    """The wish that this process end, if any.
 
     Attributes:
         signal: The signal that asked; None where none did.
@@ -31,12 +33,18 @@ class Preemption:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of a process that a signal ended, as a shell gives it: 143 for SIGTERM, 138 for SIGUSR1."""
+        """Return the exit code of a process that a signal ended.
+
+        As a shell gives it: 143 for SIGTERM, 138 for SIGUSR1.
+        """
         return 128 + (self.signal or 0)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take both signals for a block; in a thread other than the main one, none."""
+        """Take both signals for a block.
+
+        In a thread other than the main one, none.
+        """
         if threading.current_thread() is not threading.main_thread():
             _log.warning("signals are taken in the main thread alone; SIGTERM ends this training without a save")
             yield

@@ -1,4 +1,7 @@
-"""The checkpoints of a run that no rule keeps, listed, and removed when those that are kept are proved to be whole."""
+"""The checkpoints of a run that no rule keeps.
+
+They are listed, and removed when those that are kept are proved to be whole.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -20,7 +23,7 @@ from ckpt_core.verbs.load import load
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What a pruning keeps and removes.
+    """The kept and the removed checkpoints of a pruning.
 
     Attributes:
         run: The folder.
@@ -45,7 +48,9 @@ class Pruned:
 
 
 def prune(run: str | os.PathLike[str], keep: Keep, *, apply: bool = False) -> Pruned:
-    """List the checkpoints of a run that a rule does not keep, or remove them.
+    """List or remove the checkpoints that a rule does not keep.
+
+    Of a run.
 
     Args:
         run: The folder that a Checkpointer writes to.
@@ -76,7 +81,9 @@ def prune(run: str | os.PathLike[str], keep: Keep, *, apply: bool = False) -> Pr
 
 
 def undelete(run: str | os.PathLike[str], step: int) -> str:
-    """Bring back a checkpoint that was put aside, after every byte of it was proved; return its path.
+    """Bring back a checkpoint that was put aside; return its path.
+
+    After every byte of it was proved.
 
     Args:
         run: The folder that a Checkpointer writes to.
@@ -100,7 +107,10 @@ def undelete(run: str | os.PathLike[str], step: int) -> str:
 
 
 def purge(run: str | os.PathLike[str]) -> list[int]:
-    """Remove for good what was put aside in a run, and return its steps. LockedError where a training runs there."""
+    """Remove for good what was put aside; return its steps.
+
+    LockedError where a training runs there.
+    """
     folder = RunFolder(os.fspath(run))
     with _opened(folder):
         gone = folder.aside()
@@ -147,7 +157,10 @@ def _planned(folder: RunFolder, keep: Keep) -> tuple[Pruned, list[int]]:
 
 
 def _records(folder: RunFolder) -> tuple[dict[int, Record], dict[str, str]]:
-    """What each checkpoint of the newest one's run says of itself, and why each other one is left alone."""
+    """Return the record of each checkpoint of the newest one's run.
+
+    And why each other one is left alone.
+    """
     found: dict[int, Record] = {}
     left: dict[str, str] = {}
     for step in sorted(folder.steps(), reverse=True):
@@ -175,7 +188,10 @@ def _refuse_unknown(keep: Keep, metrics: Mapping[int, Mapping[str, Any]]) -> Non
 
 
 def _notes(keep: Keep, records: Mapping[int, Record]) -> list[str]:
-    """Whether the best value of the whole run is that of a checkpoint that is there."""
+    """Return whether a checkpoint that is there is the best.
+
+    Of the whole run.
+    """
     if keep.best is None:
         return []
     which = "greatest" if keep.best.startswith("+") else "least"

@@ -1,4 +1,6 @@
-"""The random states of a process as tensors and numbers: of Python, numpy, torch's CPU, and every accelerator.
+"""The random states of a process as tensors and numbers.
+
+Those of Python, numpy, torch's CPU, and every accelerator.
 
 Sources: CPython `Lib/random.py` (getstate), numpy `random/mtrand.pyx` (get_state), torch `torch/random.py`,
 `torch/cuda/random.py`.
@@ -34,7 +36,9 @@ def capture() -> dict[str, Any]:
 
 
 def restoring(state: Mapping[str, Any]) -> Callable[[], None]:
-    """Return what gives every generator its state, which was tried on other generators.
+    """Return the filling of every generator's state.
+
+    It was tried on other generators.
 
     Raises:
         LoadRefusedError: A generator does not take it, or the devices are others; nothing was changed.
@@ -68,7 +72,10 @@ def restoring(state: Mapping[str, Any]) -> Callable[[], None]:
 
 
 def _numpy_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state with its words as an array: formats keep it as a tensor."""
+    """Return the state with its words as an array.
+
+    Formats keep it as a tensor.
+    """
     import numpy as np
 
     words = np.asarray(state["state"]["key"]).astype(np.uint32)

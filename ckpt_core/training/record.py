@@ -1,4 +1,7 @@
-"""What a run says of itself: how far it is, how well it did, which attempt it is, and what it runs on."""
+"""A run's record of itself.
+
+How far it is, how well it did, which attempt it is, and what it runs on.
+"""
 
 import os
 import platform
@@ -44,7 +47,10 @@ class Record:
         )
 
     def as_state(self) -> dict[str, Any]:
-        """Return it as plain state, its step under the name that readers of checkpoints look for."""
+        """Return it as plain state.
+
+        Its step is under the name that readers of checkpoints look for.
+        """
         return {
             "global_step": self.step,
             "epoch": self.epoch,
@@ -58,7 +64,10 @@ class Record:
 
     @classmethod
     def of_state(cls, state: Any, where: str) -> "Record":
-        """Return the one that `as_state` made of. LoadRefusedError where the state is not one of ours."""
+        """Return the record that `as_state` was called on.
+
+        LoadRefusedError where the state is not one of ours.
+        """
         try:
             return cls(
                 run=state["run"],
@@ -112,7 +121,10 @@ def _is_one(value: Any) -> bool:
 
 
 def environment(arguments: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what the run runs on: versions, the commit of the code, and the arguments that its caller names."""
+    """Return the environment of the run.
+
+    Versions, the commit of the code, and the arguments that its caller names.
+    """
     import numpy
     import torch
 
@@ -126,7 +138,10 @@ def environment(arguments: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def git_commit(folder: str) -> str | None:
-    """Return the commit that a folder is checked out at, as its `.git` says; None where it says none."""
+    """Return the commit that a folder is checked out at.
+
+    As its `.git` says; None where it says none.
+    """
     while not os.path.lexists(os.path.join(folder, ".git")):
         folder, inner = os.path.dirname(folder), folder
         if folder == inner:

@@ -1,4 +1,7 @@
-"""Checkpoints that no rule keeps, removed: never before what is kept was read from the disk and is what was sealed."""
+"""Checkpoints that no rule keeps, removed.
+
+Never before what is kept was read from the disk and compared with its seal.
+"""
 
 from collections.abc import Callable, Mapping, Set
 
@@ -16,7 +19,9 @@ _NOT_WHOLE = "TS001"
 
 
 class Retention:
-    """The rule of a run, and which of its checkpoints this process has proved since they were committed.
+    """The rule of a run, and the proved ones of its checkpoints.
+
+    Those that this process has proved since they were committed.
 
     Args:
         run: Where it writes.
@@ -30,19 +35,27 @@ class Retention:
         self._thin: set[int] = set()
 
     def committed(self, step: int) -> None:
-        """Note that a checkpoint is new: what was proved of another one at its place does not count for it."""
+        """Note that a checkpoint is new.
+
+        What was proved of another one at its place does not count for it.
+        """
         self._thin.discard(step)
         (self._proved.add if self._run.proved_by_save else self._proved.discard)(step)
 
     def kept(self, history: Mapping[int, Mapping[str, float]], newest: int) -> set[int]:
-        """Return the steps that the rule keeps, all of them without one. Arguments as for `apply`."""
+        """Return the steps that the rule keeps, all of them without one.
+
+        Arguments as for `apply`.
+        """
         ours = self._ours(history, newest)
         return set(ours) if self._keep is None else self._keep.kept(ours, self._run.committed_at)
 
     def apply(
         self, history: Mapping[int, Mapping[str, float]], newest: int, *, pending: Callable[[], Set[int]] = frozenset
     ) -> None:
-        """Remove what the rule does not keep. What cannot be removed is said, and tried again by the next save.
+        """Remove what the rule does not keep.
+
+        What cannot be removed is said, and tried again by the next save.
 
         Args:
             history: The metrics of each save of this run, by its step: only what is in it is ever removed.
@@ -69,7 +82,10 @@ class Retention:
         return {step: history[step] for step in self._run.known if step in history and step <= newest}
 
     def _removable(self, ours: dict[int, Mapping[str, float]], keep: Keep) -> list[int]:
-        """The steps that go, once all that stays is whole; what is not whole counts for no rule, and stays too."""
+        """Return the steps that go, once all that stays is whole.
+
+        What is not whole counts for no rule, and stays too.
+        """
         while gone := sorted(ours.keys() - keep.kept(ours, self._run.committed_at)):
             broken = [step for step in ours if step not in gone and not self._is_whole(step)]
             if not broken:

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run are kept when a newer one is committed."""
+"""The checkpoints of a run to keep at a new commit."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from ckpt_core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """What is kept: whatever one of the rules holds for, and always the newest.
+    """The rules of keeping.
+
+    A checkpoint is kept where one of them holds for it, and the newest always.
 
     Attributes:
         last: So many of the newest; 0 for the newest alone where another rule keeps more.
@@ -42,7 +44,9 @@ class Keep:
             raise UsageError(f"{argument('seconds')}: a number of seconds is needed, not {self.seconds!r}")
 
     def kept(self, metrics: Mapping[int, Mapping[str, float]], times: Callable[[int], float] | None = None) -> set[int]:
-        """Return the steps that are kept, of steps with the metrics of each.
+        """Return the steps that are kept.
+
+        Of steps with the metrics of each.
 
         Args:
             metrics: The metrics of each.
@@ -57,7 +61,10 @@ class Keep:
         return found | set(self._best(steps, metrics))
 
     def is_thin(self, step: int) -> bool:
-        """Return whether a checkpoint that nothing else holds for stays without its optimizer."""
+        """Return whether a checkpoint stays without its optimizer.
+
+        One that nothing else holds for.
+        """
         return self.thin_every is not None and step % self.thin_every == 0
 
     def _best(self, steps: Sequence[int], metrics: Mapping[int, Mapping[str, float]]) -> list[int]:
@@ -71,7 +78,10 @@ class Keep:
 
 
 def _apart(steps: Sequence[int], times: Callable[[int], float], seconds: float) -> Iterator[int]:
-    """The first step, and each that came so much later than the one before of these."""
+    """Yield the first step, and each that is so much later.
+
+    Than the one before of these.
+    """
     last: float | None = None
     for step in steps:
         at = times(step)

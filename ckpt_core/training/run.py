@@ -1,4 +1,7 @@
-"""A run: `checkpoint-STEP` for each save, one writer at a time, in a folder of this machine or in a store."""
+"""A run: `checkpoint-STEP` for each save.
+
+One writer at a time, in a folder of this machine or in a store.
+"""
 
 import re
 from abc import ABC, abstractmethod
@@ -27,7 +30,10 @@ class Run(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Make it ready, and keep other writers out until `close`. LockedError where another process trains there."""
+        """Make it ready, and keep other writers out until `close`.
+
+        LockedError where another process trains there.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -35,7 +41,10 @@ class Run(ABC):
 
     @abstractmethod
     def steps(self) -> list[int]:
-        """Return the steps of the checkpoints that are there; what has another name is nobody's business here."""
+        """Return the steps of the checkpoints that are there.
+
+        What has another name is nobody's business here.
+        """
 
     @abstractmethod
     def is_there(self, step: int) -> bool:
@@ -43,11 +52,14 @@ class Run(ABC):
 
     @abstractmethod
     def remove(self, step: int) -> None:
-        """Remove a checkpoint whole: it is none any more before the first part of it goes, for good."""
+        """Remove a checkpoint whole.
+
+        It is none any more before the first part of it goes, for good.
+        """
 
     @abstractmethod
     def put_aside(self, step: int) -> None:
-        """Let a checkpoint be none any more, in such a way that it can be brought back."""
+        """Put a checkpoint aside, so that it can be brought back."""
 
     @abstractmethod
     def committed_at(self, step: int) -> float:
@@ -58,18 +70,27 @@ class Run(ABC):
         return f"{self.path.rstrip('/')}/checkpoint-{step}"
 
     def look(self) -> list[int]:
-        """Return the steps of the checkpoints that are there, the newest first, and know them from now on."""
+        """Return the steps of the checkpoints that are there.
+
+        The newest first; they are known from now on.
+        """
         self.known = set(self.steps())
         self._looked = True
         return sorted(self.known, reverse=True)
 
     def know(self, step: int) -> None:
-        """Take a checkpoint for this run's, if it is there: a save that failed at its very end may have named it."""
+        """Take a checkpoint for this run's, if it is there.
+
+        A save that failed at its very end may have named it.
+        """
         if self.is_there(step):
             self.known.add(step)
 
     def refuse_strangers(self) -> None:
-        """OverwriteError where there is a checkpoint that this run neither found when it resumed nor wrote."""
+        """Refuse a checkpoint of unknown origin.
+
+        OverwriteError where this run neither found it when it resumed nor wrote it.
+        """
         strange = sorted(set(self.steps()) - self.known)
         if strange and not self._looked:
             raise OverwriteError(

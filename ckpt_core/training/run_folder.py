@@ -1,4 +1,7 @@
-"""The folder of a run: `checkpoint-STEP` for each save, one writer at a time, and nothing of anybody else's touched."""
+"""The folder of a run.
+
+`checkpoint-STEP` for each save, one writer at a time, and nothing of anybody else's is touched.
+"""
 
 import os
 import re
@@ -34,7 +37,9 @@ class RunFolder(Run):
         self._open = False
 
     def open(self) -> None:
-        """Make the folder where it is not there, and keep other writers out until `close`.
+        """Make the folder, and keep other writers out until `close`.
+
+        Where it is not there.
 
         Raises:
             LockedError: Another process trains there.
@@ -62,7 +67,10 @@ class RunFolder(Run):
         return sorted(int(found[1]) for name in syscalls.list_names(self.path) if (found := CHECKPOINT.fullmatch(name)))
 
     def remove(self, step: int) -> None:
-        """Remove a checkpoint whole: it loses its name first, for good, so that no half of it is ever found."""
+        """Remove a checkpoint whole.
+
+        It loses its name first, for good, so that no half of it is ever found.
+        """
         place = self.place(step)
         gone = os.path.join(self.path, f".checkpoint-{step}{_REMOVED}")
         syscalls.remove_tree(gone)
@@ -115,7 +123,10 @@ class RunFolder(Run):
         return os.path.join(self.path, f".checkpoint-{step}.ckpt-deleted")
 
     def _tidy(self) -> None:
-        """End what a process that was killed had begun: its stages go, and what it was about to replace is back."""
+        """End the work of a process that was killed.
+
+        Its stages go, and what it was about to replace is back.
+        """
         for name in syscalls.list_names(self.path):
             left = _LEFT.fullmatch(name)
             if left is None:

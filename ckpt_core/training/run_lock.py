@@ -1,4 +1,6 @@
-"""One training at a time in a folder: a lock that its process holds, and no process that it forks.
+"""One training at a time in a folder.
+
+A lock that its process holds, and no process that it forks.
 
 Loader workers are forked from a training and outlive it by seconds where it is killed. With the lock in their hands, a
 training that is started again at once would find its own folder in use.

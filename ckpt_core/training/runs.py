@@ -1,4 +1,4 @@
-"""Which kind of run a path or a URL is."""
+"""The kind of run that a path or a URL is."""
 
 from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing.publishing.publisher import is_published
@@ -7,7 +7,9 @@ from ckpt_core.training.run_folder import RunFolder
 
 
 def open_run(run: str) -> Run:
-    """Return the run at a path of this machine or the URL of a store; nothing is read yet.
+    """Return the run at a path or the URL of a store.
+
+    Nothing is read yet.
 
     Raises:
         UnsupportedFormatError: Nothing is written to such URLs.
@@ -20,7 +22,9 @@ def open_run(run: str) -> Run:
 
 
 def open_far_run(url: str) -> Run | None:
-    """Return the run that is uploaded to; None where it cannot be listed, since what is there is published by versions.
+    """Return the run that is uploaded to.
+
+    None where it cannot be listed, since what is there is published by versions.
 
     Raises:
         UnsupportedFormatError: Nothing is written to such URLs.

@@ -1,4 +1,7 @@
-"""A component as the objects that torch saved: dicts, lists, numbers, and tensors in memory of their own."""
+"""A component as the objects that torch saved.
+
+Dicts, lists, numbers, and tensors in memory of their own.
+"""
 
 from collections.abc import Collection, Mapping
 from math import prod
@@ -23,7 +26,9 @@ def torch_state(
     like: "Mapping[str, torch.Tensor] | None" = None,
     ranks: Ranks = ALONE,
 ) -> Any:
-    """Return the plain state of a component with its tensors in it; without plain state, its tensors by name.
+    """Return the plain state of a component with its tensors in it.
+
+    Without plain state, its tensors by name.
 
     Args:
         checkpoint: What is read.
@@ -51,7 +56,9 @@ def read_tensors(
     like: "Mapping[str, torch.Tensor] | None" = None,
     ranks: Ranks = ALONE,
 ) -> "dict[str, torch.Tensor]":
-    """Return the wanted tensors of a component, or all, on the CPU; names that are tied share one tensor, read once.
+    """Return the wanted tensors of a component, or all, on the CPU.
+
+    Names that are tied share one tensor, read once.
 
     Those in `like` are DTensors, of which each of the ranks reads its own part.
     """

@@ -1,4 +1,7 @@
-"""What loaders have in common whose samples are the same again: what of a state is refused, what may be otherwise."""
+"""Rules of loaders whose samples are the same again.
+
+They say what of a state is refused, and what may be otherwise.
+"""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -31,7 +34,10 @@ class ExactLoader:
 
     @property
     def steps(self) -> bool:
-        """Whether the optimizer steps after the batch that was given out last: a group is full, or the epoch ends."""
+        """Return whether the optimizer steps after the last batch.
+
+        The one that was given out last: a group is full, or the epoch ends.
+        """
         return self.accumulated == 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -43,7 +49,10 @@ class ExactLoader:
         raise NotImplementedError
 
     def refuse(self, state_dict: Mapping[str, Any]) -> None:
-        """Raise the error with which `load_state_dict` would refuse a state, if any; nothing is changed."""
+        """Raise the error with which `load_state_dict` would refuse a state, if any.
+
+        Nothing is changed.
+        """
         own, name = self.state_dict(), type(self).__name__
         if not isinstance(state_dict, Mapping) or state_dict.keys() != own.keys():
             raise LoadRefusedError(f"sampler: it is not the state of {_article(name)} {name}; nothing was changed")
@@ -55,7 +64,10 @@ class ExactLoader:
                 )
 
     def changes(self, state_dict: Mapping[str, Any]) -> list[str]:
-        """Return, in words, what of a state is otherwise here and lets the training go on, if not exactly."""
+        """Return, in words, the changes of a state that are let through.
+
+        The training goes on, if not exactly.
+        """
         own = self.state_dict()
         return [
             f"sampler: {key} was {state_dict[key]} and is {own[key]}; {self.AFTER_A_CHANGE}"

@@ -1,8 +1,14 @@
-"""What a dataset says of its own content, so that another one under the same name is told from it."""
+"""A dataset's fingerprint of its own content.
+
+Another one under the same name is told from it.
+"""
 
 
 def fingerprint(dataset: object) -> str | None:
-    """Return what a dataset says of its content: its `_fingerprint` (of `datasets`) or `fingerprint`; else None."""
+    """Return a dataset's fingerprint of its content.
+
+    Its `_fingerprint` (of `datasets`) or `fingerprint`; else None.
+    """
     for name in ("_fingerprint", "fingerprint"):
         found = getattr(dataset, name, None)
         if isinstance(found, str):

@@ -1,4 +1,6 @@
-"""A loader of a set that has no numbers, only an order: its position is the set's own state, or found by asking again.
+"""A loader of a set that has no numbers, only an order.
+
+Its position is the set's own state, or is found by asking again.
 
 Each sample is made with generators that are seeded with (seed, epoch, worker, how many before it), so that what a set
 draws while it is iterated is the same again, in the process of the training or in workers.
@@ -26,7 +28,9 @@ _END, _UNASKED = object(), object()
 
 
 class IterableLoader(ExactLoader):
-    """Batches of an iterable set, the same in every process that asks for them again.
+    """Batches of an iterable set, the same in every process.
+
+    Of those that ask for them again.
 
     The set says where it is with `state_dict` and `load_state_dict`, as those of `datasets` do; what it draws before
     its first sample has to be in there. Iterating gives the rest of the epoch, and then begins the next one; a pass
@@ -137,7 +141,9 @@ class IterableLoader(ExactLoader):
 
 
 def _batches(loader: Any, position: Any, *, ahead: bool) -> Iterator[tuple[Any, Any, bool]]:
-    """Yield each batch of the rest of an epoch, the position behind it, and whether it is the last one.
+    """Yield each batch of the rest of an epoch.
+
+    With the position behind it, and whether it is the last one.
 
     Which is the last one is known only to who asks for a batch ahead. No reference to the loader of ours is held: its
     workers are to end when it goes, and not when its circle is collected.
@@ -174,7 +180,9 @@ def refuse_without_state(dataset: Any, replay: bool) -> None:
 
 
 def _has_a_shuffle_buffer(dataset: Any) -> bool:
-    """Whether a set of `datasets` shuffles through a buffer: its own documentation says that the buffer is not saved.
+    """Return whether a set of `datasets` shuffles through a buffer.
+
+    Its own documentation says that the buffer is not saved.
 
     Source: datasets `iterable_dataset.py` (BufferShuffledExamplesIterable, whose inner one is `ex_iterable`).
     """

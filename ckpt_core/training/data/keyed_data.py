@@ -1,4 +1,6 @@
-"""A map dataset whose order depends on (seed, epoch), and whose randomness on (seed, epoch, number of a sample).
+"""A map dataset with keyed order and randomness.
+
+Its order depends on (seed, epoch), its randomness on (seed, epoch, number of a sample).
 
 So nothing of it has to be saved but a position: any number of worker processes gives the same samples, and those that
 are skipped are never asked for.
@@ -14,7 +16,7 @@ _ORDER, _COLLATE = -1, -2
 
 
 class MapDataset(Protocol):
-    """What has a length, and a sample under each number."""
+    """A dataset with a length, and a sample under each number."""
 
     def __len__(self) -> int: ...
 
@@ -22,21 +24,26 @@ class MapDataset(Protocol):
 
 
 class Key(NamedTuple):
-    """Which sample, in which epoch."""
+    """The number of a sample, and its epoch."""
 
     epoch: int
     number: int
 
 
 class KeyedSample(NamedTuple):
-    """A sample with its key, on its way from a dataset to what puts batches together."""
+    """A sample with its key.
+
+    On its way from a dataset to the code that puts batches together.
+    """
 
     key: Key
     value: Any
 
 
 class KeyedDataset:
-    """A dataset that is asked by keys; each sample is made with generators that are seeded with its key.
+    """A dataset that is asked by keys.
+
+    Each sample is made with generators that are seeded with its key.
 
     Args:
         dataset: Is asked by numbers, one sample at a time. What it draws from generators of its own is not seeded.
@@ -56,7 +63,9 @@ class KeyedDataset:
 
 
 class KeyedSampler:
-    """The keys of an epoch in batches, in an order that depends on (seed, epoch), from a position on.
+    """The keys of an epoch in batches, from a position on.
+
+    Their order depends on (seed, epoch).
 
     Args:
         length: Number of samples of the dataset.
@@ -109,7 +118,10 @@ class KeyedSampler:
 
 
 class KeyedCollate:
-    """Puts the samples of a batch together, with generators that are seeded with the key of the first."""
+    """The collation of a batch with seeded generators.
+
+    They are seeded with the key of its first sample.
+    """
 
     def __init__(self, collate: Callable[[list[Any]], Any], seed: int) -> None:
         self.collate = collate

@@ -1,4 +1,6 @@
-"""An iterable set whose every sample is made with generators that are seeded with its place in the epoch.
+"""An iterable set whose samples are made with seeded generators.
+
+They are seeded with its place in the epoch.
 
 Torch must take it for an iterable set of its own, so that this module imports torch: import it inside of functions.
 """
@@ -15,7 +17,10 @@ _BEGIN, _COLLATE = -1, -2
 
 
 class Place(NamedTuple):
-    """Where a sample stands: in which epoch, of which worker, behind how many others."""
+    """The place of a sample.
+
+    In which epoch, of which worker, behind how many others.
+    """
 
     epoch: int
     worker: int
@@ -23,14 +28,19 @@ class Place(NamedTuple):
 
 
 class PlacedSample(NamedTuple):
-    """A sample with its place, on its way from a set to what puts batches together."""
+    """A sample with its place.
+
+    On its way from a set to the code that puts batches together.
+    """
 
     place: Place
     value: Any
 
 
 class KeyedIterable(IterableDataset):  # type: ignore[misc]  # torch's types are not followed
-    """A set that is iterated once an epoch, and goes on where its state says.
+    """A set that is iterated once an epoch.
+
+    It goes on where its state says.
 
     torchdata asks it for its state behind each batch, in the process that iterates it.
 
@@ -70,7 +80,10 @@ class KeyedIterable(IterableDataset):  # type: ignore[misc]  # torch's types are
         self.epoch, self._from = epoch, None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the set is: behind which sample of which epoch; None where it is at the epoch's end."""
+        """Return the position of the set.
+
+        Behind which sample of which epoch; None where it is at the epoch's end.
+        """
         if self._ended:
             return {"epoch": self.epoch - 1, "number": None, "inner": None}
         inner = None if self.replay else self.dataset.state_dict()
@@ -104,7 +117,10 @@ class KeyedIterable(IterableDataset):  # type: ignore[misc]  # torch's types are
 
 
 class PlacedCollate:
-    """Puts the samples of a batch together, with generators that are seeded with the place of the first."""
+    """The collation of a batch with seeded generators.
+
+    They are seeded with the place of its first sample.
+    """
 
     def __init__(self, collate: Callable[[list[Any]], Any], seed: int) -> None:
         self.collate = collate

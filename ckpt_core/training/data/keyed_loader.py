@@ -1,4 +1,7 @@
-"""A loader whose position is a few numbers: what is loaded next depends on them alone, with any number of workers."""
+"""A loader whose position is a few numbers.
+
+They alone say what is loaded next, with any number of workers.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,7 +22,9 @@ _WORKERS = -3
 
 
 class KeyedLoader(ExactLoader):
-    """Batches of a map dataset, the same in every process that asks for them again.
+    """Batches of a map dataset, the same in every process.
+
+    Of those that ask for them again.
 
     Iterating gives the rest of the epoch, and then begins the next one; a pass that was broken off goes on where it
     was.
@@ -103,7 +108,10 @@ class KeyedLoader(ExactLoader):
         return self._sampler.order(epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin an epoch; nothing where it is the one that is being loaded."""
+        """Begin an epoch.
+
+        Nothing where it is the one that is being loaded.
+        """
         if epoch != self.epoch:
             self.epoch, self.position, self.accumulated = epoch, 0, 0
 

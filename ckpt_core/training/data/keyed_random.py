@@ -1,4 +1,6 @@
-"""Randomness that depends on a key alone: whoever draws, in whichever process, after whatever else was drawn.
+"""Randomness that depends on a key alone.
+
+It is the same whoever draws, in whichever process, after whatever else was drawn.
 
 The generators of Python, numpy and torch's CPU are seeded for a block and put back behind it, so that what is drawn
 inside neither depends on the process around it nor disturbs it.
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def key_of(*numbers: int) -> int:
-    """Return 128 bits made of numbers; other numbers, or another order of them, give others."""
+    """Return 128 bits made of numbers.
+
+    Other numbers, or another order of them, give others.
+    """
     text = ",".join(map(str, numbers)).encode()
     return int.from_bytes(blake2b(text, digest_size=16).digest(), "little")
 
@@ -40,7 +45,10 @@ def keyed(key: int) -> Iterator[None]:
 
 
 def generator_of(*numbers: int) -> "torch.Generator":
-    """Return a generator of torch's that is seeded with the key of numbers."""
+    """Return a generator of torch's, seeded with numbers.
+
+    By their key.
+    """
     import torch
 
     return torch.Generator().manual_seed(key_of(*numbers) & 0x7FFF_FFFF_FFFF_FFFF)

@@ -1,4 +1,7 @@
-"""A dataset in two parts, for training and validation, that are the same in every process with the same seed."""
+"""A dataset in two parts, for training and validation.
+
+They are the same in every process with the same seed.
+"""
 
 import random
 from collections.abc import Sequence
@@ -36,7 +39,9 @@ class Split:
 
 
 def seeded_split(dataset: MapDataset, validation: float | int = 0.1, *, seed: int = 42) -> tuple[Split, Split]:
-    """Return the part to train on and the part to validate on, after a shuffle that depends on the seed alone.
+    """Return the parts to train on and to validate on.
+
+    After a shuffle that depends on the seed alone.
 
     Args:
         dataset: Has a length and samples under numbers.

@@ -1,1 +1,4 @@
-"""Loops of other libraries that save and resume as a `Checkpointer` does; none is imported before it is used."""
+"""Loops of other libraries that save as a `Checkpointer` does.
+
+And resume so. None is imported before it is used.
+"""

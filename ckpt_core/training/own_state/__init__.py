@@ -1,1 +1,4 @@
-"""State that has no state_dict of its own: attributes of a model, the patience of a stop, the history of metrics."""
+"""State that has no state_dict of its own.
+
+Attributes of a model, the patience of a stop, the history of metrics.
+"""

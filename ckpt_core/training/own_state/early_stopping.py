@@ -1,4 +1,7 @@
-"""The end of a training that no longer gets better, with a patience that outlives its process."""
+"""The end of a training that no longer gets better.
+
+Its patience outlives its process.
+"""
 
 from collections.abc import Mapping
 from math import isnan
@@ -9,7 +12,7 @@ from ckpt_core.errors import UsageError
 
 
 class EarlyStopping:
-    """Counts how often a metric was not better than the best so far.
+    """A count of metrics that were not the best so far.
 
     Give it to a Checkpointer by a name of its own (`early_stopping=…`); call it with the metrics of each evaluation.
 
@@ -51,7 +54,7 @@ class EarlyStopping:
 
     @property
     def stops(self) -> bool:
-        """Whether the patience is over."""
+        """Return whether the patience is over."""
         return self.waited >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
@@ -68,7 +71,10 @@ class EarlyStopping:
         self.best, self.waited = state_dict["best"], state_dict["waited"]
 
     def refuse(self, state_dict: Mapping[str, Any]) -> None:
-        """Raise the error with which `load_state_dict` would refuse a state, if any; nothing is changed."""
+        """Raise the error with which `load_state_dict` would refuse a state, if any.
+
+        Nothing is changed.
+        """
         if state_dict["metric"] != self.metric:
             raise UsageError(
                 f"{argument('metric', self.metric)}: the checkpoint's early stopping is of {state_dict['metric']}; "

@@ -1,4 +1,6 @@
-"""Attributes of a model that are in no state_dict: saved as plain values and tensors, and put back under their names.
+"""Attributes of a model that are in no state_dict.
+
+Saved as plain values and tensors, and put back under their names.
 
 A router's maturity, or a library of skills, is a plain attribute; `state_dict` leaves it out without a word.
 """
@@ -20,7 +22,9 @@ GROUP = "ckpt_core.extra_state"
 
 
 class ExtraState:
-    """The state of attributes of a model, and of the objects in it, as an object that has state.
+    """The attributes of a model as an object that has state.
+
+    And those of the objects in it.
 
     Give it to whatever saves and restores objects with `state_dict`; a Checkpointer makes one of `extra`.
 
@@ -46,14 +50,19 @@ class ExtraState:
         return any(self._attributes.values())
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
-        """Return the values by path and name; tensors and containers are those of the model."""
+        """Return the values by path and name.
+
+        Tensors and containers are those of the model.
+        """
         return {
             path: {name: _checked(getattr(_object(self._model, path), name), f"{path}.{name}") for name in names}
             for path, names in self._attributes.items()
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give each attribute its value; a tensor in its own memory, others as new objects on the same device.
+        """Give each attribute its value.
+
+        A tensor in its own memory, others as new objects on the same device.
 
         Raises:
             LoadRefusedError: It has other names, or a tensor of another shape; nothing was changed.
@@ -63,7 +72,10 @@ class ExtraState:
             _assign(_object(self._model, path), name, state_dict[path][name])
 
     def refuse(self, state_dict: Mapping[str, Any]) -> None:
-        """Raise the error with which `load_state_dict` would refuse a state, if any; nothing is changed."""
+        """Raise the error with which `load_state_dict` would refuse a state, if any.
+
+        Nothing is changed.
+        """
         saved = {(path, name) for path, held in state_dict.items() for name in held}
         own = set(self._names())
         for path, name in sorted(saved ^ own):
@@ -139,7 +151,10 @@ def _checked(value: Any, label: str) -> Any:
 
 
 def _strange(value: Any) -> str | None:
-    """The class of the first thing in a value that cannot be saved."""
+    """Return the class of the first thing that cannot be saved.
+
+    Of a value.
+    """
     if value is None or type(value) in (bool, int, float, str, bytes) or _is_tensor(value):
         return None
     if type(value) in (list, tuple):

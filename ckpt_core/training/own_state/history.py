@@ -1,4 +1,7 @@
-"""The metrics of every step of a run, as a checkpoint keeps them: two tensors a metric."""
+"""The metrics of every step of a run.
+
+As a checkpoint keeps them: two tensors a metric.
+"""
 
 from array import array
 from collections.abc import Mapping
@@ -19,7 +22,9 @@ class History:
         self._values: dict[str, array[float]] = {}
 
     def add(self, step: int, metrics: Mapping[str, Any] | None) -> None:
-        """Note the metrics of a step; those of the same step are replaced.
+        """Note the metrics of a step.
+
+        Those of the same step are replaced.
 
         Raises:
             UsageError: One is no number; none was noted.
@@ -35,7 +40,10 @@ class History:
         return dict(zip(self._steps.get(name, ()), self._values.get(name, ()), strict=True))
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
-        """Return of each metric `steps`, I64, and `values`, F64, both of shape [number of steps]."""
+        """Return each metric's `steps` and `values`.
+
+        I64 and F64, both of shape [number of steps].
+        """
         import torch
 
         self._take()
@@ -65,5 +73,8 @@ class History:
 
 
 def _on_a_device(value: Any) -> bool:
-    """Whether a value is one number that would have to be waited for."""
+    """Return whether a value is a number on a device.
+
+    One that would have to be waited for.
+    """
     return hasattr(value, "detach") and value.numel() == 1

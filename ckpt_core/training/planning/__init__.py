@@ -1,1 +1,4 @@
-"""What a resume would do, as rows that a person reads, and what carries those rows out."""
+"""The plan of a resume, and the work that carries it out.
+
+Its rows are what a person reads.
+"""

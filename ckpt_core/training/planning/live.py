@@ -1,4 +1,7 @@
-"""The plan for the objects of a training that is about to go on, and the work that carries it out."""
+"""The plan for the objects of a training about to go on.
+
+And the work that carries it out.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -27,7 +30,7 @@ _CONFIGS = ("config", "config:generation")
 
 
 class Choices(NamedTuple):
-    """What the caller of a resume decides.
+    """The choices of the caller of a resume.
 
     Attributes:
         lr: Which learning rate counts, `checkpoint` or `argument`; None where nobody said.
@@ -39,7 +42,9 @@ class Choices(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A plan, and what carries it out once nothing of it is refused.
+    """A plan, and the work that carries it out.
+
+    Once nothing of it is refused.
 
     Attributes:
         fill: Fills every object; raises as `fill_all`.
@@ -87,7 +92,9 @@ def planned(
     environment: Mapping[str, Any],
     rejected: Mapping[str, str],
 ) -> Planned:
-    """Read everything, compare it with the objects, and return what would be done; nothing is changed.
+    """Read everything, compare it with the objects, and plan.
+
+    Nothing is changed.
 
     Raises:
         CkptError: It cannot be read.
@@ -125,7 +132,10 @@ def _random(checkpoint: StoredCheckpoint) -> Mapping[str, Any]:
 
 
 def compare_steps(rows: Rows, where: str, done: int, last: int | None) -> None:
-    """Add the row of steps; where none remain, nothing would run, which is an error."""
+    """Add the row of steps.
+
+    Where none remain, nothing would run, which is an error.
+    """
     if last is not None and done >= last:
         message = f"{where}: step {done} ≥ {argument('max_steps', last)}: nothing would run; "
         rows.refuse("steps", UsageError(f"{message}train for more steps, or begin in another folder"), done, last)
@@ -154,7 +164,10 @@ def _tried(rows: Rows, what: str, prepare: Callable[[], Callable[[], None]]) -> 
 
 
 def _add_plain(rows: Rows, labels: Sequence[str], unused: Sequence[str]) -> None:
-    """Add rows of generators and gradients, which are no objects of the training, and of what is not used."""
+    """Add rows of generators and gradients, and of unused things.
+
+    The first two are no objects of the training.
+    """
     refused = {row.what for row in rows.rows}
     for label in labels:
         if label in ("rng", GRADIENTS, HISTORY) and label not in refused:

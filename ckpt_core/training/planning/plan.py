@@ -1,4 +1,7 @@
-"""The plan of a resume as data: a row for each thing that was saved or is given, with what happens to it."""
+"""The plan of a resume as data.
+
+A row for each thing that was saved or is given, with what happens to it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +15,7 @@ _LONGEST = 60
 
 
 class Effect(Enum):
-    """What happens to a thing when a training goes on."""
+    """The effect of a resume on a thing."""
 
     RESTORED = "restored"
     """What was saved counts."""
@@ -60,7 +63,9 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True)
 class ResumePlan:
-    """What a training goes on from, and what happens to each of its parts.
+    """The plan of a resume.
+
+    The checkpoint that a training goes on from, and what happens to each of its parts.
 
     Attributes:
         location: The checkpoint; None where there is none, and the training begins.
@@ -83,7 +88,7 @@ class ResumePlan:
 
     @property
     def changed(self) -> tuple[PlanRow, ...]:
-        """Rows of what is otherwise than it was, and lets the training go on."""
+        """Return the rows of changes that let the training go on."""
         return tuple(row for row in self.rows if row.differs and row.effect is not Effect.REFUSED)
 
     def row(self, what: str) -> PlanRow | None:

@@ -1,4 +1,7 @@
-"""What a run was made with, held against what goes on with it: data, workers, world size, versions, arguments."""
+"""The provenance of a run, compared with what goes on.
+
+Data, workers, world size, versions, arguments.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +20,10 @@ _BITS = "losses may differ in their last digits"
 
 
 def data_of(loader: Any) -> dict[str, Any]:
-    """Return what is known of the data of a training, in plain values; what a loader does not say is left out."""
+    """Return the known facts of a training's data.
+
+    In plain values; what a loader does not say is left out.
+    """
     dataset = getattr(loader, "dataset", None)
     known = {
         "loader": None if loader is None else type(loader).__name__,
@@ -37,7 +43,10 @@ def _length(dataset: Any) -> int | None:
 
 
 def compare_provenance(rows: Rows, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Add rows of what a training runs on; nothing of it is refused."""
+    """Add rows of what a training runs on.
+
+    Nothing of it is refused.
+    """
     before, now = _dict(saved, "data"), _dict(given, "data")
     for key in ("batch_size", "num_workers", "fingerprint") if now else ():
         if rows.of(f"sampler: {key}") is None:
@@ -53,7 +62,10 @@ def compare_provenance(rows: Rows, saved: Mapping[str, Any], given: Mapping[str,
 
 
 def compare_arguments(rows: Rows, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Add a row of each argument that is otherwise than it was; none where none are given."""
+    """Add a row of each argument that is otherwise than it was.
+
+    None where none are given.
+    """
     for name in sorted({*saved, *given}, key=str) if given else ():
         if saved.get(name) != given.get(name):
             rows.compare(f"argument {name}", _plain(saved.get(name)), _plain(given.get(name)))

@@ -1,4 +1,6 @@
-"""Which learning rate counts when a training goes on: the checkpoint's, or that of the loop's own arguments.
+"""The learning rate that counts when a training goes on.
+
+The checkpoint's, or that of the loop's own arguments.
 
 Torch takes the checkpoint's in silence; whoever changed the argument trains with the old one.
 """
@@ -22,7 +24,9 @@ def base_rates(groups: Groups) -> list[float]:
 
 
 def compare_groups(rows: Rows, label: str, stored: Groups, own: Groups, choice: str | None) -> None:
-    """Add rows of what an optimizer's groups set, and which of both counts.
+    """Add rows of an optimizer's groups.
+
+    What they set, and which of both counts.
 
     Learning rates that differ are refused where nobody said which count.
     """
@@ -35,7 +39,10 @@ def compare_groups(rows: Rows, label: str, stored: Groups, own: Groups, choice: 
 
 
 def compare_rates(rows: Rows, where: str, saved: float, given: float, choice: str | None) -> None:
-    """Add the row of a learning rate, before any schedule; the choice is needed where both differ."""
+    """Add the row of a learning rate, before any schedule.
+
+    The choice is needed where both differ.
+    """
     what = f"{where}: learning rate"
     if saved == given or choice is not None:
         rows.compare(what, saved, given, saved_counts=choice == CHECKPOINT)
@@ -48,7 +55,10 @@ def compare_rates(rows: Rows, where: str, saved: float, given: float, choice: st
 
 
 def set_rates(optimizer: Any, rates: list[float], scheduler: Any | None) -> None:
-    """Give an optimizer that was filled other rates; where a schedule had scaled its own, these are scaled as much."""
+    """Give an optimizer that was filled other rates.
+
+    Where a schedule had scaled its own, these are scaled as much.
+    """
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         base = float(group.get("initial_lr", group["lr"]))
         factor = float(group["lr"]) / base if base else 1.0
@@ -61,7 +71,10 @@ def set_rates(optimizer: Any, rates: list[float], scheduler: Any | None) -> None
 
 
 def _assign(group: Mapping[str, Any], key: str, value: float) -> None:
-    """Set a rate, in its own tensor where it is one: compiled steps hold on to that."""
+    """Set a rate, in its own tensor where it is one.
+
+    Compiled steps hold on to that.
+    """
     if hasattr(group[key], "fill_"):
         group[key].fill_(value)
     else:

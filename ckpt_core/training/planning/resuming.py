@@ -1,4 +1,7 @@
-"""A training filled from a checkpoint: all of it read and compared in a first pass, and only then changed, in place."""
+"""A training filled from a checkpoint.
+
+All of it is read and compared in a first pass, and only then changed, in place.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +29,7 @@ _log = Logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """What a training goes on from.
+    """The checkpoint that a training goes on from.
 
     Attributes:
         step: Steps of the optimizer that are done; 0 where it begins.
@@ -66,7 +69,9 @@ class Resumed:
 
 
 def prepare_objects(objects: Mapping[str, Any], checkpoint: StoredCheckpoint, rows: Rows) -> dict[str, Prepared]:
-    """Return what fills each object, in the order in which they are filled: those that may refuse come first.
+    """Return the filling of each object, in order.
+
+    Those that may refuse come first.
 
     A row of each is added; what does not fit is refused there, and is not among them.
 
@@ -100,7 +105,10 @@ def _is_module(one: Any) -> bool:
 
 
 def _shown(one: Any, part: Component, name: str) -> tuple[str, str]:
-    """What was saved and what is given of an object that fits: for a module its tensors, else the class."""
+    """Return what was saved and is given of an object that fits.
+
+    For a module its tensors, else the class.
+    """
     return (f"{len(part.tensors)} tensors", f"{len(one.state_dict())} tensors") if _is_module(one) else (name, name)
 
 
@@ -138,7 +146,10 @@ def _differences(report: LoadReport) -> str:
 
 
 def refuse_class(checkpoint: StoredCheckpoint, label: str, saved: str | None, given: str) -> None:
-    """LoadRefusedError where an object is of another class than the one that was saved; modules go by their tensors."""
+    """Refuse an object of another class than the saved one.
+
+    LoadRefusedError; modules go by their tensors.
+    """
     if saved not in (None, given) and not label.startswith("model"):
         raise LoadRefusedError(
             f"{checkpoint.location}, {label}: it is of a {saved}, and the training has a {given}; nothing was changed"
@@ -146,7 +157,10 @@ def refuse_class(checkpoint: StoredCheckpoint, label: str, saved: str | None, gi
 
 
 def prepare_gradients(module: "torch.nn.Module", checkpoint: StoredCheckpoint) -> Callable[[], None]:
-    """Return what gives a module's parameters the gradients that were saved, and takes away those that were not."""
+    """Return the filling of a module's saved gradients.
+
+    Those that were not saved are taken away.
+    """
     labels = [part.label for part in checkpoint.manifest.components]
     held = read_tensors(checkpoint, checkpoint.component(GRADIENTS)) if GRADIENTS in labels else {}
     own = dict(module.named_parameters())
@@ -163,7 +177,9 @@ def prepare_gradients(module: "torch.nn.Module", checkpoint: StoredCheckpoint) -
 
 
 def fill_all(prepared: Mapping[str, Prepared]) -> None:
-    """Fill every object; where one does not take its state, undo the others.
+    """Fill every object.
+
+    Where one does not take its state, the others are undone.
 
     Raises:
         LoadRefusedError: One did not take its state; every one is as it was.

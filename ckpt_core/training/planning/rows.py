@@ -1,4 +1,7 @@
-"""Rows of a plan as they are found, and the errors of those that are refused."""
+"""Rows of a plan, and the errors of those that are refused.
+
+As they are found.
+"""
 
 from typing import Any
 
@@ -24,7 +27,9 @@ class Rows:
         self.rows.append(PlanRow(what, saved, given, effect, note))
 
     def compare(self, what: str, saved: Any, given: Any, note: str = "", *, saved_counts: bool = False) -> None:
-        """Add a row of two plain values; where they differ, one counts, and the note says what follows.
+        """Add a row of two plain values.
+
+        Where they differ, one counts, and the note says what follows.
 
         Nothing is added where neither is known.
         """

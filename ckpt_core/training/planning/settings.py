@@ -1,4 +1,6 @@
-"""What a checkpoint of any layout records of how its training was called: batch size, rates, seeds, sizes of the model.
+"""A checkpoint's record of how its training was called.
+
+Of any layout: batch size, rates, seeds, sizes of the model.
 
 Where trainers keep it: transformers' `training_args.bin` (TrainingArguments) and `trainer_state.json` (TrainerState),
 Lightning's `hyper_parameters`, `config.json` of the model, and a bundle's `config.training` and `sampler`.
@@ -32,7 +34,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a training was called with, as far as it is recorded.
+    """The settings of a training, as far as they are recorded.
 
     Attributes:
         known: Of each thing of `SPELLINGS` its value.
@@ -69,7 +71,10 @@ def given_settings(arguments: Mapping[str, Any]) -> Settings:
 
 
 def parsed(text: str) -> Plain:
-    """Return the value that is typed: a number, a truth, or the text itself."""
+    """Return the value that is typed.
+
+    A number, a truth, or the text itself.
+    """
     try:
         value = json.loads(text.lower() if text in ("True", "False") else text)
     except ValueError:
@@ -78,7 +83,7 @@ def parsed(text: str) -> Plain:
 
 
 def arguments_of(text: str) -> dict[str, Any]:
-    """Return the arguments in a JSON object, or in the file of that name.
+    """Return the arguments in a JSON object, or in such a file.
 
     Raises:
         UsageError: It is neither.
@@ -96,7 +101,10 @@ def arguments_of(text: str) -> dict[str, Any]:
 
 
 def _values(name: str, facts: list[Mapping[Any, Any]]) -> Iterator[Plain]:
-    """The value of a thing in the first place that has one; a count that is not above 0 says that it is not set."""
+    """Yield the value in the first place that has one.
+
+    A count that is not above 0 says that it is not set.
+    """
     for place in facts:
         for spelling in SPELLINGS[name]:
             value = place.get(spelling)

@@ -1,4 +1,7 @@
-"""The plan of a run that nobody has started again yet: from what its newest checkpoint holds, of any layout."""
+"""The plan of a run that nobody has started again yet.
+
+It is made of what its newest checkpoint holds, of any layout.
+"""
 
 import os
 import posixpath
@@ -44,7 +47,9 @@ def plan_resume(
     *,
     lr: str | None = None,
 ) -> ResumePlan:
-    """Return what a training would go on from, and how it fits what the next run is called with.
+    """Return the plan of the next run.
+
+    What it would go on from, and how that fits what it is called with.
 
     Args:
         run: The folder of a run, or one checkpoint: of a Checkpointer, transformers' Trainer, Lightning, Accelerate, or
@@ -97,7 +102,7 @@ def _newest(run: str) -> tuple[StoredCheckpoint, Mapping[str, str]]:
 
 
 def _is_ours(checkpoint: StoredCheckpoint) -> bool:
-    """Whether a Checkpointer wrote it, in whichever format."""
+    """Return whether a Checkpointer wrote it, in whichever format."""
     return any(part.label == TRAINING for part in checkpoint.manifest.components)
 
 
@@ -120,7 +125,10 @@ def _add_steps(rows: Rows, where: str, done: int, record: TrainingRecord, saved:
 
 
 def _last_step(given: Settings, saved: Settings, record: TrainingRecord) -> int | None:
-    """The step at which the next run ends: said, or that of its epochs, counted in those of the one before."""
+    """Return the step at which the next run ends.
+
+    The one that is said, or that of its epochs, counted in those of the one before.
+    """
     steps, epochs = given.known.get("max_steps"), given.known.get("epochs")
     if isinstance(steps, int):
         return steps
@@ -170,7 +178,10 @@ def _add_rates(
 
 
 def _base_rates(checkpoint: StoredCheckpoint) -> Iterator[float]:
-    """The rates before any schedule, where a schedule or an optimizer's groups keep them."""
+    """Yield the rates before any schedule.
+
+    Where a schedule or an optimizer's groups keep them.
+    """
     for part in checkpoint.manifest.components:
         state = part.state if isinstance(part.state, dict) else {}
         rates = state.get("base_lrs") if part.kind == "scheduler" else None
@@ -210,7 +221,7 @@ def _add_arguments(rows: Rows, where: str, saved: Settings, given: Settings) -> 
 
 
 def _is_size(name: str, value: Any) -> bool:
-    """Whether a field of a model's config says how large its tensors are."""
+    """Return whether a field of a config sizes its tensors."""
     return type(value) is int and (name.startswith(_SIZES) or name.endswith(_SIZE_ENDS))
 
 

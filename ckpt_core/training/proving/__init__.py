@@ -1,1 +1,4 @@
-"""A training held against itself: what it says of each step, run through and killed, and where both first differ."""
+"""A training held against itself.
+
+Its traces of each step, run through and killed, tell where both first differ.
+"""

@@ -1,4 +1,7 @@
-"""Two traces of one training held against each other: where they first differ, in what, and in which sample."""
+"""Two traces of one training held against each other.
+
+Their first difference: in what, and in which sample.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +15,9 @@ _FIRST = ("sampler", "rng", "model", "optimizer", "scheduler")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where a training that was killed is first not the one that was not.
+    """The first difference of a killed training.
+
+    From the one that was not killed.
 
     Attributes:
         step: The step of the optimizer; of what a resume restored wrongly, the step that it went on from.
@@ -30,7 +35,9 @@ class Difference:
 
 
 def first_difference(whole: Iterable[Line], killed: Iterable[Line]) -> Difference | None:
-    """Return where the lines of a killed training first differ from those of a whole one; None where nowhere.
+    """Return the first difference of two trainings.
+
+    Of the lines of a killed one and a whole one; None where there is none.
 
     What a resume restores is held against what the same training had when it saved: generators that nobody seeds, and
     nobody draws from, are others in each process that begins.

@@ -1,4 +1,7 @@
-"""A training run through once, and once more while it is killed again and again; both in folders of their own."""
+"""A training run through once, and once more while killed.
+
+Again and again; both in folders of their own.
+"""
 
 import json
 import os
@@ -21,7 +24,7 @@ _TOLD = 2000
 
 @dataclass(frozen=True, slots=True)
 class ResumeProof:
-    """What came of a training that was killed and went on.
+    """The outcome of a training that was killed and went on.
 
     Attributes:
         command: How it was called.
@@ -39,14 +42,16 @@ class ResumeProof:
 
     @property
     def exact(self) -> bool:
-        """Whether nothing differs."""
+        """Return whether nothing differs."""
         return self.difference is None
 
 
 def prove_resume(
     command: Sequence[str], *, kills: int = 3, seed: int = 0, told: Callable[[str], object] = lambda text: None
 ) -> ResumeProof:
-    """Run a training that uses a Checkpointer, whole and killed, and compare both to the bit.
+    """Run a training whole and killed, and compare both to the bit.
+
+    It uses a Checkpointer.
 
     Its Checkpointer writes to temporary folders, whatever folder it names, and uploads nothing.
 
@@ -95,7 +100,7 @@ class _Runs:
         os.mkdir(folder)
 
     def run(self, kill: int | None = None) -> None:
-        """Run the command to its end, or until it kills itself at a step."""
+        """Run the command until it ends, or kills itself at a step."""
         environment = {**os.environ, "CKPT_PROVE": self.folder, "CKPT_PROVE_KILL": "" if kill is None else str(kill)}
         before = len(self.lines())
         output = os.path.join(self.folder, "output")
@@ -127,7 +132,10 @@ class _Runs:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End what is left of a command, such as workers of a process that was killed."""
+    """End the rest of a command.
+
+    Such as workers of a process that was killed.
+    """
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,4 +1,7 @@
-"""What a training writes down of each step while it is proved: digests of what its model was given and of its state."""
+"""The trace of each step of a training that is proved.
+
+Digests of what its model was given and of its state.
+"""
 
 import json
 import os
@@ -14,7 +17,9 @@ from ckpt_core.training.objects import states_of
 
 
 class Trace:
-    """The record of one process, in `trace.jsonl` of the folder that `CKPT_PROVE` names.
+    """The record of one process in a proof.
+
+    It is `trace.jsonl` of the folder that `CKPT_PROVE` names.
 
     Attributes:
         run: Where the training's checkpoints go, in place of its own folder.
@@ -30,7 +35,10 @@ class Trace:
         objects["model"].register_forward_pre_hook(self._given, with_kwargs=True)
 
     def after_step(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Write a step down, once; and end this process where it is to be killed at it."""
+        """Write a step down, once.
+
+        And end this process where it is to be killed at it.
+        """
         if step == self._last:
             return
         self._last = step
@@ -67,7 +75,10 @@ class Trace:
             self._inputs.append({"all": digest((given, named)), "rows": rows, "numbers": self._numbers()})
 
     def _numbers(self) -> list[int]:
-        """The numbers of the samples of the batch that was given out last; none where nothing knows them."""
+        """Return the sample numbers of the last batch.
+
+        The one that was given out last; none where nothing knows them.
+        """
         loader = self._objects.get("sampler")
         if not isinstance(loader, KeyedLoader):
             return []
@@ -79,13 +90,19 @@ class Trace:
 
 
 def trace_of(objects: Mapping[str, Any]) -> Trace | None:
-    """Return the trace of this process; None where its training is not being proved."""
+    """Return the trace of this process.
+
+    None where its training is not being proved.
+    """
     folder = knobs.prove_folder()
     return Trace(folder, objects) if folder else None
 
 
 def digest(value: Any) -> str:
-    """Return 64 bits of a tree of tensors, arrays and plain values, as hexadecimal digits."""
+    """Return 64 bits of a tree of values as hexadecimal digits.
+
+    Tensors, arrays and plain values.
+    """
     state = blake2b(digest_size=8)
     _add(value, state.update)
     return state.hexdigest()

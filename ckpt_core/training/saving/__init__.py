@@ -1,1 +1,4 @@
-"""Steps of a save: the copy that a thread writes, the look for NaN, and what the system said where it failed."""
+"""Steps of a save.
+
+The copy that a thread writes, the look for NaN, and the system's reason where it failed.
+"""

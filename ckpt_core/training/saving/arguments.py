@@ -1,4 +1,4 @@
-"""What a Checkpointer is called with, checked before the first step."""
+"""The arguments of a Checkpointer, checked before the first step."""
 
 from datetime import timedelta
 
@@ -17,21 +17,30 @@ _STRANGE = "it cannot be known whether its samples are the same again"
 
 
 def one_of(name: str, value: str, *known: str) -> str:
-    """Return the value of an argument. UsageError where it is none of those that are known."""
+    """Return the value of an argument.
+
+    UsageError where it is none of those that are known.
+    """
     if value not in known:
         raise UsageError(f"{argument(name)}: {' or '.join(known)} is needed, not {value!r}")
     return value
 
 
 def uploads_of(run: Run, url: str) -> Uploads:
-    """Return the uploads of a run to a place. UsageError where the run is in no folder of this machine."""
+    """Return the uploads of a run to a place.
+
+    UsageError where the run is in no folder of this machine.
+    """
     if not isinstance(run, RunFolder):
         raise UsageError(f"{argument('upload_to')}: {redact(run.path)} is no folder to upload from; give a local one")
     return Uploads(run, url)
 
 
 def interval(save_every: int | timedelta | None) -> int | timedelta | None:
-    """Return the steps or the time between saves. UsageError where it is neither."""
+    """Return the steps or the time between saves.
+
+    UsageError where it is neither.
+    """
     if save_every is None or isinstance(save_every, timedelta):
         return save_every
     if type(save_every) is not int or save_every < 1:
@@ -40,7 +49,10 @@ def interval(save_every: int | timedelta | None) -> int | timedelta | None:
 
 
 def tell_of_a_strange(loader: object, *, refuse: bool) -> None:
-    """Refuse a loader of somebody else's, or warn of it, before the first step: at a resume it would be too late."""
+    """Refuse a loader of somebody else's, or warn of it.
+
+    Before the first step: at a resume it would be too late.
+    """
     if loader is None or isinstance(loader, ExactLoader):
         return
     what = f"a {type(loader).__name__} keeps a position of its own: {_STRANGE}"

@@ -1,4 +1,7 @@
-"""A save that does not hold up the loop: the state is copied into buffers that are kept, and written by a thread."""
+"""A save that does not hold up the loop.
+
+The state is copied into buffers that are kept, and written by a thread.
+"""
 
 from collections.abc import Callable
 from threading import Thread
@@ -13,7 +16,10 @@ T = TypeVar("T")
 
 
 class HostBuffers:
-    """Memory of this machine for one copy of a state, the same from save to save."""
+    """Memory of this machine for one copy of a state.
+
+    The same from save to save.
+    """
 
     def __init__(self) -> None:
         self._held: dict[str, Any] = {}
@@ -55,7 +61,10 @@ class HostBuffers:
 
 
 class InBackground(Generic[T]):
-    """One piece of work at a time in a thread; what it raised is raised by whoever asks next."""
+    """One piece of work at a time in a thread.
+
+    What it raised is raised by whoever asks next.
+    """
 
     def __init__(self) -> None:
         self._thread: Thread | None = None
@@ -76,7 +85,10 @@ class InBackground(Generic[T]):
         self._thread.start()
 
     def wait(self) -> T | None:
-        """Wait for the work; its result, None where nothing was begun. Raises what the work raised, once."""
+        """Wait for the work and return its result.
+
+        None where nothing was begun. Raises what the work raised, once.
+        """
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -87,6 +99,9 @@ class InBackground(Generic[T]):
         return result
 
     def check(self) -> None:
-        """Raise what work that is over raised; work that goes on is not waited for."""
+        """Raise what work that is over raised.
+
+        Work that goes on is not waited for.
+        """
         if self._thread is not None and not self._thread.is_alive() and self._error is not None:
             self.wait()

@@ -1,4 +1,7 @@
-"""Weights that are NaN or infinite, found before they are saved: large ones in shares, small ones put together."""
+"""Weights that are NaN or infinite, found before they are saved.
+
+Large ones are read in shares, small ones put together.
+"""
 
 import ctypes
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +21,10 @@ _CHECKED = ("model", "ema")
 
 
 class _Part(NamedTuple):
-    """Numbers of one type that lie one after the other, at an address or in memory of their own."""
+    """Numbers of one type that lie one after the other.
+
+    At an address or in memory of their own.
+    """
 
     dtype: DType
     nbytes: int
@@ -51,7 +57,10 @@ def refuse_not_finite(checkpoint: LiveCheckpoint, step: int) -> None:
 
 
 def _parts(checkpoint: LiveCheckpoint, addresses: Mapping[TensorKey, int]) -> Iterator[_Part]:
-    """The numbers of all weights in parts of about a slab: what is asked of each costs more than to look at few."""
+    """Yield the numbers of all weights in parts of about a slab.
+
+    A call costs more than looking at few numbers.
+    """
     slab = knobs.slab_bytes() // 16 * 16  # no number is cut
     small: dict[DType, list[bytes]] = {}
     for component in checkpoint.manifest.components:

@@ -1,4 +1,7 @@
-"""The formats that a training can be saved in, and what each wants a training to be like."""
+"""The formats that a training can be saved in.
+
+And what each wants a training to be like.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,7 +22,9 @@ _MODEL_DIRECTORY = "training-state"
 
 
 def directory_format(name: str, model: "torch.nn.Module") -> str:
-    """Return the format that is written for a name: one of directories, in which a training can be resumed.
+    """Return the format that is written for a name.
+
+    One of directories, in which a training can be resumed.
 
     Raises:
         UsageError: It does not write such, or nothing is known by that name; or it wants another model.
@@ -41,12 +46,17 @@ def directory_format(name: str, model: "torch.nn.Module") -> str:
 
 
 def in_format(name: str, parts: Mapping[str, Any], model: "torch.nn.Module") -> Mapping[str, Any]:
-    """Return the parts of a training under the names that readers of a format look for."""
+    """Return a training's parts under the names of a format.
+
+    Those that its readers look for.
+    """
     return in_its_words(parts, model) if name == _MODEL_DIRECTORY else parts
 
 
 def refuse_unheld(name: str, parts: Mapping[str, Any]) -> None:
-    """Refuse, before the first step, what a format has no place for; nothing is written.
+    """Refuse, before the first step, what a format has no place for.
+
+    Nothing is written.
 
     Raises:
         UsageError: It would lose something of these parts.

@@ -1,4 +1,6 @@
-"""A training in the words of ModularTrainer: what its own code, and `from_pretrained`, find in a checkpoint of ours.
+"""A training in the words of ModularTrainer.
+
+Its own code, and `from_pretrained`, find them in a checkpoint of ours.
 
 Source: chef-genius-ai `cli/training/checkpoint_utils.py` (save_checkpoint, load_checkpoint); transformers
 `modeling_utils.py` (save_pretrained).
@@ -15,7 +17,9 @@ _MERSENNE = "MT19937"
 
 
 def in_its_words(parts: Mapping[str, Any], model: "torch.nn.Module") -> dict[str, Any]:
-    """Return the parts of a training with its random states, losses and the configs of its model as ModularTrainer's.
+    """Return the parts of a training as ModularTrainer's.
+
+    With its random states, losses and the configs of its model.
 
     `best_loss` is the least of the metric `loss`, `epoch_losses` are the values of the metric `epoch_loss`.
     """
@@ -27,7 +31,10 @@ def in_its_words(parts: Mapping[str, Any], model: "torch.nn.Module") -> dict[str
 
 
 def configs_of(model: "torch.nn.Module") -> dict[str, Any]:
-    """Return the configs of a model of transformers as `save_pretrained` writes them; none of another model."""
+    """Return the configs of a model of transformers.
+
+    As `save_pretrained` writes them; none of another model.
+    """
     config: Any = getattr(model, "config", None)
     generation: Any = getattr(model, "generation_config", None)
     if not hasattr(config, "to_json_string"):
@@ -40,7 +47,10 @@ def configs_of(model: "torch.nn.Module") -> dict[str, Any]:
 
 
 def random_in_its_words(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `random_states.capture` gives under ModularTrainer's names, as plain numbers and tensors of torch."""
+    """Return random states under ModularTrainer's names.
+
+    Those of `random_states.capture`, as plain numbers and tensors of torch.
+    """
     python, more = state["python"], {key: value for key, value in state.items() if key not in _CAPTURED}
     found = {
         "python_rng_state": (python["version"], tuple(python["words"].tolist()), python["gauss"]),
@@ -71,7 +81,10 @@ _CAPTURED = ("python", "numpy", "cpu", "cuda")
 
 
 def _numpy(state: Mapping[str, Any]) -> Any:
-    """The tuple of `get_state()`, its words as numbers; of another generator than numpy's own the dict."""
+    """Return the tuple of `get_state()`, its words as numbers.
+
+    Of another generator than numpy's own the dict.
+    """
     inner = {**state["state"], "key": state["state"]["key"].tolist()} if "key" in state["state"] else state["state"]
     if state["bit_generator"] != _MERSENNE:
         return {**state, "state": inner}

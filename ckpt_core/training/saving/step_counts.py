@@ -1,4 +1,7 @@
-"""The steps that an optimizer has counted itself, held against those that a training says it has done."""
+"""The steps that an optimizer has counted itself.
+
+They are held against those that a training says it has done.
+"""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -13,7 +16,9 @@ _LOOKED_AT = 32
 
 
 class StepCounts:
-    """What was known of the two counts when they were last compared. A difference is said once.
+    """The two counts when they were last compared.
+
+    A difference is said once.
 
     Args:
         optimizer: The optimizer; None where a training has none.
@@ -27,12 +32,18 @@ class StepCounts:
         self._known: tuple[int, int] | None = (0, 0) if counted(optimizer) is None else None
 
     def begin(self, step: int) -> None:
-        """Take the counts as they are for right: the training was just filled from a checkpoint."""
+        """Take the counts as they are for right.
+
+        The training was just filled from a checkpoint.
+        """
         own = counted(self._optimizer)
         self._known = None if own is None else (step, own)
 
     def compare(self, step: int) -> None:
-        """Say TS003 where the optimizer has done another number of steps since than the training counts."""
+        """Say TS003 where the optimizer has done other steps.
+
+        Another number of them since than the training counts.
+        """
         own, known = counted(self._optimizer), self._known
         if own is None:
             return
@@ -53,7 +64,9 @@ class StepCounts:
 
 
 def counted(optimizer: Any) -> int | None:
-    """Return the most steps that an optimizer has counted of a parameter; None where it counts none, or on a device.
+    """Return the most steps that an optimizer has counted of a parameter.
+
+    None where it counts none, or on a device.
 
     The first parameters tell it: to look at thousands would hold up the loop.
     """
@@ -64,5 +77,8 @@ def counted(optimizer: Any) -> int | None:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether a count can be looked at for nothing: one on a device would wait for it."""
+    """Return whether a count can be looked at for nothing.
+
+    One on a device would wait for it.
+    """
     return type(value) in (int, float) or (hasattr(value, "is_cpu") and value.is_cpu and value.numel() == 1)

@@ -1,4 +1,7 @@
-"""The errno in the message of an error that the system raised: a training's log is where it is looked for."""
+"""The errno in the message of an error that the system raised.
+
+Whoever looks for it has a training's log.
+"""
 
 import errno
 from collections.abc import Iterator
@@ -21,7 +24,10 @@ def told_by_system() -> Iterator[None]:
 
 
 def said_by_system(error: CkptError) -> str:
-    """` (ENOSPC)`, where an error of the system is the cause of one of ours; else nothing."""
+    """Return ` (ENOSPC)` where the system's error is the cause.
+
+    Of one of ours; else nothing.
+    """
     cause: BaseException | None = error
     while isinstance(cause, CkptError):  # some of ours are OSErrors too, without an errno
         cause = cause.__cause__

@@ -1,4 +1,7 @@
-"""A checkpoint made thin: the same without the optimizer, which is two thirds of it, in its place."""
+"""A checkpoint made thin.
+
+It is the same without the optimizer, which is two thirds of it, in its place.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +20,9 @@ _DROPPED_LABELS = ("progress:gradients",)
 
 
 def make_thin(place: str) -> None:
-    """Write a checkpoint without its optimizer in place of it, read back and proved; what is thin stays as it is.
+    """Write a checkpoint without its optimizer in place of it.
+
+    It is read back and proved; what is thin stays as it is.
 
     Until the thin one is whole the old one is there.
 

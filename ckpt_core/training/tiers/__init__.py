@@ -1,1 +1,4 @@
-"""Runs in stores, and checkpoints that are uploaded from a disk to one in the background."""
+"""Runs in stores, and uploads to one in the background.
+
+Of checkpoints on a disk.
+"""

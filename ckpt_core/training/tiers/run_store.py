@@ -1,4 +1,7 @@
-"""A run in a store of objects: what counts as a checkpoint there, and who may write."""
+"""A run in a store of objects.
+
+It says what counts as a checkpoint there, and who may write.
+"""
 
 from contextlib import ExitStack
 
@@ -22,7 +25,10 @@ _REMOVED = ".ckpt-removed"
 
 
 class RunStore(Run):
-    """A run in a store. A checkpoint is there once its seal is, which is put last, and none once its seal is gone."""
+    """A run in a store.
+
+    A checkpoint is there once its seal is, which is put last, and none once its seal is gone.
+    """
 
     proved_by_save = True
 
@@ -80,7 +86,10 @@ class RunStore(Run):
         return 0.0 if seal is None else seal.modified
 
     def _remove(self, name: str) -> None:
-        """Remove what a mark says is being removed: the seal first, the mark last."""
+        """Remove a checkpoint whose removal is marked.
+
+        The seal goes first, the mark last.
+        """
         self._store.delete([self._below(f"{name}/{DIRECTORY_SEAL}")])
         self._store.delete([one.key for one in self._store.find(self._below(f"{name}/"))])
         self._store.delete([self._below(f".{name}{_REMOVED}")])

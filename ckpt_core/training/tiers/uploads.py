@@ -1,4 +1,6 @@
-"""Checkpoints of a local run copied to another place while the training goes on, and again after a stop.
+"""Checkpoints of a local run copied to another place.
+
+While the training goes on, and again after a stop.
 
 One is copied at a time, by a thread. What was copied whole is noted in the run's folder, so that the next process knows
 what is pending; a copy that was stopped goes on from the parts that it has. The local one stays until it is copied.
@@ -49,19 +51,28 @@ class Uploads:
         return f"{self.url}/checkpoint-{step}"
 
     def pending(self) -> set[int]:
-        """Return the steps that are not copied yet; none of them may be removed."""
+        """Return the steps that are not copied yet.
+
+        None of them may be removed.
+        """
         with self._changed:
             return {*self._pending, *([] if self._current is None else [self._current])}
 
     def go_on(self, kept: Set[int]) -> None:
-        """Take up what an earlier process did not come to, of the steps that a rule keeps."""
+        """Take up the uploads that an earlier process left.
+
+        Of the steps that a rule keeps.
+        """
         self._done = self._read()
         for step in sorted(kept):
             if self._state_of(step) not in ("", self._done.get(step)):
                 self.add(step, kept)
 
     def add(self, step: int, kept: Set[int]) -> None:
-        """Copy a checkpoint that was committed; what waits and is not kept any more is not copied."""
+        """Copy a checkpoint that was committed.
+
+        What waits and is not kept any more is not copied.
+        """
         with self._changed:
             self._error = None
             waiting = {*self._pending, step}
@@ -77,7 +88,10 @@ class Uploads:
             self._changed.notify_all()
 
     def wait(self) -> None:
-        """Wait until nothing is pending. Raises what the last upload raised, if it did not succeed since."""
+        """Wait until nothing is pending.
+
+        Raises what the last upload raised, if it did not succeed since.
+        """
         with self._changed:
             while self._current is not None or (self._pending and self._error is None):
                 self._changed.wait()
@@ -86,7 +100,10 @@ class Uploads:
             raise error
 
     def close(self) -> None:
-        """Wait, and end the thread. Raises as `wait`; what was not uploaded is by the next process."""
+        """Wait, and end the thread.
+
+        Raises as `wait`. What was not uploaded is by the next process.
+        """
         try:
             self.wait()
         finally:
@@ -114,7 +131,10 @@ class Uploads:
                 self._changed.notify_all()
 
     def _next(self) -> int | None:
-        """The step that is copied next; None at the end. After an error the next save begins anew."""
+        """Return the step that is copied next; None at the end.
+
+        After an error the next save begins anew.
+        """
         with self._changed:
             while not self._ending and (not self._pending or self._error is not None):
                 self._changed.wait()
@@ -136,14 +156,20 @@ class Uploads:
         _log.info("uploaded %s to %s", source, redact(place))
 
     def _is_earlier_one_of_ours(self, source: str, place: str) -> bool:
-        """Whether what is there is of the same run, from before it went back behind this step."""
+        """Return whether the copy there is an earlier one of this run.
+
+        From before it went back behind this step.
+        """
         try:
             return record_of(load(place)).run == record_of(load(source)).run
         except CkptError:
             return False
 
     def _state_of(self, step: int) -> str:
-        """What tells a checkpoint from another one at its place: the time and the number of its folder."""
+        """Return the state of a checkpoint's folder.
+
+        The time and the number of it, which tell one from another at its place.
+        """
         try:
             found = os.stat(self._run.place(step))
         except OSError:

@@ -1,4 +1,7 @@
-"""What runs inside of a Trainer: what it forgets of its own state is saved with its callbacks', and restored."""
+"""Callbacks inside of a Trainer.
+
+What it forgets of its own state is saved with its callbacks', and restored.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,7 +26,9 @@ _LOSSES = ("_total_loss_scalar", "_globalstep_last_logged", "_initial_global_ste
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a checkpoint of a Trainer says of its run; of a new one, what it begins with.
+    """A Trainer checkpoint's record of its run.
+
+    Of a new run, what it begins with.
 
     Attributes:
         run: Tells it from other runs.
@@ -115,7 +120,10 @@ def _restore_losses(trainer: Any, losses: Mapping[str, float]) -> None:
 
 
 def _restore_callbacks(trainer: Any, states: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Give callbacks the attributes that they had, such as the patience that is left; their arguments are the new."""
+    """Give callbacks the attributes that they had.
+
+    Such as the patience that is left; their arguments are the new.
+    """
     for name, held in states.items():
         same = [one for one in trainer.callback_handler.callbacks if type(one).__name__ == name]
         if len(same) != len(held):

@@ -1,4 +1,7 @@
-"""The data of a Trainer by keys, and what of a Trainer would give other data or randomness after a stop."""
+"""The data of a Trainer by keys.
+
+And what of a Trainer would give other data or randomness after a stop.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +21,7 @@ _ITS_OWN = ("get_train_dataloader", "_get_train_sampler", "_get_dataloader")
 
 @dataclass(frozen=True, slots=True)
 class DataSettings:
-    """What the position in the data depends on.
+    """The settings that the position in the data depends on.
 
     Attributes:
         samples: Of the dataset.
@@ -56,7 +59,10 @@ class DataSettings:
         )
 
     def steps(self, args: Any) -> int:
-        """Return the steps after which a training with these arguments ends, as the Trainer counts them."""
+        """Return the steps after which a training ends.
+
+        With these arguments, as the Trainer counts them.
+        """
         if args.max_steps > 0:
             return int(args.max_steps)
         epochs = float(args.num_train_epochs)
@@ -73,7 +79,10 @@ class DataSettings:
 
 
 def keyed_loader(given: Any, data: DataSettings) -> Any:
-    """Return a loader by keys in place of the one that a Trainer made, with its dataset, collation and workers."""
+    """Return a loader by keys in place of a Trainer's.
+
+    With its dataset, collation and workers.
+    """
     from torch.utils.data import DataLoader
 
     sampler = _Batches(data.sampler())
@@ -114,7 +123,10 @@ class _Batches:
 
 
 def refuse_inexact(trainer: Any) -> None:
-    """UsageError where something of a Trainer could not be had again after a stop, with the cure."""
+    """Refuse what could not be had again after a stop.
+
+    UsageError, with the cure, for something of a Trainer.
+    """
     for reason in _reasons(trainer):
         raise UsageError(f"{type(trainer).__name__}: {reason}")
 

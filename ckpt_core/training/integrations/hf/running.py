@@ -1,4 +1,7 @@
-"""A training of transformers' Trainer that goes on, bit for bit, from the newest checkpoint that is proved whole."""
+"""A training of transformers' Trainer that goes on, bit for bit.
+
+From the newest checkpoint that is proved whole.
+"""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +27,9 @@ _log = Logger(__name__)
 
 
 def run_trainer(trainer: Any, *, policy: str | int | os.PathLike[str] = NEWEST, lr: str | None = None) -> Any:
-    """Train with a Trainer of transformers, from the newest checkpoint of its output folder that is whole.
+    """Train with a Trainer of transformers.
+
+    From the newest checkpoint of its output folder that is whole.
 
     Its data is drawn by keys of `data_seed` (else `seed`), so that a training that was killed goes on bit for bit. Its
     folders `checkpoint-STEP` are what the Trainer writes, and have that name once they are sealed and synced; older
@@ -65,7 +70,10 @@ def run_trainer(trainer: Any, *, policy: str | int | os.PathLike[str] = NEWEST, 
 
 
 def record_of(checkpoint: StoredCheckpoint) -> Record:
-    """Return what a checkpoint of a Trainer says of its run. LoadRefusedError where `run_trainer` did not write it."""
+    """Return a Trainer checkpoint's record of its run.
+
+    LoadRefusedError where `run_trainer` did not write it.
+    """
     saved = Saved.of(checkpoint)
     return Record(run=saved.run, attempt=saved.attempt, step=saved.step)
 
@@ -93,7 +101,10 @@ _MORE = "train for more steps or with more patience, or begin in another folder"
 
 
 def _own_rates(trainer: Any, groups: int) -> list[float]:
-    """The learning rates of the training itself: of the optimizer that it was given, or of its arguments."""
+    """Return the learning rates of the training itself.
+
+    Of the optimizer that it was given, or of its arguments.
+    """
     if trainer.optimizer is None:
         return [float(trainer.args.learning_rate)] * groups
     own = rates.base_rates(trainer.optimizer.param_groups)
@@ -103,7 +114,10 @@ def _own_rates(trainer: Any, groups: int) -> list[float]:
 
 
 def _refuse_architecture(trainer: Any, checkpoint: StoredCheckpoint) -> None:
-    """LoadRefusedError where names or shapes differ: the Trainer itself warns and goes on."""
+    """Refuse an architecture whose names or shapes differ.
+
+    LoadRefusedError; the Trainer itself warns and goes on.
+    """
     if trainer.model is None or hasattr(trainer.model, "peft_config"):
         return  # made later by model_init; or only adapters are saved, under other names
     report = load_into(trainer.model, checkpoint, component="model", dry_run=True)
@@ -120,7 +134,10 @@ def _refuse_architecture(trainer: Any, checkpoint: StoredCheckpoint) -> None:
 
 @contextmanager
 def _exact(trainer: Any, data: DataSettings) -> Iterator[None]:
-    """Let a Trainer draw its data by keys, and leave restoring callbacks to ours."""
+    """Let a Trainer draw its data by keys for a block.
+
+    And leave restoring callbacks to ours.
+    """
     restore = trainer.args.restore_callback_states_from_checkpoint
     original = trainer.get_train_dataloader
     trainer.get_train_dataloader = partial(_keyed, original, data)

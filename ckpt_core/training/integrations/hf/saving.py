@@ -22,7 +22,10 @@ _STAGE = ".ckpt-writing"
 
 @contextmanager
 def whole_saves(trainer: Any, run: RunFolder) -> Iterator[None]:
-    """Let a Trainer save whole checkpoints for a block, and remove older ones by its `save_total_limit`."""
+    """Let a Trainer save whole checkpoints for a block.
+
+    And remove older ones by its `save_total_limit`.
+    """
     save, limit = trainer._save_checkpoint, trainer.args.save_total_limit
     sealed = {step for step in run.steps() if os.path.lexists(os.path.join(run.place(step), DIRECTORY_SEAL))}
     stage = os.path.join(os.path.abspath(run.path), _STAGE)
@@ -50,7 +53,10 @@ def whole_saves(trainer: Any, run: RunFolder) -> Iterator[None]:
 
 
 def _note_best(state: Any, run: RunFolder) -> None:
-    """Name the best checkpoint as the Trainer does, which looks for it where it writes."""
+    """Name the best checkpoint as the Trainer does.
+
+    It looks for it where it writes.
+    """
     if state.best_global_step:
         place = run.place(state.best_global_step)
         if state.best_global_step == state.global_step or os.path.isdir(place):
