@@ -3,7 +3,7 @@
 They are torch's or numpy's, in the tree of dicts that a trainer hands over.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from math import prod
 from typing import Any, NamedTuple
@@ -86,6 +86,21 @@ class LiveCheckpoint(Checkpoint):
     def is_spread(self) -> bool:
         """True if this rank lacks parts of a tensor."""
         return any(_is_spread(entry) for component in self.manifest.components for entry in component.tensors.values())
+
+    def spread_parts(self, *, beside: Collection[str] = ()) -> "LiveCheckpoint":
+        """Return the components that have a tensor spread over ranks.
+
+        Those whose labels are in `beside` are kept too.
+        """
+        parts = [
+            part
+            for part in self.manifest.components
+            if part.label in beside or any(_is_spread(entry) for entry in part.tensors.values())
+        ]
+        held = {
+            chunk.stored.path for part in parts for one in part.tensors.values() for chunk in one.chunks if chunk.stored
+        }
+        return LiveCheckpoint(parts, {path: self._memory[path] for path in self._memory if path in held})
 
     def held_in(self, memory: Mapping[str, Any]) -> "LiveCheckpoint":
         """Return the same checkpoint with its tensors and arrays elsewhere."""

@@ -8,7 +8,7 @@ the lowest where it is small, so that what differs from rank to rank against all
 has least to write.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -165,8 +165,17 @@ def _ties(said: Sequence[_Said]) -> dict[_Key, str | None]:
     }
 
 
+def pieces_of(live: LiveCheckpoint) -> LiveCheckpoint:
+    """Return everything that this rank holds, each box as a tensor."""
+    return _pieces(live, lambda key, box: True)
+
+
 def _own(live: LiveCheckpoint, owners: Mapping[_Key, Mapping[Box, int]], rank: int) -> LiveCheckpoint:
     """Return the pieces that this rank writes, each as a tensor."""
+    return _pieces(live, lambda key, box: owners[key].get(box) == rank)
+
+
+def _pieces(live: LiveCheckpoint, wanted: Callable[[_Key, Box], bool]) -> LiveCheckpoint:
     memory: dict[str, Any] = {}
     components = []
     for part in live.manifest.components:
@@ -174,7 +183,7 @@ def _own(live: LiveCheckpoint, owners: Mapping[_Key, Mapping[Box, int]], rank: i
         for name, entry in part.tensors.items():
             for chunk in entry.chunks:
                 box = chunk.offsets, chunk.sizes
-                if chunk.stored is None or owners[part.label, name].get(box) != rank:
+                if chunk.stored is None or not wanted((part.label, name), box):
                     continue
                 piece = name if chunk.sizes == entry.shape else _piece(name, box)
                 stored = ByteRange(chunk.stored.path, 0, chunk.stored.length)

@@ -17,6 +17,7 @@ from ckpt_core.arguments import argument, marked
 from ckpt_core.codecs.gc_pause import without_collection
 from ckpt_core.errors import CkptError, LoadInterruptedError, UsageError
 from ckpt_core.layouts.in_memory import LiveCheckpoint, checkpoint_of_parts
+from ckpt_core.layouts.joined import pieces_of
 from ckpt_core.log import Logger
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
@@ -42,6 +43,7 @@ from ckpt_core.training.planning.provenance import data_of
 from ckpt_core.training.planning.resuming import Resumed
 from ckpt_core.training.preemption import Preemption
 from ckpt_core.training.proving.trace import trace_of
+from ckpt_core.training.ranks.team import Work, team_of_process
 from ckpt_core.training.record import Record, environment, numbers
 from ckpt_core.training.removal import Retention
 from ckpt_core.training.retention import Keep
@@ -128,17 +130,19 @@ class Checkpointer:
         self._trace = trace_of(self._objects)
         if self._trace is not None:
             run, upload_to = self._trace.run, None
-        self._run = open_run(os.fspath(run))
+        self._team = team_of_process()
+        self._run = self._team.run(open_run(os.fspath(run)))
         self._far = None if upload_to is None else open_far_run(upload_to)
-        self._uploads = None if upload_to is None else uploads_of(self._run, upload_to)
+        self._uploads = None if upload_to is None or not self._team.leads else uploads_of(self._run, upload_to)
         self._format = directory_format(format, self._objects["model"])
         self._every = interval(save_every)
         self._retention = Retention(self._run, Keep(keep) if isinstance(keep, int) else keep)
         self._finite = one_of("finite", finite, "refuse", "ignore")
-        self._environment = environment(arguments)
+        self._environment = {**environment(arguments), "world_size": self._team.world}
         self._record = Record()
         self._history = History()
         self._last_save = monotonic()
+        self._saved: int | None = None
         self._poison: str | None = None
         self._buffers = HostBuffers() if background else None
         self._writing: InBackground[SaveReport] = InBackground()
@@ -146,13 +150,13 @@ class Checkpointer:
         self._steps = StepCounts(self._objects.get("optimizer"), may_skip=scaler is not None)
         self._preemption = Preemption() if preemption else None
         self._listening = ExitStack()
-        _refuse_several_ranks()
+        self._team.refuse(self._format, loader)
         tell_of_a_strange(loader, refuse=one_of("inexact", inexact, "refuse", "warn") == "refuse")
         refuse_unheld(self._format, self._parts(self._record))
 
     def __enter__(self) -> "Checkpointer":
         with told_by_system():
-            self._run.open()
+            self._team.each("open", self._run.open)
         if self._preemption is not None:
             self._listening.enter_context(self._preemption.listening())
         return self
@@ -197,18 +201,19 @@ class Checkpointer:
 
         Raises as `save`, and SystemExit where a signal has asked the training to end, when all is saved.
         """
-        self._writing.check()
+        if self._team.world == 1:  # of several ranks all learn of it at the same call
+            self._writing.check()
         self._history.add(step, metrics)
         self._traced(step, metrics)
-        if self._preemption is not None and self._preemption.signal is not None:
+        if self._preemption is not None and self._team.is_to_end(step, self._preemption):
             self.wait()
-            if step not in self._run.known or self._record.step != step:
+            if self._saved != step:
                 self.save(step, metrics=metrics)
                 self.wait()
             raise SystemExit(self._preemption.exit_code)
         every = self._every
         if isinstance(every, timedelta):
-            due = monotonic() - self._last_save >= every.total_seconds()
+            due = self._team.is_due(step, monotonic() - self._last_save >= every.total_seconds())
         else:
             due = every is not None and step % every == 0
         return self.save(step, metrics=metrics) if due else None
@@ -242,28 +247,27 @@ class Checkpointer:
         self.wait()
         began = monotonic()
         self._steps.compare(step)
-        record = self._after(step, checked)
         with told_by_system():
-            self._run.open()
-            self._run.refuse_strangers()
+            record, replaces = self._team.ready(self._run, self._after(step, checked))
+        work = self._team.work("write")
         with without_collection():
-            live = checkpoint_of_parts(self._parts(record))
+            live = self._team.own_part(checkpoint_of_parts(self._parts(record)))
             self._last_save = began
             if self._buffers is None:
-                return self._commit(record, live)
+                return self._commit(record, live, replaces, work)
             live = self._buffers.copied(live)
-        self._writing.start(partial(self._commit, record, live))
+        self._writing.start(partial(self._commit, record, live, replaces, work))
         _log.info("step %d: the loop was held up for %.3f s", step, monotonic() - began)
         return None
 
-    def _commit(self, record: Record, live: LiveCheckpoint) -> SaveReport:
+    def _commit(self, record: Record, live: LiveCheckpoint, replaces: bool, work: Work) -> SaveReport:
         """Write a checkpoint, name it, and then remove what no rule keeps."""
-        if self._finite == "refuse":
-            refuse_not_finite(live, record.step)
-        place, replaces = self._run.place(record.step), record.step in self._run.known
+        place, run = self._run.place(record.step), {"run": record.run}
         try:
-            with told_by_system():
-                report = save(live, place, format=self._format, force=replaces, provenance={"run": record.run})
+            with told_by_system(), work() as ranks:
+                if self._finite == "refuse":
+                    refuse_not_finite(pieces_of(live) if live.is_spread else live, record.step)
+                report = save(live, place, format=self._format, force=replaces, provenance=run, ranks=ranks)
         except CkptError as error:
             if not replaces and self._run.is_there(record.step):
                 told = f"{printable(place)}: has its name, and may not outlast a loss of power{said_by_system(error)}"
@@ -271,10 +275,10 @@ class Checkpointer:
             raise
         finally:
             self._run.know(record.step)
-        self._record = record
+        self._record, self._saved = record, record.step
         if self._trace is not None:
             self._trace.saved(record.step)
-        self._compare_weights(record.step, report.components["model"])
+        self._compare_weights(record.step, report.components.get("model"))
         _log.info("saved %s: %d tensors, %d bytes", report.location, report.tensors, report.nbytes)
         self._retention.committed(record.step)
         kept = self._retention.kept(record.history, record.step)
@@ -290,11 +294,13 @@ class Checkpointer:
     def _pending(self) -> set[int]:
         return set() if self._uploads is None else self._uploads.pending()
 
-    def _compare_weights(self, step: int, digest: str) -> None:
+    def _compare_weights(self, step: int, digest: str | None) -> None:
         """Say TR002 where the weights of another step are the same.
 
         The optimizer is of other parameters, say.
         """
+        if digest is None:  # spread over ranks: nobody has seen all of them
+            return
         if self._weights is not None and self._weights[1] == digest and self._weights[0] != step:
             _log.warning("%s step %d: the weights are those of step %d, to the bit", _SAME, step, self._weights[0])
         self._weights = (step, digest)
@@ -328,10 +334,8 @@ class Checkpointer:
         if chosen is None:
             return Resumed()
         with one_moment(chosen.checkpoint, failures_only=True):
-            work = self._planned(chosen, Choices(lr, max_steps))
-            work.raise_refused()
-            chosen.checkpoint.check_unchanged()
-            self._fill(work)
+            work = self._team.each("plan", partial(self._fitting, chosen, Choices(lr, max_steps)))
+            self._team.each("fill", partial(self._fill, work))
         self._record = replace(work.record, attempt=work.record.attempt + 1)
         self._history.load_state_dict(work.history)
         self._steps.begin(self._record.step)
@@ -369,8 +373,15 @@ class Checkpointer:
         if lr not in (None, rates.CHECKPOINT, rates.ARGUMENT):
             raise UsageError(f"{argument('lr')}: checkpoint or argument is needed, not {lr!r}")
         with told_by_system():
-            self._run.open()
-        return choose(self._run, policy if isinstance(policy, int) else os.fspath(policy), far=self._far)
+            self._team.each("open", self._run.open)
+        wanted = policy if isinstance(policy, int) else os.fspath(policy)
+        return self._team.chosen(partial(choose, self._run, wanted, far=self._far))
+
+    def _fitting(self, chosen: Chosen, choices: Choices) -> Planned:
+        work = self._planned(chosen, choices)
+        work.raise_refused()
+        chosen.checkpoint.check_unchanged()
+        return work
 
     def _planned(self, chosen: Chosen, choices: Choices) -> Planned:
         return planned(
@@ -380,6 +391,7 @@ class Checkpointer:
             choices,
             environment=self._provenance(),
             rejected=chosen.rejected,
+            team=self._team,
         )
 
     def _fill(self, work: Planned) -> None:
@@ -412,21 +424,13 @@ class Checkpointer:
         parts = states_of(self._objects)
         loader = self._objects.get("sampler")
         if getattr(loader, "accumulated", 0):
+            self._team.refuse_gradients()
             parts[GRADIENTS] = gradients_of(self._objects["model"])
         if history := self._history.state_dict():
             parts[HISTORY] = history
         training = {**self._provenance(), "classes": classes_of(self._objects)}
-        parts |= {"rng": random_states.capture(), "progress": record.as_state(), TRAINING: training}
+        parts |= {self._team.own_label(): random_states.capture(), "progress": record.as_state(), TRAINING: training}
         return in_format(self._format, parts, self._objects["model"])
 
     def _provenance(self) -> dict[str, Any]:
         return {**self._environment, "data": data_of(self._objects.get("sampler"))}
-
-
-def _refuse_several_ranks() -> None:
-    import torch.distributed as dist
-
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        raise UsageError(
-            "a Checkpointer saves the training of one process; save several with torch.distributed.checkpoint"
-        )

@@ -53,7 +53,7 @@ def torchrun_ranks() -> Iterator[Ranks]:
     if not of_environment(os.environ):
         yield ALONE
         return
-    ranks = StoreRanks(*_meet())
+    ranks = StoreRanks(*meet())
     try:
         with shared_with_ranks_here():
             yield ranks
@@ -86,7 +86,10 @@ class StoreRanks(Ranks):
     def exchange(self, value: Any) -> list[Any]:
         step, self._step = self._step, self._step + 1
         self._do(lambda: self._store.set(f"{step}/{self.rank}", json.dumps(value)))
-        return [json.loads(self._await(f"{step}/{other}")) for other in range(self.world)]
+        every = [json.loads(self._await(f"{step}/{other}")) for other in range(self.world)]
+        # Whoever has come to this step has read all of the last: a training would fill the store with its saves.
+        self._do(lambda: self._store.delete_key(f"{step - 1}/{self.rank}"))
+        return every
 
     def check(self) -> None:
         if self._problem is not None:
@@ -156,7 +159,7 @@ class StoreRanks(Ranks):
         return None
 
 
-def _meet() -> tuple[Any, int, int]:
+def meet() -> tuple[Any, int, int]:
     """Return torchrun's store, this rank and the world size.
 
     The store has a prefix of this run.

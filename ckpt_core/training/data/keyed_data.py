@@ -73,6 +73,7 @@ class KeyedSampler:
         seed: Of the order.
         shuffle: Whether there is another order than that of the numbers.
         drop_last: Whether the last batch is left out where it is not full.
+        share: The rank, and of how many: each gets its stretch of every batch, so that the order is that of one.
 
     Attributes:
         epoch: The epoch.
@@ -80,13 +81,21 @@ class KeyedSampler:
     """
 
     def __init__(
-        self, length: int, batch_size: int, *, seed: int, shuffle: bool = True, drop_last: bool = False
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
         self.drop_last = drop_last
+        self.share = share
         self.epoch = 0
         self.position = 0
 
@@ -96,7 +105,7 @@ class KeyedSampler:
     def __iter__(self) -> Iterator[list[Key]]:
         order, epoch, start = self.order(self.epoch), self.epoch, self.position
         for at in range(start, start + self._ends(start) * self.batch_size, self.batch_size):
-            yield [Key(epoch, number) for number in order[at : at + self.batch_size]]
+            yield [Key(epoch, number) for number in self._mine(order[at : at + self.batch_size])]
 
     @property
     def left(self) -> int:
@@ -111,6 +120,10 @@ class KeyedSampler:
 
         order: list[int] = torch.randperm(self.length, generator=generator_of(self.seed, epoch, _ORDER)).tolist()
         return order
+
+    def _mine(self, batch: Sequence[int]) -> Sequence[int]:
+        rank, world = self.share
+        return batch[len(batch) * rank // world : len(batch) * (rank + 1) // world]
 
     def _ends(self, start: int) -> int:
         samples = max(self.length - start, 0)

@@ -31,12 +31,14 @@ class KeyedLoader(ExactLoader):
 
     Args:
         dataset: Has a length and samples under numbers.
-        batch_size: Samples of a batch.
+        batch_size: Samples of a batch, of all ranks together.
         seed: Decides the order of each epoch and what each sample draws.
         shuffle: Whether the order is another one in each epoch.
         drop_last: Whether a last batch that is not full is left out.
         accumulate: Batches of which the gradients are added up before the optimizer steps, within an epoch.
         collate_fn: Makes a batch of a list of samples; None for torch's own.
+        rank: Which of several processes this is, from 0: each gets its stretch of every batch.
+        world: How many there are. Another number after a stop gives the same samples in the same batches.
         options: Anything else that `torch.utils.data.DataLoader` takes: `num_workers`, `persistent_workers`, ….
 
     Attributes:
@@ -45,7 +47,8 @@ class KeyedLoader(ExactLoader):
         accumulated: Batches that were given out since the optimizer's last step.
 
     Raises:
-        UsageError: The dataset has no length or no numbers, so that its order cannot be had again.
+        UsageError: The dataset has no length or no numbers, so that its order cannot be had again; or a batch has
+            fewer samples than there are ranks.
     """
 
     FIXED = ("seed", "shuffle", "samples", "fingerprint")
@@ -61,16 +64,21 @@ class KeyedLoader(ExactLoader):
         drop_last: bool = False,
         accumulate: int = 1,
         collate_fn: Callable[[list[Any]], Any] | None = None,
+        rank: int = 0,
+        world: int = 1,
         **options: Any,
     ) -> None:
         from torch.utils.data import DataLoader, default_collate
 
         _require_a_map(dataset)
         _refuse_options(options)
+        _refuse_empty_shares(len(dataset), batch_size, rank, world, drop_last)
         self.dataset = dataset
         self.accumulate = accumulate
         self.epoch = self.position = self.accumulated = 0
-        self._sampler = KeyedSampler(len(dataset), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)
+        self._sampler = KeyedSampler(
+            len(dataset), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last, share=(rank, world)
+        )
         self._loader: DataLoader[Any] = DataLoader(
             KeyedDataset(dataset, seed),
             batch_sampler=self._sampler,
@@ -97,6 +105,11 @@ class KeyedLoader(ExactLoader):
     def batch_size(self) -> int:
         """Samples of a batch."""
         return self._sampler.batch_size
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """The rank, and of how many."""
+        return self._sampler.share
 
     @property
     def num_workers(self) -> int:
@@ -163,3 +176,15 @@ def _refuse_options(options: Mapping[str, Any]) -> None:
     for name in _OURS:
         if name in options:
             raise UsageError(f"{argument(name)}: a KeyedLoader has its own, which follows from the seed; leave it out")
+
+
+def _refuse_empty_shares(samples: int, batch_size: int, rank: int, world: int, drop_last: bool) -> None:
+    if not 0 <= rank < world:
+        raise UsageError(f"{argument('rank', rank)}: of {world} ranks one from 0 to {world - 1} is needed")
+    last = samples % batch_size if not drop_last else 0
+    if batch_size < world or 0 < last < world:
+        least = min(batch_size, last or batch_size)
+        raise UsageError(
+            f"{argument('batch_size', batch_size)}: a batch of {least} samples leaves some of {world} ranks without "
+            f"any; give a larger one, or {argument('drop_last', True)}"
+        )

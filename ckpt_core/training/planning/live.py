@@ -18,6 +18,7 @@ from ckpt_core.training.planning.plan import Effect, ResumePlan
 from ckpt_core.training.planning.provenance import compare_provenance
 from ckpt_core.training.planning.resuming import Resumed, fill_all, prepare_gradients, prepare_objects
 from ckpt_core.training.planning.rows import Rows
+from ckpt_core.training.ranks.team import Team, saved_world
 from ckpt_core.training.record import Record
 from ckpt_core.training.saving.modular_layout import as_captured
 from ckpt_core.training.values import torch_state
@@ -91,6 +92,7 @@ def planned(
     *,
     environment: Mapping[str, Any],
     rejected: Mapping[str, str],
+    team: Team | None = None,
 ) -> Planned:
     """Read everything, compare it with the objects, and plan.
 
@@ -107,9 +109,9 @@ def planned(
         rates.compare_groups(rows, label, prepared[label].groups, optimizers[label].param_groups, choices.lr)
     _compare_data(rows, objects.get("sampler"), checkpoint)
     gradients = _tried(rows, GRADIENTS, lambda: prepare_gradients(objects["model"], checkpoint))
-    rng = _tried(rows, "rng", lambda: random_states.restoring(_random(checkpoint)))
+    rng = _generators(rows, checkpoint, team or Team())
     labels = [part.label for part in checkpoint.manifest.components if part.label not in _CONFIGS]
-    unused = tuple(label for label in labels if label not in {*objects, *_PLAIN})
+    unused = tuple(label for label in labels if label not in {*objects, *_PLAIN} and not label.startswith("rng:"))
     _add_plain(rows, labels, unused)
     compare_provenance(rows, torch_state(checkpoint, checkpoint.component(TRAINING)), environment)
     own = {label: rates.base_rates(one.param_groups) for label, one in optimizers.items()}
@@ -127,8 +129,8 @@ def planned(
     return Planned(plan, record, rows.raise_refused, fill, restored, unused, history)
 
 
-def _random(checkpoint: StoredCheckpoint) -> Mapping[str, Any]:
-    return as_captured(torch_state(checkpoint, checkpoint.component("rng")))
+def _random(checkpoint: StoredCheckpoint, label: str) -> Mapping[str, Any]:
+    return as_captured(torch_state(checkpoint, checkpoint.component(label)))
 
 
 def compare_steps(rows: Rows, where: str, done: int, last: int | None) -> None:
@@ -153,6 +155,17 @@ def _compare_data(rows: Rows, loader: Any, checkpoint: StoredCheckpoint) -> None
         rows.add("sampler: position", loader.where(saved), None)
         for key in loader.MAY_CHANGE:
             rows.compare(f"sampler: {key}", saved[key], own[key], loader.AFTER_A_CHANGE)
+
+
+def _generators(rows: Rows, checkpoint: StoredCheckpoint, team: Team) -> Callable[[], None]:
+    """What gives this rank's generators their states: those that it saved itself, of as many ranks."""
+    saved = saved_world(checkpoint, TRAINING)
+    label = team.saved_label(saved)
+    if label is not None:
+        return _tried(rows, "rng", lambda: random_states.restoring(_random(checkpoint, label)))
+    note = "what a step draws (dropout) is not what it would have been; the data is, which is drawn by keys"
+    rows.add("rng", f"{saved} ranks", f"{team.world} ranks", Effect.OVERRIDDEN, note)
+    return lambda: None
 
 
 def _tried(rows: Rows, what: str, prepare: Callable[[], Callable[[], None]]) -> Callable[[], None]:
