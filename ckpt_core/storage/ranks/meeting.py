@@ -1,6 +1,6 @@
-"""A store where the processes of one training meet again and again, each time for one piece of work.
+"""A store where the processes of one training meet repeatedly.
 
-Each piece has keys of its own there, so that one that failed leaves nothing that the next could take for its own.
+They meet for one piece of work at a time. Each piece has keys of its own there, so that one that failed leaves nothing that the next could take for its own.
 """
 
 from collections.abc import Iterator
@@ -37,9 +37,9 @@ class Meeting:
 
     @contextmanager
     def work(self, name: str) -> Iterator[Ranks]:
-        """The ranks for one piece of work, which every rank calls by the same name.
+        """Yield the ranks for one piece of work.
 
-        What ends the block of one rank with an error ends those of the others with the same.
+        Every rank calls it by the same name. What ends the block of one rank with an error ends those of the others with the same.
         """
         from torch.distributed import PrefixStore
 
@@ -54,9 +54,9 @@ class Meeting:
             ranks.stop_watching()
 
     def say_first(self, key: str, text: str) -> str:
-        """Put a text under a key unless there is one; what is there then."""
+        """Put a text under an empty key, and return what it holds."""
         return bytes(self._store.compare_set(key, "", text)).decode()
 
     def heard(self, key: str) -> str | None:
-        """What is under a key; None where nothing is."""
+        """Return the text under a key; None where nothing is."""
         return bytes(self._store.get(key)).decode() if self._store.check([key]) else None

@@ -158,7 +158,10 @@ def _compare_data(rows: Rows, loader: Any, checkpoint: StoredCheckpoint) -> None
 
 
 def _generators(rows: Rows, checkpoint: StoredCheckpoint, team: Team) -> Callable[[], None]:
-    """What gives this rank's generators their states: those that it saved itself, of as many ranks."""
+    """Return the step that restores this rank's generators.
+
+    It has states of its own where as many ranks saved.
+    """
     saved = saved_world(checkpoint, TRAINING)
     label = team.saved_label(saved)
     if label is not None:

@@ -1,1 +1,4 @@
-"""One training of several processes: what its ranks agree on, and what each has of its own."""
+"""One training of several processes.
+
+Its ranks agree on some things, and each has others of its own.
+"""

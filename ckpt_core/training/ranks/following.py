@@ -1,4 +1,7 @@
-"""The run as every rank but the first has it: it changes nothing there, and asks nothing of it."""
+"""The run as every rank but the first has it.
+
+It changes nothing there, and asks nothing of it.
+"""
 
 from ckpt_core.training.run import Run
 

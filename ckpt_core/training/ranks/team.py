@@ -1,4 +1,6 @@
-"""What a Checkpointer asks of the other ranks of its training; one process alone is asked nothing.
+"""The ranks of a training, as its Checkpointer asks them.
+
+One process alone is asked nothing.
 
 Rank 0 has the folder: it keeps others out, chooses what to go on from, commits and removes. What all ranks have alike,
 such as a schedule, is saved as rank 0 has it; the random state is each rank's own. Whether a save is due by the clock,
@@ -49,10 +51,17 @@ class Team:
         return run
 
     def refuse(self, format: str, loader: Any) -> None:
-        """UsageError where several ranks cannot save in a format, or a loader gives all of them the same."""
+        """Refuse formats and loaders that several ranks cannot share.
+
+        Raises:
+            UsageError: One process writes the format, or the loader gives all ranks the same.
+        """
 
     def ready(self, run: Run, record: Record) -> tuple[Record, bool]:
-        """Make a run ready for a save; the record as all ranks have it, and whether the save replaces a checkpoint.
+        """Make a run ready for a save.
+
+        Returns:
+            The record as all ranks have it, and whether the save replaces a checkpoint.
 
         Raises:
             CkptError: It is not this training's, or cannot be written to.
@@ -62,18 +71,24 @@ class Team:
         return record, record.step in run.known
 
     def work(self, name: str) -> "Work":
-        """Return what gives the ranks for a piece of work, which may be done in another thread."""
+        """Return a context of the ranks for a piece of work.
+
+        The work may be done in another thread.
+        """
         return _alone
 
     def refuse_gradients(self) -> None:
-        """UsageError where gradients that were added up are each rank's own."""
+        """Raise UsageError where added gradients are each rank's own."""
 
     def own_label(self) -> str:
         """Return the label of this rank's random state."""
         return _OWN
 
     def saved_label(self, world: int) -> str | None:
-        """Return the label of this rank's random state where so many ranks saved; None where there is none."""
+        """Return the label of this rank's random state.
+
+        None where another number of ranks saved.
+        """
         return _OWN if world == 1 else None
 
     def own_part(self, live: LiveCheckpoint) -> LiveCheckpoint:
@@ -85,20 +100,22 @@ class Team:
         return choose()
 
     def each(self, name: str, do: Callable[[], T]) -> T:
-        """Do what every rank does; it is done where all of them could."""
+        """Do a step at every rank; where one cannot, all fail."""
         return do()
 
     def is_to_end(self, step: int, preemption: Preemption) -> bool:
-        """Return whether a signal has asked the training to end behind this step."""
+        """Return True if a signal asked to end behind this step."""
         return preemption.signal is not None
 
     def is_due(self, step: int, due: bool) -> bool:
-        """Return whether a save is due behind this step by the clock."""
+        """Return True if the clock makes a save due now."""
         return due
 
 
 class RanksTeam(Team):
-    """One of several ranks; every method is called by all of them, in the same order.
+    """One of several ranks.
+
+    All of them call every method, in the same order.
 
     Args:
         meeting: Where they meet.
@@ -212,7 +229,9 @@ class RanksTeam(Team):
 
 
 def team_of_process() -> Team:
-    """Return this process among the others of its training; alone where torch.distributed was not begun.
+    """Return this process among the others of its training.
+
+    It is alone where torch.distributed was not begun.
 
     Raises:
         UsageError: There are several, and torchrun has not started them.
@@ -229,7 +248,10 @@ def team_of_process() -> Team:
 
 
 def saved_world(checkpoint: StoredCheckpoint, label: str) -> int:
-    """Return how many ranks saved a checkpoint, as its component of this label says."""
+    """Return how many ranks saved a checkpoint.
+
+    Its component of this label says so.
+    """
     state = checkpoint.component(label).state
     world = state.get("world_size", 1) if isinstance(state, Mapping) else 1
     return world if isinstance(world, int) else 1
