@@ -1,6 +1,7 @@
 """A store where the processes of one training meet repeatedly.
 
-They meet for one piece of work at a time. Each piece has keys of its own there, so that one that failed leaves nothing that the next could take for its own.
+They meet for one piece of work at a time. Each piece has keys of its own there, so that one that failed leaves nothing
+that the next could take for its own.
 """
 
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ class Meeting:
     def work(self, name: str) -> Iterator[Ranks]:
         """Yield the ranks for one piece of work.
 
-        Every rank calls it by the same name. What ends the block of one rank with an error ends those of the others with the same.
+        Every rank calls it by the same name. What ends the block of one rank with an error ends those of the others
+        with the same.
         """
         from torch.distributed import PrefixStore
 
