@@ -13,6 +13,7 @@ PACKAGES = [
     for source in ("ckpt_core", "plugins/*/src")
     for folder in sorted(ROOT.glob(f"{source}/**/__init__.py"))
 ]
+ROOMS = [ROOT / "ckpt_core", *sorted(ROOT.glob("plugins/*/src"))]
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=str)
@@ -35,7 +36,7 @@ def test_every_folder_of_core_stands_in_the_drawing():
             assert name in drawn, package
 
 
-@pytest.mark.parametrize("room", [ROOT / "ckpt_core", *sorted(ROOT.glob("plugins/*/src"))], ids=str)
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
 def test_a_docstring_begins_with_a_plain_sentence_of_at_most_twelve_words(room):
     lines = list(_first_lines(room))
     assert [one for one in lines if len(one[1].split()) > 12 or re.match(CLAUSES, one[1])] == []
