@@ -17,6 +17,7 @@ from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.writing.local_leftovers import local_leftovers
 from ckpt_core.storage.writing.mounts.mount_store import MountStore
 from ckpt_core.storage.writing.mounts.renames import commits_by_rename
+from ckpt_core.storage.writing.publishing.publisher import Publisher, publisher_of
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.reference import Destination, destination_of
 
@@ -73,10 +74,11 @@ def clean(ref: Destination, *, apply: bool = False) -> CleanReport:
     They are removed where that is asked for.
 
     Only what carries the names of ckpt's own stages, locks and backups is touched on a disk, and in a store only what a
-    lease or a journal of ckpt's own names, once its lease has expired by the store's clock.
+    lease or a journal of ckpt's own names, once its lease has expired by the store's clock. Of a place that publishes,
+    such as `wandb://`, it is what was staged for it on this machine; no version of it is touched.
 
     Args:
-        ref: A path or a URL: what was being written, or a folder above it.
+        ref: A path or a URL: what was being written, or a folder above it; of a place that publishes, just that.
         apply: Remove what nobody is at work on.
 
     Raises:
@@ -112,12 +114,21 @@ def _listed(place: str) -> tuple[Iterable[Leftover], Callable[[], bool]]:
     if path is not None:
         found = chain(local_leftovers(path), left_by_repairs(path), _on_mount(os.path.realpath(path)))
         return found, lambda: os.path.lexists(path)
+    publisher = publisher_of(place)
+    if publisher is not None:
+        return _staged(place, publisher), lambda: True
     store, key = open_store(place)
 
     def there() -> bool:
         return bool(key and store.head(key)) or any(True for _ in store.find(f"{key}/" if key else ""))
 
     return leftovers(store, key), there
+
+
+def _staged(place: str, publisher: Publisher) -> Iterator[Leftover]:
+    """Yield what is staged on this machine to be published at a URL."""
+    for one in local_leftovers(publisher.staging(place, is_file=False)):
+        yield replace(one, place=place)
 
 
 def _on_mount(path: str) -> Iterator[Leftover]:

@@ -106,6 +106,19 @@ def test_a_refused_copy_makes_no_version_and_its_rerun_reads_nothing_again(proje
     assert staged(staging) == []
 
 
+def test_a_staged_upload_that_nobody_reruns_is_listed_and_removed_by_clean(project, folder_of, command, staging):
+    project.server.faults.add("403", "upload")
+    with pytest.raises(NoAnswerError, match="did not take the upload"):
+        copy(str(folder_of(step(600))), project.url("m"))
+    code, out, err = command("clean", project.url("m"))
+    assert (code, "unfinished write that can go on" in out, project.url("m") in out) == (1, True, True), err
+    assert staged(staging)
+    assert command("clean", project.url("m"), "--apply")[0] == 0
+    assert staged(staging) == []
+    code, out, err = command("clean", project.url("m"))
+    assert (code, "nothing is left by writers that are gone" in out) == (0, True), err
+
+
 def test_an_offline_copy_is_recorded_with_its_bytes_and_synced_later(project, folder_of, tmp_path, staging):
     source = folder_of(step(400))
     environment = {**project.env, "WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path)}
