@@ -150,9 +150,11 @@ class GCSStore(ObjectStore):
     def _delete(self, key: str, **conditions: str) -> bool:
         try:
             self._bucket.delete(key, **conditions)
-        except (FileNotFoundError, FileExistsError):
+        except FileNotFoundError:
             return False
         except Exception as error:
+            if conditions and isinstance(error, FileExistsError):  # a policy's 412 is no answer to a condition
+                return False
             raise self._bucket.write_failure(error, key) from error
         return True
 

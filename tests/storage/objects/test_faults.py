@@ -165,6 +165,17 @@ def test_what_does_not_pass_is_an_error_in_time_and_nothing_is_visible(faulty, r
     assert list(store.uploads(prefix)) == []
 
 
+@pytest.mark.parametrize("faulty", ["s3", "gcs"], indirect=True)
+def test_a_removal_that_is_refused_is_an_error_though_it_had_no_condition(faulty, reached):
+    store, prefix = reached
+    store.put(f"{prefix}/a", b"x")
+    faulty.proxy.rule(faults.status(412, "conditionNotMet"), method="DELETE|POST")
+    with pytest.raises(NoAnswerError):
+        store.delete([f"{prefix}/a"])
+    store.delete([f"{prefix}/a"])
+    assert store.head(f"{prefix}/a") is None
+
+
 def test_one_of_sixty_four_writers_gets_a_name_although_every_first_answer_is_lost(faulty_s3):
     with knobs.override(remote_timeout=60):
         store, prefix = open_store(faulty_s3.url)
