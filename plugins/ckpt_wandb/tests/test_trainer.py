@@ -95,6 +95,25 @@ def test_a_training_that_was_preempted_goes_on_elsewhere_as_the_same_run_from_wh
 
 
 @pytest.mark.long
+def test_a_training_that_stopped_early_goes_on_to_its_end_with_a_raised_patience(project, tmp_path):
+    """At so large a learning rate each evaluation is worse than the first one."""
+    worse = ("--learning_rate", "0.5", "--max_steps", "20")
+    code, first, err = train(tmp_path / "one", *worse, "--early_stopping_patience", "2", env=project.env)
+    assert code == 0, err
+    stopped = first["steps"][-1]
+    assert stopped < 20
+    project.log("best-dylora-model-full", tmp_path / "one" / "results_full")
+    ref = ("--wandb_checkpoint_artifact", f"{project.name}/best-dylora-model-full:v0")
+    code, again, err = train(tmp_path / "same", *worse, *ref, "--early_stopping_patience", "2", env=project.env)
+    assert code == 0, err
+    assert again["steps"] == [stopped + 1, stopped + 2]  # one evaluation: its patience was over already
+    code, raised, err = train(tmp_path / "raised", *worse, *ref, "--early_stopping_patience", "50", env=project.env)
+    assert code == 0, err
+    assert raised["steps"] == list(range(stopped + 1, 21))
+    assert raised["from"].endswith(f"#checkpoint-{stopped}")
+
+
+@pytest.mark.long
 def test_the_checkpoints_learning_rate_goes_on_where_that_is_asked_and_datasets_may_change(logged, tmp_path):
     ref = f"{logged.name}/best-dylora-model-full:latest"
     words = ("--wandb_checkpoint_artifact", ref, "--max_steps", "6", "--learning_rate", "5e-5")
