@@ -126,7 +126,7 @@ def _listed(place: str) -> tuple[Iterable[Leftover], Callable[[], bool]]:
 
 
 def _staged(place: str, publisher: Publisher) -> Iterator[Leftover]:
-    """Yield what is staged on this machine to be published at a URL."""
+    """Yield the leftovers of uploads to a URL, which are staged here."""
     for one in local_leftovers(publisher.staging(place, is_file=False)):
         yield replace(one, place=place)
 
