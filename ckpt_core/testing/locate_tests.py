@@ -91,9 +91,9 @@ class LocateTests(ABC):
     @rule("what is found is pinned: its location means itself")
     def test_what_is_found_means_itself(self) -> None:
         for query in self.mine():
-            found = self._found(query)
-            again = self._found(Query(found))
-            assert again == found, query
+            url = self._found(query)
+            again = self._found(Query(url))
+            assert again == url, query
 
     @rule("nothing is written where it is asked")
     def test_nothing_is_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

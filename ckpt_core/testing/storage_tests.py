@@ -111,10 +111,10 @@ class StorageTests(ABC):
     @rule("a name is listed and read as it was stored, whatever characters it has")
     def test_odd_names_come_back(self) -> None:
         with self.place({name: name.encode() for name in self.odd_names}) as (url, _):
-            found = list_files(url)
-            assert sorted(found.entries) == sorted(self.odd_names)
+            files = list_files(url)
+            assert sorted(files.entries) == sorted(self.odd_names)
             for name in self.odd_names:
-                assert found.read(name) == name.encode(), name
+                assert files.read(name) == name.encode(), name
 
     @rule("a range is the bytes that were asked, and no others")
     def test_a_range_is_the_bytes_that_were_asked(self) -> None:
@@ -153,8 +153,8 @@ class StorageTests(ABC):
     @rule("a file has one version, whether it is asked about alone or found in a folder")
     def test_a_file_has_one_version_however_it_is_asked_about(self) -> None:
         with self.place({"run/a.bin": _DATA}) as (url, _):
-            found = list_files(url).entries["run/a.bin"]
-            assert list_files(f"{url}/run/a.bin").entries["a.bin"].version == found.version
+            listed = list_files(url).entries["run/a.bin"]
+            assert list_files(f"{url}/run/a.bin").entries["a.bin"].version == listed.version
 
     @rule("a file that is replaced or removed while it is read is an error, never a mix")
     @pytest.mark.parametrize("then", ["replaced", "removed"])

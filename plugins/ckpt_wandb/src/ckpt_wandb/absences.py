@@ -41,8 +41,8 @@ def absence(asking: Client, api: Any, asked: ArtifactRef, place: str) -> Checkpo
     return CheckpointNotFoundError(f"{place}: {what}; {_instead(asked.alias, known)}")
 
 
-def _some(found: Iterable[Any]) -> Iterable[Any]:
-    return islice(found, _MOST)
+def _some(listed: Iterable[Any]) -> Iterable[Any]:
+    return islice(listed, _MOST)
 
 
 def _instead(word: str, known: Iterable[str]) -> str:

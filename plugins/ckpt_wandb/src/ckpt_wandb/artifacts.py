@@ -95,8 +95,8 @@ class PinnedArtifact:
         Raises:
             NoAnswerError: It did not come.
         """
-        found = self._client.ask(str(self.ref), lambda: dict(self._artifact.manifest.entries))
-        return {path: _entry(path, found[path]) for path in sorted(found)}
+        lines = self._client.ask(str(self.ref), lambda: dict(self._artifact.manifest.entries))
+        return {path: _entry(path, lines[path]) for path in sorted(lines)}
 
     @property
     def run_id(self) -> str | None:
@@ -155,16 +155,16 @@ class PinnedArtifact:
         """
         place = f"{self.ref.entity}/{self.ref.project}/{self.ref.name}"
         api = self._client.api(self.ref.entity, str(self.ref))
-        found = self._client.ask(
+        newest = self._client.ask(
             str(self.ref), lambda: list(islice(api.artifacts(self.type, place, per_page=most), most))
         )
-        yield from (Version(str(one.version), tuple(map(str, one.aliases))) for one in found)
+        yield from (Version(str(one.version), tuple(map(str, one.aliases))) for one in newest)
 
 
-def _entry(path: str, found: Any) -> Entry:
-    algorithm = str(found.digest_algorithm().name).rpartition("_")[2].lower()
-    reference = None if found.ref is None else str(found.ref)
-    return Entry(path, found.size, str(found.digest), algorithm, reference)
+def _entry(path: str, line: Any) -> Entry:
+    algorithm = str(line.digest_algorithm().name).rpartition("_")[2].lower()
+    reference = None if line.ref is None else str(line.ref)
+    return Entry(path, line.size, str(line.digest), algorithm, reference)
 
 
 _pinned: dict[tuple[Client, str], PinnedArtifact] = {}

@@ -24,15 +24,15 @@ def chosen(artifact: PinnedArtifact, inside: str = "") -> Mapping[str, Entry]:
     inside = inside.strip("/")
     entries = artifact.entries
     if inside in entries:
-        found = {inside.rpartition("/")[2]: entries[inside]}
+        wanted = {inside.rpartition("/")[2]: entries[inside]}
     else:
         start = f"{inside}/" if inside else ""
-        found = {path[len(start) :]: entry for path, entry in entries.items() if path.startswith(start)}
-    if not found:
+        wanted = {path[len(start) :]: entry for path, entry in entries.items() if path.startswith(start)}
+    if not wanted:
         what = f"nothing below {printable(inside)} in it" if inside else "it holds no files"
         raise CheckpointNotFoundError(f"{artifact.ref}: {what}; run ckpt inspect {artifact.ref}")
-    _check(artifact, found)
-    return found
+    _check(artifact, wanted)
+    return wanted
 
 
 def _check(artifact: PinnedArtifact, paths: Iterable[str]) -> None:

@@ -60,12 +60,12 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """Return the content of a folder, by name."""
         below = self.find(path, detail=True)
         name = self._strip_protocol(path)
-        found: dict[str, dict[str, Any]] = {}
+        inside: dict[str, dict[str, Any]] = {}
         for full, about in below.items():
             inner, deeper, _rest = full[len(name) + 1 :].partition("/")
             folder = {"name": f"{name}/{inner}", "size": 0, "type": "directory"}
-            found[inner] = folder if deeper else about
-        listed = [found[inner] for inner in sorted(found)]
+            inside[inner] = folder if deeper else about
+        listed = [inside[inner] for inner in sorted(inside)]
         return listed if detail else [one["name"] for one in listed]
 
     def find(
@@ -80,14 +80,14 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
         ref, artifact = self._opened(path)
         name = self._strip_protocol(path)
         if ref.path in artifact.entries:
-            found = {name: _described(name, artifact.entries[ref.path])}
+            described = {name: _described(name, artifact.entries[ref.path])}
         else:
             start = f"{ref.path}/" if ref.path else ""
             inside = {one: entry for one, entry in artifact.entries.items() if one.startswith(start)}
             if not inside and ref.path:
                 raise FileNotFoundError(name)
-            found = {full: _described(full, one) for full, one in _named(name, start, inside)}
-        return found if detail else sorted(found)
+            described = {full: _described(full, one) for full, one in _named(name, start, inside)}
+        return described if detail else sorted(described)
 
     def sign(self, path: str, expiration: int = 0, *, fresh: bool = False, **_: Any) -> str:
         """Return the URL of a file; a secret.
@@ -210,7 +210,7 @@ def _size(entry: Entry) -> int | None:
     if entry.reference is None or entry.is_marked or not entry.reference.startswith(FOLLOWED):
         return entry.size
     try:
-        (found,) = list_files(entry.reference).entries.values()
+        (target,) = list_files(entry.reference).entries.values()
     except (CkptError, ValueError):
         return None
-    return found.size
+    return target.size

@@ -20,13 +20,13 @@ def candidates(query: Query) -> Iterator[Candidate]:
     asked = meant(query.place)
     if asked is None:
         return
-    found = open_artifact(asked)
-    yield Candidate(_url(found.ref, asked.path), Priority.EXPLICIT, _reason(asked, found), required=True)
+    pinned = open_artifact(asked)
+    yield Candidate(_url(pinned.ref, asked.path), Priority.EXPLICIT, _reason(asked, pinned), required=True)
     if query.explain:
-        for number, version in enumerate(found.versions()):
-            if version.name != found.ref.alias:
+        for number, version in enumerate(pinned.versions()):
+            if version.name != pinned.ref.alias:
                 yield Candidate(
-                    _url(found.ref.at(version.name), asked.path), Priority.FALLBACK, _named(version), order=number
+                    _url(pinned.ref.at(version.name), asked.path), Priority.FALLBACK, _named(version), order=number
                 )
 
 
@@ -34,11 +34,11 @@ def _url(ref: ArtifactRef, path: str) -> str:
     return f"{ref}/{path}" if path else str(ref)
 
 
-def _reason(asked: ArtifactRef, found: PinnedArtifact) -> str:
-    means = "W&B artifact" if asked.is_pinned else f":{asked.alias} → {found.ref.alias}"
-    others = [alias for alias in found.aliases if alias != asked.alias]
+def _reason(asked: ArtifactRef, pinned: PinnedArtifact) -> str:
+    means = "W&B artifact" if asked.is_pinned else f":{asked.alias} → {pinned.ref.alias}"
+    others = [alias for alias in pinned.aliases if alias != asked.alias]
     also = f", also {', '.join(others)}" if others else ""
-    return f"{means}, digest {found.digest}{also}"
+    return f"{means}, digest {pinned.digest}{also}"
 
 
 def _named(version: Version) -> str:

@@ -22,9 +22,9 @@ def manifest_checks(files: Files) -> Iterator[Finding]:
         if entry is None:
             continue
         if entry.is_checked:
-            found = _hashed(files, path, entry)
-            if found != entry.digest:
-                message = f"is not what was logged: its {entry.algorithm} is {found}, the manifest says {entry.digest}"
+            digest = _hashed(files, path, entry)
+            if digest != entry.digest:
+                message = f"is not what was logged: its {entry.algorithm} is {digest}, the manifest says {entry.digest}"
                 yield Finding("WB001", Severity.ERROR, f"{printable(path)} {message}", path=path)
         else:
             message = f"{printable(path)} is a reference: the manifest has no hash of its bytes"

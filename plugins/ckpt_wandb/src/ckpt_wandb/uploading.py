@@ -117,10 +117,10 @@ def publish(
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    if not found:
+    files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    if not files:
         raise CheckpointNotFoundError(f"{printable(str(folder))}: no folder with files in it; check the name")
-    return found
+    return files
 
 
 def _newest(asked: ArtifactRef) -> int:

@@ -53,9 +53,9 @@ def fetch_all(
     """
     done: dict[str, Fetched] = {}
     for path, entry in wanted.items():
-        found = _on_this_machine(artifact, entry, stage / path, cache)
-        if found is not None:
-            done[path] = found
+        kept = _on_this_machine(artifact, entry, stage / path, cache)
+        if kept is not None:
+            done[path] = kept
     left = {path: entry for path, entry in wanted.items() if path not in done}
     for last in (False, True):
         coming = {path: Incoming(Source(artifact, entry), stage / path) for path, entry in left.items()}

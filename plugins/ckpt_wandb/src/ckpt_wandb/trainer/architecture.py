@@ -28,13 +28,13 @@ def check_architecture(path: str, given: Mapping[str, Any]) -> None:
         return
     known = _config(Path(path) / "config.json")
     for name, value in given.items():
-        found = known.get(name, known.get(f"_dylora_{name}"))
-        if found is None and name == "num_experts":
-            found = _count_experts(path)
-        if found is not None and found != value:
+        trained = known.get(name, known.get(f"_dylora_{name}"))
+        if trained is None and name == "num_experts":
+            trained = _count_experts(path)
+        if trained is not None and trained != value:
             raise LoadError(
-                f"{printable(path)}: was trained with {name}={found}, and the model is built with {value}; "
-                f"give --{name} {found}"
+                f"{printable(path)}: was trained with {name}={trained}, and the model is built with {value}; "
+                f"give --{name} {trained}"
             )
 
 

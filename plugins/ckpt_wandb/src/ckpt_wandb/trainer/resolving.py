@@ -56,20 +56,20 @@ def resolve(
     with torchrun_ranks() as ranks:
         own = _resolved(args, output_dir, folder, without, architecture) if ranks.leads else None
         said = ranks.from_leader(None if own is None else asdict(own))
-        found = None if said is None else Resumption(**said)
-        if found is not None and not ranks.leads:
-            _bring_here(found)
+        resumption = None if said is None else Resumption(**said)
+        if resumption is not None and not ranks.leads:
+            _bring_here(resumption)
         ranks.exchange(None)
-    return found
+    return resumption
 
 
-def _bring_here(found: Resumption) -> None:
+def _bring_here(resumption: Resumption) -> None:
     """Download what the first rank has settled.
 
     Where this is another machine and the rank that does that there.
     """
-    if found.digest and os.environ.get("LOCAL_RANK", "0") == "0" and not os.path.isdir(found.path):
-        download(found.ref, found.path)
+    if resumption.digest and os.environ.get("LOCAL_RANK", "0") == "0" and not os.path.isdir(resumption.path):
+        download(resumption.ref, resumption.path)
 
 
 def _resolved(
@@ -124,11 +124,14 @@ def _from_folder(args: argparse.Namespace, output_dir: Any, without: Sequence[st
     return recorded(path, ref=path, digest="", run_id=None, lr_from=getattr(args, "lr_from", None))
 
 
-def _tell(found: Resumption) -> None:
+def _tell(resumption: Resumption) -> None:
     import logging
 
     logging.getLogger(__name__).info(
-        "resuming from %s at step %s, learning rate of the %s", found.ref, found.step, found.lr_from or "unset"
+        "resuming from %s at step %s, learning rate of the %s",
+        resumption.ref,
+        resumption.step,
+        resumption.lr_from or "unset",
     )
 
 
