@@ -120,7 +120,7 @@ class StoreRanks(Ranks):
         return True
 
     def _await(self, key: str) -> bytes:
-        pause, most = _POLL
+        pause, most = _POLL[0], min(_POLL[1], _POLL[0] * self.world)  # few ranks ask so often for little
         while True:
             self.check()
             if self._do(lambda: self._store.check([key])):
