@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 pytest_plugins = ["tests.servers.fixtures"]
+
+from tests.servers.scripts import ForkedScripts  # noqa: E402
 
 # A busy machine is no failure: the suite has a time limit a test, and no example is timed.
 settings.register_profile("ckpt", deadline=None)
@@ -36,22 +38,41 @@ class MakerError(AssertionError):
     """A script that makes checkpoints for tests, or resumes from them, failed."""
 
 
-def run_steadily(command: Sequence[str], *, timeout: float) -> str:
-    """Run a script that makes checkpoints; its output. A MakerError with it where the script fails."""
-    environment = {**os.environ, **STEADY}
-    done = subprocess.run(
-        command, env=environment, check=False, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
-    )
-    if done.returncode:
-        shown = f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        raise MakerError(f"{' '.join(command[1:])} ended with {done.returncode}:\n{shown}")
-    return done.stdout
+TORCHRUN = ["-m", "torch.distributed.run", "--nnodes", "1", "--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0"]
 
 
 @pytest.fixture(scope="session")
-def run_maker_script() -> Callable[..., str]:
-    """`run_maker_script(command, timeout=…)`: see `run_steadily`."""
-    return run_steadily
+def run_maker_script(pytestconfig: pytest.Config) -> Iterator[Callable[..., str]]:
+    """`run_maker_script(script, *arguments, ranks=None, timeout=…)`: its output, a MakerError with it where it fails.
+
+    Where the long tests are left out, the processes are forks of one that has imported what the script imports; else
+    they are started as users start them, by torchrun where `ranks` is given.
+    """
+    forks = ForkedScripts(STEADY)
+
+    def run(script: Path, *arguments: object, ranks: int | None = None, timeout: float = 240) -> str:
+        if pytestconfig.option.markexpr == "not long":
+            done = forks.run(script, arguments, ranks=ranks, timeout=timeout)
+        else:
+            done = _run_as_users_do(script, arguments, ranks, timeout)
+        if done.returncode:
+            shown = f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+            raise MakerError(f"{' '.join(map(str, done.args))} ended with exitcode: {done.returncode}:\n{shown}")
+        return done.stdout
+
+    yield run
+    forks.end()
+
+
+def _run_as_users_do(
+    script: Path, arguments: Sequence[object], ranks: int | None, timeout: float
+) -> "subprocess.CompletedProcess[str]":
+    launcher = [] if ranks is None else [*TORCHRUN, "--nproc_per_node", str(ranks)]
+    command = [sys.executable, *launcher, str(script), *map(str, arguments)]
+    environment = {**os.environ, **STEADY}
+    return subprocess.run(
+        command, env=environment, check=False, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+    )
 
 
 @pytest.fixture(scope="session")

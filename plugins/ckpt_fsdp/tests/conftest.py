@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,9 @@ def torchrun(run_maker_script):
     """`torchrun(script, ranks, *arguments)`: run a script of makers/ under torchrun with gloo."""
 
     def run(script, ranks, *arguments, timeout=240):
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(ranks), "--nnodes", "1"]
-        command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", str(MAKERS / script)]
         for left in (2, 1, 0):
             try:
-                run_maker_script([*command, *map(str, arguments)], timeout=timeout)
+                run_maker_script(MAKERS / script, *arguments, ranks=ranks, timeout=timeout)
                 return
             except AssertionError as error:  # gloo aborts now and then where a rank ends before the others
                 if not left or "exitcode: -6" not in str(error):

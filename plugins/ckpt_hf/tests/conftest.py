@@ -3,7 +3,6 @@
 import json
 import shutil
 import struct
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -155,7 +154,7 @@ def maker(run_maker_script):
     """`maker(script, *arguments)`: run a script of makers/ in a process of its own; its output."""
 
     def run(script, *arguments, timeout=240):
-        return run_maker_script([sys.executable, str(MAKERS / script), *map(str, arguments)], timeout=timeout)
+        return run_maker_script(MAKERS / script, *arguments, timeout=timeout)
 
     return run
 
