@@ -49,15 +49,16 @@ def test_what_is_imported_before_the_forks_is_what_is_installed(script):
     assert imports_of(script) == ["import torch.distributed as dist", "from torch import nn"]
 
 
+@pytest.mark.timeout(900)
 def test_ranks_meet_fail_and_are_ended_as_torchrun_has_them(script, forks, monkeypatch):
     monkeypatch.setenv("OF_THE_RUN", "first")
-    done = forks.run(script, ["go"], ranks=2, timeout=120)
+    done = forks.run(script, ["go"], ranks=2, timeout=240)
     assert done.returncode == 0, done.stderr
     (first, zero, *_), (second, one, run, beside) = json.loads(done.stdout)
     assert first != second and (zero, one, run, beside) == ("0", "1", "first", "torch.nn")
     monkeypatch.setenv("OF_THE_RUN", "second")
-    done = forks.run(script, ["fail"], ranks=2, timeout=120)
+    done = forks.run(script, ["fail"], ranks=2, timeout=240)
     assert done.returncode == 1 and "ValueError: of rank 1" in done.stderr
     with pytest.raises(subprocess.TimeoutExpired):
         forks.run(script, ["hang"], ranks=2, timeout=3)
-    assert '"second"' in forks.run(script, ["go"], ranks=1, timeout=120).stdout
+    assert '"second"' in forks.run(script, ["go"], ranks=1, timeout=240).stdout
