@@ -25,7 +25,6 @@ def test_every_eighth_case_is_refused_or_accepted_as_it_should_be(tmp_path, good
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", PARTS)
-@pytest.mark.timeout(280)
 def test_every_case_is_refused_or_accepted_as_it_should_be(name, tmp_path, good):
     check(part(name), tmp_path, good)
 

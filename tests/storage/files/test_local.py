@@ -16,7 +16,7 @@ from ckpt_core.storage.files import local
 from ckpt_core.storage.files.local import list_local
 from ckpt_core.storage.files.probe import probe
 
-pytestmark = pytest.mark.timeout(20)  # what is guarded against here is a hang
+pytestmark = pytest.mark.timeout(120)  # what is guarded against here is a hang
 
 
 @pytest.fixture
