@@ -41,7 +41,7 @@ class Nursery:
 
     def child(self) -> int:
         """The process of the child that was started last, for whoever is asked by it before `start` has returned."""
-        assert self._born.wait(30)
+        assert self._born.wait(120)
         return self._child
 
     def wait(self) -> int:
@@ -55,7 +55,7 @@ class Nursery:
 
     def end(self) -> None:
         self._nurse.stdin.close()
-        self._nurse.wait(30)
+        self._nurse.wait(120)
         self._nurse.stdout.close()
 
 

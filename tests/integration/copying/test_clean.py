@@ -128,7 +128,7 @@ def test_what_a_writer_is_at_work_on_stays(tmp_path):
     writer = context.Process(target=hold, args=(ready, str(tmp_path / "a.safetensors")))
     writer.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(120)
         (one,) = clean(tmp_path, apply=True).found
         assert one.held
         assert not one.removed

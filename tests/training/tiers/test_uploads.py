@@ -39,7 +39,7 @@ class Gate:
 
         def copy(source, place, **how):
             self.begun.set()
-            assert self.open.wait(20)
+            assert self.open.wait(120)
             inner(source, place, **how)
             self.copied.append(int(place.rpartition("-")[2]))
 
@@ -70,7 +70,7 @@ def test_a_newer_save_supersedes_what_waits_and_no_rule_keeps(keep, uploaded, tm
     gate = Gate(monkeypatch)
     with Checkpointer(tmp_path / "run", model=model(1), upload_to=url, keep=keep) as saver:
         saver.save(1)
-        assert gate.begun.wait(20)
+        assert gate.begun.wait(120)
         for step in (2, 3, 4):
             saver.save(step)
         assert "checkpoint-1" in here(tmp_path / "run"), "what is being uploaded was removed"

@@ -219,7 +219,7 @@ class MeetingFiles(CountingFiles):
         super().__init__(files)
         self.location = ckpt_core.Location("memory://somewhere", files.location.kind)
         self.shards = shards
-        self.meeting = threading.Barrier(len(shards), timeout=20)
+        self.meeting = threading.Barrier(len(shards), timeout=120)
         self.heads = {}
 
     def head(self, path):
