@@ -13,12 +13,10 @@ import tempfile
 from collections.abc import Sequence
 from fcntl import ioctl
 from pathlib import Path
-from shlex import split
 from termios import TIOCSWINSZ
 from typing import NamedTuple
 
 PAGE = Path(__file__).with_name("terminal.md")
-_RUN = "import sys; from ckpt_core.cli.main import main; sys.exit(main())"
 _INTRO = """# At the terminal
 
 What a person types and sees, recorded by `docs/record_terminal.py` at terminals of 80 columns, the narrow one of 50. \
@@ -53,6 +51,21 @@ SCENES = (
     ),
     Scene("A word that is no file", ("ckpt inspect weihgts.pth", "ckpt inspect full_sft")),
     Scene("What a format adds", ("ckpt formats torch",)),
+    Scene(
+        "Results apart from the rest",
+        (
+            "ckpt inspect -q weights.pth cut.safetensors 2> complaints",
+            "cat complaints",
+            "ckpt inspect weights.pth --json | python -m json.tool | head -n 4",
+        ),
+    ),
+    Scene(
+        "In Python",
+        (
+            "python -c 'import ckpt_core as ck; print(ck.inspect(\"checkpoint-400\"))'",
+            "python -c 'import ckpt_core as ck; print(ck.verify(\"cut.safetensors\"))'",
+        ),
+    ),
     Scene("A narrow terminal", ("ckpt verify cut.safetensors", "ckpt inspect ./nowhere/at/all.pth"), 50),
 )
 
@@ -117,10 +130,9 @@ def _typed(command: str, folder: str, columns: int) -> tuple[int, str]:
     ioctl(end, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     dropped = ("COLUMNS", "LINES", "NO_COLOR", "OUT_DIR", "MODEL_HIDDEN_SIZE", "USE_MOE")
     env = {name: value for name, value in os.environ.items() if name not in dropped and not name.startswith("MINILLM_")}
-    argv = [sys.executable, "-c", _RUN, *split(command)[1:]]
-    process = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=end, stderr=end, cwd=folder, env={**env, "TERM": "xterm"}
-    )
+    env |= {"TERM": "xterm", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    argv = ["sh", "-c", command]
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=end, stderr=end, cwd=folder, env=env)
     os.close(end)
     shown = b""
     try:
