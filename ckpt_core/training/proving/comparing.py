@@ -48,7 +48,8 @@ def first_difference(whole: Iterable[Line], killed: Iterable[Line]) -> Differenc
         if "killed" in line:
             process += 1
         elif "resumed" in line and line["resumed"] in own:
-            found = _label(own[line["resumed"]]["parts"], line["parts"])
+            parts = own[line["resumed"]]["parts"]
+            found = _label({label: parts.get(label) for label in line["parts"]}, line["parts"])
             if found:
                 detail = f"{found} is not what it was when step {line['resumed']} was saved"
                 return Difference(line["resumed"], found, process, detail)
@@ -107,7 +108,7 @@ def _without_rng(line: Line) -> dict[str, str]:
     return {label: digest for label, digest in line["parts"].items() if label != "rng"}
 
 
-def _label(whole: Mapping[str, str], given: Mapping[str, str]) -> str | None:
+def _label(whole: Mapping[str, str | None], given: Mapping[str, str]) -> str | None:
     differing = [label for label in {**whole, **given} if whole.get(label) != given.get(label)]
     ordered = [label for label in _FIRST if label in differing]
     return next(iter([*ordered, *differing]), None)

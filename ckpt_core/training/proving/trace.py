@@ -6,7 +6,7 @@ Digests of what its model was given and of its state.
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -26,7 +26,7 @@ class Trace:
     """
 
     def __init__(self, folder: str, objects: Mapping[str, Any]) -> None:
-        self.run = os.path.join(folder, "run")
+        self.run = run_of(folder)
         self._path = os.path.join(folder, "trace.jsonl")
         self._objects = objects
         self._inputs: list[dict[str, Any]] = []
@@ -49,9 +49,10 @@ class Trace:
             self._write(killed=step)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def resumed(self, step: int) -> None:
-        """Write down what a resume restored."""
-        self._write(resumed=step, parts=self._parts())
+    def resumed(self, step: int, *, without: Sequence[str] = ()) -> None:
+        """Write down what a resume restored, but for what is not what it was when the step was written down."""
+        parts = self._parts()
+        self._write(resumed=step, parts={label: parts[label] for label in parts if label not in without})
 
     def saved(self, step: int) -> None:
         """Write down that there is a checkpoint."""
@@ -87,6 +88,11 @@ class Trace:
             self._order = state["epoch"], list(loader.order(state["epoch"]))
         begin = (state["position"] - 1) // state["batch_size"] * state["batch_size"]
         return self._order[1][max(begin, 0) : state["position"]]
+
+
+def run_of(folder: str) -> str:
+    """Return where a training that is proved in a folder writes its checkpoints."""
+    return os.path.join(folder, "run")
 
 
 def trace_of(objects: Mapping[str, Any]) -> Trace | None:

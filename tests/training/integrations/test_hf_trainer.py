@@ -68,11 +68,16 @@ REFUSED = [
     {"seed": 4},
     {"width": 9},
     {"max_steps": 2},
-    {"stream": True},
+    {"stream": "plain"},
+    {"stream": "placed", "save_strategy": "epoch"},
     {"ignore_data_skip": True},
     {"train_sampling_strategy": "group_by_length"},
     {"lr": "both"},
+    {"extra": {"": ["maturity"]}},
 ]
+STREAM = {"stream": "placed", "draw": "torch"}
+REPLAYED = {"stream": "plain", "draw": "torch", "replay": True, "ignore_data_skip": True}
+EXTRA = {"extra": {"": ["maturity"]}}
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +93,11 @@ def answers(tmp_path_factory):
         "seedless": killed(["on_step_begin", 5], {"accelerator_config": {"use_seedable_sampler": False}}),
         "forget rng": killed(["on_step_begin", 2], None, {"forget": "rng"}),
         "forget keys": killed(["on_step_begin", 2], {"draw": "torch", "forget": "keys"}),
+        "whole stream": [STREAM],
+        "stream": killed(["on_step_begin", 5], STREAM),
+        "replayed": killed(["on_step_begin", 5], REPLAYED),
+        "other stream": [{"kill": ["on_step_begin", 2], **STREAM}, {"refused": [{**STREAM, "workers": 2}]}],
+        "extra": killed(["on_step_begin", 5], EXTRA),
         "refused": [{"kill": ["on_step_begin", 2]}, {"refused": REFUSED}],
         "other rate": killed(["on_step_begin", 2], None, {"learning_rate": 2e-2, "lr": "argument"}),
         "old rate": killed(["on_step_begin", 2], None, {"learning_rate": 2e-2, "lr": "checkpoint"}),
@@ -122,6 +132,22 @@ def test_patience_is_what_it_was(answers):
     assert 6 < answers["stopping"]["result"]["step"] < 30
 
 
+@pytest.mark.parametrize("name", ["stream", "replayed"])
+def test_a_stream_goes_on_bit_for_bit_behind_the_last_sample(name, answers):
+    exact(answers[name], answers["whole stream"])
+
+
+def test_a_stream_that_would_give_other_samples_is_refused(answers):
+    assert "num_workers is 2 here and was 0" in answers["other stream"]["refusals"][0]
+
+
+def test_attributes_that_are_in_no_state_dict_are_what_they_were(answers):
+    exact(answers["extra"], answers["whole none"])
+    assert answers["extra"]["result"]["maturity"] == answers["whole none"]["result"]["maturity"]
+    without = answers["0-0-none-epoch 2"]
+    assert without["result"]["maturity"] != answers["whole none"]["result"]["maturity"]
+
+
 def test_an_order_that_accelerate_would_draw_anew_follows_from_the_seed(answers):
     exact(answers["seedless"], answers["whole none"])
 
@@ -141,10 +167,12 @@ def test_what_does_not_fit_is_refused_before_the_first_step(answers):
         3: "seed was 3 and is 4",
         4: "it is of another architecture",
         5: "step 2 ≥ 2: nothing would run",
-        6: "a Stream has no samples under numbers",
-        7: "ignore_data_skip=True",
-        8: "train_sampling_strategy='group_by_length'",
-        9: "checkpoint or argument is needed, not 'both'",
+        6: "a Stream has no state_dict, so that a position is lost; with replay=True",
+        7: "save_strategy='epoch': a stream is trained on in one endless pass",
+        8: "ignore_data_skip=True",
+        9: "train_sampling_strategy='group_by_length'",
+        10: "checkpoint or argument is needed, not 'both'",
+        11: "progress:extra: it was not saved, and the training has one",
     }
     for number, text in expected.items():
         assert text in said[str(REFUSED[number])]
@@ -169,6 +197,28 @@ def test_a_trainer_goes_on_bit_for_bit_in_every_cell(tmp_path):
     found = runs(tmp_path, {**WHOLE, **{"-".join(cell): cell_job(cell) for cell in CELLS}})
     for cell in CELLS:
         exact(found["-".join(cell)], found[f"whole {cell[2]}"])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_trainer_on_a_stream_goes_on_bit_for_bit_in_every_cell(tmp_path):
+    def part(draw, kind, workers, **more):
+        return {"stream": kind, "replay": kind == "plain", "draw": draw, **WORKERS[workers], **more}
+
+    cells = [
+        (draw, kind, workers, stop)
+        for draw in DRAWS
+        for kind in ("plain", "placed")
+        for workers in WORKERS
+        for stop in STOPS
+    ]
+    jobs = {f"whole {draw} {workers}": [part(draw, "placed", workers)] for draw in DRAWS for workers in WORKERS}
+    for cell in cells:
+        kill = ["on_step_begin", STOPS[cell[3]]]
+        jobs["-".join(cell)] = [part(*cell[:3], kill=kill), part(*cell[:3])]
+    found = runs(tmp_path, jobs)
+    for cell in cells:
+        exact(found["-".join(cell)], found[f"whole {cell[0]} {cell[2]}"])
 
 
 @pytest.mark.long

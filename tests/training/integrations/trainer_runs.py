@@ -47,16 +47,41 @@ class Data(torch.utils.data.Dataset):
 
 
 class Stream(torch.utils.data.IterableDataset):
+    """Each worker its own share of the samples, in order; with no state."""
+
+    def __init__(self, draw="none"):
+        self.data, self.at = Data(draw), 0
+
     def __iter__(self):
-        return iter(Data()[number] for number in range(SAMPLES))
+        worker = torch.utils.data.get_worker_info()
+        mine = range(SAMPLES) if worker is None else range(worker.id, SAMPLES, worker.num_workers)
+        while self.at < len(mine):
+            self.at += 1
+            yield self.data[mine[self.at - 1]]
+        self.at = 0
+
+
+class Placed(Stream):
+    """The same with a state."""
+
+    def state_dict(self):
+        return {"at": self.at}
+
+    def load_state_dict(self, state):
+        self.at = state["at"]
+
+
+STREAMS = {"plain": Stream, "placed": Placed}
 
 
 class Net(nn.Module):
     def __init__(self, width=8):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(6, width), nn.BatchNorm1d(width), nn.Dropout(0.3), nn.Linear(width, 3))
+        self.maturity = torch.zeros(2)  # in no state_dict
 
     def forward(self, x, labels):
+        self.maturity = self.maturity + x[0, :2]
         return {"loss": (self.layers(x) - labels[:, None]).square().mean()}
 
 
@@ -102,7 +127,7 @@ TRAINER = []
 """The one of this process."""
 
 
-def made(folder, draw="none", seed=3, width=8, stream=False, patience=None, workers=0, batch_size=4, **more):
+def made(folder, draw="none", seed=3, width=8, stream=None, patience=None, workers=0, batch_size=4, **more):
     torch.manual_seed(0)
     options = {
         "max_steps": 9,
@@ -124,12 +149,12 @@ def made(folder, draw="none", seed=3, width=8, stream=False, patience=None, work
         seed=seed,
         **options,
     )
-    data = Stream() if stream else Data(draw)
+    data = STREAMS[stream](draw) if stream else Data(draw)
     callbacks = [EarlyStoppingCallback(patience)] if patience else []
     return Trainer(Net(width), arguments, train_dataset=data, eval_dataset=Data(), callbacks=callbacks)
 
 
-def train(folder, kill=None, lr=None, policy="newest", past=0, forget=None, **more):
+def train(folder, kill=None, lr=None, policy="newest", past=0, forget=None, replay=False, extra=None, **more):
     """The result of a training: what it logged, and digests of what it is at the end."""
     killed, trainer = Killed(kill), made(folder, **more)
     TRAINER[:] = [trainer]
@@ -141,7 +166,7 @@ def train(folder, kill=None, lr=None, policy="newest", past=0, forget=None, **mo
     os.makedirs(folder, exist_ok=True)
     past *= any(name.startswith("checkpoint") for name in os.listdir(folder))
     torch.manual_seed(100 + past), np.random.seed(past), random.seed(past)
-    run_trainer(trainer, lr=lr, policy=policy)
+    run_trainer(trainer, lr=lr, policy=policy, replay=replay, extra=extra)
     state = {
         "weights": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
@@ -155,6 +180,7 @@ def train(folder, kill=None, lr=None, policy="newest", past=0, forget=None, **mo
     patience = [vars(one) for one in trainer.callback_handler.callbacks if isinstance(one, EarlyStoppingCallback)]
     result = {"step": trainer.state.global_step, "logged": logged, "patience": patience}
     result |= {"limit": trainer.args.save_total_limit, "folders": sorted(os.listdir(folder))}
+    result["maturity"] = trainer.model.maturity.tolist()
     return {**result, **{name: digest(value) for name, value in state.items()}}, killed.seen
 
 

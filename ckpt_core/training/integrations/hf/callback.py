@@ -3,7 +3,7 @@
 What it forgets of its own state is saved with its callbacks', and restored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -81,7 +81,13 @@ class Saved:
             ) from error
 
 
-def callback_of(trainer: Any, saved: Saved, data: DataSettings, own_rates: Sequence[float] | None) -> Any:
+def callback_of(
+    trainer: Any,
+    saved: Saved,
+    data: DataSettings,
+    own_rates: Sequence[float] | None,
+    fill: Callable[[], None],
+) -> Any:
     """Return the callback of a training.
 
     Args:
@@ -89,6 +95,7 @@ def callback_of(trainer: Any, saved: Saved, data: DataSettings, own_rates: Seque
         saved: What it goes on from.
         data: What its data is now.
         own_rates: Learning rates that count in place of the checkpoint's; None where those count.
+        fill: Restores what the Trainer has not saved itself.
     """
     from transformers import TrainerCallback
     from transformers.trainer_callback import ExportableState
@@ -104,11 +111,16 @@ def callback_of(trainer: Any, saved: Saved, data: DataSettings, own_rates: Seque
             if saved.attempt:
                 _restore_losses(trainer, saved.losses)
                 _restore_callbacks(trainer, saved.callbacks)
+                fill()
             for one in trainer.callback_handler.callbacks:
                 if isinstance(one, ExportableState):
                     state.stateful_callbacks.setdefault(type(one).__name__, {})
             if own_rates is not None:
                 _set_rates(list(own_rates), given["optimizer"], given["lr_scheduler"])
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+            if data.samples is None:
+                state.epoch = state.global_step / state.max_steps  # it counts the batches of this process
 
     return CkptRun()
 

@@ -12,6 +12,7 @@ from ckpt_core.errors import LoadRefusedError, UsageError
 from ckpt_core.training.data.fingerprints import fingerprint
 from ckpt_core.training.data.keyed_data import KeyedCollate, KeyedDataset, KeyedSampler
 from ckpt_core.training.data.keyed_random import generator_of
+from ckpt_core.training.integrations.hf.streams import is_stream
 
 _WORKERS = -3
 """Takes the place of an epoch in the key of what workers are seeded with."""
@@ -24,14 +25,14 @@ class DataSettings:
     """The settings that the position in the data depends on.
 
     Attributes:
-        samples: Of the dataset.
+        samples: Of the dataset; None of a stream.
         batch_size: Samples of a batch.
         accumulate: Batches of a step.
         fingerprint: What the dataset says of its content; None where it says nothing.
     """
 
     seed: int
-    samples: int
+    samples: int | None
     batch_size: int
     accumulate: int
     shuffle: bool
@@ -44,7 +45,7 @@ class DataSettings:
         args = trainer.args
         return cls(
             seed=args.seed if args.data_seed is None else args.data_seed,
-            samples=len(trainer.train_dataset),
+            samples=None if is_stream(trainer.train_dataset) else len(trainer.train_dataset),
             batch_size=args.train_batch_size,
             accumulate=args.gradient_accumulation_steps,
             shuffle=args.train_sampling_strategy == "random",
@@ -53,7 +54,8 @@ class DataSettings:
         )
 
     def sampler(self) -> KeyedSampler:
-        """Return what gives the keys of an epoch."""
+        """Return what gives the keys of an epoch of numbered samples."""
+        assert self.samples is not None
         return KeyedSampler(
             self.samples, self.batch_size, seed=self.seed, shuffle=self.shuffle, drop_last=self.drop_last
         )
@@ -127,22 +129,16 @@ def refuse_inexact(trainer: Any) -> None:
 
     UsageError, with the cure, for something of a Trainer.
     """
-    for reason in _reasons(trainer):
+    for reason in (*_reasons(trainer), *(_of_a_stream(trainer.args) if is_stream(trainer.train_dataset) else ())):
         raise UsageError(f"{type(trainer).__name__}: {reason}")
 
 
 def _reasons(trainer: Any) -> Iterator[str]:
-    from torch.utils.data import IterableDataset
-
     args, dataset = trainer.args, trainer.train_dataset
     if args.world_size > 1 or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
         yield "run_trainer sees to trainings of one process; save several with what they have of their own"
-    if dataset is None or isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-        yield (
-            f"a {type(dataset).__name__} has no samples under numbers, so that a Trainer cannot find its position in "
-            "it again; make it a dataset with __len__ and __getitem__, or train in a loop of your own with a loader "
-            "that has state"
-        )
+    if dataset is None:
+        yield "it has no train_dataset, and nothing to train on; give it one"
     own = [name for name in _ITS_OWN if "transformers.trainer" not in getattr(trainer, name).__module__]
     if own:
         yield f"it has a {own[0]} of its own, whose order is not known; leave it out: the order follows from the seed"
@@ -150,8 +146,15 @@ def _reasons(trainer: Any) -> Iterator[str]:
         yield f"the order of train_sampling_strategy={args.train_sampling_strategy!r} is drawn anew; use 'random'"
     if getattr(trainer.data_collator, "seed", None) is not None:
         yield "its data_collator has a generator of its own, which is not saved; leave its seed out"
-    for name, value in {"ignore_data_skip": True, "save_only_model": True, "auto_find_batch_size": True}.items():
-        if getattr(args, name) is value:
+    skips = () if is_stream(dataset) else ("ignore_data_skip",)
+    for name in (*skips, "save_only_model", "auto_find_batch_size"):
+        if getattr(args, name) is True:
             yield f"{name}=True: a resume is not exact with it; leave it out"
     if not args.dataloader_in_order:
         yield "dataloader_in_order=False: batches come in another order each time; leave it out"
+
+
+def _of_a_stream(args: Any) -> Iterator[str]:
+    for name in ("save_strategy", "eval_strategy", "logging_strategy"):
+        if getattr(args, name) == "epoch":
+            yield f"{name}='epoch': a stream is trained on in one endless pass; count in steps"

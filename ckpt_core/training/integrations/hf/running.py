@@ -4,21 +4,28 @@ From the newest checkpoint that is proved whole.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from ckpt_core import knobs
 from ckpt_core.arguments import argument
 from ckpt_core.errors import LoadRefusedError, UsageError
 from ckpt_core.log import Logger
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.training.choosing import NEWEST, choose
+from ckpt_core.training.integrations.hf.beside import Beside
 from ckpt_core.training.integrations.hf.callback import Saved, callback_of
 from ckpt_core.training.integrations.hf.data import DataSettings, keyed_loader, refuse_inexact
 from ckpt_core.training.integrations.hf.saving import whole_saves
+from ckpt_core.training.integrations.hf.streams import EndlessLoader, stream_of
+from ckpt_core.training.integrations.hf.tracing import tracer_of
+from ckpt_core.training.objects import EXTRA
+from ckpt_core.training.own_state.extra import ExtraState
 from ckpt_core.training.planning import rates
 from ckpt_core.training.planning.rows import Rows
+from ckpt_core.training.proving.trace import run_of
 from ckpt_core.training.record import Record
 from ckpt_core.training.run_folder import RunFolder
 from ckpt_core.verbs.load_into import load_into
@@ -26,12 +33,20 @@ from ckpt_core.verbs.load_into import load_into
 _log = Logger(__name__)
 
 
-def run_trainer(trainer: Any, *, policy: str | int | os.PathLike[str] = NEWEST, lr: str | None = None) -> Any:
+def run_trainer(
+    trainer: Any,
+    *,
+    policy: str | int | os.PathLike[str] = NEWEST,
+    lr: str | None = None,
+    replay: bool = False,
+    extra: Mapping[str, Sequence[str]] | None = None,
+) -> Any:
     """Train with a Trainer of transformers.
 
     From the newest checkpoint of its output folder that is whole.
 
-    Its data is drawn by keys of `data_seed` (else `seed`), so that a training that was killed goes on bit for bit. Its
+    Its data is drawn by keys of `data_seed` (else `seed`), so that a training that was killed goes on bit for bit; a
+    stream (an iterable dataset) goes on where its own state says, and nothing is skipped. Its
     folders `checkpoint-STEP` are what the Trainer writes, and have that name once they are sealed and synced; older
     ones go, by `save_total_limit`, when a newer one is there. The states of its callbacks are restored.
 
@@ -39,6 +54,8 @@ def run_trainer(trainer: Any, *, policy: str | int | os.PathLike[str] = NEWEST, 
         trainer: A `transformers.Trainer`, in one process.
         policy: `newest` that is whole, or a new training where there is none; `required`; a step; or a path.
         lr: Where its learning rate is not the checkpoint's, which counts: `checkpoint` or `argument`.
+        replay: Of a stream without state, ask again for the samples that were had; see `IterableLoader`.
+        extra: Attributes of the model that are in no state_dict, as for a Checkpointer; saved and restored with it.
 
     Returns:
         What `Trainer.train` returns.
@@ -54,19 +71,39 @@ def run_trainer(trainer: Any, *, policy: str | int | os.PathLike[str] = NEWEST, 
         raise UsageError(f"{argument('lr')}: checkpoint or argument is needed, not {lr!r}")
     refuse_inexact(trainer)
     data = DataSettings.of(trainer)
-    run = RunFolder(trainer.args.output_dir)
-    run.open()
-    try:
-        chosen = choose(run, policy if isinstance(policy, int) else os.fspath(policy), recorded=record_of)
-        saved = Saved() if chosen is None else Saved.of(chosen.checkpoint)
-        if chosen is not None:
-            _compare(trainer, chosen.checkpoint, saved, data, lr)
-        own = _own_rates(trainer, len(saved.rates)) if lr == rates.ARGUMENT else None
-        with _exact(trainer, data), whole_saves(trainer, run), _called(trainer, callback_of(trainer, saved, data, own)):
+    stream = stream_of(trainer, replay=replay) if data.samples is None else None
+    beside = _beside(trainer, stream, extra)
+    with _proved(trainer):
+        run = RunFolder(trainer.args.output_dir)
+        run.open()
+        try:
+            chosen = choose(run, policy if isinstance(policy, int) else os.fspath(policy), recorded=record_of)
+            saved = Saved() if chosen is None else Saved.of(chosen.checkpoint)
+            fill = _nothing
+            if chosen is not None:
+                _compare(trainer, chosen.checkpoint, saved, data, lr)
+                fill = beside.filling(chosen.checkpoint)
+            own = _own_rates(trainer, len(saved.rates)) if lr == rates.ARGUMENT else None
+            callback = callback_of(trainer, saved, data, own, fill)
             place = None if chosen is None else os.path.abspath(chosen.checkpoint.location.url)
-            return trainer.train(resume_from_checkpoint=place)
-    finally:
-        run.close()
+            with _exact(trainer, data, stream), whole_saves(trainer, run, beside), _called(trainer, callback):
+                return trainer.train(resume_from_checkpoint=place)
+        finally:
+            run.close()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _beside(trainer: Any, stream: EndlessLoader | None, extra: Mapping[str, Sequence[str]] | None) -> Beside:
+    """What the Trainer does not save itself."""
+    objects: dict[str, Callable[[], Any]] = {}
+    if stream is not None:
+        objects["sampler"] = lambda: stream
+    if trainer.model is not None and ExtraState(trainer.model, extra):
+        objects[EXTRA] = lambda: ExtraState(trainer.model, extra)
+    return Beside(objects)
 
 
 def record_of(checkpoint: StoredCheckpoint) -> Record:
@@ -133,24 +170,49 @@ def _refuse_architecture(trainer: Any, checkpoint: StoredCheckpoint) -> None:
 
 
 @contextmanager
-def _exact(trainer: Any, data: DataSettings) -> Iterator[None]:
-    """Let a Trainer draw its data by keys for a block.
+def _exact(trainer: Any, data: DataSettings, stream: EndlessLoader | None) -> Iterator[None]:
+    """Let a Trainer draw its data by keys, or from a stream, for a block.
 
     And leave restoring callbacks to ours.
     """
-    restore = trainer.args.restore_callback_states_from_checkpoint
     original = trainer.get_train_dataloader
-    trainer.get_train_dataloader = partial(_keyed, original, data)
-    trainer.args.restore_callback_states_from_checkpoint = False
+    trainer.get_train_dataloader = partial(_keyed, original, data) if stream is None else lambda: stream
+    skips = {} if stream is None else {"ignore_data_skip": True}
     try:
-        yield
+        with _with_arguments(trainer, restore_callback_states_from_checkpoint=False, **skips):
+            yield
     finally:
         del trainer.get_train_dataloader
-        trainer.args.restore_callback_states_from_checkpoint = restore
 
 
 def _keyed(original: Any, data: DataSettings) -> Any:
     return keyed_loader(original(), data)
+
+
+@contextmanager
+def _with_arguments(trainer: Any, **arguments: Any) -> Iterator[None]:
+    before = {name: getattr(trainer.args, name) for name in arguments}
+    for name, value in arguments.items():
+        setattr(trainer.args, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(trainer.args, name, value)
+
+
+@contextmanager
+def _proved(trainer: Any) -> Iterator[None]:
+    """Let a Trainer write to the folder of a proof.
+
+    It writes down each step there, where its resume is being proved.
+    """
+    folder = knobs.prove_folder()
+    if not folder:
+        yield
+        return
+    with _with_arguments(trainer, output_dir=run_of(folder)), _called(trainer, tracer_of(trainer)):
+        yield
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 from ckpt_core.log import Logger
 from ckpt_core.schema.side_files.reserved_names import DIRECTORY_SEAL
 from ckpt_core.storage.writing import syscalls
+from ckpt_core.training.integrations.hf.beside import Beside
 from ckpt_core.training.run_folder import RunFolder
 from ckpt_core.verbs.seal import seal
 
@@ -21,7 +22,7 @@ _STAGE = ".ckpt-writing"
 
 
 @contextmanager
-def whole_saves(trainer: Any, run: RunFolder) -> Iterator[None]:
+def whole_saves(trainer: Any, run: RunFolder, beside: Beside) -> Iterator[None]:
     """Let a Trainer save whole checkpoints for a block.
 
     And remove older ones by its `save_total_limit`.
@@ -39,7 +40,9 @@ def whole_saves(trainer: Any, run: RunFolder) -> Iterator[None]:
             save(model, trial)
         finally:
             del trainer._get_output_dir
-        _commit(os.path.join(stage, f"checkpoint-{step}"), run, step)
+        staged = os.path.join(stage, f"checkpoint-{step}")
+        beside.write(staged)
+        _commit(staged, run, step)
         sealed.add(step)
         _remove_older(run, sealed, limit, trainer.state)
 
