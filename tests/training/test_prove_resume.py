@@ -126,6 +126,50 @@ def test_what_cannot_be_proved_is_not_called_exact(changes, told, tmp_path):
     assert told in json.dumps(answer)
 
 
+TRAINER = """
+import torch
+from transformers import Trainer, TrainingArguments
+from ckpt_core.training import run_trainer
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Dropout(0.3), torch.nn.Linear(4, 1))
+
+    def forward(self, x, labels):
+        return {"loss": (self.layers(x) - labels).square().mean()}
+
+
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, number):
+        DRAWN
+        return {"x": torch.full((3,), float(number)) + torch.randn(3), "labels": torch.tensor([1.0])}
+
+
+torch.manual_seed(0)
+settings = {"max_steps": 6, "save_steps": 2, "per_device_train_batch_size": 4, "report_to": [], "use_cpu": True}
+run_trainer(Trainer(Net(), TrainingArguments("mine", **settings), train_dataset=Data()))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("drawn", ["pass", "torch.seed()"])
+def test_a_training_of_transformers_trainer_is_proved_too(drawn, tmp_path):
+    pytest.importorskip("transformers")
+    (tmp_path / "train.py").write_text(TRAINER.replace("DRAWN", drawn))
+    code, answer, told = proved(tmp_path, "--kills", "1", "--", sys.executable, "train.py")
+    result = answer["result"]
+    assert list((tmp_path / "mine").iterdir()) == [], told  # the Trainer itself makes it when it is made
+    if drawn == "pass":
+        assert (code, result["exact"], result["steps"]) == (0, True, 6)
+    else:
+        assert (code, result["difference"]["component"]) == (1, "sampler")
+
+
 def test_a_command_that_is_not_there_is_one_line(tmp_path):
     code, answer, _ = proved(tmp_path, "--", "./nowhere")
     assert code == 2

@@ -50,7 +50,10 @@ class Trace:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def resumed(self, step: int, *, without: Sequence[str] = ()) -> None:
-        """Write down what a resume restored, but for what is not what it was when the step was written down."""
+        """Write down the state that a resume restored.
+
+        Without the parts that may have changed since the step was written down.
+        """
         parts = self._parts()
         self._write(resumed=step, parts={label: parts[label] for label in parts if label not in without})
 
@@ -91,7 +94,7 @@ class Trace:
 
 
 def run_of(folder: str) -> str:
-    """Return where a training that is proved in a folder writes its checkpoints."""
+    """Return where a proof in a folder has its checkpoints."""
     return os.path.join(folder, "run")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ckpt_core.errors import LoadRefusedError
 from ckpt_core.layouts.in_memory import checkpoint_of_parts
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.training.values import torch_values
+from ckpt_core.training.values import torch_state
 from ckpt_core.verbs.load import load
 from ckpt_core.verbs.save import save
 
@@ -28,7 +28,7 @@ class Beside:
         self._objects = objects
 
     def write(self, folder: str) -> None:
-        """Write it to a folder that gets its name and its seal later."""
+        """Write it to a folder that is named and sealed later."""
         if self._objects:
             parts = {label: made().state_dict() for label, made in self._objects.items()}
             save(checkpoint_of_parts(parts), os.path.join(folder, FILE), format="torch")
@@ -36,11 +36,11 @@ class Beside:
     def filling(self, checkpoint: StoredCheckpoint) -> Callable[[], None]:
         """Return the function that gives each object its state.
 
-    The states were read and fit; nothing is changed yet.
+        The states were read and fit; nothing is changed yet.
 
-        Raises:
-            LoadRefusedError: It was not saved, or does not fit.
-            CkptError: It cannot be read.
+            Raises:
+                LoadRefusedError: It was not saved, or does not fit.
+                CkptError: It cannot be read.
         """
         values = {label: self._value(checkpoint, label) for label in self._objects}
         for label, value in values.items():
@@ -60,4 +60,4 @@ class Beside:
         known = {part.label: part for part in stored.manifest.components}
         if label not in known:
             raise LoadRefusedError(f"{where}: it was not saved, and the training has one; nothing was changed")
-        return torch_values(stored, known[label])
+        return torch_state(stored, known[label])

@@ -97,7 +97,7 @@ def _nothing() -> None:
 
 
 def _beside(trainer: Any, stream: EndlessLoader | None, extra: Mapping[str, Sequence[str]] | None) -> Beside:
-    """What the Trainer does not save itself."""
+    """Return the state that the Trainer does not save itself."""
     objects: dict[str, Callable[[], Any]] = {}
     if stream is not None:
         objects["sampler"] = lambda: stream
@@ -171,9 +171,9 @@ def _refuse_architecture(trainer: Any, checkpoint: StoredCheckpoint) -> None:
 
 @contextmanager
 def _exact(trainer: Any, data: DataSettings, stream: EndlessLoader | None) -> Iterator[None]:
-    """Let a Trainer draw its data by keys, or from a stream, for a block.
+    """Let a Trainer draw its data exactly for a block.
 
-    And leave restoring callbacks to ours.
+    By keys, or from a stream that knows its place; and leave restoring callbacks to ours.
     """
     original = trainer.get_train_dataloader
     trainer.get_train_dataloader = partial(_keyed, original, data) if stream is None else lambda: stream

@@ -11,7 +11,9 @@ from ckpt_core.training.data.iterable_loader import IterableLoader
 
 
 class EndlessLoader:
-    """Batches of an `IterableLoader`, one epoch of it behind the other, for the steps of a whole training.
+    """Batches of an `IterableLoader`, one epoch behind the other.
+
+    They are those of a whole training.
 
     Args:
         inner: Gives the batches.
@@ -42,7 +44,10 @@ class EndlessLoader:
         self.inner.load_state_dict(state_dict)
 
     def refuse(self, state_dict: Mapping[str, Any]) -> None:
-        """Raise the error with which `load_state_dict` would refuse a state, if any; nothing is changed."""
+        """Raise the error with which `load_state_dict` would refuse a state.
+
+        Nothing is changed.
+        """
         self.inner.refuse(state_dict)
 
 
@@ -54,7 +59,9 @@ def is_stream(dataset: object) -> bool:
 
 
 def stream_of(trainer: Any, *, replay: bool) -> EndlessLoader:
-    """Return the loader of a Trainer's stream, with its batches, collation and workers.
+    """Return the loader of a Trainer's stream.
+
+    It has the Trainer's batches, collation and workers.
 
     Raises:
         UsageError: The stream has no state, and is not to be replayed.

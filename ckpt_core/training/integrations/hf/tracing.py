@@ -1,4 +1,7 @@
-"""A Trainer whose resume is proved: it writes down each step, as a Checkpointer does."""
+"""A Trainer whose resume is proved.
+
+It writes down each step, as a Checkpointer does.
+"""
 
 from typing import Any
 
@@ -7,7 +10,7 @@ from ckpt_core.training.proving.trace import Trace, trace_of
 
 
 def tracer_of(trainer: Any) -> Any:
-    """Return the callback that writes down the steps of a training that is being proved.
+    """Return the callback that writes down the steps of a proof.
 
     What it has of a step is the loss that was added up since the last one that was logged.
     """
