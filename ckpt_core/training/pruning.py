@@ -6,7 +6,7 @@ They are listed, and removed when those that are kept are proved to be whole.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ckpt_core.arguments import argument
@@ -18,6 +18,7 @@ from ckpt_core.training.choosing import proved, record_of
 from ckpt_core.training.record import Record
 from ckpt_core.training.retention import Keep
 from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.training.saving.thinning import make_thin, thinned_bytes
 from ckpt_core.verbs.load import load
 
 
@@ -29,6 +30,7 @@ class Pruned:
         run: The folder.
         kept: Size in bytes of each checkpoint that is kept, by name.
         removed: The same of those that go; they are there still where it was not applied.
+        thinned: The bytes that others of those that are kept are made thinner by, by name; see `Keep.thin_every`.
         left: What was left alone, since it is not known to be of this run, each with the reason.
         notes: What else there is to say: a best value whose checkpoint is not there.
         applied: Whether they were removed.
@@ -37,6 +39,7 @@ class Pruned:
     run: str
     kept: Mapping[str, int] = field(default_factory=dict)
     removed: Mapping[str, int] = field(default_factory=dict)
+    thinned: Mapping[str, int] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     applied: bool = False
@@ -44,7 +47,7 @@ class Pruned:
     @property
     def nbytes(self) -> int:
         """Bytes of what goes."""
-        return sum(self.removed.values())
+        return sum(self.removed.values()) + sum(self.thinned.values())
 
 
 def prune(run: str | os.PathLike[str], keep: Keep, *, apply: bool = False) -> Pruned:
@@ -75,9 +78,11 @@ def prune(run: str | os.PathLike[str], keep: Keep, *, apply: bool = False) -> Pr
             _prove(os.path.join(folder.path, name))
         for step in steps:
             (folder.put_aside if keep.recoverable else folder.remove)(step)
+        for name in plan.thinned:
+            make_thin(os.path.join(folder.path, name))
     finally:
         folder.close()
-    return Pruned(plan.run, plan.kept, plan.removed, plan.left, plan.notes, applied=True)
+    return replace(plan, applied=True)
 
 
 def undelete(run: str | os.PathLike[str], step: int) -> str:
@@ -144,12 +149,16 @@ def _planned(folder: RunFolder, keep: Keep) -> tuple[Pruned, list[int]]:
     records, left = _records(folder)
     metrics = {step: record.history.get(step, {}) for step, record in records.items()}
     _refuse_unknown(keep, metrics)
-    kept = keep.kept(metrics, folder.committed_at) | {step for step in metrics if keep.is_thin(step)}
+    whole = keep.kept(metrics, folder.committed_at)
+    thin = {step for step in metrics if keep.is_thin(step)} - whole
+    kept = whole | thin
+    thinner = {f"checkpoint-{step}": thinned_bytes(folder.place(step)) for step in sorted(thin)}
     sizes = {step: _size(folder.place(step)) for step in sorted(records)}
     plan = Pruned(
         folder.path,
         {f"checkpoint-{step}": size for step, size in sizes.items() if step in kept},
         {f"checkpoint-{step}": size for step, size in sizes.items() if step not in kept},
+        {name: size for name, size in thinner.items() if size},
         left,
         tuple(_notes(keep, records)),
     )

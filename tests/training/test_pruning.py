@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from ckpt_core import load
 from ckpt_core.cli.main import main
 from ckpt_core.errors import CheckpointNotFoundError, CorruptError, LockedError, UsageError
 from ckpt_core.training import Keep, prune
@@ -16,7 +17,7 @@ LOSSES = {1: 5.0, 2: 1.0, 3: 2.0, 4: 9.0, 5: 3.0, 6: 4.0}
 @pytest.fixture(scope="module")
 def made_run(tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "run"
-    with checkpointer(run, training()) as saver:
+    with checkpointer(run, training().run(1)) as saver:
         for step, loss in LOSSES.items():
             saver.save(step, metrics={"val_loss": loss})
     return run
@@ -54,6 +55,19 @@ def test_each_flag_keeps_what_it_says_and_nothing_goes_without_apply(run, capsys
     assert steps(run) == kept
     assert "those that are kept were proved" in capsys.readouterr().out
     assert main(["prune", str(run), *flags.split()]) == 0
+    assert "nothing to remove" in capsys.readouterr().out
+
+
+def test_thin_ones_stay_without_their_optimizer(run, capsys):
+    command = ["prune", str(run), "--thin-every", "2"]
+    assert main([*command, "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)["result"]
+    assert list(said["thinned"]) == ["checkpoint-2", "checkpoint-4"] and steps(run) == list(LOSSES)
+    assert main([*command, "--apply"]) == 0
+    assert steps(run) == [2, 4, 6]
+    held = {step: [part.label for part in load(str(run / f"checkpoint-{step}")).manifest.components] for step in (4, 6)}
+    assert "optimizer" not in held[4] and "model" in held[4] and "optimizer" in held[6]
+    assert main(command) == 0
     assert "nothing to remove" in capsys.readouterr().out
 
 

@@ -33,6 +33,7 @@ _EXAMPLES = examples(
 @click.option("--keep-every", type=int, help="Keep those whose step is a multiple of this.")
 @click.option("--keep-best", metavar="METRIC", help="Keep the one with the least of a metric; +METRIC: the greatest.")
 @click.option("--keep-seconds", type=float, help="Keep the first, and then each that came so many seconds later.")
+@click.option("--thin-every", type=int, help="Keep others at a multiple of this, without their optimizer.")
 @click.option("--recoverable", is_flag=True, help="Put the others aside, from where --undelete brings them back.")
 @click.option(
     "--undelete", metavar="STEP", type=int, help="Bring back what was put aside, proved; nothing else is done."
@@ -49,6 +50,7 @@ def command(
     keep_every: int | None,
     keep_best: str | None,
     keep_seconds: float | None,
+    thin_every: int | None,
     recoverable: bool,
     undelete: int | None,
     purge: bool,
@@ -66,8 +68,8 @@ def command(
 
     if undelete is not None or purge:
         return _of_what_was_put_aside(run, undelete, purge)
-    done = prune(run, Keep(keep_last, keep_every, keep_best, keep_seconds, recoverable), apply=apply)
-    code = _TO_DO if done.removed and not apply else 0
+    done = prune(run, Keep(keep_last, keep_every, keep_best, keep_seconds, recoverable, thin_every), apply=apply)
+    code = _TO_DO if done.nbytes and not apply else 0
     return Answer(lambda: _result(done), lambda: _page(done), lambda: list(done.removed), (), code)
 
 
@@ -90,16 +92,23 @@ def _result(done: "Pruned") -> dict[str, Any]:
     return {**asdict(done), "bytes": done.nbytes}
 
 
+def _kept(done: "Pruned", name: str) -> str:
+    if name not in done.thinned:
+        return "kept"
+    how = "made" if done.applied else "would be made"
+    return f"kept; {how} thinner by {human_bytes(done.thinned[name])}, without its optimizer"
+
+
 def _page(done: "Pruned") -> Iterator[Block]:
     gone = "removed" if done.applied else "would be removed"
-    rows = [(name, human_bytes(size), "kept") for name, size in done.kept.items()]
+    rows = [(name, human_bytes(size), _kept(done, name)) for name, size in done.kept.items()]
     rows += [(name, human_bytes(size), gone) for name, size in done.removed.items()]
     yield Table(("checkpoint", "size", ""), rows, frozenset({"size"}))
     for name, reason in done.left.items():
         yield f"{name}: left alone: {reason}"
     yield from done.notes
-    amount = f"{human_bytes(done.nbytes)} in {counted(len(done.removed), 'checkpoint')}"
-    if not done.removed:
+    amount = f"{human_bytes(done.nbytes)} in {counted(len(done.removed) + len(done.thinned), 'checkpoint')}"
+    if not done.nbytes:
         yield f"{done.run}: nothing to remove"
     elif done.applied:
         yield f"{done.run}: removed {amount}; those that are kept were proved"

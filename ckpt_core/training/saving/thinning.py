@@ -8,6 +8,7 @@ from typing import Any
 
 from ckpt_core.log import Logger
 from ckpt_core.reading.selection import select
+from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.text import redact
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.verbs.load import load
@@ -30,12 +31,25 @@ def make_thin(place: str) -> None:
         CkptError: It cannot be read or written, or is damaged; it is as it was.
     """
     checkpoint = load(place)
-    labels = [part.label for part in checkpoint.manifest.components]
-    kept = [label for label in labels if label.partition(":")[0] not in _DROPPED and label not in _DROPPED_LABELS]
-    if kept == labels:
+    parts = checkpoint.manifest.components
+    kept = [part.label for part in parts if not _is_dropped(part)]
+    if len(kept) == len(parts):
         return
     seal = read_seal(checkpoint.files)
     said: Mapping[str, Any] = {} if seal is None else {"run": seal.provenance.get("run")}
     view = select(checkpoint, components=kept)
     save(view, place, format=checkpoint.match.format, force=True, provenance={**said, "thinned": True})
     _log.info("made thin: %s", redact(place))
+
+
+def thinned_bytes(place: str) -> int:
+    """Return the bytes that a checkpoint would be thinner by.
+
+    0 where it is thin already.
+    """
+    parts = filter(_is_dropped, load(place).manifest.components)
+    return sum(info.nbytes for part in parts for _, info in part.tensors.infos())
+
+
+def _is_dropped(part: Component) -> bool:
+    return part.kind in _DROPPED or part.label in _DROPPED_LABELS
