@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import uuid
 
 import pytest
 import torch
@@ -24,6 +25,22 @@ def made_run(tmp_path_factory):
 @pytest.fixture
 def run(made_run, tmp_path):
     return shutil.copytree(made_run, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("format", "where"), [("dcp", "folder"), ("training-state", "folder"), ("bundle", "memory"), ("dcp", "memory")]
+)
+def test_a_run_of_any_format_is_planned_where_it_is(format, where, tmp_path, capsys):
+    run = str(tmp_path / "run") if where == "folder" else f"memory://{uuid.uuid4().hex}/run"
+    made = training()
+    with checkpointer(run, made, save_every=1, format=format, arguments={"max_steps": 9}) as saver:
+        made.run(2, saver)
+    assert main(["plan-resume", run, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["result"]
+    assert (plan["step"], plan["location"]) == (2, f"{run}/checkpoint-2")
+    rows = {row["what"]: row["effect"] for row in plan["rows"]}
+    assert rows["optimizer"] == rows["rng"] == rows["sampler"] == rows["scheduler"] == "restored"
+    assert main(["plan-resume", run, "--set", "max_steps=2"]) == 4
 
 
 CASES = {

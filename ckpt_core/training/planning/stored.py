@@ -10,14 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ckpt_core.arguments import argument
-from ckpt_core.errors import LoadRefusedError, UsageError
+from ckpt_core.errors import CkptError, LoadRefusedError, UnreachableError, UnsupportedFormatError, UsageError
 from ckpt_core.layouts.training_record import TrainingRecord, training_record
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.kinds import WEIGHTS
 from ckpt_core.schema.locations import Outcome
 from ckpt_core.schema.profiles import AssessmentLine
 from ckpt_core.schema.roles import Presence
+from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.urls import local_path
 from ckpt_core.training.choosing import REQUIRED, choose
 from ckpt_core.training.objects import TRAINING
@@ -25,7 +27,8 @@ from ckpt_core.training.planning.plan import Effect, ResumePlan
 from ckpt_core.training.planning.rates import ARGUMENT, CHECKPOINT, compare_rates
 from ckpt_core.training.planning.rows import Rows
 from ckpt_core.training.planning.settings import Settings, given_settings, settings_of
-from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.training.run import Run
+from ckpt_core.training.runs import open_run
 from ckpt_core.verbs.load import load
 from ckpt_core.verbs.locate import locate
 from ckpt_core.verbs.verify import verify
@@ -88,10 +91,9 @@ def plan_resume(
 
 
 def _newest(run: str) -> tuple[StoredCheckpoint, Mapping[str, str]]:
-    path = local_path(run)
-    folder = None if path is None else RunFolder(path)
-    if folder and any(os.path.lexists(os.path.join(folder.place(step), "bundle.json")) for step in folder.steps()):
-        chosen = choose(folder, REQUIRED)
+    ours = _run_of(run)
+    if ours is not None and any(_is_a_checkpointers(ours.place(step)) for step in ours.steps()):
+        chosen = choose(ours, REQUIRED)
         assert chosen is not None
         return chosen.checkpoint, chosen.rejected
     found = locate(run, profile="resume")
@@ -99,6 +101,31 @@ def _newest(run: str) -> tuple[StoredCheckpoint, Mapping[str, str]]:
     rejected = {posixpath.basename(str(attempt.candidate)): attempt.detail for attempt in passed}
     place = found.require()
     return load(place.url if place.member is None else f"{place.url}#{place.member}"), rejected
+
+
+def _run_of(run: str) -> Run | None:
+    """Return the run of a path or a URL.
+
+    None of another reference, and where no run can be: at what publishes versions.
+    """
+    if local_path(run) is None and ("://" not in run or "#" in run):
+        return None
+    try:
+        return open_run(run)
+    except UnsupportedFormatError:
+        return None
+
+
+def _is_a_checkpointers(place: str) -> bool:
+    """Return whether a Checkpointer wrote a checkpoint, whole or not."""
+    try:
+        files = list_files(place)
+        seal = read_seal(files)
+    except UnreachableError:
+        raise
+    except CkptError:
+        return False
+    return "bundle.json" in files.entries or (seal is not None and "run" in seal.provenance)
 
 
 def _is_ours(checkpoint: StoredCheckpoint) -> bool:
