@@ -311,6 +311,7 @@ class Checkpointer:
         *,
         lr: str | None = None,
         max_steps: int | None = None,
+        data: str | None = None,
     ) -> Resumed:
         """Go on from a checkpoint.
 
@@ -321,6 +322,8 @@ class Checkpointer:
                 where there is none; a step of the run; or the path of any checkpoint that a Checkpointer wrote.
             lr: Where the optimizer's learning rate is not the checkpoint's, which counts: `checkpoint` or `argument`.
             max_steps: Steps after which the training ends: it is an error where all of them are done.
+            data: `argument` to begin the data that is given, in the epoch of the checkpoint, where it is other data on
+                purpose; None to go on in those of the checkpoint.
 
         Raises:
             LoadRefusedError: It does not fit: another architecture, other data, another class of schedule, another
@@ -330,11 +333,11 @@ class Checkpointer:
             LoadInterruptedError: A read failed after something had been changed. Nothing can be saved then.
             CkptError: It cannot be read; nothing was changed.
         """
-        chosen = self._chosen(policy, lr)
+        chosen = self._chosen(policy, lr, data)
         if chosen is None:
             return Resumed()
         with one_moment(chosen.checkpoint, failures_only=True):
-            work = self._team.each("plan", partial(self._fitting, chosen, Choices(lr, max_steps)))
+            work = self._team.each("plan", partial(self._fitting, chosen, Choices(lr, max_steps, data)))
             self._team.each("fill", partial(self._fill, work))
         self._record = replace(work.record, attempt=work.record.attempt + 1)
         self._history.load_state_dict(work.history)
@@ -353,6 +356,7 @@ class Checkpointer:
         *,
         lr: str | None = None,
         max_steps: int | None = None,
+        data: str | None = None,
     ) -> ResumePlan:
         """Return what `resume` would do with the same arguments; nothing is changed.
 
@@ -361,17 +365,19 @@ class Checkpointer:
         Raises:
             CkptError: As `resume`, where no checkpoint can be chosen or read.
         """
-        chosen = self._chosen(policy, lr)
+        chosen = self._chosen(policy, lr, data)
         if chosen is None:
             return ResumePlan()
         with one_moment(chosen.checkpoint, failures_only=True):
-            return self._planned(chosen, Choices(lr, max_steps)).plan
+            return self._planned(chosen, Choices(lr, max_steps, data)).plan
 
-    def _chosen(self, policy: str | int | os.PathLike[str], lr: str | None) -> Chosen | None:
+    def _chosen(self, policy: str | int | os.PathLike[str], lr: str | None, data: str | None) -> Chosen | None:
         self._refuse_poisoned()
         self.wait()
         if lr not in (None, rates.CHECKPOINT, rates.ARGUMENT):
             raise UsageError(f"{argument('lr')}: checkpoint or argument is needed, not {lr!r}")
+        if data not in (None, rates.ARGUMENT):
+            raise UsageError(f"{argument('data')}: argument is needed, or nothing, not {data!r}")
         with told_by_system():
             self._team.each("open", self._run.open)
         wanted = policy if isinstance(policy, int) else os.fspath(policy)

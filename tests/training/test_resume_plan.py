@@ -153,14 +153,22 @@ def test_a_dataset_that_names_its_content_is_told_from_another(tmp_path):
     Data.fingerprint = "a"
     try:
         made = training()
+        made.loader.set_epoch(1)
+        next(iter(made.loader)), next(iter(made.loader))
         with checkpointer(tmp_path / "run", made) as saver:
             saver.save(1)
         Data.fingerprint = "b"
         plan, error = planned(tmp_path / "run", training())
+        again = training()
+        begun, resumed = planned(tmp_path / "run", again, data="argument")
     finally:
         del Data.fingerprint
     assert plan.row("sampler").effect is Effect.REFUSED
     assert "fingerprint is 'b' here and was 'a'" in str(error)
+    assert "where it is other data on purpose, data='argument' begins them" in str(error)
+    assert begun.row("sampler").effect is Effect.OVERRIDDEN and begun.refused == ()
+    assert resumed.step == 1 and "sampler" not in resumed.restored
+    assert (again.loader.epoch, again.loader.position) == (1, 0)
 
 
 def test_what_nothing_was_given_for_is_in_the_plan(run):

@@ -14,7 +14,7 @@ from ckpt_core.training.data.exact_loader import ExactLoader
 from ckpt_core.training.objects import GRADIENTS, HISTORY, TRAINING
 from ckpt_core.training.own_state.history import History
 from ckpt_core.training.planning import rates
-from ckpt_core.training.planning.plan import Effect, ResumePlan
+from ckpt_core.training.planning.plan import Effect, PlanRow, ResumePlan
 from ckpt_core.training.planning.provenance import compare_provenance
 from ckpt_core.training.planning.resuming import Resumed, fill_all, prepare_gradients, prepare_objects
 from ckpt_core.training.planning.rows import Rows
@@ -36,10 +36,12 @@ class Choices(NamedTuple):
     Attributes:
         lr: Which learning rate counts, `checkpoint` or `argument`; None where nobody said.
         max_steps: Steps after which the training ends; None where it does not.
+        data: `argument` to begin the data that is given; None to go on in that of the checkpoint.
     """
 
     lr: str | None = None
     max_steps: int | None = None
+    data: str | None = None
 
 
 class Planned(NamedTuple):
@@ -103,11 +105,14 @@ def planned(
     """
     rows, where = Rows(), str(checkpoint.location)
     compare_steps(rows, where, record.step, choices.max_steps)
-    prepared = prepare_objects(objects, checkpoint, rows)
+    loader = objects.get("sampler") if choices.data == rates.ARGUMENT else None
+    kept = {label: one for label, one in objects.items() if one is not loader}
+    prepared = prepare_objects(kept, checkpoint, rows)
     optimizers = {label: one for label, one in objects.items() if hasattr(one, "param_groups")}
     for label in optimizers.keys() & prepared.keys():
         rates.compare_groups(rows, label, prepared[label].groups, optimizers[label].param_groups, choices.lr)
-    _compare_data(rows, objects.get("sampler"), checkpoint)
+    _compare_data(rows, kept.get("sampler"), checkpoint)
+    begin = _beginning(rows, loader, record, checkpoint)
     gradients = _tried(rows, GRADIENTS, lambda: prepare_gradients(objects["model"], checkpoint))
     rng = _generators(rows, checkpoint, team or Team())
     labels = [part.label for part in checkpoint.manifest.components if part.label not in _CONFIGS]
@@ -122,9 +127,10 @@ def planned(
             rates.set_rates(one, own[label], objects.get("scheduler"))
         gradients()
         rng()
+        begin()
 
     plan = ResumePlan(where, record.step, record.epoch, tuple(rows.rows), rejected)
-    restored = tuple(label for label in labels if label in objects or label == "rng")
+    restored = tuple(label for label in labels if label in kept or label == "rng")
     history = torch_state(checkpoint, checkpoint.component(HISTORY)) if HISTORY in labels else {}
     return Planned(plan, record, rows.raise_refused, fill, restored, unused, history)
 
@@ -169,6 +175,22 @@ def _generators(rows: Rows, checkpoint: StoredCheckpoint, team: Team) -> Callabl
     note = "what a step draws (dropout) is not what it would have been; the data is, which is drawn by keys"
     rows.add("rng", f"{saved} ranks", f"{team.world} ranks", Effect.OVERRIDDEN, note)
     return lambda: None
+
+
+def _beginning(rows: Rows, loader: Any, record: Record, checkpoint: StoredCheckpoint) -> Callable[[], None]:
+    """Return what begins other data in the epoch of a record.
+
+    Nothing where none is to begin.
+    """
+    if loader is None:
+        return lambda: None
+    epoch = record.epoch or 0
+    note = "the data that is given is begun, in this epoch"
+    rows.rows.append(PlanRow("sampler", f"epoch {epoch}", type(loader).__name__, Effect.OVERRIDDEN, note, True))
+    if any(part.label == GRADIENTS for part in checkpoint.manifest.components):
+        message = f"{checkpoint.location}: it was saved between the batches of a group, whose data is another now; "
+        rows.refuse(GRADIENTS, UsageError(f"{message}go on from one that was saved behind a step"))
+    return lambda: setattr(loader, "epoch", epoch)
 
 
 def _tried(rows: Rows, what: str, prepare: Callable[[], Callable[[], None]]) -> Callable[[], None]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ckpt_core.arguments import argument
 from ckpt_core.errors import LoadInterruptedError, LoadRefusedError, UsageError
 from ckpt_core.log import Logger
 from ckpt_core.reading.checkpoints import StoredCheckpoint
@@ -87,11 +88,17 @@ def prepare_objects(objects: Mapping[str, Any], checkpoint: StoredCheckpoint, ro
             refuse_class(checkpoint, label, saved, given)
             found[label] = _prepare(one, checkpoint, part)
         except (LoadRefusedError, UsageError) as error:
-            rows.refuse(label, error, saved, given)
+            rows.refuse(label, _with_a_way_out(error) if label == "sampler" else error, saved, given)
         else:
             rows.add(label, *_shown(one, part, given))
     order = sorted(found, key=lambda label: (_is_module(objects[label]), label.startswith("optimizer")))
     return {label: found[label] for label in order}
+
+
+def _with_a_way_out(error: LoadRefusedError | UsageError) -> LoadRefusedError | UsageError:
+    """Return the refusal of other data with what lets them be begun."""
+    more = f"where it is other data on purpose, {argument('data', 'argument')} begins them"
+    return type(error)(f"{error.message}; {more}", code=error.code)
 
 
 def _prepare(one: Any, checkpoint: StoredCheckpoint, part: Component) -> Prepared:
