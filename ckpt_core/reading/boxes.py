@@ -6,7 +6,7 @@ A whole row-major chunk is read straight into the caller's buffer. Everything el
 besides the result is at most one slab, or for a strided chunk the rows of it that a slab's worth of result needs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from math import prod
 
@@ -15,7 +15,7 @@ from ckpt_core.errors import CkptError, CorruptError, UnsupportedFormatError
 from ckpt_core.reading.slabs import slabs
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
-from ckpt_core.schema.tensors import Box, Chunk, TensorEntry, row_major_strides
+from ckpt_core.schema.tensors import Box, ByteRange, Chunk, TensorEntry, row_major_strides
 from ckpt_core.schema.text import printable
 
 FindChunk = Callable[[Chunk], Chunk]
@@ -119,10 +119,31 @@ def _copy_row_major(files: Files, dtype: DType, chunk: Chunk, shared: Box, box: 
     if not dtype.itemsize:
         files.read_into(chunk.stored.path, base, out)
         return
-    for source, target, elements in runs(chunk, shared, box):
-        start = target * dtype.itemsize
-        part = out[start : start + elements * dtype.itemsize]
-        files.read_into(chunk.stored.path, base + source * dtype.itemsize, part)
+    places = [
+        (
+            ByteRange(chunk.stored.path, base + source * dtype.itemsize, elements * dtype.itemsize),
+            target * dtype.itemsize,
+        )
+        for source, target, elements in runs(chunk, shared, box)
+    ]
+    if len(places) > 1 and files.local_path(chunk.stored.path) is None:
+        _copy_scattered(files, places, out)
+        return
+    for place, start in places:
+        files.read_into(place.path, place.offset, out[start : start + place.length])
+
+
+_TOGETHER = 4 << 20
+"""Bytes of scattered stretches that a server is asked for at once; near ones are one question."""
+
+
+def _copy_scattered(files: Files, places: Sequence[tuple[ByteRange, int]], out: memoryview) -> None:
+    """Copy stretches that a server is asked for together."""
+    per = max(_TOGETHER // max(places[0][0].length, 1), 1)
+    for at in range(0, len(places), per):
+        some = places[at : at + per]
+        for (place, start), data in zip(some, files.read_many([place for place, _ in some]), strict=True):
+            out[start : start + place.length] = data
 
 
 def runs(chunk: Chunk, shared: Box, box: Box) -> Iterator[tuple[int, int, int]]:

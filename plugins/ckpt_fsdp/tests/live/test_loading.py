@@ -2,9 +2,15 @@
 
 import importlib.util
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import ckpt_core
 
 SCRIPT = Path(__file__).parents[1] / "makers" / "live_load.py"
 CASES = [line.split("(")[0].removeprefix("def ") for line in SCRIPT.read_text().split("@case\n")[1:]]
@@ -20,3 +26,34 @@ def outcomes(made):
 def test_live_ranks_load(outcomes, case):
     failed = {rank: error for rank, error in enumerate(outcomes[case]) if error}
     assert not failed, "\n".join(f"rank {rank}: {error}" for rank, error in failed.items())
+
+
+@pytest.mark.long
+def test_live_ranks_load_from_a_store_and_replicas_share_one_read(made, torchrun, outcomes, s3, monkeypatch, tmp_path):
+    saved = made("live_load.py", 4)
+    for name in ("dcp-2", "hf"):
+        ckpt_core.copy(saved / name, f"{s3.url}/{name}")
+    for key, value in s3.env.items():
+        monkeypatch.setenv(key, value)
+    torchrun("live_store.py", 4, tmp_path, s3.url, saved)
+    said = json.loads((tmp_path / "said.json").read_text())
+    for name in ("dcp-2", "hf"):
+        once = sum(said[f"{name}, copies"][0])
+        assert "sent on" in said[f"{name}, copies"][1] and f"{once} bytes, not {4 * once}" in said[f"{name}, copies"][1]
+        assert sum(said[f"{name}, replicas"][0]) == once
+    assert said["optimizer"][0] == [1.0]
+
+
+@pytest.mark.long
+def test_ranks_of_two_agents_load_as_those_of_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "2"]
+    command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", f"127.0.0.1:{port}", "--rdzv_id", "two"]
+    command += [str(SCRIPT), str(tmp_path), "resharded", "resharded_optimizers", "other_meshes", "damage"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    agents = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    ended = [(agent.communicate(timeout=280)[1], agent.returncode) for agent in agents]
+    assert [code for _, code in ended] == [0, 0], ended[0][0][-3000:]
+    assert not any(any(errors) for errors in json.loads((tmp_path / "outcomes.json").read_text()).values())
