@@ -152,7 +152,7 @@ class Checkpointer:
         self._listening = ExitStack()
         self._team.refuse(self._format, loader)
         tell_of_a_strange(loader, refuse=one_of("inexact", inexact, "refuse", "warn") == "refuse")
-        refuse_unheld(self._format, self._parts(self._record))
+        refuse_unheld(self._format, partial(self._parts, self._record))
 
     def __enter__(self) -> "Checkpointer":
         with told_by_system():

@@ -3,7 +3,7 @@
 And what each wants a training to be like.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.arguments import argument
@@ -53,7 +53,7 @@ def in_format(name: str, parts: Mapping[str, Any], model: "torch.nn.Module") -> 
     return in_its_words(parts, model) if name == _MODEL_DIRECTORY else parts
 
 
-def refuse_unheld(name: str, parts: Mapping[str, Any]) -> None:
+def refuse_unheld(name: str, parts: Callable[[], Mapping[str, Any]]) -> None:
     """Refuse, before the first step, what a format has no place for.
 
     Nothing is written.
@@ -64,6 +64,6 @@ def refuse_unheld(name: str, parts: Mapping[str, Any]) -> None:
     if name != _MODEL_DIRECTORY:
         return
     try:
-        draw_plan(get_plugin_manager(), checkpoint_of_parts(parts), "", name, {})
+        draw_plan(get_plugin_manager(), checkpoint_of_parts(parts()), "", name, {})
     except UnsupportedFormatError as error:
         raise UsageError(f"{argument('format', name)}: {error.message}; a bundle holds it") from error

@@ -23,11 +23,12 @@ def in_its_words(parts: Mapping[str, Any], model: "torch.nn.Module") -> dict[str
 
     `best_loss` is the least of the metric `loss`, `epoch_losses` are the values of the metric `epoch_loss`.
     """
-    progress, random = parts["progress"], parts["rng"]
+    progress = parts["progress"]
     best = progress["best"].get("loss", {}).get("least", float("inf"))
     losses = [float(value) for value in parts.get("progress:history", {}).get("epoch_loss", {}).get("values", ())]
     told = {**progress, "best_loss": best, "epoch_losses": losses}
-    return {**parts, **configs_of(model), "rng": random_in_its_words(random), "progress": told}
+    random = {label: random_in_its_words(one) for label, one in parts.items() if label.partition(":")[0] == "rng"}
+    return {**parts, **configs_of(model), **random, "progress": told}
 
 
 def configs_of(model: "torch.nn.Module") -> dict[str, Any]:
