@@ -11,7 +11,7 @@ import pytest
 from ckpt_core.verbs.load import load
 from ckpt_core.verbs.verify import verify
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 CHILD = Path(__file__).with_name("dying_child.py")
 RANKS = 4
