@@ -3,7 +3,7 @@
 They say what of a state is refused, and what may be otherwise.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from ckpt_core.errors import LoadRefusedError
@@ -39,6 +39,23 @@ class ExactLoader:
         The one that was given out last: a group is full, or the epoch ends.
         """
         return self.accumulated == 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch.
+
+        Nothing is done where it is the one that is being loaded.
+        """
+        raise NotImplementedError
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        LoadRefusedError where its data is another.
+        """
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Any]:
+        raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader is, and what that depends on."""

@@ -109,6 +109,15 @@ class IterableLoader(ExactLoader):
         self._pass = self._position = None
         self.epoch, self.accumulated, self.given = self.epoch + 1, 0, 0
 
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch.
+
+        Nothing is done where it is the one that is being loaded.
+        """
+        if epoch != self.epoch:
+            self.epoch, self.accumulated, self.given = epoch, 0, 0
+            self._pass = self._position = None
+
     def state_dict(self) -> dict[str, Any]:
         """Return where the loader is, and what that depends on."""
         return {

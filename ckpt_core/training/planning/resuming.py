@@ -127,14 +127,23 @@ def _part(checkpoint: StoredCheckpoint, label: str) -> Component:
 
 
 def _prepare_module(module: "torch.nn.Module", checkpoint: StoredCheckpoint, part: Component) -> Prepared:
-    report = load_into_module(module, checkpoint, component=part.label, dry_run=True)
+    report = refuse_architecture(module, checkpoint, part.label)
+    return Prepared(report, lambda: load_into_module(module, checkpoint, component=part.label), _no_way_back)
+
+
+def refuse_architecture(module: "torch.nn.Module", checkpoint: StoredCheckpoint, label: str = "model") -> LoadReport:
+    """Refuse a component with other names or shapes than a module.
+
+    Raises LoadRefusedError; else returns the report of what would be filled.
+    """
+    report = load_into_module(module, checkpoint, component=label, dry_run=True)
     differing = _differences(report)
     if differing:
         raise LoadRefusedError(
-            f"{report.source}, {part.label}: it is of another architecture: {differing}; nothing was changed",
+            f"{report.source}, {label}: it is of another architecture: {differing}; nothing was changed",
             report=report,
         )
-    return Prepared(report, lambda: load_into_module(module, checkpoint, component=part.label), _no_way_back)
+    return report
 
 
 def _no_way_back() -> None:
@@ -170,11 +179,19 @@ def prepare_gradients(module: "torch.nn.Module", checkpoint: StoredCheckpoint) -
     """
     labels = [part.label for part in checkpoint.manifest.components]
     held = read_tensors(checkpoint, checkpoint.component(GRADIENTS)) if GRADIENTS in labels else {}
+    return filling_gradients(module, held, str(checkpoint.location))
+
+
+def filling_gradients(module: "torch.nn.Module", held: "Mapping[str, torch.Tensor]", where: str) -> Callable[[], None]:
+    """Return a function that gives a module's parameters gradients.
+
+    It takes away those that are not among them.
+    """
     own = dict(module.named_parameters())
     strange = [name for name, tensor in held.items() if name not in own or own[name].shape != tensor.shape]
     if strange:
         what = f"{printable(strange[0], 80)} is the gradient of no parameter"
-        raise LoadRefusedError(f"{checkpoint.location}, {GRADIENTS}: {what}; nothing was changed")
+        raise LoadRefusedError(f"{where}, {GRADIENTS}: {what}; nothing was changed")
 
     def fill() -> None:
         for name, tensor in own.items():
