@@ -96,6 +96,7 @@ def answers(tmp_path_factory):
         "whole stream": [STREAM],
         "stream": killed(["on_step_begin", 5], STREAM),
         "replayed": killed(["on_step_begin", 5], REPLAYED),
+        "stream at its end": killed(["on_step_begin", 3], STREAM),
         "other stream": [{"kill": ["on_step_begin", 2], **STREAM}, {"refused": [{**STREAM, "workers": 2}]}],
         "extra": killed(["on_step_begin", 5], EXTRA),
         "refused": [{"kill": ["on_step_begin", 2]}, {"refused": REFUSED}],
@@ -132,7 +133,7 @@ def test_patience_is_what_it_was(answers):
     assert 6 < answers["stopping"]["result"]["step"] < 30
 
 
-@pytest.mark.parametrize("name", ["stream", "replayed"])
+@pytest.mark.parametrize("name", ["stream", "replayed", "stream at its end"])
 def test_a_stream_goes_on_bit_for_bit_behind_the_last_sample(name, answers):
     exact(answers[name], answers["whole stream"])
 

@@ -28,11 +28,11 @@ class EndlessLoader:
         return self.length
 
     def __iter__(self) -> Iterator[Any]:
-        found = True
-        while found:
-            found = False
+        empty = 0
+        while empty < 2:  # the rest of an epoch is empty where a training goes on from its end
+            empty += 1
             for batch in self.inner:
-                found = True
+                empty = 0
                 yield batch
 
     def state_dict(self) -> dict[str, Any]:
