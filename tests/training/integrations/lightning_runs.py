@@ -175,8 +175,9 @@ def train(folder, kill=None, past=0, forget=None, policy="newest", **more):
         random_states.restoring = lambda state: lambda: None
     if forget == "keys":
         keyed_data.keyed = keyed_iterable.keyed = lambda key: nullcontext()
-    torch.manual_seed(100 + past), np.random.seed(past), random.seed(past)
     place = newest(folder) if policy == "newest" else policy
+    past *= place is not None  # a training that begins anew is that of its seeds
+    torch.manual_seed(100 + past), np.random.seed(past), random.seed(past)
     trainer.fit(net, loader, DataLoader(Data("torch"), 8), ckpt_path=place)
     state = {
         "weights": net.state_dict(),
