@@ -20,7 +20,7 @@ from ckpt_core.storage.copying.within_store import Within
 from ckpt_core.storage.copying.work import CopyWork, FilePart, PartKey, each
 from ckpt_core.storage.objects.store import ABSENT, StoredObject, UploadedPart
 from ckpt_core.storage.writing.uploads.folder import StoreFolder
-from ckpt_core.storage.writing.uploads.journal import Noted, note_uploads
+from ckpt_core.storage.writing.uploads.journal import Noted, abort_unnoted, note_uploads
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access import Progress
@@ -135,6 +135,8 @@ class _StoreCopy:
         for path in self._work.paths:
             if path not in self._objects:
                 self._objects[path] = self._made(path)
+        if self._uploads:
+            abort_unnoted(self._store, self._folder, self._place.noted)
         there = self._there()
         for path in self._work.paths:
             found = there.get(self._work.named(path))
