@@ -40,7 +40,7 @@ class _File:
         self.opened: set[int] = set()
 
 
-class _Ledger:
+class Ledger:
     """The checksums of all files of a listing.
 
     Also of those below it, by the paths of the whole.
@@ -242,10 +242,10 @@ class CheckedFiles(WrappedFiles):
         *,
         seals: bool = True,
         accept: bool = False,
-        within: "tuple[_Ledger, str] | None" = None,
+        within: "tuple[Ledger, str] | None" = None,
     ) -> None:
         super().__init__(files)
-        self._ledger, self._prefix = within or (_Ledger(files, seals=seals, accept=accept), "")
+        self._ledger, self._prefix = within or (Ledger(files, seals=seals, accept=accept), "")
 
     def head(self, path: str) -> bytes:
         data = self.inner.head(path)
@@ -289,7 +289,7 @@ class CheckedFiles(WrappedFiles):
     def finish(self) -> None:
         self._ledger.finish()
 
-    def read_in_shares(self) -> "_Ledger":
+    def read_in_shares(self) -> "Ledger":
         """Leave the rest of what is begun to `finish_together`.
 
         Other ranks read parts of it.

@@ -12,7 +12,7 @@ from ckpt_core.storage.checking.checked_files import CheckedFiles
 from ckpt_core.storage.ranks.ranks import Ranks
 
 if TYPE_CHECKING:
-    from ckpt_core.storage.checking.checked_files import _Ledger as Ledger
+    from ckpt_core.storage.checking.checked_files import Ledger
 
 _MOST_PIECES = 64
 """Pieces of one record that a rank tells of. One that was read in more, as columns are, is read whole by one rank."""

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ckpt_core.storage.ranks.ranks import Ranks
-from ckpt_core.storage.ranks.torchrun import StoreRanks, meet
-from ckpt_core.storage.workers import shared_with_ranks_here
+from ckpt_core.storage.ranks.torchrun import StoreRanks, doing_together, meet
 
 
 class Meeting:
@@ -45,15 +44,8 @@ class Meeting:
         """
         from torch.distributed import PrefixStore
 
-        ranks = StoreRanks(PrefixStore(name, self._store), self.rank, self.world)
-        try:
-            with shared_with_ranks_here():
-                yield ranks
-        except BaseException as error:
-            ranks.fail(error)
-            raise
-        finally:
-            ranks.stop_watching()
+        with doing_together(StoreRanks(PrefixStore(name, self._store), self.rank, self.world)) as ranks:
+            yield ranks
 
     def say_first(self, key: str, text: str) -> str:
         """Put a text under an empty key, and return what it holds."""

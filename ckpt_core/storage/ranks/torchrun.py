@@ -53,7 +53,16 @@ def torchrun_ranks() -> Iterator[Ranks]:
     if not of_environment(os.environ):
         yield ALONE
         return
-    ranks = StoreRanks(*meet())
+    with doing_together(StoreRanks(*meet())) as ranks:
+        yield ranks
+
+
+@contextmanager
+def doing_together(ranks: "StoreRanks") -> Iterator[Ranks]:
+    """Give the ranks to a block that all of them run.
+
+    What ends it at one rank with an error ends it at the others with the same.
+    """
     try:
         with shared_with_ranks_here():
             yield ranks

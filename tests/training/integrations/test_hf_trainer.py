@@ -1,17 +1,14 @@
 """transformers' Trainer, killed and begun again: the same losses, weights, moments, generators and steps."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.training.integrations.running import runs_of
+
 pytest.importorskip("transformers")
 
 RUNS = Path(__file__).with_name("trainer_runs.py")
-ROOT = Path(__file__).parents[3]
 
 DRAWS = ("none", "torch", "numpy", "python")
 STOPS = {"middle of epoch 1": 2, "its end": 3, "epoch 2": 5}
@@ -38,13 +35,7 @@ TORN = [
 ]
 
 
-def runs(folder, jobs):
-    """Run jobs in one process that imports transformers once."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(RUNS), str(folder)]
-    done = subprocess.run(command, input=json.dumps(jobs), capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+runs = runs_of(RUNS)
 
 
 def killed(at, more=None, again=None):
