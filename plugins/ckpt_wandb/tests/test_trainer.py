@@ -141,25 +141,26 @@ def test_what_the_guide_says_of_a_test_download_holds(logged, tmp_path):
 
 
 RANKS = """
-import argparse, json, sys
+import argparse, json, os, sys
 from dataclasses import asdict
+from pathlib import Path
 from ckpt_wandb import add_arguments, resolve
 parser = argparse.ArgumentParser()
 add_arguments(parser)
 found = resolve(parser.parse_args(sys.argv[2:]), folder=sys.argv[1])
-print(json.dumps(asdict(found)))
+Path(__file__).with_name("rank%s.json" % os.environ["RANK"]).write_text(json.dumps(asdict(found)))
 """
 
 
 def of_ranks(folder, *words, env):
-    """What two ranks of torchrun print, or complain of."""
+    """What two ranks of torchrun find, or complain of."""
     (folder / "ranks.py").write_text(RANKS)
     steady = {**env, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     steady.pop("WANDB_SERVICE", None)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(folder / "ranks.py"), str(folder / "artifacts"), *words]
     done = subprocess.run(command, env=steady, capture_output=True, text=True, timeout=120)
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines() if line[:1] == "{"], done.stderr
+    return done.returncode, [json.loads(path.read_bytes()) for path in folder.glob("rank?.json")], done.stderr
 
 
 def test_one_rank_asks_and_all_go_on_from_its_answer(project, folder_of, first_run, tmp_path):
