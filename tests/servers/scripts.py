@@ -81,7 +81,9 @@ class ForkedScripts:
         try:
             server.stdin.write(json.dumps(job) + "\n")
             server.stdin.flush()
-            if select.select([server.stdout], [], [], timeout)[0]:
+            answering = select.poll()  # select takes no descriptor above 1023
+            answering.register(server.stdout, select.POLLIN)
+            if answering.poll(timeout * 1000):
                 codes = json.loads(server.stdout.readline() or f"[{_DIED}]")
             return codes
         finally:
