@@ -4,7 +4,7 @@ A few calls in a loop that somebody has.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -48,12 +48,13 @@ from ckpt_core.training.record import Record, environment, numbers
 from ckpt_core.training.removal import Retention
 from ckpt_core.training.retention import Keep
 from ckpt_core.training.runs import open_far_run, open_run
-from ckpt_core.training.saving.arguments import interval, one_of, tell_of_a_strange, uploads_of
+from ckpt_core.training.saving.arguments import aliases_for, interval, one_of, tell_of_a_strange, uploads_of
 from ckpt_core.training.saving.background import HostBuffers, InBackground
 from ckpt_core.training.saving.finite import refuse_not_finite
 from ckpt_core.training.saving.formats import directory_format, in_format, refuse_unheld
 from ckpt_core.training.saving.step_counts import StepCounts
 from ckpt_core.training.saving.system_errors import said_by_system, told_by_system
+from ckpt_core.training.tiers.aliases import sealed_with
 from ckpt_core.verbs.save import SaveReport, save
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Checkpointer:
         self._objects = labelled({**named, "sampler": loader}, others)
         if attributes := ExtraState(model, extra):
             self._objects[EXTRA] = attributes
+        self._upload_to = upload_to
         self._trace = trace_of(self._objects)
         if self._trace is not None:
             run, upload_to = self._trace.run, None
@@ -143,6 +145,7 @@ class Checkpointer:
         self._history = History()
         self._last_save = monotonic()
         self._saved: int | None = None
+        self._aliases: tuple[str, ...] = ()
         self._poison: str | None = None
         self._buffers = HostBuffers() if background else None
         self._writing: InBackground[SaveReport] = InBackground()
@@ -218,18 +221,22 @@ class Checkpointer:
             due = every is not None and step % every == 0
         return self.save(step, metrics=metrics) if due else None
 
-    def save(self, step: int, *, metrics: Mapping[str, Any] | None = None) -> SaveReport | None:
+    def save(
+        self, step: int, *, metrics: Mapping[str, Any] | None = None, aliases: str | Iterable[str] = ()
+    ) -> SaveReport | None:
         """Save everything after a step of the optimizer.
 
         Args:
             step: Steps of the optimizer that are done.
             metrics: Numbers to save with it.
+            aliases: Names that are to mean it where it is uploaded to (`best`), with `wandb://`. It is uploaded then,
+                whatever is saved meanwhile.
 
         Returns:
             The report: what was saved outlasts a loss of power. None where it is written in the background.
 
         Raises:
-            UsageError: The step is no step, or a metric no number.
+            UsageError: The step is no step, a metric no number, or the place has no such aliases.
             CorruptError: A weight is not finite (TR001), or what was written is not what was saved.
             OverwriteError: Somebody else's checkpoint is there.
             LockedError: Another process trains in the folder.
@@ -241,7 +248,7 @@ class Checkpointer:
         self._refuse_poisoned()
         if type(step) is not int or step < 0:
             raise UsageError(f"{argument('step')}: a number of steps is needed, not {step!r}")
-        checked = numbers(metrics)
+        checked, named = numbers(metrics), aliases_for(self._upload_to, aliases)
         self._history.add(step, checked)
         self._traced(step, checked)
         self.wait()
@@ -254,15 +261,19 @@ class Checkpointer:
             live = self._team.own_part(checkpoint_of_parts(self._parts(record)))
             self._last_save = began
             if self._buffers is None:
-                return self._commit(record, live, replaces, work)
+                return self._commit(record, live, replaces, work, named)
             live = self._buffers.copied(live)
-        self._writing.start(partial(self._commit, record, live, replaces, work))
+        self._writing.start(partial(self._commit, record, live, replaces, work, named))
         _log.info("step %d: the loop was held up for %.3f s", step, monotonic() - began)
         return None
 
-    def _commit(self, record: Record, live: LiveCheckpoint, replaces: bool, work: Work) -> SaveReport:
+    def _commit(
+        self, record: Record, live: LiveCheckpoint, replaces: bool, work: Work, aliases: tuple[str, ...]
+    ) -> SaveReport:
         """Write a checkpoint, name it, and then remove what no rule keeps."""
-        place, run = self._run.place(record.step), {"run": record.run}
+        if self._saved == record.step:  # saved once more: what it was named stays
+            aliases = tuple(dict.fromkeys((*self._aliases, *aliases)))
+        place, run = self._run.place(record.step), {"run": record.run, **sealed_with(aliases)}
         try:
             with told_by_system(), work() as ranks:
                 if self._finite == "refuse":
@@ -275,7 +286,7 @@ class Checkpointer:
             raise
         finally:
             self._run.know(record.step)
-        self._record, self._saved = record, record.step
+        self._record, self._saved, self._aliases = record, record.step, aliases
         if self._trace is not None:
             self._trace.saved(record.step)
         self._compare_weights(record.step, report.components.get("model"))
@@ -283,7 +294,7 @@ class Checkpointer:
         self._retention.committed(record.step)
         kept = self._retention.kept(record.history, record.step)
         if self._uploads is not None:
-            self._uploads.add(record.step, kept)
+            self._uploads.add(record.step, kept, aliases)
         self._retention.apply(record.history, record.step, pending=self._pending)
         return report
 

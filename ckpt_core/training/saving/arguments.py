@@ -1,15 +1,18 @@
 """The arguments of a Checkpointer, checked before the first step."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import UsageError
 from ckpt_core.log import Logger
 from ckpt_core.schema.text import redact
+from ckpt_core.storage.writing.publishing.aliases import check_aliases
 from ckpt_core.training.data.exact_loader import ExactLoader
 from ckpt_core.training.run import Run
 from ckpt_core.training.run_folder import RunFolder
 from ckpt_core.training.tiers.uploads import Uploads
+from ckpt_core.verbs.reference import names_of
 
 _log = Logger(__name__)
 
@@ -34,6 +37,23 @@ def uploads_of(run: Run, url: str) -> Uploads:
     if not isinstance(run, RunFolder):
         raise UsageError(f"{argument('upload_to')}: {redact(run.path)} is no folder to upload from; give a local one")
     return Uploads(run, url)
+
+
+def aliases_for(upload_to: str | None, aliases: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the aliases of a save, each once.
+
+    Raises:
+        UsageError: There is no place that it is uploaded to, or that has no such aliases.
+    """
+    named = tuple(dict.fromkeys(names_of(aliases)))
+    if named and upload_to is None:
+        raise UsageError(
+            f"{argument('aliases')}: this training is uploaded nowhere, and a folder has no aliases; give "
+            f"{argument('upload_to')} a place whose versions have some, such as wandb://ENTITY/PROJECT/NAME; "
+            "nothing was saved"
+        )
+    check_aliases(upload_to or "", named)
+    return named
 
 
 def interval(save_every: int | timedelta | None) -> int | timedelta | None:

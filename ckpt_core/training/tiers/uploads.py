@@ -8,7 +8,7 @@ what is pending; a copy that was stopped goes on from the parts that it has. The
 
 import json
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from threading import Condition, Thread
 from typing import Any
 
@@ -16,8 +16,10 @@ from ckpt_core.errors import CkptError, OverwriteError
 from ckpt_core.log import Logger
 from ckpt_core.schema.text import redact
 from ckpt_core.storage.writing import syscalls
+from ckpt_core.storage.writing.publishing.aliases import naming_publisher
 from ckpt_core.training.choosing import record_of
 from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.training.tiers.aliases import sealed_aliases
 from ckpt_core.verbs.load import load
 from ckpt_core.verbs.moving.copy import copy
 
@@ -41,6 +43,8 @@ class Uploads:
         self._pending: list[int] = []
         self._current: int | None = None
         self._done: dict[int, str] = {}
+        self._aliases: dict[int, tuple[str, ...]] = {}
+        self._has_versions = naming_publisher(url) is not None
         self._error: Exception | None = None
         self._ending = False
         self._changed = Condition()
@@ -61,27 +65,31 @@ class Uploads:
     def go_on(self, kept: Set[int]) -> None:
         """Take up the uploads that an earlier process left.
 
-        Of the steps that a rule keeps.
+        Of the steps that a rule keeps, or an alias names.
         """
         self._done = self._read()
-        for step in sorted(kept):
-            if self._state_of(step) not in ("", self._done.get(step)):
-                self.add(step, kept)
+        for step in self._in_order(self._run.steps()):
+            if self._state_of(step) in ("", self._done.get(step)):
+                continue
+            aliases = sealed_aliases(self._run.place(step)) if self._has_versions else ()
+            if aliases or step in kept:
+                self.add(step, kept, aliases)
 
-    def add(self, step: int, kept: Set[int]) -> None:
+    def add(self, step: int, kept: Set[int], aliases: tuple[str, ...] = ()) -> None:
         """Copy a checkpoint that was committed.
 
-        What waits and is not kept any more is not copied.
+        What waits, is not kept any more and has no alias is not copied.
         """
         with self._changed:
             self._error = None
+            self._aliases[step] = aliases
             waiting = {*self._pending, step}
-            kept = {*kept, step}
+            kept = {*kept, *(one for one in waiting if self._aliases.get(one)), step}
             for superseded in sorted(waiting - kept):
                 _log.info(
                     "checkpoint-%d: is not uploaded: checkpoint-%d is newer, and no rule keeps it", superseded, step
                 )
-            self._pending = sorted(waiting & kept)
+            self._pending = self._in_order(waiting & kept)
             if self._thread is None:
                 self._thread = Thread(target=self._work, name="ckpt-upload", daemon=True)
                 self._thread.start()
@@ -127,7 +135,7 @@ class Uploads:
             with self._changed:
                 self._error, self._current = error, None
                 if error is not None and step not in self._pending:
-                    self._pending = sorted([*self._pending, step])
+                    self._pending = self._in_order([*self._pending, step])
                 self._changed.notify_all()
 
     def _next(self) -> int | None:
@@ -140,13 +148,15 @@ class Uploads:
                 self._changed.wait()
             if self._ending:
                 return None
-            self._current = self._pending.pop()  # the newest first: it is the one that a resume needs
+            # The newest first: it is the one that a resume needs. But versions as they were saved, for `latest` and the
+            # other aliases would end at an older one.
+            self._current = self._pending.pop(0 if self._has_versions else -1)
             return self._current
 
     def _upload(self, step: int) -> None:
         source, place, state = self._run.place(step), self.place(step), self._state_of(step)
         try:
-            copy(source, place)
+            copy(source, place, aliases=self._aliases.get(step, ()))
         except OverwriteError:
             if not self._is_earlier_one_of_ours(source, place):
                 raise
@@ -154,6 +164,10 @@ class Uploads:
         self._done[step] = state
         self._write()
         _log.info("uploaded %s to %s", source, redact(place))
+
+    def _in_order(self, steps: Iterable[int]) -> list[int]:
+        """Return steps in the order that they were saved in."""
+        return sorted(steps, key=lambda step: (self._run.committed_at(step), step))
 
     def _is_earlier_one_of_ours(self, source: str, place: str) -> bool:
         """Return whether the copy there is an earlier one of this run.

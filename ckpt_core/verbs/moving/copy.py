@@ -35,6 +35,7 @@ from ckpt_core.storage.urls import local_path
 from ckpt_core.storage.workers import check_stop, run, split
 from ckpt_core.storage.writing.local_target import LocalTarget
 from ckpt_core.storage.writing.overlap import refuse_overlap
+from ckpt_core.storage.writing.publishing.aliases import check_aliases
 from ckpt_core.storage.writing.publishing.publisher import is_published
 from ckpt_core.storage.writing.publishing.target import PublishedTarget
 from ckpt_core.storage.writing.staged_target import StagedTarget
@@ -111,6 +112,7 @@ def copy(
     exclude: str | Iterable[str] = (),
     dry_run: bool = False,
     force: bool = False,
+    aliases: str | Iterable[str] = (),
     progress: "Progress | None" = None,
     storage_options: Mapping[str, Any] | None = None,
     manager: CkptPluginManager | None = None,
@@ -127,13 +129,14 @@ def copy(
         exclude: The same of what to leave out.
         dry_run: Say what would be done, and write nothing.
         force: Replace what is at the destination; it stays until the copy is whole.
+        aliases: Names that are to mean the version that is made, where versions have some, as in `wandb://`.
         progress: Told of the bytes that are moved, then of those that are read back.
         storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
             what their configuration says.
         manager: The plugin manager; None for the process's own.
 
     Raises:
-        UsageError: It is several checkpoints, or a component cannot be had by files alone.
+        UsageError: It is several checkpoints, a component cannot be had by files alone, or there are no such aliases.
         CorruptError: The source is damaged, or what was written reads back otherwise; nothing was named.
         ReplacedError: The source changed meanwhile; nothing was named.
         OverwriteError: Something is at the destination and `force` is not set, or it is the source.
@@ -141,6 +144,7 @@ def copy(
         BudgetError: The disk is full.
     """
     place = destination_of(destination)
+    check_aliases(place, names_of(aliases))
     found = find(source, hints=hints, format=format, manager=manager)
     checkpoint = found.open()
     _refuse_hidden_member(found, place)
@@ -153,7 +157,7 @@ def copy(
         exclude=names_of(exclude),
     )
     _refuse_broken(checkpoint, chosen)
-    order = _Order(found, checkpoint, chosen, names_of(components), place, force, progress)
+    order = _Order(found, checkpoint, chosen, names_of(components), place, force, names_of(aliases), progress)
     return order.planned() if dry_run else order.carried_out()
 
 
@@ -167,6 +171,7 @@ class _Order:
     components: tuple[str, ...]
     place: str
     force: bool
+    aliases: tuple[str, ...]
     progress: "Progress | None"
 
     @property
@@ -222,6 +227,8 @@ class _Order:
         with open_target(
             self.place, format=self.chosen.format, kind=self.kind, replace=self.force, resume=True
         ) as target:
+            if isinstance(target, PublishedTarget):
+                target.aliases = self.aliases
             with one_moment(self.checkpoint):
                 copied = (
                     self._to_store(work, target) if isinstance(target, ObjectTarget) else self._to_disk(work, target)

@@ -160,3 +160,12 @@ def test_a_second_disk_is_a_tier_as_well(tmp_path):
         saver.save(1)
         saver.save(2)
     assert here(tmp_path / "fast") == ["checkpoint-2"] and "checkpoint-2" in here(tmp_path / "slow")
+
+
+def test_a_name_is_refused_where_there_are_none_and_nothing_is_saved(tmp_path, url):
+    for place, reason in ((url, "has no aliases, only names"), (None, "this training is uploaded nowhere")):
+        with Checkpointer(tmp_path / "run", model=model(1), upload_to=place) as saver:
+            with pytest.raises(UsageError, match=rf"aliases=: .*{reason}"):
+                saver.save(1, aliases=["best"])
+            assert here(tmp_path / "run") == []
+    assert RunStore(url).steps() == []

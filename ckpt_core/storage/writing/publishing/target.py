@@ -4,7 +4,7 @@ Its files are staged on this machine, proved there, and given over as one versio
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,18 +24,22 @@ class PublishedTarget(LocalTarget):
     Attributes:
         location: The destination; once it is committed, the version that was made.
         published: What the publisher said; empty before.
+        aliases: That are to mean the version, where it has some.
     """
 
     def __init__(self, publisher: Publisher, ref: str, stage: Stage, **how: Any) -> None:
         super().__init__(Location(ref, how.pop("kind")), stage, **how)
         self.published: Mapping[str, Any] = {}
+        self.aliases: Sequence[str] = ()
         self._publisher, self._ref = publisher, ref
 
     def _commit(self, seal: Seal | None) -> None:
         is_file = self.location.kind is LocationKind.FILE
         if seal is not None:
             self._write_seal(seal, is_file)
-        self.published = self._publisher.publish(self._ref, files_below(self._stage.data), is_file=is_file)
+        named: dict[str, Any] = {"aliases": self.aliases} if self.aliases else {}
+        files = files_below(self._stage.data)
+        self.published = self._publisher.publish(self._ref, files, is_file=is_file, **named)
         self.location = Location(str(self.published["url"]), self.location.kind)
         self._named = True
         self._stage.clear()

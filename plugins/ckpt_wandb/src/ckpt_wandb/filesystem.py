@@ -5,7 +5,7 @@ meets it, so that a listing and the reads that follow are of one version; `inval
 version holds never changes, and is kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from fsspec import AbstractFileSystem
@@ -13,7 +13,7 @@ from fsspec.spec import AbstractBufferedFile
 
 from ckpt_core import CkptError, UnsafeContentError, list_files, printable
 from ckpt_wandb.artifacts import Entry, PinnedArtifact, open_artifact
-from ckpt_wandb.publishing import publish_files, staging_of
+from ckpt_wandb.publishing import check_aliases, publish_files, staging_of
 from ckpt_wandb.refs import SCHEME, ArtifactRef, parse
 
 FOLLOWED = ("http://", "https://", "s3://", "gs://", "gcs://", "hf://")
@@ -125,7 +125,13 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """
         return staging_of(url, is_file=is_file)
 
-    def publish(self, url: str, files: Mapping[str, str], *, is_file: bool) -> dict[str, Any]:
+    def check_aliases(self, url: str, aliases: Sequence[str]) -> None:
+        """Refuse what W&B takes for no alias, with UsageError."""
+        check_aliases(url, aliases)
+
+    def publish(
+        self, url: str, files: Mapping[str, str], *, is_file: bool, aliases: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Upload files as a new version.
 
         Returns `url`, pinned to it, `is_new`, and a `note` for the user.
@@ -134,12 +140,13 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
             url: The artifact, with an alias that shall mean the version, with a path in it.
             files: Paths on this machine, by the path that each has below the URL.
             is_file: Whether the URL names one of them, the others lying beside it.
+            aliases: That shall mean the version, beside that of the URL.
 
         Raises:
             NoAnswerError: W&B did not take it; no version was made.
             CorruptError: The manifest of the version is not what was uploaded.
         """
-        return publish_files(url, files, is_file=is_file)
+        return publish_files(url, files, is_file=is_file, aliases=aliases)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """Return bytes `start` to `end` of a file.

@@ -5,7 +5,8 @@ Files are staged on a disk, then uploaded as one version.
 
 import hashlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from ckpt_core import UsageError, printable
 from ckpt_wandb.about import about
 from ckpt_wandb.refs import SCHEME, ArtifactRef, parse
 from ckpt_wandb.uploading import Upload, publish
+
+_NO_ALIAS = re.compile(r"[/:]|^v\d+$")
 
 
 def destination_of(url: str, *, is_file: bool) -> tuple[ArtifactRef, tuple[str, ...]]:
@@ -46,17 +49,31 @@ def staging_of(url: str, *, is_file: bool) -> str:
     return str(folder)
 
 
-def publish_files(url: str, files: Mapping[str, str], *, is_file: bool) -> dict[str, Any]:
+def check_aliases(url: str, aliases: Sequence[str]) -> None:
+    """Refuse what W&B takes for no alias.
+
+    Raises:
+        UsageError: One is empty, has a `/` or `:`, or is that of a version.
+    """
+    for alias in aliases:
+        if not alias or _NO_ALIAS.search(alias):
+            raise UsageError(
+                f"{printable(url)}: {printable(repr(alias), 60)} is no alias; give a word without / and :, and not "
+                "vN, which W&B numbers versions by; nothing was written"
+            )
+
+
+def publish_files(url: str, files: Mapping[str, str], *, is_file: bool, aliases: Sequence[str] = ()) -> dict[str, Any]:
     """Make a version of files that are staged.
 
     See `Publisher.publish` of the core.
     """
-    asked, aliases = destination_of(url, is_file=is_file)
+    asked, given = destination_of(url, is_file=is_file)
     inside = asked.path.rpartition("/")[0] if is_file else asked.path
     prefix = f"{inside}/" if inside else ""
     named = {f"{prefix}{path}": Path(own) for path, own in files.items()}
     root = os.path.commonpath([os.path.dirname(own) for own in files.values()])
-    done = publish(named, asked, aliases=aliases, metadata=about(root))
+    done = publish(named, asked, aliases=(*given, *aliases), metadata=about(root))
     pinned = done.ref or f"{SCHEME}{asked.entity}/{asked.project}/{asked.name}"
     where = f"/{asked.path}" if asked.path else ""
     return {"url": f"{pinned}{where}", "is_new": done.is_new, "note": said(done)}

@@ -1,0 +1,30 @@
+"""Aliases of a save: the names that its checkpoint is to have where it is uploaded to.
+
+They stand in its seal, and so are committed with it: whichever process uploads it finds them there.
+"""
+
+from collections.abc import Mapping
+
+from ckpt_core.errors import CkptError
+from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.sealing import read_seal
+
+_SEALED = "aliases"
+
+
+def sealed_with(aliases: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Return what the seal of a save says of its aliases."""
+    return {_SEALED: list(aliases)} if aliases else {}
+
+
+def sealed_aliases(place: str) -> tuple[str, ...]:
+    """Return the aliases that a checkpoint was saved with.
+
+    None where it has no seal that can be read.
+    """
+    try:
+        seal = read_seal(list_files(place))
+    except CkptError:
+        return ()
+    named = () if seal is None else seal.provenance.get(_SEALED, ())
+    return tuple(map(str, named)) if isinstance(named, list | tuple) else ()

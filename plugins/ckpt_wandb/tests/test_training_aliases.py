@@ -1,0 +1,83 @@
+"""Saves that name their checkpoint: uploaded whatever comes after, and meant by the name, also after a kill."""
+
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from ckpt_core import UsageError, load, locate
+from ckpt_core.training import Checkpointer
+from ckpt_core.training.tiers import uploads
+from tests.integration.crash.os_calls import in_child
+
+
+def model(value=1.0):
+    made = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        made.weight.fill_(value)
+    return made
+
+
+def step_of(project, alias):
+    """The step of the version that an alias means, and the number of that version."""
+    pinned = locate(project.url(f"m:{alias}")).require().url
+    return load(pinned).match.step, pinned.rpartition(":")[2].partition("/")[0]
+
+
+def held_up(monkeypatch):
+    """No copy begins until `.set()`."""
+    opened, inner = threading.Event(), uploads.copy
+
+    def copy(source, place, **how):
+        assert opened.wait(120)
+        return inner(source, place, **how)
+
+    monkeypatch.setattr(uploads, "copy", copy)
+    return opened
+
+
+def test_what_was_named_is_uploaded_and_each_name_means_the_last_that_had_it(project, tmp_path, monkeypatch):
+    opened = held_up(monkeypatch)
+    with Checkpointer(tmp_path / "run", model=model(), upload_to=project.url("m"), keep=1) as saver:
+        saver.save(1, aliases="best")
+        saver.save(2)
+        saver.save(3, aliases=["best", "good"])
+        saver.save(3)  # once more, as a loop that saves every so many steps does
+        saver.save(4)
+        opened.set()
+    assert {path.name for path in (tmp_path / "run").glob("checkpoint-*")} == {"checkpoint-4"}
+    assert {alias: step_of(project, alias) for alias in ("v0", "best", "good", "latest")} == {
+        "v0": (1, "v0"),
+        "best": (3, "v1"),
+        "good": (3, "v1"),
+        "latest": (4, "v2"),
+    }
+
+
+def test_a_name_survives_a_kill_before_its_upload_began(project, tmp_path, monkeypatch):
+    run, place = tmp_path / "run", project.url("m")
+    opened = held_up(monkeypatch)
+
+    def work():
+        with Checkpointer(run, model=model(), upload_to=place, keep=1) as saver:
+            saver.save(1, aliases=["best"])
+            saver.save(2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_child(work).killed
+    opened.set()
+    with Checkpointer(run, model=model(), upload_to=place, keep=1) as saver:
+        assert saver.resume().step == 2
+        saver.save(3)
+    assert step_of(project, "best")[0] == 1 and step_of(project, "latest")[0] == 3
+    assert {path.name for path in run.glob("checkpoint-*")} == {"checkpoint-3"}
+
+
+@pytest.mark.parametrize("alias", ["v3", "a/b", "a:b", ""])
+def test_what_is_no_alias_is_refused_before_anything_is_written(project, tmp_path, alias):
+    with Checkpointer(tmp_path / "run", model=model(), upload_to=project.url("m")) as saver:
+        with pytest.raises(UsageError, match="is no alias; give a word"):
+            saver.save(1, aliases=["best", alias])
+        assert list((tmp_path / "run").glob("checkpoint-*")) == []
