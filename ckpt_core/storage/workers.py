@@ -42,15 +42,15 @@ def in_worker() -> bool:
     return getattr(_current, "stop", None) is not None
 
 
-def stretches(items: Sequence[T], sizes: Sequence[int], *, remote: bool = False) -> list[list[T]]:
+def stretches(items: Sequence[T], sizes: Sequence[int], *, remote: bool = False, least: int = 1) -> list[list[T]]:
     """Return the items in a stretch for each worker.
 
-    In order, of about as many bytes each, and at most as many stretches as workers.
+    In order, of about as many bytes each, and at most as many stretches as workers, or as `least` says.
 
     None is empty, and none is so short that a thread for it costs more than it brings. There are more workers for what
     is `remote`: each has a connection of its own, and waits most of the time.
     """
-    return split(items, sizes, min(workers(remote=remote), max(sum(sizes) // WORTH_A_WORKER, 1)))
+    return split(items, sizes, min(max(workers(remote=remote), least), max(sum(sizes) // WORTH_A_WORKER, 1)))
 
 
 def workers(*, remote: bool) -> int:

@@ -2,22 +2,17 @@
 
 As a plan of bytes that it knows and of pieces in its memory.
 
-A rank can write a file where it holds all tensors in it. The checksums that a file keeps of its tensors are taken here,
-before it is written: then every byte is known but the tensors', and one pass copies, digests and writes them.
+A rank can write a file where it holds all tensors in it.
 """
 
-import ctypes
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from ckpt_core import knobs
 from ckpt_core.arguments import argument
 from ckpt_core.errors import UnsupportedFormatError
-from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, Section, TensorBytes, TensorKey, WritePlan
+from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, Section, TensorBytes, WritePlan
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.crc import crc32
 from ckpt_core.storage.ranks.pieces import PiecedCheckpoint
-from ckpt_core.storage.workers import check_stop, run, stretches
-from ckpt_core.storage.writing.sinks import late_bytes
 
 
 def owners_of(plan: WritePlan, checkpoint: PiecedCheckpoint, format: str) -> dict[str, int]:
@@ -31,27 +26,16 @@ def owners_of(plan: WritePlan, checkpoint: PiecedCheckpoint, format: str) -> dic
     return {file.path: _owner_of(file, checkpoint, format) for file in plan.files}
 
 
-def own_plan(files: Sequence[FilePlan], checkpoint: PiecedCheckpoint, addresses: Mapping[TensorKey, int]) -> WritePlan:
+def own_plan(files: Sequence[FilePlan], checkpoint: PiecedCheckpoint) -> WritePlan:
     """Return a plan of files that this rank owns.
 
-    Known bytes, and whole tensors of `checkpoint.own`.
+    Known bytes, whole tensors of `checkpoint.own`, and what depends on their checksums.
 
     Args:
         files: Those files, as the plan of the whole checkpoint has them.
         checkpoint: What it is a plan of.
-        addresses: Where the pieces lie.
     """
-    wanted = [
-        (section, addresses[_own_key(section, checkpoint)])
-        for file in files
-        if file.checksums
-        for section in file.sections
-        if isinstance(section, TensorBytes)
-    ]
-    crcs: dict[TensorBytes, int] = {}
-    for share in run(_checksums, stretches(wanted, [section.length for section, _ in wanted])):
-        crcs.update(share)
-    return WritePlan(tuple(FilePlan(file.path, tuple(_known(file, checkpoint, crcs))) for file in files))
+    return WritePlan(tuple(replace(file, sections=tuple(_own_sections(file, checkpoint))) for file in files))
 
 
 def _owner_of(file: FilePlan, checkpoint: PiecedCheckpoint, format: str) -> int:
@@ -66,40 +50,34 @@ def _owner_of(file: FilePlan, checkpoint: PiecedCheckpoint, format: str) -> int:
     return next(iter(owners), None) or 0
 
 
-def _known(
-    file: FilePlan, checkpoint: PiecedCheckpoint, crcs: Mapping[TensorBytes, int]
-) -> Iterator[Literal | TensorBytes]:
-    own = {section: crcs[section] for section in file.sections if isinstance(section, TensorBytes) and section in crcs}
+def _own_sections(file: FilePlan, checkpoint: PiecedCheckpoint) -> Iterator[Section]:
+    own = {
+        section: TensorBytes(section.component, _own_name(section, checkpoint), section.length)
+        for section in file.sections
+        if isinstance(section, TensorBytes)
+    }
     for section in file.sections:
-        yield _section(file, section, checkpoint, own)
+        match section:
+            case TensorBytes():
+                yield own[section]
+            case LateBytes():
+                yield _own_late(section, own)
+            case Literal():
+                yield section
+            case _:
+                raise UnsupportedFormatError(f"{file.path}: carries a file along, and what lies in memory has none")
 
 
-def _section(
-    file: FilePlan, section: Section, checkpoint: PiecedCheckpoint, crcs: Mapping[TensorBytes, int]
-) -> Literal | TensorBytes:
-    match section:
-        case TensorBytes():
-            return TensorBytes(*_own_key(section, checkpoint), section.length)
-        case LateBytes():
-            one = section.of
-            return Literal(late_bytes(file, section, crcs if one is None else {one: crcs[one]}))
-        case Literal():
-            return section
-    raise UnsupportedFormatError(f"{file.path}: carries a file along, and what lies in memory has none")
+def _own_late(section: LateBytes, own: Mapping[TensorBytes, TensorBytes]) -> LateBytes:
+    """Return late bytes that are made of the checksums of this rank's pieces."""
+    if section.of is not None:
+        own = {section.of: own[section.of]}
+
+    def make(crcs: Mapping[TensorBytes, int]) -> bytes:
+        return section.make({asked: crcs[piece] for asked, piece in own.items()})
+
+    return LateBytes(section.length, make, of=None if section.of is None else own[section.of])
 
 
-def _own_key(section: TensorBytes, checkpoint: PiecedCheckpoint) -> TensorKey:
-    return section.component, checkpoint.own_name(section.component, section.name, section.box)
-
-
-def _checksums(sections: Sequence[tuple[TensorBytes, int]]) -> list[tuple[TensorBytes, int]]:
-    return [(section, _checksum(address, section.length)) for section, address in sections]
-
-
-def _checksum(address: int, length: int) -> int:
-    crc, slab = 0, knobs.slab_bytes()
-    for at in range(0, length, slab):
-        check_stop()
-        piece = (ctypes.c_char * min(slab, length - at)).from_address(address + at)
-        crc = crc32(memoryview(piece).cast("B"), crc)
-    return crc
+def _own_name(section: TensorBytes, checkpoint: PiecedCheckpoint) -> str:
+    return checkpoint.own_name(section.component, section.name, section.box)

@@ -2,7 +2,8 @@
 
 Each writes its own files in one pass, and all learn what was seen.
 
-Memory: one chunk a worker; of a store the parts that are open; and a copy of what lies on a device, or not row-major.
+Memory: a chunk a worker, two at least; of a store the parts that are open; and a copy of what lies on a device, or not
+row-major.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,7 +65,7 @@ def _write(
     addresses = checkpoint.own.addresses()
     if addresses is None:
         raise CkptError("a piece of this rank has no place in memory")  # `own` has made copies of such
-    own = own_plan(mine, checkpoint, addresses)
+    own = own_plan(mine, checkpoint)
     return write_files(own, checkpoint.own, addresses, files_of(own), progress=progress, check=ranks.check)
 
 

@@ -5,7 +5,7 @@ Chunks of all files are shared out among workers.
 Each worker copies a chunk into memory of its own, digests it there for the tensors and for the file, and writes that
 copy: what is digested is what is written, also where somebody changes a tensor meanwhile. Large files are written past
 the page cache, which would copy everything once more, into pages that have to be found first.
-Memory: one chunk a worker.
+Memory: one chunk a worker, and of those there are two at least.
 """
 
 import ctypes
@@ -24,6 +24,9 @@ from ckpt_core.storage.writing.from_memory.spans import FileInMemory
 
 _CHUNK = 4 << 20
 """Bytes that are written at once: long enough for the disk, and short enough for the processor's cache."""
+
+_IN_FLIGHT = 2
+"""Workers at least, also where a rank has one processor: the disk has one's chunk while the other's is made."""
 
 _LARGE = 2 * _CHUNK
 """Bytes from which on a file is written past the page cache: a shorter one is there sooner with it."""
@@ -60,7 +63,7 @@ class _Chunk(NamedTuple):
 def fits(plan: WritePlan) -> bool:
     """Return whether a plan is one of whole tensors.
 
-    It has nothing else but known bytes, and asks for no checksums.
+    It has nothing else but known bytes, and asks for no checksums: every byte is read once.
     """
     return all(
         not file.checksums
@@ -81,9 +84,9 @@ def write_files(
     progress: Progress | None = None,
     check: Callable[[], None] = ALONE.check,
 ) -> WrittenFiles:
-    """Write every file of a plan that fits.
+    """Write every file of a plan of whole tensors.
 
-    All of them are made to last.
+    All of them are made to last. The checksums that a file keeps of its tensors are read from them a second time.
 
     Args:
         plan: The files.
@@ -107,7 +110,7 @@ def write_files(
                 out.open_directly(file.path)
         run(
             lambda share: _write(share, out, progress, check),
-            stretches(chunks, [end - begin for _, begin, end in chunks]),
+            stretches(chunks, [end - begin for _, begin, end in chunks], least=_IN_FLIGHT),
         )
         out.sync()
     for file in files:

@@ -1,6 +1,9 @@
 """A file's content as spans of this process's memory.
 
 Digests are taken of it chunk by chunk.
+
+The checksums that a format keeps of its tensors are taken where the first chunk needs one: a disk has another chunk
+meanwhile.
 """
 
 import ctypes
@@ -9,22 +12,27 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
+from ckpt_core import knobs
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.dtypes import DType
-from ckpt_core.schema.plans import FilePlan, Literal, TensorBytes, TensorKey
+from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, TensorBytes, TensorKey
+from ckpt_core.storage.crc import crc32
 from ckpt_core.storage.digests import BLOCK, block_digest, of_blocks, of_small_tensor
+from ckpt_core.storage.workers import check_stop
+from ckpt_core.storage.writing.sinks import late_bytes
 
 
 class Span(NamedTuple):
     """Bytes of a file from `start` to `stop`, and their place.
 
-    `tensor` is None for those of no tensor.
+    `tensor` is None for those of no tensor, and `late` for those that are known.
     """
 
     start: int
     stop: int
     address: int
     tensor: TensorKey | None
+    late: LateBytes | None = None
 
 
 class FileInMemory:
@@ -33,7 +41,7 @@ class FileInMemory:
     Any thread may give any chunk, each once.
 
     Args:
-        plan: The file: bytes that are known, and whole tensors.
+        plan: The file: bytes that are known, whole tensors, and bytes that depend on their checksums.
         checkpoint: Whose tensors they are.
         addresses: Where each of them lies.
     """
@@ -45,6 +53,8 @@ class FileInMemory:
         self.tensors: dict[TensorKey, str] = {}
         self.blocks = bytearray(-(-self.size // BLOCK) * 16)
         self._plan = plan  # the bytes that the spans point to
+        self._addresses = addresses
+        self._late: dict[int, bytes] = {}
         self._starts = [span.start for span in self.spans]
         tables = {part.label: part.tensors for part in checkpoint.manifest.components}
         self._kinds: dict[TensorKey, tuple[DType, tuple[int, ...]]] = {}
@@ -65,7 +75,10 @@ class FileInMemory:
         """
         for span in self._within(begin, end):
             first, last = max(span.start, begin), min(span.stop, end)
-            ctypes.memmove(address + first - begin, span.address + first - span.start, last - first)
+            if span.late is None:
+                ctypes.memmove(address + first - begin, span.address + first - span.start, last - first)
+            else:
+                out[first - begin : last - begin] = self._made(span)[first - span.start : last - span.start]
         for span in self._within(begin, end):
             if span.tensor is not None:
                 self._digest(span, span.tensor, begin, end, out)
@@ -77,6 +90,16 @@ class FileInMemory:
         """Make the digests of the tensors that were given in several chunks."""
         for key, blocks in self._parted.items():
             self.tensors[key] = of_blocks(*self._kinds[key], bytes(blocks))
+
+    def _made(self, span: Span) -> bytes:
+        """Return late bytes; in two chunks they are the same."""
+        assert span.late is not None
+        if span.start not in self._late:
+            sections = self._plan.sections if span.late.of is None else (span.late.of,)
+            of = [section for section in sections if isinstance(section, TensorBytes)]
+            crcs = {section: _checksum(self._addresses[section.key], section.length) for section in of}
+            self._late.setdefault(span.start, late_bytes(self._plan, span.late, crcs))
+        return self._late[span.start]
 
     def _within(self, begin: int, end: int) -> Iterator[Span]:
         for span in islice(self.spans, max(bisect_right(self._starts, begin) - 1, 0), None):
@@ -122,4 +145,15 @@ def _spans(plan: FilePlan, addresses: Mapping[TensorKey, int]) -> Iterator[Span]
             yield Span(at, end, addresses[section.key], section.key)
         elif end > at and isinstance(section, Literal):
             yield Span(at, end, ctypes.cast(ctypes.c_char_p(section.data), ctypes.c_void_p).value or 0, None)
+        elif end > at and isinstance(section, LateBytes):
+            yield Span(at, end, 0, None, section)
         at = end
+
+
+def _checksum(address: int, length: int) -> int:
+    crc, slab = 0, knobs.slab_bytes()
+    for at in range(0, length, slab):
+        check_stop()
+        piece = (ctypes.c_char * min(slab, length - at)).from_address(address + at)
+        crc = crc32(memoryview(piece).cast("B"), crc)
+    return crc
