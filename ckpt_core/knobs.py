@@ -116,6 +116,15 @@ def rank_timeout() -> int:
     return _integer("CKPT_RANK_TIMEOUT", 120)
 
 
+def rank_wait() -> int:
+    """Return the seconds for which a stuck rank is waited for.
+
+    It lives, and does not get on with its share: `CKPT_RANK_WAIT`, 1800. Each piece that it reads, writes or tells the
+    others begins them anew: however much there is to write, they are those of one step, such as a sync.
+    """
+    return _integer("CKPT_RANK_WAIT", 1800)
+
+
 def lease_seconds() -> int:
     """Return the seconds that an unrenewed lease lasts.
 

@@ -14,7 +14,7 @@ from ckpt_core.errors import CkptError
 def described(error: BaseException, rank: int) -> dict[str, Any]:
     """Return a rank's error as plain values.
 
-    Its message is led by the rank.
+    Its message is led by the rank, unless it is about a rank already.
     """
     if isinstance(error, CkptError):
         kinds = [kind.__name__ for kind in type(error).__mro__]
@@ -24,7 +24,8 @@ def described(error: BaseException, rank: int) -> dict[str, Any]:
             "tensor": error.tensor,
             "hint": error.hint and marked(error.hint),
         }
-        return {"kinds": kinds, "message": f"rank {rank}: {marked(error.message)}", **about}
+        who = "" if error.message.startswith("rank ") else f"rank {rank}: "
+        return {"kinds": kinds, "message": f"{who}{marked(error.message)}", **about}
     text = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
     return {"kinds": [], "message": f"rank {rank}: {text}"}
 

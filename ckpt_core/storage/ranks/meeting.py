@@ -11,6 +11,9 @@ from typing import Any
 from ckpt_core.storage.ranks.ranks import Ranks
 from ckpt_core.storage.ranks.torchrun import StoreRanks, doing_together, meet
 
+_AGAIN = "call it again once every rank is there"
+"""What a training can do that was waiting for a rank."""
+
 
 class Meeting:
     """The store, and which of how many ranks this process is.
@@ -44,7 +47,8 @@ class Meeting:
         """
         from torch.distributed import PrefixStore
 
-        with doing_together(StoreRanks(PrefixStore(name, self._store), self.rank, self.world)) as ranks:
+        store = PrefixStore(name, self._store)
+        with doing_together(StoreRanks(store, self.rank, self.world, again=_AGAIN)) as ranks:
             yield ranks
 
     def say_first(self, key: str, text: str) -> str:

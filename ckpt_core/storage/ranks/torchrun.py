@@ -4,7 +4,8 @@ They meet at its store, and watch that the others live.
 
 Nothing is sent from rank to rank but numbers and digests, so the key-value store of torch.distributed is enough: no
 process group, no network of its own, no GPU. What a rank fails with is put there too, and ends the work of all. Each
-rank leaves a sign of life every two seconds; one whose signs stop is gone, and the others do not wait for it.
+rank leaves a sign of life every two seconds, and in it how far it has come; one whose signs stop is gone, one that
+lives and does not get on is stuck, and the others do not wait for either.
 """
 
 import json
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 from ckpt_core import knobs
 from ckpt_core.errors import CkptError, UnreachableError, UsageError
@@ -25,8 +26,11 @@ from ckpt_core.storage.workers import shared_with_ranks_here
 _BEAT = 2.0
 """Seconds between two signs of life."""
 
-_POLL = 0.002, 0.1
-"""Seconds between two looks for what another rank is to come with: at first, and after a while."""
+_POLL = 0.0005, 0.1
+"""Seconds between two looks for who has come: at first, and after a while."""
+
+_POLL_PER_RANK = 0.002
+"""Seconds of that while for each rank: few of them ask so often for little."""
 
 _FAREWELL = 10.0
 """Seconds for which a rank that has failed waits for the first one to say so: where one ends, all are killed."""
@@ -73,6 +77,18 @@ def doing_together(ranks: "StoreRanks") -> Iterator[Ranks]:
         ranks.stop_watching()
 
 
+class _Sign(NamedTuple):
+    """A sign of life as it was last heard, and since when it is so.
+
+    `moved` is how far the rank had come, and `moved_at` since when it is there.
+    """
+
+    text: bytes
+    at: float
+    moved: bytes
+    moved_at: float
+
+
 class StoreRanks(Ranks):
     """One of several ranks.
 
@@ -80,29 +96,36 @@ class StoreRanks(Ranks):
         store: A store of torch.distributed that all of them reach.
         rank: Which of them this is.
         world: How many there are.
+        again: What to do where one is gone or stuck, for messages.
     """
 
-    def __init__(self, store: Any, rank: int, world: int) -> None:
+    def __init__(self, store: Any, rank: int, world: int, *, again: str = "run it again at all ranks") -> None:
         self.rank, self.world = rank, world
         self._store = store
-        self._step = 0
+        self._again = again
+        self._step = self._moves = 0
         self._problem: CkptError | None = None
         self._ended = Event()
-        self._heard = {other: (b"", time.monotonic()) for other in range(world) if other != rank}
+        now = time.monotonic()
+        self._heard = {other: _Sign(b"", now, b"", now) for other in range(world) if other != rank}
         self._thread = Thread(target=self._watch, name="ckpt-ranks", daemon=True)
         self._thread.start()
 
     def exchange(self, value: Any) -> list[Any]:
         step, self._step = self._step, self._step + 1
         self._do(lambda: self._store.set(f"{step}/{self.rank}", json.dumps(value)))
-        every = [json.loads(self._await(f"{step}/{other}")) for other in range(self.world)]
+        if self._do(lambda: self._store.add(f"{step}/came", 1)) < self.world:
+            self._await(step)
+        told = self._do(lambda: self._store.multi_get([f"{step}/{other}" for other in range(self.world)]))
         # Whoever has come to this step has read all of the last: a training would fill the store with its saves.
-        self._do(lambda: self._store.delete_key(f"{step - 1}/{self.rank}"))
-        return every
+        for own in (self.rank, "came") if self.leads else (self.rank,):
+            self._do(lambda key=f"{step - 1}/{own}": self._store.delete_key(key))
+        self._moves += 1
+        return [json.loads(one) for one in told]
 
     def check(self) -> None:
-        if self._problem is not None:
-            raise self._problem
+        self._moves += 1
+        self._raise_problem()
 
     def fail(self, error: BaseException) -> None:
         """Tell the others this rank's failure, unless one has told."""
@@ -128,20 +151,37 @@ class StoreRanks(Ranks):
             return False  # as above: there is nobody left to wait for
         return True
 
-    def _await(self, key: str) -> bytes:
-        pause, most = _POLL[0], min(_POLL[1], _POLL[0] * self.world)  # few ranks ask so often for little
-        while True:
-            self.check()
-            if self._do(lambda: self._store.check([key])):
-                return bytes(self._do(lambda: self._store.get(key)))
+    def _await(self, step: int) -> None:
+        """Wait until all ranks have come to a step."""
+        pause, most = _POLL[0], min(_POLL[1], _POLL_PER_RANK * self.world)
+        began = time.monotonic()
+        while self._do(lambda: self._store.add(f"{step}/came", 0)) < self.world:
+            self._raise_problem()
+            self._refuse_stuck(step, began)
             time.sleep(pause)
             pause = min(pause * 1.5, most)
+
+    def _raise_problem(self) -> None:
+        if self._problem is not None:
+            raise self._problem
+
+    def _refuse_stuck(self, step: int, began: float) -> None:
+        """Raise where a rank has stood still for as long as it is waited for."""
+        now, limit = time.monotonic(), knobs.rank_wait()
+        if now - began <= limit:
+            return
+        for other, sign in self._heard.items():
+            if now - sign.moved_at > limit and not self._do(lambda key=f"{step}/{other}": self._store.check([key])):
+                raise self._lost(f"rank {other} lives, and has not got on for {limit} s")
 
     def _do(self, ask: Any) -> Any:
         try:
             return ask()
         except RuntimeError as error:
-            raise _lost("the store where the ranks meet is gone") from error
+            raise self._lost("the store where the ranks meet is gone") from error
+
+    def _lost(self, reason: str) -> UnreachableError:
+        return _lost(reason, self._again)
 
     def _watch(self) -> None:
         count = 0
@@ -150,21 +190,22 @@ class StoreRanks(Ranks):
             try:
                 self._problem = self._look(count)
             except RuntimeError:
-                self._problem = _lost("the store where the ranks meet is gone")
+                self._problem = self._lost("the store where the ranks meet is gone")
 
     def _look(self, count: int) -> CkptError | None:
         """Leave a sign of life, and see to the others'."""
-        self._store.set(f"alive/{self.rank}", str(count))
+        self._store.set(f"alive/{self.rank}", f"{count} {self._moves}")
         if self._store.check(["failed"]):
             return as_error(json.loads(self._store.get("failed")))
         now, limit = time.monotonic(), knobs.rank_timeout()
-        for other, (sign, since) in self._heard.items():
+        for other, sign in self._heard.items():
             key = f"alive/{other}"
             found = bytes(self._store.get(key)) if self._store.check([key]) else b""
-            if found != sign:
-                self._heard[other] = found, now
-            elif now - since > limit:
-                return _lost(f"rank {other} has given no sign of life for {limit} s")
+            if found != sign.text:
+                moved = found.partition(b" ")[2]
+                self._heard[other] = _Sign(found, now, moved, sign.moved_at if moved == sign.moved else now)
+            elif now - sign.at > limit:
+                return self._lost(f"rank {other} has given no sign of life for {limit} s")
         return None
 
 
@@ -184,10 +225,10 @@ def meet() -> tuple[Any, int, int]:
     except ValueError as error:
         raise UsageError(f"the environment is not that of torchrun ({error}); unset WORLD_SIZE") from error
     except (RuntimeError, OSError) as error:
-        raise _lost("the store where the ranks meet cannot be reached") from error
+        raise _lost("the store where the ranks meet cannot be reached", "run it again at all ranks") from error
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     return PrefixStore(f"ckpt/{restarts}/{run}", store), rank, world
 
 
-def _lost(reason: str) -> UnreachableError:
-    return UnreachableError(f"{reason}; nothing was committed, run it again: it goes on where it was")
+def _lost(reason: str, again: str) -> UnreachableError:
+    return UnreachableError(f"{reason}; nothing was committed, {again}")

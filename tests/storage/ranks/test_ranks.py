@@ -1,10 +1,12 @@
 import os
 import time
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.distributed import HashStore, PrefixStore
 
 import ckpt_core
 from ckpt_core import knobs
@@ -15,6 +17,7 @@ from ckpt_core.reading.read_back import read_back
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, TensorBytes, WritePlan
 from ckpt_core.storage.ranks import torchrun as rank_store
+from ckpt_core.storage.ranks.meeting import Meeting
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.ranks.torchrun import of_environment
 from ckpt_core.storage.writing import journal
@@ -97,6 +100,70 @@ def test_a_rank_without_signs_of_life_is_not_waited_for(quick):
         error, _ = in_ranks(2, work)
     assert type(error) is UnreachableError
     assert "rank 1 has given no sign of life for 1 s" in error.message
+
+
+class Clock:
+    """The time of ranks, which passes when a test says so."""
+
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(quick, monkeypatch):
+    monkeypatch.setattr(rank_store, "time", Clock())
+    with knobs.override(rank_timeout=1_000_000):
+        yield rank_store.time
+
+
+def until(true):
+    while not true():
+        time.sleep(0.005)
+
+
+def test_a_rank_that_lives_and_is_stuck_is_named_by_all_and_they_can_call_again(clock, tmp_path):
+    store, freed, given_up = HashStore(), Event(), Barrier(2)
+
+    def saved(ranks, number):
+        with Meeting(store, ranks.rank, 3).work(str(number)) as together:
+            if number == 1 and together.rank == 1:
+                until(lambda: PrefixStore("1", store).add("0/came", 0) == 2)
+                clock.now += 1801
+                assert freed.wait(120), "in a write that does not come back"
+            return save({"w": np.ones(3, "f4")}, str(tmp_path / "out"), format="dcp", ranks=together).tensors
+
+    def work(ranks):
+        with pytest.raises(UnreachableError) as raised:
+            saved(ranks, 1)
+        if ranks.rank != 1:
+            given_up.wait(120)
+            freed.set()
+        assert os.listdir(tmp_path) == [] or ranks.rank == 1
+        return [raised.value.message, saved(ranks, 2)]
+
+    told = "rank 1 lives, and has not got on for 1800 s; nothing was committed, call it again once every rank is there"
+    assert in_ranks(3, work) == [[told, 1]] * 3
+
+
+def test_a_rank_that_gets_on_is_waited_for(clock):
+    every = {}
+
+    def work(ranks):
+        every[ranks.rank] = ranks
+        if ranks.rank:
+            until(lambda: 0 in every)
+            for moves in range(1, 5):
+                ranks.check()  # as between two pieces of a long write
+                until(lambda moves=moves: every[0]._heard[1].moved == str(moves).encode())
+                clock.now += 1000
+        return ranks.exchange(ranks.rank)
+
+    assert in_ranks(2, work) == [[0, 1]] * 2
 
 
 def test_only_what_torchrun_has_started_has_ranks():
