@@ -62,25 +62,25 @@ def read_tensors(
 
     Those in `like` are DTensors, of which each of the ranks reads its own part.
     """
-    from ckpt_core.reading.torch.memory import empty_tensor, torch_dtype
+    from ckpt_core.reading.torch.memory import torch_dtype
+    from ckpt_core.reading.torch.new_memory import empty_tensors
     from ckpt_core.reading.torch.sharded.fill_shares import ShareFill, fill_shares
     from ckpt_core.reading.torch.sharded.parts import LocalPart, like_part, local_parts, local_shape
 
     infos = dict(part.tensors.infos())
     first = {name: info.alias_of if info.alias_of in infos else name for name, info in infos.items()}
+    names = [name for name in infos if wanted is None or name in wanted]
+    read = list(dict.fromkeys(str(first[name]) for name in names))
+    placed = {name: None if like is None else like.get(name) for name in read}
+    kinds = [
+        (infos[name].shape if spread is None else local_shape(spread), torch_dtype(infos[name].dtype))
+        for name, spread in placed.items()
+    ]
     made: dict[str, torch.Tensor] = {}
     fills = []
-    names = [name for name in infos if wanted is None or name in wanted]
-    for name in dict.fromkeys(str(first[name]) for name in names):
-        info = infos[name]
-        placed = None if like is None else like.get(name)
-        if placed is None:
-            made[name] = empty_tensor(info.shape, torch_dtype(info.dtype))
-            fills.append(ShareFill(made[name], LocalPart(made[name]), part.label, name))
-            continue
-        memory = empty_tensor(local_shape(placed), torch_dtype(info.dtype))
-        made[name] = like_part(placed, memory)
-        boxes = [known.box for known in local_parts(name, placed)]
+    for (name, spread), memory in zip(placed.items(), empty_tensors(kinds), strict=True):
+        made[name] = memory if spread is None else like_part(spread, memory)
+        boxes = [None] if spread is None else [known.box for known in local_parts(name, spread)]
         fills += [ShareFill(made[name], LocalPart(memory, box), part.label, name) for box in boxes]
     fill_shares(checkpoint, fills, ranks, done=lambda name: None)
     return {name: made[str(first[name])] for name in names}

@@ -293,7 +293,7 @@ def _fill(
 
     own = targets.put_back is None
     fills = [one for some in by_name.values() for one in some]
-    staged = [replace(one, part=replace(one.part, memory=_fresh(one.part.memory))) for one in fills if atomic and own]
+    staged = _staged(fills) if atomic and own else []
     targets_of_stored = {one.name: name for name, some in by_name.items() for one in some}
     filled: list[str] = []
     try:
@@ -332,14 +332,18 @@ def _state(filled: Sequence[str], fills: Sequence[object]) -> str:
     return f"{len(filled)} of {len(fills)} tensors had been filled, the others may hold a part"
 
 
-def _fresh(tensor: "torch.Tensor") -> "torch.Tensor":
+def _staged(fills: "Sequence[ShareFill]") -> "list[ShareFill]":
+    """Return the fills of new memory, to be swapped in."""
     import torch
 
-    from ckpt_core.reading.torch.memory import empty_tensor
+    from ckpt_core.reading.torch.new_memory import empty_tensors
 
-    if tensor.device.type == "cpu" and tensor.is_contiguous():
-        return empty_tensor(tuple(tensor.shape), tensor.dtype)
-    return torch.empty_like(tensor)
+    old = [one.part.memory for one in fills]
+    plain = [tensor.device.type == "cpu" and tensor.is_contiguous() for tensor in old]
+    kinds = [(tuple(tensor.shape), tensor.dtype) for tensor, is_plain in zip(old, plain, strict=True) if is_plain]
+    new = iter(empty_tensors(kinds))
+    made = [next(new) if is_plain else torch.empty_like(tensor) for tensor, is_plain in zip(old, plain, strict=True)]
+    return [replace(one, part=replace(one.part, memory=memory)) for one, memory in zip(fills, made, strict=True)]
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

@@ -1,16 +1,14 @@
 """Brings a stretch of a file into memory.
 
-It is mapped, or read by several workers into huge pages. Filling 4 KiB pages one fault at a time is nearly all that a
-plain read into new memory costs; one buffer of huge pages, each worker reading one contiguous part of it, leaves the
-copy alone.
+It is mapped, or read into new memory by several workers, each of which reads one contiguous part.
 """
 
 import mmap
 import os
-from math import prod
 from typing import TYPE_CHECKING
 
 from ckpt_core.errors import UnsupportedFormatError
+from ckpt_core.reading.torch.new_memory import new_region
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.storage.files.local import open_regular
@@ -44,17 +42,6 @@ def map_region(files: Files, path: str, local: str, offset: int, length: int) ->
     return region
 
 
-def new_region(length: int) -> mmap.mmap:
-    """Return zeroed memory, in huge pages where possible."""
-    region = mmap.mmap(-1, max(length, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
-            region.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            pass  # a kernel without them
-    return region
-
-
 def read_region(files: Files, path: str, offset: int, length: int) -> mmap.mmap:
     """Read a stretch of a file into new memory."""
     region = new_region(length)
@@ -83,9 +70,6 @@ def read_parallel(files: Files, path: str, offset: int, out: memoryview) -> None
             files.read_into(path, offset + at, out[at:end])
 
     run(read, [[at] for at in range(0, len(out), share)])
-
-
-_HUGE_PAGE = 2 << 20
 
 
 _TORCH_NAME = {
@@ -130,16 +114,3 @@ def writable_bytes(tensor: "torch.Tensor") -> memoryview:
     import torch
 
     return memoryview(tensor.detach().reshape(-1).view(torch.uint8).numpy())
-
-
-def empty_tensor(shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
-    """Return an uninitialised CPU tensor.
-
-    Its memory is in huge pages where it is large enough to have some.
-    """
-    import torch
-
-    nbytes = prod(shape) * dtype.itemsize
-    if nbytes < _HUGE_PAGE:
-        return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(new_region(nbytes), dtype=dtype, count=prod(shape)).reshape(shape)

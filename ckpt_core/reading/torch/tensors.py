@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.log import Logger
 from ckpt_core.reading.torch.memory import (
-    empty_tensor,
     map_region,
     read_region,
     torch_dtype,
     writable_bytes,
 )
+from ckpt_core.reading.torch.new_memory import empty_tensors
 from ckpt_core.reading.torch.source import TensorSource
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType, dtype_named
@@ -160,9 +160,8 @@ def _cast(checkpoint: TensorSource, label: str, names: list[str], dtype: DType) 
     types, uncast = cast_types(component, [("*/*", dtype)])
     for one in uncast:
         _log.info("%s: kept their types: %s", checkpoint.location, one.summary)
-    result = {}
-    for name in names:
-        info = component.tensors.info(name)
-        result[name] = empty_tensor(info.shape, torch_dtype(types.get(name, info.dtype)))
+    infos = [component.tensors.info(name) for name in names]
+    kinds = [(info.shape, torch_dtype(types.get(name, info.dtype))) for name, info in zip(names, infos, strict=True)]
+    result = dict(zip(names, empty_tensors(kinds), strict=True))
     fill_tensors(checkpoint, [Fill(tensor, label, name) for name, tensor in result.items()], done=lambda _: None)
     return result
