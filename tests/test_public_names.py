@@ -237,9 +237,11 @@ TRAINING = [
     "KeyedSampler",
     "PlanRow",
     "Pruned",
+    "Receipt",
     "ResumePlan",
     "Resumed",
     "Split",
+    "StagedSave",
     "load_into",
     "plan_resume",
     "prune",
@@ -249,6 +251,7 @@ TRAINING = [
     "state_dict",
     "torch_state",
     "undelete",
+    "write_share",
 ]
 
 FLOORS = [(ckpt_core, PUBLIC), (codecs, CODECS), (layouts, LAYOUTS), (training, TRAINING)]

@@ -24,7 +24,9 @@ _WHERE = {
     "Pruned": "ckpt_core.training.pruning",
     "ResumePlan": "ckpt_core.training.planning.plan",
     "Resumed": "ckpt_core.training.planning.resuming",
+    "Receipt": "ckpt_core.verbs.together.staged_save",
     "Split": "ckpt_core.training.data.split",
+    "StagedSave": "ckpt_core.verbs.together.staged_save",
     "load_into": "ckpt_core.training.loading",
     "plan_resume": "ckpt_core.training.planning.stored",
     "prune": "ckpt_core.training.pruning",
@@ -34,6 +36,7 @@ _WHERE = {
     "state_dict": "ckpt_core.training.loading",
     "torch_state": "ckpt_core.training.values",
     "undelete": "ckpt_core.training.pruning",
+    "write_share": "ckpt_core.verbs.together.staged_save",
 }
 
 __all__ = sorted(_WHERE)  # noqa: PLE0605 - tests/test_public_names.py pins it
@@ -62,5 +65,8 @@ if TYPE_CHECKING:
     from ckpt_core.training.pruning import undelete as undelete
     from ckpt_core.training.retention import Keep as Keep
     from ckpt_core.training.values import torch_state as torch_state
+    from ckpt_core.verbs.together.staged_save import Receipt as Receipt
+    from ckpt_core.verbs.together.staged_save import StagedSave as StagedSave
+    from ckpt_core.verbs.together.staged_save import write_share as write_share
 else:
     __getattr__, __dir__ = lazy_names(__name__, _WHERE)

@@ -145,7 +145,7 @@ def save(
                 raise PluginError(f"{name}: the format's owner did not write; see ckpt plugins")
             if isinstance(saved, PiecedCheckpoint):
                 return _commit_pieces(manager, saved, target, known, together)
-            staged = _reopen(manager, target)
+            staged = reopen(manager, target)
             found = _seen(staged, saved, target) or _read(staged, progress, together)
             wanted = [_restated(component, target.planned) for component in saved.manifest.components]
             prove(wanted, target.written, staged, found)
@@ -204,7 +204,7 @@ def _commit_pieces(
     """
     seal, report = None, None
     if ranks.leads:
-        found = prove_pieces(_reopen(manager, target), checkpoint, target)
+        found = prove_pieces(reopen(manager, target), checkpoint, target)
         seal = _seal(checkpoint, target, found, {**provenance, "ranks": ranks.world})
         report = replace(
             report_of(str(target.location), seal, found),
@@ -275,7 +275,7 @@ def _changed(checkpoint: Checkpoint, wanted: Sequence[Component]) -> tuple[str, 
     return tuple(path for own, new in pairs for path in differing_paths(own.state, new.state, own.label))
 
 
-def _reopen(manager: CkptPluginManager, target: StagedTarget) -> StoredCheckpoint:
+def reopen(manager: CkptPluginManager, target: StagedTarget) -> StoredCheckpoint:
     """Open the staged files by the reader of their format."""
     files = target.listing()
     match = FormatMatch(target.format, Confidence.CERTAIN, "just written")

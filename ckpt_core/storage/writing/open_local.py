@@ -48,7 +48,7 @@ def open_local_target(
         )
         try:
             _refuse_existing(path, kind, replace)  # again, with the lock: another writer may just have ended
-            ranks.exchange([parent, name, stage.id, _number_of(stage.root)])
+            ranks.exchange([parent, name, stage.id, number_of(stage.root)])
             yield target
         except (FormatError, ReplacedError):
             target.drop(entirely=True)  # going on from it would end here again
@@ -77,7 +77,7 @@ def _joined_target(
     """The stage that rank 0 has made, for another rank."""
     parent, name, id, number = ranks.from_leader(None)
     stage = Stage(parent, name, id)
-    if _number_of(stage.root) != number:
+    if number_of(stage.root) != number:
         raise UsageError(
             f"{printable(stage.destination)}: rank {ranks.rank} does not see what rank 0 has made there; "
             "give a place on a filesystem that all ranks share"
@@ -86,7 +86,7 @@ def _joined_target(
     return LocalTarget(location, stage, format=format, options=options, resume=resume, ranks=ranks)
 
 
-def _number_of(folder: str) -> int | None:
+def number_of(folder: str) -> int | None:
     """Return the number by which a filesystem knows a folder.
 
     None where there is none.

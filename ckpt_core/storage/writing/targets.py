@@ -14,7 +14,7 @@ from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.urls import local_path, scheme_of
 from ckpt_core.storage.writing.mounts.renames import can_rename_at
 from ckpt_core.storage.writing.open_local import open_local_target
-from ckpt_core.storage.writing.publishing.publisher import publisher_of
+from ckpt_core.storage.writing.publishing.publisher import is_published, publisher_of
 from ckpt_core.storage.writing.publishing.target import open_published_target
 from ckpt_core.storage.writing.staged_target import StagedTarget
 
@@ -55,10 +55,7 @@ def open_target(
             publisher, ref, format=format, kind=kind, options=options, resume=resume, ranks=ranks
         )
     if path is None or not can_rename_at(path):
-        if scheme_of(ref) == "memory" and ranks.world > 1:
-            raise UnsupportedFormatError(
-                f"{redact(ref)}: each process has a memory of its own; write to a local path, s3:// or gs://"
-            )
+        refuse_apart(ref, ranks.world)
         from ckpt_core.storage.writing.uploads.opening import open_object_target
 
         return open_object_target(
@@ -67,3 +64,21 @@ def open_target(
     return open_local_target(
         path, format=format, kind=kind, options=options, replace=replace, resume=resume, ranks=ranks
     )
+
+
+def refuse_apart(ref: str, world: int) -> None:
+    """Refuse a place that several processes do not share.
+
+    Raises:
+        UnsupportedFormatError: Each would write to one of its own, or only one can publish there.
+    """
+    if world == 1 or local_path(ref) is not None:
+        return
+    if scheme_of(ref) == "memory":
+        raise UnsupportedFormatError(
+            f"{redact(ref)}: each process has a memory of its own; write to a local path, s3:// or gs://"
+        )
+    if is_published(ref):
+        raise UnsupportedFormatError(
+            f"{redact(ref)}: is published by one process; write to a folder that all ranks share, and ckpt copy it"
+        )

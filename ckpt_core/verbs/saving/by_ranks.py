@@ -45,20 +45,26 @@ def prove_pieces(staged: StoredCheckpoint, checkpoint: PiecedCheckpoint, target:
         CorruptError: A box is not where it was put, or a value is another one.
     """
     assert target.planned is not None and target.digested is not None
-    _prove_sizes(staged, target.digested)
+    prove_sizes(staged, target.digested)
     places = dict(_places(target.planned, checkpoint))
     for component in checkpoint.manifest.components:
         if component.tensors:
             _prove_tensors(component, staged.component(component.label), places)
         prove_state(component, staged)
+    prove_coverage(staged)
+    return ReadBack(files=dict(target.digested), tensors=dict(_whole(checkpoint, target)))
+
+
+def prove_coverage(staged: StoredCheckpoint) -> None:
+    """Raise CorruptError where boxes do not make whole tensors."""
     for component in staged.manifest.components:
         for finding in check_component(staged.files, component):
             if finding.severity is Severity.ERROR:
                 raise CorruptError(finding.message, code=finding.code, path=finding.path, tensor=finding.tensor)
-    return ReadBack(files=dict(target.digested), tensors=dict(_whole(checkpoint, target)))
 
 
-def _prove_sizes(staged: StoredCheckpoint, files: Mapping[str, FileSeal]) -> None:
+def prove_sizes(staged: StoredCheckpoint, files: Mapping[str, FileSeal]) -> None:
+    """Raise CorruptError where a staged file has another size."""
     listed = {path: entry.size for path, entry in staged.files.entries.items()}
     for path, size in {path: file.size for path, file in files.items()}.items():
         if listed.get(path) != size:

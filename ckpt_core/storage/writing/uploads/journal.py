@@ -88,6 +88,14 @@ def begin_journal(store: ObjectStore, folder: str, work: str, files: Sequence[st
     return Noted(work, named, {}, {}, (put.key,), put.modified)
 
 
+def note_begun_by(folder: str, files: Sequence[str], *, number: int, began: float) -> Noted:
+    """Return what a rank knows of a journal that another began.
+
+    It notes its uploads in the object of this number, and answers for its own files alone.
+    """
+    return Noted("", tuple(files), {}, {}, (f"{folder}{JOURNAL}{number - 1:05}.json",), began)
+
+
 def note_uploads(store: ObjectStore, folder: str, number: int, uploads: Mapping[str, tuple[str, int]]) -> float:
     """Name uploads that were begun; when, by the store's clock."""
     return _put(store, folder, number, {"uploads": {path: list(one) for path, one in uploads.items()}}).modified

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 _WHERE = {
     "CkptStorageReader": "ckpt_fsdp.live.storage_reader",
+    "CkptStorageWriter": "ckpt_fsdp.live.storage_writer",
     "ShardedCheckpointManager": "ckpt_fsdp.live.checkpoint_manager",
 }
 
@@ -17,6 +18,7 @@ __all__ = sorted(_WHERE)  # noqa: PLE0605 - the names of the table
 if TYPE_CHECKING:
     from ckpt_fsdp.live.checkpoint_manager import ShardedCheckpointManager as ShardedCheckpointManager
     from ckpt_fsdp.live.storage_reader import CkptStorageReader as CkptStorageReader
+    from ckpt_fsdp.live.storage_writer import CkptStorageWriter as CkptStorageWriter
 
 
 def __getattr__(name: str) -> Any:

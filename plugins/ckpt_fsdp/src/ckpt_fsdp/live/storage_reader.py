@@ -25,8 +25,8 @@ from torch.futures import Future
 
 from ckpt_core import Component, State, StoredCheckpoint, TensorEntry, load, torch_dtype
 from ckpt_core.training import torch_state
-from ckpt_fsdp.dcp.flattening import Flat, flatten
-from ckpt_fsdp.dcp.opening import KEYS
+from ckpt_fsdp.dcp.flattening import Flat
+from ckpt_fsdp.live.stored_keys import keys_of
 
 
 class CkptStorageReader(StorageReader):  # type: ignore[misc]
@@ -113,15 +113,8 @@ class CkptStorageReader(StorageReader):  # type: ignore[misc]
     def _open(self) -> tuple[StoredCheckpoint, Flat]:
         if self._opened is None:
             checkpoint = load(self._ref, **self._how)
-            self._opened = checkpoint, _flat(checkpoint, self._component)
+            self._opened = checkpoint, keys_of(checkpoint, self._component)
         return self._opened
-
-
-def _flat(checkpoint: StoredCheckpoint, component: str | None) -> Flat:
-    if component is not None:
-        return flatten([checkpoint.component(component)], {component: ()})
-    keys = checkpoint.manifest.provenance.get(KEYS, {})
-    return flatten(checkpoint.manifest.components, {label: tuple(path) for label, path in keys.items()})
 
 
 def _described(entry: TensorEntry) -> TensorStorageMetadata:
