@@ -43,7 +43,7 @@ from ckpt_core.training.planning.provenance import data_of
 from ckpt_core.training.planning.resuming import Resumed
 from ckpt_core.training.preemption import Preemption
 from ckpt_core.training.proving.trace import trace_of
-from ckpt_core.training.ranks.team import Work, team_of_process
+from ckpt_core.training.ranks.team import Begin, team_of_process
 from ckpt_core.training.record import Record, environment, numbers
 from ckpt_core.training.removal import Retention
 from ckpt_core.training.retention import Keep
@@ -254,48 +254,47 @@ class Checkpointer:
         self.wait()
         began = monotonic()
         self._steps.compare(step)
+        record = self._after(step, checked)
         with told_by_system():
-            record, replaces = self._team.ready(self._run, self._after(step, checked))
-        work = self._team.work("write")
+            begin = self._team.saving(self._run, record)
         with without_collection():
             live = self._team.own_part(checkpoint_of_parts(self._parts(record)))
             self._last_save = began
             if self._buffers is None:
-                return self._commit(record, live, replaces, work, named)
+                return self._commit(step, live, begin, named)
             live = self._buffers.copied(live)
-        self._writing.start(partial(self._commit, record, live, replaces, work, named))
+        self._writing.start(partial(self._commit, step, live, begin, named))
         _log.info("step %d: the loop was held up for %.3f s", step, monotonic() - began)
         return None
 
-    def _commit(
-        self, record: Record, live: LiveCheckpoint, replaces: bool, work: Work, aliases: tuple[str, ...]
-    ) -> SaveReport:
+    def _commit(self, step: int, live: LiveCheckpoint, begin: Begin, aliases: tuple[str, ...]) -> SaveReport:
         """Write a checkpoint, name it, and then remove what no rule keeps."""
-        if self._saved == record.step:  # saved once more: what it was named stays
+        if self._saved == step:  # saved once more: what it was named stays
             aliases = tuple(dict.fromkeys((*self._aliases, *aliases)))
-        place, run = self._run.place(record.step), {"run": record.run, **sealed_with(aliases)}
+        place, is_new = self._run.place(step), False
         try:
-            with told_by_system(), work() as ranks:
+            with told_by_system(), begin() as (ranks, record, replaces):
+                is_new, run = not replaces, {"run": record.run, **sealed_with(aliases)}
                 if self._finite == "refuse":
-                    refuse_not_finite(pieces_of(live) if live.is_spread else live, record.step)
+                    refuse_not_finite(pieces_of(live) if live.is_spread else live, step)
                 report = save(live, place, format=self._format, force=replaces, provenance=run, ranks=ranks)
         except CkptError as error:
-            if not replaces and self._run.is_there(record.step):
+            if is_new and self._run.is_there(step):
                 told = f"{printable(place)}: has its name, and may not outlast a loss of power{said_by_system(error)}"
                 raise type(error)(f"{told}; call save again", code=error.code) from error
             raise
         finally:
-            self._run.know(record.step)
-        self._record, self._saved, self._aliases = record, record.step, aliases
+            self._run.know(step)
+        self._record, self._saved, self._aliases = record, step, aliases
         if self._trace is not None:
-            self._trace.saved(record.step)
-        self._compare_weights(record.step, report.components.get("model"))
+            self._trace.saved(step)
+        self._compare_weights(step, report.components.get("model"))
         _log.info("saved %s: %d tensors, %d bytes", report.location, report.tensors, report.nbytes)
-        self._retention.committed(record.step)
-        kept = self._retention.kept(record.history, record.step)
+        self._retention.committed(step)
+        kept = self._retention.kept(record.history, step)
         if self._uploads is not None:
-            self._uploads.add(record.step, kept, aliases)
-        self._retention.apply(record.history, record.step, pending=self._pending)
+            self._uploads.add(step, kept, aliases)
+        self._retention.apply(record.history, step, pending=self._pending)
         return report
 
     def _traced(self, step: int, metrics: Mapping[str, Any] | None) -> None:

@@ -9,8 +9,8 @@ next step, in which it meets all others, as every data-parallel step does.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple, TypeVar
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import UsageError
@@ -30,8 +30,20 @@ from ckpt_core.verbs.load import load
 
 T = TypeVar("T")
 
-Work = Callable[[], AbstractContextManager[Ranks]]
-"""Gives the ranks that do a piece of work, for its time."""
+
+class Saving(NamedTuple):
+    """A save that has begun: by whom, and what all of them record.
+
+    `replaces` is whether a checkpoint of that step is there.
+    """
+
+    ranks: Ranks
+    record: Record
+    replaces: bool
+
+
+Begin = Callable[[], AbstractContextManager[Saving]]
+"""Begins a save, and ends it with its block."""
 
 _OWN = "rng"
 """The component that each rank has its own of."""
@@ -57,25 +69,19 @@ class Team:
             UsageError: One process writes the format, or the loader gives all ranks the same.
         """
 
-    def ready(self, run: Run, record: Record) -> tuple[Record, bool]:
-        """Make a run ready for a save.
+    def saving(self, run: Run, record: Record) -> "Begin":
+        """Return what begins a save, in this thread or in another.
 
-        Returns:
-            The record as all ranks have it, and whether the save replaces a checkpoint.
+        Where it is another, several ranks do not hold up the loop to meet.
 
         Raises:
-            CkptError: It is not this training's, or cannot be written to.
+            CkptError: The run is not this training's, or cannot be written to; of several ranks it is raised where the
+                save begins.
         """
         run.open()
         run.refuse_strangers()
-        return record, record.step in run.known
-
-    def work(self, name: str) -> "Work":
-        """Return a context of the ranks for a piece of work.
-
-        The work may be done in another thread.
-        """
-        return _alone
+        alone = Saving(ALONE, record, record.step in run.known)
+        return lambda: nullcontext(alone)
 
     def refuse_gradients(self) -> None:
         """Raise UsageError where added gradients are each rank's own."""
@@ -149,29 +155,22 @@ class RanksTeam(Team):
                 f"{argument('world', self.world)}, or all ranks learn from the same samples"
             )
 
-    def ready(self, run: Run, record: Record) -> tuple[Record, bool]:
-        with self.work("save")() as ranks:
-            agree_on(ranks, {"step": record.step})
-            said = None
-            if self.leads:
-                run.open()
-                run.refuse_strangers()
-                said = [*_plain(record), record.step in run.known]
-            state, history, best, replaces = ranks.from_leader(said)
-        state |= {"history": {int(step): one for step, one in history}, "best": best}
-        return Record.of_state(state, "rank 0"), replaces
-
-    def work(self, name: str) -> "Work":
-        self._count += 1
-        number = self._count
+    def saving(self, run: Run, record: Record) -> "Begin":
+        met = self._work("save", step=record.step)
 
         @contextmanager
-        def ranks_of() -> Iterator[Ranks]:
-            with self._meeting.work(str(number)) as ranks:
-                agree_on(ranks, {"call": name})
-                yield ranks
+        def begun() -> Iterator[Saving]:
+            with met() as ranks:
+                said = None
+                if self.leads:
+                    run.open()
+                    run.refuse_strangers()
+                    said = [*_plain(record), record.step in run.known]
+                state, history, best, replaces = ranks.from_leader(said)
+                state |= {"history": {int(step): one for step, one in history}, "best": best}
+                yield Saving(ranks, Record.of_state(state, "rank 0"), replaces)
 
-        return ranks_of
+        return begun
 
     def refuse_gradients(self) -> None:
         raise UsageError(
@@ -191,7 +190,7 @@ class RanksTeam(Team):
         return live if self.leads else live.spread_parts(beside=(self.own_label(),))
 
     def chosen(self, choose: Callable[[], Chosen | None]) -> Chosen | None:
-        with self.work("resume")() as ranks:
+        with self._work("resume")() as ranks:
             found = choose() if self.leads else None
             said = ranks.from_leader(None if found is None else [str(found.checkpoint.location), dict(found.rejected)])
             if said is None or found is not None:
@@ -202,7 +201,7 @@ class RanksTeam(Team):
             return Chosen(checkpoint, said[1])
 
     def each(self, name: str, do: Callable[[], T]) -> T:
-        with self.work(name)() as ranks:
+        with self._work(name)() as ranks:
             done = do()
             ranks.exchange(None)
             return done
@@ -226,6 +225,22 @@ class RanksTeam(Team):
             return False
         self._saves += 1
         return True
+
+    def _work(self, name: str, **about: Any) -> Callable[[], AbstractContextManager[Ranks]]:
+        """Return a context of the ranks for a piece of work, in any thread.
+
+        All are asked for the same, or none begins it.
+        """
+        self._count += 1
+        number = self._count
+
+        @contextmanager
+        def ranks_of() -> Iterator[Ranks]:
+            with self._meeting.work(str(number)) as ranks:
+                agree_on(ranks, {"call": name, **about})
+                yield ranks
+
+        return ranks_of
 
 
 def team_of_process() -> Team:
@@ -255,11 +270,6 @@ def saved_world(checkpoint: StoredCheckpoint, label: str) -> int:
     state = checkpoint.component(label).state
     world = state.get("world_size", 1) if isinstance(state, Mapping) else 1
     return world if isinstance(world, int) else 1
-
-
-@contextmanager
-def _alone() -> Iterator[Ranks]:
-    yield ALONE
 
 
 def _plain(record: Record) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
