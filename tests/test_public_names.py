@@ -243,6 +243,8 @@ TRAINING = [
     "Split",
     "StagedSave",
     "load_into",
+    "model_state",
+    "optimizer_state",
     "plan_resume",
     "prune",
     "purge",

@@ -28,6 +28,8 @@ _WHERE = {
     "Split": "ckpt_core.training.data.split",
     "StagedSave": "ckpt_core.verbs.together.staged_save",
     "load_into": "ckpt_core.training.loading",
+    "model_state": "ckpt_core.training.saving.sharded_states",
+    "optimizer_state": "ckpt_core.training.saving.sharded_states",
     "plan_resume": "ckpt_core.training.planning.stored",
     "prune": "ckpt_core.training.pruning",
     "purge": "ckpt_core.training.pruning",
@@ -64,6 +66,8 @@ if TYPE_CHECKING:
     from ckpt_core.training.pruning import purge as purge
     from ckpt_core.training.pruning import undelete as undelete
     from ckpt_core.training.retention import Keep as Keep
+    from ckpt_core.training.saving.sharded_states import model_state as model_state
+    from ckpt_core.training.saving.sharded_states import optimizer_state as optimizer_state
     from ckpt_core.training.values import torch_state as torch_state
     from ckpt_core.verbs.together.staged_save import Receipt as Receipt
     from ckpt_core.verbs.together.staged_save import StagedSave as StagedSave

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_optimizer_state_dict
+from torch.distributed.checkpoint.state_dict import StateDictOptions
 
 from ckpt_core import OverwriteError, Ranks, UsageError, argument, printable, save, torchrun_ranks
+from ckpt_core.training import model_state, optimizer_state
 from ckpt_fsdp.bagel_names import COPY, DATA, METADATA, SCHEDULER
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def save_step(
             for kind, module in (("model", model), ("ema", ema_model)):
                 if module is not None:
                     _save_weights(module, stage, kind, ranks, use_dcp)
-            state = get_optimizer_state_dict(model, optimizer, options=_OFFLOADED)
+            state = optimizer_state(model, optimizer, _OFFLOADED)
             ranks.together(lambda: _write(stage, f"optimizer_rank{ranks.rank:05d}.pt", state))
             if save_full_model:
                 _save_full(model, stage, ranks)
@@ -81,7 +82,7 @@ def _begin(folder: str, stage: str) -> None:
 
 
 def _save_weights(module: "torch.nn.Module", stage: str, kind: str, ranks: Ranks, use_dcp: bool) -> None:
-    state = get_model_state_dict(module, options=_OFFLOADED)
+    state = model_state(module, _OFFLOADED)
     if use_dcp:
         place = os.path.join(stage, f"{kind}_sharded")
         save({"model": state}, place, format="dcp", options={"flat": True}, ranks=ranks)
@@ -91,7 +92,7 @@ def _save_weights(module: "torch.nn.Module", stage: str, kind: str, ranks: Ranks
 
 def _save_full(model: "torch.nn.Module", stage: str, ranks: Ranks) -> None:
     """Write all weights into one file, which rank 0 holds whole."""
-    state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    state = model_state(model, StateDictOptions(full_state_dict=True, cpu_offload=True))
     ranks.together(lambda: _keep(save({"model": state}, os.path.join(stage, COPY))) if ranks.leads else None)
 
 

@@ -1,0 +1,98 @@
+"""States of what is spread over ranks, as FSDP's state-dict options ask for them.
+
+They are torch's own: sharded or gathered, left on the devices or moved to the CPU.
+
+Source: torch, `torch/distributed/checkpoint/state_dict.py` (StateDictOptions).
+"""
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from ckpt_core.arguments import argument
+from ckpt_core.errors import UsageError
+from ckpt_core.reading.torch.sharded.groups import has_fsdp1
+
+if TYPE_CHECKING:
+    import torch
+    from torch.distributed.checkpoint.state_dict import StateDictOptions
+
+_HELD = ("full_state_dict", "cpu_offload", "flatten_optimizer_state_dict")
+"""Options that say how a state is held; the others say what is left out of it, or how one is loaded."""
+
+
+def checked_options(options: "StateDictOptions | None") -> "StateDictOptions | None":
+    """Return the options, known to leave nothing out.
+
+    Raises:
+        UsageError: They are none, or one of them leaves out state or is about loading.
+    """
+    if options is None:
+        return None
+    from torch.distributed.checkpoint.state_dict import StateDictOptions
+
+    if not isinstance(options, StateDictOptions):
+        what = f"torch's StateDictOptions are needed, not a {type(options).__name__}"
+        raise UsageError(f"{argument('state_dict_options')}: {what}")
+    usual = StateDictOptions()
+    for field in fields(StateDictOptions):
+        value = getattr(options, field.name)
+        if field.name not in _HELD and value != getattr(usual, field.name):
+            raise UsageError(
+                f"{argument('state_dict_options')}: {field.name}={value!r} would leave something out or is about "
+                f"loading; give no more than {', '.join(_HELD)}"
+            )
+    return options
+
+
+def model_state(module: "torch.nn.Module", options: "StateDictOptions | None" = None) -> dict[str, Any]:
+    """Return the state of a module by its parameters' own names.
+
+    Every rank of the module calls it.
+
+    Args:
+        module: Sharded by FSDP1, FSDP2 or tensor parallelism, copied by DDP, or of this process alone.
+        options: `full_state_dict` gathers it: without `cpu_offload` all ranks hold the whole, on their devices; with it
+            rank 0 does, in host memory, and the others get nothing. Else each rank holds its share, and with
+            `cpu_offload` a copy of it in host memory.
+
+    Raises:
+        UsageError: An option leaves something out, or is about loading.
+    """
+    from torch.distributed.checkpoint.state_dict import get_model_state_dict
+
+    state: dict[str, Any] = get_model_state_dict(module, options=_bearable(options, module))
+    return state
+
+
+def optimizer_state(
+    model: "torch.nn.Module", optimizer: "torch.optim.Optimizer", options: "StateDictOptions | None" = None
+) -> dict[str, Any]:
+    """Return the state of an optimizer by the names of parameters.
+
+    Every rank of the model calls it. Memory as for `model_state`, of the moments.
+
+    Args:
+        model: What the optimizer trains.
+        optimizer: An optimizer.
+        options: `flatten_optimizer_state_dict` keeps groups by parameter too: `param_groups.NAME.lr`.
+
+    Raises:
+        UsageError: An option leaves something out, or is about loading.
+    """
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+
+    state: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=_bearable(options, model))
+    return state
+
+
+def _bearable(options: "StateDictOptions | None", module: "torch.nn.Module") -> "StateDictOptions | None":
+    """Return options that torch survives.
+
+    Torch 2.13 reads freed memory where it gathers FSDP1's parameters that are on the CPU already, and is to move them
+    there.
+    """
+    options = checked_options(options)
+    offloads = options is not None and options.full_state_dict and options.cpu_offload
+    if offloads and has_fsdp1(module) and all(tensor.device.type == "cpu" for tensor in module.parameters()):
+        return replace(options, cpu_offload=False)
+    return options
