@@ -15,13 +15,13 @@ import live_models as live
 import tiny_bagel
 import torch
 import torch.distributed as dist
+from ckpt_fsdp import ShardedCheckpointManager
 from safetensors.torch import save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, get_optimizer_state_dict
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 
 from ckpt_core.errors import CheckpointNotFoundError, CkptError, IncompleteError, LoadRefusedError
-from ckpt_fsdp import ShardedCheckpointManager
 
 STEP = 6
 BLOCKS = {}
@@ -182,7 +182,8 @@ def selective_loading(world):
     """All of it, without the model, and without the average; into the ways of sharding that did not save it too."""
     for name, saved in world.trained.items():
         for way in ("dcp", "fallback"):
-            for into, wrap in WRAPPERS.items() if way == "dcp" else [(name, WRAPPERS[name])]:
+            crossed = way == "dcp" and world.world > 2
+            for into, wrap in WRAPPERS.items() if crossed else [(name, WRAPPERS[name])]:
                 one = Training(wrap, 5)
                 place = world.step_of(name, way)
                 model, ema_model, optimizer, scheduler, train_steps, data_status = load_all(place, one)
@@ -206,6 +207,44 @@ def selective_loading(world):
     equal(part.whole("model"), world.trained["fsdp2"].whole("model"))
 
 
+@wrapper
+def flat(model):
+    """FSDP1 as BAGEL's own trainer has it: weights are known by their place in flat parameters alone."""
+    policy = ModuleWrapPolicy({tiny_bagel.Layer})
+    model.requires_grad_(True)
+    return FullyShardedDataParallel(model, auto_wrap_policy=policy, device_id=torch.device("cpu"))
+
+
+WRAPPERS.pop("flat")
+
+
+@block
+def layouts_of_whole_weights(world):
+    """The other two of BAGEL's four layouts: saved, recognised, and loaded by as many ranks with all that there was."""
+    whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    for name, wrap, optimizer in (
+        ("fsdp2", fsdp2, "optimizer_rank{:05d}_of{:05d}.pt"),
+        ("flat", flat, "optimizer.{:05d}-of-{:05d}.pt"),
+    ):
+        saved, one = Training(wrap, 0, steps=2), Training(wrap, 5)
+        folder, how = world.place("whole", name), {"state_dict_options": whole}
+        arguments = (saved.model, saved.ema_model, saved.optimizer, saved.scheduler, world.data_status, Logger())
+        place = Path(ShardedCheckpointManager.save_sharded_checkpoint(folder, STEP, *arguments, **how))
+        files = {"model.safetensors", "ema.safetensors", "scheduler.pt", "data_status.pt"}
+        files |= {optimizer.format(rank, world.world) for rank in range(world.world)}
+        assert files == {path.name for path in place.iterdir() if ".ckpt." not in path.name}
+        assert ShardedCheckpointManager.detect_checkpoint_format(str(place)) == "huggingface"
+        assert load_all(str(place), one).train_steps == STEP + 1
+        for kind in ("model", "ema_model"):
+            equal(one.whole(kind), saved.whole(kind))
+        equal(one.moments(), saved.moments())
+        one.step()
+        saved.step()
+        equal(one.whole("model"), saved.whole("model"))
+    other = Training(fsdp2, 5)
+    assert "flat parameters" in fails(IncompleteError, load_all, str(place), other)
+
+
 @block
 def losses_go_on(world):
     """What was loaded trains on to the same weights as what was saved."""
@@ -219,7 +258,7 @@ def losses_go_on(world):
 
 @block
 def published_weights(world):
-    """`load_hf_checkpoint`, of each file that the guide names, into the model and, if that is asked for, its average."""
+    """`load_hf_checkpoint` of each file that the guide names, into the model and, if asked for, the average."""
     wanted = world.trained["fsdp2"].whole("model")
     for file in ("model.safetensors", "pytorch_model.bin", "model.pt"):
         for path in (world.place("published", file), world.place("published", file, file)):
@@ -241,7 +280,7 @@ def published_weights(world):
 
 @block
 def truth(world):
-    """Where the guide's own manager says nothing: an average that is not there, a place that is not, no weight that fits."""
+    """Where the guide's own manager is silent: an average or a place that is not there, weights of which none fits."""
     one, load = Training(fsdp2, 5), ShardedCheckpointManager.load_hf_checkpoint
     before = one.whole("model"), one.whole("ema_model")
     place = world.place("published", "model.safetensors")

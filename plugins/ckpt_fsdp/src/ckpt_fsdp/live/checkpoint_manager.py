@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed.checkpoint.state_dict import StateDictOptions
 
     from ckpt_fsdp.live.manager_loading import Loaded
 
@@ -42,6 +43,7 @@ class ShardedCheckpointManager:
         save_full_model: bool = False,
         *,
         use_dcp: bool = True,
+        state_dict_options: "StateDictOptions | None" = None,
     ) -> str:
         """Save a step: each rank its share, whole or not at all.
 
@@ -56,6 +58,12 @@ class ShardedCheckpointManager:
             logger: Told of what was done; None for the one of this module.
             save_full_model: Write `model_full.safetensors` too: rank 0 holds all of the model for that time.
             use_dcp: False for a file of weights a rank in place of directories of DCP.
+            state_dict_options: How the state is held while it is written; None for `cpu_offload=True`: each rank holds
+                its share once more, in host memory, of the model, its average and the moments one after the other.
+                `full_state_dict=True` writes BAGEL's layouts of whole weights, `model.safetensors` and
+                `ema.safetensors`: with `cpu_offload=True` rank 0 holds all of the model in host memory, then all of
+                the average, and the others nothing; without it every rank holds all on its device. The optimizer
+                stays in a file a rank; that of FSDP1 has its flat parameters, and is loaded by as many ranks.
 
         Returns:
             The folder of the step.
@@ -67,7 +75,7 @@ class ShardedCheckpointManager:
         from ckpt_fsdp.live.manager_saving import save_step
 
         logger = logger or logging.getLogger(__name__)
-        beside = (scheduler, data_status, logger, save_full_model, use_dcp)
+        beside = (scheduler, data_status, logger, save_full_model, use_dcp, state_dict_options)
         return save_step(ckpt_dir, train_steps, model, ema_model, optimizer, *beside)
 
     @staticmethod

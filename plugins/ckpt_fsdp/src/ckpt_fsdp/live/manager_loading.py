@@ -98,14 +98,15 @@ def load_sharded(
     given = {label: target for label, target in wanted.items() if target is not None}
     if not given:
         raise UsageError(f"{argument('model')}: nothing was given that could be loaded into")
-    checkpoint = _open_on_all(place, lambda opened: _refuse_missing(opened, list(given)))
+    flat = _flat_part(model)
+    checkpoint = _open_on_all(place, lambda opened: _refuse_missing(opened, list(given), flat))
     modules = {label: target for label, target in given.items() if label in ("model", "ema")}
     for label, module in modules.items():
         fill_module(module, checkpoint, label, only_compare=True)
     filled: list[str] = []
     try:
         for label, target in given.items():
-            _say(logger, _fill(label, target, checkpoint, model))
+            _say(logger, _fill(label, target, checkpoint, model, flat))
             filled.append(label)
     except CkptError as error:
         if not filled:
@@ -114,15 +115,54 @@ def load_sharded(
         raise LoadInterruptedError(
             f"{marked(error.message)}; {done} had been filled: do not train on with them"
         ) from error
-    step = checkpoint.manifest.step
+    step = _step_of(checkpoint)
     return Loaded(model, ema_model, optimizer, scheduler, 0 if step is None else step + 1, _data(checkpoint, logger))
 
 
-def _fill(label: str, target: Any, checkpoint: StoredCheckpoint, model: Any) -> "LoadReport":
+def _step_of(checkpoint: StoredCheckpoint) -> int | None:
+    """Return the step that a checkpoint says, or where it says none that of its folder's name."""
+    said = (part.state for part in checkpoint.manifest.components if part.kind == "progress")
+    named = [state["train_steps"] for state in said if isinstance(state, dict) and "train_steps" in state]
+    step = checkpoint.manifest.step if checkpoint.manifest.step is not None else next(iter(named), None)
+    return step if isinstance(step, int) else None
+
+
+def _fill(
+    label: str, target: Any, checkpoint: StoredCheckpoint, model: Any, flat: tuple[int, int] | None
+) -> "LoadReport":
     if label in ("model", "ema"):
         return fill_module(target, checkpoint, label)
+    own = None if label != "optimizer" or _has(checkpoint, label) else _own_part(checkpoint, flat)
+    if own is not None:
+        with torchrun_ranks() as ranks:
+            return ranks.together(lambda: ckpt_training.load_into(target, checkpoint, component=own))
     trained = {"model": model} if label == "optimizer" else {}
     return ckpt_training.load_into(target, checkpoint, component=label, **trained)
+
+
+def _flat_part(model: Any) -> tuple[int, int] | None:
+    """Return which shard of FSDP1's flat parameters this rank has, and of how many; None for any other model."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    from ckpt_fsdp.live.manager_saving import shard_of
+
+    return shard_of(model) if isinstance(model, FullyShardedDataParallel) else None
+
+
+def _own_part(checkpoint: StoredCheckpoint, flat: tuple[int, int] | None) -> str | None:
+    """Return the label of this rank's part of an optimizer over flat parameters.
+
+    None where they were cut for another number of ranks.
+    """
+    parts = sorted(part.label for part in checkpoint.manifest.components if part.label.startswith("optimizer:"))
+    if flat is None or not parts:
+        return None
+    shard, count = flat
+    wanted = f"{shard:05d}-of-{count:05d}"
+    if f"optimizer:{wanted}" in parts:
+        return f"optimizer:{wanted}"
+    every = parts == [f"optimizer:{number:05d}" for number in range(count)]
+    return parts[shard] if every else None
 
 
 def _open_on_all(place: str, check: Callable[[StoredCheckpoint], None]) -> StoredCheckpoint:
@@ -199,11 +239,11 @@ def _target(label: str, module: Any, asked: bool | None) -> Any:
     return None if asked is False else module
 
 
-def _refuse_missing(checkpoint: StoredCheckpoint, wanted: Sequence[str]) -> None:
+def _refuse_missing(checkpoint: StoredCheckpoint, wanted: Sequence[str], flat: tuple[int, int] | None) -> None:
     """Raise IncompleteError for what is to be filled and was not saved."""
     labels = [part.label for part in checkpoint.manifest.components]
     for label in wanted:
-        if _has(checkpoint, label):
+        if _has(checkpoint, label) or (label == "optimizer" and _own_part(checkpoint, flat) is not None):
             continue
         why = next(
             (finding.message for finding in checkpoint.manifest.findings if finding.code == "BG003"), "it is not there"
