@@ -370,7 +370,7 @@ ambiguous an answer archive array at budget by bytes called check checksums cand
 components computable confidence content corrupt d duplicate error f4 failed file files finder found get global
 headers incomplete instance interrupted into items json key keyed kind late line list literal local locked
 manager member metadata mismatch name names narrow no not numbers object objects of only opaque
-option overwrite packed parse path pickle plain plan printable progress range read record refused
+optimizer option overwrite packed parse path pickle plain plan printable progress range read record refused
 replaced report safetensors sealing sharding size sniff step tensors torch torchrun totals type
 undo unreachable unsafe unsupported usage value version wide with without write zip
 in lazy marked pickled remote repeated shell sums timeout

@@ -19,6 +19,7 @@ from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import TensorRef
 from ckpt_core.schema.text import printable
 from ckpt_core.training.filling import Prepared
+from ckpt_core.training.flattened_optimizers import CannotUnflattenError, is_flattened, unflattened
 from ckpt_core.verbs.load_into import LoadReport
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _fills(own: dict[str, Any], part: Component, where: str) -> Iterator[ShareFi
 
     Its plain values are set on the way.
     """
-    trees = list(state_trees(part.state))
+    trees = list(state_trees(_by_names(own, part.state, where)))
     if len(trees) != 1 or not isinstance(trees[0]["param_groups"], list | tuple):
         raise _refused(where, "it holds no one state of an optimizer of torch's, with its groups in a list")
     stored_groups, state = trees[0]["param_groups"], trees[0]["state"]
@@ -102,6 +103,15 @@ def _fills(own: dict[str, Any], part: Component, where: str) -> Iterator[ShareFi
                 yield from _fill(value, held[key].name, part, where)
             else:
                 fields[key] = held[key]
+
+
+def _by_names(own: Mapping[str, Any], state: Any, where: str) -> Any:
+    if not is_flattened(state):
+        return state
+    try:
+        return unflattened(state, [group["params"] for group in own["param_groups"]])
+    except CannotUnflattenError as error:
+        raise _refused(where, str(error)) from error
 
 
 def _stored_names(own: Mapping[str, Any], groups: Any, where: str) -> dict[str, Any]:

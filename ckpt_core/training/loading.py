@@ -92,8 +92,9 @@ def load_into(
         ref: As for `ckpt_core.load`, or an open checkpoint.
         component: Label of the component; None for the one that such an object goes by: the model, `optimizer`,
             `scheduler`, `scaler`.
-        model: The module that an optimizer trains, where that is a FullyShardedDataParallel: its flat parameters do not
-            say by themselves what they are of.
+        model: The module that an optimizer trains, where that is a FullyShardedDataParallel, whose flat parameters do
+            not say by themselves what they are of, or where the stored state is flattened by the names of parameters
+            (`flatten_optimizer_state_dict`).
         hints: As for `ckpt_core.load`.
         format: As for `ckpt_core.load`.
         options: As for `ckpt_core.load`.
@@ -150,7 +151,9 @@ def prepare(
     """
     if model is not None and is_torch_optimizer(target) and has_fsdp1(model):
         return prepare_flat_optimizer(target, model, checkpoint, part)
-    return (prepare_optimizer if is_torch_optimizer(target) else prepare_object)(target, checkpoint, part)
+    if is_torch_optimizer(target):
+        return prepare_optimizer(target, checkpoint, part, model)
+    return prepare_object(target, checkpoint, part)
 
 
 def is_torch_optimizer(target: object) -> bool:

@@ -20,6 +20,7 @@ from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import State, TensorRef
 from ckpt_core.schema.text import printable
 from ckpt_core.training.filling import Prepared
+from ckpt_core.training.flattened_optimizers import CannotUnflattenError, is_flattened, names_of, unflattened
 from ckpt_core.training.values import torch_state
 from ckpt_core.verbs.load_into import LoadReport
 
@@ -39,12 +40,18 @@ def torch_structure(part: Component) -> State:
     return _by_number(trees[0], part.label) if len(trees) == 1 else part.state
 
 
-def prepare_optimizer(optimizer: "torch.optim.Optimizer", checkpoint: StoredCheckpoint, part: Component) -> Prepared:
+def prepare_optimizer(
+    optimizer: "torch.optim.Optimizer",
+    checkpoint: StoredCheckpoint,
+    part: Component,
+    model: "torch.nn.Module | None" = None,
+) -> Prepared:
     """Return the filling of an optimizer, proved to fit.
 
     It was read, and taken by a copy of the optimizer.
 
-    State of parameters that are spread over ranks is spread as they are: each rank reads its own part of it.
+    State of parameters that are spread over ranks is spread as they are: each rank reads its own part of it. A state
+    that is flattened by names needs the model, which has them.
 
     Raises:
         LoadRefusedError: It is not the state of such an optimizer; nothing was changed.
@@ -53,7 +60,7 @@ def prepare_optimizer(optimizer: "torch.optim.Optimizer", checkpoint: StoredChec
     where = f"{checkpoint.location}, {part.label}"
     own = [tensor for group in optimizer.param_groups for tensor in group["params"]]
     ranks = ranks_of_tensors(own)
-    tree = ranks.together(lambda: _fitting(optimizer, part, where))
+    tree = ranks.together(lambda: _fitting(optimizer, part, where, model))
     values = torch_state(checkpoint, part, tree, like=_spread(own, tree), ranks=ranks)
     tried = ranks.together(lambda: _tried(optimizer, values, where))
     report = _report(checkpoint, part, optimizer, values, tried)
@@ -66,18 +73,29 @@ def prepare_optimizer(optimizer: "torch.optim.Optimizer", checkpoint: StoredChec
     )
 
 
-def _fitting(optimizer: "torch.optim.Optimizer", part: Component, where: str) -> dict[Any, Any]:
+def _fitting(
+    optimizer: "torch.optim.Optimizer", part: Component, where: str, model: "torch.nn.Module | None"
+) -> dict[Any, Any]:
     """Return the stored state by torch's numbers.
 
     LoadRefusedError where it is not of such an optimizer.
     """
-    tree = torch_structure(part)
+    flat = model is not None and is_flattened(part.state)
+    tree = _named(optimizer, model, part, where) if flat else torch_structure(part)
     if not isinstance(tree, dict) or len(list(state_trees(tree))) != 1 or "param_groups" not in tree:
         raise _refused(where, _what_else(part.state))
     tree = {"state": {}, **tree}
     _compare_groups(optimizer, tree, where)
     _compare_shapes(optimizer, tree, part, where)
     return tree
+
+
+def _named(optimizer: "torch.optim.Optimizer", model: Any, part: Component, where: str) -> dict[Any, Any]:
+    state: Any = part.state
+    try:
+        return _by_number(unflattened(state, names_of(optimizer, model)), part.label)
+    except CannotUnflattenError as error:
+        raise _refused(where, str(error)) from error
 
 
 def _spread(own: "Sequence[torch.Tensor]", tree: Mapping[Any, Any]) -> "dict[str, torch.Tensor]":
@@ -103,14 +121,14 @@ def _what_else(state: State) -> str:
     count = len(list(state_trees(state)))
     if count:
         return f"it holds the states of {count} optimizers; take one of them out of training.state_dict"
-    if isinstance(state, dict) and any(str(key).startswith("param_groups.") for key in state):
+    if is_flattened(state):
         return _NAMED
     return "it holds no state of an optimizer of torch's"
 
 
 _NAMED = (
     "it is flattened by the names of parameters (flatten_optimizer_state_dict), which does not say torch's order; "
-    "load it with torch.distributed.checkpoint"
+    "give model=, which does"
 )
 
 

@@ -154,16 +154,41 @@ def test_a_distributed_checkpoint_gives_torchs_numbers_too(tmp_path):
     assert stepped(other, fresh, seed=8) == stepped(module, optimizer, seed=8)
 
 
-def test_a_state_that_torch_flattened_is_refused_with_the_reason(tmp_path):
-    module, optimizer = trained(grouped=False)
-    options = StateDictOptions(flatten_optimizer_state_dict=True)
-    flat = get_optimizer_state_dict(module, optimizer, options=options)
+@pytest.fixture
+def flattened(tmp_path):
+    """A DCP of an optimizer with groups that torch flattened, and what it was of."""
+    module, optimizer = trained(grouped=True)
+    flat = get_optimizer_state_dict(module, optimizer, options=StateDictOptions(flatten_optimizer_state_dict=True))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dcp.save({"optimizer": flat}, checkpoint_id=tmp_path / "d", no_dist=True)
+        dcp.save({"model": module.state_dict(), "optimizer": flat}, checkpoint_id=tmp_path / "d", no_dist=True)
+    return tmp_path / "d", module, optimizer
+
+
+def test_a_state_that_torch_flattened_is_put_together_by_the_names_of_the_model(flattened):
+    place, module, optimizer = flattened
+    other = model(seed=1)
+    fresh = KINDS["AdamW"](groups(other))
+    load_into(fresh, str(place), model=other)
+    load_into(other, str(place))
+    assert equal(fresh.state_dict()["state"], optimizer.state_dict()["state"])
+    assert [group["lr"] for group in fresh.param_groups] == [group["lr"] for group in optimizer.param_groups]
+    assert stepped(other, fresh, seed=8) == stepped(module, optimizer, seed=8)
+
+
+def test_a_flattened_state_is_refused_without_the_model_and_where_it_is_of_another(flattened):
+    place, module, optimizer = flattened
     before = copy.deepcopy(optimizer.state_dict())
-    with pytest.raises(LoadRefusedError, match="by the names of parameters"):
-        load_into(optimizer, str(tmp_path / "d"))
+    one_group = KINDS["AdamW"](module.parameters())
+    fewer = KINDS["AdamW"](list(module.parameters())[:2])
+    for target, of, reason in (
+        (optimizer, None, "by the names of parameters.* give model="),
+        (optimizer, model(seed=1), "a parameter that is none of the model's"),
+        (one_group, module, "is not that of the others in its group"),
+        (fewer, module, "the optimizer has no parameter"),
+    ):
+        with pytest.raises(LoadRefusedError, match=reason):
+            load_into(target, str(place), model=of)
     assert equal(optimizer.state_dict(), before)
 
 

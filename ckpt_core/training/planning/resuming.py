@@ -86,7 +86,7 @@ def prepare_objects(objects: Mapping[str, Any], checkpoint: StoredCheckpoint, ro
         try:
             part = _part(checkpoint, label)
             refuse_class(checkpoint, label, saved, given)
-            found[label] = _prepare(one, checkpoint, part)
+            found[label] = _prepare(one, checkpoint, part, _trained(objects, label))
         except (LoadRefusedError, UsageError) as error:
             rows.refuse(label, _with_a_way_out(error) if label == "sampler" else error, saved, given)
         else:
@@ -101,8 +101,14 @@ def _with_a_way_out(error: LoadRefusedError | UsageError) -> LoadRefusedError | 
     return type(error)(f"{error.message}; {more}", code=error.code)
 
 
-def _prepare(one: Any, checkpoint: StoredCheckpoint, part: Component) -> Prepared:
-    return _prepare_module(one, checkpoint, part) if _is_module(one) else prepare(one, checkpoint, part)
+def _prepare(one: Any, checkpoint: StoredCheckpoint, part: Component, model: Any) -> Prepared:
+    return _prepare_module(one, checkpoint, part) if _is_module(one) else prepare(one, checkpoint, part, model)
+
+
+def _trained(objects: Mapping[str, Any], label: str) -> Any:
+    """Return the module that an optimizer goes by the name of; None of what is no optimizer."""
+    kind, colon, name = label.partition(":")
+    return objects.get(f"model{colon}{name}", objects.get("model")) if kind == "optimizer" else None
 
 
 def _is_module(one: Any) -> bool:

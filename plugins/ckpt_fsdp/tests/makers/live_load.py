@@ -30,6 +30,7 @@ from ckpt_core.errors import (
     UsageError,
 )
 from ckpt_core.training import load_into as load_object
+from ckpt_core.training import optimizer_state
 
 CASES = {}
 FULL = StateDictOptions(full_state_dict=True)
@@ -193,6 +194,36 @@ def flat_optimizers(world):
             for name, fields in wanted["state"].items():
                 for key, value in fields.items():
                     assert torch.equal(state["state"][name][key], value), (name, key, state["state"][name][key], value)
+
+
+@case
+def flattened_optimizers(world):
+    """Saved by names (flatten_optimizer_state_dict), by ckpt and by torch: into FSDP2 and FSDP1, and by dcp.load."""
+    from ckpt_fsdp import CkptStorageReader
+
+    flat, wanted = StateDictOptions(flatten_optimizer_state_dict=True), world.wanted(4, "optimizer")["state"]
+    saved = live.fsdp2(world.meshes[4])
+    state = optimizer_state(saved, live.adamw(saved), flat)
+    ckpt_core.save({"optimizer": state}, str(world.out / "flat-ckpt"), format="dcp")
+    dcp.save({"optimizer": state}, checkpoint_id=world.out / "flat-torch")
+    for name in ("flat-ckpt", "flat-torch"):
+        for model in (live.fsdp2(world.meshes[4], 5), live.fsdp1(5), live.fsdp1(5, use_orig_params=True)):
+            optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, foreach=False)
+            load_object(optimizer, world.out / name, model=model)
+            found = get_optimizer_state_dict(model, optimizer, options=FULL)
+            if world.rank == 0:
+                assert found["param_groups"][0]["lr"] == 1e-2
+                assert all(
+                    torch.equal(found["state"][n][k], one) for n, fields in wanted.items() for k, one in fields.items()
+                )
+        model = live.fsdp2(world.meshes[4], 5)
+        into = {"optimizer": optimizer_state(model, live.adamw(model, 1), flat)}
+        dcp.load(into, storage_reader=CkptStorageReader(world.out / name))
+        found = live.whole(into["optimizer"])
+        assert all(
+            torch.equal(found[f"state.{n}.{k}"], one) for n, fields in wanted.items() for k, one in fields.items()
+        )
+        assert found["param_groups.large.lr"] == 1e-2
 
 
 @case
