@@ -1,4 +1,4 @@
-"""An optimizer's state that torch flattened by the names of parameters.
+"""Optimizer states that torch flattened by the names of parameters.
 
 Groups are kept by parameter there, and which are in one group, and in which order, only the optimizer itself says.
 
@@ -29,7 +29,7 @@ def is_flattened(state: State) -> bool:
 
 
 def unflattened(state: Mapping[Any, State], groups: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Return the state by the names of parameters, with groups in a list, as torch has it.
+    """Return the state by names, with groups in a list.
 
     Args:
         state: As torch flattened it.

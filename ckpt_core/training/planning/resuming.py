@@ -106,7 +106,7 @@ def _prepare(one: Any, checkpoint: StoredCheckpoint, part: Component, model: Any
 
 
 def _trained(objects: Mapping[str, Any], label: str) -> Any:
-    """Return the module that an optimizer goes by the name of; None of what is no optimizer."""
+    """Return the module that an optimizer trains, by its label."""
     kind, colon, name = label.partition(":")
     return objects.get(f"model{colon}{name}", objects.get("model")) if kind == "optimizer" else None
 

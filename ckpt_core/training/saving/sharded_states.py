@@ -1,4 +1,4 @@
-"""States of what is spread over ranks, as FSDP's state-dict options ask for them.
+"""States of sharded objects, by FSDP's state-dict options.
 
 They are torch's own: sharded or gathered, left on the devices or moved to the CPU.
 
@@ -91,8 +91,8 @@ def _bearable(options: "StateDictOptions | None", module: "torch.nn.Module") -> 
     Torch 2.13 reads freed memory where it gathers FSDP1's parameters that are on the CPU already, and is to move them
     there.
     """
-    options = checked_options(options)
-    offloads = options is not None and options.full_state_dict and options.cpu_offload
-    if offloads and has_fsdp1(module) and all(tensor.device.type == "cpu" for tensor in module.parameters()):
-        return replace(options, cpu_offload=False)
-    return options
+    checked = checked_options(options)
+    if checked is None or not (checked.full_state_dict and checked.cpu_offload and has_fsdp1(module)):
+        return checked
+    on_cpu = all(tensor.device.type == "cpu" for tensor in module.parameters())
+    return replace(checked, cpu_offload=False) if on_cpu else checked

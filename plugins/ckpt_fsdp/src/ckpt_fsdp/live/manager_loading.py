@@ -120,7 +120,7 @@ def load_sharded(
 
 
 def _step_of(checkpoint: StoredCheckpoint) -> int | None:
-    """Return the step that a checkpoint says, or where it says none that of its folder's name."""
+    """Return the step that a checkpoint or its folder's name says."""
     said = (part.state for part in checkpoint.manifest.components if part.kind == "progress")
     named = [state["train_steps"] for state in said if isinstance(state, dict) and "train_steps" in state]
     step = checkpoint.manifest.step if checkpoint.manifest.step is not None else next(iter(named), None)
@@ -141,7 +141,10 @@ def _fill(
 
 
 def _flat_part(model: Any) -> tuple[int, int] | None:
-    """Return which shard of FSDP1's flat parameters this rank has, and of how many; None for any other model."""
+    """Return which of how many flat shards this rank has.
+
+    None where the model is not of FSDP1.
+    """
     from torch.distributed.fsdp import FullyShardedDataParallel
 
     from ckpt_fsdp.live.manager_saving import shard_of
@@ -150,7 +153,7 @@ def _flat_part(model: Any) -> tuple[int, int] | None:
 
 
 def _own_part(checkpoint: StoredCheckpoint, flat: tuple[int, int] | None) -> str | None:
-    """Return the label of this rank's part of an optimizer over flat parameters.
+    """Return the label of this rank's part of a flat optimizer.
 
     None where they were cut for another number of ranks.
     """

@@ -117,7 +117,10 @@ def _save_optimizer(
     ranks: Ranks,
     options: StateDictOptions,
 ) -> None:
-    """Write each rank's part: beside whole weights as it has it itself, beside shards by the names of parameters."""
+    """Write each rank's part of the optimizer.
+
+    It is by names beside shards, and as the optimizer has it beside whole weights.
+    """
     if not options.full_state_dict:
         name, state = f"optimizer_rank{ranks.rank:05d}.pt", optimizer_state(model, optimizer, options)
     elif isinstance(model, FullyShardedDataParallel):
@@ -132,7 +135,7 @@ def _save_optimizer(
 
 
 def shard_of(model: FullyShardedDataParallel) -> tuple[int, int]:
-    """Return which shard of its flat parameters a rank has, and how many there are."""
+    """Return which of how many flat shards this rank has."""
     group: Any = model.process_group
     return int(group.rank()), int(group.size())
 
