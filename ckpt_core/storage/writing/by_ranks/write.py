@@ -66,7 +66,9 @@ def _write(
     if addresses is None:
         raise CkptError("a piece of this rank has no place in memory")  # `own` has made copies of such
     own = own_plan(mine, checkpoint)
-    return write_files(own, checkpoint.own, addresses, files_of(own), progress=progress, check=ranks.check)
+    whole = {(part.label, name) for part in checkpoint.manifest.components for name in part.tensors}
+    out = files_of(own)
+    return write_files(own, checkpoint.own, addresses, out, progress=progress, check=ranks.check, wanted=whole)
 
 
 def _plain(seen: WrittenFiles) -> list[Any]:

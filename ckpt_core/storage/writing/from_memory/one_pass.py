@@ -10,7 +10,7 @@ Memory: one chunk a worker, and of those there are two at least.
 
 import ctypes
 import mmap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -83,6 +83,7 @@ def write_files(
     *,
     progress: Progress | None = None,
     check: Callable[[], None] = ALONE.check,
+    wanted: Container[TensorKey] | None = None,
 ) -> WrittenFiles:
     """Write every file of a plan of whole tensors.
 
@@ -95,12 +96,13 @@ def write_files(
         out: The files, on a disk or on their way into a store.
         progress: Told of the bytes that are written.
         check: Called before each chunk; raises what ends the work.
+        wanted: The tensors whose digests are; None for all.
 
     Raises:
         BudgetError: The disk is full.
         CkptError: A write failed; nothing is named yet.
     """
-    files = [FileInMemory(file, checkpoint, addresses) for file in plan.files]
+    files = [FileInMemory(file, checkpoint, addresses, wanted) for file in plan.files]
     chunks = [chunk for file in files for chunk in _chunks(file)]
     if progress is not None:
         progress.begin(plan.size)

@@ -8,7 +8,7 @@ meanwhile.
 
 import ctypes
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from ckpt_core.storage.writing.sinks import late_bytes
 class Span(NamedTuple):
     """Bytes of a file from `start` to `stop`, and their place.
 
-    `tensor` is None for those of no tensor, and `late` for those that are known.
+    `tensor` is None for those of no tensor whose digest is wanted, and `late` for those that are known.
     """
 
     start: int
@@ -44,11 +44,18 @@ class FileInMemory:
         plan: The file: bytes that are known, whole tensors, and bytes that depend on their checksums.
         checkpoint: Whose tensors they are.
         addresses: Where each of them lies.
+        wanted: Those whose digests are; None for all.
     """
 
-    def __init__(self, plan: FilePlan, checkpoint: Checkpoint, addresses: Mapping[TensorKey, int]) -> None:
+    def __init__(
+        self,
+        plan: FilePlan,
+        checkpoint: Checkpoint,
+        addresses: Mapping[TensorKey, int],
+        wanted: Container[TensorKey] | None = None,
+    ) -> None:
         self.path = plan.path
-        self.spans = list(_spans(plan, addresses))
+        self.spans = list(_spans(plan, addresses, wanted))
         self.size = self.spans[-1].stop if self.spans else 0
         self.tensors: dict[TensorKey, str] = {}
         self.blocks = bytearray(-(-self.size // BLOCK) * 16)
@@ -60,7 +67,7 @@ class FileInMemory:
         self._kinds: dict[TensorKey, tuple[DType, tuple[int, ...]]] = {}
         self._parted: dict[TensorKey, bytearray] = {}
         for section in plan.sections:
-            if isinstance(section, TensorBytes):
+            if isinstance(section, TensorBytes) and (wanted is None or section.key in wanted):
                 info = tables[section.component].info(section.name)
                 self._kinds[section.key] = (info.dtype, info.shape)
                 if section.length > BLOCK:
@@ -137,12 +144,13 @@ def _bytes(span: Span, first: int, last: int, begin: int, end: int, out: memoryv
     return memoryview((ctypes.c_char * (last - first)).from_address(span.address + first)).cast("B")
 
 
-def _spans(plan: FilePlan, addresses: Mapping[TensorKey, int]) -> Iterator[Span]:
+def _spans(plan: FilePlan, addresses: Mapping[TensorKey, int], wanted: Container[TensorKey] | None) -> Iterator[Span]:
     at = 0
     for section in plan.sections:
         end = at + section.length
         if end > at and isinstance(section, TensorBytes):
-            yield Span(at, end, addresses[section.key], section.key)
+            key = section.key
+            yield Span(at, end, addresses[key], key if wanted is None or key in wanted else None)
         elif end > at and isinstance(section, Literal):
             yield Span(at, end, ctypes.cast(ctypes.c_char_p(section.data), ctypes.c_void_p).value or 0, None)
         elif end > at and isinstance(section, LateBytes):

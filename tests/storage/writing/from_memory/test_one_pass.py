@@ -1,6 +1,7 @@
 """What lies in memory is written in one pass: the files and digests of a pass that reads back, whatever the sizes."""
 
 import os
+import zlib
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from ckpt_core.layouts.in_memory import checkpoint_of
 from ckpt_core.manager.plugin_manager import get_plugin_manager
 from ckpt_core.reading.read_back import read_back
 from ckpt_core.schema.access import Checkpoint
-from ckpt_core.storage.sealing import read_seal
+from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, TensorBytes, WritePlan
+from ckpt_core.storage.files.local import list_local
+from ckpt_core.storage.sealing import digests_of, read_seal
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.from_memory import one_pass
+from ckpt_core.storage.writing.local_files import LocalFiles
 from ckpt_core.verbs.load import load
 from ckpt_core.verbs.save import save
 
@@ -103,6 +107,20 @@ def test_what_does_not_lie_in_memory_as_it_is_written_is_read_in_slabs():
     for odd in (whole.t(), whole[:, :2], np.arange(4.0)[::2], np.arange(4, dtype=">f4")):
         assert checkpoint_of({"a": whole, "b": odd}).addresses() is None
     assert Checkpoint.addresses(checkpoint_of({"a": whole})) is None
+
+
+def test_digests_are_taken_of_what_is_wanted_and_checksums_where_a_file_has_them(tmp_path):
+    state = checkpoint_of({"a": np.arange(6 * MIB, dtype="u1"), "b": np.arange(70, dtype="u1")})
+    a, b = TensorBytes("model", "a", 6 * MIB), TensorBytes("model", "b", 70)
+    after_a = LateBytes(4, lambda crcs: crcs[a].to_bytes(4, "little"), of=a)
+    after_both = LateBytes(8, lambda crcs: b"".join(crcs[one].to_bytes(4, "little") for one in (a, b)))
+    plan = WritePlan((FilePlan("f", (Literal(b"head"), a, after_a, b, after_both), checksums=True),))
+    files = LocalFiles(plan, str(tmp_path))
+    seen = one_pass.write_files(plan, state, state.addresses(), files, wanted={b.key})
+    whole, small = bytes(state.read("model", "a")), bytes(state.read("model", "b"))
+    first, second = (zlib.crc32(one).to_bytes(4, "little") for one in (whole, small))
+    assert (tmp_path / "f").read_bytes() == b"head" + whole + first + small + first + second
+    assert seen.tensors.keys() == {b.key} and seen.files["f"] == digests_of(list_local(str(tmp_path)), "f")
 
 
 def test_a_tensor_that_changes_meanwhile_never_makes_a_file_that_its_seal_denies(tmp_path, monkeypatch):
