@@ -52,6 +52,7 @@ from ckpt_core.training.saving.arguments import aliases_for, interval, one_of, t
 from ckpt_core.training.saving.background import HostBuffers, InBackground
 from ckpt_core.training.saving.finite import refuse_not_finite
 from ckpt_core.training.saving.formats import directory_format, in_format, refuse_unheld
+from ckpt_core.training.saving.sharded_states import checked_options, optioned_states
 from ckpt_core.training.saving.step_counts import StepCounts
 from ckpt_core.training.saving.system_errors import said_by_system, told_by_system
 from ckpt_core.training.tiers.aliases import sealed_with
@@ -59,6 +60,7 @@ from ckpt_core.verbs.save import SaveReport, save
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed.checkpoint.state_dict import StateDictOptions
 
 _log = Logger(__name__)
 
@@ -93,6 +95,12 @@ class Checkpointer:
             a config, which `from_pretrained` opens. `resume` reads any.
         preemption: Within `with`, take SIGTERM and SIGUSR1: `after_step` then saves and ends the process with exit code
             143 or 138. A second signal ends it at once.
+        state_dict_options: How the states of modules and optimizers are held while they are saved, by FSDP's options;
+            None for as they are, each rank its share, copied only where it is on a device or `background` is set.
+            `cpu_offload` copies each rank's share to host memory first. `full_state_dict` gathers all: with
+            `cpu_offload` rank 0 holds all of the model, the averages and the moments in host memory and writes them;
+            without it every rank holds all of it on its device. `flatten_optimizer_state_dict` keeps moments and
+            settings by the names of parameters.
         arguments: Plain values to record: what the training was called with.
         extra: Attributes of the model that are in no state_dict, by the path of the object that has them:
             `{"router": ["maturity"]}`; see `ExtraState`.
@@ -120,6 +128,7 @@ class Checkpointer:
         upload_to: str | None = None,
         format: str = "bundle",
         preemption: bool = False,
+        state_dict_options: "StateDictOptions | None" = None,
         arguments: Mapping[str, Any] | None = None,
         extra: Mapping[str, Sequence[str]] | None = None,
         **others: HasState,
@@ -137,6 +146,7 @@ class Checkpointer:
         self._far = None if upload_to is None else open_far_run(upload_to)
         self._uploads = None if upload_to is None or not self._team.leads else uploads_of(self._run, upload_to)
         self._format = directory_format(format, self._objects["model"])
+        self._options = checked_options(state_dict_options)
         self._every = interval(save_every)
         self._retention = Retention(self._run, Keep(keep) if isinstance(keep, int) else keep)
         self._finite = one_of("finite", finite, "refuse", "ignore")
@@ -437,7 +447,7 @@ class Checkpointer:
         return epoch if isinstance(epoch, int) else None
 
     def _parts(self, record: Record) -> Mapping[str, Any]:
-        parts = states_of(self._objects)
+        parts = states_of(self._objects) if self._options is None else optioned_states(self._objects, self._options)
         loader = self._objects.get("sampler")
         if getattr(loader, "accumulated", 0):
             self._team.refuse_gradients()

@@ -18,6 +18,7 @@ from ckpt_core.training.loading import prepare
 from ckpt_core.training.objects import GRADIENTS, TRAINING
 from ckpt_core.training.planning.plan import ResumePlan
 from ckpt_core.training.planning.rows import Rows
+from ckpt_core.training.saving.sharded_states import trained_by
 from ckpt_core.training.values import read_tensors, torch_state
 from ckpt_core.verbs.load_into import LoadReport
 from ckpt_core.verbs.load_into import load_into as load_into_module
@@ -86,7 +87,7 @@ def prepare_objects(objects: Mapping[str, Any], checkpoint: StoredCheckpoint, ro
         try:
             part = _part(checkpoint, label)
             refuse_class(checkpoint, label, saved, given)
-            found[label] = _prepare(one, checkpoint, part, _trained(objects, label))
+            found[label] = _prepare(one, checkpoint, part, trained_by(objects, label))
         except (LoadRefusedError, UsageError) as error:
             rows.refuse(label, _with_a_way_out(error) if label == "sampler" else error, saved, given)
         else:
@@ -103,12 +104,6 @@ def _with_a_way_out(error: LoadRefusedError | UsageError) -> LoadRefusedError | 
 
 def _prepare(one: Any, checkpoint: StoredCheckpoint, part: Component, model: Any) -> Prepared:
     return _prepare_module(one, checkpoint, part) if _is_module(one) else prepare(one, checkpoint, part, model)
-
-
-def _trained(objects: Mapping[str, Any], label: str) -> Any:
-    """Return the module that an optimizer trains, by its label."""
-    kind, colon, name = label.partition(":")
-    return objects.get(f"model{colon}{name}", objects.get("model")) if kind == "optimizer" else None
 
 
 def _is_module(one: Any) -> bool:

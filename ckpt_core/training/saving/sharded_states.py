@@ -5,6 +5,7 @@ They are torch's own: sharded or gathered, left on the devices or moved to the C
 Source: torch, `torch/distributed/checkpoint/state_dict.py` (StateDictOptions).
 """
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +82,36 @@ def optimizer_state(
     """
     from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
+    fresh = not optimizer.state
     state: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=_bearable(options, model))
-    return state
+    if not fresh:
+        return state
+    # Torch has made the moments by a step of its own, which a training must not go on from.
+    optimizer.state.clear()
+    return {key: {} if key == "state" else value for key, value in state.items() if not key.startswith("state.")}
+
+
+def optioned_states(objects: Mapping[str, Any], options: "StateDictOptions") -> dict[str, Any]:
+    """Return the state of each object of a training, by its label.
+
+    Modules and optimizers as the options say, anything else as it is.
+    """
+    return {label: _optioned(label, one, objects, options) for label, one in objects.items()}
+
+
+def trained_by(objects: Mapping[str, Any], label: str) -> Any:
+    """Return the module that an optimizer trains, by its label."""
+    kind, colon, name = label.partition(":")
+    return objects.get(f"model{colon}{name}", objects.get("model")) if kind == "optimizer" else None
+
+
+def _optioned(label: str, one: Any, objects: Mapping[str, Any], options: "StateDictOptions") -> Any:
+    import torch
+
+    if isinstance(one, torch.nn.Module):
+        return model_state(one, options)
+    model = trained_by(objects, label)
+    return optimizer_state(model, one, options) if isinstance(one, torch.optim.Optimizer) else one.state_dict()
 
 
 def _bearable(options: "StateDictOptions | None", module: "torch.nn.Module") -> "StateDictOptions | None":

@@ -35,6 +35,14 @@ def test_as_many_ranks_go_on_as_if_nothing_had_been(trained):
         assert one == {"losses": True, "seen": True, "state": True}
 
 
+def test_fsdps_options_change_how_a_state_is_held_and_not_what_is_gone_on_from(trained):
+    for found in (one["optioned"] for one in trained[1]):
+        assert "ignore_frozen_params=True would leave something out" in found.pop("refused")
+        assert [one[:2] for one in found.values()] == [[True, True]] * 3
+        (first, second), (whole, rest) = (found[name][2:] for name in ("cpu_offload", "full_state_dict"))
+        assert whole > first and rest < second, "rank 0 writes all of it, and rank 1 its random state alone"
+
+
 def test_of_twenty_saves_in_the_background_each_has_its_own_step(trained):
     folder, _ = trained
     for step in range(20):

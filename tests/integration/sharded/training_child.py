@@ -9,6 +9,7 @@ import sys
 
 import torch
 import torch.distributed as dist
+from torch.distributed.checkpoint.state_dict import StateDictOptions
 from torch.distributed.fsdp import fully_shard
 
 from ckpt_core import CkptError
@@ -206,6 +207,31 @@ def refused():
     return found
 
 
+def optioned():
+    """Each of FSDP's state-dict options: saved before and behind steps, and gone on with as without it."""
+    found = {}
+    for name in ("cpu_offload", "full_state_dict", "flatten_optimizer_state_dict"):
+        options = StateDictOptions(**{"cpu_offload": name != "flatten_optimizer_state_dict", name: True})
+        one = Training(name, state_dict_options=options, background=name == "full_state_dict")
+        with one.checkpointer:
+            one.checkpointer.save(0)
+            fresh = not one.optimizer.state
+            one.run(0, 2)
+            one.checkpointer.save(2)
+            one.checkpointer.wait()
+        again = Training(name, seed=9)
+        with again.checkpointer:
+            again.checkpointer.resume("required")
+            same = again.state() == one.state()
+        place = os.path.join(FOLDER, name, "checkpoint-2")
+        found[name] = [fresh, same, *(os.path.getsize(os.path.join(place, f"__{rank}_0.distcp")) for rank in (0, 1))]
+    try:
+        Training("no", state_dict_options=StateDictOptions(ignore_frozen_params=True))
+    except CkptError as error:
+        found["refused"] = error.message
+    return found
+
+
 def other_world():
     """Fewer or more ranks go on from what was saved: the same numbers, and the same samples."""
     again = Training("stopped", seed=9)
@@ -227,7 +253,7 @@ def saved():
     return {"state": state, "seen": one.seen, "losses": one.losses}
 
 
-CHECKS = {"first": (same_world, saved, in_background, preempted, failing, refused), "then": (other_world,)}
+CHECKS = {"first": (same_world, saved, in_background, preempted, failing, refused, optioned), "then": (other_world,)}
 
 
 def main():

@@ -29,6 +29,15 @@ def test_live_ranks_load(outcomes, case):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_worlds_of_other_sizes_load_what_four_ranks_saved(made, torchrun, outcomes, tmp_path, ranks):
+    torchrun("live_load.py", ranks, tmp_path, "--saved", made("live_load.py", 4))
+    found = json.loads((tmp_path / "outcomes.json").read_text())
+    failed = {case: next(filter(None, errors)) for case, errors in found.items() if any(errors)}
+    assert set(found) == set(outcomes) and not failed, "\n".join(map("{0[0]}: {0[1]}".format, failed.items()))
+
+
+@pytest.mark.long
 def test_live_ranks_load_from_a_store_and_replicas_share_one_read(made, torchrun, outcomes, s3, monkeypatch, tmp_path):
     saved = made("live_load.py", 4)
     for name in ("dcp-2", "hf"):
