@@ -15,6 +15,7 @@ from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.torch.sharded.fill_shares import ShareFill, fill_shares
 from ckpt_core.reading.torch.sharded.groups import ranks_of_module
 from ckpt_core.reading.torch.sharded.parts import FlatShards, local_parts
+from ckpt_core.reading.torch.sharded.replicas import AUTO
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import TensorRef
 from ckpt_core.schema.text import printable
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 
 
 def prepare_flat_optimizer(
-    optimizer: "torch.optim.Optimizer", model: "torch.nn.Module", checkpoint: StoredCheckpoint, part: Component
+    optimizer: "torch.optim.Optimizer",
+    model: "torch.nn.Module",
+    checkpoint: StoredCheckpoint,
+    part: Component,
+    replicas: str = AUTO,
 ) -> Prepared:
     """Return the filling of an optimizer of flat parameters.
 
@@ -60,12 +65,18 @@ def prepare_flat_optimizer(
     try:
         where = f"{checkpoint.location}, {part.label}"
         fills = ranks.together(lambda: list(_fills(own, part, where)))
-        fill_shares(checkpoint, fills, ranks, done=lambda name: None)
+        reading = fill_shares(checkpoint, fills, ranks, done=lambda name: None, replicas=replicas)
     except BaseException:
         undo()
         raise
     report = LoadReport(
-        str(checkpoint.location), part.label, tuple(fill.name for fill in fills), coverage=1.0, ranks=ranks.world
+        str(checkpoint.location),
+        part.label,
+        tuple(fill.name for fill in fills),
+        coverage=1.0,
+        ranks=ranks.world,
+        share=reading.nbytes,
+        shared=reading.shared,
     )
     return Prepared(report, fill, undo, own["param_groups"])
 

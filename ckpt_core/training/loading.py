@@ -13,6 +13,7 @@ from ckpt_core.errors import UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.torch.sharded.groups import has_fsdp1, ranks_of_module, ranks_of_tensors
+from ckpt_core.reading.torch.sharded.replicas import AUTO
 from ckpt_core.schema.manifests import Component
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.ranks.ranks import Ranks
@@ -22,7 +23,7 @@ from ckpt_core.training.optimizers import prepare_optimizer, torch_structure
 from ckpt_core.training.values import torch_state
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import load
-from ckpt_core.verbs.load_into import LoadReport
+from ckpt_core.verbs.load_into import REPLICAS, LoadReport
 from ckpt_core.verbs.load_into import load_into as load_into_module
 from ckpt_core.verbs.reference import Reference
 from ckpt_core.verbs.together.opening import load_together
@@ -68,7 +69,7 @@ def state_dict(
         return torch_state(checkpoint, part, torch_structure(part) if part.kind == "optimizer" else None)
 
 
-@checked()
+@checked(replicas=REPLICAS)
 def load_into(
     target: "torch.nn.Module | torch.optim.Optimizer | HasState",
     ref: Reference | None = None,
@@ -78,6 +79,7 @@ def load_into(
     hints: Mapping[str, object] | None = None,
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
+    replicas: str = AUTO,
     manager: CkptPluginManager | None = None,
 ) -> LoadReport:
     """Fill an object of a training from a checkpoint.
@@ -94,10 +96,11 @@ def load_into(
             `scheduler`, `scaler`.
         model: The module that an optimizer trains, where that is a FullyShardedDataParallel, whose flat parameters do
             not say by themselves what they are of, or where the stored state is flattened by the names of parameters
-            (`flatten_optimizer_state_dict`).
+            (`flatten_optimizer_state_dict`), or where it is a DistributedDataParallel whose ranks are to read together.
         hints: As for `ckpt_core.load`.
         format: As for `ckpt_core.load`.
         options: As for `ckpt_core.load`.
+        replicas: As for `ckpt_core.load_into`: `auto`, `read` or `broadcast`.
         manager: As for `ckpt_core.load`.
 
     Returns:
@@ -116,17 +119,17 @@ def load_into(
     checkpoint = load_together(
         ranks,
         ref,
-        purpose=f"{component} into {type(target).__name__}",
+        purpose=f"{component} into {type(target).__name__}, {replicas}",
         hints=hints,
         format=format,
         options=options,
         manager=manager,
     )
     if isinstance(target, torch.nn.Module):
-        return load_into_module(target, checkpoint, component=component, atomic=True)
+        return load_into_module(target, checkpoint, component=component, atomic=True, replicas=replicas)
     with one_moment(checkpoint, failures_only=ranks.world > 1):
         part = ranks.together(lambda: checkpoint.component(component or _label_of(target)))
-        prepared = prepare(target, checkpoint, part, model)
+        prepared = prepare(target, checkpoint, part, model, replicas)
         ranks.together(checkpoint.check_unchanged)
         prepared.fill()
     return prepared.report
@@ -143,16 +146,20 @@ def _ranks_of(target: Any, model: "torch.nn.Module | None") -> Ranks:
 
 
 def prepare(
-    target: Any, checkpoint: StoredCheckpoint, part: Component, model: "torch.nn.Module | None" = None
+    target: Any,
+    checkpoint: StoredCheckpoint,
+    part: Component,
+    model: "torch.nn.Module | None" = None,
+    replicas: str = AUTO,
 ) -> Prepared:
     """Return the filling of any object that is no module.
 
     Such as an optimizer; raises as `load_into`.
     """
     if model is not None and is_torch_optimizer(target) and has_fsdp1(model):
-        return prepare_flat_optimizer(target, model, checkpoint, part)
+        return prepare_flat_optimizer(target, model, checkpoint, part, replicas)
     if is_torch_optimizer(target):
-        return prepare_optimizer(target, checkpoint, part, model)
+        return prepare_optimizer(target, checkpoint, part, model, replicas)
     return prepare_object(target, checkpoint, part)
 
 

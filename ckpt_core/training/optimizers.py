@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ckpt_core.errors import LoadRefusedError, UnsupportedFormatError
 from ckpt_core.laws.optimizer import ELEMENTWISE, state_trees
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.reading.torch.sharded.groups import ranks_of_tensors
+from ckpt_core.reading.torch.sharded.groups import ranks_of_module, ranks_of_tensors
 from ckpt_core.reading.torch.sharded.parts import is_dtensor
+from ckpt_core.reading.torch.sharded.replicas import AUTO
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import State, TensorRef
 from ckpt_core.schema.text import printable
@@ -26,6 +27,8 @@ from ckpt_core.verbs.load_into import LoadReport
 
 if TYPE_CHECKING:
     import torch
+
+    from ckpt_core.reading.torch.sharded.fill_shares import Reading
 
 
 def torch_structure(part: Component) -> State:
@@ -45,6 +48,7 @@ def prepare_optimizer(
     checkpoint: StoredCheckpoint,
     part: Component,
     model: "torch.nn.Module | None" = None,
+    replicas: str = AUTO,
 ) -> Prepared:
     """Return the filling of an optimizer, proved to fit.
 
@@ -59,14 +63,16 @@ def prepare_optimizer(
     """
     where = f"{checkpoint.location}, {part.label}"
     own = [tensor for group in optimizer.param_groups for tensor in group["params"]]
-    ranks = ranks_of_tensors(own)
+    ranks = ranks_of_tensors(own) if model is None else ranks_of_module(model)
+    read: list[Reading] = []
     tree = ranks.together(lambda: _fitting(optimizer, part, where, model))
-    values = torch_state(checkpoint, part, tree, like=_spread(own, tree), ranks=ranks)
+    how: dict[str, Any] = {"ranks": ranks, "replicas": replicas, "told": read.append}
+    values = torch_state(checkpoint, part, tree, like=_spread(own, tree), **how)
     tried = ranks.together(lambda: _tried(optimizer, values, where))
     report = _report(checkpoint, part, optimizer, values, tried)
     before = optimizer.state_dict()
     return Prepared(
-        replace(report, ranks=ranks.world),
+        replace(report, ranks=ranks.world, share=read[0].nbytes, shared=read[0].shared),
         lambda: optimizer.load_state_dict(tried),
         lambda: optimizer.load_state_dict(before),
         values["param_groups"],

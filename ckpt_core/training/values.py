@@ -3,12 +3,13 @@
 Dicts, lists, numbers, and tensors in memory of their own.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
+from ckpt_core.reading.torch.sharded.replicas import AUTO
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.state import Array, Opaque, State, TensorRef, tensor_names
 from ckpt_core.schema.text import printable
@@ -16,6 +17,8 @@ from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     import torch
+
+    from ckpt_core.reading.torch.sharded.fill_shares import Reading
 
 
 def torch_state(
@@ -25,6 +28,8 @@ def torch_state(
     *,
     like: "Mapping[str, torch.Tensor] | None" = None,
     ranks: Ranks = ALONE,
+    replicas: str = AUTO,
+    told: "Callable[[Reading], object] | None" = None,
 ) -> Any:
     """Return the plain state of a component with its tensors in it.
 
@@ -36,6 +41,8 @@ def torch_state(
         state: A part of its plain state, or another arrangement of it; None for all.
         like: DTensors by the names of stored tensors that are to be spread over ranks as they are.
         ranks: The ranks that read it together, each what it has of those.
+        replicas: How ranks that have the same come to it: `auto`, `read` or `broadcast`.
+        told: Told what this rank has read.
 
     Raises:
         UnsupportedFormatError: It holds an object of a class that is not known here.
@@ -44,7 +51,7 @@ def torch_state(
     names = None if state is None else set(tensor_names(state))
     state = part.state if state is None else state
     _refuse_objects(state, part.label)
-    tensors = read_tensors(checkpoint, part, names, like=like, ranks=ranks)
+    tensors = read_tensors(checkpoint, part, names, like=like, ranks=ranks, replicas=replicas, told=told)
     return tensors if state is None else _filled(state, tensors)
 
 
@@ -55,6 +62,8 @@ def read_tensors(
     *,
     like: "Mapping[str, torch.Tensor] | None" = None,
     ranks: Ranks = ALONE,
+    replicas: str = AUTO,
+    told: "Callable[[Reading], object] | None" = None,
 ) -> "dict[str, torch.Tensor]":
     """Return the wanted tensors of a component, or all, on the CPU.
 
@@ -82,7 +91,9 @@ def read_tensors(
         made[name] = memory if spread is None else like_part(spread, memory)
         boxes = [None] if spread is None else [known.box for known in local_parts(name, spread)]
         fills += [ShareFill(made[name], LocalPart(memory, box), part.label, name) for box in boxes]
-    fill_shares(checkpoint, fills, ranks, done=lambda name: None)
+    reading = fill_shares(checkpoint, fills, ranks, done=lambda name: None, replicas=replicas)
+    if told is not None:
+        told(reading)
     return {name: made[str(first[name])] for name in names}
 
 

@@ -18,6 +18,7 @@ from ckpt_core.reading.base_model.wrapper_names import NameMap, match_names
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.reading.coverage import check_component
 from ckpt_core.reading.torch.sharded.parts import FlatShards
+from ckpt_core.reading.torch.sharded.replicas import AUTO, BROADCAST, READ
 from ckpt_core.reading.torch.sharded.targets import Targets, targets_of
 from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.text import printable
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from ckpt_core.reading.torch.sharded.fill_shares import Reading, ShareFill
 
 
-_REPLICAS = ("auto", "read", "broadcast")
+REPLICAS = Rule(lambda value: value in (AUTO, READ, BROADCAST), "auto, read or broadcast")
+"""How ranks that have the same elements may come to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class LoadReport:
         return f"{self.source}: {', '.join(parts)}"
 
 
-@checked(replicas=Rule(lambda value: value in _REPLICAS, "auto, read or broadcast"))
+@checked(replicas=REPLICAS)
 def load_into(
     module: "torch.nn.Module",
     ref: Reference | None = None,
@@ -123,7 +125,8 @@ def load_into(
         accept_damage: As for `load`; the report names what is `tainted`.
         dry_run: Only report what would be filled; nothing is refused, and nothing is written.
         replicas: How ranks that have the same elements come to them: each by a read of its own (`read`), from one that
-            reads and sends (`broadcast`), or as costs less (`auto`): from one where the source is remote.
+            reads and sends (`broadcast`), or as asks the source for fewer bytes (`auto`): from one where the source is
+            a store, or a mount over a network that several machines have; the report says which it was, in bytes.
         storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
             what their configuration says.
         manager: As for `load`.

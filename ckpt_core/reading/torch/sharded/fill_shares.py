@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ckpt_core.log import Logger
 from ckpt_core.reading.torch.fill import Fill, read_fills
 from ckpt_core.reading.torch.sharded.parts import FlatShards, LocalPart
-from ckpt_core.reading.torch.sharded.replicas import AUTO, BROADCAST, Shared, deal_out
+from ckpt_core.reading.torch.sharded.replicas import AUTO, BROADCAST, asked_of, deal_out
 from ckpt_core.reading.torch.source import TensorSource
 from ckpt_core.storage.checking.shared_proof import finish_together, read_in_shares
 from ckpt_core.storage.ranks.ranks import Ranks
@@ -72,7 +72,8 @@ def fill_shares(
     """
     several = ranks.world > 1
     dealt = deal_out([(one.tensor, one.part) for one in fills], ranks) if several else {}
-    broadcast = bool(dealt) and (replicas == BROADCAST or (replicas == AUTO and _is_remote(checkpoint)))
+    asked = asked_of(checkpoint.files, dealt, ranks) if several else None
+    broadcast = asked is not None and (replicas == BROADCAST or (replicas == AUTO and asked.once < asked.each))
     sent = dealt if broadcast else {}
     own = [one for number, one in enumerate(fills) if number not in sent or sent[number].is_mine]
     reads = [Fill(one.part.memory, one.component, one.name, one.part.box) for one in own]
@@ -82,22 +83,7 @@ def fill_shares(
         finish_together(checkpoint.files, ranks) if several else checkpoint.finish()
     for shared in sent.values():
         shared.send()
-    said = _said(list(dealt.values()), broadcast)
+    said = asked.said(broadcast, len(dealt)) if asked is not None and dealt else ""
     if said and ranks.leads:
         _log.info("%s: %s", checkpoint.location, said)
     return Reading(sum(one.part.nbytes for one in own), said)
-
-
-def _is_remote(checkpoint: TensorSource) -> bool:
-    return any(checkpoint.files.local_path(path) is None for path in list(checkpoint.files.entries)[:1])
-
-
-def _said(dealt: Sequence[Shared], broadcast: bool) -> str:
-    """Return in words how replicas came to their bytes."""
-    if not dealt:
-        return ""
-    once = sum(shared.part.nbytes for shared in dealt)
-    every = sum(shared.part.nbytes * shared.replicas for shared in dealt)
-    if broadcast:
-        return f"{len(dealt)} tensors are read by one rank of each replica group and sent on: {once} bytes, not {every}"
-    return f"{len(dealt)} tensors are read by every rank that has them: {every} bytes, not {once} and a broadcast"

@@ -1,16 +1,19 @@
 """Brings tensors to all ranks that have the same part.
 
 Ranks that hold the same box of a tensor are a replica group: all of DDP, the replicating dimension of HSDP, buffers,
-norms under tensor parallelism. A store that one rank asks, which sends the answer on, gives as many times fewer bytes
-as there are replicas; a file of this machine is in its page cache after the first read, and another read of it is
-cheaper than to send it. The tensors of a group are dealt out to its ranks by bytes, so that all of them read at once.
+norms under tensor parallelism. What is cheaper is decided by the bytes that the source is asked for: a store once by
+each replica, a mount over a network once by each machine, whose page cache has it then, and a disk of this machine by
+nobody but its own ranks. Where one rank that reads and sends asks for fewer, it does. The tensors of a group are dealt
+out to its ranks by bytes, so that all of them read at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ckpt_core.reading.torch.sharded.parts import FlatShards, LocalPart, is_dtensor
+from ckpt_core.schema.access import Files
+from ckpt_core.storage.files.mount_kinds import is_over_network, kernel, kind_of_mount
 from ckpt_core.storage.ranks.group import GroupRanks, gone
 from ckpt_core.storage.ranks.ranks import Ranks
 
@@ -19,6 +22,56 @@ if TYPE_CHECKING:
 
 AUTO, READ, BROADCAST = "auto", "read", "broadcast"
 """How replicas come to their bytes: as is cheaper, each by a read of its own, or from one that reads."""
+
+
+class Asked(NamedTuple):
+    """The bytes that the ranks ask a source for.
+
+    Attributes:
+        once: Where one rank of each replica group reads.
+        each: Where all that have a part read it.
+        source: What it is, in words.
+    """
+
+    once: int
+    each: int
+    source: str
+
+    def said(self, broadcast: bool, tensors: int) -> str:
+        """Return in words how replicas come to their bytes."""
+        how = "one rank of each replica group and sent on" if broadcast else "every rank that has them"
+        this, other = (self.once, self.each) if broadcast else (self.each, self.once)
+        instead = f"not {other}" if broadcast else f"and for {other} with a broadcast"
+        told = f"{this} bytes, {'either way' if this == other else instead}"
+        return f"{tensors} tensors are read by {how}: {self.source} is asked for {told}"
+
+
+def asked_of(files: Files, dealt: "Mapping[int, Shared]", ranks: Ranks) -> Asked:
+    """Return the bytes that a listing is asked for.
+
+    Every rank calls it with what it has of its replica groups; the greatest counts.
+    """
+    once = sum(one.part.nbytes for one in dealt.values())
+    every = sum(one.part.nbytes * one.replicas for one in dealt.values())
+    told = ranks.exchange([_kind_of(files), kernel(), once, every])
+    kinds = [kind for kind, *_ in told]
+    once, every = max(one[2] for one in told), max(one[3] for one in told)
+    if _STORE in kinds:
+        return Asked(once, every, "the store")
+    machines = len({name for _, name, *_ in told})
+    if _MOUNT in kinds:
+        return Asked(once, once * machines, f"what {machines} machines have mounted")
+    return Asked(once, once, "each machine's disk")
+
+
+_STORE, _MOUNT, _DISK = "store", "mount", "disk"
+
+
+def _kind_of(files: Files) -> str:
+    path = next((files.local_path(path) for path in files.entries), None)
+    if path is None:
+        return _STORE if files.entries else _DISK
+    return _MOUNT if is_over_network(kind_of_mount(path)) else _DISK
 
 
 @dataclass(frozen=True, slots=True)

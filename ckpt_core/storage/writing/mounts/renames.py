@@ -9,16 +9,8 @@ import os
 import uuid
 
 from ckpt_core.schema.side_files.reserved_names import MARK
+from ckpt_core.storage.files.mount_kinds import BUCKETS, kind_of_mount
 from ckpt_core.storage.writing import syscalls
-
-_COPIED = frozenset(
-    {
-        *("gcsfuse", "gcsfs", "s3fs", "s3fs-fuse", "s3backer", "mountpoint-s3", "goofys", "geesefs", "yas3fs"),
-        *("rclone", "blobfuse", "blobfuse2", "ossfs", "ossfs2", "cosfs", "obsfs", "tosfs", "hf-mount"),
-    }
-)
-"""What FUSE calls mounts of buckets, whose folders are prefixes of names: their rename is absent, or one of each file
-below in turn. Source: each project's own notes on semantics."""
 
 
 def commits_by_rename(folder: str) -> bool:
@@ -29,10 +21,10 @@ def commits_by_rename(folder: str) -> bool:
     Raises:
         CkptError: Nothing can be written there.
     """
-    kind = _kind_of_mount(folder)
+    kind = kind_of_mount(folder)
     if not kind.startswith("fuse"):
         return True
-    return not _COPIED & set(kind.split(".")) and _renames(folder)
+    return not BUCKETS & set(kind.split(".")) and _renames(folder)
 
 
 def can_rename_at(path: str) -> bool:
@@ -63,21 +55,3 @@ def _renames(folder: str) -> bool:
     finally:
         syscalls.remove_tree(first)
         syscalls.remove_tree(second)
-
-
-def _kind_of_mount(folder: str) -> str:
-    """Return the type of a folder's filesystem.
-
-    Behind a dot what was mounted; empty where none tells.
-
-    Source: proc_pid_mountinfo(5): the third field is the device, the type comes after a dash, then the source.
-    """
-    try:
-        device = os.stat(folder).st_dev
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as lines:
-            rows = [line.split() for line in lines]
-    except OSError:
-        return ""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    found = [row[row.index("-") + 1 :] for row in rows if row[2] == wanted and "-" in row]
-    return f"{found[-1][0]}.{os.path.basename(found[-1][1])}" if found else ""

@@ -178,6 +178,12 @@ def copies_of_ddp(world):
         same(model, world.wanted())
         nbytes = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
         assert sum(live.every(report.share)) == world.size * nbytes // share, report
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, foreach=False)
+        report = load_object(optimizer, world.out / "dcp-4", model=model, replicas=replicas)
+        assert ("sent on" in report.shared) == (share > 1), report.shared
+        fields = [value for state in optimizer.state.values() for value in state.values()]
+        nbytes = sum(tensor.numel() * tensor.element_size() for tensor in fields)
+        assert sum(live.every(report.share)) == world.size * nbytes // share, report
 
 
 @case
