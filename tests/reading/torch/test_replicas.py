@@ -1,4 +1,4 @@
-"""How ranks that have the same come to it: by the bytes that a store, a mount over a network, or a disk is asked for."""
+"""How ranks that have the same come to it: by the bytes that a store, a mount or a disk is asked for."""
 
 import numpy as np
 import pytest
