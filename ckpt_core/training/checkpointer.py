@@ -19,6 +19,7 @@ from ckpt_core.errors import CkptError, LoadInterruptedError, UsageError
 from ckpt_core.layouts.in_memory import LiveCheckpoint, checkpoint_of_parts
 from ckpt_core.layouts.joined import pieces_of
 from ckpt_core.log import Logger
+from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.training import random_states
@@ -36,7 +37,6 @@ from ckpt_core.training.objects import (
 )
 from ckpt_core.training.own_state.extra import ExtraState
 from ckpt_core.training.own_state.history import History
-from ckpt_core.training.planning import rates
 from ckpt_core.training.planning.live import Choices, Planned, planned
 from ckpt_core.training.planning.plan import ResumePlan
 from ckpt_core.training.planning.provenance import data_of
@@ -353,11 +353,12 @@ class Checkpointer:
             LoadInterruptedError: A read failed after something had been changed. Nothing can be saved then.
             CkptError: It cannot be read; nothing was changed.
         """
-        chosen = self._chosen(policy, lr, data)
+        choices = Choices(lr, max_steps, data)
+        chosen = self._chosen(policy, choices)
         if chosen is None:
             return Resumed()
         with one_moment(chosen.checkpoint, failures_only=True):
-            work = self._team.each("plan", partial(self._fitting, chosen, Choices(lr, max_steps, data)))
+            work = self._team.each("plan", partial(self._fitting, chosen, choices))
             self._team.each("fill", partial(self._fill, work))
         self._record = replace(work.record, attempt=work.record.attempt + 1)
         self._history.load_state_dict(work.history)
@@ -385,38 +386,41 @@ class Checkpointer:
         Raises:
             CkptError: As `resume`, where no checkpoint can be chosen or read.
         """
-        chosen = self._chosen(policy, lr, data)
+        choices = Choices(lr, max_steps, data)
+        chosen = self._chosen(policy, choices)
         if chosen is None:
             return ResumePlan()
         with one_moment(chosen.checkpoint, failures_only=True):
-            return self._planned(chosen, Choices(lr, max_steps, data)).plan
+            return self._planned(chosen, choices).plan
 
-    def _chosen(self, policy: str | int | os.PathLike[str], lr: str | None, data: str | None) -> Chosen | None:
+    def _chosen(self, policy: str | int | os.PathLike[str], choices: Choices) -> Chosen[Planned] | None:
         self._refuse_poisoned()
         self.wait()
-        if lr not in (None, rates.CHECKPOINT, rates.ARGUMENT):
-            raise UsageError(f"{argument('lr')}: checkpoint or argument is needed, not {lr!r}")
-        if data not in (None, rates.ARGUMENT):
-            raise UsageError(f"{argument('data')}: argument is needed, or nothing, not {data!r}")
+        choices.check()
         with told_by_system():
             self._team.each("open", self._run.open)
         wanted = policy if isinstance(policy, int) else os.fspath(policy)
-        return self._team.chosen(partial(choose, self._run, wanted, far=self._far))
+        return self._team.chosen(
+            lambda plan: choose(self._run, wanted, far=self._far, plan=plan), partial(self._plan, choices)
+        )
 
-    def _fitting(self, chosen: Chosen, choices: Choices) -> Planned:
+    def _fitting(self, chosen: Chosen[Planned], choices: Choices) -> Planned:
         work = self._planned(chosen, choices)
         work.raise_refused()
         chosen.checkpoint.check_unchanged()
         return work
 
-    def _planned(self, chosen: Chosen, choices: Choices) -> Planned:
+    def _planned(self, chosen: Chosen[Planned], choices: Choices) -> Planned:
+        return chosen.plan or self._plan(choices, chosen.checkpoint, chosen.rejected)
+
+    def _plan(self, choices: Choices, checkpoint: StoredCheckpoint, rejected: Mapping[str, str]) -> Planned:
         return planned(
             self._objects,
-            chosen.checkpoint,
-            record_of(chosen.checkpoint),
+            checkpoint,
+            record_of(checkpoint),
             choices,
             environment=self._provenance(),
-            rejected=chosen.rejected,
+            rejected=rejected,
             team=self._team,
         )
 

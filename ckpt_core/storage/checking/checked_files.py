@@ -297,6 +297,10 @@ class CheckedFiles(WrappedFiles):
         self._ledger.in_shares = True
         return self._ledger
 
+    def sealed_blocks(self) -> "dict[str, Blocks]":
+        """Return the blocks of sealed files, by their whole paths."""
+        return {path: file.blocks for path, file in sorted(self._ledger.files.items()) if file.blocks is not None}
+
     def damage(self) -> list[tuple[Finding, ByteRange, bool]]:
         return list(self._ledger.damage)
 

@@ -142,6 +142,11 @@ class Blocks:
     def proved(self) -> int:
         return sum(self._proved)
 
+    @property
+    def digests(self) -> bytes:
+        """Those that were sealed, in the order of the blocks."""
+        return self._sealed.blocks
+
     def bounds(self, number: int) -> tuple[int, int]:
         """Return a block's first byte, and the one behind it."""
         return number * BLOCK, min((number + 1) * BLOCK, self._sealed.size)
@@ -154,6 +159,19 @@ class Blocks:
         if start >= end:
             return []
         return [number for number in range(start // BLOCK, (end - 1) // BLOCK + 1) if not self._proved[number]]
+
+    def rest(self, most: int) -> Iterator[tuple[int, int]]:
+        """Yield the unproved stretches of the file.
+
+        Each is a start and an end, of at most so many blocks.
+        """
+        numbers = self.unproved(0, self._sealed.size)
+        for place, number in enumerate(numbers):
+            if place == 0 or number != numbers[place - 1] + 1:
+                first = number
+            if place + 1 == len(numbers) or numbers[place + 1] != number + 1 or number + 1 - first == most:
+                yield self.bounds(first)[0], self.bounds(number)[1]
+                first = number + 1
 
     def see(self, number: int, start: int, data: memoryview, read: Read | None) -> None:
         """Take a part of a block.

@@ -1,6 +1,6 @@
 """Proves sealed files: each byte is read and compared.
 
-Every byte is read once, by several workers.
+Every byte is read once, by several workers, or those that no other read has compared.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,15 @@ from ckpt_core.errors import CorruptError
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.side_files.seal_findings import stale_files, unlike_block
 from ckpt_core.schema.side_files.seals import DIGEST_BYTES, Seal
+from ckpt_core.storage.checking.checked_files import CheckedFiles
 from ckpt_core.storage.digests import BLOCK, block_digest
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.workers import check_stop, run, stretches
 
-_PART = 64 * BLOCK
-"""Bytes of a file that one worker takes at once: it reads them in a row."""
+_BLOCKS = 64
+"""Blocks of a file that one worker takes at once: it reads them in a row."""
+
+_PART = _BLOCKS * BLOCK
 
 
 class _Part(NamedTuple):
@@ -45,9 +48,34 @@ def prove_sealed(files: Files) -> Seal:
         for path, file in seal.files.items()
         for at in range(0, file.size, _PART)
     ]
-    run(lambda share: _prove(files, share), stretches(parts, [part.end - part.begin for part in parts]))
+    _prove_parts(files, parts)
     files.check_unchanged()
     return seal
+
+
+def prove_rest(files: Files) -> None:
+    """Read every byte of sealed files that no read has compared.
+
+    All of it where the listing compares nothing. What is read here is compared once more by whoever reads it next, from
+    the same listing. Memory: a block a worker.
+
+    Raises:
+        CorruptError: A file is not what was sealed (SL002).
+        CkptError: It cannot be read.
+    """
+    if not isinstance(files, CheckedFiles):
+        prove_sealed(files)
+        return
+    parts = [
+        _Part(path, begin, end, blocks.digests)
+        for path, blocks in files.sealed_blocks().items()
+        for begin, end in blocks.rest(_BLOCKS)
+    ]
+    _prove_parts(files.inner, parts)
+
+
+def _prove_parts(files: Files, parts: Sequence[_Part]) -> None:
+    run(lambda share: _prove(files, share), stretches(parts, [part.end - part.begin for part in parts]))
 
 
 def _prove(files: Files, parts: Sequence[_Part]) -> None:

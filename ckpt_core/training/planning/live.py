@@ -43,6 +43,13 @@ class Choices(NamedTuple):
     max_steps: int | None = None
     data: str | None = None
 
+    def check(self) -> None:
+        """Raise UsageError where one is not among those that there are."""
+        if self.lr not in (None, rates.CHECKPOINT, rates.ARGUMENT):
+            raise UsageError(f"{argument('lr')}: checkpoint or argument is needed, not {self.lr!r}")
+        if self.data not in (None, rates.ARGUMENT):
+            raise UsageError(f"{argument('data')}: argument is needed, or nothing, not {self.data!r}")
+
 
 class Planned(NamedTuple):
     """A plan, and the work that carries it out.

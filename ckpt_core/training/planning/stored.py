@@ -21,7 +21,7 @@ from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.urls import local_path
-from ckpt_core.training.choosing import REQUIRED, choose
+from ckpt_core.training.choosing import REQUIRED, Chosen, choose
 from ckpt_core.training.objects import TRAINING
 from ckpt_core.training.planning.plan import Effect, ResumePlan
 from ckpt_core.training.planning.rates import ARGUMENT, CHECKPOINT, compare_rates
@@ -93,7 +93,7 @@ def plan_resume(
 def _newest(run: str) -> tuple[StoredCheckpoint, Mapping[str, str]]:
     ours = _run_of(run)
     if ours is not None and any(_is_a_checkpointers(ours.place(step)) for step in ours.steps()):
-        chosen = choose(ours, REQUIRED)
+        chosen: Chosen[Any] | None = choose(ours, REQUIRED)
         assert chosen is not None
         return chosen.checkpoint, chosen.rejected
     found = locate(run, profile="resume")

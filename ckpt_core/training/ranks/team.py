@@ -20,7 +20,7 @@ from ckpt_core.storage.ranks.agreement import agree_on
 from ckpt_core.storage.ranks.meeting import Meeting
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
 from ckpt_core.storage.ranks.torchrun import of_environment
-from ckpt_core.training.choosing import Chosen
+from ckpt_core.training.choosing import Chosen, Plan
 from ckpt_core.training.data.keyed_loader import KeyedLoader
 from ckpt_core.training.preemption import Preemption
 from ckpt_core.training.ranks.following import FollowingRun
@@ -44,6 +44,9 @@ class Saving(NamedTuple):
 
 Begin = Callable[[], AbstractContextManager[Saving]]
 """Begins a save, and ends it with its block."""
+
+Choose = Callable[[Plan[T] | None], Chosen[T] | None]
+"""Chooses what to go on from, with a plan of it or without."""
 
 _OWN = "rng"
 """The component that each rank has its own of."""
@@ -101,9 +104,12 @@ class Team:
         """Return what this rank has to say of a state."""
         return live
 
-    def chosen(self, choose: Callable[[], Chosen | None]) -> Chosen | None:
-        """Return what rank 0 chooses, opened at every rank."""
-        return choose()
+    def chosen(self, choose: Choose[T], plan: Plan[T]) -> Chosen[T] | None:
+        """Return what rank 0 chooses, opened at every rank.
+
+        It is planned for while it is proved where there is one rank; the plan of several is made by all of them.
+        """
+        return choose(plan)
 
     def each(self, name: str, do: Callable[[], T]) -> T:
         """Do a step at every rank; where one cannot, all fail."""
@@ -189,9 +195,9 @@ class RanksTeam(Team):
     def own_part(self, live: LiveCheckpoint) -> LiveCheckpoint:
         return live if self.leads else live.spread_parts(beside=(self.own_label(),))
 
-    def chosen(self, choose: Callable[[], Chosen | None]) -> Chosen | None:
+    def chosen(self, choose: Choose[T], plan: Plan[T]) -> Chosen[T] | None:
         with self._work("resume")() as ranks:
-            found = choose() if self.leads else None
+            found = choose(None) if self.leads else None
             said = ranks.from_leader(None if found is None else [str(found.checkpoint.location), dict(found.rejected)])
             if said is None or found is not None:
                 ranks.exchange(None)

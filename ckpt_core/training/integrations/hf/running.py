@@ -14,7 +14,7 @@ from ckpt_core.arguments import argument
 from ckpt_core.errors import LoadRefusedError, UsageError
 from ckpt_core.log import Logger
 from ckpt_core.reading.checkpoints import StoredCheckpoint
-from ckpt_core.training.choosing import NEWEST, choose
+from ckpt_core.training.choosing import NEWEST, Chosen, choose
 from ckpt_core.training.integrations.hf.beside import Beside
 from ckpt_core.training.integrations.hf.callback import Saved, callback_of
 from ckpt_core.training.integrations.hf.data import DataSettings, keyed_loader, refuse_inexact
@@ -77,7 +77,8 @@ def run_trainer(
         run = RunFolder(trainer.args.output_dir)
         run.open()
         try:
-            chosen = choose(run, policy if isinstance(policy, int) else os.fspath(policy), recorded=record_of)
+            wanted = policy if isinstance(policy, int) else os.fspath(policy)
+            chosen: Chosen[Any] | None = choose(run, wanted, recorded=record_of)
             saved = Saved() if chosen is None else Saved.of(chosen.checkpoint)
             fill = _nothing
             if chosen is not None:
