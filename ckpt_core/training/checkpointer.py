@@ -47,8 +47,8 @@ from ckpt_core.training.ranks.team import Begin, team_of_process
 from ckpt_core.training.record import Record, environment, numbers
 from ckpt_core.training.removal import Retention
 from ckpt_core.training.retention import Keep
-from ckpt_core.training.runs import open_far_run, open_run
-from ckpt_core.training.saving.arguments import aliases_for, interval, one_of, tell_of_a_strange, uploads_of
+from ckpt_core.training.runs import open_any_run, open_far_run, open_run
+from ckpt_core.training.saving.arguments import aliases_for, interval, one_of, tell_of_a_strange
 from ckpt_core.training.saving.background import HostBuffers, InBackground
 from ckpt_core.training.saving.finite import refuse_not_finite
 from ckpt_core.training.saving.formats import directory_format, in_format, refuse_unheld
@@ -56,6 +56,7 @@ from ckpt_core.training.saving.sharded_states import checked_options, optioned_s
 from ckpt_core.training.saving.step_counts import StepCounts
 from ckpt_core.training.saving.system_errors import said_by_system, told_by_system
 from ckpt_core.training.tiers.aliases import sealed_with
+from ckpt_core.training.tiers.arguments import far_tier, refuse_undoable, rule_of
 from ckpt_core.verbs.save import SaveReport, save
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class Checkpointer:
         upload_to: A URL or path that each checkpoint is copied to in the background, whole or not at all: `s3://`,
             `gs://`, `wandb://`, another disk. What a newer one supersedes, and no rule keeps, is not copied any more;
             what is pending is not removed, and is copied by the next process. `resume` looks there too.
+        keep_far: Which checkpoints stay there, as `keep` says it of the folder; None for all. What its rule does not
+            keep, and no alias names, is not uploaded where a newer one is there before it.
         format: Name of a format that holds all parts of a training: `bundle`; `dcp` of ckpt-fsdp; of ckpt-hf
             `training-state`, a model directory with the rest in `training_state.pt`, or `hf`, the same of a model with
             a config, which `from_pretrained` opens. `resume` reads any.
@@ -126,6 +129,7 @@ class Checkpointer:
         inexact: str = "refuse",
         background: bool = False,
         upload_to: str | None = None,
+        keep_far: int | Keep | None = None,
         format: str = "bundle",
         preemption: bool = False,
         state_dict_options: "StateDictOptions | None" = None,
@@ -140,15 +144,18 @@ class Checkpointer:
         self._upload_to = upload_to
         self._trace = trace_of(self._objects)
         if self._trace is not None:
-            run, upload_to = self._trace.run, None
+            run, upload_to, keep_far = self._trace.run, None, None
         self._team = team_of_process()
-        self._run = self._team.run(open_run(os.fspath(run)))
+        opened, keep = open_run(os.fspath(run)), rule_of(keep)
+        refuse_undoable(opened, keep, "keep")
+        self._run = self._team.run(opened)
         self._far = None if upload_to is None else open_far_run(upload_to)
-        self._uploads = None if upload_to is None or not self._team.leads else uploads_of(self._run, upload_to)
+        tier = far_tier(opened, upload_to, keep, rule_of(keep_far), open_any_run)
+        self._tier = tier if self._team.leads else None
         self._format = directory_format(format, self._objects["model"])
         self._options = checked_options(state_dict_options)
         self._every = interval(save_every)
-        self._retention = Retention(self._run, Keep(keep) if isinstance(keep, int) else keep)
+        self._retention = Retention(self._run, keep)
         self._finite = one_of("finite", finite, "refuse", "ignore")
         self._environment = {**environment(arguments), "world_size": self._team.world}
         self._record = Record()
@@ -193,8 +200,8 @@ class Checkpointer:
             try:
                 self.wait()
             finally:
-                if self._uploads is not None:
-                    self._uploads.close()
+                if self._tier is not None:
+                    self._tier.close()
                     self._retention.apply(self._record.history, self._record.step)
         finally:
             self._listening.close()
@@ -301,9 +308,8 @@ class Checkpointer:
         self._compare_weights(step, report.components.get("model"))
         _log.info("saved %s: %d tensors, %d bytes", report.location, report.tensors, report.nbytes)
         self._retention.committed(step)
-        kept = self._retention.kept(record.history, step)
-        if self._uploads is not None:
-            self._uploads.add(step, kept, aliases)
+        if self._tier is not None:
+            self._tier.saved(record, aliases)
         self._retention.apply(record.history, step, pending=self._pending)
         return report
 
@@ -312,7 +318,7 @@ class Checkpointer:
             self._trace.after_step(step, numbers(metrics))
 
     def _pending(self) -> set[int]:
-        return set() if self._uploads is None else self._uploads.pending()
+        return set() if self._tier is None else self._tier.pending()
 
     def _compare_weights(self, step: int, digest: str | None) -> None:
         """Say TR002 where the weights of another step are the same.
@@ -363,8 +369,8 @@ class Checkpointer:
         self._record = replace(work.record, attempt=work.record.attempt + 1)
         self._history.load_state_dict(work.history)
         self._steps.begin(self._record.step)
-        if self._uploads is not None:
-            self._uploads.go_on(self._retention.kept(self._record.history, self._record.step))
+        if self._tier is not None:
+            self._tier.go_on(self._record)
         resumed = work.resumed()
         if self._trace is not None:
             self._trace.resumed(resumed.step)

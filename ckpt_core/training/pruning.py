@@ -4,21 +4,25 @@ They are listed, and removed when those that are kept are proved to be whole.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import CheckpointNotFoundError, CkptError, CorruptError, UsageError
-from ckpt_core.schema.text import printable
+from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.checking.sealed_files import prove_sealed
 from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.urls import local_path
 from ckpt_core.training.choosing import proved, record_of
 from ckpt_core.training.record import Record
 from ckpt_core.training.retention import Keep
+from ckpt_core.training.run import Run
 from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.training.runs import open_any_run
 from ckpt_core.training.saving.thinning import make_thin, thinned_bytes
+from ckpt_core.training.tiers.arguments import refuse_undoable
 from ckpt_core.verbs.load import load
 
 
@@ -27,7 +31,7 @@ class Pruned:
     """The kept and the removed checkpoints of a pruning.
 
     Attributes:
-        run: The folder.
+        run: The folder, or its URL.
         kept: Size in bytes of each checkpoint that is kept, by name.
         removed: The same of those that go; they are there still where it was not applied.
         thinned: The bytes that others of those that are kept are made thinner by, by name; see `Keep.thin_every`.
@@ -56,32 +60,33 @@ def prune(run: str | os.PathLike[str], keep: Keep, *, apply: bool = False) -> Pr
     Of a run.
 
     Args:
-        run: The folder that a Checkpointer writes to.
+        run: The folder or URL that a Checkpointer writes or uploads to: `s3://`, `gs://`, `wandb://` too.
         keep: The rule; the newest is always kept.
         apply: Remove them, after every byte of those that are kept was proved.
 
     Raises:
         CheckpointNotFoundError: No checkpoint is there.
-        UsageError: The metric of the rule was never saved; nothing was removed.
+        UsageError: The metric of the rule was never saved, or the place does not do what it wants; nothing was removed.
         CorruptError: One that would be kept is not whole; nothing was removed.
         LockedError: A training is running there; nothing was removed.
     """
-    folder = RunFolder(os.fspath(run))
-    if not folder.steps():
-        raise CheckpointNotFoundError(f"{printable(folder.path)}: no checkpoint-STEP is there")
+    there = open_any_run(os.fspath(run))
+    refuse_undoable(there, keep, "keep")
+    if not there.steps():
+        raise CheckpointNotFoundError(f"{_shown(there.path)}: no checkpoint-STEP is there")
     if not apply:
-        return _planned(folder, keep)[0]
-    folder.open()
+        return _planned(there, keep)[0]
+    there.open()
     try:
-        plan, steps = _planned(folder, keep)
-        for name in plan.kept:
-            _prove(os.path.join(folder.path, name))
+        plan, steps = _planned(there, keep)
+        for step in _steps_of(plan.kept):
+            _prove(there.place(step))
         for step in steps:
-            (folder.put_aside if keep.recoverable else folder.remove)(step)
-        for name in plan.thinned:
-            make_thin(os.path.join(folder.path, name))
+            (there.put_aside if keep.recoverable else there.remove)(step)
+        for step in _steps_of(plan.thinned):
+            make_thin(there.place(step))
     finally:
-        folder.close()
+        there.close()
     return replace(plan, applied=True)
 
 
@@ -140,41 +145,43 @@ def _prove(place: str) -> None:
         proved(place, sealed=True)
     except CkptError as error:
         raise CorruptError(
-            f"{printable(place)}: would be kept and is not whole ({error.message}); nothing was removed; "
+            f"{_shown(place)}: would be kept and is not whole ({error.message}); nothing was removed; "
             "take it out of the folder, and prune again"
         ) from error
 
 
-def _planned(folder: RunFolder, keep: Keep) -> tuple[Pruned, list[int]]:
-    records, left = _records(folder)
+def _planned(run: Run, keep: Keep) -> tuple[Pruned, list[int]]:
+    records, left = _records(run)
     metrics = {step: record.history.get(step, {}) for step, record in records.items()}
     _refuse_unknown(keep, metrics)
-    whole = keep.kept(metrics, folder.committed_at)
+    named = {step: names for step, names in run.named().items() if step in records}
+    said = sorted(named.items())
+    whole = keep.kept(metrics, run.committed_at) | named.keys()
     thin = {step for step in metrics if keep.is_thin(step)} - whole
     kept = whole | thin
-    thinner = {f"checkpoint-{step}": thinned_bytes(folder.place(step)) for step in sorted(thin)}
-    sizes = {step: _size(folder.place(step)) for step in sorted(records)}
+    thinner = {f"checkpoint-{step}": thinned_bytes(run.place(step)) for step in sorted(thin)}
+    sizes = {step: _size(run.place(step)) for step in sorted(records)}
     plan = Pruned(
-        folder.path,
+        _shown(run.path),
         {f"checkpoint-{step}": size for step, size in sizes.items() if step in kept},
         {f"checkpoint-{step}": size for step, size in sizes.items() if step not in kept},
         {name: size for name, size in thinner.items() if size},
         left,
-        tuple(_notes(keep, records)),
+        (*_notes(keep, records), *(f"checkpoint-{step}: is {', '.join(names)}, and stays" for step, names in said)),
     )
     return plan, [step for step in sizes if step not in kept]
 
 
-def _records(folder: RunFolder) -> tuple[dict[int, Record], dict[str, str]]:
+def _records(run: Run) -> tuple[dict[int, Record], dict[str, str]]:
     """Return the record of each checkpoint of the newest one's run.
 
     And why each other one is left alone.
     """
     found: dict[int, Record] = {}
     left: dict[str, str] = {}
-    for step in sorted(folder.steps(), reverse=True):
+    for step in sorted(run.steps(), reverse=True):
         try:
-            record = record_of(load(folder.place(step)))
+            record = record_of(load(run.place(step)))
         except CkptError as error:
             left[f"checkpoint-{step}"] = error.message
             continue
@@ -183,7 +190,7 @@ def _records(folder: RunFolder) -> tuple[dict[int, Record], dict[str, str]]:
         else:
             found[step] = record
     if not found:
-        raise CheckpointNotFoundError(f"{printable(folder.path)}: no checkpoint there is one of a Checkpointer's")
+        raise CheckpointNotFoundError(f"{_shown(run.path)}: no checkpoint there is one of a Checkpointer's")
     return found, left
 
 
@@ -212,5 +219,16 @@ def _notes(keep: Keep, records: Mapping[int, Record]) -> list[str]:
     return [f"the best {name} of the run, {best[which]:g} at step {step:g}, is of a checkpoint that is not there"]
 
 
+def _steps_of(names: Iterable[str]) -> list[int]:
+    return [int(name.removeprefix("checkpoint-")) for name in names]
+
+
 def _size(place: str) -> int:
+    if local_path(place) is None:
+        files = list_files(place)
+        return sum(files.size(path) for path in files.entries)
     return sum(os.path.getsize(os.path.join(root, name)) for root, _, names in os.walk(place) for name in names)
+
+
+def _shown(place: str) -> str:
+    return redact(place) if "://" in place else printable(place)

@@ -39,8 +39,17 @@ class Retention:
 
         What was proved of another one at its place does not count for it.
         """
+        self.changed(step)
+        if self._run.proved_by_save:
+            self._proved.add(step)
+
+    def changed(self, step: int) -> None:
+        """Note that another checkpoint may be at a place.
+
+        It is proved before it counts.
+        """
         self._thin.discard(step)
-        (self._proved.add if self._run.proved_by_save else self._proved.discard)(step)
+        self._proved.discard(step)
 
     def kept(self, history: Mapping[int, Mapping[str, float]], newest: int) -> set[int]:
         """Return the steps that the rule keeps, all of them without one.
@@ -49,6 +58,14 @@ class Retention:
         """
         ours = self._ours(history, newest)
         return set(ours) if self._keep is None else self._keep.kept(ours, self._run.committed_at)
+
+    def wanted(self, history: Mapping[int, Mapping[str, float]], newest: int) -> set[int]:
+        """Return the steps that the rule keeps, thin or whole.
+
+        Arguments as for `apply`.
+        """
+        thin = {step for step in self._ours(history, newest) if self._keep is not None and self._keep.is_thin(step)}
+        return self.kept(history, newest) | thin
 
     def apply(
         self, history: Mapping[int, Mapping[str, float]], newest: int, *, pending: Callable[[], Set[int]] = frozenset
@@ -66,7 +83,7 @@ class Retention:
             return
         try:
             for step in self._removable(self._ours(history, newest), self._keep):
-                if step not in pending():
+                if step not in pending() and step not in self._run.named():
                     self._let_go(step, self._keep)
         except CkptError as error:
             _log.warning("an older checkpoint could not be removed (%s); the next save tries again", error.message)

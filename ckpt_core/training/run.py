@@ -5,6 +5,7 @@ One writer at a time, in a folder of this machine or in a store.
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 
 from ckpt_core.errors import OverwriteError
 from ckpt_core.schema.text import redact
@@ -19,10 +20,12 @@ class Run(ABC):
         path: Where it is: a path of this machine, or a URL.
         known: Steps of the checkpoints that are there as far as this process knows: found when it began, or written.
         proved_by_save: Whether a save there reads back what was put, from where it will be read.
+        only_removes: Whether nothing can be made thin or put aside there.
     """
 
     path: str
     proved_by_save = False
+    only_removes = False
 
     def __init__(self) -> None:
         self.known: set[int] = set()
@@ -60,6 +63,13 @@ class Run(ABC):
     @abstractmethod
     def put_aside(self, step: int) -> None:
         """Put a checkpoint aside, so that it can be brought back."""
+
+    def named(self) -> Mapping[int, Sequence[str]]:
+        """Return the steps that something else names, with the names.
+
+        None of them may be removed. They are of the last `steps`.
+        """
+        return {}
 
     @abstractmethod
     def committed_at(self, step: int) -> float:

@@ -21,6 +21,22 @@ def open_run(run: str) -> Run:
     return RunStore(run)
 
 
+def open_any_run(run: str) -> Run:
+    """Return the run at a path or URL.
+
+    Its checkpoints may be versions. For what lists and removes: nothing is saved to versions but by uploads.
+
+    Raises:
+        UnsupportedFormatError: No run can be at such URLs.
+        UsageError: The URL names nothing that has versions.
+    """
+    if local_path(run) is not None or not is_published(run):
+        return open_run(run)
+    from ckpt_core.training.tiers.run_versions import RunVersions
+
+    return RunVersions(run)
+
+
 def open_far_run(url: str) -> Run | None:
     """Return the run that is uploaded to.
 

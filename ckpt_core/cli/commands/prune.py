@@ -24,6 +24,7 @@ _EXAMPLES = examples(
     "ckpt prune runs/a --keep-best val_loss",
     "ckpt prune runs/a --keep-every 1000",
     "ckpt prune runs/a --keep-last 3 --apply",
+    "ckpt prune s3://bucket/run --keep-last 3",
 )
 
 

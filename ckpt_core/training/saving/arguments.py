@@ -6,12 +6,8 @@ from datetime import timedelta
 from ckpt_core.arguments import argument
 from ckpt_core.errors import UsageError
 from ckpt_core.log import Logger
-from ckpt_core.schema.text import redact
 from ckpt_core.storage.writing.publishing.aliases import check_aliases
 from ckpt_core.training.data.exact_loader import ExactLoader
-from ckpt_core.training.run import Run
-from ckpt_core.training.run_folder import RunFolder
-from ckpt_core.training.tiers.uploads import Uploads
 from ckpt_core.verbs.reference import names_of
 
 _log = Logger(__name__)
@@ -27,16 +23,6 @@ def one_of(name: str, value: str, *known: str) -> str:
     if value not in known:
         raise UsageError(f"{argument(name)}: {' or '.join(known)} is needed, not {value!r}")
     return value
-
-
-def uploads_of(run: Run, url: str) -> Uploads:
-    """Return the uploads of a run to a place.
-
-    UsageError where the run is in no folder of this machine.
-    """
-    if not isinstance(run, RunFolder):
-        raise UsageError(f"{argument('upload_to')}: {redact(run.path)} is no folder to upload from; give a local one")
-    return Uploads(run, url)
 
 
 def aliases_for(upload_to: str | None, aliases: str | Iterable[str]) -> tuple[str, ...]:

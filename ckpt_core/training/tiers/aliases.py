@@ -1,6 +1,7 @@
-"""Aliases of a save: the names that its checkpoint is to have where it is uploaded to.
+"""Aliases of a save.
 
-They stand in its seal, and so are committed with it: whichever process uploads it finds them there.
+The names that its checkpoint is to have where it is uploaded to. They stand in its seal, and so are committed with it:
+whichever process uploads it finds them there.
 """
 
 from collections.abc import Mapping

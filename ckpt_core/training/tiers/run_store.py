@@ -71,7 +71,8 @@ class RunStore(Run):
 
     def remove(self, step: int) -> None:
         name = f"checkpoint-{step}"
-        self._store.put(self._below(f".{name}{_REMOVED}"), b"")
+        seal = self._store.head(self._below(f"{name}/{DIRECTORY_SEAL}"))
+        self._store.put(self._below(f".{name}{_REMOVED}"), b"" if seal is None else seal.version.encode())
         self.known.discard(step)
         self._remove(name)
         _log.info("removed %s", redact(self.place(step)))
@@ -98,7 +99,12 @@ class RunStore(Run):
         """End the removals that a process that was killed had begun."""
         for one in list(self._store.find(self._below(".checkpoint-"))):
             name = one.key.removeprefix(self._below(".")).removesuffix(_REMOVED)
-            if one.key.endswith(_REMOVED) and CHECKPOINT.fullmatch(name):
+            if not one.key.endswith(_REMOVED) or not CHECKPOINT.fullmatch(name):
+                continue
+            seal = self._store.head(self._below(f"{name}/{DIRECTORY_SEAL}"))
+            if seal is not None and seal.version.encode() != self._store.read(one.key):
+                self._store.delete([one.key])  # another checkpoint has the name since
+            else:
                 self._remove(name)
 
     def _below(self, name: str) -> str:

@@ -8,7 +8,7 @@ what is pending; a copy that was stopped goes on from the parts that it has. The
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from threading import Condition, Thread
 from typing import Any
 
@@ -35,11 +35,12 @@ class Uploads:
     Args:
         run: The run, in a folder of this machine.
         url: Where to: `checkpoint-STEP` below it.
+        done: Called in the thread with the step of each that was copied.
     """
 
-    def __init__(self, run: RunFolder, url: str) -> None:
+    def __init__(self, run: RunFolder, url: str, *, done: Callable[[int], None] = lambda step: None) -> None:
         self.url = url.rstrip("/")
-        self._run = run
+        self._run, self._tell = run, done
         self._pending: list[int] = []
         self._current: int | None = None
         self._done: dict[int, str] = {}
@@ -164,6 +165,7 @@ class Uploads:
         self._done[step] = state
         self._write()
         _log.info("uploaded %s to %s", source, redact(place))
+        self._tell(step)
 
     def _in_order(self, steps: Iterable[int]) -> list[int]:
         """Return steps in the order that they were saved in."""

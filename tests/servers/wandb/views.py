@@ -141,6 +141,10 @@ class Views:
         found = self._membership(place, name)
         return found and found["artifact"]
 
+    def _own_membership(self, found: Record) -> View | None:
+        place, _, name = found["collection"].rpartition("/")
+        return self._membership(place, f"{name}:v{found['index']}")
+
     def _membership(self, place: str, name: str) -> View | None:
         collection, _, alias = name.partition(":")
         found = self._records.version_named(f"{place}/{collection}", alias or "latest")
@@ -184,6 +188,7 @@ class Views:
             "artifactType": {"name": self._records.collections[found["collection"]]["type"]},
             "artifactSequence": lambda: self.collection(found["collection"]),
             "artifactCollections": lambda **_: page([self.collection(found["collection"])]),
+            "artifactMemberships": lambda **_: page([self._own_membership(found)]),
             "aliases": self._aliases(id, found),
             "currentManifest": lambda: found["manifest"] and self.manifest(found["manifest"]),
             "usedBy": lambda **_: page([self.run(key) for key in found["used"]]),

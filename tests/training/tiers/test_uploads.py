@@ -110,7 +110,7 @@ def test_a_place_that_fails_is_said_the_local_one_stays_and_the_next_save_tries_
     ):
         saver.save(1)
         with pytest.raises(NoAnswerError):
-            saver._uploads.wait()
+            saver._tier.wait()
         assert "TS002 checkpoint-1: was not uploaded (s3://x: gone)" in caplog.text
         failing.clear()
         saver.save(2)

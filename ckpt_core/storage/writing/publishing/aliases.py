@@ -1,4 +1,7 @@
-"""Aliases of a published version: names that are to mean it, and move."""
+"""Aliases of published versions.
+
+Names that are to mean them, and that move.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

@@ -5,7 +5,7 @@ meets it, so that a listing and the reads that follow are of one version; `inval
 version holds never changes, and is kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from fsspec import AbstractFileSystem
@@ -13,7 +13,8 @@ from fsspec.spec import AbstractBufferedFile
 
 from ckpt_core import CkptError, UnsafeContentError, list_files, printable
 from ckpt_wandb.artifacts import Entry, PinnedArtifact, open_artifact
-from ckpt_wandb.publishing import check_aliases, publish_files, staging_of
+from ckpt_wandb.publishing.destinations import check_aliases, publish_files, staging_of
+from ckpt_wandb.publishing.removing import check_versions, remove_version, versions_of
 from ckpt_wandb.refs import SCHEME, ArtifactRef, parse
 
 FOLLOWED = ("http://", "https://", "s3://", "gs://", "gcs://", "hf://")
@@ -147,6 +148,21 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
             CorruptError: The manifest of the version is not what was uploaded.
         """
         return publish_files(url, files, is_file=is_file, aliases=aliases)
+
+    def check_versions(self, url: str) -> None:
+        """Refuse a URL that names no artifact with versions, with UsageError."""
+        check_versions(url)
+
+    def versions(self, url: str) -> Iterator[dict[str, Any]]:
+        """Yield the versions of a URL's artifact, newest first.
+
+        Of each `url`, pinned to it, `step`, the `aliases` that somebody gave it, and when it was `made`, in seconds.
+        """
+        return versions_of(url)
+
+    def remove_version(self, url: str) -> None:
+        """Remove a version for good, unless an alias means it (OverwriteError)."""
+        remove_version(url)
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """Return bytes `start` to `end` of a file.

@@ -1,0 +1,4 @@
+"""`wandb://` as a place that is written to.
+
+Versions are made there, and removed.
+"""
