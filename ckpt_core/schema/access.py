@@ -202,6 +202,20 @@ class Files(ABC):
         """
         return ""
 
+    def cached(self, path: str) -> str | None:
+        """Return where on this machine an earlier copy left a file's bytes.
+
+        Nothing is proved of them: whoever takes them compares them with `whole_sum`. None where none are known of.
+        """
+        return None
+
+    def keep(self, path: str, local: str) -> None:
+        """Offer a proved copy of a file to the place's cache on this machine.
+
+        The cache makes a file of its own of it, or does not care.
+        """
+        return
+
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of a file.
 

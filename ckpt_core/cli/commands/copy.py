@@ -67,7 +67,7 @@ def _result(done: "CopyReport") -> dict[str, Any]:
     }
     if not done.dry_run:
         result["already_done"] = done.already_done
-        parts = {"moved": done.moved, "kept": done.kept, "shared": done.shared}
+        parts = {"moved": done.moved, "kept": done.kept, "shared": done.shared, "cached": done.cached}
         result |= {"parts": parts, "seal": done.seal, "source_checked": done.checked, "published": done.published}
     return result
 
@@ -93,6 +93,8 @@ def _page(done: "CopyReport") -> Iterator[Block]:
         yield f"went on from an earlier run: {counted(done.kept, 'part')} of {done.moved + done.kept} were there"
     if done.shared:
         yield f"{counted(done.shared, 'part')} not moved: both places share the storage"
+    if done.cached:
+        yield f"{counted(done.cached, 'part')} not moved: a cache on this machine had them; they were proved anew"
     yield f"{done.destination}: {done.format}, {amount}; {_SEALED[done.seal]}"
     if done.published:
         yield shown_place(done.published)

@@ -18,9 +18,11 @@ class Copied:
         moved: How many parts this run read and wrote.
         kept: How many an earlier run had moved.
         shared: How many were not moved: the disk shares them, or the store copied them itself.
+        cached: How many came from a cache on this machine.
     """
 
     blocks: Mapping[PartKey, bytes]
     moved: int = 0
     kept: int = 0
     shared: int = 0
+    cached: int = 0

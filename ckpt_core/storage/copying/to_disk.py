@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.checking.checked_files import CheckedFiles
-from ckpt_core.storage.copying.cloning import clone
+from ckpt_core.storage.copying.cloning import clone, copy_bytes
 from ckpt_core.storage.copying.copied import Copied
 from ckpt_core.storage.copying.work import CopyWork, FilePart, PartKey, digests_of, each
+from ckpt_core.storage.workers import run, split
 from ckpt_core.storage.writing import syscalls
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def copy_to_disk(
         progress: Told of the bytes that are moved, then of those that are read back.
 
     Returns:
-        The digests of all blocks, and what was moved, kept and shared.
+        The digests of all blocks, and what was moved, kept, shared and taken from a cache.
 
     Raises:
         BudgetError: The disk is full.
@@ -58,7 +59,10 @@ def copy_to_disk(
     copy = _DiskCopy(work, files, folder, journal, workers)
     copy.make_files()
     kept = copy.kept()
-    shared = copy.share(kept)
+    begun = {part.path for part in kept}
+    shared = copy.prove(copy.shared(begun))
+    taken = copy.taken(begun)
+    cached = copy.prove(taken)
     todo = [part for part in work.parts if part.key not in copy.blocks]
     if progress is not None:
         progress.begin(sum(part.length for part in todo))
@@ -70,7 +74,8 @@ def copy_to_disk(
         progress.begin(sum(part.length for part in todo))
     copy.read_back(todo, progress)
     copy.sync()
-    return Copied(copy.blocks, moved=len(todo), kept=len(kept), shared=shared)
+    copy.cache(taken)
+    return Copied(copy.blocks, moved=len(todo), kept=len(kept), shared=shared, cached=cached)
 
 
 class _DiskCopy:
@@ -123,14 +128,23 @@ class _DiskCopy:
         each(compare, found, self._workers)
         return [part for part in found if part.key not in wrong]
 
-    def share(self, kept: list[FilePart]) -> int:
-        """Share the storage of source files, where the disk can.
+    def shared(self, begun: set[str]) -> set[str]:
+        """Share the storage of source files, where the disk can; return their paths."""
+        return {path for path in self._work.paths if path not in begun and self._clone(path)}
 
-        Returns how many parts need no moving so.
-        """
-        begun = {part.path for part in kept}
-        shared = {path for path in self._work.paths if path not in begun and self._clone(path)}
-        parts = [part for part in self._work.parts if part.path in shared]
+    def taken(self, begun: set[str]) -> set[str]:
+        """Copy files that a cache of this machine has; return those whose staged bytes are right."""
+        paths = [path for path in self._work.paths if path not in begun and self._work.sums.knows(path)]
+        sizes = [self._files.size(path) for path in paths]
+
+        def take(share: list[str]) -> list[str]:
+            return [path for path in share if self._take(path)]
+
+        return {path for part in run(take, split(paths, sizes, self._workers)) for path in part}
+
+    def prove(self, paths: set[str]) -> int:
+        """Compare whole staged files with every checksum; return how many parts need no moving so."""
+        parts = [part for part in self._work.parts if part.path in paths]
 
         def prove(part: FilePart, buffer: memoryview) -> None:
             self.blocks[part.key] = self._read_staged(part, buffer)
@@ -177,6 +191,20 @@ class _DiskCopy:
         if source is None or not self._files.size(path):
             return False
         return clone(source, self._path(path), opened=lambda descriptor: self._files.opened(path, descriptor))
+
+    def _take(self, path: str) -> bool:
+        """Copy a file from a cache; return whether what is staged then has the hash that its place records."""
+        cached = self._files.cached(path)
+        size = self._files.size(path)
+        if cached is None or not copy_bytes(cached, self._path(path), size):
+            return False
+        return self._work.sums.prove(path, self.read_staged_into)
+
+    def cache(self, taken: set[str]) -> None:
+        """Offer what is proved, and did not come from there, to the cache of its place."""
+        for path in self._work.paths:
+            if path not in taken and self._work.sums.knows(path):
+                self._files.keep(path, self._path(path))
 
     def _write(self, part: FilePart, data: memoryview) -> None:
         path = self._path(part.path)

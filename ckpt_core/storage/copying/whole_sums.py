@@ -67,6 +67,23 @@ class WholeSums:
             self._at[path] += len(data)
             self._waiting.notify_all()
 
+    def knows(self, path: str) -> bool:
+        """Return whether the place records a hash of a file that can be computed."""
+        return path in self._expected
+
+    def prove(self, path: str, read: Callable[[str, int, memoryview], None]) -> bool:
+        """Return whether a whole file, which `read` gives, is what its place records.
+
+        Then no more of it is to be seen; else it is as if it had not been read.
+        """
+        algorithm, _, expected = self._expected[path].partition(":")
+        running = _new(algorithm)
+        self._hash(running, path, 0, read)
+        if b64encode(running.digest()).decode() != expected:
+            return False
+        self._running[path], self._at[path] = running, self._sizes[path]
+        return True
+
     def finish(self, read: Callable[[str, int, memoryview], None]) -> None:
         """Compare all of them.
 
@@ -76,12 +93,8 @@ class WholeSums:
             CorruptError: CP003, a file is not what its place says of it.
         """
         for path, said in self._expected.items():
-            running, size = self._running[path], self._sizes[path]
-            with borrowed(min(_SLAB, max(size, 1))) as buffer:
-                for at in range(self._at[path], size, _SLAB):
-                    part = buffer[: min(_SLAB, size - at)]
-                    read(path, at, part)
-                    running.update(part)
+            running = self._running[path]
+            self._hash(running, path, self._at[path], read)
             algorithm, _, expected = said.partition(":")
             found = b64encode(running.digest()).decode()
             if found != expected:
@@ -92,6 +105,15 @@ class WholeSums:
                     path=path,
                     hint="run it again; where it comes back, what is stored is not what was put there: take another",
                 )
+
+    def _hash(self, running: Any, path: str, start: int, read: Callable[[str, int, memoryview], None]) -> None:
+        """Hash a file from some byte to its end."""
+        size = self._sizes[path]
+        with borrowed(min(_SLAB, max(size, 1))) as buffer:
+            for at in range(start, size, _SLAB):
+                part = buffer[: min(_SLAB, size - at)]
+                read(path, at, part)
+                running.update(part)
 
 
 def _new(said: str) -> Any:

@@ -94,6 +94,18 @@ class RemoteFiles(ListedFiles):
     def whole_sum(self, path: str) -> str:
         return str(self._found.get(path, {}).get("whole_sum") or "")
 
+    def cached(self, path: str) -> str | None:
+        return self._filesystem.cached(self._names[path]) if self._has_cache else None
+
+    def keep(self, path: str, local: str) -> None:
+        if self._has_cache:
+            self._filesystem.keep(self._names[path], local)
+
+    @property
+    def _has_cache(self) -> bool:
+        """Return whether the filesystem says that it keeps files on this machine."""
+        return bool(getattr(self._filesystem, "caches", False))
+
     def read_into(self, path: str, offset: int, out: memoryview) -> None:
         check_range(path, offset, len(out), self.size(path))
         if len(out):

@@ -88,6 +88,12 @@ class WrappedFiles(Files):
     def whole_sum(self, path: str) -> str:
         return self.inner.whole_sum(path)
 
+    def cached(self, path: str) -> str | None:
+        return self.inner.cached(path)
+
+    def keep(self, path: str, local: str) -> None:
+        self.inner.keep(path, local)
+
     def local_path(self, path: str) -> str | None:
         return self.inner.local_path(path)
 

@@ -72,6 +72,7 @@ class CopyReport:
         already_done: Whether it was there already, every byte as its seal says: nothing was done.
         kept: How many parts an earlier run had moved.
         shared: How many parts needed no moving: the disk shares them, or the store copied them itself.
+        cached: How many parts came from the source's cache on this machine, and were proved anew.
         seal: `kept` for that of the source, `new`, or `of the part`; "" where nothing was done.
         checked: What the bytes were compared with.
         note: What is to be known of a part.
@@ -90,6 +91,7 @@ class CopyReport:
     moved: int = 0
     kept: int = 0
     shared: int = 0
+    cached: int = 0
     seal: str = ""
     checked: str = ""
     note: str = ""
@@ -215,6 +217,7 @@ class _Order:
             moved=copied.moved,
             kept=copied.kept,
             shared=copied.shared,
+            cached=copied.cached,
             seal=_how_sealed(old, self.chosen),
             checked=work.checked_by(),
         )

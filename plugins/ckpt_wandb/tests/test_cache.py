@@ -105,3 +105,44 @@ def test_its_limit_is_a_number_of_bytes_and_none_means_no_cache(monkeypatch, tmp
     monkeypatch.setenv("CKPT_WANDB_CACHE_BYTES", "10G")
     with pytest.raises(UsageError, match="CKPT_WANDB_CACHE_BYTES='10G': not a number of bytes"):
         shared_cache()
+
+
+@pytest.fixture
+def held(shared, folder_of, command, tmp_path):
+    """The cache's file of a version that one copy brought, and the version's files."""
+    files = {"model.safetensors": safetensors(5), "config.json": b"{}", "empty.txt": b""}
+    shared.log("m", folder_of(files))
+    assert command("copy", shared.url("m:v0"), str(tmp_path / "first"))[0] == 0
+    assert {name: contents(tmp_path / "first")[name] for name in files} == files
+    shared.forget()
+    return next(path for path in (tmp_path / "cache" / "ckpt").rglob("data") if path.read_bytes() == safetensors(5))
+
+
+def test_a_copy_takes_what_an_earlier_one_brought_and_shares_no_file_with_the_cache(shared, held, command, tmp_path):
+    code, out, err = command("copy", shared.url("m:v0"), str(tmp_path / "second"))
+    assert (code, "2 parts not moved: a cache on this machine had them; they were proved anew" in out) == (0, True), err
+    assert "source checked by the md5 of each file at its place" in out
+    assert contents(tmp_path / "second") == contents(tmp_path / "first")
+    before = len(shared.asked())
+    assert download(shared.url("m:v0"), tmp_path / "third").received == 0
+    assert before == len(shared.asked())
+    own = [tmp_path / name / "model.safetensors" for name in ("first", "second", "third")]
+    assert len({path.stat().st_ino for path in (*own, held)}) == 4
+
+
+@pytest.mark.parametrize("damage", [b"changed", b""])
+def test_a_copy_asks_again_for_what_was_damaged_in_the_cache(shared, held, command, tmp_path, damage):
+    held.write_bytes(damage + held.read_bytes()[len(damage) :] if damage else b"short")
+    code, out, err = command("copy", shared.url("m:v0"), str(tmp_path / "second"), "--json")
+    assert (code, '"moved": 1' in out, '"cached": 1' in out) == (0, True, True), err
+    assert contents(tmp_path / "second") == contents(tmp_path / "first")
+    assert held.read_bytes() == safetensors(5)
+
+
+def test_a_cache_takes_no_copy_that_would_fill_the_disk(tmp_path, monkeypatch):
+    """A cache is worth less than room for the next checkpoint."""
+    (tmp_path / "own").write_bytes(b"x" * 100)
+    cache = Cache(tmp_path / "cache", 1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 199}))
+    cache.keep_copy(entry(b"x" * 100), tmp_path / "own")
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []

@@ -38,7 +38,7 @@ def test_json_has_all_of_it(ckpt, model, tmp_path):
     assert (said["schema"], said["ok"]) == ("ckpt/copy@1", True)
     result = said["result"]
     assert result["left_out"] == {"config.json": "as asked"}
-    assert result["parts"] == {"moved": 1, "kept": 0, "shared": 0}
+    assert result["parts"] == {"moved": 1, "kept": 0, "shared": 0, "cached": 0}
     assert (result["seal"], result["bytes"]) == ("of the part", 2_400_112)
 
 

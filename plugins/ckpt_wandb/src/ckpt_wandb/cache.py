@@ -3,13 +3,14 @@
 They are in a folder that all runs on this machine share.
 
 Nothing in it is trusted: what is taken is hashed as it is copied, and removed where it is not what its name says. A
-file is put there as a second name of the one that was downloaded, so that it takes no room beside that.
+download puts a file there as a second name, which takes no room beside it; of what `ckpt copy` brought it has a copy.
 """
 
+import errno
 import os
 import shutil
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -45,19 +46,40 @@ class Cache:
                 held.unlink()
         return right
 
+    def path_of(self, entry: Entry) -> str | None:
+        """Return where a file is, for whoever copies and hashes it; None where it is not there."""
+        held = self._place(entry)
+        try:
+            os.utime(held.parent)
+        except OSError:
+            return None
+        return str(held) if held.exists() else None
+
     def keep(self, entry: Entry, path: Path) -> None:
-        """Put a file there that was found right.
+        """Put a file there that was found right, as a second name of it.
 
         What was used longest ago makes room. It may fail: it is a cache.
         """
+        self._put(entry, path, _name_again)
+
+    def keep_copy(self, entry: Entry, path: Path) -> None:
+        """Put a copy of a file there that was found right, as `keep`; not where it would fill the disk."""
+        self._put(entry, path, _copy_again)
+
+    def _put(self, entry: Entry, path: Path, make: Callable[[Path, Path], None]) -> None:
         size = path.stat().st_size
         if size > self._limit:
             return
         held = self._place(entry)
+        part = held.with_name(f"{os.getpid()}.part")
         with suppress(OSError):
             held.parent.mkdir(parents=True, exist_ok=True)
             self._make_room(size)
-            _second_name(path, held)
+            try:
+                make(path, part)
+                os.replace(part, held)
+            finally:
+                part.unlink(missing_ok=True)
             os.utime(held.parent)
 
     def nbytes(self) -> int:
@@ -122,14 +144,16 @@ def _copied(file: BinaryIO, path: Path, entry: Entry) -> bool:
     return right
 
 
-def _second_name(path: Path, held: Path) -> None:
-    """Name a file a second time.
-
-    Copy it where it is on another disk.
-    """
-    part = held.with_name(f"{os.getpid()}.part")
+def _name_again(path: Path, part: Path) -> None:
+    """Name a file a second time; copy it where it is on another disk."""
     try:
         os.link(path, part)
     except OSError:
-        shutil.copyfile(path, part)
-    os.replace(part, held)
+        _copy_again(path, part)
+
+
+def _copy_again(path: Path, part: Path) -> None:
+    """Copy a file, unless that takes more than half of the room that the disk has left."""
+    if 2 * path.stat().st_size > shutil.disk_usage(part.parent).free:
+        raise OSError(errno.ENOSPC, "too little room for a cache")
+    shutil.copyfile(path, part)

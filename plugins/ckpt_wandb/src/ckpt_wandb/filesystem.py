@@ -6,6 +6,7 @@ version holds never changes, and is kept.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from fsspec import AbstractFileSystem
@@ -13,6 +14,7 @@ from fsspec.spec import AbstractBufferedFile
 
 from ckpt_core import CkptError, UnsafeContentError, list_files, printable
 from ckpt_wandb.artifacts import Entry, PinnedArtifact, open_artifact
+from ckpt_wandb.cache import shared_cache
 from ckpt_wandb.publishing.destinations import check_aliases, publish_files, staging_of
 from ckpt_wandb.publishing.removing import check_versions, remove_version, versions_of
 from ckpt_wandb.refs import SCHEME, ArtifactRef, parse
@@ -30,6 +32,7 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
     protocol: ClassVar[str] = "wandb"
     signs_anew: ClassVar[bool] = True  # the ranged reader asks for a URL with `fresh=True` where one has expired
     publishes: ClassVar[bool] = True  # save, convert and copy stage what they write, and give it to `publish`
+    caches: ClassVar[bool] = True  # a copy asks it for files that this machine has already, and offers what it brought
     cachable: ClassVar[bool] = False  # an alias may mean another version the next time
 
     def __init__(self, **options: Any) -> None:
@@ -163,6 +166,26 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def remove_version(self, url: str) -> None:
         """Remove a version for good, unless an alias means it (OverwriteError)."""
         remove_version(url)
+
+    def cached(self, path: str) -> str | None:
+        """Return where the cache of this machine has a file.
+
+        None where it has not. Its bytes may be any: see `Cache`.
+        """
+        entry, cache = self._hashed(path), shared_cache()
+        return None if entry is None or cache is None else cache.path_of(entry)
+
+    def keep(self, path: str, local: str) -> None:
+        """Put a copy of a local file, found to be this one, into the cache of this machine."""
+        entry, cache = self._hashed(path), shared_cache()
+        if entry is not None and cache is not None:
+            cache.keep_copy(entry, Path(local))
+
+    def _hashed(self, path: str) -> Entry | None:
+        """Return the entry of a file; None where the manifest has no hash of its bytes."""
+        ref, artifact = self._opened(path)
+        entry = artifact.entries.get(ref.path)
+        return entry if entry is not None and entry.is_checked else None
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
         """Return bytes `start` to `end` of a file.
