@@ -130,7 +130,9 @@ def project(wandb_server: WandbServer, wandb_folders: dict[str, str], monkeypatc
             logged = run.log_artifact(artifact, aliases=list(aliases)).wait()
         return str(logged.version)
 
-    return Project(wandb_server, f"local/{place}", log, {**os.environ})
+    # Without the service that this process may have started: a run of another process would live on in it.
+    env = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    return Project(wandb_server, f"local/{place}", log, env)
 
 
 @pytest.fixture
