@@ -68,6 +68,34 @@ def test_a_refused_upload_is_an_error_and_latest_is_what_it_was(project, folder_
     assert upload(folder_of(step(600)), f"{project.name}/m").ref == project.url("m:v1")
 
 
+def test_a_run_that_does_not_begin_within_our_deadline_is_one_clear_line(project, folder_of, command, monkeypatch):
+    monkeypatch.setenv("CKPT_REMOTE_TIMEOUT", "1")
+    project.server.faults.add("502", "graphql", name="UpsertBucket")  # the client asks again for 90 s by itself
+    code, _, err = command("copy", str(folder_of(step(400))), project.url("m"))
+    said = "did not take the upload within 1 s; no version was made, and latest is what it was; check the connection"
+    assert (code, said in err, err.count("\n")) == (5, True, 1), err
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("key", "said"), [("z" * 40, "refused the API key (HTTP 401)"), ("zzzz", "the API key for ")])
+def test_a_wrong_key_is_said_by_an_upload_too(project, folder_of, key, said):
+    """In a process of its own: one that has logged something keeps to the key it did that with."""
+    command = [sys.executable, "-m", "ckpt_core.cli.main", "copy", str(folder_of(step(400))), project.url("m")]
+    done = subprocess.run(command, env={**project.env, "WANDB_API_KEY": key}, capture_output=True, text=True)
+    assert (done.returncode, said in done.stderr, done.stderr.count("\n")) == (5, True, 1), done.stderr
+
+
+@pytest.mark.long
+def test_a_version_that_is_not_made_in_time_is_one_clear_line(project, folder_of):
+    project.server.stall_seconds = 100.0
+    project.server.faults.add("stall", "graphql", name="CreateArtifact")
+    script = f"from ckpt_wandb import upload\nupload({str(folder_of(step(400)))!r}, {project.name + '/m'!r}, timeout=3)"
+    environment = {**project.env, "CKPT_REMOTE_TIMEOUT": "2"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith("ckpt_core.errors.NoAnswerError"), done.stderr
+    assert "did not take the upload within 3 s; no version was made" in done.stderr
+
+
 @pytest.mark.long
 def test_an_upload_that_is_killed_leaves_latest_and_its_rerun_completes(project, folder_of):
     upload(folder_of(step(400)), f"{project.name}/m")

@@ -8,8 +8,9 @@ leaves `latest` where it was. What a version before has already is not sent agai
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,12 @@ def publish(
         if running.offline:
             record = str(Path(str(running.dir)).parent)
             return Upload(None, "", True, tuple(files), ("latest", *named), record)
+        seconds = timeout or SECONDS
         try:
-            logged.wait(timeout or SECONDS)
+            logged.wait(seconds)
         except Exception as error:
+            if _is_late(error):
+                raise _not_in_time(place, client().host, seconds, "timeout=") from None
             raise _refused(place, client().host, error) from None
         version = str(logged.version)
     made = open_artifact(asked.at(version))
@@ -145,12 +149,19 @@ def _run(asked: ArtifactRef, given: Any, place: str) -> Iterator[Any]:
         return
     import wandb
 
-    settings = wandb.Settings(base_url=client().base_url, console="off", silent=True)
+    settings = wandb.Settings(
+        base_url=client().base_url, console="off", silent=True, init_timeout=float(remote_timeout())
+    )
+    began = time.monotonic()
     try:
         made = wandb.init(project=asked.project, entity=asked.entity, job_type="upload", settings=settings)
     except wandb.errors.UsageError:
         raise no_key(place, client().host) from None
     except wandb.errors.Error as error:
+        seconds = remote_timeout()
+        if time.monotonic() - began >= seconds:
+            raise _not_in_time(place, client().host, seconds, "CKPT_REMOTE_TIMEOUT") from None
+        _newest(asked)  # raises what the client does not say: a key that is refused, say
         raise _refused(place, client().host, error) from None
     try:
         yield made
@@ -163,9 +174,14 @@ def _run(asked: ArtifactRef, given: Any, place: str) -> Iterator[Any]:
 def _finish(run: Any, code: int) -> None:
     """End a run, within the deadline.
 
-    The client waits for minutes for a server that it just gave up.
+    The client waits for minutes for a server that it just gave up. What it then complains of was said already.
     """
-    ending = threading.Thread(target=run.finish, args=(code,), name=THREAD, daemon=True)
+
+    def finish() -> None:
+        with suppress(Exception):
+            run.finish(code)
+
+    ending = threading.Thread(target=finish, name=THREAD, daemon=True)
     ending.start()
     ending.join(remote_timeout())
 
@@ -186,6 +202,18 @@ def _refused(place: str, host: str, error: Exception) -> NoAnswerError:
     return NoAnswerError(
         f"{place}: W&B at {host} did not take the upload ({kind}); no version was made, and latest is what it was; "
         "check the connection and run it again"
+    )
+
+
+def _is_late(error: Exception) -> bool:
+    """Return whether the client waited in vain, which it says by a class that is none of its public names."""
+    return type(error).__name__ == "WaitTimeoutError"
+
+
+def _not_in_time(place: str, host: str, seconds: int, limit: str) -> NoAnswerError:
+    return NoAnswerError(
+        f"{place}: W&B at {host} did not take the upload within {seconds} s; no version was made, and latest is what "
+        f"it was; check the connection and WANDB_BASE_URL, and run it again, or set {limit}"
     )
 
 
