@@ -73,7 +73,7 @@ class Specs:
     ) -> "Iterable[RepairAction | Irreparable] | None":
         """Propose operations that mend what the report names; write nothing.
 
-        Or say why nothing can.
+        What nothing can mend is said, with the reason.
         """
 
 

@@ -76,7 +76,7 @@ def listing_limit() -> int:
 def header_limit() -> int:
     """Return the most bytes of a header in memory.
 
-    Also of an index or a pickle: `CKPT_HEADER_LIMIT`, 256 MiB.
+    The limit holds for an index and a pickle too: `CKPT_HEADER_LIMIT`, 256 MiB.
     """
     return _integer("CKPT_HEADER_LIMIT", 256 * _MIB)
 
@@ -84,7 +84,7 @@ def header_limit() -> int:
 def remote_timeout() -> int:
     """Return the seconds for a remote question with its tries.
 
-    Also for data without progress: `CKPT_REMOTE_TIMEOUT`, 60.
+    Data without progress has as long: `CKPT_REMOTE_TIMEOUT`, 60.
     """
     return _integer("CKPT_REMOTE_TIMEOUT", 60)
 
@@ -137,7 +137,7 @@ def lease_seconds() -> int:
 def override(**values: int | str) -> Iterator[None]:
     """Set knobs for a block.
 
-    By the lower-case end of their name: `override(slab_bytes=4096)`.
+    Each is given by the lower-case end of its name: `override(slab_bytes=4096)`.
     """
     block = {f"CKPT_{name.upper()}": str(value) for name, value in values.items()}
     _overrides.append(block)
@@ -150,7 +150,7 @@ def override(**values: int | str) -> Iterator[None]:
 def prove_folder() -> str:
     """Return where a training that is being proved writes.
 
-    In place of its own folder: `CKPT_PROVE`; empty where none is proved.
+    It takes the place of the training's own folder: `CKPT_PROVE`; empty where none is proved.
 
     Set by `ckpt prove-resume` for the training that it runs.
     """

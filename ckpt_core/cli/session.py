@@ -49,7 +49,7 @@ class Session:
     def ranks(self) -> "Iterator[Ranks]":
         """Join the processes that torchrun has started.
 
-        For one alone, nothing is imported for it.
+        Nothing is imported for that where there is one process alone.
         """
         from ckpt_core.storage.ranks.torchrun import torchrun_ranks
 

@@ -1,6 +1,6 @@
 """Marks accepted damage as a taint before anything is read.
 
-So all that comes of it can be marked.
+All that comes of it can be marked then.
 """
 
 from dataclasses import replace
@@ -13,9 +13,9 @@ from ckpt_core.schema.tensors import ByteRange
 def note_damage(checkpoint: StoredCheckpoint) -> None:
     """Read every tensor and mark each damaged one as tainted.
 
-    For a checkpoint whose damage is accepted. Damage to what the tensors were named by, such as a header, is damage to
-    all tensors of that file; of a file without tensors, to all there are. A tensor that is computed, and lies in no
-    file, may be made of any of it.
+    This is for a checkpoint whose damage is accepted. Damage to what the tensors were named by, such as a header, is
+    damage to all tensors of that file; of a file without tensors, to all there are. A tensor that is computed, and lies
+    in no file, may be made of any of it.
     """
     checkpoint.confirm()
     for component in checkpoint.manifest.components:

@@ -219,7 +219,7 @@ class Files(ABC):
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return bytes of a file.
 
-        To the end of the file where `length` is None.
+        They go to the end of the file where `length` is None.
         """
         if length is None:
             length = self.size(path) - offset

@@ -138,7 +138,7 @@ def sealing(files: Files) -> Iterator[None]:
 def _is_stored(files: Files) -> bool:
     """Return True if a listing is in a store.
 
-    Also on a mount that is taken for one.
+    A mount that is taken for a store counts.
     """
     path = local_path(files.location.url)
     return path is None or not can_rename_at(path)

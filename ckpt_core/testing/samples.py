@@ -121,7 +121,7 @@ def as_numpy(sample: Sample) -> "dict[str, np.ndarray[Any, Any]]":
 def as_torch(sample: Sample) -> "dict[str, torch.Tensor]":
     """Return the sample as torch tensors.
 
-    For formats that torch or a library over it writes.
+    Formats that torch or a library over it writes need them so.
     """
     import torch
 

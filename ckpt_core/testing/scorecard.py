@@ -28,7 +28,7 @@ HELD, BROKEN, NOT_APPLICABLE = "held", "BROKEN", "n/a"
 class Line:
     """The outcome of one rule.
 
-    And why, where it is not held.
+    Where the rule is not held, it says why.
     """
 
     rule: str
@@ -52,7 +52,7 @@ class Scorecard:
 def scorecards(name: str, *, format: str | None = None, saved_as: str | None = None) -> list[Scorecard]:
     """Check an installed plugin by its name.
 
-    Or a test class as `package.module:TestClass`.
+    A test class is named as `package.module:TestClass`.
 
     Args:
         name: The name of the entry point, or where the class is.

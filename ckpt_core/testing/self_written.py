@@ -25,7 +25,7 @@ from ckpt_core.testing.samples import BYTE_DTYPES, Sample, every_dtype, plain
 class SelfWrittenTests(FormatTests):
     """`FormatTests` whose samples `save` makes.
 
-    Without the seal, which would find all damage for the format.
+    They have no seal, which would find all damage for the format.
     """
 
     def write(self, folder: Path, sample: Sample) -> Path:

@@ -1,6 +1,6 @@
 """The objects of a training under their components' labels.
 
-And the trees of state that are saved of them.
+The trees of state that are saved of them are made here too.
 """
 
 from collections.abc import Mapping
@@ -64,7 +64,7 @@ def _why_not(label: str, value: object) -> str:
 def bare(value: Any) -> Any:
     """Return the module inside of torch's wrappers.
 
-    So names are those of the module.
+    Names are those of the module then.
     """
     while type(value).__name__ in _WRAPPERS:
         value = getattr(value, _WRAPPERS[type(value).__name__])

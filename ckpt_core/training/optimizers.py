@@ -107,7 +107,7 @@ def _named(optimizer: "torch.optim.Optimizer", model: Any, part: Component, wher
 def _spread(own: "Sequence[torch.Tensor]", tree: Mapping[Any, Any]) -> "dict[str, torch.Tensor]":
     """Return the parameters that are spread over ranks.
 
-    By the names of the stored states to be spread so.
+    They are given by the names of the stored states to be spread so.
     """
     numbers = [number for group in tree["param_groups"] for number in group["params"]]
     return {

@@ -175,7 +175,7 @@ def _planned(run: Run, keep: Keep) -> tuple[Pruned, list[int]]:
 def _records(run: Run) -> tuple[dict[int, Record], dict[str, str]]:
     """Return the record of each checkpoint of the newest one's run.
 
-    And why each other one is left alone.
+    The reason why each other one is left alone comes with them.
     """
     found: dict[int, Record] = {}
     left: dict[str, str] = {}

@@ -33,7 +33,7 @@ def torch_state(
 ) -> Any:
     """Return the plain state of a component with its tensors in it.
 
-    Without plain state, its tensors by name.
+    Where it has no plain state, they are its tensors by name.
 
     Args:
         checkpoint: What is read.

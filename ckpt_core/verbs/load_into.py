@@ -1,6 +1,6 @@
 """Load into: fill a model's parameters and buffers in place.
 
-Or nothing is touched, and there is one clear error.
+Else nothing is touched, and there is one clear error.
 
 Everything that can be known is checked before the first byte is written: names, shapes, coverage, and where the bytes
 lie. A read that fails after that says what had been filled; `atomic=True` stages in fresh memory and swaps instead.

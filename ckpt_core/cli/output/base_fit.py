@@ -1,6 +1,6 @@
 """Shows how a checkpoint fits a base model.
 
-For a person and for `--json`: what was done to it, or what is wrong.
+A person and `--json` are told what was done to it, or what is wrong.
 """
 
 import sys

@@ -52,7 +52,7 @@ def result(report: "DiffReport") -> dict[str, Any]:
 def page(report: "DiffReport", limit: int) -> Iterator[Block]:
     """Yield the verdict, the differences, and a summary.
 
-    At most `limit` differences of each kind, 0 for all.
+    It shows at most `limit` differences of each kind; 0 means all.
     """
     yield f"{verdict(report)}  ({counted(report.compared, 'tensor')} compared)"
     changed = _first(report.changed, limit)

@@ -230,7 +230,7 @@ class _Walk:
     def _storage(self, value: StorageRecord, name: str, depth: int) -> State:
         """Return a storage as the tensor of all its elements.
 
-        For one that stands for itself; it is under the name of its class.
+        This is for a storage that stands for itself; its name is that of its class.
         """
         if value.dtype is None:
             return Opaque(value.type_name, (value.key, value.numel))
@@ -349,7 +349,7 @@ class _Walk:
     def _flatten(self, module: Module, name: str, prefix: str, depth: int, flat: dict[Any, State]) -> None:
         """Collect the tensors of a module under state-dict names.
 
-        Those of the modules below it too.
+        The modules below it are walked too.
         """
         self.visits -= 1
         if depth > _DEEPEST or self.visits < 0:

@@ -1,6 +1,6 @@
 """Takes training wrappers' prefixes off tensor names.
 
-So a wrapped and a plain model's tensors have the same names.
+A wrapped and a plain model's tensors have the same names then.
 
 `module.` comes from DataParallel and DistributedDataParallel, `_orig_mod.` from torch.compile, `_fsdp_wrapped_module.`
 from FSDP1, `_checkpoint_wrapped_module.` from activation checkpointing, `_forward_module.` from Lightning. All but the

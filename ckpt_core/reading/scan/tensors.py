@@ -47,7 +47,7 @@ class SweptTensor:
     def read_apart(self, checkpoint: StoredCheckpoint, values: bool) -> None:
         """Read the tensor through slabs.
 
-        For strided, byte-swapped and otherwise encoded ones.
+        Strided, byte-swapped and otherwise encoded tensors are read so.
         """
         counts = self._counts() if values else None
         try:

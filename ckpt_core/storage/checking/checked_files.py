@@ -43,7 +43,7 @@ class _File:
 class Ledger:
     """The checksums of all files of a listing.
 
-    Also of those below it, by the paths of the whole.
+    Listings below it are covered too; all paths are those of the whole.
     """
 
     def __init__(self, whole: Files, *, seals: bool, accept: bool) -> None:

@@ -216,7 +216,7 @@ class Blocks:
     def seen(self, number: int) -> int:
         """Return how many bytes of a begun block were seen.
 
-        From its start.
+        They are counted from its start.
         """
         return self._open[number][0] - self.bounds(number)[0]
 

@@ -199,7 +199,7 @@ class _StoreCopy:
     def _put(self, part: FilePart, data: memoryview) -> str:
         """Put a part, but not of what the store copies itself.
 
-        By what it is named in the store.
+        Returns what the part is named in the store.
         """
         if self._within is not None:
             return _READ

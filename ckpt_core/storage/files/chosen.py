@@ -1,6 +1,6 @@
 """Some paths of a listing as a listing of their own.
 
-So a checkpoint shares its folder with others, and a part of one is opened alone.
+A checkpoint that shares its folder with others, or a part of one, is opened alone so.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
 """Tells whether a local file is still the listed one.
 
-By its size, its time of change and its inode.
+Its size, its time of change and its inode tell.
 
 A time alone tells two contents apart only where they were written in different ticks of the kernel's clock, so that a
 file of the running tick is opened once that is over: whatever is written to it from then on has a later time.

@@ -1,6 +1,6 @@
 """Parts of an upload composed to one object.
 
-At most 32 at once, so in levels where there are more.
+At most 32 are composed at once; more are composed in levels.
 
 Source: Google Cloud Storage, "Composite objects".
 """

@@ -104,7 +104,7 @@ class Lease:
     def note_keys(self, keys: Sequence[str]) -> None:
         """Note in the lease which objects are made.
 
-        Before the first of them is. Raises as `note_uploads`.
+        It is noted before the first of them is made. Raises as `note_uploads`.
         """
         with self._lock:
             self._put(replace(self._record, keys=tuple(keys)))
@@ -113,7 +113,7 @@ class Lease:
     def require_conditions(self) -> None:
         """Make sure, once for a bucket, that the store keeps to conditions.
 
-        By the lease itself, which is ours.
+        The lease itself, which is ours, is the trial.
 
         Raises:
             UnsupportedFormatError: It does not: two writers could not be told apart.
@@ -195,7 +195,7 @@ class Lease:
     def _put_in_place(self, record: LeaseRecord) -> str:
         """Return the version of the lease that replaced ours.
 
-        Also where it is of a put of ours that had no answer.
+        A put of ours that had no answer counts.
         """
         condition = Condition(version=self._version)
         try:

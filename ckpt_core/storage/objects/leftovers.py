@@ -55,7 +55,7 @@ class Leftover:
 class _Named:
     """The names in the leases and journals of a site.
 
-    And when the objects of those names must have come.
+    It knows when the objects of those names must have come.
     """
 
     keys: frozenset[str]

@@ -26,7 +26,7 @@ def md5_of(data: bytes | memoryview) -> str:
 def is_proved(answer: dict[str, Any], data: bytes | memoryview, checksum: str) -> bool:
     """Return whether an answer tells that the store has these bytes.
 
-    By its CRC-32, or an ETag that is their MD5.
+    A CRC-32 tells, or an ETag that is their MD5.
     """
     said = answer.get("ChecksumCRC32")
     return said == checksum or answer["ETag"].strip('"') == md5(data, usedforsecurity=False).hexdigest()

@@ -50,7 +50,7 @@ class S3Bucket:
     def ask(self, method: str, key: str = "", *, nbytes: int = 0, **parameters: Any) -> dict[str, Any]:
         """Call it with failures as s3fs raises them.
 
-        For callers that tell them apart.
+        Callers that tell failures apart use it.
         """
         named = {"Bucket": self.name, **({"Key": key} if key else {}), **parameters}
         answer: dict[str, Any] = ask(self.files, self.files.call_s3, method, nbytes=nbytes, **named)

@@ -128,7 +128,7 @@ class ObjectStore(ABC):
     def part_bytes(self, size: int) -> int:
         """Return the bytes of each part of an object so long.
 
-        But for the last: a multiple of 1 MiB that fits the store's limits.
+        All but the last have as many: a multiple of 1 MiB that fits the store's limits.
         """
 
     @abstractmethod

@@ -13,7 +13,7 @@ from ckpt_core.storage.ranks.ranks import Ranks
 class GroupRanks(Ranks):
     """One of the ranks of a process group.
 
-    Or of a mesh of several dimensions.
+    The group may be a mesh of several dimensions.
 
     A rank that is gone or silent is noticed by the groups' backend, within their own time limit.
 

@@ -34,7 +34,7 @@ class Ranks:
     def exchange(self, value: Any) -> list[Any]:
         """Wait for every rank, and return the values of all.
 
-        By rank. Values are plain, as JSON has them.
+        They come in the order of the ranks. Values are plain, as JSON has them.
 
         Raises:
             CkptError: Another rank failed: its error. Or it is gone, or silent.

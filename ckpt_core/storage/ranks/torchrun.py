@@ -45,7 +45,7 @@ def of_environment(environment: Mapping[str, str]) -> bool:
 def torchrun_ranks() -> Iterator[Ranks]:
     """Give the ranks that torchrun has started.
 
-    For a block that all of them run; this process alone where there are none.
+    All of them run the block; where there are none, this process is alone.
 
     What ends the block of one rank with an error ends that of the others with the same. Each of several on one machine
     takes its part of the workers.

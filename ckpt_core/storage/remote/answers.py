@@ -22,7 +22,7 @@ _REPLACED = "another object came than the one that was listed (replaced meanwhil
 def total_of(response: HTTPResponse) -> int | None:
     """Return the size of the whole object.
 
-    Also where the answer is a part of it; None where the server does not say.
+    The answer may be a part of it. None where the server does not say.
     """
     if response.status == 200:
         return None if _encoded(response) else length_of(response)

@@ -1,6 +1,6 @@
 """The filesystem of fsspec that serves a URL.
 
-And how it is asked.
+Here is how it is asked, too.
 
 A question has one deadline for all of its tries, which bytes to come prolong: a server that fails, breaks off or is
 silent is asked again, with pauses.
@@ -30,7 +30,7 @@ _served: dict[str, Any] = {}
 def served(scheme: str, filesystem: Any) -> Iterator[None]:
     """Let a filesystem serve the URLs of a scheme for a block.
 
-    So one can be tried which no scheme names yet.
+    A filesystem that no scheme names yet can be tried so.
     """
     _served[scheme] = filesystem
     try:
@@ -82,7 +82,7 @@ def missing_package(scheme: str, url: str) -> UnsupportedFormatError:
 def ask(filesystem: Any, function: Callable[..., Any], /, *arguments: Any, nbytes: int = 0, **named: Any) -> Any:
     """Call a filesystem, again where that may help.
 
-    Within the deadline, which `nbytes` to come prolong.
+    It is given up at the deadline, which `nbytes` to come prolong.
     """
     seconds = knobs.remote_timeout() + nbytes / SLOWEST
 

@@ -36,7 +36,7 @@ def storage_options(options: Mapping[str, Any] | None) -> Iterator[None]:
 def given_options() -> Mapping[str, Any]:
     """Return the options of this block.
 
-    For who asks again after it.
+    Whoever asks again after the block needs them.
     """
     return _given.get()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def plan_of_files(files: Files, target: "StagedTarget", tainted: Mapping[str, str]) -> WritePlan:
     """Return the files of a listing for a target.
 
-    And what a directory says of its taint; that is what it says now else.
+    What a directory says of its taint is among them; it is what it says now, unless another is given.
     """
     if target.location.kind is LocationKind.FILE:
         (path,) = files.entries

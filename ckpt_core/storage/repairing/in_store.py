@@ -70,7 +70,7 @@ class InStore:
     def require(self, files: Files) -> None:
         """Raise CorruptError where a listing is of other content.
 
-        Under the lease, something else is there than before.
+        It is asked under the lease: something else may be there than before.
         """
         if files.generation != self._files.generation or files.location.kind != self._files.location.kind:
             raise CorruptError(f"{self.shown}: changed while it was opened; nothing was repaired, try again")

@@ -132,7 +132,7 @@ def _write_small(
 ) -> None:
     """Write a tensor of at most one block at one place.
 
-    Without what a longer one needs to be digested in pieces.
+    It does without what a longer one needs to be digested in pieces.
     """
     pieces = [(bytes(read), bytes(written)) for read, written in checkpoint.stream(*job.key)]
     read, written = b"".join(read for read, _ in pieces), b"".join(written for _, written in pieces)

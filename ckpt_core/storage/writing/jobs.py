@@ -75,7 +75,7 @@ def spread(job: Job, data: memoryview, at: int) -> Iterator[tuple[int, Destinati
 def checksums(jobs: Sequence[Job], done: Mapping[TensorKey, Written]) -> dict[str, dict[TensorBytes, int]]:
     """Return the CRC-32 of every section that needs one.
 
-    By the path of its file.
+    They are given by the path of their file.
     """
     found: dict[str, dict[TensorBytes, int]] = {}
     for job in jobs:

@@ -16,7 +16,7 @@ from ckpt_core.storage.writing import syscalls
 def name_late(destination: str, staged: Iterable[str]) -> None:
     """Name the first staged seal that is true of the file.
 
-    By every byte; the file is unsealed, at `destination`.
+    Every byte is compared; the file is unsealed, at `destination`.
     """
     seal = destination + FILE_SUFFIX
     if os.path.lexists(seal) or os.path.islink(destination) or not os.path.isfile(destination):

@@ -127,7 +127,7 @@ class LocalFiles(Sink):
     def _make(self) -> None:
         """Make the files, and reserve their space.
 
-        Or take those that an interrupted run has made.
+        Those that an interrupted run has made are taken.
         """
         syscalls.require_space(self._root, self._plan.size - self._reserved())
         for file in self._plan.files:
@@ -144,7 +144,7 @@ class LocalFiles(Sink):
     def _reserved(self) -> int:
         """Return the bytes of disk that an earlier run has reserved.
 
-        For the files of the plan.
+        The files of the plan count, and no other.
         """
         return sum(os.lstat(full).st_blocks * 512 for full in self._paths.values() if os.path.lexists(full))
 

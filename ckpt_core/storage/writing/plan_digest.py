@@ -39,7 +39,7 @@ def digest_of_plan(plan: WritePlan, checkpoint: Checkpoint) -> str:
 def _lineage(checkpoint: Checkpoint, key: TensorKey) -> str:
     """Return the source of a tensor, and its views.
 
-    Not all of it shows in the plan.
+    The plan does not show all of that.
     """
     return "\0".join((*checkpoint.origin_key(*key), *checkpoint.operations(*key)))
 

@@ -40,7 +40,7 @@ class StagedTarget(Target):
     def listing(self) -> Files:
         """Return the staged files as a reader will find them.
 
-        Under the destination's name.
+        They have the destination's name there.
         """
 
     @abstractmethod
@@ -51,12 +51,12 @@ class StagedTarget(Target):
     def commit(self, seal: Seal | None) -> None:
         """Write the seal, if any, and give what is staged its name.
 
-        Before that nothing is to be seen there.
+        Nothing is to be seen there before.
         """
 
     @abstractmethod
     def drop(self, *, entirely: bool = False) -> None:
         """Remove the stage.
 
-        Not where work can go on from it, unless `entirely`, and not once it has its name.
+        It stays where work can go on from it, unless `entirely`, and once it has its name.
         """

@@ -123,7 +123,7 @@ def _restore(stage: Stage) -> None:
 def _sweep(stage: Stage) -> None:
     """Remove the stages of killed writers of this destination.
 
-    But for those that work can go on from.
+    Those that work can go on from stay.
     """
     prefix = f".{stage.name}{MARK}stage-"
     names = [name for name in syscalls.list_names(stage.parent) if name.startswith(prefix)]

@@ -1,6 +1,6 @@
 """Every call that changes a file.
 
-So what may fail, and in which order, is in one place.
+What may fail, and in which order, is in one place so.
 
 Errors become ours, with the path and the reason; an fsync that fails is never tried again, since the kernel may have
 dropped what it could not write.

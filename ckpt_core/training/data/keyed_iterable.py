@@ -82,7 +82,7 @@ class KeyedIterable(IterableDataset):  # type: ignore[misc]  # torch's types are
     def state_dict(self) -> dict[str, Any]:
         """Return the position of the set.
 
-        Behind which sample of which epoch; None where it is at the epoch's end.
+        It is a sample of an epoch; None where the set is at the epoch's end.
         """
         if self._ended:
             return {"epoch": self.epoch - 1, "number": None, "inner": None}

@@ -47,7 +47,7 @@ def keyed(key: int) -> Iterator[None]:
 def generator_of(*numbers: int) -> "torch.Generator":
     """Return a generator of torch's, seeded with numbers.
 
-    By their key.
+    The numbers make its key.
     """
     import torch
 

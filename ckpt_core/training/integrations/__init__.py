@@ -1,4 +1,4 @@
 """Loops of other libraries that save as a `Checkpointer` does.
 
-And resume so. None is imported before it is used.
+They resume as it does. None is imported before it is used.
 """

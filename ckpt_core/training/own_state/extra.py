@@ -24,7 +24,7 @@ GROUP = "ckpt_core.extra_state"
 class ExtraState:
     """The attributes of a model as an object that has state.
 
-    And those of the objects in it.
+    The attributes of the objects in it may be named too.
 
     Give it to whatever saves and restores objects with `state_dict`; a Checkpointer makes one of `extra`.
 

@@ -1,6 +1,6 @@
 """The plan for the objects of a training about to go on.
 
-And the work that carries it out.
+The work that carries the plan out is here too.
 """
 
 from collections.abc import Callable, Mapping, Sequence

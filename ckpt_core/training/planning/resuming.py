@@ -115,7 +115,7 @@ def _is_module(one: Any) -> bool:
 def _shown(one: Any, part: Component, name: str) -> tuple[str, str]:
     """Return what was saved and is given of an object that fits.
 
-    For a module its tensors, else the class.
+    Of a module the tensors are shown, of anything else the class.
     """
     return (f"{len(part.tensors)} tensors", f"{len(one.state_dict())} tensors") if _is_module(one) else (name, name)
 

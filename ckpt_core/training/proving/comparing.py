@@ -17,7 +17,7 @@ _FIRST = ("sampler", "rng", "model", "optimizer", "scheduler")
 class Difference:
     """The first difference of a killed training.
 
-    From the one that was not killed.
+    It differs from the training that was not killed.
 
     Attributes:
         step: The step of the optimizer; of what a resume restored wrongly, the step that it went on from.

@@ -37,7 +37,7 @@ class Trace:
     def after_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write a step down, once.
 
-        And end this process where it is to be killed at it.
+        This process ends where it is to be killed at that step.
         """
         if step == self._last:
             return
@@ -52,7 +52,7 @@ class Trace:
     def resumed(self, step: int, *, without: Sequence[str] = ()) -> None:
         """Write down the state that a resume restored.
 
-        Without the parts that may have changed since the step was written down.
+        Parts that may have changed since the step was written down are left out.
         """
         parts = self._parts()
         self._write(resumed=step, parts={label: parts[label] for label in parts if label not in without})

@@ -57,7 +57,7 @@ def interval(save_every: int | timedelta | None) -> int | timedelta | None:
 def tell_of_a_strange(loader: object, *, refuse: bool) -> None:
     """Refuse a loader of somebody else's, or warn of it.
 
-    Before the first step: at a resume it would be too late.
+    That happens before the first step: at a resume it would be too late.
     """
     if loader is None or isinstance(loader, ExactLoader):
         return

@@ -23,7 +23,7 @@ _CHECKED = ("model", "ema")
 class _Part(NamedTuple):
     """Numbers of one type that lie one after the other.
 
-    At an address or in memory of their own.
+    They are at an address, or in memory of their own.
     """
 
     dtype: DType

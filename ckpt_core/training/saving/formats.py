@@ -1,6 +1,6 @@
 """The formats that a training can be saved in.
 
-And what each wants a training to be like.
+Each says what it wants a training to be like.
 """
 
 from collections.abc import Callable, Mapping

@@ -174,7 +174,7 @@ class Uploads:
     def _is_earlier_one_of_ours(self, source: str, place: str) -> bool:
         """Return whether the copy there is an earlier one of this run.
 
-        From before it went back behind this step.
+        Such a copy is from before the run went back behind this step.
         """
         try:
             return record_of(load(place)).run == record_of(load(source)).run

@@ -238,7 +238,7 @@ def _named(value: Any) -> tuple[str, bool]:
 def _nested(outer: str, name: str) -> str:
     """Return the name within its module: `Outer.Inner`.
 
-    So a class in a class is judged as one.
+    A class in a class is judged as one so.
     """
     parts = outer.split(".")
     start = next((index for index, part in enumerate(parts) if part.lstrip("_")[:1].isupper()), len(parts) - 1)

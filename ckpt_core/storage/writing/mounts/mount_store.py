@@ -1,6 +1,6 @@
 """A folder of a mount as a store of objects.
 
-For mounts that name a file once and take its bytes in order.
+Some mounts name a file once and take its bytes in order: this is for them.
 
 An object is a file that is written under its own name and closed, whole from then on: what guards it until then is the
 mark of what is not finished. Where the mount can rename a file, small ones are put in one step. Parts are files in a
@@ -197,7 +197,7 @@ class MountStore(ObjectStore):
     def _write(self, key: str, slabs: Iterable[bytes | memoryview], *, renamed: bool) -> None:
         """Write a file, in place of an older one.
 
-        From begin to end; in one step where it can be renamed.
+        It is written from begin to end, and named in one step where it can be renamed.
         """
         path = self._path(key)
         aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{MARK}put-{uuid.uuid4().hex}")
@@ -274,7 +274,7 @@ class MountStore(ObjectStore):
     def _alone(self) -> Iterator[None]:
         """Lock against other writers on this machine.
 
-        For the moment between a look and a write.
+        The lock is held for the moment between a look and a write.
         """
         descriptor = os.open(self.url, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -1,6 +1,6 @@
 """Trials of whether a folder's rename can commit a checkpoint.
 
-Not on mounts of buckets, which have none, or copy file by file.
+On mounts of buckets it cannot: they have no rename, or copy file by file.
 
 What FUSE mounts it is asked by name, then by a try. Everything else that Linux mounts renames a folder in one step.
 """

@@ -1,6 +1,6 @@
 """A folder of a store that is ours to put files into.
 
-Whole ones or parts, for whoever does not write a plan.
+Whoever does not write a plan puts whole files or parts of them there.
 """
 
 from collections.abc import Callable, Mapping

@@ -104,7 +104,7 @@ def note_uploads(store: ObjectStore, folder: str, number: int, uploads: Mapping[
 def note_replaced(store: ObjectStore, folder: str, replaced: Mapping[str, str]) -> None:
     """Note which objects the new seal replaces.
 
-    By key and version; they are removed once the seal names what is in the folder.
+    They are noted by key and version, and removed once the seal names what is in the folder.
     """
     last = max(one.key for one in store.find(folder + JOURNAL))
     _put(store, folder, _number_of(last) + 1, {"replaces": dict(replaced)})

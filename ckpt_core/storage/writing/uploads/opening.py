@@ -29,7 +29,7 @@ def open_object_target(
 ) -> Iterator[ObjectTarget]:
     """Lease a destination in a store for a block.
 
-    Or one on a mount taken for a store; see `open_target`.
+    A mount may be taken for a store; see `open_target`.
     """
     place = place_of(ref, kind)
     if not ranks.leads:

@@ -43,7 +43,7 @@ class ObjectPlace:
     def root(self) -> str:
         """Return the key prefix of a directory's content.
 
-        Or of the directory that a file is in.
+        For a file it is that of the directory that the file is in.
         """
         folder = self.key if self.kind is LocationKind.DIRECTORY else self.key.rpartition("/")[0]
         return f"{folder}/" if folder else ""

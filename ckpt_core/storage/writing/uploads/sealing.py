@@ -31,7 +31,7 @@ def sealing_objects(files: Files) -> Iterator[None]:
 def write_object_seal(files: Files, seal: Seal) -> None:
     """Put a seal for a listing of a store.
 
-    In place of the one that is there.
+    It replaces the one that is there.
 
     An old one goes first, but where it says which generation holds: a stop between leaves it unsealed, never false.
 
@@ -60,7 +60,7 @@ def write_object_seal(files: Files, seal: Seal) -> None:
 def put_object_beside(files: Files, name: str, data: bytes) -> None:
     """Put a small object of ours beside a listing of a store.
 
-    In place of an older one.
+    It replaces an older one.
     """
     place = _place(files)
     within = f"{files.generation}/" if files.generation else ""

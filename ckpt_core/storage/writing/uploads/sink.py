@@ -186,7 +186,7 @@ class UploadedFiles(Sink):
     def _whole(self) -> dict[str, str]:
         """Return the versions of the objects of an earlier run.
 
-        Whole as all objects are.
+        They are whole, as all objects are.
         """
         found = {one.key.removeprefix(self._folder): one for one in self._store.find(self._folder)}
         own = {path: found[path] for path in self._files if path in found}
@@ -306,7 +306,7 @@ class UploadedFiles(Sink):
 class _Unnoted:
     """A tensor whose bytes were all given.
 
-    And in how many parts they are that the store does not have yet.
+    It knows in how many parts they are that the store does not have yet.
     """
 
     __slots__ = ("job", "missing", "written")

@@ -226,8 +226,8 @@ class ObjectTarget(StagedTarget):
     def _sweep(self) -> None:
         """Remove what other runs had begun and nobody goes on with.
 
-        Not a generation: whoever began it may be about to name it, and is told from us by the seal alone. It goes when
-        our own seal is there.
+        A generation stays: whoever began it may be about to name it, and is told from us by the seal alone. It goes
+        when our own seal is there.
         """
         for folder, noted in list(self._begun.items()):
             if folder == self._folder or (self._place.kind is LocationKind.DIRECTORY and folder != self._place.root):

@@ -1,6 +1,6 @@
 """The data of a Trainer by keys.
 
-And what of a Trainer would give other data or randomness after a stop.
+Here is also what of a Trainer would give other data or randomness after a stop.
 """
 
 from collections.abc import Iterator, Mapping

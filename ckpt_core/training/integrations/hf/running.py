@@ -1,6 +1,6 @@
 """A training of transformers' Trainer that goes on, bit for bit.
 
-From the newest checkpoint that is proved whole.
+It goes on from the newest checkpoint that is proved whole.
 """
 
 import os
@@ -43,7 +43,7 @@ def run_trainer(
 ) -> Any:
     """Train with a Trainer of transformers.
 
-    From the newest checkpoint of its output folder that is whole.
+    It goes on from the newest checkpoint of its output folder that is whole.
 
     Its data is drawn by keys of `data_seed` (else `seed`), so that a training that was killed goes on bit for bit; a
     stream (an iterable dataset) goes on where its own state says, and nothing is skipped. Its
@@ -174,7 +174,7 @@ def _refuse_architecture(trainer: Any, checkpoint: StoredCheckpoint) -> None:
 def _exact(trainer: Any, data: DataSettings, stream: EndlessLoader | None) -> Iterator[None]:
     """Let a Trainer draw its data exactly for a block.
 
-    By keys, or from a stream that knows its place; and leave restoring callbacks to ours.
+    The data comes by keys, or from a stream that knows its place; callbacks are restored by ours.
     """
     original = trainer.get_train_dataloader
     trainer.get_train_dataloader = partial(_keyed, original, data) if stream is None else lambda: stream

@@ -25,7 +25,7 @@ _STAGE = ".ckpt-writing"
 def whole_saves(trainer: Any, run: RunFolder, beside: Beside) -> Iterator[None]:
     """Let a Trainer save whole checkpoints for a block.
 
-    And remove older ones by its `save_total_limit`.
+    Older ones are removed by its `save_total_limit`.
     """
     save, limit = trainer._save_checkpoint, trainer.args.save_total_limit
     sealed = {step for step in run.steps() if os.path.lexists(os.path.join(run.place(step), DIRECTORY_SEAL))}

@@ -1,6 +1,6 @@
 """MiniLLM and minimind checkpoints for ckpt.
 
-For their trainers, the functions that find, load and save them.
+Their trainers have functions here that find, load and save them.
 """
 
 from importlib import import_module

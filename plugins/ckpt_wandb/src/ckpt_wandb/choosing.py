@@ -1,6 +1,6 @@
 """The choice of files in an artifact.
 
-By what name each will lie in a folder, and that none of them leaves it.
+It says by what name each will lie in a folder, and that none of them leaves it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ UNFINISHED = ".ckpt-wandb-unfinished"
 def chosen(artifact: PinnedArtifact, inside: str = "") -> Mapping[str, Entry]:
     """Return the files below a folder of an artifact.
 
-    Or one file; by their paths from there.
+    They are given by their paths from there; a file is one of its own.
 
     Raises:
         CheckpointNotFoundError: There is no such folder or file.

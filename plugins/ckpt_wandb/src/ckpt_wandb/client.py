@@ -1,6 +1,6 @@
 """The W&B client, asked by its public calls alone.
 
-Within our deadline and in our words.
+It is held to our deadline, and its errors are put in our words.
 """
 
 import os
@@ -33,7 +33,7 @@ class Client:
     def api(self, entity: str, place: str) -> Any:
         """Return the client's `Api` for an entity.
 
-        So that it need not ask for one.
+        With an entity it need not ask for one.
 
         Raises:
             NoAnswerError: There is no key, it is refused, or the server does not answer.

@@ -38,7 +38,7 @@ _SLAB = 1 << 20
 def slabs(file: BinaryIO, length: int | None = None) -> Iterator[memoryview]:
     """Yield a file's bytes in one buffer that is used again.
 
-    From where it stands, to its end or so many.
+    They go from where it stands to its end, or are so many.
     """
     buffer = memoryview(bytearray(_SLAB))
     left = length

@@ -77,7 +77,7 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
     ) -> Any:
         """Return every file below a folder by its full name.
 
-        Or the file itself.
+        Of a file it is the file itself.
         """
         if maxdepth is not None or withdirs:
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail)

@@ -10,7 +10,7 @@ from ckpt_wandb.refs import ArtifactRef, meant
 def candidates(query: Query) -> Iterator[Candidate]:
     """Yield the artifact's version that the ref means.
 
-    To whoever wants all reasons, its other versions too.
+    Whoever wants all reasons gets its other versions too.
 
     Raises:
         UsageError: The ref is a `wandb://` URL that names no artifact.

@@ -1,6 +1,6 @@
 """The source of an entry's bytes.
 
-And whether a file on disk has them already.
+Here is also told whether a file on disk has them already.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """A folder that is filled beside its destination.
 
-By one process at a time, and named whole or not at all.
+One process at a time fills it, and it is named whole or not at all.
 """
 
 import errno

@@ -17,8 +17,8 @@ _TRAINERS = ("trainer_state.json", "training_args.bin")
 def find(files: Files) -> Iterator[FormatMatch]:
     """Yield a match for each tag or its root.
 
-    For a tag directory that is listed itself, for each root with one tag, and for each tag of a root with several:
-    which of them is wanted is not for a pointer to say.
+    There is one for a tag directory that is listed itself, for each root with one tag, and for each tag of a root
+    with several: which of them is wanted is not for a pointer to say.
     """
     if files.location.kind is LocationKind.FILE:
         return

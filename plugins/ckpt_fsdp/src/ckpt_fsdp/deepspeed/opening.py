@@ -181,7 +181,8 @@ def _lost(findings: Iterable[Finding]) -> Iterator[Role]:
 def _noticed(torches: "Iterable[TorchFile]") -> Iterator[Finding]:
     """Yield what the reader of torch files noticed.
 
-    But for the attributes that stage 3 sets on flat weights: they number the tensors of the process that wrote them.
+    The attributes that stage 3 sets on flat weights are passed over: they number the tensors of the
+    process that wrote them.
     """
     for file in torches:
         yield from (finding for finding in file.findings if finding.code != "TF005")

@@ -35,7 +35,7 @@ class Joined:
 def extend(shards: Shards, joined: Joined) -> Iterator[Finding]:
     """Give each tensor the shape of its joined file.
 
-    So that what its shards lack is a hole; findings say where that is not possible.
+    What its shards lack is a hole then; findings say where that is not possible.
     """
     for name, info in joined.infos.items():
         tensor = shards.tensors.get(name)

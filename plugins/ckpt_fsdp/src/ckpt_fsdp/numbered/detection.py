@@ -16,7 +16,7 @@ NAME = "numbered-shards"
 def find(files: Files) -> Iterator[FormatMatch]:
     """Yield a match for the shards of each model.
 
-    For each folder with the shards of one model, and for each of several models in one folder.
+    There is one for each folder with the shards of one model, and for each of several models in a folder.
     """
     if files.location.kind is LocationKind.FILE:
         return

@@ -25,7 +25,7 @@ _DIFFUSION = "model.diffusion_model."
 def find(files: Files) -> Iterator[FormatMatch]:
     """Yield a match for each file of Lightning's.
 
-    For a single file, or each such `*.ckpt` of a directory.
+    The place is a single file, or a directory with such `*.ckpt` files.
     """
     for path in files.entries:
         alone = files.location.kind is LocationKind.FILE

@@ -48,7 +48,7 @@ def has_tag(parts: Sequence[Part]) -> bool:
 def holds_all_weights(files: Files, parts: Sequence[Part]) -> bool:
     """Return True if all weights are in the tag.
 
-    So in stage 3, unless it is told to gather them.
+    In stage 3 they are, unless it is told to gather them.
     """
     return has_tag(parts) and not group({path for path in files.entries if "/" not in path})
 

@@ -1,4 +1,4 @@
 """The functions for trainers of MiniLLM.
 
-For arguments, start, save and restore.
+They are for arguments, start, save and restore.
 """

@@ -85,7 +85,7 @@ def init_from_args(
 def resume_name(args: argparse.Namespace, stage: str | None = None) -> str:
     """Return the path of a stage's resume file.
 
-    For the stage that is written where none is given.
+    It is of the stage that is written where none is given.
     """
     name = WeightsName(stage_of(stage or args.save_weight), args.hidden_size, args.use_moe, resume=True)
     return os.path.join(args.out_dir, str(name))

@@ -106,7 +106,7 @@ class Incoming:
 def _usable(part: Path, size: int) -> int:
     """Return how many bytes of an interrupted file are usable.
 
-    Whole sectors; none of one that is too long.
+    Whole sectors are; of a file that is too long none are.
     """
     have = part.stat().st_size if part.exists() else 0
     if have == size:

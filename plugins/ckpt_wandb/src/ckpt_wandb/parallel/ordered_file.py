@@ -1,6 +1,6 @@
 """A file that is written from its start to its end.
 
-Past the page cache where it is long and the disk can do that.
+It goes past the page cache where it is long and the disk can do that.
 
 The pages of a cache that nobody reads soon cost more than the bytes do: 0.4 s a GiB where memory is at hand, and four
 times that on a virtual machine whose host has taken it back.

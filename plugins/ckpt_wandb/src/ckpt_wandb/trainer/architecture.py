@@ -1,6 +1,6 @@
 """Comparison of a checkpoint with the model to be trained.
 
-Before it is loaded.
+They are compared before it is loaded.
 """
 
 import json

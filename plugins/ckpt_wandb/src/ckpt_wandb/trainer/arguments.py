@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def subset_indices(count: int, percent: float) -> range:
     """Return the indices of the first `percent` of so many examples.
 
-    At least one, where there is any.
+    It is at least one, where there is any.
     """
     return range(min(count, math.ceil(count * percent / 100)))
 

@@ -1,6 +1,6 @@
 """A checkpoint that a training goes on from.
 
-And what transformers' Trainer is given for it.
+Here is what transformers' Trainer is given for it, too.
 """
 
 import json
