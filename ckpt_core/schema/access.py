@@ -210,9 +210,9 @@ class Files(ABC):
         return None
 
     def keep(self, path: str, local: str) -> None:
-        """Offer a proved copy of a file to the place's cache on this machine.
+        """Offer a proved copy of a file to its place's cache.
 
-        The cache makes a file of its own of it, or does not care.
+        A cache on this machine makes a file of its own of it, or does not care.
         """
         return
 

@@ -41,7 +41,7 @@ def clone(source: str, target: str, *, opened: Callable[[int], None]) -> bool:
 
 
 def copy_bytes(source: str, target: str, size: int) -> bool:
-    """Fill an existing file with the bytes of another, by clone or by copy.
+    """Fill an existing file with another's bytes, by clone or copy.
 
     Returns False where the source is not there, cannot be read or has another size.
     """

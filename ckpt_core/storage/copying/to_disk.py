@@ -129,11 +129,14 @@ class _DiskCopy:
         return [part for part in found if part.key not in wrong]
 
     def shared(self, begun: set[str]) -> set[str]:
-        """Share the storage of source files, where the disk can; return their paths."""
+        """Share the storage of source files; return their paths."""
         return {path for path in self._work.paths if path not in begun and self._clone(path)}
 
     def taken(self, begun: set[str]) -> set[str]:
-        """Copy files that a cache of this machine has; return those whose staged bytes are right."""
+        """Copy files out of a cache of this machine.
+
+        Returns the paths of those whose staged bytes are right.
+        """
         paths = [path for path in self._work.paths if path not in begun and self._work.sums.knows(path)]
         sizes = [self._files.size(path) for path in paths]
 
@@ -143,7 +146,10 @@ class _DiskCopy:
         return {path for part in run(take, split(paths, sizes, self._workers)) for path in part}
 
     def prove(self, paths: set[str]) -> int:
-        """Compare whole staged files with every checksum; return how many parts need no moving so."""
+        """Compare whole staged files with every checksum.
+
+        Returns how many parts need no moving so.
+        """
         parts = [part for part in self._work.parts if part.path in paths]
 
         def prove(part: FilePart, buffer: memoryview) -> None:
@@ -193,7 +199,10 @@ class _DiskCopy:
         return clone(source, self._path(path), opened=lambda descriptor: self._files.opened(path, descriptor))
 
     def _take(self, path: str) -> bool:
-        """Copy a file from a cache; return whether what is staged then has the hash that its place records."""
+        """Copy a file out of a cache.
+
+        Returns whether what is staged then has the hash that its place records.
+        """
         cached = self._files.cached(path)
         size = self._files.size(path)
         if cached is None or not copy_bytes(cached, self._path(path), size):
@@ -201,7 +210,10 @@ class _DiskCopy:
         return self._work.sums.prove(path, self.read_staged_into)
 
     def cache(self, taken: set[str]) -> None:
-        """Offer what is proved, and did not come from there, to the cache of its place."""
+        """Offer proved files to the cache of their place.
+
+        Those that came from there are left out.
+        """
         for path in self._work.paths:
             if path not in taken and self._work.sums.knows(path):
                 self._files.keep(path, self._path(path))

@@ -68,13 +68,13 @@ class WholeSums:
             self._waiting.notify_all()
 
     def knows(self, path: str) -> bool:
-        """Return whether the place records a hash of a file that can be computed."""
+        """Return whether the place records a known hash of a file."""
         return path in self._expected
 
     def prove(self, path: str, read: Callable[[str, int, memoryview], None]) -> bool:
-        """Return whether a whole file, which `read` gives, is what its place records.
+        """Return whether a whole file is what its place records.
 
-        Then no more of it is to be seen; else it is as if it had not been read.
+        `read` gives its bytes. Where it is, no more of it is to be seen; else it is as if it had not been read.
         """
         algorithm, _, expected = self._expected[path].partition(":")
         running = _new(algorithm)

@@ -47,7 +47,10 @@ class Cache:
         return right
 
     def path_of(self, entry: Entry) -> str | None:
-        """Return where a file is, for whoever copies and hashes it; None where it is not there."""
+        """Return the path of a file, for whoever copies and hashes it.
+
+        None where it is not there.
+        """
         held = self._place(entry)
         try:
             os.utime(held.parent)
@@ -56,14 +59,17 @@ class Cache:
         return str(held) if held.exists() else None
 
     def keep(self, entry: Entry, path: Path) -> None:
-        """Put a file there that was found right, as a second name of it.
+        """Put a file there that was found right.
 
-        What was used longest ago makes room. It may fail: it is a cache.
+        It gets a second name. What was used longest ago makes room. It may fail: it is a cache.
         """
         self._put(entry, path, _name_again)
 
     def keep_copy(self, entry: Entry, path: Path) -> None:
-        """Put a copy of a file there that was found right, as `keep`; not where it would fill the disk."""
+        """Put a copy there of a file that was found right.
+
+        See `keep`; it is left where it would fill the disk.
+        """
         self._put(entry, path, _copy_again)
 
     def _put(self, entry: Entry, path: Path, make: Callable[[Path, Path], None]) -> None:
@@ -145,7 +151,10 @@ def _copied(file: BinaryIO, path: Path, entry: Entry) -> bool:
 
 
 def _name_again(path: Path, part: Path) -> None:
-    """Name a file a second time; copy it where it is on another disk."""
+    """Name a file a second time.
+
+    On another disk it is copied.
+    """
     try:
         os.link(path, part)
     except OSError:
@@ -153,7 +162,10 @@ def _name_again(path: Path, part: Path) -> None:
 
 
 def _copy_again(path: Path, part: Path) -> None:
-    """Copy a file, unless that takes more than half of the room that the disk has left."""
+    """Copy a file.
+
+    OSError where that takes more than half of the room that the disk has left.
+    """
     if 2 * path.stat().st_size > shutil.disk_usage(part.parent).free:
         raise OSError(errno.ENOSPC, "too little room for a cache")
     shutil.copyfile(path, part)

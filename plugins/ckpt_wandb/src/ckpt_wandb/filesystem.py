@@ -176,13 +176,16 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return None if entry is None or cache is None else cache.path_of(entry)
 
     def keep(self, path: str, local: str) -> None:
-        """Put a copy of a local file, found to be this one, into the cache of this machine."""
+        """Put a copy of a proved local file into the cache."""
         entry, cache = self._hashed(path), shared_cache()
         if entry is not None and cache is not None:
             cache.keep_copy(entry, Path(local))
 
     def _hashed(self, path: str) -> Entry | None:
-        """Return the entry of a file; None where the manifest has no hash of its bytes."""
+        """Return the entry of a file whose bytes have a hash.
+
+        None where the manifest has none of them.
+        """
         ref, artifact = self._opened(path)
         entry = artifact.entries.get(ref.path)
         return entry if entry is not None and entry.is_checked else None

@@ -206,7 +206,10 @@ def _refused(place: str, host: str, error: Exception) -> NoAnswerError:
 
 
 def _is_late(error: Exception) -> bool:
-    """Return whether the client waited in vain, which it says by a class that is none of its public names."""
+    """Return whether the client waited in vain.
+
+    The class by which it says so is none of its public names.
+    """
     return type(error).__name__ == "WaitTimeoutError"
 
 
