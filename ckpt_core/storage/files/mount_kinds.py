@@ -26,7 +26,7 @@ below in turn. Source: each project's own notes on semantics."""
 def kind_of_mount(path: str) -> str:
     """Return the type of a path's filesystem.
 
-    Behind a dot what was mounted; empty where none tells.
+    What was mounted follows behind a dot; it is empty where nothing tells.
     """
     try:
         device = os.stat(path).st_dev
