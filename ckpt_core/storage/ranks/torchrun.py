@@ -78,7 +78,7 @@ def doing_together(ranks: "StoreRanks") -> Iterator[Ranks]:
 
 
 class _Sign(NamedTuple):
-    """A sign of life as it was last heard, and since when it is so.
+    """The last sign of life, and since when it is so.
 
     `moved` is how far the rank had come, and `moved_at` since when it is there.
     """
@@ -166,7 +166,7 @@ class StoreRanks(Ranks):
             raise self._problem
 
     def _refuse_stuck(self, step: int, began: float) -> None:
-        """Raise where a rank has stood still for as long as it is waited for."""
+        """Raise where a rank has stood still for too long."""
         now, limit = time.monotonic(), knobs.rank_wait()
         if now - began <= limit:
             return

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Saving(NamedTuple):
-    """A save that has begun: by whom, and what all of them record.
+    """A save that has begun: its ranks, and what all record.
 
     `replaces` is whether a checkpoint of that step is there.
     """
@@ -233,7 +233,7 @@ class RanksTeam(Team):
         return True
 
     def _work(self, name: str, **about: Any) -> Callable[[], AbstractContextManager[Ranks]]:
-        """Return a context of the ranks for a piece of work, in any thread.
+        """Return a context of the ranks for work in any thread.
 
         All are asked for the same, or none begins it.
         """

@@ -69,7 +69,7 @@ def _own_sections(file: FilePlan, checkpoint: PiecedCheckpoint) -> Iterator[Sect
 
 
 def _own_late(section: LateBytes, own: Mapping[TensorBytes, TensorBytes]) -> LateBytes:
-    """Return late bytes that are made of the checksums of this rank's pieces."""
+    """Return late bytes, made of the checksums of this rank's pieces."""
     if section.of is not None:
         own = {section.of: own[section.of]}
 

@@ -27,14 +27,14 @@ _begun: "weakref.WeakValueDictionary[str, CkptStorageWriter]" = weakref.WeakValu
 
 
 class _Order(NamedTuple):
-    """The place of a rank among those that write, and the stage's ticket."""
+    """A rank's place among those that write, and the stage's ticket."""
 
     rank: int
     ticket: Any
 
 
 class _Told(NamedTuple):
-    """An item as its rank tells of it; with the first, of its file."""
+    """An item, and with the first its file, as its rank tells."""
 
     placed: Placed
     receipt: Receipt | None
@@ -194,7 +194,7 @@ class CkptStorageWriter(StorageWriter):  # type: ignore[misc]
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """Be busy for a block; what fails in it has ended the save."""
+        """Be busy for a block, whose failure ends the save."""
         self._busy = True
         try:
             yield
