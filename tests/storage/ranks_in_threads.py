@@ -16,8 +16,7 @@ def in_ranks(world, work):
         try:
             return work(ranks)
         except Exception as error:
-            ranks.fail(error)
-            return error
+            return ranks.fail(error)
         finally:
             ranks.stop_watching()
 

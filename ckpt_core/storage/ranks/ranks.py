@@ -47,6 +47,16 @@ class Ranks:
         It is cheap, for between two reads; any thread may call it.
         """
 
+    def fail(self, error: BaseException) -> BaseException:
+        """Tell the others what this rank fails with.
+
+        Before what they share is removed, or they would fail at that.
+
+        Returns:
+            What it fails with: this, or what another rank had failed with before, where this comes of that.
+        """
+        return error
+
     def part(self) -> bool:
         """End together; return whether the others were waited for.
 

@@ -71,7 +71,9 @@ def doing_together(ranks: "StoreRanks") -> Iterator[Ranks]:
         with shared_with_ranks_here():
             yield ranks
     except BaseException as error:
-        ranks.fail(error)
+        first = ranks.fail(error)
+        if first is not error:
+            raise first from error
         raise
     finally:
         ranks.stop_watching()
@@ -127,12 +129,14 @@ class StoreRanks(Ranks):
         self._moves += 1
         self._raise_problem()
 
-    def fail(self, error: BaseException) -> None:
-        """Tell the others this rank's failure, unless one has told."""
+    def fail(self, error: BaseException) -> BaseException:
+        own = json.dumps(described(error, self.rank))
         try:
-            self._store.compare_set("failed", "", json.dumps(described(error, self.rank)))
+            first = bytes(self._store.compare_set("failed", "", own)).decode()
         except RuntimeError:
-            pass  # the store is gone, and with it the others
+            return error  # the store is gone, and with it the others
+        # What is gone or does not answer may be gone because another rank has failed.
+        return error if first == own or not isinstance(error, UnreachableError) else as_error(json.loads(first))
 
     def stop_watching(self) -> None:
         self._ended.set()

@@ -50,8 +50,10 @@ def open_local_target(
             _refuse_existing(path, kind, replace)  # again, with the lock: another writer may just have ended
             ranks.exchange([parent, name, stage.id, number_of(stage.root)])
             yield target
-        except (FormatError, ReplacedError):
-            target.drop(entirely=True)  # going on from it would end here again
+        except BaseException as error:
+            ranks.fail(error)
+            if isinstance(error, FormatError | ReplacedError):
+                target.drop(entirely=True)  # going on from it would end here again
             raise
         finally:
             target.drop()

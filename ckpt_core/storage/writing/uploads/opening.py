@@ -47,9 +47,11 @@ def open_object_target(
         try:
             ranks.exchange(None)
             yield target
-        except (FormatError, ReplacedError):
-            lease.check()  # where it is lost, what was found wrong is another writer's
-            target.drop(entirely=True)  # going on from it would end here again
+        except BaseException as error:
+            ranks.fail(error)
+            if isinstance(error, FormatError | ReplacedError):
+                lease.check()  # where it is lost, what was found wrong is another writer's
+                target.drop(entirely=True)  # going on from it would end here again
             raise
         finally:
             target.drop()
