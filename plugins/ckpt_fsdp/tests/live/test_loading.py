@@ -6,11 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import ckpt_core
+from ckpt_core.storage.objects.open_store import open_store
+from tests.servers.fault_proxy import fault_proxy
 
 SCRIPT = Path(__file__).parents[1] / "makers" / "live_load.py"
 CASES = [line.split("(")[0].removeprefix("def ") for line in SCRIPT.read_text().split("@case\n")[1:]]
@@ -51,6 +54,25 @@ def test_live_ranks_load_from_a_store_and_replicas_share_one_read(made, torchrun
         assert "sent on" in said[f"{name}, copies"][1] and f"{once} bytes, not {4 * once}" in said[f"{name}, copies"][1]
         assert sum(said[f"{name}, replicas"][0]) == once
     assert said["optimizer"][0] == [1.0]
+
+
+@pytest.mark.long
+def test_each_rank_reads_its_share_of_a_store_and_hardly_more(made, torchrun, outcomes, s3, tmp_path):
+    saved = made("live_load.py", 4)
+    store, root = open_store(s3.url)
+    large = [path for name in ("big", "big-dcp") for path in sorted((saved / name).iterdir())]
+    for path in large:
+        store.put(f"{root}/{path.parent.name}/{path.name}", path.read_bytes())
+    with ExitStack() as stack:
+        proxies = [stack.enter_context(fault_proxy(s3.env["AWS_ENDPOINT_URL_S3"])) for _ in range(3)]
+        torchrun("live_share.py", 3, tmp_path, s3.url, *(proxy.url for proxy in proxies))
+        read = [[proxy.received("GET", f"/{name}/") for name in ("big", "big-dcp")] for proxy in proxies]
+    for rank, counted in enumerate(read):
+        said = json.loads((tmp_path / f"rank-{rank}.json").read_text())
+        for (share, *sums), nbytes in zip(said.values(), counted, strict=True):
+            assert share == 6 * 4 * (1 << 12) * (1 << 8)
+            assert share <= nbytes <= 1.02 * share, (rank, nbytes / share)
+            assert all(sums)
 
 
 @pytest.mark.long
