@@ -5,7 +5,7 @@ Its flat parameters are named, and cut, by torch's state-dict functions.
 Source: torch, `torch/distributed/checkpoint/state_dict.py` (get_optimizer_state_dict, set_optimizer_state_dict).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.errors import LoadRefusedError
@@ -21,6 +21,7 @@ from ckpt_core.schema.state import TensorRef
 from ckpt_core.schema.text import printable
 from ckpt_core.training.filling import Prepared
 from ckpt_core.training.flattened_optimizers import CannotUnflattenError, is_flattened, unflattened
+from ckpt_core.training.saving.sharded_states import sort_fields
 from ckpt_core.verbs.load_into import LoadReport
 
 if TYPE_CHECKING:
@@ -55,13 +56,16 @@ def prepare_flat_optimizer(
             optimizer.state.clear()
 
     def fill() -> None:
+        if not own["state"]:  # saved before the first step: torch would have none of it
+            _begin_anew(optimizer, own["param_groups"])
+            return
         set_optimizer_state_dict(model, optimizer, own)
         for fields in optimizer.state.values():
-            _sort(fields)
+            sort_fields(fields)
 
     own = get_optimizer_state_dict(model, optimizer)
     for fields in own["state"].values():
-        _sort(fields)
+        sort_fields(fields)
     try:
         where = f"{checkpoint.location}, {part.label}"
         fills = ranks.together(lambda: list(_fills(own, part, where)))
@@ -81,14 +85,11 @@ def prepare_flat_optimizer(
     return Prepared(report, fill, undo, own["param_groups"])
 
 
-def _sort(fields: dict[str, Any]) -> None:
-    """Sort the fields of a state alike on every rank.
-
-    Torch leaves that of a set, and gathers in it.
-    """
-    ordered = sorted(fields.items())
-    fields.clear()
-    fields.update(ordered)
+def _begin_anew(optimizer: "torch.optim.Optimizer", groups: Sequence[Mapping[str, Any]]) -> None:
+    """Give an optimizer its settings, and no state."""
+    optimizer.state.clear()
+    for group, stored in zip(optimizer.param_groups, groups, strict=True):
+        group.update({key: value for key, value in stored.items() if key != "params"})
 
 
 def _fills(own: dict[str, Any], part: Component, where: str) -> Iterator[ShareFill]:
@@ -103,6 +104,8 @@ def _fills(own: dict[str, Any], part: Component, where: str) -> Iterator[ShareFi
     if [len(group["params"]) for group in stored_groups] != [len(group["params"]) for group in own["param_groups"]]:
         raise _refused(where, "its parameter groups are not those of the optimizer")
     names = _stored_names(own, stored_groups, where)
+    if not state:
+        own["state"] = {}
     for group, stored in zip(own["param_groups"], stored_groups, strict=True):
         group.update({key: value for key, value in stored.items() if key != "params"})
     for name, fields in own["state"].items():

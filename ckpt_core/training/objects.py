@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import UsageError
+from ckpt_core.reading.torch.sharded.groups import has_fsdp1
+from ckpt_core.training.saving.sharded_states import model_state, optimizer_state, trained_by
 
 if TYPE_CHECKING:
     import torch
@@ -74,9 +76,24 @@ def bare(value: Any) -> Any:
 def states_of(objects: Mapping[str, Any]) -> dict[str, Any]:
     """Return the state of each object by its label.
 
-    Tensors are those of the objects.
+    Tensors are those of the objects, or shares of their flat parameters.
     """
-    return {label: value.state_dict() for label, value in objects.items()}
+    return {label: state_of(label, objects) for label in objects}
+
+
+def state_of(label: str, objects: Mapping[str, Any]) -> Any:
+    """Return the state of one of a training's objects.
+
+    That of FSDP1 has named tensors: its own would be gathered at every rank, and its optimizer's be of flat parameters,
+    of which each rank has another piece under the same number.
+    """
+    import torch
+
+    value = objects[label]
+    model = value if isinstance(value, torch.nn.Module) else trained_by(objects, label)
+    if model is None or not has_fsdp1(model):
+        return value.state_dict()
+    return model_state(model) if value is model else optimizer_state(model, value)
 
 
 def classes_of(objects: Mapping[str, Any]) -> dict[str, str]:

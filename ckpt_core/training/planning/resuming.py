@@ -15,7 +15,7 @@ from ckpt_core.schema.manifests import Component
 from ckpt_core.schema.text import printable
 from ckpt_core.training.filling import Prepared
 from ckpt_core.training.loading import prepare
-from ckpt_core.training.objects import GRADIENTS, TRAINING
+from ckpt_core.training.objects import GRADIENTS, TRAINING, state_of
 from ckpt_core.training.planning.plan import ResumePlan
 from ckpt_core.training.planning.rows import Rows
 from ckpt_core.training.saving.sharded_states import trained_by
@@ -91,7 +91,7 @@ def prepare_objects(objects: Mapping[str, Any], checkpoint: StoredCheckpoint, ro
         except (LoadRefusedError, UsageError) as error:
             rows.refuse(label, _with_a_way_out(error) if label == "sampler" else error, saved, given)
         else:
-            rows.add(label, *_shown(one, part, given))
+            rows.add(label, *_shown(label, objects, part, given))
     order = sorted(found, key=lambda label: (_is_module(objects[label]), label.startswith("optimizer")))
     return {label: found[label] for label in order}
 
@@ -112,12 +112,14 @@ def _is_module(one: Any) -> bool:
     return isinstance(one, torch.nn.Module)
 
 
-def _shown(one: Any, part: Component, name: str) -> tuple[str, str]:
+def _shown(label: str, objects: Mapping[str, Any], part: Component, name: str) -> tuple[str, str]:
     """Return what was saved and is given of an object that fits.
 
     Of a module the tensors are shown, of anything else the class.
     """
-    return (f"{len(part.tensors)} tensors", f"{len(one.state_dict())} tensors") if _is_module(one) else (name, name)
+    if not _is_module(objects[label]):
+        return name, name
+    return f"{len(part.tensors)} tensors", f"{len(state_of(label, objects))} tensors"
 
 
 def _part(checkpoint: StoredCheckpoint, label: str) -> Component:

@@ -84,11 +84,23 @@ def optimizer_state(
 
     fresh = not optimizer.state
     state: dict[str, Any] = get_optimizer_state_dict(model, optimizer, options=_bearable(options, model))
+    for fields_of in state.get("state", {}).values():
+        sort_fields(fields_of)
     if not fresh:
         return state
     # Torch has made the moments by a step of its own, which a training must not go on from.
     optimizer.state.clear()
     return {key: {} if key == "state" else value for key, value in state.items() if not key.startswith("state.")}
+
+
+def sort_fields(state: dict[str, Any]) -> None:
+    """Sort the fields of a state alike on every rank.
+
+    Torch leaves those of FSDP1 in the order of a set, and gathers in it.
+    """
+    ordered = sorted(state.items())
+    state.clear()
+    state.update(ordered)
 
 
 def optioned_states(objects: Mapping[str, Any], options: "StateDictOptions") -> dict[str, Any]:
@@ -100,9 +112,21 @@ def optioned_states(objects: Mapping[str, Any], options: "StateDictOptions") -> 
 
 
 def trained_by(objects: Mapping[str, Any], label: str) -> Any:
-    """Return the module that an optimizer trains, by its label."""
-    kind, colon, name = label.partition(":")
-    return objects.get(f"model{colon}{name}", objects.get("model")) if kind == "optimizer" else None
+    """Return the module that an optimizer trains.
+
+    It has its parameters; else it is the one of its name.
+    """
+    import torch
+
+    one = objects[label]
+    if not isinstance(one, torch.optim.Optimizer):
+        return None
+    trained = {id(tensor) for group in one.param_groups for tensor in group["params"]}
+    for other in objects.values():
+        if isinstance(other, torch.nn.Module) and not trained.isdisjoint(map(id, other.parameters())):
+            return other
+    _, colon, name = label.partition(":")
+    return objects.get(f"model{colon}{name}", objects.get("model"))
 
 
 def _optioned(label: str, one: Any, objects: Mapping[str, Any], options: "StateDictOptions") -> Any:
