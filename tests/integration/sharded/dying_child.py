@@ -116,4 +116,5 @@ def main():
     print(json.dumps(saved(0, signal.SIGKILL)), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
