@@ -79,13 +79,21 @@ def _joined_target(
     """The stage that rank 0 has made, for another rank."""
     parent, name, id, number = ranks.from_leader(None)
     stage = Stage(parent, name, id)
-    if number_of(stage.root) != number:
-        raise UsageError(
-            f"{printable(stage.destination)}: rank {ranks.rank} does not see what rank 0 has made there; "
-            "give a place on a filesystem that all ranks share"
-        )
+    refuse_another_disk(stage.root, number, place=stage.destination, rank=ranks.rank)
     location = Location(stage.destination, kind)
     return LocalTarget(location, stage, format=format, options=options, resume=resume, ranks=ranks)
+
+
+def refuse_another_disk(folder: str, number: int | None, *, place: str, rank: int) -> None:
+    """Refuse a folder that is not the one of rank 0.
+
+    UsageError where a rank, on another node, sees another one or none.
+    """
+    if number_of(folder) != number:
+        raise UsageError(
+            f"{printable(place)}: rank {rank} does not see what rank 0 has made there; give a place on a disk that all "
+            "ranks share, or in a store"
+        )
 
 
 def number_of(folder: str) -> int | None:

@@ -6,13 +6,11 @@ The caller has a way to carry them; they are plain data, which a pickle can hold
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ckpt_core.errors import UsageError
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.plans import WritePlan
-from ckpt_core.schema.text import printable
 from ckpt_core.storage.ranks.ranks import ALONE
 from ckpt_core.storage.writing.local_files import LocalFiles
-from ckpt_core.storage.writing.open_local import number_of
+from ckpt_core.storage.writing.open_local import number_of, refuse_another_disk
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.uploads.journal import note_begun_by
 from ckpt_core.storage.writing.uploads.own_files import OwnUploads
@@ -25,10 +23,12 @@ class DiskTicket:
     """A folder on a filesystem that all ranks share.
 
     Attributes:
+        place: The destination.
         folder: Its path.
         number: The number by which the filesystem knows it.
     """
 
+    place: str
     folder: str
     number: int | None
 
@@ -38,11 +38,7 @@ class DiskTicket:
         Raises:
             UsageError: This rank sees another filesystem.
         """
-        if number_of(self.folder) != self.number:
-            raise UsageError(
-                f"{printable(self.folder)}: rank {rank} does not see what rank 0 has made there; "
-                "give a place on a filesystem that all ranks share"
-            )
+        refuse_another_disk(self.folder, self.number, place=self.place, rank=rank)
         return LocalFiles(plan, self.folder)
 
 
@@ -81,7 +77,7 @@ def ticket_of(target: StagedTarget, ref: str, paths: Sequence[str]) -> Ticket:
     `paths` are all files that anybody may write there.
     """
     if not isinstance(target, ObjectTarget):
-        return DiskTicket(target.staged, number_of(target.staged))
+        return DiskTicket(ref, target.staged, number_of(target.staged))
     folder = target.begin("", paths)
     return StoreTicket(ref, folder.folder, folder.noted.next_number, folder.noted.began)
 

@@ -3,6 +3,7 @@
 import gc
 import io
 import json
+import os
 import pickle
 from contextlib import contextmanager
 
@@ -101,6 +102,23 @@ def test_what_a_save_that_failed_elsewhere_has_left_goes_with_its_writer(state, 
         dcp.save(state, storage_writer=CkptStorageWriter(tmp_path / "other"), planner=Failing())
     gc.collect()
     assert left(tmp_path) == ["saved"]
+
+
+class Elsewhere(dcp.DefaultSavePlanner):
+    """As at a node with another disk, which has a folder of that name too."""
+
+    def finish_plan(self, plan):
+        folder = plan.storage_data.ticket.folder
+        os.rename(folder, f"{folder}-of-rank-0")
+        os.mkdir(folder)
+        return super().finish_plan(plan)
+
+
+def test_a_rank_that_sees_another_disk_is_refused(state, tmp_path):
+    with fails(UsageError) as said:
+        dcp.save(state, storage_writer=CkptStorageWriter(tmp_path / "saved"), planner=Elsewhere())
+    assert "does not see what rank 0 has made there; give a place on a disk that all ranks share" in said[0]
+    assert left(tmp_path) == []
 
 
 def test_what_torch_has_for_other_purposes_is_refused(state, tmp_path):
