@@ -96,6 +96,11 @@ _GOOD_FOR = {
     Presence.NARROWED: (Profile.INFERENCE,),
 }
 
+_USELESS = (Presence.UNREADABLE, Presence.EMPTY)
+
+_EMPTY = {"RS003": "no step was taken with it"}
+"""Codes of findings that a component holds nothing, with what that means."""
+
 
 def assess(
     manifest: Manifest | None,
@@ -110,8 +115,8 @@ def assess(
     Args:
         manifest: All that is known of it; None where it did not open.
         profile: The purpose.
-        findings: What its verification found; an ERROR makes it CORRUPT, and the component that it names unreadable. Of
-            one that is absent it says no more than that: what is there is sound.
+        findings: What its verification found; an ERROR makes it CORRUPT, and the component that it names unreadable, or
+            empty. Of one that is absent it says no more than that: what is there is sound.
         without: Kinds that the training is known to have had none of: a run without a scheduler.
         run: Kinds that other checkpoints of the run have, each with the name of one that has it.
     """
@@ -119,7 +124,7 @@ def assess(
     roles = sorted(_roles(manifest, profile, findings, without, run), key=_order)
     weighty = any(role.kind in WEIGHTS and role.presence is Presence.PRESENT for role in roles)
     lines = tuple(_line(role, profile, weighty) for role in roles)
-    unreadable = any(line.role.presence is Presence.UNREADABLE for line in lines)
+    unreadable = any(line.role.presence in _USELESS for line in lines)
     absent = {line.role.label for line in lines if line.role.presence is Presence.ABSENT}
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if manifest is None or unreadable or any(finding.component not in absent for finding in errors):
@@ -151,7 +156,7 @@ def _roles(
                 known = roles.setdefault(role.label, role)
                 empty = known.presence is Presence.PRESENT and role.presence is Presence.ABSENT
                 roles[role.label] = replace(known, presence=role.presence, note=role.note) if empty else known
-    for role in _unreadable(findings):
+    for role in _useless(findings):
         if role.kind not in without:
             roles[role.label] = _worse(roles.get(role.label, role), role)
     broken = {(finding.path, finding.component) for finding in findings if finding.severity is Severity.ERROR}
@@ -181,15 +186,16 @@ def _unsaid(kind: str, manifest: Manifest | None, run: Mapping[str, str]) -> Rol
     return Role(kind, Presence.ABSENT if scheduled else Presence.NOT_NEEDED, note=scheduled or _UNSCHEDULED)
 
 
-def _unreadable(findings: Iterable[Finding]) -> Iterator[Role]:
-    """Yield the components that errors name as unreadable.
+def _useless(findings: Iterable[Finding]) -> Iterator[Role]:
+    """Yield the components that errors name, as unreadable or empty.
 
     One that can be read in part only counts as unreadable.
     """
     for finding in findings:
         if finding.component is not None and finding.severity is Severity.ERROR:
             kind, _, name = finding.component.partition(":")
-            yield Role(kind, Presence.UNREADABLE, finding.path or "", name=name)
+            note = _EMPTY.get(finding.code, "")
+            yield Role(kind, Presence.EMPTY if note else Presence.UNREADABLE, finding.path or "", note, name)
 
 
 def _worse(known: Role, broken: Role) -> Role:
@@ -199,7 +205,8 @@ def _worse(known: Role, broken: Role) -> Role:
     """
     if known.presence in (Presence.UNREADABLE, Presence.ABSENT):
         return known
-    return replace(known, presence=Presence.UNREADABLE, where=broken.where or known.where)
+    presence = broken.presence if known.presence is Presence.PRESENT else Presence.UNREADABLE
+    return replace(known, presence=presence, where=broken.where or known.where, note=broken.note or known.note)
 
 
 def _stored(component: Component, scheduled: str) -> Role:
@@ -220,7 +227,7 @@ def _line(role: Role, profile: Profile, weighty: bool) -> AssessmentLine:
 
     `weighty` says that some weights are there, so that empty ones beside them are no lack.
     """
-    beside = weighty and role.presence not in (Presence.PRESENT, Presence.UNREADABLE, Presence.NARROWED)
+    beside = weighty and role.presence not in (Presence.PRESENT, *_USELESS, Presence.NARROWED)
     by_kind = Profile.INFERENCE if role.kind in WEIGHTS and not beside else NEEDS.get(role.kind)
     least = role.needed_for or by_kind
     needed = least is not None and _RANK[least] <= _RANK[profile]

@@ -35,12 +35,13 @@ def profile_named(spelling: object) -> Profile:
 class Presence(Enum):
     """The state of a component in a checkpoint.
 
-    Unreadable is not absent, synthesized is not saved, narrowed is not as trained.
+    Unreadable is not absent, nor is empty, synthesized is not saved, narrowed is not as trained.
     """
 
     PRESENT = "present"
     ABSENT = "absent"
     UNREADABLE = "unreadable"
+    EMPTY = "empty"
     NOT_NEEDED = "not needed"
     DERIVED = "derived"
     SYNTHESIZED = "synthesized"

@@ -114,6 +114,16 @@ def test_a_component_of_which_an_error_leaves_nothing_is_unreadable_and_not_abse
     assert unused.lacking == ()
 
 
+def test_an_optimizer_without_state_is_empty_and_not_unreadable_unless_it_is_that_too():
+    empty = Finding("RS003", Severity.ERROR, "…", component="optimizer")
+    found = assess(manifest(STATES), Profile.RESUME, [empty])
+    assert found.summary == "CORRUPT for resume: optimizer empty (no step was taken with it)"
+    torn = Finding("XX001", Severity.ERROR, "…", "a.bin", component="optimizer")
+    for findings in ([empty, torn], [torn, empty]):
+        found = assess(manifest(STATES), Profile.RESUME, findings)
+        assert [line.role.presence for line in found.lacking] == [Presence.UNREADABLE]
+
+
 def test_a_warning_about_a_component_leaves_its_line():
     doubt = Finding("XX001", Severity.WARNING, "…", "a.bin", component="model")
     assert assess(manifest(STATES), Profile.RESUME, [doubt]).verdict is Verdict.COMPLETE

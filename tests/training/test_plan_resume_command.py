@@ -43,6 +43,17 @@ def test_a_run_of_any_format_is_planned_where_it_is(format, where, tmp_path, cap
     assert main(["plan-resume", run, "--set", "max_steps=2"]) == 4
 
 
+@pytest.mark.parametrize("format", ["dcp", "bundle"])
+def test_an_optimizer_that_had_taken_no_step_is_called_empty_and_is_no_hindrance(format, tmp_path):
+    made = training()
+    with checkpointer(tmp_path / "run", made, format=format) as saver:
+        saver.save(1)
+    row = next(row for row in plan_resume(tmp_path / "run").rows if row.what == "optimizer")
+    assert (row.saved, row.effect) == ("no state", Effect.RESTORED) and "no step was taken with it" in row.note
+    with checkpointer(tmp_path / "run", training(), format=format) as saver:
+        assert saver.resume().step == 1
+
+
 CASES = {
     "": (0, "steps", Effect.RESTORED, "7 remain of the 9 that it was made for"),
     "--set max_steps=5": (0, "steps", Effect.RESTORED, "3 remain"),

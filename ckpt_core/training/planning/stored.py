@@ -174,8 +174,10 @@ def _add_role(rows: Rows, checkpoint: StoredCheckpoint, line: AssessmentLine) ->
         rows.add(role.label, None, None, Effect.MISSING, role.note or _BEGINS)
     elif role.presence in (Presence.PRESENT, Presence.DERIVED, Presence.SYNTHESIZED):
         rows.add(role.label, _content(checkpoint, role.label), None, note=role.note)
+    elif role.presence is Presence.EMPTY and _is_ours(checkpoint):
+        rows.add(role.label, "no state", None, note=f"{role.note}: what it keeps begins at zero")
     elif role.presence not in (Presence.ABSENT, Presence.NOT_NEEDED):
-        reason = f"{role.presence.value} {role.note}".strip()
+        reason = ": ".join(filter(None, (role.presence.value, role.note)))
         rows.refuse(role.label, LoadRefusedError(f"{checkpoint.location}, {role.label}: {reason}"))
 
 
