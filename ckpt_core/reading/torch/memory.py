@@ -11,7 +11,7 @@ from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.reading.torch.new_memory import new_region
 from ckpt_core.schema.access import Files
 from ckpt_core.schema.dtypes import DType
-from ckpt_core.storage.files.local import open_regular
+from ckpt_core.storage.files.regular import open_regular
 from ckpt_core.storage.workers import WORTH_A_WORKER, run, workers
 
 if TYPE_CHECKING:

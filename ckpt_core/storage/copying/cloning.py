@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from ckpt_core.errors import CkptError
 from ckpt_core.storage.buffers import borrowed
-from ckpt_core.storage.files.local import fill, open_regular
+from ckpt_core.storage.files.regular import fill, open_regular
 from ckpt_core.storage.writing import syscalls
 
 _FICLONE = 0x40049409

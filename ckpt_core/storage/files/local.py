@@ -1,81 +1,24 @@
-"""Listings and reads of this machine's disks and mounts.
+"""Listings of this machine's disks and mounts, and their reads.
 
-With the standard library alone.
-
-Regular files only, opened without following a link at the last step and without waiting for a pipe. Links are listed
-where they end inside the listed directory, or inside the cache of the Hugging Face repository it belongs to.
+The standard library alone is used.
 """
 
-import errno
 import os
-import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from threading import Lock
 
-from ckpt_core import knobs
-from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CkptError, CorruptError, LocateError, ReplacedError
+from ckpt_core.errors import CheckpointNotFoundError, LocateError, ReplacedError
 from ckpt_core.schema.access import FileEntry
 from ckpt_core.schema.locations import Location, LocationKind
-from ckpt_core.schema.side_files.debris import debris, debris_folder
-from ckpt_core.schema.side_files.reserved_names import BLOCKS, LEASE, MARK, is_ours
+from ckpt_core.schema.side_files.reserved_names import BLOCKS, LEASE, is_ours
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.base import ListedFiles, below_folder
 from ckpt_core.storage.files.identity import Identity, after_its_tick, replaced, while_fresh
-from ckpt_core.storage.files.probe import kind_of, left_between, reason_of, stat_of, unreachable
-from ckpt_core.storage.files.range_checks import DENIED, check_budget, check_range, ends_early, gone, not_listed
-from ckpt_core.storage.workers import check_stop
-
-_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
-
-_KEPT_OPEN = 64
-"""Files a listing keeps open: enough for the shards of most checkpoints, far below the 1024 that a process may open."""
-
-_READ_AT_ONCE = 64 << 20
-"""Bytes of one read: a worker that is told to stop does so between two."""
-
-
-class _Descriptors:
-    """Descriptors of files being read, by their listed path.
-
-    With them 20,000 small reads do not open 20,000 times.
-
-    Any thread may read through one: reads give their offset. None is closed before all are, so that no thread can be
-    left with the number of another file.
-    """
-
-    def __init__(self) -> None:
-        self.kept: dict[str, int] = {}
-        self._lock = Lock()
-
-    @contextmanager
-    def open(self, local: str, path: str, check: Callable[[int], None]) -> Iterator[int]:
-        """Lend a descriptor, and keep it where there is room.
-
-        Where there is none for one more, it is open for the block.
-        """
-        descriptor = open_regular(local, path)
-        try:
-            check(descriptor)
-        except CkptError:
-            os.close(descriptor)
-            raise
-        with self._lock:
-            stays = len(self.kept) < _KEPT_OPEN and self.kept.setdefault(path, descriptor) == descriptor
-        try:
-            yield descriptor
-        finally:
-            if not stays:
-                os.close(descriptor)
-
-    def __del__(self) -> None:
-        for descriptor in self.kept.values():
-            try:
-                os.close(descriptor)
-            except OSError:
-                pass  # of a mount that is gone
+from ckpt_core.storage.files.probe import kind_of, left_between, stat_of, unreachable
+from ckpt_core.storage.files.range_checks import check_budget, check_range, gone, not_listed
+from ckpt_core.storage.files.regular import Descriptors, fill, open_regular
+from ckpt_core.storage.files.walking import walk
 
 
 class _Folder:
@@ -161,7 +104,7 @@ class LocalFiles(ListedFiles):
         self._beside: dict[str, Identity | None] = {}
         self._links = links or {}
         self._folder = folder
-        self._descriptors = _Descriptors()
+        self._descriptors = Descriptors()
 
     @property
     def empty(self) -> Collection[str]:
@@ -344,167 +287,18 @@ def list_local(path: str, *, unfinished: bool = False) -> LocalFiles:
 
 
 def _list_directory(root: str, unfinished: bool) -> LocalFiles:
-    entries: dict[str, FileEntry] = {}
-    identities: dict[str, Identity] = {}
-    skipped: dict[str, str] = {}
-    links: dict[str, str] = {}
-    empty: list[str] = []
-    aside: dict[str, str] = {}
-    listed = _Folder(root)
-    homes = _homes(root)
-    limit, seen = knobs.listing_limit(), 0
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        try:
-            scan = os.scandir(os.path.join(root, folder))
-        except OSError as error:
-            if not folder:
-                raise unreachable(root, error) from error
-            if not isinstance(error, FileNotFoundError):
-                skipped[folder] = reason_of(error)
-            continue
-        with scan:
-            before = seen
-            for item in scan:
-                path = f"{folder}/{item.name}" if folder else item.name
-                seen += 1
-                if seen > limit:
-                    raise BudgetError(f"{printable(root)}: more than {limit} files; name a directory further down")
-                found = _debris(item, path)
-                if found is not None:
-                    aside[path] = found[1]
-                else:
-                    _add(item, path, homes, entries, identities, skipped, links, pending)
-        empty += [folder] if folder and seen == before else []
-    generations = None
-    if any(MARK in path for path in entries):
-        from ckpt_core.storage.files.local_commits import committed_below
-
-        chosen = committed_below(root, entries, unfinished)
-        generations = chosen.generations
-        aside |= chosen.left
-        links |= {path: os.path.join(root, full) for path, full in chosen.names.items() if path != full}
-        identities |= {path: identities[full] for path, full in chosen.names.items()}
-        entries = {path: FileEntry(path, entries[full].size) for path, full in chosen.names.items()}
+    folder = _Folder(root)
+    found = walk(root, unfinished=unfinished)
     return LocalFiles(
         Location(root, LocationKind.DIRECTORY),
         root,
-        {path: entry for path, entry in sorted(entries.items()) if not is_ours(path, entries)},
-        identities,
-        skipped=dict(sorted(skipped.items())),
-        debris=dict(sorted(aside.items())),
-        links=links,
-        folder=listed,
-        empty=sorted(empty),
-        generations=generations,
+        {path: entry for path, entry in sorted(found.entries.items()) if not is_ours(path, found.entries)},
+        found.identities,
+        skipped=dict(sorted(found.skipped.items())),
+        debris=dict(sorted(found.debris.items())),
+        links=found.links,
+        folder=folder,
+        empty=sorted(found.empty),
+        generations=found.generations,
         unfinished=unfinished,
     )
-
-
-def _debris(item: "os.DirEntry[str]", path: str) -> tuple[str, str] | None:
-    try:
-        return debris_folder(path) if item.is_dir(follow_symlinks=False) else debris(path)
-    except OSError:
-        return None  # `_add` meets the same, and says so
-
-
-def _add(
-    item: "os.DirEntry[str]",
-    path: str,
-    homes: tuple[str, ...],
-    entries: dict[str, FileEntry],
-    identities: dict[str, Identity],
-    skipped: dict[str, str],
-    links: dict[str, str],
-    pending: list[str],
-) -> None:
-    try:
-        if item.is_symlink():
-            end = os.path.realpath(item.path)
-            if not os.path.isfile(end):
-                skipped[path] = "a link to a directory, or to nothing"
-            elif not any(end.startswith(home.rstrip(os.sep) + os.sep) for home in homes):
-                skipped[path] = "a link that leads out of the checkpoint"
-            elif not _may_read(end):
-                skipped[path] = DENIED
-            else:
-                links[path] = end
-                identities[path] = Identity.of(os.stat(end))
-                entries[path] = FileEntry(path, identities[path].size)
-        elif item.is_dir(follow_symlinks=False):
-            pending.append(path)
-        elif item.is_file(follow_symlinks=False) and _is_denied(item.path):
-            skipped[path] = DENIED
-        elif item.is_file(follow_symlinks=False):
-            identities[path] = Identity.of(item.stat(follow_symlinks=False))
-            entries[path] = FileEntry(path, identities[path].size)
-        else:
-            skipped[path] = "not a regular file (a device, a pipe or a socket)"
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        skipped[path] = reason_of(error)
-
-
-def _is_denied(path: str) -> bool:
-    """Return True if this process may not open a file.
-
-    FileNotFoundError where it is gone: that is no denial.
-    """
-    return not _may_read(path) and os.lstat(path) is not None and not _may_read(path)
-
-
-def _may_read(path: str) -> bool:
-    """Return True if this process may open a file.
-
-    It is told when it is listed, so that no format stumbles over it later.
-    """
-    return os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _homes(root: str) -> tuple[str, ...]:
-    """Return the folders that a link may end in.
-
-    They are the listed one, and the blobs of the Hugging Face cache that it is a snapshot of.
-
-    Layout: huggingface_hub, `models--ORG--NAME/{blobs,refs,snapshots/REVISION}`.
-    """
-    real = os.path.realpath(root)
-    parts = real.split(os.sep)
-    for index, part in enumerate(parts[:-1]):
-        if parts[index + 1] == "snapshots" and part.startswith(("models--", "datasets--", "spaces--")):
-            return real, os.sep.join([*parts[: index + 1], "blobs"])
-    return (real,)
-
-
-def open_regular(path: str, shown: str) -> int:
-    """A descriptor of a regular file. `shown` names it in errors."""
-    try:
-        descriptor = os.open(path, _OPEN)
-    except FileNotFoundError as error:
-        raise gone(shown) from error
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # as that of a seal may be: then there is none
-            raise gone(shown) from error
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket has taken the file's place
-            raise CorruptError(f"{printable(shown)}: not a regular file", code="CK002", path=shown) from error
-        raise unreachable(shown, error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise CorruptError(f"{printable(shown)}: not a regular file", code="CK002", path=shown)
-    return descriptor
-
-
-def fill(descriptor: int, shown: str, offset: int, out: memoryview) -> None:
-    """Read until `out` is full; CorruptError where the file ends first."""
-    done = 0
-    while done < len(out):
-        check_stop()
-        try:
-            count = os.preadv(descriptor, [out[done : done + _READ_AT_ONCE]], offset + done)
-        except OSError as error:
-            raise unreachable(shown, error) from error
-        if not count:
-            raise ends_early(shown, offset + len(out), offset + done)
-        done += count

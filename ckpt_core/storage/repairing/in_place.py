@@ -24,7 +24,7 @@ from ckpt_core.schema.access import Files
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.side_files.reserved_names import MARK
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.files.local import fill, open_regular
+from ckpt_core.storage.files.regular import fill, open_regular
 from ckpt_core.storage.repairing.overlay import OverlaidFiles
 from ckpt_core.storage.repairing.steps import DONE, STEPS, Step, digest_of, encode_steps, parse_steps
 from ckpt_core.storage.writing import syscalls

@@ -12,7 +12,7 @@ from ckpt_core import knobs
 from ckpt_core.errors import BudgetError, CheckpointNotFoundError, CorruptError, ReplacedError, UnreachableError
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.tensors import ByteRange
-from ckpt_core.storage.files import local
+from ckpt_core.storage.files import regular
 from ckpt_core.storage.files.local import list_local
 from ckpt_core.storage.files.probe import probe
 
@@ -372,7 +372,7 @@ def test_descriptors_are_few_and_closed_with_the_listing(root):
     files = list_local(str(root))
     for path in files.entries:
         files.head(path)
-    assert 0 < len(os.listdir("/proc/self/fd")) - before <= local._KEPT_OPEN + 1  # and the folder
+    assert 0 < len(os.listdir("/proc/self/fd")) - before <= regular.KEPT_OPEN + 1  # and the folder
     del files
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
