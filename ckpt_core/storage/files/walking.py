@@ -1,4 +1,4 @@
-"""A walk through a directory: what is listed, and what is left out.
+"""A walk through a directory: the listed files and the others.
 
 Links are listed where they end inside the directory, or inside the cache of the Hugging Face repository it belongs to.
 """
