@@ -152,6 +152,7 @@ class Checkpointer:
         self._far = None if upload_to is None else open_far_run(upload_to)
         tier = far_tier(opened, upload_to, keep, rule_of(keep_far), open_any_run)
         self._tier = tier if self._team.leads else None
+        self._team.refuse(format, loader)
         self._format = directory_format(format, self._objects["model"])
         self._options = checked_options(state_dict_options)
         self._every = interval(save_every)
@@ -170,7 +171,6 @@ class Checkpointer:
         self._steps = StepCounts(self._objects.get("optimizer"), may_skip=scaler is not None)
         self._preemption = Preemption() if preemption else None
         self._listening = ExitStack()
-        self._team.refuse(self._format, loader)
         tell_of_a_strange(loader, refuse=one_of("inexact", inexact, "refuse", "warn") == "refuse")
         refuse_unheld(self._format, partial(self._parts, self._record))
 

@@ -72,8 +72,10 @@ def test_what_one_rank_fails_with_is_raised_by_all_and_the_next_save_is_done(tra
 
 
 def test_what_several_ranks_cannot_do_is_said_before_the_first_step(trained):
-    for rank, (form, loader) in enumerate(found["refused"] for found in trained[1]):
-        assert "give format='dcp'" in form
+    for rank, (*forms, loader, is_there) in enumerate(found["refused"] for found in trained[1]):
+        for name, form in zip(("bundle", "training-state", "hf"), forms, strict=True):
+            assert form.startswith(f"format='{name}': is written by one process, and this training has 2; give")
+            assert "give format='dcp'" in form and not is_there
         assert f"give it rank={rank} and world=2" in loader
 
 

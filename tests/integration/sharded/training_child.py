@@ -199,12 +199,13 @@ def other_step(one):
 def refused():
     """What several ranks cannot do, said when the Checkpointer is made."""
     found = []
-    for options in ({"format": "bundle"}, {"loader": KeyedLoader(Numbers(), 12, seed=7)}):
+    formats = [{"format": name} for name in ("bundle", "training-state", "hf")]
+    for options in (*formats, {"loader": KeyedLoader(Numbers(), 12, seed=7)}):
         try:
             Checkpointer(os.path.join(FOLDER, "no"), **{"model": torch.nn.Linear(2, 2), "format": "dcp", **options})
         except CkptError as error:
             found.append(error.message)
-    return found
+    return [*found, os.path.exists(os.path.join(FOLDER, "no"))]
 
 
 def optioned():
