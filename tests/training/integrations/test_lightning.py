@@ -21,6 +21,8 @@ OTHER = [("0", "2"), ("2", "0"), ("persistent", "0")]
 
 CELLS = [("map", *pair, draw, stop) for pair in SAME + OTHER for draw in DRAWS for stop in STOPS]
 CELLS += [("stream", *pair, draw, stop) for pair in SAME for draw in DRAWS for stop in STOPS]
+HF_CELLS = [("hf map", *pair, draw, stop) for pair in SAME + OTHER for draw in DRAWS for stop in STOPS]
+HF_CELLS += [("hf stream", *pair, draw, stop) for pair in SAME for draw in DRAWS for stop in STOPS]
 SAMPLE = [
     ("map", "0", "2", "torch", "middle of epoch 1"),
     ("map", "persistent", "0", "torch", "epoch 2"),
@@ -28,9 +30,14 @@ SAMPLE = [
 ]
 
 NAMES = {"none": "no", "torch": "torch's", "numpy": "numpy's", "python": "Python's"}
-KINDS = {"map": "numbered samples", "stream": "an iterable set with a state"}
+KINDS = {
+    "map": "numbered samples",
+    "stream": "an iterable set with a state",
+    "hf map": "a `Dataset` of `datasets`, shuffled",
+    "hf stream": "a stream of `datasets`",
+}
 
-EXACT = ("step", "epoch", "weights", "optimizer", "scheduler", "generators")
+EXACT = ("step", "epoch", "weights", "optimizer", "scaler", "scheduler", "generators")
 MILESTONES = {"schedule": "milestones", "max_steps": 6, "max_epochs": -1, "val_check_interval": 2}
 TORN = ["before save", "before rename"]
 REFUSED = [
@@ -45,6 +52,24 @@ REFUSED = [
     {"policy": None},
     {"policy": "missing.ckpt"},
 ]
+INEXACT = {
+    "with the callback LearningRateFinder": {"callback": "rate"},
+    "with the callback GradientAccumulationScheduler": {"callback": "groups", "accumulate_grad_batches": 1},
+    "with the callback StochasticWeightAveraging": {"callback": "average"},
+    "reload_dataloaders_every_n_epochs": {"reload_dataloaders_every_n_epochs": 1},
+    "overfit_batches": {"overfit_batches": 2},
+    "val_check_interval is a time": {"val_check_interval": "00:00:10:00"},
+    "asks for its batches itself": {"net": "fetching"},
+    "WeightedRandomSampler": {"loader": "sampler"},
+    "a dict of training data": {"loader": "several"},
+    "in_order": {"loader": "unordered"},
+    "progress:callbacks.Odd.odd: a value of class object": {"callback": "odd"},
+    "config.odd: a value of class object": {"odd": True},
+}
+OTHERWISE = {
+    "metric and scaler": {"metric": True, "scaled": True},
+    "manual": {"net": "manual", "accumulate_grad_batches": 1, "metric": True},
+}
 
 
 def cell_job(cell):
@@ -64,7 +89,7 @@ def killed(at, **more):
 def whole_of(cell):
     # an iterable set is shared out among its workers: their number decides the order
     kind, before, _, draw, _ = cell
-    return f"whole {kind} {draw} {(before if kind == 'stream' else '0')}"
+    return f"whole {kind} {draw} {(before if kind.endswith('stream') else '0')}"
 
 
 def whole_jobs(cells):
@@ -84,6 +109,10 @@ def answers(tmp_path_factory):
         "whole milestones": [MILESTONES],
         "milestones": killed(["on_train_epoch_start", 3], **MILESTONES),
         "SIGTERM": [{"signal": [15, 4], "saving": {"every_n_train_steps": 100}}, {}],
+        **{f"whole {name}": [part] for name, part in OTHERWISE.items()},
+        "metric and scaler": killed(["on_train_batch_start", 5], **OTHERWISE["metric and scaler"]),
+        "manual": [{**OTHERWISE["manual"], "signal": [10, 4, True]}, OTHERWISE["manual"]],
+        "inexact": [{"refused": [*INEXACT.values()]}],
         "forget rng": [{"kill": ["on_train_batch_start", 2]}, {"forget": "rng"}],
         "forget keys": [{"kill": ["on_train_batch_start", 2], "draw": "torch"}, {"draw": "torch", "forget": "keys"}],
         "refused": [{"kill": ["on_train_batch_start", 3]}, {"refused": REFUSED}],
@@ -125,6 +154,19 @@ def test_a_signal_within_a_step_saves_after_it_and_ends(answers):
     assert "preempted-step=5.ckpt" not in answers["SIGTERM"]["result"]["folders"]
 
 
+def test_metrics_of_an_epoch_and_the_scale_of_losses_go_on(answers):
+    exact(answers["metric and scaler"], answers["whole metric and scaler"])
+
+
+def test_a_module_that_steps_itself_keeps_the_gradients_of_half_a_step(answers):
+    exact(answers["manual"], answers["whole manual"], ["exit 138", "result"])
+
+
+def test_what_cannot_be_exact_is_refused_before_the_first_step(answers):
+    for said, text in zip(INEXACT, answers["inexact"]["refusals"], strict=True):
+        assert said in text, text
+
+
 @pytest.mark.parametrize("what", ["rng", "keys"])
 def test_what_is_forgotten_is_seen_by_these_tests(what, answers):
     whole = answers["whole map none 0" if what == "rng" else "whole map torch 0"]
@@ -153,17 +195,18 @@ def test_what_does_not_fit_is_refused_before_the_first_step(answers):
 
 
 def table():
-    """What CELLS show, as the documentation has it; workers of pairs that they leave out are refused."""
+    """What the cells show, as the documentation has it; workers of pairs that they leave out are refused."""
     draws, stops = ", ".join(NAMES[draw] for draw in DRAWS), ", ".join(STOPS)
     yield f"| data | workers before → after | {draws} randomness in the data; stopped in the {stops} |"
     yield "|---|---|---|"
     for kind, name in KINDS.items():
-        shown = {pair: [cell for cell in CELLS if cell[:3] == (kind, *pair)] for pair in SAME + OTHER}
+        shown = {pair: [cell for cell in CELLS + HF_CELLS if cell[:3] == (kind, *pair)] for pair in SAME + OTHER}
         exact_pairs = [pair for pair, cells in shown.items() if len(cells) == len(DRAWS) * len(STOPS)]
         for pairs, word in ((exact_pairs, "exact"), ([pair for pair in shown if not shown[pair]], "refused")):
             if pairs:
                 yield f"| {name} | {', '.join(' → '.join(pair) for pair in pairs)} | {word} |"
-    yield "| an iterable set without a state | any | refused |"
+    buffered = "a stream of `datasets` that is shuffled through a buffer"
+    yield f"| an iterable set without a state, {buffered} | any | refused |"
 
 
 def test_the_documentation_has_the_table():
@@ -195,3 +238,32 @@ def test_a_trainer_may_be_killed_at_every_event(tmp_path):
     jobs = {str(number): killed(number, **part) for number in range(last)}
     for answer in runs(tmp_path / "killed", jobs).values():
         exact(answer, whole)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_otherwise_stepped_trainings_may_be_killed_at_every_third_event(name, tmp_path):
+    part = OTHERWISE[name]
+    whole = runs(tmp_path, {"whole": [part]})["whole"]
+    last = max(number for number, (event, _) in enumerate(whole["seen"]) if event == "on_train_batch_end")
+    jobs = {str(number): killed(number, **part) for number in range(0, last, 3)}
+    for answer in runs(tmp_path / "killed", jobs).values():
+        exact(answer, whole)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_sets_of_datasets_go_on_bit_for_bit_or_are_refused(tmp_path):
+    pytest.importorskip("datasets")
+    refused = {"hf buffer": [{"kind": "hf buffer"}]}
+    refused["hf stream"] = [{"kind": "hf stream", "workers": 2}]
+    jobs = {
+        f"refused {kind}": [{"kind": "hf stream", "kill": ["on_train_batch_start", 2]}, {"refused": parts}]
+        for kind, parts in refused.items()
+    }
+    found = runs(tmp_path, {**whole_jobs(HF_CELLS), **{"-".join(cell): cell_job(cell) for cell in HF_CELLS}, **jobs})
+    for cell in HF_CELLS:
+        exact(found["-".join(cell)], found[whole_of(cell)])
+    assert "leaves out the samples in its buffer" in found["refused hf buffer"]["refusals"][0]
+    assert "num_workers is 2 here and was 0" in found["refused hf stream"]["refusals"][0]

@@ -137,12 +137,14 @@ class ExactResume(Callback):  # type: ignore[misc]  # Lightning's types are not 
         gradients = filling_gradients(module, own.get("gradients", {}), str(stored.location))
         random = random_states.restoring(own["rng"])
         loops = self._loops
+        loops.fill_once(self._agree)
         loader.go_on(own["sampler"], own["batch"])
         self._restore = [lambda: loops.restore(own["loops"]), gradients, random]
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        if self._own is None or self._found is None:
-            return
+    def _agree(self) -> None:
+        """Refuse optimizers and schedules that do not fit; nothing was filled yet."""
+        assert self._own is not None and self._found is not None
+        trainer = self._trainer
         own_rates = [rates.base_rates(one.param_groups) for one in trainer.optimizers]
         compare_optimizers(trainer, self._found, self._own, self.lr)
         if self.lr == rates.ARGUMENT:
@@ -202,6 +204,8 @@ class ExactResume(Callback):  # type: ignore[misc]  # Lightning's types are not 
         self._stop_listening()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        if self._loops is not None:
+            self._loops.fill_as_ever()
         self._failed, self._active = self._active, False
         for one in self._wanted:
             if one.save:
@@ -210,6 +214,8 @@ class ExactResume(Callback):  # type: ignore[misc]  # Lightning's types are not 
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         self._stop_listening()
+        if self._loops is not None:
+            self._loops.fill_as_ever()
         if isinstance(trainer.strategy.checkpoint_io, BundleIO):
             trainer.strategy.checkpoint_io.training = None
 

@@ -20,6 +20,7 @@ from ckpt_core.training.planning.rows import Rows
 _log = Logger(__name__)
 
 _MORE = "train for more, or begin in another folder"
+_SAME = "give what there was, or begin in another folder; nothing was changed"
 
 
 def compare(loops: Loops, module: Any, loader: WatchedLoader, stored: StoredCheckpoint, own: Mapping[str, Any]) -> None:
@@ -63,12 +64,13 @@ def compare_optimizers(trainer: Any, found: Mapping[str, Any], own: Mapping[str,
     for kind, here in (("optimizer", trainer.optimizers), ("scheduler", schedulers)):
         names = [type(one).__name__ for one in here]
         if names != own["classes"][kind]:
-            raise LoadRefusedError(f"{kind}: there were {own['classes'][kind]}, and there are {names}")
+            was = own["classes"][kind]
+            raise LoadRefusedError(f"{kind}: there were {was}, and there are {names}; {_SAME}")
     rows = Rows()
     for number, (state, optimizer) in enumerate(zip(found[OPTIMIZERS], trainer.optimizers, strict=True)):
         label, groups = label_of("optimizer", number), optimizer.param_groups
         if [len(one["params"]) for one in groups] != [len(one["params"]) for one in state["param_groups"]]:
-            raise LoadRefusedError(f"{label}: its groups of parameters were others")
+            raise LoadRefusedError(f"{label}: its groups of parameters were others; {_SAME}")
         rates.compare_groups(rows, label, state["param_groups"], groups, lr)
     rows.raise_refused()
     for row in rows.rows:

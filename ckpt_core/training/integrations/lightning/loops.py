@@ -14,6 +14,8 @@ from lightning.pytorch.trainer.connectors.data_connector import _DataLoaderSourc
 
 from ckpt_core.training.integrations.lightning.logged import Logged
 
+_FILLING = ("restore_model", "restore_datamodule", "restore_callbacks")
+
 
 class Loops:
     """The loops of one training, between two steps.
@@ -84,6 +86,31 @@ class Loops:
                 return made()
 
         self._fit._data_source = Source(self._source.instance, self._source.name)
+
+    def fill_once(self, agreed: Callable[[], None]) -> None:
+        """Let Lightning fill a training once its optimizers are agreed to.
+
+        By itself it fills the module, its data and the callbacks before it makes them.
+        """
+        connector, strategy = self._trainer._checkpoint_connector, self._trainer.strategy
+        made = strategy.setup_optimizers
+
+        def make_and_fill(trainer: Any) -> None:
+            made(trainer)
+            self.fill_as_ever()
+            agreed()
+            for name in _FILLING:
+                getattr(connector, name)()
+
+        strategy.setup_optimizers = make_and_fill
+        for name in _FILLING:
+            setattr(connector, name, lambda: None)
+
+    def fill_as_ever(self) -> None:
+        """Let Lightning fill a training when it does."""
+        self._trainer.strategy.__dict__.pop("setup_optimizers", None)
+        for name in _FILLING:
+            self._trainer._checkpoint_connector.__dict__.pop(name, None)
 
     def dump(self, weights_only: bool) -> dict[str, Any]:
         """Return what Lightning saves."""

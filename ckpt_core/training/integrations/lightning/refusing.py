@@ -1,7 +1,6 @@
 """Refuses a Trainer that cannot be exact after a stop."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 from ckpt_core.errors import UsageError
@@ -36,7 +35,7 @@ def _reasons(trainer: Any) -> Iterator[str]:
         yield "reload_dataloaders_every_n_epochs: the position in a loader that is made anew is not known; leave it out"
     if trainer.overfit_batches:
         yield "overfit_batches: Lightning replaces the order of the data; leave it out"
-    if isinstance(trainer.val_check_interval, str | dict | timedelta):
+    if getattr(trainer, "_val_check_time_interval", None) is not None:
         yield "val_check_interval is a time: validation comes at other steps after a stop; give batches"
 
 
