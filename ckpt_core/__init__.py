@@ -19,6 +19,7 @@ _WHERE = {
     "Attempt": "ckpt_core.schema.locations",
     "BaseMismatchError": "ckpt_core.errors",
     "BaseModel": "ckpt_core.verbs.conversion_request",
+    "Bisection": "ckpt_core.verbs.versions.bisect",
     "BudgetError": "ckpt_core.errors",
     "ByteRange": "ckpt_core.schema.tensors",
     "Candidate": "ckpt_core.schema.locations",
@@ -85,6 +86,8 @@ _WHERE = {
     "Priority": "ckpt_core.schema.locations",
     "Profile": "ckpt_core.schema.roles",
     "Progress": "ckpt_core.schema.access",
+    "PrunedVersions": "ckpt_core.verbs.versions.prune",
+    "Published": "ckpt_core.verbs.versions.publish",
     "Query": "ckpt_core.schema.locations",
     "Ranks": "ckpt_core.storage.ranks.ranks",
     "Repair": "ckpt_core.verbs.repair_plan",
@@ -93,6 +96,7 @@ _WHERE = {
     "RepairRequest": "ckpt_core.schema.repairs",
     "ReplacedError": "ckpt_core.errors",
     "Resolution": "ckpt_core.schema.locations",
+    "Retention": "ckpt_core.verbs.versions.prune",
     "Role": "ckpt_core.schema.roles",
     "RunOptions": "ckpt_core.verbs.conversion_request",
     "Sampling": "ckpt_core.schema.verification",
@@ -120,8 +124,12 @@ _WHERE = {
     "Verification": "ckpt_core.verbs.verify",
     "VerifyReport": "ckpt_core.schema.verification",
     "VerifyRequest": "ckpt_core.schema.verification",
+    "VersionList": "ckpt_core.verbs.versions.history",
+    "VersionRecord": "ckpt_core.storage.versions.record",
+    "VersionsReport": "ckpt_core.verbs.versions.prove",
     "WritePlan": "ckpt_core.schema.plans",
     "argument": "ckpt_core.arguments",
+    "bisect": "ckpt_core.verbs.versions.bisect",
     "certify": "ckpt_core.verbs.certify",
     "clean": "ckpt_core.verbs.moving.clean",
     "convert": "ckpt_core.verbs.convert",
@@ -132,24 +140,29 @@ _WHERE = {
     "hookimpl": "ckpt_core.hookspecs",
     "in_shell": "ckpt_core.arguments",
     "inspect": "ckpt_core.verbs.inspect",
-    "list_files": "ckpt_core.storage.files.listing",
+    "list_files": "ckpt_core.storage.listing",
+    "list_versions": "ckpt_core.verbs.versions.history",
     "load": "ckpt_core.verbs.load",
     "load_into": "ckpt_core.verbs.load_into",
     "locate": "ckpt_core.verbs.locate",
     "marked": "ckpt_core.arguments",
     "option": "ckpt_core.arguments",
     "printable": "ckpt_core.schema.text",
+    "prune_versions": "ckpt_core.verbs.versions.prune",
+    "publish": "ckpt_core.verbs.versions.publish",
     "read_seal": "ckpt_core.storage.sealing",
     "remote_timeout": "ckpt_core.knobs",
     "repair": "ckpt_core.verbs.repair",
     "save": "ckpt_core.verbs.save",
     "scale_names": "ckpt_core.reading.casting.scales",
     "seal": "ckpt_core.verbs.seal",
+    "set_alias": "ckpt_core.verbs.versions.history",
     "tensor_names": "ckpt_core.schema.state",
     "torch_dtype": "ckpt_core.reading.torch.memory",
     "torchrun_ranks": "ckpt_core.storage.ranks.torchrun",
     "undo_repair": "ckpt_core.verbs.repair",
     "verify": "ckpt_core.verbs.verify",
+    "verify_versions": "ckpt_core.verbs.versions.prove",
     "with_names": "ckpt_core.schema.state",
 }
 
@@ -262,10 +275,11 @@ if TYPE_CHECKING:
     from ckpt_core.schema.verification import Sampling as Sampling
     from ckpt_core.schema.verification import VerifyReport as VerifyReport
     from ckpt_core.schema.verification import VerifyRequest as VerifyRequest
-    from ckpt_core.storage.files.listing import list_files as list_files
+    from ckpt_core.storage.listing import list_files as list_files
     from ckpt_core.storage.ranks.ranks import Ranks as Ranks
     from ckpt_core.storage.ranks.torchrun import torchrun_ranks as torchrun_ranks
     from ckpt_core.storage.sealing import read_seal as read_seal
+    from ckpt_core.storage.versions.record import VersionRecord as VersionRecord
     from ckpt_core.verbs.certify import certify as certify
     from ckpt_core.verbs.conversion_request import BaseModel as BaseModel
     from ckpt_core.verbs.conversion_request import RunOptions as RunOptions
@@ -298,5 +312,17 @@ if TYPE_CHECKING:
     from ckpt_core.verbs.seal import seal as seal
     from ckpt_core.verbs.verify import Verification as Verification
     from ckpt_core.verbs.verify import verify as verify
+    from ckpt_core.verbs.versions.bisect import Bisection as Bisection
+    from ckpt_core.verbs.versions.bisect import bisect as bisect
+    from ckpt_core.verbs.versions.history import VersionList as VersionList
+    from ckpt_core.verbs.versions.history import list_versions as list_versions
+    from ckpt_core.verbs.versions.history import set_alias as set_alias
+    from ckpt_core.verbs.versions.prove import VersionsReport as VersionsReport
+    from ckpt_core.verbs.versions.prove import verify_versions as verify_versions
+    from ckpt_core.verbs.versions.prune import PrunedVersions as PrunedVersions
+    from ckpt_core.verbs.versions.prune import Retention as Retention
+    from ckpt_core.verbs.versions.prune import prune_versions as prune_versions
+    from ckpt_core.verbs.versions.publish import Published as Published
+    from ckpt_core.verbs.versions.publish import publish as publish
 else:
     __getattr__, __dir__ = lazy_names(__name__, _WHERE)

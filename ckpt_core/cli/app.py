@@ -24,7 +24,11 @@ COMMANDS = {
     "copy": "Copy a checkpoint to another place, checked as it moves.",
     "seal": "Write digests beside a checkpoint, so that damage shows.",
     "clean": "Show what stopped writers left at a place, and remove it.",
-    "prune": "Show which checkpoints of a run no rule keeps, and remove them.",
+    "publish": "Make a checkpoint the next version of a store of versions.",
+    "log": "List the versions of a store.",
+    "alias": "Let a name stand for a version of a store.",
+    "bisect": "Find the first version for which a command fails.",
+    "prune": "Show which checkpoints of a run, or versions of a store, no rule keeps, and remove them.",
     "plan-resume": "Show what a training would go on from, before it is started.",
     "prove-resume": "Run a training whole and killed, and compare both to the bit.",
     "repair": "Show what can be mended in a checkpoint, and mend it.",
@@ -34,6 +38,9 @@ COMMANDS = {
     "version": "Show the version.",
 }
 """What `ckpt --help` says of each; `ckpt_core.cli.commands.NAME` holds it as `command`, with `_` for `-`."""
+
+_OF_VERSIONS = ("publish", "log", "alias", "bisect")
+"""Those that `ckpt_core.cli.commands.versions` has."""
 
 
 def examples(*lines: str) -> str:
@@ -64,7 +71,9 @@ class LazyGroup(_WithExamples, click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"ckpt_core.cli.commands.{cmd_name.replace('-', '_')}").command
+        folder = "versions." if cmd_name in _OF_VERSIONS else ""
+        module = import_module(f"ckpt_core.cli.commands.{folder}{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
         return command
 
     def resolve_command(

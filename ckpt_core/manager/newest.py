@@ -23,7 +23,7 @@ from ckpt_core.schema.profiles import Verdict
 from ckpt_core.schema.roles import Profile
 from ckpt_core.schema.text import printable
 from ckpt_core.schema.verification import VerifyRequest
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 
 if TYPE_CHECKING:
     from ckpt_core.hookspecs import Plugins

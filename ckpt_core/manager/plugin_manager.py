@@ -23,7 +23,7 @@ from ckpt_core.schema.text import did_you_mean, scrub
 from ckpt_core.version import __version__
 
 _HOOKS = tuple(name for name in vars(Specs) if not name.startswith("_"))
-_BUILTIN = ("paths", "safetensors", "torch", "bundle.plugin", "checks", "seals.plugin")
+_BUILTIN = ("paths", "safetensors", "torch", "bundle.plugin", "versions", "checks", "seals.plugin")
 
 
 class PluginStatus(NamedTuple):

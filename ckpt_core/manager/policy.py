@@ -15,7 +15,7 @@ from ckpt_core.manager.guard import Failures
 from ckpt_core.schema.formats import Detection, Format, FormatMatch
 from ckpt_core.schema.locations import Attempt, Candidate, Location, LocationKind, Outcome, Query, Resolution
 from ckpt_core.schema.text import did_you_mean
-from ckpt_core.storage.files.listing import probe, why_missing
+from ckpt_core.storage.listing import probe, why_missing
 
 if TYPE_CHECKING:
     from ckpt_core.hookspecs import Plugins

@@ -19,8 +19,8 @@ from ckpt_core.schema.evidence import emptiness
 from ckpt_core.schema.formats import Detection, FormatMatch
 from ckpt_core.schema.locations import Candidate, Priority
 from ckpt_core.schema.manifests import Manifest
-from ckpt_core.storage.files.listing import files_of
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.listing import files_of
 
 if TYPE_CHECKING:
     from ckpt_core.hookspecs import Plugins

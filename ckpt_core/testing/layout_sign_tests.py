@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckpt_core.layouts.dispatch import LayoutTable
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 
 _ASCII = st.characters(codec="ascii", exclude_categories=["Cc"])
 _ONCE = [HealthCheck.differing_executors]

@@ -25,7 +25,7 @@ from ckpt_core.errors import CheckpointNotFoundError, ReplacedError
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.verification import Depth
-from ckpt_core.storage.files.listing import list_files, probe
+from ckpt_core.storage.listing import list_files, probe
 from ckpt_core.storage.remote.filesystems import served
 from ckpt_core.testing.memory import SampleCheckpoint
 from ckpt_core.testing.rules import rule

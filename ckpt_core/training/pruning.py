@@ -13,7 +13,7 @@ from ckpt_core.arguments import argument
 from ckpt_core.errors import CheckpointNotFoundError, CkptError, CorruptError, UsageError
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.checking.sealed_files import prove_sealed
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.urls import local_path
 from ckpt_core.training.choosing import proved, record_of
 from ckpt_core.training.record import Record

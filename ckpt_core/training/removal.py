@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Set
 from ckpt_core.errors import CkptError
 from ckpt_core.log import Logger
 from ckpt_core.storage.checking.sealed_files import prove_sealed
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.training.retention import Keep
 from ckpt_core.training.run import Run
 from ckpt_core.training.saving.thinning import make_thin

@@ -26,8 +26,8 @@ from ckpt_core.schema.locations import Location, LocationKind, Query, Resolution
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.checking.checked_files import CheckedFiles
 from ckpt_core.storage.files.identity import comes_back
-from ckpt_core.storage.files.listing import files_of, list_files
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.listing import files_of, list_files
 from ckpt_core.storage.urls import local_path
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.locate import locate

@@ -14,7 +14,7 @@ from ckpt_core.errors import CkptError, CorruptError, FormatError, UsageError
 from ckpt_core.manager.plugin_manager import CkptPluginManager
 from ckpt_core.schema.repairs import RepairRequest
 from ckpt_core.schema.verification import Depth, VerifyRequest, depth_named
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.repairing.overlay import OverlaidFiles
 from ckpt_core.storage.repairing.places import InSomePlace, place_of
 from ckpt_core.verbs.checked_arguments import checked

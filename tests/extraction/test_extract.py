@@ -10,7 +10,7 @@ import torch
 
 import ckpt_core
 from ckpt_core.errors import UnsafeContentError, UsageError
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.sealing import read_seal
 
 WEIGHT = torch.arange(6.0).reshape(2, 3)

@@ -13,7 +13,7 @@ from ckpt_core.codecs.zip.directory import read_archive
 from ckpt_core.codecs.zip.writer import Record, plan_zip
 from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.schema.plans import Literal, TensorBytes
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.verbs.convert import convert
 from ckpt_core.verbs.save import save
 

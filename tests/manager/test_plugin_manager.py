@@ -70,7 +70,7 @@ def test_a_broken_plugin_is_named_with_its_reason_and_costs_nothing_else(install
     assert "hunter2" not in broken.problem
     assert not manager.has_plugin(name)
     assert status(manager, "zz_healthy").problem is None
-    assert [format.name for format in manager.formats()] == ["bundle", "safetensors", "torch", "zz"]
+    assert [format.name for format in manager.formats()] == ["bundle", "safetensors", "torch", "versions", "zz"]
     assert detects(manager, checkpoint)
     assert manager.hook.locate(query=Query(checkpoint)).found
 
@@ -129,7 +129,7 @@ def test_formats_of_an_unregistered_plugin_are_free(manager):
     assert manager.owner("mine") is None
     manager.register(second, name="second")
     assert manager.owner("mine") == "second"
-    assert [format.name for format in manager.hook.formats()] == ["bundle", "mine", "safetensors", "torch"]
+    assert [format.name for format in manager.hook.formats()] == ["bundle", "mine", "safetensors", "torch", "versions"]
 
 
 def test_a_format_of_no_plugin_is_unsupported_and_names_those_that_are(manager):
@@ -153,6 +153,7 @@ def test_a_plugin_registered_by_hand_is_in_the_report(manager):
         "core.safetensors",
         "core.torch",
         "core.bundle",
+        "core.versions",
         "core.checks",
         "core.seals",
     ]
@@ -220,7 +221,7 @@ def test_each_hook_returns_the_merged_answer(manager, checkpoint):
     assert plan == RepairPlan(())
     formats = manager.hook.formats()
     assert isinstance(formats, tuple)
-    assert [format.name for format in formats] == ["bundle", "safetensors", "torch"]
+    assert [format.name for format in formats] == ["bundle", "safetensors", "torch", "versions"]
     opened = manager.hook.load(files=files, match=detection.best, request=LoadRequest())
     assert list(opened.manifest.components[0].tensors) == ["w"]
 

@@ -10,7 +10,7 @@ import pytest
 import ckpt_core
 from ckpt_core.schema.verification import Depth
 from ckpt_core.storage.digests import BLOCK
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.verbs.save import save
 

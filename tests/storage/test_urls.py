@@ -5,7 +5,7 @@ import pytest
 from ckpt_core.errors import UnsafeContentError, UsageError
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.storage import urls
-from ckpt_core.storage.files.listing import list_files, probe
+from ckpt_core.storage.listing import list_files, probe
 from ckpt_core.storage.urls import local_path, scheme_of
 
 

@@ -16,7 +16,7 @@ import ckpt_core
 from ckpt_core import CorruptError, OverwriteError, ReplacedError, UnreachableError, UsageError, copy, read_seal
 from ckpt_core.schema.verification import Depth
 from ckpt_core.storage.copying import to_disk
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 
 PART = 1 << 20
 SEALS = {"ckpt.manifest.json", "ckpt.blocks"}

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.side_files.seals import Seal
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.verbs.inspect import inspect
 from ckpt_core.verbs.load import OWN_CHECKS, Checks, find

@@ -62,7 +62,7 @@ def command(
 
 
 def _log_debris(place: str) -> None:
-    from ckpt_core.storage.files.listing import list_files
+    from ckpt_core.storage.listing import list_files
     from ckpt_core.verbs.load import log_debris
 
     log_debris(list_files(place))

@@ -1,6 +1,7 @@
 """`ckpt prove-resume`: compare a training run whole and killed, to the bit.
 
-It is a person's own training."""
+It is a person's own training.
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict

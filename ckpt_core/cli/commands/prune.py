@@ -1,4 +1,4 @@
-"""`ckpt prune`: list a run's checkpoints that no rule keeps.
+"""`ckpt prune`: list checkpoints or versions that no rule keeps.
 
 It tells what they take, and removes them where that is asked for.
 """
@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ckpt_core.cli.app import VerbCommand, examples
-from ckpt_core.cli.options.refs import ref_argument
+from ckpt_core.cli.options.refs import ref_argument, storage_option
 from ckpt_core.cli.output.answer import Answer, Block, Table
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.text import counted, human_bytes
 
 if TYPE_CHECKING:
     from ckpt_core.training.pruning import Pruned
+    from ckpt_core.training.retention import Keep
+    from ckpt_core.verbs.versions.prune import PrunedVersions
 
 _TO_DO = 1
 
@@ -25,6 +27,7 @@ _EXAMPLES = examples(
     "ckpt prune runs/a --keep-every 1000",
     "ckpt prune runs/a --keep-last 3 --apply",
     "ckpt prune s3://bucket/run --keep-last 3",
+    "ckpt prune s3://bucket/versions --keep-last 10",
 )
 
 
@@ -41,6 +44,7 @@ _EXAMPLES = examples(
 )
 @click.option("--purge", is_flag=True, help="Remove for good what was put aside; nothing else is done.")
 @click.option("--apply", is_flag=True, help="Remove the others, after those that are kept were proved.")
+@storage_option
 @common_options
 @click.pass_obj
 def command(
@@ -59,19 +63,55 @@ def command(
 ) -> Answer:
     """List the checkpoints of a training RUN that no rule keeps.
 
-    Each comes with the bytes that it takes.
+    RUN may be a store of versions, too.
+
+    Each checkpoint comes with the bytes that it takes; of versions only that is freed which no other one names.
 
     Without --apply nothing is removed or put aside. Exit code 0: nothing is to be removed, or it was; 1: something can
-    be removed. The newest is always kept, and what a Checkpointer did not write is left alone.
+    be removed. The newest is always kept, and every version that an alias stands for; what a Checkpointer did not write
+    is left alone.
     """
+    from ckpt_core.storage.listing import is_version_store
     from ckpt_core.training.pruning import prune
     from ckpt_core.training.retention import Keep
+
+    if is_version_store(run):
+        if thin_every is not None or recoverable or undelete is not None or purge:
+            raise click.UsageError("of a store of versions: --keep-last, --keep-every, --keep-best or --keep-seconds.")
+        return _of_versions(run, Keep(keep_last, keep_every, keep_best, keep_seconds), apply)
 
     if undelete is not None or purge:
         return _of_what_was_put_aside(run, undelete, purge)
     done = prune(run, Keep(keep_last, keep_every, keep_best, keep_seconds, recoverable, thin_every), apply=apply)
     code = _TO_DO if done.nbytes and not apply else 0
     return Answer(lambda: _result(done), lambda: _page(done), lambda: list(done.removed), (), code)
+
+
+def _of_versions(store: str, keep: "Keep", apply: bool) -> Answer:
+    """Free the versions of a store that a rule does not keep."""
+    from ckpt_core.verbs.versions.prune import prune_versions
+
+    done = prune_versions(store, keep, apply=apply)
+    code = _TO_DO if (done.removed or done.nbytes) and not apply else 0
+    return Answer(lambda: _result_of_versions(done), lambda: _page_of_versions(done), lambda: done.removed, (), code)
+
+
+def _result_of_versions(done: "PrunedVersions") -> dict[str, Any]:
+    kept, removed = dict(done.kept), list(done.removed)
+    return {"store": done.store, "kept": kept, "removed": removed, "bytes": done.nbytes, "applied": done.applied}
+
+
+def _page_of_versions(done: "PrunedVersions") -> Iterator[Block]:
+    gone = "freed" if done.applied else "would be freed"
+    rows = [(name, f"kept: {why}") for name, why in done.kept.items()] + [(name, gone) for name in done.removed]
+    yield Table(("version", ""), rows)
+    amount = f"{human_bytes(done.nbytes)} that nothing names, {counted(len(done.removed), 'version')}"
+    if not done.removed and not done.nbytes:
+        yield f"{done.store}: nothing to free"
+    elif done.applied:
+        yield f"{done.store}: freed {amount}"
+    else:
+        yield f"{done.store}: would free {amount}; --apply does it"
 
 
 def _of_what_was_put_aside(run: str, step: int | None, everything: bool) -> Answer:

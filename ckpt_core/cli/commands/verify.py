@@ -81,7 +81,7 @@ def command(
 ) -> Answer:
     """Check each checkpoint for damage, also each one in a folder.
 
-    With --for, check for what it lacks too.
+    With --for, check for what it lacks too. Of a store of versions every digest is proved.
     """
     require_ref(refs, hints)
     several = are_several(refs)
@@ -95,6 +95,14 @@ def command(
     if sampling is not None and depth == "layout":
         raise click.UsageError("--sample and --time-budget go with --depth bytes or values.")
     session.json = session.json or report == "json"
+    from ckpt_core.storage.listing import is_version_store
+
+    if refs and not several and format is None and is_version_store(refs[0]):
+        if profile is not None or sampling is not None or certificate or report not in ("human", "json"):
+            raise click.UsageError("a store of versions is proved whole; for the rest name a version: STORE@latest.")
+        from ckpt_core.cli.output.versions import verified_store
+
+        return verified_store(session, refs[0])
     from ckpt_core.cli.output.verification import check, of_one, of_several
     from ckpt_core.schema.roles import Profile
     from ckpt_core.schema.verification import Depth, VerifyRequest

@@ -265,6 +265,17 @@ def _replaced(place: str, what: str) -> ReplacedError:
     return ReplacedError(f"{redact(place)}: was {what} while it was read; run it again", code="MO001")
 
 
+def facts_of(url: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the name and the facts of an object.
+
+    As the filesystem of its URL has them.
+
+    CheckpointNotFoundError where there is none.
+    """
+    _, name, found = _look(url)
+    return name, found
+
+
 def probe_remote(url: str) -> LocationKind | None:
     """Return the kind of thing at a URL; None for nothing.
 

@@ -17,8 +17,8 @@ from ckpt_core.schema.kinds import WEIGHTS
 from ckpt_core.schema.locations import Outcome
 from ckpt_core.schema.profiles import AssessmentLine
 from ckpt_core.schema.roles import Presence
-from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.files.moments import one_moment
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.storage.urls import local_path
 from ckpt_core.training.choosing import REQUIRED, Chosen, choose

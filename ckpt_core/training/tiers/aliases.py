@@ -7,7 +7,7 @@ whichever process uploads it finds them there.
 from collections.abc import Mapping
 
 from ckpt_core.errors import CkptError
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.sealing import read_seal
 
 _SEALED = "aliases"

@@ -9,7 +9,7 @@ from functools import partial
 from ckpt_core.errors import CkptError
 from ckpt_core.log import Logger
 from ckpt_core.schema.text import redact
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.sealing import read_seal
 from ckpt_core.training.record import Record
 from ckpt_core.training.removal import Retention

@@ -11,7 +11,7 @@ import ckpt_core
 from ckpt_core import CkptError, CorruptError
 from ckpt_core.codecs.heads.safetensors import MAX_HEADER
 from ckpt_core.codecs.safetensors.reader import read_safetensors
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 
 
 def file_of(header, data=b"", *, raw=None):

@@ -13,7 +13,7 @@ from ckpt_core.errors import UnsupportedFormatError
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.plans import Literal, TensorBytes
 from ckpt_core.schema.tensors import ByteRange, Chunk, Encoding
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 
 GIB = 1 << 30
 

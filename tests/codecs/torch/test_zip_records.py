@@ -13,7 +13,7 @@ import torch
 import ckpt_core
 from ckpt_core.cli.main import main
 from ckpt_core.errors import CorruptError
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.sealing import read_seal
 
 

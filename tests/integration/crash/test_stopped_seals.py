@@ -10,7 +10,7 @@ import ckpt_core
 from ckpt_core import knobs
 from ckpt_core.errors import CkptError, LockedError, OverwriteError
 from ckpt_core.schema.verification import Depth
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.sealing import read_seal, sealing
 from ckpt_core.verbs.save import save
 from ckpt_core.verbs.seal import seal

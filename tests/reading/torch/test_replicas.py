@@ -5,8 +5,8 @@ import pytest
 
 from ckpt_core.reading.torch.sharded.parts import LocalPart
 from ckpt_core.reading.torch.sharded.replicas import Shared, asked_of
-from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.files.mount_kinds import is_over_network
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.ranks.ranks import Ranks
 from ckpt_core.verbs.save import save
 from tests.servers.bucket_mount import bucket_mount

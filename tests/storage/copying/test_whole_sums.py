@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from ckpt_core.errors import CorruptError
 from ckpt_core.storage.copying.whole_sums import WholeSums
 from ckpt_core.storage.copying.work import CopyWork, each
-from ckpt_core.storage.files.listing import list_files
 from ckpt_core.storage.files.wrapped import WrappedFiles
+from ckpt_core.storage.listing import list_files
 
 HASHES = {"md5": hashlib.md5, "sha256": hashlib.sha256, "xxh128": xxhash.xxh3_128}
 

@@ -17,7 +17,7 @@ from ckpt_core.errors import (
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage.files.coalescing import TOGETHER, TOGETHER_BYTES, batches
-from ckpt_core.storage.files.listing import list_files, probe
+from ckpt_core.storage.listing import list_files, probe
 from ckpt_core.storage.remote.failures import as_ckpt_error
 
 

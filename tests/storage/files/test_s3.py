@@ -12,7 +12,7 @@ from ckpt_core import knobs
 from ckpt_core.errors import CheckpointNotFoundError, UnreachableError, UsageError
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.tensors import ByteRange
-from ckpt_core.storage.files.listing import list_files, probe
+from ckpt_core.storage.listing import list_files, probe
 
 
 def test_objects_and_folders_are_told_apart(s3):

@@ -18,7 +18,7 @@ from ckpt_core.errors import (
 )
 from ckpt_core.schema.locations import LocationKind
 from ckpt_core.schema.tensors import ByteRange
-from ckpt_core.storage.files.listing import list_files, probe
+from ckpt_core.storage.listing import list_files, probe
 
 NAME = "model.safetensors"
 DATA = random.Random(1).randbytes(300_000)
@@ -210,7 +210,7 @@ def test_no_secret_of_the_url_is_ever_shown(http, server, fault, caplog):
 def test_neither_a_package_for_http_nor_fsspec_is_imported(server):
     code = f"""
 import sys
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 assert list_files({server.url(NAME)!r}).read({NAME!r}, 0, 5)
 print(sorted({{"aiohttp", "fsspec", "httpx", "requests", "urllib3"}} & set(sys.modules)))
 """

@@ -5,7 +5,7 @@ import pytest
 from ckpt_core import knobs
 from ckpt_core.errors import BudgetError, CheckpointNotFoundError
 from ckpt_core.schema.locations import LocationKind
-from ckpt_core.storage.files.listing import list_files, probe
+from ckpt_core.storage.listing import list_files, probe
 from ckpt_core.storage.remote import pages
 
 LISTED = r"list-type=2|/b/ckpt/o\?"

@@ -15,7 +15,7 @@ import pytest
 from ckpt_core import knobs
 from ckpt_core.errors import NoAnswerError, UnreachableError, UsageError
 from ckpt_core.schema.tensors import ByteRange
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.remote import connections
 from ckpt_core.storage.remote.addresses import Address, ListedObject
 from ckpt_core.storage.remote.questions import Questions, StatusError

@@ -9,7 +9,7 @@ import ckpt_core
 from ckpt_core import knobs
 from ckpt_core.errors import NoAnswerError, ReplacedError, UnreachableError
 from ckpt_core.schema.verification import Depth
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.remote.retries import ask_again, may_pass
 
 NAME = "m.safetensors"

@@ -9,7 +9,7 @@ import pytest
 
 from ckpt_core import knobs
 from ckpt_core.errors import UnreachableError
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 from ckpt_core.storage.remote import signed
 
 DATA = bytes(range(256)) * 3000

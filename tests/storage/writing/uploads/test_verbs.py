@@ -208,7 +208,7 @@ def test_nothing_is_sealed_where_nothing_can_be_written(tmp_path):
 
 def test_who_seals_while_another_seals_is_told(place):
     ckpt_core.save({"w": np.ones(3, "f4")}, f"{place}/d", format="hf")
-    from ckpt_core.storage.files.listing import list_files
+    from ckpt_core.storage.listing import list_files
     from ckpt_core.storage.sealing import sealing
 
     with sealing(list_files(f"{place}/d")), pytest.raises(LockedError):

@@ -1,0 +1,1 @@
+"""The commands of stores of versions, each imported when it is called."""

@@ -1,0 +1,91 @@
+"""The keys of a store of versions, and the refs of one.
+
+STORE/ckpt.versions.json                the sign by which a store is recognised
+STORE/versions/0000000003.json          the record of v3; of the next number, what a pruning has condemned
+STORE/tables/PUBLICATION                which bytes of which objects the files of a version are
+STORE/indexes/NAME                      where the pieces lie that may be named again
+STORE/objects/PUBLICATION/…             the bytes: large tensors one by one, small ones in packs
+STORE/aliases/best.json                 the version that a name stands for
+STORE/leases/PUBLICATION.json           who publishes now
+STORE/prunings/ID.json                  the objects that a pruning has condemned
+"""
+
+import re
+from typing import NamedTuple
+
+from ckpt_core.arguments import argument
+from ckpt_core.errors import UsageError
+from ckpt_core.schema.text import printable
+
+SIGN = "ckpt.versions.json"
+SIGNED = b'{"schema": "ckpt/versions@1"}\n'
+LATEST = "latest"
+
+VERSIONS = "versions/"
+TABLES = "tables/"
+INDEXES = "indexes/"
+OBJECTS = "objects/"
+ALIASES = "aliases/"
+LEASES = "leases/"
+PRUNINGS = "prunings/"
+
+_SCHEMES = ("file", "s3", "gs", "gcs", "memory", "openbayes")
+_REF = re.compile(r"(.+)@([A-Za-z][\w.-]{0,63})", re.ASCII | re.DOTALL)
+_NUMBERED = re.compile(r"v(\d{1,10})", re.ASCII)
+_ALIAS = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
+_RECORD = re.compile(rf"{VERSIONS}(\d{{10}})\.json", re.ASCII)
+
+
+class VersionRef(NamedTuple):
+    """A ref of a version: the store, and its number or alias."""
+
+    store: str
+    name: str
+
+    @property
+    def number(self) -> int | None:
+        """The number that it names; None where it is an alias."""
+        return number_of(self.name)
+
+
+def split_version(ref: str) -> VersionRef | None:
+    """Return the store and the version of `STORE@v3`, `STORE@best`.
+
+    None where a ref cannot mean one: of other schemes `@` stands for something else.
+    """
+    scheme, mark, _ = ref.partition("://")
+    found = _REF.fullmatch(ref)
+    if found is None or (mark and scheme.lower() not in _SCHEMES) or found[1].endswith("/"):
+        return None
+    return VersionRef(found[1], found[2])
+
+
+def number_of(name: str) -> int | None:
+    """Return the number of `v3`; None for another name."""
+    found = _NUMBERED.fullmatch(name)
+    return None if found is None else int(found[1])
+
+
+def record_key(number: int) -> str:
+    """Return the key of a version's record, below the store."""
+    return f"{VERSIONS}{number:010}.json"
+
+
+def number_of_key(key: str) -> int | None:
+    """Return the number of a record's key; None for other keys."""
+    found = _RECORD.fullmatch(key)
+    return None if found is None else int(found[1])
+
+
+def require_alias(name: str) -> str:
+    """Return a name that an alias may have.
+
+    Raises:
+        UsageError: It may not: it is the name of a number, or `latest`, which follow from the versions themselves.
+    """
+    if not _ALIAS.fullmatch(name) or number_of(name) is not None or name == LATEST:
+        raise UsageError(
+            f"{argument('alias', name)}: {printable(name, 80)!r} cannot be an alias; take letters, digits, '.', '-' "
+            "and '_', beginning with a letter, and neither latest nor the name of a number"
+        )
+    return name

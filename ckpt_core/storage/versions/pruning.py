@@ -1,0 +1,236 @@
+"""Frees what nothing names: marks, waits for publishers, checks again, condemns, deletes.
+
+What decides is the record that condemns (`prunings.py`), not the wait: that lets who publishes now finish without
+beginning anew.
+"""
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+from ckpt_core import knobs
+from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError, OverwriteError
+from ckpt_core.log import Logger
+from ckpt_core.schema.tensors import ByteRange
+from ckpt_core.storage.objects.lease import held, is_free
+from ckpt_core.storage.objects.lease_record import parse_record as parse_lease
+from ckpt_core.storage.objects.store import Condition, StoredObject
+from ckpt_core.storage.versions.directory_store import is_unfinished
+from ckpt_core.storage.versions.index import index_of, parse_index
+from ckpt_core.storage.versions.names import INDEXES, LEASES, OBJECTS, PRUNINGS, TABLES, record_key
+from ckpt_core.storage.versions.objects import write_object
+from ckpt_core.storage.versions.prunings import KEPT, prunings_of, put_condemned
+from ckpt_core.storage.versions.record import FENCE, PRUNED, VersionRecord
+from ckpt_core.storage.versions.version_store import Head, VersionStore
+
+_log = Logger(__name__)
+
+LEASE = f"{LEASES}pruning.json"
+_PARTS = (OBJECTS, TABLES, INDEXES)
+_LOOK = 0.2
+"""Seconds between two looks at the leases of publishers."""
+
+_ROUNDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Unnamed:
+    """The objects that nothing names, with their sizes.
+
+    By key below the store.
+    """
+
+    objects: dict[str, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
+        return sum(self.objects.values())
+
+
+def unnamed(store: VersionStore, without: Iterable[int] = ()) -> Unnamed:
+    """Return what nothing would name if some versions were not there.
+
+    Of who publishes now nothing counts.
+
+    Args:
+        store: The store.
+        without: Numbers of those versions.
+    """
+    listed = _listed(store)  # before the leases, and those before the records: who has ended since has a record
+    at_work = _at_work(store)
+    head, named = store.head(), _named(store, set(without))
+    named |= set() if head.record is None else {*head.record.indexes}
+    left = {key: size for key, size in listed.items() if key not in named and _publisher(key) not in at_work}
+    return Unnamed(left)
+
+
+def free(store: VersionStore, versions: Sequence[VersionRecord], *, wait: Callable[[float], None] = time.sleep) -> int:
+    """Free versions, and all that nothing names then.
+
+    Returns the bytes of what was deleted.
+
+    Args:
+        store: The store.
+        versions: The records of those that are to go; an alias that came to stand for one keeps it.
+        wait: Sleeps for some seconds between two looks at publishers.
+
+    Raises:
+        LockedError: Another pruning is at work there.
+        ConditionFailedError: Others publish again and again.
+    """
+    with held(store.store, store.key(LEASE), place=store.url) as lease:
+        for record in versions:
+            _give_up(store, record)
+        marked = unnamed(store).objects
+        _wait_out(store, wait)
+        head, gone = _condemn(store, marked, lease.check)
+        store.store.delete(map(store.key, gone))
+        _sweep(store, head)
+    return sum(marked.get(key, 0) for key in gone)
+
+
+def _give_up(store: VersionStore, record: VersionRecord) -> None:
+    """Let a record say that its version was pruned.
+
+    It is taken back where an alias came to stand for it.
+
+    Who sets an alias looks at the record once more after that, so that one of the two sees the other.
+    """
+    key = store.key(record_key(record.number))
+    there = store.store.head(key)
+    if there is None:
+        return
+    said = replace(record, kind=PRUNED, table="")
+    try:
+        made = store.store.put(key, said.encoded(), Condition(version=there.version))
+        if record.number in store.aliases().values():
+            store.store.put(key, record.encoded(), Condition(version=made.version))
+    except (ConditionFailedError, CheckpointNotFoundError):
+        _log.info("%s: %s changed meanwhile, and stays", store, record.name)
+
+
+def _wait_out(store: VersionStore, wait: Callable[[float], None]) -> None:
+    """Wait until every publisher of now has ended.
+
+    Or is gone, or silent for its seconds.
+    """
+    pending = {one.key for one in _leases(store)}
+    while pending:
+        now = {one.key: one for one in _leases(store)}
+        pending = {key for key in pending if key in now and _is_held(store, now[key])}
+        if pending:
+            _log.info("%s: waits for %d publishers", store, len(pending))
+            wait(_LOOK)
+
+
+def _condemn(store: VersionStore, marked: Mapping[str, int], check: Callable[[], None]) -> tuple[Head, list[str]]:
+    """Put the record after which nothing of these can be named.
+
+    Returns the head, and what may be deleted.
+    """
+    for _ in range(_ROUNDS):
+        head, at_work = store.head(), _at_work(store)
+        named = _named(store) | (set() if head.record is None else {*head.record.indexes})
+        gone = [key for key in marked if key not in named and _publisher(key) not in at_work]
+        if not gone or head.record is None:
+            return head, []
+        indexes = _indexes_without(store, head, {*gone})
+        gone += [key for key in head.record.indexes if key not in indexes]
+        pruning = put_condemned(store, gone)
+        fence = VersionRecord(
+            head.next,
+            FENCE,
+            created=store.store.now(),
+            indexes=indexes,
+            prunings=(*prunings_of(head), pruning)[-KEPT:],
+        )
+        check()
+        try:
+            there = store.store.put(store.key(record_key(fence.number)), fence.encoded(), head.condition)
+            return Head(fence, there.version, head.newest), gone
+        except (ConditionFailedError, CheckpointNotFoundError):
+            made = [key for key in indexes if key not in head.record.indexes]
+            store.store.delete(map(store.key, (pruning, *made)))
+    raise ConditionFailedError(f"{store}: others publish there again and again; try again later")
+
+
+def _indexes_without(store: VersionStore, head: Head, gone: set[str]) -> tuple[str, ...]:
+    """Return indexes that know nothing of what is condemned."""
+    assert head.record is not None
+    kept: list[str] = []
+    rows: dict[bytes, ByteRange] = {}
+    sizes: dict[str, int] = {}
+    for key in head.record.indexes:
+        index = parse_index(store.store.read(store.key(key)), key)
+        if gone.isdisjoint(index.sizes):
+            kept.append(key)
+            continue
+        rows.update({digest: stored for digest, stored in index if stored.path not in gone})
+        sizes.update(index.sizes)
+    if rows:
+        key, data = f"{INDEXES}{uuid4().hex}", index_of(rows, sizes)
+        write_object(store.store, store.key(key), len(data), iter([data]))
+        kept.append(key)
+    return tuple(kept)
+
+
+def _sweep(store: VersionStore, head: Head) -> None:
+    """Remove what stopped publishers left besides objects.
+
+    And lists that no record remembers.
+    """
+    for one in _leases(store):
+        if not _is_held(store, one):
+            store.store.delete_version(one.key, one.version)
+    at_work, now = _at_work(store), store.store.now()
+    for upload in list(store.store.uploads(store.key(OBJECTS))):
+        if _publisher(store.below(upload.key)) not in at_work:
+            store.store.abort(upload.key, upload.id)
+    remembered = {store.key(key) for key in prunings_of(head)}
+    lists = [one for one in store.listed(PRUNINGS) if one.key not in remembered]
+    unfinished = [one for one in store.listed("") if is_unfinished(one.key)]
+    old = [one.key for one in (*lists, *unfinished) if now - one.modified > knobs.lease_seconds()]
+    store.store.delete(old)
+
+
+def _listed(store: VersionStore) -> dict[str, int]:
+    """Return the objects of a store that versions name, or might."""
+    found = {store.below(one.key): one.size for part in _PARTS for one in store.listed(part)}
+    return {key: size for key, size in found.items() if not is_unfinished(key)}
+
+
+def _named(store: VersionStore, without: Collection[int] = ()) -> set[str]:
+    """Return the keys of all that versions name."""
+    named: set[str] = set()
+    for record in store.records():
+        if record.is_whole and record.number not in without:
+            named |= {record.table, *store.table(record).objects}
+    return named
+
+
+def _at_work(store: VersionStore) -> set[str]:
+    """Return the publications whose leases are held."""
+    return {_publisher(store.below(one.key)) for one in _leases(store) if _is_held(store, one)}
+
+
+def _leases(store: VersionStore) -> list[StoredObject]:
+    """Return the leases of publishers."""
+    found = [one for one in store.listed(LEASES) if one.key.endswith(".json") and not is_unfinished(one.key)]
+    return [one for one in found if one.key != store.key(LEASE)]
+
+
+def _is_held(store: VersionStore, one: StoredObject) -> bool:
+    try:
+        return not is_free(store.store, one, parse_lease(store.store.read(one.key), one.key))
+    except CheckpointNotFoundError:
+        return False
+    except OverwriteError:
+        return True  # of a newer ckpt: not ours to judge
+
+
+def _publisher(key: str) -> str:
+    """Return the publication of a key: `objects/ID/…`, `tables/ID`, `indexes/ID-…`, `leases/ID.json`."""
+    return re.split(r"[/.-]", key)[1]

@@ -1,0 +1,108 @@
+"""The record of a version: one small JSON object.
+
+A number belongs to a version for ever: what is pruned leaves a record that says so. The number that comes next may have
+been taken by a pruning: its record says what may not be named any more, and gives way to the version that keeps to it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ckpt_core.errors import CorruptError, UnsupportedFormatError
+from ckpt_core.schema.text import printable
+
+SCHEMA = "ckpt/version@1"
+
+VERSION, PRUNED, FENCE = "version", "pruned", "fence"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """The facts of a version that need no table.
+
+    Attributes:
+        number: Its number, from 0.
+        kind: `version`; `pruned` where its content was freed; `fence` where a pruning holds the next number.
+        content: SHA-256 of what its files are, by the digests of their pieces: versions of equal content share it.
+        table: Key of its table, below the store.
+        place: `file` or `directory`: what it was published from, and opens as.
+        format: Name of the format that it was published from.
+        step: The training step, where its content records one.
+        metrics: Values by name.
+        tags: What it was published with.
+        size: Bytes of its files.
+        new: Bytes that were stored for it, since nothing that the store had was equal.
+        tensors: How many tensors it has.
+        created: When, in seconds since 1970, by the store's clock.
+        source: Where it was published from, without secrets.
+        lineage: What its seal says of where it came from.
+        indexes: Keys of the indexes that whoever comes next looks pieces up in.
+        prunings: Keys of what the last prunings had condemned, the newest last.
+    """
+
+    number: int
+    kind: str = VERSION
+    content: str = ""
+    table: str = ""
+    place: str = "directory"
+    format: str = ""
+    step: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    size: int = 0
+    new: int = 0
+    tensors: int = 0
+    created: float = 0.0
+    source: str = ""
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    indexes: tuple[str, ...] = ()
+    prunings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`v3`."""
+        return f"v{self.number}"
+
+    @property
+    def is_whole(self) -> bool:
+        """True for a version that can be opened."""
+        return self.kind == VERSION
+
+    def encoded(self) -> bytes:
+        """Return the JSON of the record."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":")).encode()
+
+
+_NAMES = frozenset(one.name for one in fields(VersionRecord))
+
+
+def parse_record(data: bytes, key: str) -> VersionRecord:
+    """Return the record that an object holds.
+
+    Raises:
+        CorruptError: VS002, it is none.
+        UnsupportedFormatError: A newer ckpt wrote it.
+    """
+    try:
+        tree = json.loads(data)
+        schema = tree.pop("schema")
+        if schema != SCHEMA:
+            raise _other_schema(key, schema)
+        known = {name: value for name, value in tree.items() if name in _NAMES}
+        known |= {name: tuple(known[name]) for name in ("tags", "indexes", "prunings")}
+        known["number"] = int(known["number"])
+        return VersionRecord(**known)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptError(
+            f"{printable(key)}: not the record of a version ({type(error).__name__}); bring the object back from a "
+            "copy of the store",
+            code="VS002",
+            path=key,
+        ) from None
+
+
+def _other_schema(key: str, schema: object) -> Exception:
+    if isinstance(schema, str) and schema.startswith("ckpt/version@"):
+        return UnsupportedFormatError(f"{printable(key)}: {printable(schema, 80)} is newer than this ckpt; upgrade it")
+    return ValueError(schema)
