@@ -44,7 +44,7 @@ _REGION = "from ckpt_core.reading.torch.memory import new_region; out = memoryvi
 _GET = {
     "ckpt": _REGION
     + """
-from ckpt_core.storage.files.listing import list_files
+from ckpt_core.storage.listing import list_files
 files = list_files(f"s3://ckpt/{key}")
 begin(); files.read_into(key, 0, out); end()
 """,
