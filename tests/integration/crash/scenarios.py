@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,26 @@ def _convert(**how: Any) -> Callable[[Path, str, bool], Any]:
     return lambda sources, place, force: convert(str(sources / "model.safetensors"), place, force=force, **how)
 
 
+def _by_torch(sources: Path, place: str, force: bool) -> None:
+    """Save with torch's own call, which replaces nothing."""
+    import torch
+    import torch.distributed.checkpoint as dcp
+    from ckpt_fsdp import CkptStorageWriter
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    if force:
+        ckpt_core.clean(os.path.dirname(place), apply=True)
+        return
+    model = {name: torch.from_numpy(array) for name, array in weights(2).items()}
+    writer = CkptStorageWriter(place)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # that there is one process
+            dcp.save({"model": model, "step": 3}, storage_writer=writer)
+    except CheckpointException as error:
+        writer.close()
+        raise error.failures[0][0] from None
+
+
 SHARDS = {"max_shard_size": "2KB"}
 RANKS = {"ranks": "2"}
 FILE = frozenset({"m.safetensors", "m.safetensors.ckpt.json"})
@@ -98,6 +119,8 @@ SCENARIOS = (
     Scenario("conversion to a directory", "d", None, _convert(to="hf", options=SHARDS), frozenset({"d"})),
     Scenario("conversion to dcp", "d", None, _convert(to="dcp", options=RANKS, dtypes=("bf16",)), frozenset({"d"})),
 )
+
+BY_TORCH = Scenario("save by torch", "d", None, _by_torch, frozenset({"d"}))
 
 
 def digest_at(place: Path) -> str | None:

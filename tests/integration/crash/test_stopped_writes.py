@@ -10,6 +10,7 @@ import pytest
 from ckpt_core.storage.writing import syscalls
 from tests.integration.crash.os_calls import Stopper, faults_of, in_child, intercept
 from tests.integration.crash.scenarios import (
+    BY_TORCH,
     LARGEST,
     SCENARIOS,
     SLAB,
@@ -108,6 +109,12 @@ SOME_AND_ALL = pytest.mark.parametrize("which", [some, pytest.param(list, marks=
 def test_a_write_stopped_anywhere_leaves_the_old_or_the_new(scenario, which, tmp_path):
     known = Undisturbed(scenario, tmp_path / "known")
     strike(known, which(faults_of(known.calls)), tmp_path / "struck")
+
+
+@pytest.mark.long
+def test_a_save_by_torch_stopped_anywhere_leaves_nothing_or_all(tmp_path):
+    known = Undisturbed(BY_TORCH, tmp_path / "known")
+    strike(known, faults_of(known.calls)[::5], tmp_path / "struck")  # each takes torch a second
 
 
 @SOME_AND_ALL
