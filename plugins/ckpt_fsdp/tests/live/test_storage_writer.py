@@ -170,6 +170,19 @@ def test_a_store_gets_parts_of_an_upload_and_the_seal_last(state, s3, monkeypatc
 
 
 @pytest.mark.long
+def test_a_store_of_google_gets_it_too(state, gcs):
+    state["large"] = torch.arange(5 << 20, dtype=torch.float32)
+    failed = CkptStorageWriter(f"{gcs.url}/saved")
+    with fails(OSError):
+        dcp.save(state, storage_writer=failed, planner=Failing())
+    failed.close()
+    assert stored(gcs.url) == ([], [])
+    dcp.save(state, storage_writer=CkptStorageWriter(f"{gcs.url}/saved"))
+    assert stored(gcs.url) == ([f"saved/{name}" for name in FILES], [])
+    assert verify(f"{gcs.url}/saved", depth="bytes").report.ok
+
+
+@pytest.mark.long
 def test_ranks_save_to_a_store_what_one_fails_with_too(torchrun, s3, monkeypatch, tmp_path):
     for key, value in s3.env.items():
         monkeypatch.setenv(key, value)

@@ -18,6 +18,7 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from ckpt_core import SaveReport, UnsupportedFormatError, UsageError, argument, printable
+from ckpt_core.codecs import without_collection
 from ckpt_core.training import Receipt, StagedSave, write_share
 from ckpt_fsdp.dcp.detection import METADATA
 from ckpt_fsdp.live.written_items import Placed, metadata_file, metadata_of, path_of, prove, share_of
@@ -197,7 +198,8 @@ class CkptStorageWriter(StorageWriter):  # type: ignore[misc]
         """Be busy for a block, whose failure ends the save."""
         self._busy = True
         try:
-            yield
+            with without_collection():
+                yield
         except BaseException:
             self.close()
             raise
