@@ -1,5 +1,6 @@
 """What stays where a run is uploaded to: by a rule of its own, after it was read from there, and never the last."""
 
+import json
 import logging
 import uuid
 
@@ -139,3 +140,17 @@ def test_a_run_in_a_store_is_pruned_by_the_command(url, capsys):
     assert main(["prune", url, "--keep-best", "loss", "--apply"]) == 0 and RunStore(url).steps() == [1, 3]
     assert main(["prune", url, "--recoverable"]) == 2
     assert "nothing can be put aside" in capsys.readouterr().err
+
+
+def test_a_run_on_a_real_s3_server_is_kept_small_by_its_uploads_and_by_the_command(s3, tmp_path, capsys):
+    run = f"{s3.url}/run"
+    with Checkpointer(tmp_path / "run", model=model(), upload_to=run, keep=1, keep_far=Keep(2)) as saver:
+        save_all(saver, range(1, 5))
+    assert RunStore(run).steps() == [3, 4]
+    assert main(["prune", run, "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)["result"]
+    assert list(said["removed"]) == ["checkpoint-3"] and said["bytes"] > 0
+    assert main(["prune", run, "--apply"]) == 0
+    assert RunStore(run).steps() == [4]
+    store, key = open_store(run)
+    assert {one.key.removeprefix(f"{key}/").partition("/")[0] for one in store.find(f"{key}/")} == {"checkpoint-4"}
