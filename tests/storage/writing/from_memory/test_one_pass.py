@@ -109,14 +109,16 @@ def test_what_does_not_lie_in_memory_as_it_is_written_is_read_in_slabs():
     assert Checkpoint.addresses(checkpoint_of({"a": whole})) is None
 
 
-def test_digests_are_taken_of_what_is_wanted_and_checksums_where_a_file_has_them(tmp_path):
-    state = checkpoint_of({"a": np.arange(6 * MIB, dtype="u1"), "b": np.arange(70, dtype="u1")})
-    a, b = TensorBytes("model", "a", 6 * MIB), TensorBytes("model", "b", 70)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_digests_are_taken_of_what_is_wanted_and_checksums_where_a_file_has_them(workers, tmp_path):
+    state = checkpoint_of({"a": np.arange(14 * MIB, dtype="u1"), "b": np.arange(70, dtype="u1")})
+    a, b = TensorBytes("model", "a", 14 * MIB), TensorBytes("model", "b", 70)
     after_a = LateBytes(4, lambda crcs: crcs[a].to_bytes(4, "little"), of=a)
     after_both = LateBytes(8, lambda crcs: b"".join(crcs[one].to_bytes(4, "little") for one in (a, b)))
     plan = WritePlan((FilePlan("f", (Literal(b"head"), a, after_a, b, after_both), checksums=True),))
     files = LocalFiles(plan, str(tmp_path))
-    seen = one_pass.write_files(plan, state, state.addresses(), files, wanted={b.key})
+    with knobs.override(workers=workers):
+        seen = one_pass.write_files(plan, state, state.addresses(), files, wanted={b.key})
     whole, small = bytes(state.read("model", "a")), bytes(state.read("model", "b"))
     first, second = (zlib.crc32(one).to_bytes(4, "little") for one in (whole, small))
     assert (tmp_path / "f").read_bytes() == b"head" + whole + first + small + first + second
