@@ -18,9 +18,12 @@ def main() -> None:
             [*launch, str(child), folder], env=environment, check=True, stdout=subprocess.PIPE, text=True
         )
     found = json.loads(done.stdout.splitlines()[-1])
-    for own, other, goal in (("save", "dcp.save", 0.8), ("blocked", "dcp.async_save blocked", 0.4)):
-        ratio = found[own] / found[other]
-        print(f"{own}: {found[own]:.2f} s, {other}: {found[other]:.2f} s, {ratio:.2f} of it (goal {goal})")
+    for own, other, goal in (("save", "dcp.save", 0.8), ("blocked", "dcp.async_save", 0.4)):
+        ours, theirs, ratios = (found[own][name] for name in ("ours", "theirs", "ratios"))
+        print(
+            f"{own}: {ours[0]:.3f} s ({ours[1]:.2f} of processors), {other}: {theirs[0]:.3f} s ({theirs[1]:.2f}); "
+            f"median of the ratios {ratios[0]:.2f} ({ratios[1]:.2f}), goal {goal}"
+        )
 
 
 if __name__ == "__main__":

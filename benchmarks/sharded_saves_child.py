@@ -1,4 +1,7 @@
-"""Run under torchrun: saves of a sharded model of about 1 GB, by ckpt and by DCP in turn; one line of JSON."""
+"""Run under torchrun: saves of a sharded model of about 1 GB, by ckpt and by DCP in turn; one line of JSON.
+
+Of each call the seconds of the slowest rank, and the processor seconds of all of them.
+"""
 
 import json
 import os
@@ -7,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -29,18 +32,27 @@ def model() -> torch.nn.Module:
     return fully_shard(made)
 
 
-def timed(name: str, work: Callable[[Path], object]) -> float:
-    """Return the seconds of one call, the slowest rank's; what it wrote is removed."""
+def timed(name: str, work: Callable[[Path], object]) -> tuple[float, float]:
+    """Return the seconds of one call, the slowest rank's, and those of all processors; what it wrote is removed."""
     place = FOLDER / name
     if dist.get_rank() == 0:
         shutil.rmtree(place, ignore_errors=True)
     os.sync()
     dist.barrier()
-    began = perf_counter()
+    began, busy = perf_counter(), process_time()
     work(place)
-    seconds = torch.tensor(perf_counter() - began)
+    seconds, busy_for = torch.tensor(perf_counter() - began), torch.tensor(process_time() - busy)
     dist.all_reduce(seconds, dist.ReduceOp.MAX)
-    return float(seconds)
+    dist.all_reduce(busy_for)
+    return float(seconds), float(busy_for)
+
+
+def compared(own: str, pairs: list[tuple[tuple[float, float], tuple[float, float]]]) -> dict[str, Any]:
+    """Return the medians of ours and theirs, and of their ratios pair by pair; the first pair is left out."""
+    kept = pairs[1:]
+    medians = [[median(pair[who][what] for pair in kept) for what in (0, 1)] for who in (0, 1)]
+    ratios = [median(ours[what] / theirs[what] for ours, theirs in kept) for what in (0, 1)]
+    return {own: {"ours": medians[0], "theirs": medians[1], "ratios": ratios}}
 
 
 class Begun:
@@ -65,19 +77,18 @@ def main() -> None:
     def ours(place: Path) -> None:
         save(state, str(place), format="dcp")
 
-    rounds = [(timed("ours", ours), timed("stock", stock)) for _ in range(ROUNDS + 1)][1:]
-    found = {"save": median(one for one, _ in rounds), "dcp.save": median(other for _, other in rounds)}
-    blocked, stock_blocked, begun = [], [], Begun(state)
+    found = compared("save", [(timed("ours", ours), timed("stock", stock)) for _ in range(ROUNDS + 1)])
+    pairs, begun = [], Begun(state)
     with Checkpointer(str(FOLDER / "run"), model=made, format="dcp", background=True, keep=1, finite="ignore") as one:
         for step in range(ROUNDS + 1):
-            blocked.append(timed("none", lambda _, step=step: one.save(step)))
+            own = timed("none", lambda _, step=step: one.save(step))
             one.wait()
-            stock_blocked.append(timed("async", begun.begin))
+            pairs.append((own, timed("async", begun.begin)))
             begun.waiting.result()
             dist.barrier()
-    found |= {"blocked": median(blocked[1:]), "dcp.async_save blocked": median(stock_blocked[1:])}
+    found |= compared("blocked", pairs)
     if dist.get_rank() == 0:
-        print(json.dumps({**found, "rounds": rounds}), flush=True)
+        print(json.dumps(found), flush=True)
     dist.destroy_process_group()
 
 
