@@ -1,6 +1,7 @@
 """Joins the pieces that several ranks hold to one checkpoint.
 
-Who has which boxes is told once, and each box has one owner.
+Who has which boxes is told to rank 0 once, and each box has one owner, which every rank learns of those that it holds:
+no other rank needs to know of all.
 
 Components that only some ranks have, such as each rank's random state under a name of its own, are told whole. Those
 that several have must be the same but for the boxes. A box that several ranks hold is a replica: one of them writes it,
@@ -47,7 +48,7 @@ class _Said(NamedTuple):
 def joined(live: LiveCheckpoint, ranks: Ranks) -> "JoinedCheckpoint":
     """Return the checkpoint of all ranks' pieces.
 
-    Every rank calls this with its own.
+    Every rank calls this with its own. Rank 0 knows all boxes then, and any other those that it holds.
 
     Raises:
         CorruptError: Two ranks have different tensors or values under one name.
@@ -56,24 +57,45 @@ def joined(live: LiveCheckpoint, ranks: Ranks) -> "JoinedCheckpoint":
     _refuse_differing(live, digests, ranks)
     parts = [part for part in live.manifest.components if any(part.label not in one for one in digests)]
     boxes = {part.label: dict(_boxes(part)) for part in live.manifest.components}
-    said = [_Said(*one) for one in ranks.exchange([boxes, {part.label: _described(part) for part in parts}])]
-    return JoinedCheckpoint(live, said, ranks)
+    own = _Said(boxes, {part.label: _described(part) for part in parts})
+    components = {part.label: part for part in live.manifest.components}
+    told = ranks.to_leader(list(own))
+    if told is None:
+        owners = _owners_of_own(live, ranks.dealt(None), ranks.rank)
+        return JoinedCheckpoint(live, components, owners, _ties([own]), ranks.rank)
+    said = [_Said(*one) for one in told]
+    for one in said:
+        for label, described in one.parts.items():
+            components.setdefault(label, _component(described))
+    owners = _owners(components, said)
+    ranks.dealt([_elsewhere(one, owners, rank) for rank, one in enumerate(said)])
+    return JoinedCheckpoint(live, components, owners, _ties(said), ranks.rank)
 
 
 class JoinedCheckpoint(PiecedCheckpoint):
-    """The tensors of all ranks, each in its boxes."""
+    """The tensors of all ranks, in the boxes known here.
 
-    def __init__(self, live: LiveCheckpoint, said: Sequence[_Said], ranks: Ranks) -> None:
+    Args:
+        live: What this rank holds.
+        components: Of all ranks, by label.
+        owners: The owner of each box.
+        ties: What a tensor is another name of.
+        rank: This rank.
+    """
+
+    def __init__(
+        self,
+        live: LiveCheckpoint,
+        components: Mapping[str, Component],
+        owners: "Mapping[_Key, Mapping[Box, int]]",
+        ties: Mapping[_Key, str | None],
+        rank: int,
+    ) -> None:
         self.location = Location("memory", LocationKind.FILE)
         self.match = FormatMatch("live", Confidence.CERTAIN, "tensors in the memory of several ranks")
-        components = {part.label: part for part in live.manifest.components}
-        for one in said:
-            for label, described in one.parts.items():
-                components.setdefault(label, _component(described))
-        self._owners = _owners(components, said)
-        self._ties = _ties(said)
+        self._owners, self._ties = owners, ties
         self.manifest = Manifest(in_order([self._whole(part) for part in components.values()]))
-        self.own = _own(live, self._owners, ranks.rank)
+        self.own = _own(live, self._owners, rank)
 
     def owner(self, component: str, name: str, box: Box | None) -> int | None:
         return self._owners.get((component, name), {}).get(box or self._all_of(component, name))
@@ -133,21 +155,67 @@ def _owners(components: Mapping[str, Component], said: Sequence[_Said]) -> dict[
 
     Boxes that one rank holds come first, then replicas, so that all write about as much.
     """
-    holders: dict[tuple[str, str, Box], list[int]] = {}
-    for rank, one in enumerate(said):
-        for label, tensors in one.boxes.items():
-            for name, (_, *boxes) in tensors.items():
-                for offsets, sizes in boxes:
-                    holders.setdefault((label, name, (tuple(offsets), tuple(sizes))), []).append(rank)
     written = [0] * len(said)
+    shared: list[tuple[_Key, Box, list[int]]] = []
     found: dict[_Key, dict[Box, int]] = {
         (label, name): {} for label, part in components.items() for name in part.tensors
     }
-    for (label, name, box), ranks in sorted(holders.items(), key=lambda item: len(item[1]) > 1):
-        nbytes = components[label].tensors.info(name).dtype.nbytes(prod(box[1]))
-        rank = ranks[0] if nbytes <= _SMALL else min(ranks, key=lambda one: written[one])
-        written[rank] += nbytes
+    known: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for (label, name), owners in found.items():
+        nbytes = components[label].tensors.info(name).dtype.nbytes
+        for box, ranks in _holders(label, name, said, known).items():
+            owners[box] = ranks[0]
+            if len(ranks) == 1 or nbytes(prod(box[1])) <= _SMALL:
+                written[ranks[0]] += nbytes(prod(box[1]))
+            else:
+                shared.append(((label, name), box, ranks))
+    for (label, name), box, ranks in shared:
+        rank = min(ranks, key=lambda one: written[one])
+        written[rank] += components[label].tensors.info(name).dtype.nbytes(prod(box[1]))
         found[label, name][box] = rank
+    return found
+
+
+def _holders(
+    label: str, name: str, said: Sequence[_Said], known: dict[tuple[int, ...], tuple[int, ...]]
+) -> dict[Box, list[int]]:
+    """Return the ranks that hold each box of a tensor.
+
+    Equal numbers are one object, since of sizes there are few, and of boxes millions.
+    """
+    found: dict[Box, list[int]] = {}
+    for rank, one in enumerate(said):
+        for offsets, sizes in one.boxes.get(label, {}).get(name, (None,))[1:]:
+            box = known.setdefault(tuple(offsets), tuple(offsets)), known.setdefault(tuple(sizes), tuple(sizes))
+            found.setdefault(box, []).append(rank)
+    return found
+
+
+def _elsewhere(said: _Said, owners: Mapping[_Key, Mapping[Box, int]], rank: int) -> dict[str, dict[str, Any]]:
+    """Return the owners of boxes that a rank only holds.
+
+    By label and name, each with the number of the box.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for label, tensors in said.boxes.items():
+        for name, (_, *boxes) in tensors.items():
+            known = owners[label, name]
+            for number, (offsets, sizes) in enumerate(boxes):
+                owner = known[tuple(offsets), tuple(sizes)]
+                if owner != rank:
+                    found.setdefault(label, {}).setdefault(name, []).append([number, owner])
+    return found
+
+
+def _owners_of_own(live: LiveCheckpoint, elsewhere: Mapping[str, Any], rank: int) -> dict[_Key, dict[Box, int]]:
+    """Return the owner of every box that a rank holds."""
+    found: dict[_Key, dict[Box, int]] = {}
+    for part in live.manifest.components:
+        others = elsewhere.get(part.label, {})
+        for name, entry in part.tensors.items():
+            known = dict(others.get(name, ()))
+            boxes = enumerate((chunk.offsets, chunk.sizes) for chunk in entry.chunks)
+            found[part.label, name] = {box: known.get(number, rank) for number, box in boxes}
     return found
 
 

@@ -73,6 +73,21 @@ class Ranks:
         """
         return self.exchange(value if self.leads else None)[0]
 
+    def to_leader(self, value: Any) -> list[Any] | None:
+        """Return the values of all ranks at rank 0.
+
+        None at any other. Every rank waits for all: what each tells all others grows with the square of their number.
+        """
+        every = self.exchange(value)
+        return every if self.leads else None
+
+    def dealt(self, values: Sequence[Any] | None) -> Any:
+        """Return this rank's of the values that rank 0 has.
+
+        It has one for each; what any other has is not looked at.
+        """
+        return self.from_leader(values)[self.rank]
+
     def together(self, step: Callable[[], T]) -> T:
         """Do a step on every rank, and give its result.
 

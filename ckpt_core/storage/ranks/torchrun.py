@@ -11,7 +11,7 @@ lives and does not get on is stuck, and the others do not wait for either.
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Thread
@@ -114,11 +114,32 @@ class StoreRanks(Ranks):
         self._thread.start()
 
     def exchange(self, value: Any) -> list[Any]:
+        return self._met(value, range(self.world))
+
+    def from_leader(self, value: Any) -> Any:
+        return self._met(value if self.leads else None, [0])[0]
+
+    def to_leader(self, value: Any) -> list[Any] | None:
+        told = self._met(value, range(self.world) if self.leads else ())
+        return told if self.leads else None
+
+    def dealt(self, values: Sequence[Any] | None) -> Any:
+        keys = [f"{self._step}/for/{other}" for other in range(self.world)]
+        for key, value in zip(keys, values or (), strict=False):
+            self._do(lambda key=key, value=value: self._store.set(key, json.dumps(value)))
+        self._met(None, ())
+        text = bytes(self._do(lambda: self._store.get(keys[self.rank])))
+        self._do(lambda: self._store.delete_key(keys[self.rank]))
+        return json.loads(text)
+
+    def _met(self, value: Any, wanted: Sequence[int]) -> list[Any]:
+        """Tell a value, wait for every rank, and return those of some."""
         step, self._step = self._step, self._step + 1
         self._do(lambda: self._store.set(f"{step}/{self.rank}", json.dumps(value)))
         if self._do(lambda: self._store.add(f"{step}/came", 1)) < self.world:
             self._await(step)
-        told = self._do(lambda: self._store.multi_get([f"{step}/{other}" for other in range(self.world)]))
+        keys = [f"{step}/{other}" for other in wanted]
+        told = self._do(lambda: self._store.multi_get(keys)) if keys else ()
         # Whoever has come to this step has read all of the last: a training would fill the store with its saves.
         for own in (self.rank, "came") if self.leads else (self.rank,):
             self._do(lambda key=f"{step - 1}/{own}": self._store.delete_key(key))

@@ -74,11 +74,11 @@ class LocalTarget(StagedTarget):
     def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
         if self.location.kind is LocationKind.DIRECTORY:
             plan = marked(plan, checkpoint)
+        if isinstance(checkpoint, PiecedCheckpoint):
+            return self._write_pieces(plan, checkpoint)
         digest = digest_of_plan(plan, checkpoint) if self._resume or self._ranks.world > 1 else ""
         self.work = digest if self._resume and checkpoint.identity() else ""
         agree(self._ranks, digest, self.location)
-        if isinstance(checkpoint, PiecedCheckpoint):
-            return self._write_pieces(plan, checkpoint)
         if self._resume and self._ranks.leads:
             self._begin_or_go_on(digest, known=bool(checkpoint.identity()))
         journal = self._stage.journal if self._resume else None

@@ -6,12 +6,14 @@ Memory: a chunk a worker, two at least; of a store the parts that are open; and 
 row-major.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ckpt_core.errors import CkptError
+import xxhash
+
+from ckpt_core.errors import CkptError, CorruptError
 from ckpt_core.schema.access import Progress
-from ckpt_core.schema.plans import FilePlan, WritePlan, Written
+from ckpt_core.schema.plans import FilePlan, TensorBytes, WritePlan, Written
 from ckpt_core.schema.side_files.seals import FileSeal
 from ckpt_core.storage.ranks.pieces import PiecedCheckpoint
 from ckpt_core.storage.ranks.ranks import Ranks
@@ -42,9 +44,11 @@ def write_by_ranks(
         progress: Told of the bytes that this rank writes.
 
     Returns:
-        What was seen, by whichever rank: of every file its digests, of each tensor that one rank has whole its own.
+        What was seen, at rank 0 by whichever rank: of every file its digests, of each tensor that one rank has whole
+        its own. Any other has what it has seen itself.
 
     Raises:
+        CorruptError: A rank has planned its files otherwise than rank 0 has.
         UnsupportedFormatError: A file is to hold what no single rank has.
         BudgetError: The disk is full.
         CkptError: A write failed, here or at another rank; nothing is named yet.
@@ -52,7 +56,30 @@ def write_by_ranks(
     owners = owners_of(plan, checkpoint, format)
     mine = [file for file in plan.files if owners[file.path] == ranks.rank]
     seen = _write(mine, checkpoint, files_of, ranks, progress)
-    return _joined(ranks.exchange(_plain(seen)))
+    told = ranks.to_leader([{file.path: _layout(file) for file in mine}, *_plain(seen)])
+    if told is None:
+        return seen
+    _refuse_other_layouts([layouts for layouts, *_ in told], plan, owners)
+    return _joined([one for _, *one in told])
+
+
+def _layout(file: FilePlan) -> str:
+    """Return a digest of which tensors lie in a file, and where."""
+    digest = xxhash.xxh3_128(f"{file.size} {len(file.sections)}".encode())
+    for section in file.sections:
+        if isinstance(section, TensorBytes):
+            digest.update(f"\n{section.component}/{section.name} {section.length}".encode("utf-8", "surrogatepass"))
+    return str(digest.hexdigest())
+
+
+def _refuse_other_layouts(told: Sequence[Mapping[str, str]], plan: WritePlan, owners: Mapping[str, int]) -> None:
+    for file in plan.files:
+        if told[owners[file.path]].get(file.path) != _layout(file):
+            raise CorruptError(
+                f"{file.path}: rank {owners[file.path]} has planned it otherwise than rank 0; give all ranks the same "
+                "code, options and step; nothing was committed",
+                path=file.path,
+            )
 
 
 def _write(

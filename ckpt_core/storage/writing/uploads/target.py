@@ -104,10 +104,12 @@ class ObjectTarget(StagedTarget):
     def write(self, plan: WritePlan, checkpoint: Checkpoint) -> Manifest:
         if self.location.kind is LocationKind.DIRECTORY:
             plan = marked(plan, checkpoint)
-        digest = digest_of_plan(plan, checkpoint)
+        pieced = isinstance(checkpoint, PiecedCheckpoint)
+        digest = "" if pieced else digest_of_plan(plan, checkpoint)
         known = self._resume and bool(checkpoint.identity())
         self.work = digest if known else ""
-        agree(self._ranks, digest, self.location)
+        if not pieced:  # of which any rank but the first plans its own files alone
+            agree(self._ranks, digest, self.location)
         paths = [file.path for file in plan.files]
         resumed = self._begin(digest if known else "", paths) if self._ranks.leads else False
         self._folder = self._ranks.from_leader(self._folder)

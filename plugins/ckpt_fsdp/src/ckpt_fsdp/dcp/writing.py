@@ -5,7 +5,8 @@ Each tensor is cut along its rows as FSDP2 shards it, its parts in a file a rank
 Rows are dealt out as torch.chunk does: as many to each rank as the first one gets, fewer or none to the last ones.
 Values that are no tensors, and tensors without rows, are in the file of rank 0. `.metadata` comes last.
 
-What lies in the memory of several ranks is cut as they hold it: each box goes to the file of the rank that owns it.
+What lies in the memory of several ranks is cut as they hold it: each box goes to the file of the rank that owns it. A
+rank that does not know of all boxes plans its own file whole, and those of others in part.
 
 Source: torch, `torch/distributed/checkpoint/filesystem.py` (_write_item), `torch/distributed/tensor/placement_types.py`
 (Shard).
@@ -164,8 +165,8 @@ class _Files:
             yield self._put(key, box, rank, sections)
 
     def _boxes(self, component: Component, name: str, shape: tuple[int, ...]) -> Sequence[tuple[int, Box]]:
-        owned = [chunk for chunk in component.tensors[name].chunks if chunk.owner is not None] if self._live else []
-        if not owned:
+        owned = component.tensors[name].chunks if self._live else ()
+        if not self._live or any(chunk.owner is None for chunk in owned):
             return _boxes_of_ranks(shape, self._ranks)
         if self._ranks > 1:
             raise UsageError(f"{option('ranks', self._ranks)}: every rank writes a file of its own; leave it out")
