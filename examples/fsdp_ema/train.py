@@ -102,7 +102,7 @@ def main() -> None:
         resumed = checkpointer.resume(max_steps=arguments.steps)
         step = resumed.step
         if rank == 0:
-            print(f"{world} ranks begin behind step {step}", flush=True)
+            print(f"{world} ranks begin behind step {step}\n{resumed.summary()}", flush=True)
         while step < arguments.steps:
             for tokens, picture in loader:
                 loss = (model(tokens) - picture).square().mean()

@@ -137,7 +137,8 @@ def planned(
         begin()
 
     plan = ResumePlan(where, record.step, record.epoch, tuple(rows.rows), rejected)
-    restored = tuple(label for label in labels if label in kept or label == "rng")
+    same_ranks = (team or Team()).saved_label(saved_world(checkpoint, TRAINING)) is not None
+    restored = tuple(label for label in labels if label in kept or (label == "rng" and same_ranks))
     history = torch_state(checkpoint, checkpoint.component(HISTORY)) if HISTORY in labels else {}
     return Planned(plan, record, rows.raise_refused, fill, restored, unused, history)
 
@@ -180,7 +181,7 @@ def _generators(rows: Rows, checkpoint: StoredCheckpoint, team: Team) -> Callabl
     if label is not None:
         return _tried(rows, "rng", lambda: random_states.restoring(_random(checkpoint, label)))
     note = "what a step draws (dropout) is not what it would have been; the data is, which is drawn by keys"
-    rows.add("rng", f"{saved} ranks", f"{team.world} ranks", Effect.OVERRIDDEN, note)
+    rows.rows.append(PlanRow("rng", f"{saved} ranks", f"{team.world} ranks", Effect.OVERRIDDEN, note, True))
     return lambda: None
 
 

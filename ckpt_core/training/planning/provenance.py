@@ -16,6 +16,9 @@ _FOLLOWS = {
 }
 """What follows where one of the data is otherwise."""
 
+_DEALS = "KeyedLoader"
+"""What deals the samples of a batch out to however many ranks there are."""
+
 _BITS = "losses may differ in their last digits"
 
 
@@ -51,7 +54,9 @@ def compare_provenance(rows: Rows, saved: Mapping[str, Any], given: Mapping[str,
     for key in ("batch_size", "num_workers", "fingerprint") if now else ():
         if rows.of(f"sampler: {key}") is None:
             rows.compare(f"sampler: {key}", before.get(key), now.get(key), _FOLLOWS[key])
-    rows.compare("world size", saved.get("world_size"), given.get("world_size"), "a step sees other samples at a time")
+    keyed = before.get("loader") == now.get("loader") == _DEALS
+    follows = "a rank has another part of the same batches" if keyed else "a step sees other samples at a time"
+    rows.compare("world size", saved.get("world_size"), given.get("world_size"), follows)
     for name in sorted({*_dict(saved, "versions"), *_dict(given, "versions")}):
         first, second = _dict(saved, "versions").get(name), _dict(given, "versions").get(name)
         if first != second:

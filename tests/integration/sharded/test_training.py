@@ -89,6 +89,9 @@ def test_another_number_of_ranks_has_the_same_numbers_and_samples(ranks, trained
     )
     assert "what a step draws (dropout) is not what it would have been" in after[0]["other_world"]["plan"]
     assert "world size" in after[0]["other_world"]["plan"]
+    said = after[0]["other_world"]["said"]
+    assert "restored ema, model, optimizer, scheduler, sampler\n" in said.replace("model, ema", "ema, model")
+    assert "another part of the same batches" in said and "rng was 2 ranks" in said
 
 
 def in_order(shares):

@@ -241,7 +241,14 @@ def other_world():
         resumed = again.checkpointer.resume("required")
         state = again.state()
         again.go_on(resumed.step, STEPS)
-    return {"step": resumed.step, "state": state, "seen": again.seen, "plan": plan.table(), "losses": again.losses}
+    return {
+        "step": resumed.step,
+        "state": state,
+        "seen": again.seen,
+        "plan": plan.table(),
+        "said": resumed.summary(),
+        "losses": again.losses,
+    }
 
 
 def saved():
