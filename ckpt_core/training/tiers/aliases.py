@@ -18,14 +18,16 @@ def sealed_with(aliases: tuple[str, ...]) -> Mapping[str, list[str]]:
     return {_SEALED: list(aliases)} if aliases else {}
 
 
-def sealed_aliases(place: str) -> tuple[str, ...]:
-    """Return the aliases that a checkpoint was saved with.
+def sealed_aliases(place: str, run: str) -> tuple[str, ...]:
+    """Return the aliases that a checkpoint of a run was saved with.
 
-    None where it has no seal that can be read.
+    None where it is another run's, or has no seal that can be read.
     """
     try:
         seal = read_seal(list_files(place))
     except CkptError:
         return ()
-    named = () if seal is None else seal.provenance.get(_SEALED, ())
+    if seal is None or seal.provenance.get("run") != run:
+        return ()
+    named = seal.provenance.get(_SEALED, ())
     return tuple(map(str, named)) if isinstance(named, list | tuple) else ()

@@ -40,7 +40,7 @@ class FarTier:
     def go_on(self, record: Record) -> None:
         """Take up what an earlier process left; see `Uploads.go_on`."""
         self._record = record
-        self._uploads.go_on(self._rule.wanted(record.history, record.step))
+        self._uploads.go_on(self._rule.wanted(record.history, record.step), record.run)
 
     def saved(self, record: Record, aliases: tuple[str, ...]) -> None:
         """Upload a checkpoint that was committed; see `Uploads.add`."""

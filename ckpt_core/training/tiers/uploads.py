@@ -63,16 +63,16 @@ class Uploads:
         with self._changed:
             return {*self._pending, *([] if self._current is None else [self._current])}
 
-    def go_on(self, kept: Set[int]) -> None:
+    def go_on(self, kept: Set[int], run: str) -> None:
         """Take up the uploads that an earlier process left.
 
-        Of the steps that a rule keeps, or an alias names.
+        Of the steps that a rule keeps, or that are of this run and an alias names.
         """
         self._done = self._read()
         for step in self._in_order(self._run.steps()):
             if self._state_of(step) in ("", self._done.get(step)):
                 continue
-            aliases = sealed_aliases(self._run.place(step)) if self._has_versions else ()
+            aliases = sealed_aliases(self._run.place(step), run) if self._has_versions else ()
             if aliases or step in kept:
                 self.add(step, kept, aliases)
 
