@@ -36,7 +36,7 @@ from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.conversion_request import BaseModel, Plain, RunOptions, Selection, gathered
 from ckpt_core.verbs.forecast import LEFT_OUT, Forecast, draw_plan, forecast, limited, part_of
 from ckpt_core.verbs.load import Checks, find, open_checkpoint
-from ckpt_core.verbs.reference import Destination, Reference, destination_of, names_of, query_of
+from ckpt_core.verbs.reference import Destination, Reference, names_of, query_of, writable_of
 from ckpt_core.verbs.save import SaveReport, format_of_path, save
 
 
@@ -118,7 +118,7 @@ def convert(
     """
     manager = manager or get_plugin_manager()
     query_of(source, name="source")
-    place = destination_of(destination)
+    place = writable_of(destination)
     chosen, onto, how = gathered(selection, base, run, plain)
     name = to or format_of_path(place)
     if how.extract:

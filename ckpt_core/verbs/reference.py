@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.arguments import argument
-from ckpt_core.errors import UsageError
+from ckpt_core.errors import OverwriteError, UsageError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.access import Checkpoint
 from ckpt_core.schema.locations import Location, Query
 from ckpt_core.schema.text import printable, redact
+from ckpt_core.storage.listing import is_version_store
+from ckpt_core.storage.urls import local_path
+from ckpt_core.storage.versions.names import SIGN, split_version
 
 if TYPE_CHECKING:
     from ckpt_core.schema.roles import Profile
@@ -74,6 +77,33 @@ def destination_of(given: "Destination | Location", name: str = "destination") -
     if not text:
         raise UsageError(f"{argument(name)}: nothing was given; give a path")
     return text
+
+
+def writable_of(given: "Destination | Location", name: str = "destination") -> str:
+    """Return a destination that something may be written to.
+
+    Raises:
+        UsageError: It is none.
+        OverwriteError: It is a store of versions on this machine, or a version.
+    """
+    place = destination_of(given, name)
+    refuse_version(place)
+    return place
+
+
+def refuse_version(place: str) -> None:
+    """Refuse to write to a version, or in place of a local store.
+
+    OverwriteError: versions never change.
+    """
+    wanted, path = split_version(place), local_path(place)
+    if path is not None and os.path.lexists(os.path.join(path, SIGN)):
+        raise OverwriteError(f"{redact(place)}: is a store of versions; ckpt publish adds to it, or take another place")
+    if wanted is not None and is_version_store(wanted.store):
+        store = redact(wanted.store)
+        raise OverwriteError(
+            f"{redact(place)}: names a version, and those never change; ckpt publish REF {store} makes the next one"
+        )
 
 
 def names_of(given: "str | Iterable[str]") -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from ckpt_core.storage.repairing.places import InSomePlace, place_of
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import OWN_CHECKS, Place, find
 from ckpt_core.verbs.locate import locate
-from ckpt_core.verbs.reference import Destination, Reference, destination_of, names_of, profile_of
+from ckpt_core.verbs.reference import Destination, Reference, names_of, profile_of, refuse_version, writable_of
 from ckpt_core.verbs.repair_plan import Repair, errors_of, propose, verified
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def repair(
     """
     if output is not None and in_place:
         raise UsageError("a repaired copy, or a change in place: one of the two")
-    copy_to = None if output is None else destination_of(output, "output")
+    copy_to = None if output is None else writable_of(output, "output")
     purpose = None if profile is None else profile_of(profile)
     request = VerifyRequest(depth_named(depth), dict(options or {}), purpose, names_of(without))
     wish = RepairRequest(accept_loss, dict(options or {}))
@@ -130,9 +130,11 @@ def _where(ref: Reference, hints: Mapping[str, object] | None, manager: CkptPlug
     What a stopped repair has left need not be of any format any more.
     """
     try:
-        return place_of(find(ref, hints=hints, manager=manager, checks=OWN_CHECKS).files)
+        files = find(ref, hints=hints, manager=manager, checks=OWN_CHECKS).files
     except FormatError:
-        return place_of(list_files(locate(ref, hints=hints, manager=manager).require().url))
+        files = list_files(locate(ref, hints=hints, manager=manager).require().url)
+    refuse_version(files.location.url)
+    return place_of(files)
 
 
 def _change(planned: Repair, files: OverlaidFiles, there: InSomePlace, request: VerifyRequest) -> Repair:

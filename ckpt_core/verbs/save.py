@@ -37,7 +37,7 @@ from ckpt_core.storage.writing.publishing.target import PublishedTarget
 from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.targets import open_target
 from ckpt_core.verbs.checked_arguments import checked
-from ckpt_core.verbs.reference import Destination, destination_of
+from ckpt_core.verbs.reference import Destination, writable_of
 from ckpt_core.verbs.saving.by_ranks import prove_pieces
 from ckpt_core.verbs.saving.proof import prove
 from ckpt_core.version import __version__
@@ -124,7 +124,7 @@ def save(
     """
     if not isinstance(state, Checkpoint | Mapping):
         raise UsageError(f"{argument('state')}: a checkpoint or a state dict is needed, not a {type(state).__name__}")
-    place = destination_of(ref, "ref")
+    place = writable_of(ref, "ref")
     manager = manager or get_plugin_manager()
     name = format or format_of_path(place)
     kind = manager.format(name).writes

@@ -19,7 +19,7 @@ from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.storage.sealing import put_beside, read_seal, sealing, write_seal
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import Checks, open_checkpoint
-from ckpt_core.verbs.reference import Reference, stored
+from ckpt_core.verbs.reference import Reference, refuse_version, stored
 from ckpt_core.version import __version__
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def seal(
         manager: The plugin manager; None for the process's own.
 
     Raises:
-        OverwriteError: It is sealed already.
+        OverwriteError: It is sealed already, or is a version of a store.
         LockedError: Another process is writing there.
         UnsupportedFormatError: It is in a place that nothing can be written to.
         ReplacedError: It was replaced, changed or removed meanwhile; nothing was written.
@@ -70,6 +70,7 @@ def seal(
     place, format = (ref.location.url, stored(ref).match.format) if isinstance(ref, Checkpoint) else (ref, None)
     checkpoint = open_checkpoint(place, format=format, manager=manager, checks=Checks(seals=False))
     files = checkpoint.files
+    refuse_version(files.location.url)
     with sealing(files):
         if not force and read_seal(files) is not None:
             raise OverwriteError(

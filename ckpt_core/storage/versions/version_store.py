@@ -1,12 +1,14 @@
 """`VersionStore`: the records, tables and aliases of a store of versions."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, TypeVar
 
 from ckpt_core import knobs
 from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError, CorruptError, OverwriteError, ReplacedError
+from ckpt_core.schema.side_files.reserved_names import MARK
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.objects.store import ABSENT, Condition, ObjectStore, StoredObject
 from ckpt_core.storage.urls import local_path
@@ -26,6 +28,8 @@ from ckpt_core.storage.versions.record import FENCE, VersionRecord, parse_record
 from ckpt_core.storage.versions.table import VersionTable, parse_table
 from ckpt_core.storage.workers import run
 from ckpt_core.storage.writing.mounts.mount_store import MountStore
+
+T = TypeVar("T")
 
 _ALIAS_SCHEMA = "ckpt/alias@1"
 _ROUNDS = 20
@@ -97,8 +101,8 @@ class VersionStore:
             return
         if isinstance(self.store, MountStore):
             make_root(self.store.url)
-        first = next(iter(self.store.find(self.root)), None)
-        if first is not None and first.key != self.key(SIGN):
+        others = (one.key for one in self.store.find(self.root) if MARK not in one.key)  # of who makes it just now
+        if next(others, self.key(SIGN)) != self.key(SIGN):
             raise OverwriteError(
                 f"{self}: holds other files, and is no store of versions; name an empty place, or a new one"
             )
@@ -142,22 +146,33 @@ class VersionStore:
         """Return the last record and the newest version.
 
         It is looked at again where a pruning or another publisher changes it meanwhile.
+
+        Raises:
+            CheckpointNotFoundError: It changed again and again.
         """
+        for left in reversed(range(_ROUNDS)):
+            try:
+                return self._head()
+            except (CheckpointNotFoundError, ReplacedError):
+                if not left:
+                    raise
+        raise AssertionError
+
+    def _head(self) -> Head:
         numbers = self.numbers()
         if not numbers:
             return Head(None, "", None)
-        key = self.key(record_key(numbers[-1]))
-        there = self.store.head(key)
+        last, version = self._versioned(record_key(numbers[-1]), parse_record)
+        older = (self.record(number) for number in reversed(numbers[:-1]))
+        newest = next((record for record in chain([last], older) if record.is_whole), None)
+        return Head(last, version, newest)
+
+    def _versioned(self, name: str, parse: Callable[[bytes, str], T]) -> tuple[T, str]:
+        """Return what an object holds, and what a condition names it by."""
+        there = self.store.head(self.key(name))
         if there is None:
-            raise CorruptError(f"{self}: its last record is gone; bring it back from a copy of the store", code="VS002")
-        last = parse_record(self.store.read(key, version=there.version), key)
-        newest = last if last.is_whole else None
-        for number in reversed(numbers[:-1]):
-            if newest is not None:
-                break
-            found = self.record(number)
-            newest = found if found.is_whole else None
-        return Head(last, there.version, newest)
+            raise CheckpointNotFoundError(f"{self}: {name} is not there; run it again")
+        return parse(self.store.read(there.key, version=there.version), name), there.version
 
     def find(self, name: str, *, explain: bool = True) -> VersionRecord:
         """Return the record that `v3`, `latest` or an alias stands for.
@@ -207,11 +222,14 @@ class VersionStore:
 
         None where there is none; a condition names it by the second.
         """
-        key = self.key(f"{ALIASES}{name}.json")
-        there = self.store.head(key)
-        if there is None:
-            return None, ""
-        return _number_of(self.store.read(key, version=there.version), key), there.version
+        for _ in range(_ROUNDS):
+            try:
+                return self._versioned(f"{ALIASES}{name}.json", _number_of)
+            except CheckpointNotFoundError:
+                return None, ""
+            except ReplacedError:
+                continue  # it has just moved
+        raise ConditionFailedError(f"{self}@{printable(name, 80)}: moves again and again; try again later")
 
     def aliases(self) -> dict[str, int]:
         """Return every alias with its number."""

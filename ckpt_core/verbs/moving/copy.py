@@ -45,7 +45,7 @@ from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import Place, find
 from ckpt_core.verbs.moving.already_there import PLAN, copied_already
 from ckpt_core.verbs.moving.selection import ChosenFiles, choose
-from ckpt_core.verbs.reference import Destination, Reference, destination_of, names_of
+from ckpt_core.verbs.reference import Destination, Reference, names_of, writable_of
 from ckpt_core.version import __version__
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def copy(
         LockedError: Another process is writing there.
         BudgetError: The disk is full.
     """
-    place = destination_of(destination)
+    place = writable_of(destination)
     check_aliases(place, names_of(aliases))
     found = find(source, hints=hints, format=format, manager=manager)
     checkpoint = found.open()

@@ -29,7 +29,7 @@ from ckpt_core.storage.writing.staged_target import StagedTarget
 from ckpt_core.storage.writing.targets import open_target, refuse_apart
 from ckpt_core.storage.writing.uploads.own_files import OwnUploads
 from ckpt_core.storage.writing.uploads.target import ObjectTarget
-from ckpt_core.verbs.reference import Destination, destination_of
+from ckpt_core.verbs.reference import Destination, writable_of
 from ckpt_core.verbs.save import SaveReport, reopen, report_of
 from ckpt_core.verbs.saving.by_ranks import prove_coverage, prove_sizes
 from ckpt_core.version import __version__
@@ -88,7 +88,7 @@ class StagedSave:
         world: int = 1,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        place = destination_of(ref)
+        place = writable_of(ref)
         self._options, self._world = options, world
         self._held = ExitStack()
         with storage_options(options), _replacing_nothing(place):

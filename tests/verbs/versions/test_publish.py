@@ -271,3 +271,30 @@ def test_no_lease_is_left(store, first):
     ckpt_core.publish(first, store)
     assert not list((store / "leases").iterdir())
     assert open_version_store(str(store)).exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_nothing_is_written_to_a_version_or_in_place_of_a_store(tmp_path, store, first, kind):
+    ckpt_core.save({"model": weights(), "optimizer": {"lr": 0.1}}, tmp_path / "run", format="bundle")
+    source = first if kind == "file" else tmp_path / "run"
+    ckpt_core.publish(source, store)
+    before = contents(tmp_path)
+    version = f"{store}@v0"
+    for write in (
+        lambda: ckpt_core.seal(version, force=True),
+        lambda: ckpt_core.repair(version, in_place=True),
+        lambda: ckpt_core.convert(first, f"{version}.pth", to="torch"),
+        lambda: ckpt_core.save({"model": weights()}, version, format="bundle", force=True),
+        lambda: ckpt_core.copy(tmp_path / "run", store, force=True),
+    ):
+        with pytest.raises(OverwriteError, match="ckpt publish"):
+            write()
+    assert contents(tmp_path) == before
+
+
+def test_a_version_of_one_store_is_published_to_another(tmp_path, store, first):
+    ckpt_core.publish(first, store)
+    done = ckpt_core.publish(f"{store}@v0", tmp_path / "other")
+    assert done.version.source == f"{store}@v0"
+    assert torch.equal(ckpt_core.load(done.ref).to_torch()["layer.0.weight"], weights()["layer.0.weight"])
+    assert ckpt_core.publish(f"{store}@latest", store).already_there
