@@ -11,19 +11,21 @@ from typing import Any, NamedTuple
 from ckpt_core.codecs.torch_dtypes import BY_DTYPE_NAME
 from ckpt_core.errors import UnsupportedFormatError, UsageError
 from ckpt_core.layouts.components import component_at, components_of
+from ckpt_core.layouts.files_in_memory import FilesInMemory
 from ckpt_core.reading.slabs import slabs
 from ckpt_core.reading.torch.sharded.shards import Shards, shards_of
-from ckpt_core.schema.access import Checkpoint
+from ckpt_core.schema.access import Checkpoint, Files
 from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.formats import Confidence, FormatMatch
 from ckpt_core.schema.locations import Location, LocationKind
-from ckpt_core.schema.manifests import Component, Manifest, in_order
+from ckpt_core.schema.manifests import Asset, Component, Manifest, in_order
 from ckpt_core.schema.plans import TensorKey
 from ckpt_core.schema.state import State, TensorRef
 from ckpt_core.schema.tensors import Box, ByteRange, Chunk, Encoding, TensorEntry, TensorInfo, TensorTable
 from ckpt_core.schema.text import printable
 
 _MEMORY = Encoding("memory")
+_NO_FILES: Mapping[str, bytes] = {}
 
 
 def checkpoint_of(state: Mapping[str, Any]) -> "LiveCheckpoint":
@@ -42,10 +44,10 @@ def checkpoint_of(state: Mapping[str, Any]) -> "LiveCheckpoint":
     return LiveCheckpoint(components_of(root, walk.table()), walk.memory)
 
 
-def checkpoint_of_parts(parts: Mapping[str, Any]) -> "LiveCheckpoint":
+def checkpoint_of_parts(parts: Mapping[str, Any], files: Mapping[str, bytes] = _NO_FILES) -> "LiveCheckpoint":
     """Return the checkpoint of parts whose labels are known.
 
-    An example is `{"model": …, "optimizer:critic": …}`.
+    An example is `{"model": …, "optimizer:critic": …}`. The files are carried along, by their paths.
 
     Raises:
         UsageError: There is nothing in it.
@@ -58,7 +60,7 @@ def checkpoint_of_parts(parts: Mapping[str, Any]) -> "LiveCheckpoint":
     table = walk.table()
     kinds = {label: label.partition(":") for label in parts}
     components = [component_at(kinds[label][0], kinds[label][2], table, root, label) for label, root in roots.items()]
-    return LiveCheckpoint(in_order(components), walk.memory)
+    return LiveCheckpoint(in_order(components), walk.memory, files)
 
 
 class LiveCheckpoint(Checkpoint):
@@ -69,11 +71,13 @@ class LiveCheckpoint(Checkpoint):
 
     in_memory = True
 
-    def __init__(self, components: Sequence[Component], memory: Mapping[str, Any]) -> None:
+    def __init__(
+        self, components: Sequence[Component], memory: Mapping[str, Any], files: Mapping[str, bytes] = _NO_FILES
+    ) -> None:
         self.location = Location("memory", LocationKind.FILE)
         self.match = FormatMatch("live", Confidence.CERTAIN, "tensors in memory")
-        self.manifest = Manifest(tuple(components))
-        self._memory = memory
+        self.manifest = Manifest(tuple(components), tuple(Asset(path, len(data)) for path, data in files.items()))
+        self._memory, self._files = memory, files
         self._addresses: Mapping[TensorKey, int] | None = None
         self._looked = False
 
@@ -104,7 +108,7 @@ class LiveCheckpoint(Checkpoint):
 
     def held_in(self, memory: Mapping[str, Any]) -> "LiveCheckpoint":
         """Return the same checkpoint with its tensors and arrays elsewhere."""
-        return LiveCheckpoint(self.manifest.components, memory)
+        return LiveCheckpoint(self.manifest.components, memory, self._files)
 
     def read(self, component: str, name: str, *, box: Box | None = None, out: memoryview | None = None) -> memoryview:
         entry = self.component(component).tensors[name]
@@ -122,6 +126,9 @@ class LiveCheckpoint(Checkpoint):
             return data
         out[:] = data
         return out
+
+    def asset_files(self) -> Files:
+        return FilesInMemory(self._files)
 
     def addresses(self) -> Mapping[TensorKey, int] | None:
         if not self._looked:

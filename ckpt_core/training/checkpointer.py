@@ -50,6 +50,7 @@ from ckpt_core.training.retention import Keep
 from ckpt_core.training.runs import open_any_run, open_far_run, open_run
 from ckpt_core.training.saving.arguments import aliases_for, interval, one_of, tell_of_a_strange
 from ckpt_core.training.saving.background import HostBuffers, InBackground
+from ckpt_core.training.saving.files_beside import SavesFiles, files_of
 from ckpt_core.training.saving.finite import refuse_not_finite
 from ckpt_core.training.saving.formats import directory_format, in_format, refuse_unheld
 from ckpt_core.training.saving.sharded_states import checked_options, optioned_states
@@ -96,6 +97,8 @@ class Checkpointer:
         format: Name of a format that holds all parts of a training: `bundle`; `dcp` of ckpt-fsdp; of ckpt-hf
             `training-state`, a model directory with the rest in `training_state.pt`, or `hf`, the same of a model with
             a config, which `from_pretrained` opens. `resume` reads any.
+        processing_class: What prepares the model's inputs, a tokenizer or a processor: its files, as it is now, are
+            written beside each model, for the formats that are model directories.
         preemption: Within `with`, take SIGTERM and SIGUSR1: `after_step` then saves and ends the process with exit code
             143 or 138. A second signal ends it at once.
         state_dict_options: How the states of modules and optimizers are held while they are saved, by FSDP's options;
@@ -131,6 +134,7 @@ class Checkpointer:
         upload_to: str | None = None,
         keep_far: int | Keep | None = None,
         format: str = "bundle",
+        processing_class: SavesFiles | None = None,
         preemption: bool = False,
         state_dict_options: "StateDictOptions | None" = None,
         arguments: Mapping[str, Any] | None = None,
@@ -154,6 +158,7 @@ class Checkpointer:
         self._tier = tier if self._team.leads else None
         self._team.refuse(format, loader)
         self._format = directory_format(format, self._objects["model"])
+        self._beside = files_of(processing_class, self._format)
         self._options = checked_options(state_dict_options)
         self._every = interval(save_every)
         self._retention = Retention(self._run, keep)
@@ -275,7 +280,7 @@ class Checkpointer:
         with told_by_system():
             begin = self._team.saving(self._run, record)
         with without_collection():
-            live = self._team.own_part(checkpoint_of_parts(self._parts(record)))
+            live = self._team.own_part(checkpoint_of_parts(self._parts(record), self._beside))
             self._last_save = began
             if self._buffers is None:
                 return self._commit(step, live, begin, named)

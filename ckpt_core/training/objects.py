@@ -60,6 +60,8 @@ def _why_not(label: str, value: object) -> str:
     what = f"a {type(value).__name__} has no state_dict and load_state_dict"
     if label == "sampler":
         return f"{what}: the order of its data cannot be had again; give a training.KeyedLoader"
+    if callable(getattr(value, "save_pretrained", None)):
+        return f"{what}; what prepares inputs is given as {argument('processing_class')}"
     return f"{what}; give an object that has both"
 
 

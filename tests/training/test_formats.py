@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 
 import ckpt_core
 from ckpt_core.errors import UsageError
+from ckpt_core.storage.listing import list_files
+from ckpt_core.storage.sealing import read_seal
 from ckpt_core.training import Checkpointer
 from tests.training.small_training import checkpointer, differing, same, training
 
@@ -70,6 +72,33 @@ def test_a_training_saved_as_training_state_is_resumed_exactly_and_read_by_modul
     assert differing(second.state(), plain.state()) == []
 
 
+def word_tokenizer(transformers):
+    tokenizers = pytest.importorskip("tokenizers")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"?": 0, "a": 1, "b": 2}, unk_token="?"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="?")
+
+
+class Silent:
+    def save_pretrained(self, folder):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"format": "bundle", "processing_class": Silent()}, "bundle is none; give format='hf'"),
+        ({"format": "training-state", "processing_class": 3}, "a int has no save_pretrained"),
+        ({"format": "training-state", "processing_class": Silent()}, "has written nothing"),
+        ({"format": "bundle", "tokenizer": Silent()}, "is given as processing_class="),
+    ],
+)
+def test_a_tokenizer_that_could_not_be_written_is_refused_before_step_1(given, text, tmp_path):
+    with pytest.raises(UsageError, match=text):
+        Checkpointer(tmp_path / "run", model=torch.nn.Linear(2, 2), **given)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_model_of_transformers_saved_as_hf_is_opened_by_it_and_resumed_exactly(tmp_path):
     transformers = pytest.importorskip("transformers")
     sizes = {
@@ -84,9 +113,12 @@ def test_a_model_of_transformers_saved_as_hf_is_opened_by_it_and_resumed_exactly
     optimizer = torch.optim.AdamW(model.parameters())
     batch = torch.tensor([[1, 2, 3]])
     model(batch, labels=batch).loss.backward(), optimizer.step()
-    with Checkpointer(tmp_path / "run", model=model, optimizer=optimizer, format="hf") as saver:
+    given = {"model": model, "optimizer": optimizer, "format": "hf", "processing_class": word_tokenizer(transformers)}
+    with Checkpointer(tmp_path / "run", background=True, **given) as saver:
         saver.save(1)
     place = tmp_path / "run" / "checkpoint-1"
+    assert transformers.AutoTokenizer.from_pretrained(place)("b a").input_ids == [2, 1]
+    assert {"tokenizer.json", "tokenizer_config.json"} <= read_seal(list_files(str(place))).files.keys()
     opened = transformers.AutoModelForCausalLM.from_pretrained(place)
     assert same(opened.state_dict(), model.state_dict()) and opened.generation_config.max_new_tokens == 7
     again = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, tie_word_embeddings=True))
