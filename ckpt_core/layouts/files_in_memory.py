@@ -1,4 +1,4 @@
-"""Files that are in memory, to be carried along by a checkpoint that is."""
+"""Files that a checkpoint in memory carries along."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

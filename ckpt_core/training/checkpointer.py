@@ -13,33 +13,22 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ckpt_core.arguments import argument, marked
+from ckpt_core.arguments import argument
 from ckpt_core.codecs.gc_pause import without_collection
-from ckpt_core.errors import CkptError, LoadInterruptedError, UsageError
+from ckpt_core.errors import CkptError, UsageError
 from ckpt_core.layouts.in_memory import LiveCheckpoint, checkpoint_of_parts
 from ckpt_core.layouts.joined import pieces_of
 from ckpt_core.log import Logger
-from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.schema.text import printable
-from ckpt_core.storage.files.moments import one_moment
-from ckpt_core.training import random_states
-from ckpt_core.training.choosing import NEWEST, Chosen, choose, record_of
+from ckpt_core.training.choosing import NEWEST
 from ckpt_core.training.filling import HasState
-from ckpt_core.training.objects import (
-    EXTRA,
-    GRADIENTS,
-    HISTORY,
-    TRAINING,
-    classes_of,
-    gradients_of,
-    labelled,
-    states_of,
-)
+from ckpt_core.training.objects import EXTRA, TrainingParts, labelled
 from ckpt_core.training.own_state.extra import ExtraState
 from ckpt_core.training.own_state.history import History
-from ckpt_core.training.planning.live import Choices, Planned, planned
+from ckpt_core.training.planning.going_on import GoingOn
+from ckpt_core.training.planning.live import Choices
 from ckpt_core.training.planning.plan import ResumePlan
-from ckpt_core.training.planning.provenance import data_of
+from ckpt_core.training.planning.provenance import provenance_of
 from ckpt_core.training.planning.resuming import Resumed
 from ckpt_core.training.preemption import Preemption
 from ckpt_core.training.proving.trace import trace_of
@@ -52,8 +41,8 @@ from ckpt_core.training.saving.arguments import aliases_for, interval, one_of, t
 from ckpt_core.training.saving.background import HostBuffers, InBackground
 from ckpt_core.training.saving.files_beside import SavesFiles, files_of
 from ckpt_core.training.saving.finite import refuse_not_finite
-from ckpt_core.training.saving.formats import directory_format, in_format, refuse_unheld
-from ckpt_core.training.saving.sharded_states import checked_options, optioned_states
+from ckpt_core.training.saving.formats import directory_format, refuse_unheld
+from ckpt_core.training.saving.sharded_states import checked_options
 from ckpt_core.training.saving.step_counts import StepCounts
 from ckpt_core.training.saving.system_errors import said_by_system, told_by_system
 from ckpt_core.training.tiers.aliases import sealed_with
@@ -159,17 +148,19 @@ class Checkpointer:
         self._team.refuse(format, loader)
         self._format = directory_format(format, self._objects["model"])
         self._beside = files_of(processing_class, self._format)
-        self._options = checked_options(state_dict_options)
         self._every = interval(save_every)
         self._retention = Retention(self._run, keep)
         self._finite = one_of("finite", finite, "refuse", "ignore")
-        self._environment = {**environment(arguments), "world_size": self._team.world}
         self._record = Record()
         self._history = History()
+        self._environment = {**environment(arguments), "world_size": self._team.world}
+        provenance = partial(provenance_of, self._environment, self._objects.get("sampler"))
+        options = checked_options(state_dict_options)
+        self._parts = TrainingParts(self._objects, self._history, self._team, provenance, options)
+        self._going_on = GoingOn(self._run, self._far, self._team, self._objects, provenance)
         self._last_save = monotonic()
         self._saved: int | None = None
         self._aliases: tuple[str, ...] = ()
-        self._poison: str | None = None
         self._buffers = HostBuffers() if background else None
         self._writing: InBackground[SaveReport] = InBackground()
         self._weights: tuple[int, str] | None = None
@@ -177,7 +168,7 @@ class Checkpointer:
         self._preemption = Preemption() if preemption else None
         self._listening = ExitStack()
         tell_of_a_strange(loader, refuse=one_of("inexact", inexact, "refuse", "warn") == "refuse")
-        refuse_unheld(self._format, partial(self._parts, self._record))
+        refuse_unheld(self._format, partial(self._parts.of, self._record, self._format))
 
     def __enter__(self) -> "Checkpointer":
         with told_by_system():
@@ -267,7 +258,7 @@ class Checkpointer:
 
         Whatever is raised, the checkpoints that were there are there, and the call can be made again.
         """
-        self._refuse_poisoned()
+        self._going_on.refuse_poisoned()
         if type(step) is not int or step < 0:
             raise UsageError(f"{argument('step')}: a number of steps is needed, not {step!r}")
         checked, named = numbers(metrics), aliases_for(self._upload_to, aliases)
@@ -280,7 +271,7 @@ class Checkpointer:
         with told_by_system():
             begin = self._team.saving(self._run, record)
         with without_collection():
-            live = self._team.own_part(checkpoint_of_parts(self._parts(record), self._beside))
+            live = self._team.own_part(checkpoint_of_parts(self._parts.of(record, self._format), self._beside))
             self._last_save = began
             if self._buffers is None:
                 return self._commit(step, live, begin, named)
@@ -364,13 +355,11 @@ class Checkpointer:
             LoadInterruptedError: A read failed after something had been changed. Nothing can be saved then.
             CkptError: It cannot be read; nothing was changed.
         """
-        choices = Choices(lr, max_steps, data)
-        chosen = self._chosen(policy, choices)
-        if chosen is None:
+        self._going_on.refuse_poisoned()
+        self.wait()
+        work = self._going_on.fill(policy, Choices(lr, max_steps, data))
+        if work is None:
             return Resumed()
-        with one_moment(chosen.checkpoint, failures_only=True):
-            work = self._team.each("plan", partial(self._fitting, chosen, choices))
-            self._team.each("fill", partial(self._fill, work))
         self._record = replace(work.record, attempt=work.record.attempt + 1)
         self._history.load_state_dict(work.history)
         self._steps.begin(self._record.step)
@@ -397,81 +386,14 @@ class Checkpointer:
         Raises:
             CkptError: As `resume`, where no checkpoint can be chosen or read.
         """
-        choices = Choices(lr, max_steps, data)
-        chosen = self._chosen(policy, choices)
-        if chosen is None:
-            return ResumePlan()
-        with one_moment(chosen.checkpoint, failures_only=True):
-            return self._planned(chosen, choices).plan
-
-    def _chosen(self, policy: str | int | os.PathLike[str], choices: Choices) -> Chosen[Planned] | None:
-        self._refuse_poisoned()
+        self._going_on.refuse_poisoned()
         self.wait()
-        choices.check()
-        with told_by_system():
-            self._team.each("open", self._run.open)
-        wanted = policy if isinstance(policy, int) else os.fspath(policy)
-        return self._team.chosen(
-            lambda plan: choose(self._run, wanted, far=self._far, plan=plan), partial(self._plan, choices)
-        )
-
-    def _fitting(self, chosen: Chosen[Planned], choices: Choices) -> Planned:
-        work = self._planned(chosen, choices)
-        work.raise_refused()
-        chosen.checkpoint.check_unchanged()
-        return work
-
-    def _planned(self, chosen: Chosen[Planned], choices: Choices) -> Planned:
-        return chosen.plan or self._plan(choices, chosen.checkpoint, chosen.rejected)
-
-    def _plan(self, choices: Choices, checkpoint: StoredCheckpoint, rejected: Mapping[str, str]) -> Planned:
-        return planned(
-            self._objects,
-            checkpoint,
-            record_of(checkpoint),
-            choices,
-            environment=self._provenance(),
-            rejected=rejected,
-            team=self._team,
-        )
-
-    def _fill(self, work: Planned) -> None:
-        try:
-            work.fill()
-        except LoadInterruptedError as error:
-            self._poison = error.message
-            raise
-
-    def _refuse_poisoned(self) -> None:
-        if self._poison is not None:
-            raise LoadInterruptedError(
-                f"a resume broke off midway ({marked(self._poison)}): what would be saved is no state of the training; "
-                "start the process anew"
-            )
+        return self._going_on.plan(policy, Choices(lr, max_steps, data))
 
     def _after(self, step: int, metrics: Mapping[str, float]) -> Record:
         last = self._record
         if last.step == step and step in self._run.known:
-            return last.after(step, self._epoch(), metrics, last.parent)
+            return last.after(step, self._parts.epoch, metrics, last.parent)
         gone_on = last.step in self._run.known or last.attempt > 1  # from where it is uploaded to, or another folder
         parent = f"checkpoint-{last.step}" if gone_on else None
-        return last.after(step, self._epoch(), metrics, parent)
-
-    def _epoch(self) -> int | None:
-        epoch = getattr(self._objects.get("sampler"), "epoch", None)
-        return epoch if isinstance(epoch, int) else None
-
-    def _parts(self, record: Record) -> Mapping[str, Any]:
-        parts = states_of(self._objects) if self._options is None else optioned_states(self._objects, self._options)
-        loader = self._objects.get("sampler")
-        if getattr(loader, "accumulated", 0):
-            self._team.refuse_gradients()
-            parts[GRADIENTS] = gradients_of(self._objects["model"])
-        if history := self._history.state_dict():
-            parts[HISTORY] = history
-        training = {**self._provenance(), "classes": classes_of(self._objects)}
-        parts |= {self._team.own_label(): random_states.capture(), "progress": record.as_state(), TRAINING: training}
-        return in_format(self._format, parts, self._objects["model"])
-
-    def _provenance(self) -> dict[str, Any]:
-        return {**self._environment, "data": data_of(self._objects.get("sampler"))}
+        return last.after(step, self._parts.epoch, metrics, parent)

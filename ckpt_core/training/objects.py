@@ -3,16 +3,22 @@
 The trees of state that are saved of them are made here too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.arguments import argument
 from ckpt_core.errors import UsageError
 from ckpt_core.reading.torch.sharded.groups import has_fsdp1
-from ckpt_core.training.saving.sharded_states import model_state, optimizer_state, trained_by
+from ckpt_core.training import random_states
+from ckpt_core.training.filling import HasState
+from ckpt_core.training.ranks.team import Team
+from ckpt_core.training.record import Record
+from ckpt_core.training.saving.formats import in_format
+from ckpt_core.training.saving.sharded_states import model_state, optimizer_state, optioned_states, trained_by
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed.checkpoint.state_dict import StateDictOptions
 
 GRADIENTS = "progress:gradients"
 """The component of gradients that were added up and not yet stepped with."""
@@ -106,3 +112,49 @@ def classes_of(objects: Mapping[str, Any]) -> dict[str, str]:
 def gradients_of(module: "torch.nn.Module") -> "dict[str, torch.Tensor]":
     """Return the gradients that a module's parameters have, by name."""
     return {name: tensor.grad for name, tensor in module.named_parameters() if tensor.grad is not None}
+
+
+class TrainingParts:
+    """The parts of a training, as they are when asked for.
+
+    Args:
+        objects: The objects of the training, by label.
+        history: The metrics of its steps.
+        team: Its ranks.
+        provenance: Tells what it runs on.
+        options: How the states of modules and optimizers are held; see `Checkpointer`.
+    """
+
+    def __init__(
+        self,
+        objects: Mapping[str, Any],
+        history: HasState,
+        team: Team,
+        provenance: Callable[[], Mapping[str, Any]],
+        options: "StateDictOptions | None",
+    ) -> None:
+        self._objects, self._history, self._team = objects, history, team
+        self._provenance, self._options = provenance, options
+
+    @property
+    def epoch(self) -> int | None:
+        """As the loader counts them; None where it does not."""
+        epoch = getattr(self._objects.get("sampler"), "epoch", None)
+        return epoch if isinstance(epoch, int) else None
+
+    def of(self, record: Record, format: str) -> Mapping[str, Any]:
+        """Return every part by its label, as a format names them.
+
+        Raises:
+            UsageError: Gradients are added up, and each rank has its own.
+        """
+        parts = states_of(self._objects) if self._options is None else optioned_states(self._objects, self._options)
+        loader = self._objects.get("sampler")
+        if getattr(loader, "accumulated", 0):
+            self._team.refuse_gradients()
+            parts[GRADIENTS] = gradients_of(self._objects["model"])
+        if history := self._history.state_dict():
+            parts[HISTORY] = history
+        training = {**self._provenance(), "classes": classes_of(self._objects)}
+        parts |= {self._team.own_label(): random_states.capture(), "progress": record.as_state(), TRAINING: training}
+        return in_format(format, parts, self._objects["model"])

@@ -22,6 +22,11 @@ _DEALS = "KeyedLoader"
 _BITS = "losses may differ in their last digits"
 
 
+def provenance_of(environment: Mapping[str, Any], loader: Any) -> dict[str, Any]:
+    """Return what a training runs on, its data too."""
+    return {**environment, "data": data_of(loader)}
+
+
 def data_of(loader: Any) -> dict[str, Any]:
     """Return the known facts of a training's data.
 

@@ -1,4 +1,4 @@
-"""The files of what prepares a model's inputs: of a tokenizer, or a processor.
+"""The files of a tokenizer or a processor, beside a model.
 
 Source: transformers `tokenization_utils_base.py`, `processing_utils.py` (save_pretrained); its Trainer writes them
 beside each checkpoint, too, and calls the object `processing_class`.
@@ -16,7 +16,7 @@ _MODEL_DIRECTORY = "training-state"
 
 
 class SavesFiles(Protocol):
-    """An object that writes files of its own into a folder: a tokenizer, a processor."""
+    """An object that writes its own files: a tokenizer, a processor."""
 
     def save_pretrained(self, save_directory: str) -> Any: ...
 
