@@ -232,5 +232,5 @@ def test_weights_overwritten_behind_a_save_in_the_background_are_not_in_it(sampl
 @pytest.mark.long
 def test_twenty_saves_in_threads_and_in_torchs_process_have_each_its_own_step(made):
     folder = made("live_writer.py", 2, 20)
-    for name in ("thread", "blocking", "stager", "process"):
+    for name in ("thread", "blocking", "stager", "process", "shared"):
         own_steps(folder, name, 20)

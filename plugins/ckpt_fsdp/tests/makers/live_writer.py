@@ -128,7 +128,10 @@ def cases(out, mesh, saves):
     yield "blocking", lambda: in_background(out, mesh, "blocking", saves, async_stager=BlockingAsyncStager())
     stager = DefaultStager(StagingOptions(False, False, True, False))
     yield "stager", lambda: in_background(out, mesh, "stager", saves, async_stager=stager)
-    yield "process", lambda: in_background(out, mesh, "process", saves, kind=AsyncCheckpointerType.PROCESS)
+    process = AsyncCheckpointerType.PROCESS
+    yield "process", lambda: in_background(out, mesh, "process", saves, kind=process)
+    shared = DefaultStager(StagingOptions(False, True, True, False))
+    yield "shared", lambda: in_background(out, mesh, "shared", saves, kind=process, async_stager=shared)
 
 
 def main(out, saves, place=""):
