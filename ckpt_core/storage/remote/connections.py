@@ -7,6 +7,7 @@ against the machine's authorities, or those of `SSL_CERT_FILE`, `SSL_CERT_DIR` o
 """
 
 import atexit
+import math
 import os
 import socket
 import ssl
@@ -24,6 +25,7 @@ from urllib.request import getproxies, proxy_bypass
 from ckpt_core.errors import UsageError
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.remote.retries import Clock
+from ckpt_core.storage.workers import check_stop
 
 _KEPT = 16
 """Idle connections that are kept; more are closed when their answer has come."""
@@ -32,6 +34,9 @@ _KEPT_SECONDS = 20.0
 """Servers close idle connections after 20 seconds (Amazon S3) or more."""
 
 _SENT_AT_ONCE = 1 << 20
+
+_LOOK = 0.5
+"""Seconds of silence between two looks at whether anybody still waits."""
 
 _NO_CLOCK = Clock(0.0)
 
@@ -133,14 +138,13 @@ class _Raw(RawIOBase):
     """
 
     def __init__(self, timed: "_TimedSocket") -> None:
-        self._timed, self._raw = timed, timed.inner.makefile("rb", buffering=0)
+        self._timed, self._raw = timed, timed.inner.makefile("rb", buffering=0)  # which keeps the socket open
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._timed.set_wait()
-        return self._raw.readinto(buffer)
+        return self._timed.receive_into(buffer)
 
     def close(self) -> None:
         if not self.closed:
@@ -155,11 +159,26 @@ class _TimedSocket:
         self.inner, self._connection = inner, connection
         self._wait: float | None = None
 
-    def set_wait(self) -> None:
-        wait = self._connection.clock.wait()
+    def set_wait(self, most: float = math.inf) -> None:
+        wait = min(self._connection.clock.wait(), most)
         if wait != self._wait:
             self.inner.settimeout(wait)
             self._wait = wait
+
+    def receive_into(self, buffer: Any) -> int:
+        """Fill a buffer with what comes.
+
+        A worker that nobody waits for any more ends soon, whatever the server does: an interrupt is heard.
+        """
+        end = time.monotonic() + self._connection.clock.wait()
+        while True:
+            check_stop()
+            self.set_wait(_LOOK)
+            try:
+                return self.inner.recv_into(buffer)
+            except TimeoutError:
+                if time.monotonic() >= end:
+                    raise
 
     def makefile(self, mode: str) -> BufferedReader:
         return BufferedReader(_Raw(self))

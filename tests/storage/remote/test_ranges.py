@@ -20,6 +20,7 @@ from ckpt_core.storage.remote import connections
 from ckpt_core.storage.remote.addresses import Address, ListedObject
 from ckpt_core.storage.remote.questions import Questions, StatusError
 from ckpt_core.storage.remote.ranges import RangeReader
+from ckpt_core.storage.workers import run
 
 NAME = "model.safetensors"
 DATA = random.Random(3).randbytes(3 << 20)
@@ -213,6 +214,31 @@ def test_a_trickle_ends_at_the_deadline_however_much_was_asked(http, server):
         with pytest.raises(UnreachableError, match="no answer within 1 s"):
             files.read(NAME)
         assert time.monotonic() - start < 60
+
+
+def test_a_worker_that_nobody_waits_for_ends_though_its_server_is_silent(server):
+    """As after an interrupt: the deadline, here ten minutes, is for those who wait."""
+    asked, released, gave_up = threading.Event(), threading.Event(), []
+
+    def silent(handler, data, start, end):
+        asked.set()
+        gave_up.extend([] if released.wait(60) else ["the server, before the worker"])
+        handler.close_connection = True
+
+    def work(share):
+        if share == ["silent"]:
+            return files.read(NAME)
+        assert asked.wait(60)
+        raise LookupError("what the other one fails with")
+
+    files = list_files(server.url(NAME))
+    server.faults[NAME] = silent
+    try:
+        with knobs.override(remote_timeout=600), pytest.raises(LookupError):
+            run(work, [["silent"], ["failing"]])
+        assert gave_up == []
+    finally:
+        released.set()
 
 
 def test_a_large_read_is_shared_out_in_contiguous_stretches(http, monkeypatch):
