@@ -1,27 +1,28 @@
 """Records docs/terminal.md: each command typed at a terminal of its own, and what the terminal shows then.
 
-`python docs/record_terminal.py` writes the page anew; tests/docs/test_terminal_page.py holds it to what is shown now.
+`python -m docs.record_terminal` writes the page anew; tests/docs/test_terminal_page.py holds it to what is shown now.
 """
 
 import os
-import pty
 import re
-import struct
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from fcntl import ioctl
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
-from termios import TIOCSWINSZ
 from typing import NamedTuple
+
+from tests.servers.fault_proxy import Exchange, fault_proxy
+from tests.servers.faults import silent
+from tests.servers.range_server import range_server
+from tests.servers.terminal import at_a_terminal
 
 PAGE = Path(__file__).with_name("terminal.md")
 _INTRO = """# At the terminal
 
 What a person types and sees, recorded by `docs/record_terminal.py` at terminals of 80 columns, the narrow one of 50. \
-Colours are left out, and progress lines, which are wiped off when the work is done. An exit code other than 0 stands \
-below its command.
+Colours are left out, and progress lines, which are wiped off when the work is done, but for the one that Ctrl-C met. \
+An exit code other than 0 stands below its command. `weights.example` is a server of that machine.
 """
 
 
@@ -33,12 +34,20 @@ class Scene(NamedTuple):
     columns: int = 80
 
 
+_PLACE = "http://weights.example"
+"""What the page calls a server of this machine, by as many letters as its address has."""
+
+STOPPED = Scene("Stopped, and gone on with", (f"ckpt copy {_PLACE}/large.safetensors here.safetensors",))
+
 SCENES = (
     Scene("The first words", ("ckpt", "ckpt version", "ckpt inspct run", "ckpt inspect weights.pth --fromat torch")),
     Scene("What a checkpoint holds", ("ckpt inspect checkpoint-400", "ckpt inspect weights.pth --tensors")),
     Scene("Whether it is whole", ("ckpt verify weights.safetensors", "ckpt verify weights.safetensors --depth values")),
     Scene("What is wrong", ("ckpt verify cut.safetensors", "ckpt verify checkpoint-400 --for resume")),
-    Scene("Several at once", ("ckpt verify '*.safetensors'", "ckpt inspect -q weights.pth cut.safetensors")),
+    Scene(
+        "Several at once",
+        ("ckpt verify '[cw]*.safetensors'", "ckpt inspect -q weights.pth cut.safetensors"),
+    ),
     Scene("What differs", ("ckpt diff weights.safetensors weights.pth", "ckpt diff weights.pth tuned.pth --limit 1")),
     Scene(
         "In another format",
@@ -66,6 +75,7 @@ SCENES = (
             "python -c 'import ckpt_core as ck; print(ck.verify(\"cut.safetensors\"))'",
         ),
     ),
+    STOPPED,
     Scene("A narrow terminal", ("ckpt verify cut.safetensors", "ckpt inspect ./nowhere/at/all.pth"), 50),
 )
 
@@ -91,6 +101,9 @@ def lay_out(folder: Path) -> None:
     save_file(weights, folder / "weights.safetensors")
     torch.save(weights, folder / "weights.pth")
     torch.save({name: tensor + 1 for name, tensor in weights.items()} | {"extra": torch.zeros(2)}, folder / "tuned.pth")
+    save_file(
+        {f"layers.{n}.weight": torch.full((1024, 2048), float(n)) for n in range(8)}, folder / "large.safetensors"
+    )
     (folder / "cut.safetensors").write_bytes((folder / "weights.safetensors").read_bytes()[:-3])
     _lay_out_trainer(folder / "checkpoint-400")
 
@@ -117,38 +130,74 @@ def _lay_out_trainer(folder: Path) -> None:
 def recorded(scene: Scene, folder: str) -> str:
     """Return a scene's part of the page, recorded in a folder."""
     parts = [f"## {scene.title}"]
-    for command in scene.commands:
-        code, shown = _typed(command, folder, scene.columns)
+    for command, code, shown in _stopped(folder) if scene is STOPPED else _played(scene, folder):
         parts.append(f"```console\n$ {command}\n{shown.strip(chr(10))}\n```")
         parts += [f"Exit code {code}."] if code else []
     return "\n\n".join(parts) + "\n"
 
 
-def _typed(command: str, folder: str, columns: int) -> tuple[int, str]:
-    """Run a command at a terminal of its own; return its exit code and what is left to see."""
-    terminal, end = pty.openpty()
-    ioctl(end, TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+def _played(scene: Scene, folder: str) -> Iterator[tuple[str, int, str]]:
+    for command in scene.commands:
+        yield command, *_typed(command, folder, scene.columns)
+
+
+def _stopped(folder: str) -> Iterator[tuple[str, int, str]]:
+    """Play the scene of a copy that is stopped at its half, where its server falls silent, and goes on later."""
+    with range_server(Path(folder)) as server, fault_proxy(server.url) as proxy:
+        command = STOPPED.commands[0].replace(_PLACE, proxy.url)
+        half = _Half()
+        proxy.rule(half, last=None)
+        for until in (lambda _: half.is_silent, None):
+            code, shown = _typed(command, folder, STOPPED.columns, until)
+            proxy.clear()
+            yield STOPPED.commands[0], code, shown.replace(proxy.url, _PLACE)
+
+
+class _Half:
+    """What a server does that gives four long ranges, and says no more when it is asked for others."""
+
+    def __init__(self) -> None:
+        self._given, self._held = count(1), count(1)
+        self.is_silent = False
+
+    def __call__(self, exchange: Exchange) -> None:
+        start, end = [*map(int, re.findall(r"\d+", exchange.headers.get("Range", ""))), 0, 0][:2]
+        if end - start < 1 << 20 or next(self._given) <= 4:
+            exchange.pass_on()
+        else:
+            self.is_silent = next(self._held) == 4  # as many as are asked for at once
+            silent(exchange)
+
+
+def steady(text: str) -> str:
+    """Return a page without what no two recordings share: how far and how fast something was."""
+    return re.sub(r"\d+ % of (\S+ \S+),.*?\^C", r"… % of \1 …^C", text)
+
+
+def _typed(command: str, folder: str, columns: int, until: "Callable[[str], bool] | None" = None) -> tuple[int, str]:
+    """Run a command at a terminal of its own; return its exit code and what is left to see.
+
+    Ctrl-C is typed once `until` says so.
+    """
     dropped = ("COLUMNS", "LINES", "NO_COLOR", "OUT_DIR", "MODEL_HIDDEN_SIZE", "USE_MOE")
     env = {name: value for name, value in os.environ.items() if name not in dropped and not name.startswith("MINILLM_")}
     env |= {"TERM": "xterm", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    argv = ["sh", "-c", command]
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=end, stderr=end, cwd=folder, env=env)
-    os.close(end)
-    shown = b""
-    try:
-        while data := os.read(terminal, 1 << 16):
-            shown += data
-    except OSError:
-        pass  # Linux says so when the other end is closed
-    os.close(terminal)
-    return process.wait(), _seen(shown.decode()).replace(os.path.realpath(folder), "/home/you")
+    code, shown = at_a_terminal(["sh", "-c", command], env=env, cwd=folder, columns=columns, until=until)
+    code = code if code >= 0 else 128 - code  # as a shell says it of a command that a signal ended
+    return code, _seen(shown).replace(os.path.realpath(folder), "/home/you")
 
 
 def _seen(shown: str) -> str:
     """Return what is left on the screen: without colours, and without lines that were wiped off."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown.replace("\r\n", "\n"))
-    lines = (re.split(r"\r?\x1b\[K|\r", line)[-1].rstrip() for line in plain.split("\n"))
+    lines = ("\n".join(_left(re.split(r"\r?\x1b\[K|\r", line))).rstrip() for line in plain.split("\n"))
     return "\n".join(lines)
+
+
+def _left(drawn: Sequence[str]) -> Iterator[str]:
+    """Yield what is left of a line that was drawn over, and before that where Ctrl-C met it."""
+    yield from (f"{one.partition('^C')[0]}^C" for one in drawn[:-1] if "^C" in one)
+    yield drawn[-1]
 
 
 if __name__ == "__main__":

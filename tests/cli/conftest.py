@@ -2,7 +2,6 @@
 
 import io
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 
 from ckpt_core import get_plugin_manager
 from ckpt_core.cli.main import main
+from tests.servers.terminal import at_a_terminal
 
 CODE = "import sys; from ckpt_core.cli.main import main; sys.exit(main())"
 
@@ -94,18 +94,8 @@ OF_ITS_OWN = {"-v", "--verbose", "--debug"}
 
 def run_on_terminal(*args, **env):
     """Run it with a terminal as stdout and stderr; what both showed is in `out`."""
-    terminal, end = pty.openpty()
     settings = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", **env}
-    process = subprocess.Popen(command(*args), stdin=subprocess.DEVNULL, stdout=end, stderr=end, env=settings)
-    os.close(end)
-    shown = b""
-    try:
-        while data := os.read(terminal, 1 << 16):
-            shown += data
-    except OSError:
-        pass  # Linux says so when the other end is closed
-    os.close(terminal)
-    return Done(process.wait(timeout=60), shown.decode(), "")
+    return Done(*at_a_terminal(command(*args), env=settings), "")
 
 
 @pytest.fixture(autouse=True)
