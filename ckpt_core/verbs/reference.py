@@ -92,7 +92,7 @@ def writable_of(given: "Destination | Location", name: str = "destination") -> s
 
 
 def refuse_version(place: str) -> None:
-    """Refuse to write to a version, or in place of a local store.
+    """Refuse to write to a version, or over a local store.
 
     OverwriteError: versions never change.
     """
