@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 import ckpt_core
+from ckpt_core.storage.versions.opening import open_version_store
 from ckpt_core.training import Keep
 
 
@@ -26,6 +27,13 @@ def lay_out(folder: Path, store: str) -> None:
     for number in range(3):
         ckpt_core.publish(saved(folder, number), store)
     ckpt_core.set_alias(store, "first", "v0")
+
+
+def copied(source: str, target: str) -> None:
+    """Lay out a store as another one is, by copies that the server makes."""
+    there, here = open_version_store(source), open_version_store(target)
+    for one in list(there.listed("")):
+        here.store.copy(one.key, here.key(there.below(one.key)))
 
 
 def publish(source: str, store: str) -> None:

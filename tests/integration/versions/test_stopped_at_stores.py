@@ -3,10 +3,13 @@
 import pytest
 
 from ckpt_core.errors import CkptError
-from tests.integration.versions.publishing import WORKS, check_after, lay_out, saved
+from tests.integration.versions.publishing import WORKS, check_after, copied, lay_out, saved
 from tests.servers import faults
 
 RUN = "tests.integration.versions.publishing:"
+PARTS = 4
+"""Tests that share the requests of a run, so that each fits its limit."""
+
 HOW = ("killed before", "killed after", "answer lost", "500", "412")
 
 
@@ -21,9 +24,10 @@ def work(request):
 
 
 def _requests(place, work, tmp_path):
-    """How many requests an undisturbed run makes."""
+    """Lay out a store to copy; return how many requests an undisturbed run at a copy makes."""
     store = f"{place.url}/undisturbed"
-    lay_out(tmp_path, store)
+    lay_out(tmp_path, f"{place.url}/laid-out")
+    copied(f"{place.url}/laid-out", store)
     place.proxy.clear()
     WORKS[work](str(saved(tmp_path, 3)), store)
     return len(place.proxy.log)
@@ -31,7 +35,7 @@ def _requests(place, work, tmp_path):
 
 def _disturb(place, nursery, work, tmp_path, number, how):
     store, source = f"{place.url}/{number}-{HOW.index(how)}", str(saved(tmp_path, 3))
-    lay_out(tmp_path, store)
+    copied(f"{place.url}/laid-out", store)
     place.proxy.clear()
     fault = {
         "killed before": faults.kill(nursery.child),
@@ -72,7 +76,8 @@ def test_a_sample_of_requests_leaves_every_named_version_whole(faulty_s3, nurser
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("how", HOW)
-def test_every_request_leaves_every_named_version_whole(place, nursery, work, tmp_path, how):
-    for number in range(1, _requests(place, work, tmp_path) + 1):
+def test_every_request_leaves_every_named_version_whole(place, nursery, work, tmp_path, how, part):
+    for number in range(1 + part, _requests(place, work, tmp_path) + 1, PARTS):
         _disturb(place, nursery, work, tmp_path, number, how)

@@ -11,6 +11,7 @@ from ckpt_core.storage.versions import pruning
 from ckpt_core.storage.versions.directory_store import DirectoryStore
 from ckpt_core.storage.versions.opening import open_version_store
 from ckpt_core.storage.versions.publication import Publication, publication
+from ckpt_core.storage.writing.mounts import renames
 from ckpt_core.training import Keep
 
 
@@ -190,3 +191,11 @@ def test_what_writers_left_half_done_is_swept_when_it_is_old(store):
     os.utime(left, (1, 1))
     ckpt_core.prune_versions(store, Keep(last=4), apply=True)
     assert not left.exists()
+
+
+def test_a_folder_of_a_mount_that_cannot_rename_is_a_store_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(renames, "can_rename_at", lambda path: False)
+    for number in range(3):
+        ckpt_core.publish(saved(tmp_path, number), tmp_path / "mount", alias="newest")
+    assert ckpt_core.prune_versions(tmp_path / "mount", Keep(last=1), apply=True).removed == ("v0", "v1")
+    assert whole(tmp_path / "mount") == ["v2"]

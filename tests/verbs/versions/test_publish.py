@@ -298,3 +298,18 @@ def test_a_version_of_one_store_is_published_to_another(tmp_path, store, first):
     assert done.version.source == f"{store}@v0"
     assert torch.equal(ckpt_core.load(done.ref).to_torch()["layer.0.weight"], weights()["layer.0.weight"])
     assert ckpt_core.publish(f"{store}@latest", store).already_there
+
+
+def test_memory_does_not_grow_with_a_tensor(tmp_path, store, monkeypatch):
+    import tracemalloc
+
+    monkeypatch.setattr(storing, "_IN_MEMORY", 1 << 20)
+    path = saved(tmp_path / "a.safetensors", {"large": torch.zeros(12 << 20)})
+    ckpt_core.load(path)
+    tracemalloc.start()
+    try:
+        ckpt_core.publish(path, store)
+        assert tracemalloc.get_traced_memory()[1] < 36 << 20
+    finally:
+        tracemalloc.stop()
+    assert ckpt_core.list_versions(store).versions[0].new >= 48 << 20
