@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _FAILED = 4
 _SHOWN = 3
-_ORIGINS = ("operation", "merge", "base", "source")
+_ORIGINS = ("source", "base", "parent")
 """What of a lineage is shown first, by the names that seals have for it."""
 
 

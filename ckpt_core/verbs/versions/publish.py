@@ -171,7 +171,7 @@ def _record(
         tensors=sum(len(component.tensors) for component in manifest.components),
         created=work.store.store.now(),
         source=redact(str(checkpoint.location)),
-        lineage=_lineage(seal),
+        lineage={**_lineage(seal), **_of_run(checkpoint)},
     )
 
 
@@ -188,6 +188,14 @@ def _lineage(seal: Seal | None) -> dict[str, Any]:
     """Return the origin that a seal tells, as plain values."""
     said = {} if seal is None else seal.provenance
     return {name: value for name, value in said.items() if name != "tainted" and _is_short(value)}
+
+
+def _of_run(checkpoint: StoredCheckpoint) -> dict[str, str]:
+    """Return the run of a Checkpointer's save, and the save before it."""
+    states = [component.state for component in checkpoint.manifest.components if component.kind == "progress"]
+    told = next((state for state in states if isinstance(state, dict)), {})
+    found = {name: told.get(name) for name in ("run", "parent")}
+    return {name: value for name, value in found.items() if isinstance(value, str) and _is_short(value)}
 
 
 def _is_short(value: Any) -> bool:

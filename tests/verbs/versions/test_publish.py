@@ -143,11 +143,13 @@ def test_tags_metrics_and_step_are_in_the_log(tmp_path, store):
     from ckpt_core.training import Checkpointer
 
     with Checkpointer(tmp_path / "run", model=torch.nn.Linear(3, 2)) as run:
+        run.save(6)
         run.save(7, metrics={"val_loss": 0.5})
     ckpt_core.publish(f"{tmp_path}/run/checkpoint-7", store, tags=["first"], alias="best")
     ckpt_core.publish(saved(tmp_path / "b.safetensors", weights()), store, metrics={"val_loss": 0.25})
     one, other = ckpt_core.list_versions(store).versions
     assert (one.step, one.metrics, one.tags) == (7, {"val_loss": 0.5}, ("first",))
+    assert one.lineage["parent"] == "checkpoint-6"
     assert other.metrics == {"val_loss": 0.25}
     assert ckpt_core.list_versions(store).aliases == {"best": 0}
 
