@@ -21,17 +21,13 @@ if TYPE_CHECKING:
 
 _HUGE_PAGE = 2 << 20
 
-_AT_ONCE = 4
-"""Huge pages between two looks at the clock."""
-
 _DEAR = 1e-3
 """Processor seconds that a huge page may take: 0.2 ms where it is at hand, 4.5 where the host has to find it."""
 
 
-class _Pages(NamedTuple):
+class _Page(NamedTuple):
     region: mmap.mmap
     start: int
-    end: int
 
 
 def new_region(length: int) -> mmap.mmap:
@@ -45,15 +41,14 @@ def new_regions(lengths: Sequence[int]) -> list[mmap.mmap]:
     In huge pages for as long as those are cheaper than small ones; such regions are touched, by several workers.
     """
     regions = [mmap.mmap(-1, max(length, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for length in lengths]
-    step = _AT_ONCE * _HUGE_PAGE
     pages = [
-        _Pages(region, start, min(start + step, len(region)))
+        _Page(region, start)
         for region in regions
         if len(region) >= _HUGE_PAGE and _in_huge_pages(region)
-        for start in range(0, len(region), step)
+        for start in range(0, len(region), _HUGE_PAGE)
     ]
     dear = Event()
-    run(lambda share: _touch(share, dear), stretches(pages, [one.end - one.start for one in pages]))
+    run(lambda share: _touch(share, dear), stretches(pages, [_HUGE_PAGE] * len(pages)))
     return regions
 
 
@@ -65,16 +60,16 @@ def _in_huge_pages(region: mmap.mmap) -> bool:
     return True
 
 
-def _touch(pages: Sequence[_Pages], dear: Event) -> None:
+def _touch(pages: Sequence[_Page], dear: Event) -> None:
     import torch
 
-    for region, start, end in pages:
+    for region, start in pages:
         if dear.is_set():
             region.madvise(mmap.MADV_NOHUGEPAGE)  # of what is touched already nothing changes
             continue
         began = thread_time()
-        torch.frombuffer(region, dtype=torch.uint8)[start:end:_HUGE_PAGE].zero_()
-        if thread_time() - began > _DEAR * _AT_ONCE:
+        torch.frombuffer(region, dtype=torch.uint8, count=1, offset=start).zero_()  # others run meanwhile
+        if thread_time() - began > _DEAR:
             dear.set()
             region.madvise(mmap.MADV_NOHUGEPAGE)
 
