@@ -266,14 +266,16 @@ def _replaced(place: str, what: str) -> ReplacedError:
 
 
 def facts_of(url: str) -> tuple[str, Mapping[str, Any]]:
-    """Return the name and the facts of an object.
+    """Return the name and the facts of an object, by one question.
 
-    As the filesystem of its URL has them.
-
-    CheckpointNotFoundError where there is none.
+    As the filesystem of its URL has them. CheckpointNotFoundError where there is none.
     """
-    _, name, found = _look(url)
-    return name, found
+    filesystem, name = open_filesystem(url)
+    try:
+        filesystem.invalidate_cache()
+        return name, ask(filesystem, filesystem.info, name)
+    except Exception as error:
+        raise as_ckpt_error(error, url) from None
 
 
 def probe_remote(url: str) -> LocationKind | None:
