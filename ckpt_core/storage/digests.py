@@ -56,7 +56,7 @@ def of_small_tensor(dtype: DType, shape: tuple[int, ...], data: memoryview | byt
 def of_blocks(dtype: DType, shape: tuple[int, ...], blocks: bytes) -> str:
     """Return a tensor's digest from those of its blocks.
 
-    In order; it is the same as `TensorDigest` gives.
+    The blocks come in order; the digest is the same as `TensorDigest` gives.
     """
     return str(xxhash.xxh3_128_hexdigest(f"{dtype.code}{list(shape)}".encode() + blocks))
 

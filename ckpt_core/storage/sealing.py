@@ -147,7 +147,7 @@ def _is_stored(files: Files) -> bool:
 def _sweep(folder: str, name: str) -> None:
     """Remove what is staged for a file or a directory.
 
-    Of the file of this name, or with an empty one, of the directory.
+    A name is that of the file; an empty one means the directory.
     """
     ends = [f".{own}{MARK}new-" for own in _names_beside(name)]
     for found in syscalls.list_names(folder):

@@ -62,7 +62,7 @@ def workers(*, remote: bool) -> int:
 def shared_with_ranks_here() -> Iterator[None]:
     """Leave each rank on this machine its part of the workers.
 
-    Of those that torchrun has started.
+    The ranks are those that torchrun has started.
     """
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     with knobs.override(workers=max(knobs.workers() // max(here, 1), 1)):
@@ -72,7 +72,7 @@ def shared_with_ranks_here() -> Iterator[None]:
 def split(items: Sequence[T], sizes: Sequence[int], shares: int) -> list[list[T]]:
     """Return the items in at most so many stretches.
 
-    In order, of about as many bytes each; none is empty.
+    They are in order, of about as many bytes each; none is empty.
     """
     total = sum(sizes)
     result: list[list[T]] = []

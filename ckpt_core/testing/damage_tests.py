@@ -97,7 +97,7 @@ class DamageTests(FormatKit):
 def _has_checksums(checkpoint: StoredCheckpoint, component: str) -> bool:
     """Return whether a read was compared with any checksum.
 
-    Of a checkpoint without a seal.
+    The checkpoint has no seal.
     """
     for name in checkpoint.component(component).tensors:
         checkpoint.read(component, name)

@@ -37,7 +37,7 @@ class FormatKit(ABC):
     def write(self, folder: Path, sample: Sample) -> Path:
         """Write a sample in your format, under an empty folder.
 
-        With other software than the plugin.
+        Other software than the plugin writes it.
 
         Returns:
             What a person would name: a file or a directory.

@@ -1,6 +1,6 @@
 """The scorecard of a plugin.
 
-Each rule of the kit held, broken or not applicable, with the reason.
+Each rule of the kit is held, broken or not applicable, with the reason.
 """
 
 import os

@@ -183,7 +183,7 @@ def _compare_shapes(optimizer: "torch.optim.Optimizer", tree: Mapping[Any, Any],
 def _tried(optimizer: "torch.optim.Optimizer", values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the state as a copy of the optimizer has taken it.
 
-    On the devices and in the types of its parameters.
+    Its tensors are on the devices and in the types of the parameters.
     """
     tried = copy.copy(optimizer)
     try:

@@ -35,7 +35,7 @@ class Preemption:
     def exit_code(self) -> int:
         """Return the exit code of a process that a signal ended.
 
-        As a shell gives it: 143 for SIGTERM, 138 for SIGUSR1.
+        It is as a shell gives it: 143 for SIGTERM, 138 for SIGUSR1.
         """
         return 128 + (self.signal or 0)
 

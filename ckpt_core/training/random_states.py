@@ -1,6 +1,6 @@
 """The random states of a process as tensors and numbers.
 
-Those of Python, numpy, torch's CPU, and every accelerator.
+They are those of Python, numpy, torch's CPU, and every accelerator.
 
 Sources: CPython `Lib/random.py` (getstate), numpy `random/mtrand.pyx` (get_state), torch `torch/random.py`,
 `torch/cuda/random.py`.

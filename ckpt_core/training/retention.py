@@ -46,7 +46,7 @@ class Keep:
     def kept(self, metrics: Mapping[int, Mapping[str, float]], times: Callable[[int], float] | None = None) -> set[int]:
         """Return the steps that are kept.
 
-        Of steps with the metrics of each.
+        The steps come with the metrics of each.
 
         Args:
             metrics: The metrics of each.

@@ -39,7 +39,7 @@ class RunFolder(Run):
     def open(self) -> None:
         """Make the folder, and keep other writers out until `close`.
 
-        Where it is not there.
+        It is made where it is not there.
 
         Raises:
             LockedError: Another process trains there.

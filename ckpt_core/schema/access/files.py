@@ -105,7 +105,7 @@ class Files(ABC):
     def head(self, path: str) -> bytes:
         """Return the first 64 KiB of a file, read once.
 
-        All of the file where it is shorter.
+        It is all of the file where that is shorter.
         """
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """A listing that notes which of its files are read.
 
-Those that a layout needs to be opened.
+They are those that a layout needs to be opened.
 """
 
 from collections.abc import Iterator, Sequence

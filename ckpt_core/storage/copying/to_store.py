@@ -184,7 +184,7 @@ class _StoreCopy:
     def _begin_uploads(self) -> None:
         """Begin and note the uploads that several parts need.
 
-        Of every file that is neither whole nor has one.
+        Every file that is neither whole nor has one gets one.
         """
         none = [path for path in self._work.paths if path not in self._uploads and path not in self._objects]
         new = [path for path in none if len(self._parts[path]) > 1 and self._within is None]

@@ -1,6 +1,6 @@
 """Files that lie in the very server that they are copied to.
 
-Their keys there, so that the server can copy them itself.
+By their keys there the server can copy them itself.
 """
 
 from collections.abc import Mapping, Sequence

@@ -85,7 +85,7 @@ class CopyWork:
     def read(self, part: FilePart, out: memoryview) -> bytes:
         """Fill `out` with a part, and return its blocks' digests.
 
-        Of 16 bytes each. Raises as a read of the listing.
+        Each has 16 bytes. Raises as a read of the listing.
         """
         self.files.read_into(part.path, part.offset, out)
         self.sums.see(part.path, part.offset, out)

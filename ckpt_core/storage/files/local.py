@@ -51,7 +51,7 @@ class _Folder:
 class _Read:
     """The paths that were read of a listing.
 
-    Of the listings below it too, each with its prefix.
+    The listings below it count too, each with its prefix.
     """
 
     def __init__(self) -> None:

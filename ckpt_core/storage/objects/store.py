@@ -48,7 +48,7 @@ ABSENT = Condition(absent=True)
 class UploadedPart(NamedTuple):
     """A part of an upload that its store has.
 
-    Its number, from 1; its bytes; and its name in a completion.
+    It has its number, from 1, its bytes, and its name in a completion.
     """
 
     number: int

@@ -15,7 +15,7 @@ _AGE = 30.0
 class StoreClock:
     """A store's clock, in seconds since 1970.
 
-    As far as its answers have told: at most one second late.
+    Its answers have told it: it is at most one second late.
     """
 
     def __init__(self) -> None:

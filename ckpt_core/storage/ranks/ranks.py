@@ -91,7 +91,7 @@ class Ranks:
     def together(self, step: Callable[[], T]) -> T:
         """Do a step on every rank, and give its result.
 
-        Where all of them could.
+        There is a result only where all of them could.
 
         Raises:
             CkptError: Another rank failed: its error, the lowest rank's where several did. Or it is gone, or silent.

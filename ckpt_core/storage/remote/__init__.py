@@ -1,4 +1,4 @@
 """Clients of servers, their questions and their failures.
 
-Which client speaks to one, what it is asked again, and what its failures mean.
+Here is which client speaks to one, what it is asked again, and what its failures mean.
 """

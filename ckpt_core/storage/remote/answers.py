@@ -42,7 +42,7 @@ def length_of(response: HTTPResponse) -> int | None:
 def marks_of(response: HTTPResponse) -> Mapping[str, str | None]:
     """Return the marks that tell a page's contents apart.
 
-    As far as its server says something.
+    They tell as much as its server says.
     """
     headers = response.headers
     mark = "ETag" if headers.get("ETag") else "Last-Modified"

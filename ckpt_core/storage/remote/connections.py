@@ -54,7 +54,7 @@ class Origin(NamedTuple):
 def origin_of(url: SplitResult, certificates: str | None = None) -> Origin:
     """Return the origin of a URL.
 
-    With the proxy that the environment names for it.
+    The proxy that the environment names for it is part of it.
     """
     assert url.hostname is not None
     port = url.port or (443 if url.scheme == "https" else 80)
@@ -279,7 +279,7 @@ class _Idle:
     def close(self) -> None:
         """Close all connections.
 
-        In a forked process, which shares them with its parent, as well.
+        A forked process, which shares them with its parent, closes them as well.
         """
         with self._lock:
             self._drop(lambda one: True)

@@ -134,7 +134,7 @@ def _otherwise(error: Exception, status: int | None) -> str:
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and the errors it was raised from.
 
-    As far as clients keep that: as a cause, or in an attribute.
+    Clients keep that as a cause, or in an attribute, if they do.
     """
     seen: list[BaseException] = []
     waiting: list[object] = [error]

@@ -44,7 +44,7 @@ def given_options() -> Mapping[str, Any]:
 def options_of(scheme: str) -> dict[str, Any]:
     """Return the options that a scheme's client is made with.
 
-    Those that were given, and those that nobody has set otherwise.
+    They are those that were given, and those that nobody has set otherwise.
     """
     given = dict(_given.get())
     if scheme == "s3":

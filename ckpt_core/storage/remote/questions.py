@@ -36,7 +36,7 @@ _TOLD = re.compile(rb"<(Code|Region)>([A-Za-z0-9-]{1,64})</")
 class StatusError(Exception):
     """An answer that is an error.
 
-    With what its store says of it. Its text is empty.
+    It has what its store says of it. Its text is empty.
 
     Attributes:
         status: Of the answer.
@@ -198,7 +198,7 @@ def _get(
 ) -> tuple[Connection, HTTPResponse]:
     """Ask on a kept connection.
 
-    On a new one where that was closed meanwhile.
+    A new connection is taken where that one was closed meanwhile.
     """
     origin, target = origin_of(url, certificates), _target_of(url)
     connection = idle.take(origin)

@@ -55,7 +55,7 @@ class RangeReader:
     def read_into(self, questions: Questions, offset: int, out: memoryview) -> None:
         """Fill `out` from byte `offset` of an object.
 
-        In stretches, one a connection, where it is long.
+        What is long is read in stretches, one a connection.
 
         Raises:
             FileNotFoundError, StatusError, OSError, HTTPException: As the last try said.

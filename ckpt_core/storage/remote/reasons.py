@@ -1,6 +1,6 @@
 """The meanings of a store's refusals, and the next steps.
 
-In words, by what the store or its client calls it.
+The reasons are in words, by what the store or its client calls them.
 """
 
 from collections.abc import Mapping

@@ -84,7 +84,7 @@ def _signed_by(filesystem: Any, name: str) -> AddressSource:
 class _WithToken:
     """The address of an object of Google Cloud Storage.
 
-    With the token of now.
+    Each question has the token of now.
     """
 
     def __init__(self, filesystem: Any, name: str) -> None:

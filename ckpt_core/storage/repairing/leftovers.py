@@ -34,7 +34,7 @@ class _Site:
 def left_by_repairs(path: str) -> Iterator[Leftover]:
     """Yield the leftovers of repairs and seals.
 
-    Of a file or directory, and of everything below it. Links are not followed.
+    The place is a file or a directory, with everything below it. Links are not followed.
 
     Raises:
         UnreachableError: A folder cannot be read.

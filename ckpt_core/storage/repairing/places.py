@@ -39,7 +39,7 @@ def place_of(files: Files) -> InSomePlace:
 def is_interrupted(files: Files) -> bool:
     """Return whether a repair was stopped in the middle.
 
-    Of what was listed.
+    That is told of what was listed.
     """
     if not files.entries:
         return False

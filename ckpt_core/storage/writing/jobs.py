@@ -1,6 +1,6 @@
 """The tensors of a write plan as work.
 
-Each with every place that the plan has it at.
+Each has every place that the plan has it at.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

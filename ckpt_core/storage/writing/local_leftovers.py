@@ -34,7 +34,7 @@ class _Site:
 def local_leftovers(path: str) -> Iterator[Leftover]:
     """Yield the leftovers of writers.
 
-    Of a file or directory, and of everything below it. Links are not followed.
+    The place is a file or a directory, with everything below it. Links are not followed.
 
     Only what this user has made is listed: in a shared folder others may have put anything under such names.
 

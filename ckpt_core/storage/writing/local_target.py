@@ -108,7 +108,7 @@ class LocalTarget(StagedTarget):
     def go_on(self, work: str) -> tuple[str, str]:
         """Return the folder and the journal of work with this digest.
 
-        As far as it came; an empty one where the digest is "".
+        It is as far as it came; it is an empty one where the digest is "".
         """
         self._begin_or_go_on(work, known=bool(work))
         self._proves_stage = True

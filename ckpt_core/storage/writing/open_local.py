@@ -1,6 +1,6 @@
 """A destination on a disk made ready.
 
-Its parents, its lock and its stage.
+It needs its parents, its lock and its stage.
 """
 
 import os

@@ -32,7 +32,7 @@ def refuse_overlap(ref: str, inputs: Mapping[str, str]) -> None:
 def _with_parents(ref: str) -> list[object]:
     """Return the identity of a ref's place and of each folder above.
 
-    Of a path by device and number where it exists, else by name.
+    A path is known by device and number where it exists, else by name.
     """
     path = local_path(ref)
     return _url_with_parents(ref) if path is None else _path_with_parents(path)

@@ -79,7 +79,7 @@ def late_bytes(file: FilePlan, section: LateBytes, crcs: Mapping[TensorBytes, in
 def rest_of(file: FilePlan, checkpoint: Checkpoint, crcs: Mapping[TensorBytes, int]) -> Iterator[tuple[int, bytes]]:
     """Yield the bytes of a file that are of no tensor.
 
-    In order, each run of them with its offset; of assets in slabs.
+    They come in order, each run of them with its offset; those of assets come in slabs.
     """
     for offset, section in sections_at(file):
         if isinstance(section, Literal):

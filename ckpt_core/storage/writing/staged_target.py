@@ -1,6 +1,6 @@
 """`StagedTarget`: the needs of verbs of any destination.
 
-On a disk, in memory, or in a store of objects.
+The destination is on a disk, in memory, or in a store of objects.
 """
 
 from abc import abstractmethod

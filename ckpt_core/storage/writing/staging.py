@@ -1,6 +1,6 @@
 """The stage: a folder beside the destination.
 
-On its filesystem; a checkpoint is made in it before it is named.
+It is on its filesystem; a checkpoint is made in it before it is named.
 
 .NAME.ckpt-lock          held while anything is written there
 .NAME.ckpt-stage-ID/     ID: of what is being written

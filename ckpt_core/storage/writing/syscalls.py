@@ -193,7 +193,7 @@ def list_names(path: str) -> list[str]:
 def rename(source: str, target: str) -> None:
     """Rename something, in place of what has the name now.
 
-    Of directories, only of an empty one.
+    A directory gives way only where it is empty.
     """
     with _told(target):
         os.rename(source, target)

@@ -30,7 +30,7 @@ _END, _UNASKED = object(), object()
 class IterableLoader(ExactLoader):
     """Batches of an iterable set, the same in every process.
 
-    Of those that ask for them again.
+    A process that asks for them again gets the same ones.
 
     The set says where it is with `state_dict` and `load_state_dict`, as those of `datasets` do; what it draws before
     its first sample has to be in there. Iterating gives the rest of the epoch, and then begins the next one; a pass
@@ -152,7 +152,7 @@ class IterableLoader(ExactLoader):
 def _batches(loader: Any, position: Any, *, ahead: bool) -> Iterator[tuple[Any, Any, bool]]:
     """Yield each batch of the rest of an epoch.
 
-    With the position behind it, and whether it is the last one.
+    Each comes with the position behind it, and whether it is the last one.
 
     Which is the last one is known only to who asks for a batch ahead. No reference to the loader of ours is held: its
     workers are to end when it goes, and not when its circle is collected.

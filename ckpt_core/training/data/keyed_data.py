@@ -33,7 +33,7 @@ class Key(NamedTuple):
 class KeyedSample(NamedTuple):
     """A sample with its key.
 
-    On its way from a dataset to the code that puts batches together.
+    It is on its way from a dataset to the code that puts batches together.
     """
 
     key: Key

@@ -19,7 +19,7 @@ _BEGIN, _COLLATE = -1, -2
 class Place(NamedTuple):
     """The place of a sample.
 
-    In which epoch, of which worker, behind how many others.
+    It is an epoch, a worker, and how many samples came before.
     """
 
     epoch: int
@@ -30,7 +30,7 @@ class Place(NamedTuple):
 class PlacedSample(NamedTuple):
     """A sample with its place.
 
-    On its way from a set to the code that puts batches together.
+    It is on its way from a set to the code that puts batches together.
     """
 
     place: Place

@@ -24,7 +24,7 @@ _WORKERS = -3
 class KeyedLoader(ExactLoader):
     """Batches of a map dataset, the same in every process.
 
-    Of those that ask for them again.
+    A process that asks for them again gets the same ones.
 
     Iterating gives the rest of the epoch, and then begins the next one; a pass that was broken off goes on where it
     was.

@@ -1,6 +1,6 @@
 """The metrics of every step of a run.
 
-As a checkpoint keeps them: two tensors a metric.
+A checkpoint keeps them as two tensors a metric.
 """
 
 from array import array

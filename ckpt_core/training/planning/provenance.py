@@ -30,7 +30,7 @@ def provenance_of(environment: Mapping[str, Any], loader: Any) -> dict[str, Any]
 def data_of(loader: Any) -> dict[str, Any]:
     """Return the known facts of a training's data.
 
-    In plain values; what a loader does not say is left out.
+    They are plain values; what a loader does not say is left out.
     """
     dataset = getattr(loader, "dataset", None)
     known = {

@@ -1,6 +1,6 @@
 """Rows of a plan, and the errors of those that are refused.
 
-As they are found.
+They come as they are found.
 """
 
 from typing import Any

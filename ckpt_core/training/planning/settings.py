@@ -1,6 +1,6 @@
 """A checkpoint's record of how its training was called.
 
-Of any layout: batch size, rates, seeds, sizes of the model.
+They are of any layout: batch size, rates, seeds, sizes of the model.
 
 Where trainers keep it: transformers' `training_args.bin` (TrainingArguments) and `trainer_state.json` (TrainerState),
 Lightning's `hyper_parameters`, `config.json` of the model, and a bundle's `config.training` and `sampler`.

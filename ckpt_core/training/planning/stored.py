@@ -209,7 +209,7 @@ def _add_rates(
 def _base_rates(checkpoint: StoredCheckpoint) -> Iterator[float]:
     """Yield the rates before any schedule.
 
-    Where a schedule or an optimizer's groups keep them.
+    A schedule keeps them, or an optimizer's groups do.
     """
     for part in checkpoint.manifest.components:
         state = part.state if isinstance(part.state, dict) else {}

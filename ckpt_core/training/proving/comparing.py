@@ -1,6 +1,6 @@
 """Two traces of one training held against each other.
 
-Their first difference: in what, and in which sample.
+Their first difference is told: in what it is, and in which sample.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ class Difference:
 def first_difference(whole: Iterable[Line], killed: Iterable[Line]) -> Difference | None:
     """Return the first difference of two trainings.
 
-    Of the lines of a killed one and a whole one; None where there is none.
+    The lines of a killed one and a whole one are compared; None where they are equal.
 
     What a resume restores is held against what the same training had when it saved: generators that nobody seeds, and
     nobody draws from, are others in each process that begins.

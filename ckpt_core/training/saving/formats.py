@@ -48,7 +48,7 @@ def directory_format(name: str, model: "torch.nn.Module") -> str:
 def in_format(name: str, parts: Mapping[str, Any], model: "torch.nn.Module") -> Mapping[str, Any]:
     """Return a training's parts under the names of a format.
 
-    Those that its readers look for.
+    They are those that its readers look for.
     """
     return in_its_words(parts, model) if name == _MODEL_DIRECTORY else parts
 

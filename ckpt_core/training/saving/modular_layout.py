@@ -19,7 +19,7 @@ _MERSENNE = "MT19937"
 def in_its_words(parts: Mapping[str, Any], model: "torch.nn.Module") -> dict[str, Any]:
     """Return the parts of a training as ModularTrainer's.
 
-    With its random states, losses and the configs of its model.
+    Its random states, losses and the configs of its model come with it.
 
     `best_loss` is the least of the metric `loss`, `epoch_losses` are the values of the metric `epoch_loss`.
     """
@@ -34,7 +34,7 @@ def in_its_words(parts: Mapping[str, Any], model: "torch.nn.Module") -> dict[str
 def configs_of(model: "torch.nn.Module") -> dict[str, Any]:
     """Return the configs of a model of transformers.
 
-    As `save_pretrained` writes them; none of another model.
+    They are as `save_pretrained` writes them; another model has none.
     """
     config: Any = getattr(model, "config", None)
     generation: Any = getattr(model, "generation_config", None)
@@ -50,7 +50,7 @@ def configs_of(model: "torch.nn.Module") -> dict[str, Any]:
 def random_in_its_words(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return random states under ModularTrainer's names.
 
-    Those of `random_states.capture`, as plain numbers and tensors of torch.
+    They are those of `random_states.capture`, as plain numbers and tensors of torch.
     """
     python, more = state["python"], {key: value for key, value in state.items() if key not in _CAPTURED}
     found = {

@@ -26,7 +26,7 @@ def told_by_system() -> Iterator[None]:
 def said_by_system(error: CkptError) -> str:
     """Return ` (ENOSPC)` where the system's error is the cause.
 
-    Of one of ours; else nothing.
+    An error of ours has that behind it; any other has nothing.
     """
     cause: BaseException | None = error
     while isinstance(cause, CkptError):  # some of ours are OSErrors too, without an errno

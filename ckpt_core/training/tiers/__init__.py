@@ -1,4 +1,4 @@
 """Runs in stores, and uploads to one in the background.
 
-Of checkpoints on a disk.
+The checkpoints are on a disk.
 """

@@ -146,7 +146,7 @@ def _opened_alone(
 ) -> ChosenFiles:
     """Return the selection with the format of the part alone.
 
-    With a note where the part has none.
+    A note says so where the part has none.
 
     Raises:
         UsageError: Components were asked for, and their files do not open without the others.

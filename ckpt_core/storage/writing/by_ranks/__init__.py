@@ -1,4 +1,4 @@
 """Checkpoints of several ranks, each of which writes whole files.
 
-Those of the pieces that it holds.
+A rank writes the files of the pieces that it holds.
 """

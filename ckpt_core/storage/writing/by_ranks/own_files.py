@@ -1,6 +1,6 @@
 """The part of a plan that one rank writes.
 
-As a plan of bytes that it knows and of pieces in its memory.
+It is a plan of bytes that the rank knows and of pieces in its memory.
 
 A rank can write a file where it holds all tensors in it.
 """

@@ -33,7 +33,7 @@ def write_by_ranks(
 ) -> WrittenFiles:
     """Write every file of a plan, shared among the ranks.
 
-    Each by the rank that holds its tensors; all of them are made to last.
+    Each is written by the rank that holds its tensors; all of them are made to last.
 
     Args:
         plan: The files of the whole checkpoint.

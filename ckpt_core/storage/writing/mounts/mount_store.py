@@ -183,7 +183,7 @@ class MountStore(ObjectStore):
     def _below(self, prefix: str) -> Iterator[tuple[str, list[str], list[str]]]:
         """Yield each folder that may hold such keys.
 
-        With its path, the uploads in it, and its files.
+        Each comes with its path, the uploads in it, and its files.
         """
         for above, folders, names in os.walk(self._path(prefix.rpartition("/")[0])):
             uploads = sorted(name for name in folders if _UPLOAD in name)

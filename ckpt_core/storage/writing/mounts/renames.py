@@ -30,7 +30,7 @@ def commits_by_rename(folder: str) -> bool:
 def can_rename_at(path: str) -> bool:
     """Return whether a rename can commit what is written at a path.
 
-    As the nearest folder above it says.
+    The nearest folder above it tells.
     """
     folder = os.path.dirname(os.path.realpath(path))
     while not os.path.isdir(folder) and os.path.dirname(folder) != folder:

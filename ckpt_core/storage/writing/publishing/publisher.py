@@ -25,7 +25,7 @@ class Publisher(Protocol):
     def staging(self, url: str, *, is_file: bool) -> str:
         """Return the folder where a URL's next version is staged.
 
-        On this machine; it is there.
+        It is on this machine, and it is there.
 
         The same for the same URL, so that stopped work goes on. Raises where nothing can be published there.
         """

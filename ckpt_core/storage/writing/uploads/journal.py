@@ -113,7 +113,7 @@ def note_replaced(store: ObjectStore, folder: str, replaced: Mapping[str, str]) 
 def forget(store: ObjectStore, folder: str, noted: Noted) -> None:
     """Remove all that a run has put into a folder.
 
-    As far as its journal names it; the journal last.
+    What its journal names is removed, the journal last.
     """
     noted = read_journal(store, folder) or noted
     for path, (id, _) in noted.uploads.items():

@@ -174,7 +174,7 @@ class FileParts:
 class _Part:
     """A part that has begun.
 
-    Its bytes, and how many of them are not filled in yet.
+    It knows its bytes, and how many of them are not filled in yet.
     """
 
     __slots__ = ("data", "missing")

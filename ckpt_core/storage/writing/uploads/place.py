@@ -56,7 +56,7 @@ class ObjectPlace:
     def own(self) -> str:
         """Return the key prefix of a writer's leftovers.
 
-        In a directory, or beside a file with its name.
+        It lies in the directory, or beside the file, with its name.
         """
         return self.root if self.kind is LocationKind.DIRECTORY else f"{self.root}.{self.name}"
 

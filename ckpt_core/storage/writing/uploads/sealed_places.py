@@ -1,6 +1,6 @@
 """A place held against other writers while it is compared.
 
-With what would be written there.
+It is compared with what would be written there.
 """
 
 import os

@@ -156,7 +156,7 @@ class ObjectTarget(StagedTarget):
     def begin(self, work: str, paths: Sequence[str]) -> StoreFolder:
         """Begin the folder for files that no plan writes.
 
-        As far as an earlier run of the same work came.
+        It is as far as an earlier run of the same work came.
 
         Args:
             work: Digest of what is done; "" where it cannot be told again.

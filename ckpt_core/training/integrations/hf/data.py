@@ -83,7 +83,7 @@ class DataSettings:
 def keyed_loader(given: Any, data: DataSettings) -> Any:
     """Return a loader by keys in place of a Trainer's.
 
-    With its dataset, collation and workers.
+    It has the dataset, collation and workers of that one.
     """
     from torch.utils.data import DataLoader
 

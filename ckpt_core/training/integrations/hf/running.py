@@ -141,7 +141,7 @@ _MORE = "train for more steps or with more patience, or begin in another folder"
 def _own_rates(trainer: Any, groups: int) -> list[float]:
     """Return the learning rates of the training itself.
 
-    Of the optimizer that it was given, or of its arguments.
+    They are those of the optimizer that it was given, or of its arguments.
     """
     if trainer.optimizer is None:
         return [float(trainer.args.learning_rate)] * groups

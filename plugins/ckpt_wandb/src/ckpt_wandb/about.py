@@ -48,7 +48,7 @@ def _first(states: Sequence[Mapping[str, Any]], name: str) -> Any:
 def _metrics(states: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
     """Yield the last value of each logged number.
 
-    Those that transformers' Trainer logged, and the best of the one it goes by.
+    They are those that transformers' Trainer logged, and the best of the one it goes by.
     """
     for state in states:
         history = state.get("log_history")

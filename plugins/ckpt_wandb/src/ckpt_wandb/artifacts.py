@@ -45,7 +45,7 @@ class Entry:
     def is_checked(self) -> bool:
         """Return whether the digest is a hash of the bytes.
 
-        Of those that are to come: of references it is not.
+        The bytes are those that are to come: of references there is no hash.
         """
         return self.reference is None
 
@@ -135,7 +135,7 @@ class PinnedArtifact:
     def _beside(self, path: str) -> Sequence[str]:
         """Return the files worth asking for with a file.
 
-        All others, where they are few.
+        They are all others, where these are few.
         """
         stored = [one for one, entry in self.entries.items() if entry.reference is None]
         return stored if len(stored) <= _TOGETHER else [path]

@@ -57,7 +57,7 @@ def _key_step(host: str) -> str:
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and those it comes from.
 
-    As the client says it, and as Python does.
+    The client says what it comes from in its own way, beside Python's.
     """
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]

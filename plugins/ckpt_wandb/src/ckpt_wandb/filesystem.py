@@ -122,7 +122,7 @@ class WandbFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def staging(self, url: str, *, is_file: bool) -> str:
         """Return the folder where a URL's next version is staged.
 
-        On this machine.
+        It is on this machine.
 
         Raises:
             UsageError: Nothing can be published there.

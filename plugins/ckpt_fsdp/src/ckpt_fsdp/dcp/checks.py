@@ -73,7 +73,7 @@ def _first_items(files: Files, opened: Opened) -> Iterator[Finding]:
 def _items(files: Files, opened: Opened) -> Iterator[tuple[str, ByteRange]]:
     """Yield every stored tensor item with the tensor's name.
 
-    Those that lie in a file that is there.
+    They are those that lie in a file that is there.
     """
     for name, chunk in _chunks(files, opened):
         if chunk.stored is not None:

@@ -55,7 +55,7 @@ def extend(shards: Shards, joined: Joined) -> Iterator[Finding]:
 def agreed(shards: Shards, joined: Joined) -> set[str]:
     """Return the tensors of one shape in both.
 
-    Their names.
+    They are given by their names.
     """
     infos = joined.infos.items()
     return {name for name, o in infos if name in shards.tensors and shards.tensors[name].shape == o.shape}

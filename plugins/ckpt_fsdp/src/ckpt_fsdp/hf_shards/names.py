@@ -51,7 +51,7 @@ def is_whole(path: str) -> bool:
 def shards_of(paths: Iterable[str]) -> list[ShardName]:
     """Return the shards of a listing, by rank.
 
-    Those at its top, or else in its `sharded/`.
+    They are those at its top, or else in its `sharded/`.
     """
     shards = [name for name in map(parse, paths) if name is not None]
     for folder in ("", FOLDER):

@@ -1,6 +1,6 @@
 """Opens a folder of diffusers.
 
-All but the models in folders below, which core opens as parts.
+The models in folders below are left to core, which opens them as parts.
 """
 
 from collections.abc import Mapping

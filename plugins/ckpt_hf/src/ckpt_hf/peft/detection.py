@@ -1,6 +1,6 @@
 """Recognises folders of adapters.
 
-Those that are no part of another checkpoint.
+They are those that are no part of another checkpoint.
 """
 
 from collections.abc import Iterator, Mapping

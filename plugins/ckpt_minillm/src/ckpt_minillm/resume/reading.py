@@ -92,7 +92,7 @@ def converted_step(step: int, saved: int, wanted: int) -> int:
 def _components(components: Iterable[Component]) -> Iterator[Component]:
     """Yield components under the names that their keys give.
 
-    Those without tensors too.
+    Those without tensors are among them.
     """
     for component in components:
         known = component_of(component.name) if component.name else None
