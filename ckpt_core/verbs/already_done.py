@@ -68,5 +68,5 @@ def _compared(destination: str, work: str, format: str, manager: CkptPluginManag
     if seal is None or seal.provenance.get("plan") != work:
         return None
     with one_moment(place.files):
-        found = read_back(place.open({}))
-    return (seal, found) if found.files == seal.files and found.by_component() == seal.tensors else None
+        proof = read_back(place.open({}))
+    return (seal, proof) if proof.files == seal.files and proof.by_component() == seal.tensors else None

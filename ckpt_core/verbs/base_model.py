@@ -72,11 +72,11 @@ def _counterpart(base: Checkpoint, kind: str) -> Component:
 
     Averaged or not, they have the same structure.
     """
-    found = {component.label: component for component in base.manifest.components}
+    components = {component.label: component for component in base.manifest.components}
     for label in (kind, *MODELS["both"]):
-        if label in found and len(found[label].tensors):
-            return found[label]
-    has = ", ".join(map(printable, found)) or "nothing"
+        if label in components and len(components[label].tensors):
+            return components[label]
+    has = ", ".join(map(printable, components)) or "nothing"
     raise UsageError(f"{base.location}: a base needs the weights of a model or of its ema, this one has {has}")
 
 

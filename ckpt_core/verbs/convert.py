@@ -272,15 +272,15 @@ def _provenance(
 
     It is enough to open the source again as it was opened here.
     """
-    found: dict[str, Any] = {"source": str(opened.location), "source_format": opened.match.format}
+    record: dict[str, Any] = {"source": str(opened.location), "source_format": opened.match.format}
     if reading:
-        found["source_options"] = {name: str(value) for name, value in reading.items()}
+        record["source_options"] = {name: str(value) for name, value in reading.items()}
     if base is not None:
-        found |= {"base": str(base.location), "base_format": base.match.format}
+        record |= {"base": str(base.location), "base_format": base.match.format}
     if uncast:
-        found["uncast"] = [asdict(one) for one in uncast]
+        record["uncast"] = [asdict(one) for one in uncast]
     left = [finding.message for finding in opened.manifest.findings if finding.code in LEFT_OUT]
-    return {**found, "left_out": left} if left else found
+    return {**record, "left_out": left} if left else record
 
 
 def _refuse_holes(checkpoint: StoredCheckpoint, labels: Sequence[str], *, findings: bool = True) -> None:

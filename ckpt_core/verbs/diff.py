@@ -200,11 +200,11 @@ def _diff_tensors(
     for name in first.tensors:
         if name in second.tensors:
             report.compared += 1
-            found = _diff_tensor(one, first, other, second, name)
-            if found is None:
+            difference = _diff_tensor(one, first, other, second, name)
+            if difference is None:
                 identical.add(name)
             else:
-                report.changed.append(found)
+                report.changed.append(difference)
     for names, checkpoint, component, where in (
         (lost, one, first, report.only_first),
         (added, other, second, report.only_second),

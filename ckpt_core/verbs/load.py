@@ -260,11 +260,11 @@ def pick_member(detection: Detection, member: str, place: str) -> FormatMatch:
     Raises:
         UsageError: There is none of that name, or several.
     """
-    found = [match for match in detection.members if match.root == member]
-    found = found or [match for match in detection.members if match.root.rpartition("/")[2] == member]
-    roots = sorted({match.root for match in found})
+    members = [match for match in detection.members if match.root == member]
+    members = members or [match for match in detection.members if match.root.rpartition("/")[2] == member]
+    roots = sorted({match.root for match in members})
     if len(roots) == 1:
-        return found[0]
+        return members[0]
     known = ", ".join(printable(root) for root in sorted({match.root for match in detection.members})[:20]) or "none"
     raise UsageError(f"{place}: no single checkpoint of that name in it; it holds {known}")
 

@@ -154,10 +154,10 @@ def _remaining(now: Verification, plan: RepairPlan) -> list[Irreparable]:
     A plugin says why, else the finding's own hint. What was never saved comes last.
     """
     left = [f for f in now.report.findings if f.severity is Severity.ERROR]
-    found = [_reason(finding, plan) for finding in left]
-    known = {(one.reason, one.path) for one in found}
-    found += [one for one in plan.beyond if (one.reason, one.path) not in known]
-    return list(dict.fromkeys([*found, *_never_saved(now)]))
+    reasons = [_reason(finding, plan) for finding in left]
+    known = {(one.reason, one.path) for one in reasons}
+    reasons += [one for one in plan.beyond if (one.reason, one.path) not in known]
+    return list(dict.fromkeys([*reasons, *_never_saved(now)]))
 
 
 def _reason(finding: Finding, plan: RepairPlan) -> Irreparable:

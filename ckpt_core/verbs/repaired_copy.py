@@ -173,12 +173,12 @@ def _seal_of(staged: Verification, files: OverlaidFiles, format: str) -> Seal | 
     seal = _old_seal(files)
     if seal is not None or staged.checkpoint is None or not staged.report.ok:
         return seal
-    found = read_back(staged.checkpoint)
+    proof = read_back(staged.checkpoint)
     return Seal(
         format=format,
-        files=found.files,
-        tensors=found.by_component(),
-        components=found.components(),
+        files=proof.files,
+        tensors=proof.by_component(),
+        components=proof.components(),
         provenance={"ckpt_core": __version__, "sealed": "by a repair"},
     )
 

@@ -93,13 +93,13 @@ def _seal_of(checkpoint: StoredCheckpoint, progress: "Progress | None") -> Seal:
     checkpoint.progress = progress
     with one_moment(checkpoint):
         checkpoint.confirm()
-        found = read_back(checkpoint)
+        proof = read_back(checkpoint)
         checkpoint.finish()
     return Seal(
         format=checkpoint.match.format,
-        files=found.files,
-        tensors=found.by_component(),
-        components=found.components(),
+        files=proof.files,
+        tensors=proof.by_component(),
+        components=proof.components(),
         provenance={"ckpt_core": __version__, "sealed": "afterwards", **_taint(checkpoint)},
     )
 

@@ -106,12 +106,12 @@ def verify_place(place: Place, request: VerifyRequest, *, progress: "Progress | 
         ReplacedError: It was replaced, changed or removed meanwhile, whatever was found.
     """
     with one_moment(place.files, failures_only=True):
-        found = _verify(place, request, progress)
-    report = found.report
+        verification = _verify(place, request, progress)
+    report = verification.report
     complete = report.assessment is None or not report.assessment.lacking
     suspects = [finding.path for finding in report.findings if finding.path is not None]
     place.files.check_unchanged(failed=report.worst > Severity.INFO or not complete, suspects=suspects)
-    return found
+    return verification
 
 
 def _verify(place: Place, request: VerifyRequest, progress: "Progress | None") -> Verification:

@@ -119,9 +119,9 @@ def _files_of(checkpoint: StoredCheckpoint, component: Component) -> set[str]:
 
     They are those of its tensors, and where its layout says that it is kept.
     """
-    found = {path for name, info in component.tensors.infos() for path, _, _ in places(component, name, info)}
+    paths = {path for name, info in component.tensors.infos() for path, _, _ in places(component, name, info)}
     kept_at = [role.where for role in checkpoint.manifest.roles if role.label == component.label]
-    return found | {path for path in kept_at if path in checkpoint.files.entries}
+    return paths | {path for path in kept_at if path in checkpoint.files.entries}
 
 
 def _refuse_shared(checkpoint: StoredCheckpoint, wanted: Sequence[Component], other: str, paths: set[str]) -> None:

@@ -94,11 +94,11 @@ def _prove_tensors(wanted: Component, staged: Component, places: _Places) -> Non
 def _prove_boxes(label: str, name: str, wanted: TensorEntry, staged: TensorEntry, places: _Places) -> None:
     if (staged.dtype, staged.shape) != (wanted.dtype, wanted.shape):
         raise unproved(name, f"is {staged.dtype.code} of {staged.shape} in what was written")
-    found = {(chunk.offsets, chunk.sizes): chunk.stored for chunk in staged.chunks}
+    boxes = {(chunk.offsets, chunk.sizes): chunk.stored for chunk in staged.chunks}
     for chunk in wanted.chunks:
         box = chunk.offsets, chunk.sizes
         place = places.get((label, name, box)) or places[label, str(wanted.alias_of), box]
-        stored = found.get(box)
+        stored = boxes.get(box)
         if stored is None or stored.path != place.path or not stored.offset <= place.start <= place.stop <= stored.end:
             raise unproved(name, f"its box at {chunk.offsets} is not found where it was written")
 

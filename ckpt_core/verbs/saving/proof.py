@@ -50,8 +50,8 @@ def _arrays_kept(label: str, staged: StoredCheckpoint) -> dict[str, Array]:
 
     Other formats keep them as tensors.
     """
-    found = [component.state for component in staged.manifest.components if component.label == label]
-    return {path: array for state in found for path, array in arrays_of(state)}
+    states = [component.state for component in staged.manifest.components if component.label == label]
+    return {path: array for state in states for path, array in arrays_of(state)}
 
 
 def _second_name(staged: StoredCheckpoint, key: TensorKey, wanted: Mapping[TensorKey, str]) -> bool:
