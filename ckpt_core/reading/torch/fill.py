@@ -83,7 +83,7 @@ def read_fills(checkpoint: TensorSource, fills: Sequence[Fill], *, done: Callabl
 
 
 def _is_remote(checkpoint: TensorSource, paths: Sequence[str]) -> bool:
-    return any(path and checkpoint.files.local_path(path) is None for path in paths)
+    return any(path and checkpoint.files.is_remote(path) for path in paths)
 
 
 def _pieces(checkpoint: TensorSource, item: Fill) -> list[_Piece] | None:

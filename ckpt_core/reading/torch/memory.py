@@ -58,7 +58,7 @@ def read_parallel(files: Files, path: str, offset: int, out: memoryview) -> None
 
     Each worker reads one contiguous part.
     """
-    remote = files.local_path(path) is None
+    remote = files.is_remote(path)
     count = min(workers(remote=remote), max(len(out) // WORTH_A_WORKER, 1))
     share = max(-(-len(out) // count), 1)
     step = _REMOTE_STEP if remote else share

@@ -226,6 +226,13 @@ class Files(ABC):
         """
         return None
 
+    def is_remote(self, path: str) -> bool:
+        """Return True if reads of a file wait for a server.
+
+        More of them are worth their while at once then.
+        """
+        return self.local_path(path) is None
+
     def opened(self, path: str, descriptor: int) -> None:
         """Note that a reader opened a local path itself.
 

@@ -97,6 +97,9 @@ class WrappedFiles(Files):
     def local_path(self, path: str) -> str | None:
         return self.inner.local_path(path)
 
+    def is_remote(self, path: str) -> bool:
+        return self.inner.is_remote(path)
+
     def opened(self, path: str, descriptor: int) -> None:
         self.inner.opened(path, descriptor)
 

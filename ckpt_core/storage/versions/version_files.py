@@ -81,6 +81,9 @@ class VersionFiles(ListedFiles):
         found = iter(parts_of(flat, spans, buffers))
         yield from (b"".join(next(found) for _ in own) for own in lying)
 
+    def is_remote(self, path: str) -> bool:
+        return not self._objects.is_local
+
     def below(self, root: str) -> "VersionFiles":
         if not root:
             return self
