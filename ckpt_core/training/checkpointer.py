@@ -352,7 +352,8 @@ class Checkpointer:
                 learning rate and no word on which counts; nothing was changed.
             IncompleteError: There are checkpoints, and none of them is whole; nothing was changed.
             AmbiguousRunError: There are checkpoints of several runs or branches; nothing was changed.
-            LoadInterruptedError: A read failed after something had been changed. Nothing can be saved then.
+            LoadInterruptedError: It failed after something had been changed, or at one of several ranks while the
+                others were being filled. Nothing can be saved then.
             CkptError: It cannot be read; nothing was changed.
         """
         self._going_on.refuse_poisoned()

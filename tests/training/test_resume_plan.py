@@ -5,9 +5,18 @@ import logging
 import pytest
 import torch
 from torch import nn
+from torch.distributed import HashStore
 
-from ckpt_core.errors import CkptError, LoadRefusedError, UsageError
-from ckpt_core.training import Checkpointer, Effect
+from ckpt_core.errors import CkptError, LoadInterruptedError, LoadRefusedError, UsageError
+from ckpt_core.storage.ranks.meeting import Meeting
+from ckpt_core.training import Checkpointer, Effect, KeyedLoader
+from ckpt_core.training.filling import Prepared
+from ckpt_core.training.planning.going_on import GoingOn
+from ckpt_core.training.planning.live import Choices
+from ckpt_core.training.planning.resuming import fill_all
+from ckpt_core.training.ranks.team import RanksTeam
+from ckpt_core.training.runs import open_run
+from tests.storage.ranks_in_threads import in_ranks
 from tests.training.small_training import Data, checkpointer, differing, training
 
 DONE = 2
@@ -204,3 +213,81 @@ def test_half_the_batch_size_is_warned_of_and_no_sample_comes_twice_or_is_left_o
     assert "batch_size was 8 and is 4" in caplog.text
     assert resumed.plan.row("sampler: batch_size").effect is Effect.OVERRIDDEN
     assert sorted([*had, *rest]) == list(range(22))
+
+
+class Interrupted:
+    """Takes the state of others, and is stopped in the midst of it."""
+
+    def state_dict(self):
+        return {"a": 1}
+
+    def load_state_dict(self, state):
+        raise KeyboardInterrupt
+
+
+class Immovable(KeyedLoader):
+    """Cannot be begun in another epoch, once it is there."""
+
+    def __setattr__(self, name, value):
+        if name == "epoch" and hasattr(self, "epoch"):
+            raise RuntimeError("no")
+        super().__setattr__(name, value)
+
+
+@pytest.mark.parametrize(
+    ("others", "how", "error"),
+    [
+        ({"other": Interrupted()}, {}, KeyboardInterrupt),
+        ({"loader": Immovable(Data(), 4, seed=7)}, {"data": "argument"}, LoadInterruptedError),
+    ],
+)
+def test_a_resume_that_ends_in_the_midst_leaves_nothing_that_is_saved(tmp_path, others, how, error):
+    made = training()
+    with checkpointer(tmp_path / "run", made, **others) as saver:
+        saver.save(1)
+        with pytest.raises(error):
+            saver.resume(**how)
+        with pytest.raises(LoadInterruptedError, match="broke off midway"):
+            saver.save(2)
+
+
+def test_the_one_that_does_not_take_its_state_is_undone_too():
+    undone = []
+
+    def part(label, fill=lambda: None):
+        return Prepared(None, fill, lambda: undone.append(label))
+
+    with pytest.raises(LoadRefusedError, match="second: does not take its state"):
+        fill_all({"first": part("first"), "second": part("second", lambda: 1 // 0), "third": part("third")})
+    assert undone == ["second", "first"]
+
+
+def test_no_rank_saves_once_one_of_them_does_not_take_its_state(tmp_path):
+    class Choosy(Interrupted):
+        willing = True
+
+        def load_state_dict(self, state):
+            if state["a"] == 1 and not self.willing:
+                self.willing = True
+                raise RuntimeError("no")
+
+    with checkpointer(tmp_path / "run", training(), other=Choosy()) as saver:
+        saver.save(1)
+    store = HashStore()
+    every = [
+        {"model": made.model, "sampler": made.loader, "progress:other": Choosy()} for made in (training(), training())
+    ]
+    every[1]["progress:other"].willing = False
+
+    def work(ranks):
+        team = RanksTeam(Meeting(store, ranks.rank, 2))
+        run = team.run(open_run(str(tmp_path / "run")))
+        going_on = GoingOn(run, None, team, every[ranks.rank], dict)
+        with pytest.raises(LoadInterruptedError, match="other ranks may be filled"):
+            going_on.fill("newest", Choices())
+        with pytest.raises(LoadInterruptedError, match="broke off midway"):
+            going_on.refuse_poisoned()
+        run.close()
+        return True
+
+    assert in_ranks(2, work) == [True, True]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ckpt_core.arguments import marked
-from ckpt_core.errors import LoadInterruptedError
+from ckpt_core.errors import LoadInterruptedError, LoadRefusedError
 from ckpt_core.reading.checkpoints import StoredCheckpoint
 from ckpt_core.storage.files.moments import one_moment
 from ckpt_core.training.choosing import Chosen, choose, record_of
@@ -69,7 +69,7 @@ class GoingOn:
             return None
         with one_moment(chosen.checkpoint, failures_only=True):
             work = self._team.each("plan", partial(self._fitting, chosen, choices))
-            self._team.each("fill", partial(self._fill, work))
+            self._fill_each(work)
         return work
 
     def _chosen(self, policy: str | int | os.PathLike[str], choices: Choices) -> Chosen[Planned] | None:
@@ -101,9 +101,23 @@ class GoingOn:
         chosen.checkpoint.check_unchanged()
         return work
 
-    def _fill(self, work: Planned) -> None:
+    def _fill_each(self, work: Planned) -> None:
+        """Fill at every rank.
+
+        What was not undone at all of them is poisoned, whatever ended it.
+        """
+        self._poison = "it did not end"
         try:
-            work.fill()
-        except LoadInterruptedError as error:
-            self._poison = error.message
+            self._team.each("fill", work.fill)
+        except LoadRefusedError as error:
+            if self._team.world > 1:
+                self._poison = error.message
+                raise LoadInterruptedError(
+                    f"{marked(error.message)}; other ranks may be filled: start every process anew"
+                ) from error
+            self._poison = None
             raise
+        except BaseException as error:
+            self._poison = str(error) or type(error).__name__
+            raise
+        self._poison = None

@@ -16,7 +16,7 @@ from ckpt_core.training.own_state.history import History
 from ckpt_core.training.planning import rates
 from ckpt_core.training.planning.plan import Effect, PlanRow, ResumePlan
 from ckpt_core.training.planning.provenance import compare_provenance
-from ckpt_core.training.planning.resuming import Resumed, fill_all, prepare_gradients, prepare_objects
+from ckpt_core.training.planning.resuming import Resumed, fill_all, half_filled, prepare_gradients, prepare_objects
 from ckpt_core.training.planning.rows import Rows
 from ckpt_core.training.ranks.team import Team, saved_world
 from ckpt_core.training.record import Record
@@ -130,6 +130,12 @@ def planned(
 
     def fill() -> None:
         fill_all(prepared)
+        try:
+            fill_rest()
+        except Exception as error:
+            raise half_filled(where, error) from error
+
+    def fill_rest() -> None:
         for label, one in optimizers.items() if choices.lr == rates.ARGUMENT else ():
             rates.set_rates(one, own[label], objects.get("scheduler"))
         gradients()

@@ -206,31 +206,36 @@ def filling_gradients(module: "torch.nn.Module", held: "Mapping[str, torch.Tenso
 def fill_all(prepared: Mapping[str, Prepared]) -> None:
     """Fill every object.
 
-    Where one does not take its state, the others are undone.
+    Where one does not take its state, it and the others are undone.
 
     Raises:
         LoadRefusedError: One did not take its state; every one is as it was.
         LoadInterruptedError: Some are changed and have no way back.
     """
-    done: list[str] = []
+    begun: list[str] = []
     for label, one in prepared.items():
+        begun.append(label)
         try:
             one.fill()
         except Exception as error:
-            _undo(prepared, done, label, error)
-            raise
-        done.append(label)
+            _undo(prepared, begun, error)
+            if isinstance(error, LoadRefusedError | LoadInterruptedError):
+                raise
+            raise LoadRefusedError(f"{label}: does not take its state ({error}); everything is as it was") from error
 
 
-def _undo(prepared: Mapping[str, Prepared], done: list[str], failed: str, error: Exception) -> None:
-    changed = isinstance(error, LoadInterruptedError) or prepared[failed].undo is _no_way_back
-    for label in reversed(done):
+def _undo(prepared: Mapping[str, Prepared], begun: list[str], error: Exception) -> None:
+    changed = isinstance(error, LoadInterruptedError)
+    for label in reversed(begun):
         try:
             prepared[label].undo()
         except Exception:
             _log.warning("%s: is changed, and has no way back", label)
             changed = True
     if changed and not isinstance(error, LoadInterruptedError):
-        raise LoadInterruptedError(
-            f"{failed}: {error}; a part of the training is changed: start the process anew"
-        ) from error
+        raise half_filled(begun[-1], error) from error
+
+
+def half_filled(what: str, error: Exception) -> LoadInterruptedError:
+    """Return the error of a training that is changed and has no way back."""
+    return LoadInterruptedError(f"{what}: {error}; a part of the training is changed: start the process anew")
