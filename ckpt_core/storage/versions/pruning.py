@@ -16,13 +16,13 @@ from ckpt_core.log import Logger
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage.objects.lease import held, is_free
 from ckpt_core.storage.objects.lease_record import parse_record as parse_lease
-from ckpt_core.storage.objects.store import Condition, StoredObject
+from ckpt_core.storage.objects.store import StoredObject
 from ckpt_core.storage.versions.directory_store import is_unfinished
 from ckpt_core.storage.versions.index import index_of, parse_index
 from ckpt_core.storage.versions.names import INDEXES, LEASES, OBJECTS, PRUNINGS, TABLES, record_key
 from ckpt_core.storage.versions.objects import write_object
 from ckpt_core.storage.versions.prunings import KEPT, prunings_of, put_condemned
-from ckpt_core.storage.versions.record import FENCE, PRUNED, VersionRecord
+from ckpt_core.storage.versions.record import FENCE, GOING, PRUNED, VersionRecord
 from ckpt_core.storage.versions.version_store import Head, VersionStore
 
 _log = Logger(__name__)
@@ -84,6 +84,7 @@ def free(store: VersionStore, versions: Sequence[VersionRecord], *, wait: Callab
     with held(store.store, store.key(LEASE), place=store.url) as lease:
         for record in versions:
             _give_up(store, record)
+        _settle(store, {record.number for record in versions})
         marked = unnamed(store).objects
         _wait_out(store, wait)
         head, gone = _condemn(store, marked, lease.check)
@@ -93,23 +94,27 @@ def free(store: VersionStore, versions: Sequence[VersionRecord], *, wait: Callab
 
 
 def _give_up(store: VersionStore, record: VersionRecord) -> None:
-    """Let a record say that its version was pruned.
+    """Let a record say that its version was pruned, unless an alias stands for it.
 
-    It is taken back where an alias came to stand for it.
-
-    Who sets an alias looks at the record once more after that, so that one of the two sees the other.
+    It says first that it is going, and keeps its table: what a stop leaves then is a version still. Who sets an alias
+    takes that back after it, and aliases are looked at after the mark, so that one of the two sees the other.
     """
-    key = store.key(record_key(record.number))
-    there = store.store.head(key)
-    if there is None:
+    if not record.is_whole:
         return
-    said = replace(record, kind=PRUNED, table="")
-    try:
-        made = store.store.put(key, said.encoded(), Condition(version=there.version))
-        if record.number in store.aliases().values():
-            store.store.put(key, record.encoded(), Condition(version=made.version))
-    except (ConditionFailedError, CheckpointNotFoundError):
+    going = replace(record, kind=GOING, mark=uuid4().hex)
+    if not store.replace_record(record, going):
         _log.info("%s: %s changed meanwhile, and stays", store, record.name)
+    elif record.number in store.aliases().values():
+        store.replace_record(going, record.staying)
+    else:
+        store.replace_record(going, replace(going, kind=PRUNED, table="", mark=""))
+
+
+def _settle(store: VersionStore, judged: Collection[int]) -> None:
+    """Keep the versions that a stopped pruning would have freed, and this one would not."""
+    for record in store.records():
+        if record.kind == GOING and record.number not in judged:
+            store.replace_record(record, record.staying)
 
 
 def _wait_out(store: VersionStore, wait: Callable[[float], None]) -> None:

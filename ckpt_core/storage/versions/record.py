@@ -6,7 +6,7 @@ been taken by a pruning: its record says what may not be named any more, and giv
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ckpt_core.errors import CorruptError, UnsupportedFormatError
@@ -14,7 +14,7 @@ from ckpt_core.schema.text import printable
 
 SCHEMA = "ckpt/version@1"
 
-VERSION, PRUNED, FENCE = "version", "pruned", "fence"
+VERSION, GOING, PRUNED, FENCE = "version", "going", "pruned", "fence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class VersionRecord:
 
     Attributes:
         number: Its number, from 0.
-        kind: `version`; `pruned` where its content was freed; `fence` where a pruning holds the next number.
+        kind: `version`; `going` where a pruning looks whether an alias stands for it; `pruned` where its content may
+            be freed; `fence` where a pruning holds the next number.
         content: SHA-256 of what its files are, by the digests of their pieces: versions of equal content share it.
         table: Key of its table, below the store.
         place: `file` or `directory`: what it was published from, and opens as.
@@ -39,6 +40,7 @@ class VersionRecord:
         lineage: What its seal says of where it came from.
         indexes: Keys of the indexes that whoever comes next looks pieces up in.
         prunings: Keys of what the last prunings had condemned, the newest last.
+        mark: Of a version that is going, unique: no two such records are the same, and so neither are their versions.
     """
 
     number: int
@@ -58,6 +60,7 @@ class VersionRecord:
     lineage: Mapping[str, Any] = field(default_factory=dict)
     indexes: tuple[str, ...] = ()
     prunings: tuple[str, ...] = ()
+    mark: str = ""
 
     @property
     def name(self) -> str:
@@ -66,8 +69,13 @@ class VersionRecord:
 
     @property
     def is_whole(self) -> bool:
-        """True for a version that can be opened."""
-        return self.kind == VERSION
+        """True for a version that can be opened, also while it is going."""
+        return self.kind in (VERSION, GOING)
+
+    @property
+    def staying(self) -> "VersionRecord":
+        """The same record, without the mark of a pruning."""
+        return replace(self, kind=VERSION, mark="")
 
     def encoded(self) -> bytes:
         """Return the JSON of the record."""

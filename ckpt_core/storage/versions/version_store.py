@@ -24,7 +24,7 @@ from ckpt_core.storage.versions.names import (
     record_key,
     require_alias,
 )
-from ckpt_core.storage.versions.record import FENCE, VersionRecord, parse_record
+from ckpt_core.storage.versions.record import FENCE, GOING, VersionRecord, parse_record
 from ckpt_core.storage.versions.table import VersionTable, parse_table
 from ckpt_core.storage.workers import run
 from ckpt_core.storage.writing.mounts.mount_store import MountStore
@@ -129,6 +129,32 @@ class VersionStore:
         """
         key = record_key(number)
         return parse_record(self.store.read(self.key(key)), key)
+
+    def replace_record(self, before: VersionRecord, after: VersionRecord) -> bool:
+        """Put a record in place of another; return False where that is not there any more."""
+        key = record_key(before.number)
+        try:
+            there, version = self._versioned(key, parse_record)
+            if there.encoded() != before.encoded():
+                return False
+            self.store.put(self.key(key), after.encoded(), Condition(version=version))
+        except (CheckpointNotFoundError, ConditionFailedError, ReplacedError):
+            return False
+        return True
+
+    def keep(self, number: int) -> VersionRecord:
+        """Return the record of a version, which no pruning that is at work frees any more.
+
+        Raises:
+            CheckpointNotFoundError: There is no such version, or it was pruned.
+            ConditionFailedError: Prunings would free it, again and again.
+        """
+        for _ in range(_ROUNDS):
+            found = self.find(f"v{number}")
+            if found.kind != GOING:
+                return found
+            self.replace_record(found, found.staying)
+        raise ConditionFailedError(f"{self}@v{number}: prunings would free it again and again; try again later")
 
     def records(self) -> list[VersionRecord]:
         """Return every record, in order of their numbers."""
@@ -242,7 +268,7 @@ class VersionStore:
 
         Raises:
             UsageError: The name cannot be an alias.
-            CheckpointNotFoundError: There is no such version, or it is being pruned.
+            CheckpointNotFoundError: There is no such version, or it was pruned.
             ConditionFailedError: The alias moved meanwhile, again and again.
         """
         key, data = self.key(f"{ALIASES}{require_alias(name)}.json"), _alias_of(number)
@@ -251,8 +277,8 @@ class VersionStore:
         if before != number:
             self.store.put(key, data, Condition(version=version) if version else ABSENT)
         try:
-            self.find(f"v{number}")
-        except CheckpointNotFoundError:  # a pruning looks at aliases once more after its mark, and so do we
+            self.keep(number)
+        except CheckpointNotFoundError:  # a pruning looks at aliases after its mark, and we at the mark after the alias
             self._take_back(key, before, number)
             raise
 

@@ -199,3 +199,59 @@ def test_a_folder_of_a_mount_that_cannot_rename_is_a_store_too(tmp_path, monkeyp
         ckpt_core.publish(saved(tmp_path, number), tmp_path / "mount", alias="newest")
     assert ckpt_core.prune_versions(tmp_path / "mount", Keep(last=1), apply=True).removed == ("v0", "v1")
     assert whole(tmp_path / "mount") == ["v2"]
+
+
+class Stopped(BaseException):
+    """Ends a pruning where a kill would."""
+
+
+def stop(*_):
+    raise Stopped
+
+
+@pytest.fixture
+def left_going(store, monkeypatch):
+    """The store after a kill between the mark of v0 and the look at aliases."""
+    with monkeypatch.context() as patch:
+        patch.setattr(pruning.VersionStore, "aliases", lambda place: stop() if _is_going(place, 0) else {})
+        with pytest.raises(Stopped):
+            ckpt_core.prune_versions(store, Keep(last=1), apply=True)
+    assert _is_going(open_version_store(str(store)), 0)
+    return store
+
+
+def _is_going(place, number):
+    return place.record(number).kind == "going"
+
+
+def test_a_version_that_a_stopped_pruning_has_marked_is_there_and_the_next_settles_it(left_going):
+    assert whole(left_going) == ["v0", "v1", "v2", "v3"]
+    assert ckpt_core.prune_versions(left_going, Keep(last=4), apply=True).removed == ()
+    assert not _is_going(open_version_store(str(left_going)), 0)
+    assert ckpt_core.prune_versions(left_going, Keep(last=3), apply=True).removed == ("v0",)
+    assert whole(left_going) == ["v1", "v2", "v3"]
+
+
+def test_an_alias_takes_the_mark_of_a_stopped_pruning_back(left_going):
+    ckpt_core.set_alias(left_going, "best", "v0")
+    assert not _is_going(open_version_store(str(left_going)), 0)
+    assert ckpt_core.prune_versions(left_going, Keep(last=1), apply=True).removed == ("v1", "v2")
+    assert whole(left_going) == ["v0", "v3"]
+
+
+def test_a_pruning_that_slept_brings_nothing_back(store, monkeypatch):
+    """It sees an alias that came while another pruning freed the version that it had marked."""
+    real, slept = pruning.VersionStore.aliases, []
+
+    def aliases(place):
+        if _is_going(place, 0) and not slept:
+            slept.append(1)
+            (store / "leases" / "pruning.json").unlink()
+            ckpt_core.prune_versions(store, Keep(last=1), apply=True)
+            return {"late": 0}
+        return real(place)
+
+    monkeypatch.setattr(pruning.VersionStore, "aliases", aliases)
+    ckpt_core.prune_versions(store, Keep(last=1), apply=True)
+    assert slept
+    assert whole(store) == ["v3"]
