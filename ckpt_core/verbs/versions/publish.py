@@ -23,7 +23,7 @@ from ckpt_core.storage.writing.overlap import refuse_overlap
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.load import open_checkpoint
 from ckpt_core.verbs.reference import Destination, Reference, destination_of, names_of
-from ckpt_core.verbs.versions.storing import Stored, made_seal
+from ckpt_core.verbs.versions.storing import Stored, whole_seal
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access.targets import Progress
@@ -125,7 +125,7 @@ def _published(
             stored.store()
             checkpoint.finish()
         record = _record(checkpoint, stored, work, seal, tags, metrics)
-        made = work.commit(_maker(record, stored, work, seal or made_seal(checkpoint.match.format, stored.blocks)))
+        made = work.commit(_maker(record, stored, work, whole_seal(seal, checkpoint.match.format, stored.blocks)))
     return made, made.table != work.table_key
 
 

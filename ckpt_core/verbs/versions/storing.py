@@ -5,6 +5,7 @@ Memory: a pack and a piece, 64 MiB each at most. What is larger is digested firs
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ckpt_core import knobs
@@ -156,9 +157,11 @@ def _beside(files: "Files", seal: Seal) -> dict[str, bytes]:
     return {DIRECTORY_SEAL: text, BLOCKS: blocks}
 
 
-def made_seal(format: str, blocks: Mapping[str, FileSeal]) -> Seal:
-    """Return the seal of files that had none, by what was read."""
-    return Seal(format, dict(blocks), provenance={"ckpt_core": __version__, "sealed": "when it was published"})
+def whole_seal(carried: Seal | None, format: str, blocks: Mapping[str, FileSeal]) -> Seal:
+    """Return a seal of all files: those that the carried one lacks by what was read."""
+    made = {"ckpt_core": __version__, "sealed": "when it was published"}
+    seal = Seal(format, {}, provenance=made) if carried is None else carried
+    return replace(seal, files={**blocks, **seal.files})
 
 
 class _Blocks:

@@ -129,6 +129,17 @@ def test_what_had_no_seal_is_compared_with_the_one_that_it_got(store, first):
         ckpt_core.load(f"{store}@v0").to_torch()
 
 
+def test_a_file_that_a_seal_lacks_gets_digests(tmp_path, store):
+    folder = tmp_path / "run"
+    ckpt_core.save({"model": weights(), "optimizer": {"lr": 0.1}}, folder, format="bundle")
+    sealed = set(json.loads((folder / "ckpt.manifest.json").read_text())["files"])
+    (folder / "notes.txt").write_bytes(b"added later")
+    ckpt_core.publish(folder, store)
+    ckpt_core.copy(f"{store}@v0", tmp_path / "out")
+    made = set(json.loads((tmp_path / "out" / "ckpt.manifest.json").read_text())["files"])
+    assert made == {*sealed, "notes.txt"}
+
+
 def test_a_damaged_checkpoint_is_not_published(store, first):
     damaged = bytearray(first.read_bytes())
     damaged[-5] ^= 1
