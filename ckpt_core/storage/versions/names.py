@@ -34,6 +34,7 @@ _REF = re.compile(r"(.+)@([A-Za-z][\w.-]{0,63})", re.ASCII | re.DOTALL)
 _NUMBERED = re.compile(r"v(\d{1,10})", re.ASCII)
 _ALIAS = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 _RECORD = re.compile(rf"{VERSIONS}(\d{{10}})\.json", re.ASCII)
+_OBJECT = re.compile(rf"{OBJECTS}[0-9a-f]{{32}}/[\w-]+", re.ASCII)
 
 
 class VersionRef(NamedTuple):
@@ -75,6 +76,11 @@ def number_of_key(key: str) -> int | None:
     """Return the number of a record's key; None for other keys."""
     found = _RECORD.fullmatch(key)
     return None if found is None else int(found[1])
+
+
+def is_object_key(key: str) -> bool:
+    """Return True for a key that an object of pieces may have."""
+    return _OBJECT.fullmatch(key) is not None
 
 
 def require_alias(name: str) -> str:

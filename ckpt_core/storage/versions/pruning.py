@@ -82,6 +82,7 @@ def free(store: VersionStore, versions: Sequence[VersionRecord], *, wait: Callab
         ConditionFailedError: Others publish again and again.
     """
     with held(store.store, store.key(LEASE), place=store.url) as lease:
+        store.require_whole()
         for record in versions:
             _give_up(store, record)
         _settle(store, {record.number for record in versions})
@@ -210,6 +211,7 @@ def _listed(store: VersionStore) -> dict[str, int]:
 def _named(store: VersionStore, without: Collection[int] = ()) -> set[str]:
     """Return the keys of all that versions name."""
     named: set[str] = set()
+    store.require_whole()
     for record in store.records():
         if record.is_whole and record.number not in without:
             named |= {record.table, *store.table(record).objects}

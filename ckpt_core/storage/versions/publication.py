@@ -66,12 +66,12 @@ class Publication:
         self._pack = bytearray()
         self._packs = 0
 
-    def find(self, digest: bytes) -> ByteRange | None:
-        """Return where the store has a piece; None where it has none."""
+    def find(self, digest: bytes, size: int) -> ByteRange | None:
+        """Return where the store has a piece of so many bytes; None where it has none."""
         own = self._own.get(digest)
         if own is not None:
             return own
-        found = next((stored for one in self._indexes if (stored := one.find(digest)) is not None), None)
+        found = next((stored for one in self._indexes if (stored := one.find(digest, size)) is not None), None)
         if found is not None:
             self._named.add(found.path)
         return found

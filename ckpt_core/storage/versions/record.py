@@ -27,6 +27,7 @@ class VersionRecord:
             be freed; `fence` where a pruning holds the next number.
         content: SHA-256 of what its files are, by the digests of their pieces: versions of equal content share it.
         table: Key of its table, below the store.
+        table_digest: SHA-256 of the table's bytes.
         place: `file` or `directory`: what it was published from, and opens as.
         format: Name of the format that it was published from.
         step: The training step, where its content records one.
@@ -47,6 +48,7 @@ class VersionRecord:
     kind: str = VERSION
     content: str = ""
     table: str = ""
+    table_digest: str = ""
     place: str = "directory"
     format: str = ""
     step: int | None = None

@@ -38,9 +38,13 @@ class StoredObjects:
         Raises:
             CorruptError: VS001, the object is gone or has another size.
         """
-        if stored.path not in self._entries:
-            self._look.require(stored.path, self._sizes[stored.path])
+        self.require(stored.path)
         self._look.files.read_into(stored.path, stored.offset, out)
+
+    def require(self, path: str) -> None:
+        """Raise CorruptError (VS001) where an object is gone or has another size."""
+        if path not in self._entries:
+            self._look.require(path, self._sizes[path])
 
     def _local(self, store: VersionStore) -> "_LocalObjects":
         return _LocalObjects(local_path(store.url) or "", self._entries)

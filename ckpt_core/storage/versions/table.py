@@ -13,7 +13,6 @@ beside           the seal of the files, and its blocks
 
 import hashlib
 import json
-import re
 import sys
 from array import array
 from bisect import bisect_right
@@ -25,12 +24,12 @@ from typing import NamedTuple
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.versions.names import is_object_key
 
 SCHEMA = "ckpt/version-table@1"
 DIGEST = 32
 _PIECES = "IIQQ"
 _SEGMENTS = "IQQ"
-_OBJECT = re.compile(r"objects/[0-9a-f]{32}/[\w-]+", re.ASCII)
 
 
 class Piece(NamedTuple):
@@ -102,6 +101,12 @@ class VersionTable:
         kind, holder, offset, length = (one[number] for one in self._pieces)
         digest = bytes(self._digests[number * DIGEST : (number + 1) * DIGEST])
         return Piece(self.kinds[kind], digest, ByteRange(self._names[holder], offset, length))
+
+    def content(self) -> str:
+        """Return the SHA-256 of what the files are; see `content_of`."""
+        rows = list(map(Segment, *self._segments))
+        files = {path: (one.size, rows[one.first : one.first + one.count]) for path, one in self.files.items()}
+        return content_of(files, list(self.pieces()))
 
     def stored(self, path: str, offset: int, length: int) -> Iterator[ByteRange]:
         """Yield where a stretch of a file lies, in order.
@@ -182,12 +187,19 @@ def encode_table(
     return b"".join((len(text).to_bytes(8, "little"), text, *columns, digests, *own, *beside.values()))
 
 
-def parse_table(data: bytes, key: str) -> VersionTable:
+def parse_table(data: bytes, key: str, digest: str) -> VersionTable:
     """Return the table that an object holds.
 
+    Args:
+        data: The bytes of the object.
+        key: Its key, for messages.
+        digest: SHA-256 of the bytes that were stored.
+
     Raises:
-        CorruptError: VS002, it is none.
+        CorruptError: VS002, it is none, or another one.
     """
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise _not_a_table(key, "its SHA-256 is not the one that its record has")
     try:
         view, size = memoryview(data), int.from_bytes(data[:8], "little")
         header = json.loads(bytes(view[8 : 8 + size]).decode("utf-8", "surrogatepass"))
@@ -203,7 +215,7 @@ def parse_table(data: bytes, key: str) -> VersionTable:
             files[path] = FileRows(length, first, count)
             first += count
         objects = dict(header["objects"])
-        if any(map(_leads_out, files)) or not all(map(_OBJECT.fullmatch, objects)):
+        if any(map(_leads_out, files)) or not all(map(is_object_key, objects)):
             raise ValueError("a name leads out of it")
         return VersionTable(files, objects, header["kinds"], pieces, digests, segments, beside, key)
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:

@@ -1,7 +1,7 @@
 """`VersionStore`: the records, tables and aliases of a store of versions."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import NamedTuple, TypeVar
@@ -121,6 +121,22 @@ class VersionStore:
         found = (number_of_key(name) for name in self._names(VERSIONS))
         return sorted(number for number in found if number is not None)
 
+    def gaps(self) -> list[range]:
+        """Return the numbers below the last one that have no record, though none is ever removed."""
+        if not _gaps(numbers := self.numbers()):
+            return []
+        return _gaps(sorted({*numbers, *self.numbers()}))  # a listing may miss what is put while it is made
+
+    def require_whole(self) -> None:
+        """Raise CorruptError (VS005) where a record is lost: what it names is not known."""
+        for gap in self.gaps():
+            raise CorruptError(
+                f"{self}: the record of {named(gap)} is lost, and what it names cannot be told from what nothing "
+                "names; bring it back from a copy of the store",
+                code="VS005",
+                path=record_key(gap[0]),
+            )
+
     def record(self, number: int) -> VersionRecord:
         """Return the record of a number.
 
@@ -232,11 +248,11 @@ class VersionStore:
         """Return the table of a version.
 
         Raises:
-            CorruptError: VS001, the store has lost it.
+            CorruptError: VS001, the store has lost it; VS002, it is not the one that was stored.
             ReplacedError: It was pruned meanwhile.
         """
         try:
-            return parse_table(self.store.read(self.key(record.table)), record.table)
+            return parse_table(self.store.read(self.key(record.table)), record.table, record.table_digest)
         except CheckpointNotFoundError:
             if not self.record(record.number).is_whole:
                 message = f"{self}@{record.name}: was pruned while it was opened; ckpt log {self} shows what there is"
@@ -309,6 +325,16 @@ class VersionStore:
         return CheckpointNotFoundError(
             f"{self}@{printable(name, 80)}: no such version, there is {known}; ckpt log {self} lists them"
         )
+
+
+def named(numbers: range) -> str:
+    """Return numbers in words: `v3`, `v3 to v5`."""
+    return f"v{numbers[0]}" + (f" to v{numbers[-1]}" if len(numbers) > 1 else "")
+
+
+def _gaps(numbers: Sequence[int]) -> list[range]:
+    between = (range(one + 1, other) for one, other in zip([-1, *numbers], numbers, strict=False))
+    return [gap for gap in between if gap]
 
 
 def lost(key: str) -> CorruptError:

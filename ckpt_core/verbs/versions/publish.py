@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +143,8 @@ def _maker(
         if head.newest is not None and head.newest.content == record.content:
             return None
         if not made:
-            made.append(replace(record, table=work.put_table(stored.table(seal))))
+            table = stored.table(seal)
+            made.append(replace(record, table=work.put_table(table), table_digest=sha256(table).hexdigest()))
         return made[0]
 
     return make

@@ -102,7 +102,7 @@ class Stored:
         known = self._by_digest.get(digest)
         if known is not None:
             return known
-        stored = self._publication.find(digest)
+        stored = self._publication.find(digest, size)
         if stored is None and held is not None and size <= SMALL:
             stored = self._publication.put_small(digest, held)
         elif stored is None:

@@ -9,10 +9,16 @@ from hypothesis import strategies as st
 
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.tensors import ByteRange
+from ckpt_core.storage.versions import table as tables
 from ckpt_core.storage.versions.index import index_of, parse_index
-from ckpt_core.storage.versions.table import Piece, Segment, content_of, encode_table, parse_table
+from ckpt_core.storage.versions.table import Piece, Segment, content_of, encode_table
 
 HOLDER = f"objects/{'a' * 32}/pack-000000"
+
+
+def parse_table(data, key):
+    """Read a table by the digest of its own bytes."""
+    return tables.parse_table(data, key, hashlib.sha256(data).hexdigest())
 
 
 def piece(offset, length, kind="bytes"):
@@ -38,6 +44,7 @@ def test_every_stretch_of_every_file_is_where_its_pieces_lie(lengths, chance):
     table = parse_table(encode_table(files, pieces, {HOLDER: at}, {"seal": b"xyz"}), "table")
     assert bytes(table.beside["seal"]) == b"xyz"
     assert list(table.pieces()) == pieces
+    assert table.content() == content_of(files, pieces)
     for file, own in enumerate(lengths):
         bytes_of = [
             place
@@ -86,12 +93,40 @@ def test_a_table_that_contradicts_itself_is_refused_when_it_is_read(segments):
         list(table.stored("f", 0, 4))
 
 
+def test_another_table_than_the_one_that_was_stored_is_refused():
+    with pytest.raises(CorruptError, match="SHA-256"):
+        tables.parse_table(sound(), "table", "0" * 64)
+
+
 def test_an_index_finds_what_it_has_and_nothing_else():
     chance = random.Random(0)
     known = {chance.randbytes(32): ByteRange(HOLDER, number, 1) for number in range(200)}
     index = parse_index(index_of(known, {HOLDER: 200}), "index")
     assert dict(index) == known
-    assert all(index.find(digest) == stored for digest, stored in known.items())
-    assert all(index.find(chance.randbytes(32)) is None for _ in range(50))
+    assert all(index.find(digest, 1) == stored for digest, stored in known.items())
+    assert all(index.find(chance.randbytes(32), 1) is None for _ in range(50))
     with pytest.raises(CorruptError):
         parse_index(index_of(known, {HOLDER: 200})[:-3], "index")
+
+
+def test_an_index_of_which_one_byte_is_another_is_refused():
+    data = bytearray(index_of({b"d" * 32: ByteRange(HOLDER, 0, 4)}, {HOLDER: 9}))
+    data[-40] ^= 1
+    with pytest.raises(CorruptError):
+        parse_index(bytes(data), "index")
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_row_of_another_length_than_the_piece_is_refused(size):
+    index = parse_index(index_of({b"d" * 32: ByteRange(HOLDER, 0, 4)}, {HOLDER: 9}), "index")
+    with pytest.raises(CorruptError, match="4 bytes instead of"):
+        index.find(b"d" * 32, size)
+
+
+@pytest.mark.parametrize(
+    ("holder", "offset"), [(HOLDER, 6), ("objects/../../secret", 0), ("/etc/passwd", 0), ("tables/x", 0)]
+)
+def test_a_row_that_leads_out_of_its_object_or_of_the_store_is_refused(holder, offset):
+    data = index_of({b"d" * 32: ByteRange(holder, offset, 4)}, {holder: 9})
+    with pytest.raises(CorruptError):
+        parse_index(data, "index").find(b"d" * 32, 4)
