@@ -18,7 +18,8 @@ from ckpt_core.storage.objects.lease import held, is_free
 from ckpt_core.storage.objects.lease_record import parse_record as parse_lease
 from ckpt_core.storage.objects.store import StoredObject
 from ckpt_core.storage.versions.directory_store import is_unfinished
-from ckpt_core.storage.versions.index import index_of, parse_index
+from ckpt_core.storage.versions.index import index_of
+from ckpt_core.storage.versions.known_pieces import indexes_of, read_index
 from ckpt_core.storage.versions.names import INDEXES, LEASES, OBJECTS, PRUNINGS, TABLES, record_key
 from ckpt_core.storage.versions.objects import write_object
 from ckpt_core.storage.versions.prunings import KEPT, prunings_of, put_condemned
@@ -62,7 +63,7 @@ def unnamed(store: VersionStore, without: Iterable[int] = ()) -> Unnamed:
     listed = _listed(store)  # before the leases, and those before the records: who has ended since has a record
     at_work = _at_work(store)
     head, named = store.head(), _named(store, set(without))
-    named |= set() if head.record is None else {*head.record.indexes}
+    named |= {*indexes_of(head)}
     left = {key: size for key, size in listed.items() if key not in named and _publisher(key) not in at_work}
     return Unnamed(left)
 
@@ -139,12 +140,12 @@ def _condemn(store: VersionStore, marked: Mapping[str, int], check: Callable[[],
     """
     for _ in range(_ROUNDS):
         head, at_work = store.head(), _at_work(store)
-        named = _named(store) | (set() if head.record is None else {*head.record.indexes})
+        named = _named(store) | {*indexes_of(head)}
         gone = [key for key in marked if key not in named and _publisher(key) not in at_work]
-        if not gone or head.record is None:
+        if not gone:
             return head, []
         indexes = _indexes_without(store, head, {*gone})
-        gone += [key for key in head.record.indexes if key not in indexes]
+        gone += [key for key in indexes_of(head) if key not in indexes]
         pruning = put_condemned(store, gone)
         fence = VersionRecord(
             head.next,
@@ -158,19 +159,20 @@ def _condemn(store: VersionStore, marked: Mapping[str, int], check: Callable[[],
             there = store.store.put(store.key(record_key(fence.number)), fence.encoded(), head.condition)
             return Head(fence, there.version, head.newest), gone
         except (ConditionFailedError, CheckpointNotFoundError):
-            made = [key for key in indexes if key not in head.record.indexes]
+            made = [key for key in indexes if key not in indexes_of(head)]
             store.store.delete(map(store.key, (pruning, *made)))
     raise ConditionFailedError(f"{store}: others publish there again and again; try again later")
 
 
 def _indexes_without(store: VersionStore, head: Head, gone: set[str]) -> tuple[str, ...]:
-    """Return indexes that know nothing of what is condemned."""
-    assert head.record is not None
+    """Return indexes that know nothing of what is condemned, without those that are lost."""
     kept: list[str] = []
     rows: dict[bytes, ByteRange] = {}
     sizes: dict[str, int] = {}
-    for key in head.record.indexes:
-        index = parse_index(store.store.read(store.key(key)), key)
+    for key in indexes_of(head):
+        index = read_index(store, key)
+        if index is None:
+            continue
         if gone.isdisjoint(index.sizes):
             kept.append(key)
             continue

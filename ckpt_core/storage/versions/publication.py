@@ -12,7 +12,8 @@ from uuid import uuid4
 from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.storage.objects.lease import Lease, held
-from ckpt_core.storage.versions.index import Index, index_of, parse_index
+from ckpt_core.storage.versions.index import Index, index_of
+from ckpt_core.storage.versions.known_pieces import indexes_of, read_index
 from ckpt_core.storage.versions.names import INDEXES, LEASES, OBJECTS, TABLES, record_key
 from ckpt_core.storage.versions.objects import write_object
 from ckpt_core.storage.versions.prunings import CondemnedError, condemned_since, prunings_of
@@ -58,6 +59,7 @@ class Publication:
     def __init__(self, store: VersionStore, id: str, lease: Lease) -> None:
         self.store, self.id, self.lease = store, id, lease
         self.new = 0
+        self._lost: set[str] = set()
         self._began, self._indexes = self._look()
         self._own: dict[bytes, ByteRange] = {}
         self._sizes: dict[str, int] = {name: size for one in self._indexes for name, size in one.sizes.items()}
@@ -144,33 +146,32 @@ class Publication:
         for _ in range(_ROUNDS):
             head = self.store.head()
             try:
-                keys = () if head.record is None else head.record.indexes
-                return head, [self._index(key) for key in keys]
+                found = {key: read_index(self.store, key) for key in indexes_of(head)}
             except CheckpointNotFoundError:
                 continue  # replaced by a pruning, which has put another record since
-        raise ConditionFailedError(f"{self.store}: its indexes are gone; check it with ckpt verify {self.store}")
+            self._lost = {key for key, index in found.items() if index is None}
+            return head, [index for index in found.values() if index is not None]
+        raise ConditionFailedError(f"{self.store}: prunings change its indexes again and again; try again later")
 
     def _next_indexes(self, head: Head) -> tuple[str, ...]:
         """Put an index of what was stored; return all keys.
 
-        It is merged with those that are not larger.
+        It is merged with those that are not larger, and names none that is lost.
         """
-        kept = [] if head.record is None else list(head.record.indexes)
+        kept = [key for key in indexes_of(head) if key not in self._lost]
         rows, sizes = dict(self._own), {one.path: self._sizes[one.path] for one in self._own.values()}
         if not rows:
             return tuple(kept)
         while kept:
-            last = self._index(kept[-1])
-            if len(last) > len(rows):
+            last = read_index(self.store, kept[-1])
+            if last is not None and len(last) > len(rows):
                 break
-            rows, sizes = {**dict(last), **rows}, {**last.sizes, **sizes}
+            if last is not None:
+                rows, sizes = {**dict(last), **rows}, {**last.sizes, **sizes}
             kept.pop()
         key, data = f"{INDEXES}{self.id}-{uuid4().hex}", index_of(rows, sizes)
         self._write(key, len(data), iter([data]))
         return (*kept, key)
-
-    def _index(self, key: str) -> Index:
-        return parse_index(self.store.store.read(self.store.key(key)), key)
 
     def _pack_key(self) -> str:
         return f"{OBJECTS}{self.id}/pack-{self._packs:06}"

@@ -255,3 +255,25 @@ def test_a_pruning_that_slept_brings_nothing_back(store, monkeypatch):
     ckpt_core.prune_versions(store, Keep(last=1), apply=True)
     assert slept
     assert whole(store) == ["v3"]
+
+
+def test_what_was_left_before_the_first_version_is_freed(tmp_path):
+    place = open_version_store(str(tmp_path / "versions"))
+    with pytest.raises(InterruptedError), publication(place) as work:
+        work.put_small(b"d" * 32, b"never named")
+        work.flush()
+        raise InterruptedError
+    plan = ckpt_core.prune_versions(tmp_path / "versions", Keep(last=1))
+    done = ckpt_core.prune_versions(tmp_path / "versions", Keep(last=1), apply=True)
+    assert plan.nbytes == done.nbytes == len(b"never named")
+    assert not objects(tmp_path / "versions")
+    assert ckpt_core.publish(saved(tmp_path, 1), tmp_path / "versions").version.name == "v0"
+    assert whole(tmp_path / "versions") == ["v0"]
+
+
+def test_a_pruning_goes_on_without_a_lost_index(store, caplog):
+    (lost, *_) = ckpt_core.list_versions(store).versions[-1].indexes
+    (store / lost).unlink()
+    ckpt_core.prune_versions(store, Keep(last=1), apply=True)
+    assert f"{lost} is lost" in caplog.text
+    assert whole(store) == ["v3"]

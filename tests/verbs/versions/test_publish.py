@@ -326,3 +326,16 @@ def test_memory_does_not_grow_with_a_tensor(tmp_path, store, monkeypatch):
     finally:
         tracemalloc.stop()
     assert ckpt_core.list_versions(store).versions[0].new >= 48 << 20
+
+
+@pytest.mark.parametrize("how", ["is lost", "is damaged"])
+def test_publishing_goes_on_without_an_index_and_says_so(tmp_path, store, first, caplog, how):
+    ckpt_core.publish(first, store)
+    (index,) = (store / "indexes").iterdir()
+    index.unlink() if how == "is lost" else index.write_bytes(b"x")
+    done = ckpt_core.publish(saved(tmp_path / "b.safetensors", {**weights(), "more": torch.ones(3)}), store)
+    assert f"indexes/{index.name} {how}" in caplog.text
+    assert f"indexes/{index.name}" not in done.version.indexes
+    assert done.version.new > 6 * 16 * 8 * 4, "what it knew of is stored once more"
+    assert ckpt_core.verify_versions(store).ok
+    assert ckpt_core.publish(first, store).version.new < 1000
