@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from ckpt_core import knobs
@@ -18,6 +19,9 @@ WORTH_A_WORKER = 4 << 20
 """Bytes below which another thread costs more than it brings: Python runs one at a time, but for reads and digests."""
 
 _current = threading.local()
+
+_getting_on: ContextVar[Callable[[], None] | None] = ContextVar("ckpt_getting_on", default=None)
+"""Told of each piece that is read or written, in a worker too."""
 
 
 class StoppedError(Exception):
@@ -32,6 +36,36 @@ def check_stop() -> None:
     stop = getattr(_current, "stop", None)
     if stop is not None and stop.is_set():
         raise StoppedError
+
+
+def got_on() -> None:
+    """Say that a piece was read or written.
+
+    Whoever waits for this work learns that it is not stuck.
+    """
+    tell = _getting_on.get()
+    if tell is not None:
+        tell()
+
+
+@contextmanager
+def telling_how_it_gets_on(tell: Callable[[], None]) -> Iterator[None]:
+    """Call a function at each piece that the block reads or writes.
+
+    Any of its workers may call it. Whoever was told before is told as well.
+    """
+    outer = _getting_on.get()
+
+    def both() -> None:
+        tell()
+        if outer is not None:
+            outer()
+
+    token = _getting_on.set(both)
+    try:
+        yield
+    finally:
+        _getting_on.reset(token)
 
 
 def in_worker() -> bool:

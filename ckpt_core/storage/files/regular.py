@@ -14,7 +14,7 @@ from ckpt_core.errors import CkptError, CorruptError
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.files.probe import unreachable
 from ckpt_core.storage.files.range_checks import ends_early, gone
-from ckpt_core.storage.workers import check_stop
+from ckpt_core.storage.workers import check_stop, got_on
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
@@ -96,3 +96,4 @@ def fill(descriptor: int, shown: str, offset: int, out: memoryview) -> None:
         if not count:
             raise ends_early(shown, offset + len(out), offset + done)
         done += count
+        got_on()

@@ -21,7 +21,7 @@ from ckpt_core import knobs
 from ckpt_core.errors import CkptError, UnreachableError, UsageError
 from ckpt_core.storage.ranks.failures import as_error, described
 from ckpt_core.storage.ranks.ranks import ALONE, Ranks
-from ckpt_core.storage.workers import shared_with_ranks_here
+from ckpt_core.storage.workers import shared_with_ranks_here, telling_how_it_gets_on
 
 _BEAT = 2.0
 """Seconds between two signs of life."""
@@ -65,10 +65,11 @@ def torchrun_ranks() -> Iterator[Ranks]:
 def doing_together(ranks: "StoreRanks") -> Iterator[Ranks]:
     """Give the ranks to a block that all of them run.
 
-    What ends it at one rank with an error ends it at the others with the same.
+    What ends it at one rank with an error ends it at the others with the same. Each piece that it reads or writes is
+    told them as a sign that it gets on.
     """
     try:
-        with shared_with_ranks_here():
+        with shared_with_ranks_here(), telling_how_it_gets_on(ranks.got_on):
             yield ranks
     except BaseException as error:
         first = ranks.fail(error)
@@ -146,8 +147,12 @@ class StoreRanks(Ranks):
         self._moves += 1
         return [json.loads(one) for one in told]
 
-    def check(self) -> None:
+    def got_on(self) -> None:
+        """Let the others know that this rank is not stuck."""
         self._moves += 1
+
+    def check(self) -> None:
+        self.got_on()
         self._raise_problem()
 
     def fail(self, error: BaseException) -> BaseException:

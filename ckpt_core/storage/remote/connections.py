@@ -25,7 +25,7 @@ from urllib.request import getproxies, proxy_bypass
 from ckpt_core.errors import UsageError
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.remote.retries import Clock
-from ckpt_core.storage.workers import check_stop
+from ckpt_core.storage.workers import check_stop, got_on
 
 _KEPT = 16
 """Idle connections that are kept; more are closed when their answer has come."""
@@ -175,7 +175,9 @@ class _TimedSocket:
             check_stop()
             self.set_wait(_LOOK)
             try:
-                return self.inner.recv_into(buffer)
+                count = self.inner.recv_into(buffer)
+                got_on()
+                return count
             except TimeoutError:
                 if time.monotonic() >= end:
                     raise
@@ -188,6 +190,7 @@ class _TimedSocket:
         for at in range(0, len(view), _SENT_AT_ONCE):  # a slow line is waited for, as long as bytes go
             self.set_wait()
             self.inner.sendall(view[at : at + _SENT_AT_ONCE])
+            got_on()
 
     def close(self) -> None:
         self.inner.close()

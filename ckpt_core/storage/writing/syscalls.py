@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from ckpt_core.errors import BudgetError, CkptError, CorruptError, OverwriteError, UnreachableError, UsageError
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.workers import got_on
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -95,6 +96,7 @@ def write_at(descriptor: int, data: memoryview | bytes, offset: int, path: str) 
         while len(view):
             count = os.pwrite(descriptor, view, offset)
             view, offset = view[count:], offset + count
+            got_on()
 
 
 def write_direct(direct: int, plain: int, data: memoryview, offset: int, path: str) -> None:
@@ -105,6 +107,7 @@ def write_direct(direct: int, plain: int, data: memoryview, offset: int, path: s
     with _told(path):
         try:
             done = os.pwrite(direct, data, offset)
+            got_on()
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
@@ -123,6 +126,7 @@ def read_at(descriptor: int, out: memoryview, offset: int, path: str) -> None:
             if not count:
                 raise CorruptError(f"{printable(path)}: ends early; another program has changed it", path=path)
             out, offset = out[count:], offset + count
+            got_on()
 
 
 def append(path: str, data: bytes) -> None:

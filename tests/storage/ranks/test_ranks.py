@@ -166,6 +166,32 @@ def test_a_rank_that_gets_on_is_waited_for(clock):
     assert in_ranks(2, work) == [[0, 1]] * 2
 
 
+def _proves(place, number):
+    assert ckpt_core.verify(str(place), depth="bytes").report.ok
+
+
+def _saves_alone(place, number):
+    save({"w": np.ones(9 << 18, "f4")}, str(place.parent / f"{number}.safetensors"))
+
+
+@pytest.mark.parametrize("work", [_proves, _saves_alone])
+def test_a_rank_that_reads_or_writes_alone_is_waited_for(clock, tmp_path, work):
+    store, every, place = HashStore(), {}, tmp_path / "whole.safetensors"
+    save({"w": np.ones(9 << 18, "f4")}, str(place))
+
+    def led(ranks):
+        with Meeting(store, ranks.rank, 2).work("resume") as together:
+            every[ranks.rank] = together
+            for number in range(4) if together.leads else ():
+                work(place, number)
+                until(lambda: 1 in every and every[1]._heard[0].moved == str(together._moves).encode())
+                clock.now += 1000
+            return together.exchange(together.rank)
+
+    with knobs.override(workers=2):
+        assert in_ranks(2, led) == [[0, 1]] * 2
+
+
 def test_only_what_torchrun_has_started_has_ranks():
     """In the pods of some clusters WORLD_SIZE is always set, for whatever is run there by hand."""
     assert not of_environment({})

@@ -18,7 +18,7 @@ from ckpt_core.schema.dtypes import DType
 from ckpt_core.schema.plans import FilePlan, LateBytes, Literal, TensorBytes, TensorKey
 from ckpt_core.storage.crc import crc32
 from ckpt_core.storage.digests import BLOCK, block_digest, of_blocks, of_small_tensor
-from ckpt_core.storage.workers import check_stop
+from ckpt_core.storage.workers import check_stop, got_on
 from ckpt_core.storage.writing.sinks import late_bytes
 
 
@@ -164,4 +164,5 @@ def _checksum(address: int, length: int) -> int:
         check_stop()
         piece = (ctypes.c_char * min(slab, length - at)).from_address(address + at)
         crc = crc32(memoryview(piece).cast("B"), crc)
+        got_on()
     return crc
