@@ -78,7 +78,7 @@ def command(
     if is_version_store(run):
         if thin_every is not None or recoverable or undelete is not None or purge:
             raise click.UsageError("of a store of versions: --keep-last, --keep-every, --keep-best or --keep-seconds.")
-        return _of_versions(run, Keep(keep_last, keep_every, keep_best, keep_seconds), apply)
+        return _of_versions(session, run, Keep(keep_last, keep_every, keep_best, keep_seconds), apply)
 
     if undelete is not None or purge:
         return _of_what_was_put_aside(run, undelete, purge)
@@ -87,11 +87,12 @@ def command(
     return Answer(lambda: _result(done), lambda: _page(done), lambda: list(done.removed), (), code)
 
 
-def _of_versions(store: str, keep: "Keep", apply: bool) -> Answer:
+def _of_versions(session: Session, store: str, keep: "Keep", apply: bool) -> Answer:
     """Free the versions of a store that a rule does not keep."""
     from ckpt_core.verbs.versions.prune import prune_versions
 
-    done = prune_versions(store, keep, apply=apply)
+    with session.progress() as progress:
+        done = prune_versions(store, keep, apply=apply, progress=progress)
     code = _TO_DO if (done.removed or done.nbytes) and not apply else 0
     return Answer(lambda: _result_of_versions(done), lambda: _page_of_versions(done), lambda: done.removed, (), code)
 
@@ -109,7 +110,7 @@ def _page_of_versions(done: "PrunedVersions") -> Iterator[Block]:
     if not done.removed and not done.nbytes:
         yield f"{done.store}: nothing to free"
     elif done.applied:
-        yield f"{done.store}: freed {amount}"
+        yield f"{done.store}: freed {amount}; those that are kept were proved"
     else:
         yield f"{done.store}: would free {amount}; --apply does it"
 

@@ -4,7 +4,7 @@ Every record, table, index and alias, and every digest of every piece, once.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ckpt_core import knobs
@@ -59,9 +59,12 @@ class Proof:
             self._check_indexes(records[-1])
         if not whole and not self.findings:
             self._add("VS006", self._nothing(), hint="publish with ckpt publish REF STORE, or bring the records back")
-        self.pieces, self.nbytes = len(self._of), sum(one.stored.length for one in self._of)
-        if progress is not None:
-            progress.begin(self.nbytes)
+        self._prove_pieces(progress)
+
+    def prove_versions(self, records: Iterable[VersionRecord], progress: "Progress | None" = None) -> None:
+        """Read the tables and pieces of some versions, and nothing else."""
+        for record in records:
+            self._take(record)
         self._prove_pieces(progress)
 
     def _records(self) -> Iterator[VersionRecord]:
@@ -142,6 +145,9 @@ class Proof:
                 self._of.setdefault(Piece(kinds[digest], digest, stored), [])
 
     def _prove_pieces(self, progress: "Progress | None") -> None:
+        self.pieces, self.nbytes = len(self._of), sum(one.stored.length for one in self._of)
+        if progress is not None:
+            progress.begin(self.nbytes)
         lost: set[str] = set()
         for piece, numbers in sorted(self._of.items(), key=lambda one: (one[0].stored.path, one[0].stored.offset)):
             stored = piece.stored

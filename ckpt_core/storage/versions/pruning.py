@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from ckpt_core import knobs
-from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError, OverwriteError
+from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError, LockedError, OverwriteError
 from ckpt_core.log import Logger
 from ckpt_core.schema.tensors import ByteRange
+from ckpt_core.schema.text import printable
 from ckpt_core.storage.objects.lease import held, is_free
+from ckpt_core.storage.objects.lease_record import LeaseRecord
 from ckpt_core.storage.objects.lease_record import parse_record as parse_lease
 from ckpt_core.storage.objects.store import StoredObject
 from ckpt_core.storage.versions.directory_store import is_unfinished
@@ -79,7 +81,7 @@ def free(store: VersionStore, versions: Sequence[VersionRecord], *, wait: Callab
         wait: Sleeps for some seconds between two looks at publishers.
 
     Raises:
-        LockedError: Another pruning is at work there.
+        LockedError: Another pruning is at work there, or a lease cannot be read, and was not renewed for its seconds.
         ConditionFailedError: Others publish again and again.
     """
     with held(store.store, store.key(LEASE), place=store.url) as lease:
@@ -123,14 +125,33 @@ def _wait_out(store: VersionStore, wait: Callable[[float], None]) -> None:
     """Wait until every publisher of now has ended.
 
     Or is gone, or silent for its seconds.
+
+    Raises:
+        LockedError: It cannot be told who holds one, which was not renewed for the seconds of a lease.
     """
     pending = {one.key for one in _leases(store)}
     while pending:
         now = {one.key: one for one in _leases(store)}
         pending = {key for key in pending if key in now and _is_held(store, now[key])}
+        for key in pending:
+            _refuse_silent(store, now[key])
         if pending:
             _log.info("%s: waits for %d publishers", store, len(pending))
             wait(_LOOK)
+
+
+def _refuse_silent(store: VersionStore, one: StoredObject) -> None:
+    try:
+        _lease(store, one)
+    except CheckpointNotFoundError:
+        return
+    except OverwriteError as error:
+        if store.store.now() - one.modified > knobs.lease_seconds():
+            raise LockedError(
+                f"{store}: {printable(store.below(one.key))} is no lease that this ckpt reads, and was not renewed for "
+                f"{knobs.lease_seconds()} s, so that nobody can tell whether its publisher is at work; nothing was "
+                "deleted; prune with a newer ckpt, or remove it if nobody publishes there, and prune again"
+            ) from error
 
 
 def _condemn(store: VersionStore, marked: Mapping[str, int], check: Callable[[], None]) -> tuple[Head, list[str]]:
@@ -233,11 +254,15 @@ def _leases(store: VersionStore) -> list[StoredObject]:
 
 def _is_held(store: VersionStore, one: StoredObject) -> bool:
     try:
-        return not is_free(store.store, one, parse_lease(store.store.read(one.key), one.key))
+        return not is_free(store.store, one, _lease(store, one))
     except CheckpointNotFoundError:
         return False
     except OverwriteError:
         return True  # of a newer ckpt: not ours to judge
+
+
+def _lease(store: VersionStore, one: StoredObject) -> LeaseRecord:
+    return parse_lease(store.store.read(one.key), one.key)
 
 
 def _publisher(key: str) -> str:

@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ckpt_core.arguments import argument
-from ckpt_core.errors import UsageError
+from ckpt_core.errors import CorruptError, UsageError
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.versions.checking import Proof
 from ckpt_core.storage.versions.pruning import free, unnamed
 from ckpt_core.storage.versions.record import VersionRecord
+from ckpt_core.storage.versions.version_store import VersionStore
 from ckpt_core.verbs.checked_arguments import checked
 from ckpt_core.verbs.reference import Destination
 from ckpt_core.verbs.versions.history import opened_store
+
+if TYPE_CHECKING:
+    from ckpt_core.schema.access.targets import Progress
 
 
 class Retention(Protocol):
@@ -54,6 +59,7 @@ def prune_versions(
     keep: Retention,
     *,
     apply: bool = False,
+    progress: "Progress | None" = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> PrunedVersions:
     """List or free the versions that a rule does not keep.
@@ -63,14 +69,16 @@ def prune_versions(
     Args:
         store: Its path or URL.
         keep: The rule; steps are those that the versions record, times those of their publication.
-        apply: Free them.
+        apply: Free them, after every digest of those that are kept was proved.
+        progress: Told of the bytes read of those that are kept.
         storage_options: For the clients of s3://, gs:// and hf://, by their own names, such as `endpoint_url`; None for
             what their configuration says.
 
     Raises:
         CheckpointNotFoundError: No store is there.
         UsageError: The metric of the rule was never recorded; nothing was freed.
-        LockedError: Another pruning is at work there.
+        CorruptError: One that would be kept is not whole; nothing was freed.
+        LockedError: Another pruning is at work there, or a publisher's lease cannot be read, and was not renewed.
     """
     place = opened_store(store)
     records = [record for record in place.records() if record.is_whole]
@@ -78,6 +86,8 @@ def prune_versions(
     _refuse_unknown(keep, records)
     kept = _kept(keep, records, aliases)
     gone = [record for record in records if record.number not in kept]
+    if apply:
+        _prove(place, [record for record in records if record.number in kept], progress)
     nbytes = free(place, gone) if apply else unnamed(place, [one.number for one in gone]).nbytes
     if apply:
         gone = [one for one in gone if not place.record(one.number).is_whole]
@@ -85,6 +95,19 @@ def prune_versions(
     removed = tuple(record.name for record in gone)
     left = {name: why for name, why in names.items() if name not in removed}
     return PrunedVersions(str(place), left, removed, nbytes, apply)
+
+
+def _prove(place: VersionStore, kept: list[VersionRecord], progress: "Progress | None") -> None:
+    proof = Proof(place)
+    proof.prove_versions(kept, progress)
+    if proof.findings:
+        found = proof.findings[0]
+        raise CorruptError(
+            f"{place}: what would be kept is not whole ({found.message}); nothing was freed; ckpt verify {place} "
+            "shows all of it: bring the object back from a copy of the store, and prune again",
+            code=found.code,
+            path=found.path,
+        )
 
 
 def _kept(keep: Retention, records: list[VersionRecord], aliases: Mapping[str, int]) -> dict[int, str]:

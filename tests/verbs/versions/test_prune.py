@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ckpt_core
-from ckpt_core.errors import CheckpointNotFoundError, UsageError
+from ckpt_core.errors import CheckpointNotFoundError, CorruptError, LockedError, UsageError
 from ckpt_core.storage.versions import pruning
 from ckpt_core.storage.versions.directory_store import DirectoryStore
 from ckpt_core.storage.versions.opening import open_version_store
@@ -276,4 +276,32 @@ def test_a_pruning_goes_on_without_a_lost_index(store, caplog):
     (store / lost).unlink()
     ckpt_core.prune_versions(store, Keep(last=1), apply=True)
     assert f"{lost} is lost" in caplog.text
+    assert whole(store) == ["v3"]
+
+
+def test_nothing_is_freed_where_what_would_be_kept_is_not_whole(store):
+    own = ckpt_core.list_versions(store).versions[3].table.partition("/")[2]
+    pack = store / "objects" / own / "pack-000000"
+    data = bytearray(pack.read_bytes())
+    data[-5] ^= 1
+    pack.write_bytes(data)
+    with pytest.raises(CorruptError, match=r"of v3.*nothing was freed") as raised:
+        ckpt_core.prune_versions(store, Keep(last=1), apply=True)
+    assert raised.value.code == "VS003"
+    assert [one.name for one in ckpt_core.list_versions(store).versions] == ["v0", "v1", "v2", "v3"]
+    ckpt_core.publish(store.parent / "0-0.safetensors", store)
+    assert ckpt_core.prune_versions(store, Keep(last=1), apply=True).removed == ("v0", "v1", "v2", "v3")
+
+
+def test_a_lease_that_cannot_be_read_is_waited_for_as_long_as_it_is_renewed(store):
+    lease = store / "leases" / f"{'a' * 32}.json"
+    lease.write_text('{"schema": "ckpt/lease@9"}')
+
+    def falls_silent(_):
+        os.utime(lease, (1, 1))
+
+    with pytest.raises(LockedError, match=rf"{lease.name} is no lease .*remove it"):
+        pruning.free(open_version_store(str(store)), [], wait=falls_silent)
+    lease.unlink()
+    ckpt_core.prune_versions(store, Keep(last=1), apply=True)
     assert whole(store) == ["v3"]
