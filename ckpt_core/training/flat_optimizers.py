@@ -37,7 +37,8 @@ def prepare_flat_optimizer(
 ) -> Prepared:
     """Return the filling of an optimizer of flat parameters.
 
-    Every rank calls it, and reads its own part of the state.
+    Every rank calls it, and reads its own part of the state. The optimizer stays as it is, also a new one, of which
+    torch takes the state by making a step with it.
 
     Memory: this rank's part of the state twice, for as long as it is read and given to the optimizer.
 
@@ -64,6 +65,8 @@ def prepare_flat_optimizer(
             sort_fields(fields)
 
     own = get_optimizer_state_dict(model, optimizer)
+    if was_empty:
+        optimizer.state.clear()
     for fields in own["state"].values():
         sort_fields(fields)
     try:

@@ -32,6 +32,7 @@ from ckpt_core.errors import (
 )
 from ckpt_core.training import load_into as load_object
 from ckpt_core.training import optimizer_state
+from ckpt_core.training.loading import prepare
 
 CASES = {}
 FULL = StateDictOptions(full_state_dict=True)
@@ -204,7 +205,10 @@ def flat_optimizers(world):
     for how in ({}, {"use_orig_params": True}):
         model = live.fsdp1(5, **how)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1.0, foreach=False)
-        load_object(optimizer, world.out / "dcp-4", model=model)
+        checkpoint = ckpt_core.load(world.out / "dcp-4")
+        prepare(optimizer, checkpoint, checkpoint.component("optimizer"), model)
+        assert not optimizer.state, "what is only planned has changed it"
+        load_object(optimizer, checkpoint, model=model)
         state, wanted = get_optimizer_state_dict(model, optimizer, options=FULL), world.wanted(4, "optimizer")
         if world.rank == 0:
             assert state["param_groups"][0]["lr"] == wanted["param_groups"][0]["lr"]
