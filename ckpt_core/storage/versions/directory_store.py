@@ -124,3 +124,11 @@ def is_unfinished(key: str) -> bool:
     """Return True for the key of an unfinished file."""
     name = key.rpartition("/")[2]
     return name.startswith(".") and PUT in name
+
+
+def is_trial(key: str) -> bool:
+    """Return True for the key of a trial file.
+
+    By it a folder is asked for its time, or whether it renames.
+    """
+    return key.rpartition("/")[2].startswith((f"{MARK}clock-", f"{MARK}probe-"))

@@ -1,4 +1,7 @@
-"""Reads the indexes that a store names, also where one is lost: that costs room, and nothing else."""
+"""Reads the indexes that a store names.
+
+One that is lost costs room, and nothing else.
+"""
 
 from ckpt_core.errors import CheckpointNotFoundError, CorruptError
 from ckpt_core.log import Logger
@@ -10,7 +13,9 @@ _log = Logger(__name__)
 
 
 def read_index(store: VersionStore, key: str) -> Index | None:
-    """Return an index; None, with a warning, where it is lost or damaged.
+    """Return an index; None where it is lost or damaged.
+
+    A warning says so.
 
     Raises:
         CheckpointNotFoundError: A pruning has put another in its place; the head is to be looked at anew.
@@ -34,5 +39,5 @@ def read_index(store: VersionStore, key: str) -> Index | None:
 
 
 def indexes_of(head: Head) -> tuple[str, ...]:
-    """Return the keys of the indexes that the last record of a store names."""
+    """Return the keys of the indexes that a head names."""
     return () if head.record is None else head.record.indexes

@@ -4,37 +4,29 @@ What decides is the record that condemns (`prunings.py`), not the wait: that let
 beginning anew.
 """
 
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
-from ckpt_core import knobs
-from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError, LockedError, OverwriteError
+from ckpt_core.errors import CheckpointNotFoundError, ConditionFailedError
 from ckpt_core.log import Logger
 from ckpt_core.schema.tensors import ByteRange
-from ckpt_core.schema.text import printable
-from ckpt_core.storage.objects.lease import held, is_free
-from ckpt_core.storage.objects.lease_record import LeaseRecord
-from ckpt_core.storage.objects.lease_record import parse_record as parse_lease
-from ckpt_core.storage.objects.store import StoredObject
+from ckpt_core.storage.objects.lease import held
 from ckpt_core.storage.versions.directory_store import is_unfinished
 from ckpt_core.storage.versions.index import index_of
 from ckpt_core.storage.versions.known_pieces import indexes_of, read_index
-from ckpt_core.storage.versions.names import INDEXES, LEASES, OBJECTS, PRUNINGS, TABLES, record_key
+from ckpt_core.storage.versions.names import INDEXES, OBJECTS, TABLES, record_key
 from ckpt_core.storage.versions.objects import write_object
 from ckpt_core.storage.versions.prunings import KEPT, prunings_of, put_condemned
+from ckpt_core.storage.versions.publishers import PRUNING_LEASE, publication_of, publishers_at_work, wait_out
 from ckpt_core.storage.versions.record import FENCE, GOING, PRUNED, VersionRecord
+from ckpt_core.storage.versions.sweeping import sweep
 from ckpt_core.storage.versions.version_store import Head, VersionStore
 
 _log = Logger(__name__)
 
-LEASE = f"{LEASES}pruning.json"
 _PARTS = (OBJECTS, TABLES, INDEXES)
-_LOOK = 0.2
-"""Seconds between two looks at the leases of publishers."""
-
 _ROUNDS = 100
 
 
@@ -63,10 +55,10 @@ def unnamed(store: VersionStore, without: Iterable[int] = ()) -> Unnamed:
         without: Numbers of those versions.
     """
     listed = _listed(store)  # before the leases, and those before the records: who has ended since has a record
-    at_work = _at_work(store)
+    at_work = publishers_at_work(store)
     head, named = store.head(), _named(store, set(without))
     named |= {*indexes_of(head)}
-    left = {key: size for key, size in listed.items() if key not in named and _publisher(key) not in at_work}
+    left = {key: size for key, size in listed.items() if key not in named and publication_of(key) not in at_work}
     return Unnamed(left)
 
 
@@ -84,24 +76,25 @@ def free(store: VersionStore, versions: Sequence[VersionRecord], *, wait: Callab
         LockedError: Another pruning is at work there, or a lease cannot be read, and was not renewed for its seconds.
         ConditionFailedError: Others publish again and again.
     """
-    with held(store.store, store.key(LEASE), place=store.url) as lease:
+    with held(store.store, store.key(PRUNING_LEASE), place=store.url) as lease:
         store.require_whole()
         for record in versions:
             _give_up(store, record)
         _settle(store, {record.number for record in versions})
         marked = unnamed(store).objects
-        _wait_out(store, wait)
+        wait_out(store, wait)
         head, gone = _condemn(store, marked, lease.check)
         store.store.delete(map(store.key, gone))
-        _sweep(store, head)
+        sweep(store, head)
     return sum(marked.get(key, 0) for key in gone)
 
 
 def _give_up(store: VersionStore, record: VersionRecord) -> None:
-    """Let a record say that its version was pruned, unless an alias stands for it.
+    """Let a record say that its version was pruned.
 
-    It says first that it is going, and keeps its table: what a stop leaves then is a version still. Who sets an alias
-    takes that back after it, and aliases are looked at after the mark, so that one of the two sees the other.
+    It stays where an alias stands for it. The record says first that the version is going, and keeps its table: what a
+    stop leaves then is a version still. Who sets an alias takes that back after it, and aliases are looked at after the
+    mark, so that one of the two sees the other.
     """
     if not record.is_whole:
         return
@@ -115,43 +108,13 @@ def _give_up(store: VersionStore, record: VersionRecord) -> None:
 
 
 def _settle(store: VersionStore, judged: Collection[int]) -> None:
-    """Keep the versions that a stopped pruning would have freed, and this one would not."""
+    """Keep versions that a stopped pruning had marked.
+
+    Those that this one would not free.
+    """
     for record in store.records():
         if record.kind == GOING and record.number not in judged:
             store.replace_record(record, record.staying)
-
-
-def _wait_out(store: VersionStore, wait: Callable[[float], None]) -> None:
-    """Wait until every publisher of now has ended.
-
-    Or is gone, or silent for its seconds.
-
-    Raises:
-        LockedError: It cannot be told who holds one, which was not renewed for the seconds of a lease.
-    """
-    pending = {one.key for one in _leases(store)}
-    while pending:
-        now = {one.key: one for one in _leases(store)}
-        pending = {key for key in pending if key in now and _is_held(store, now[key])}
-        for key in pending:
-            _refuse_silent(store, now[key])
-        if pending:
-            _log.info("%s: waits for %d publishers", store, len(pending))
-            wait(_LOOK)
-
-
-def _refuse_silent(store: VersionStore, one: StoredObject) -> None:
-    try:
-        _lease(store, one)
-    except CheckpointNotFoundError:
-        return
-    except OverwriteError as error:
-        if store.store.now() - one.modified > knobs.lease_seconds():
-            raise LockedError(
-                f"{store}: {printable(store.below(one.key))} is no lease that this ckpt reads, and was not renewed for "
-                f"{knobs.lease_seconds()} s, so that nobody can tell whether its publisher is at work; nothing was "
-                "deleted; prune with a newer ckpt, or remove it if nobody publishes there, and prune again"
-            ) from error
 
 
 def _condemn(store: VersionStore, marked: Mapping[str, int], check: Callable[[], None]) -> tuple[Head, list[str]]:
@@ -160,9 +123,9 @@ def _condemn(store: VersionStore, marked: Mapping[str, int], check: Callable[[],
     Returns the head, and what may be deleted.
     """
     for _ in range(_ROUNDS):
-        head, at_work = store.head(), _at_work(store)
+        head, at_work = store.head(), publishers_at_work(store)
         named = _named(store) | {*indexes_of(head)}
-        gone = [key for key in marked if key not in named and _publisher(key) not in at_work]
+        gone = [key for key in marked if key not in named and publication_of(key) not in at_work]
         if not gone:
             return head, []
         indexes = _indexes_without(store, head, {*gone})
@@ -186,7 +149,10 @@ def _condemn(store: VersionStore, marked: Mapping[str, int], check: Callable[[],
 
 
 def _indexes_without(store: VersionStore, head: Head, gone: set[str]) -> tuple[str, ...]:
-    """Return indexes that know nothing of what is condemned, without those that are lost."""
+    """Return indexes that know nothing of what is condemned.
+
+    Those that are lost are left out.
+    """
     kept: list[str] = []
     rows: dict[bytes, ByteRange] = {}
     sizes: dict[str, int] = {}
@@ -206,25 +172,6 @@ def _indexes_without(store: VersionStore, head: Head, gone: set[str]) -> tuple[s
     return tuple(kept)
 
 
-def _sweep(store: VersionStore, head: Head) -> None:
-    """Remove what stopped publishers left besides objects.
-
-    And lists that no record remembers.
-    """
-    for one in _leases(store):
-        if not _is_held(store, one):
-            store.store.delete_version(one.key, one.version)
-    at_work, now = _at_work(store), store.store.now()
-    for upload in list(store.store.uploads(store.key(OBJECTS))):
-        if _publisher(store.below(upload.key)) not in at_work:
-            store.store.abort(upload.key, upload.id)
-    remembered = {store.key(key) for key in prunings_of(head)}
-    lists = [one for one in store.listed(PRUNINGS) if one.key not in remembered]
-    unfinished = [one for one in store.listed("") if is_unfinished(one.key)]
-    old = [one.key for one in (*lists, *unfinished) if now - one.modified > knobs.lease_seconds()]
-    store.store.delete(old)
-
-
 def _listed(store: VersionStore) -> dict[str, int]:
     """Return the objects of a store that versions name, or might."""
     found = {store.below(one.key): one.size for part in _PARTS for one in store.listed(part)}
@@ -239,32 +186,3 @@ def _named(store: VersionStore, without: Collection[int] = ()) -> set[str]:
         if record.is_whole and record.number not in without:
             named |= {record.table, *store.table(record).objects}
     return named
-
-
-def _at_work(store: VersionStore) -> set[str]:
-    """Return the publications whose leases are held."""
-    return {_publisher(store.below(one.key)) for one in _leases(store) if _is_held(store, one)}
-
-
-def _leases(store: VersionStore) -> list[StoredObject]:
-    """Return the leases of publishers."""
-    found = [one for one in store.listed(LEASES) if one.key.endswith(".json") and not is_unfinished(one.key)]
-    return [one for one in found if one.key != store.key(LEASE)]
-
-
-def _is_held(store: VersionStore, one: StoredObject) -> bool:
-    try:
-        return not is_free(store.store, one, _lease(store, one))
-    except CheckpointNotFoundError:
-        return False
-    except OverwriteError:
-        return True  # of a newer ckpt: not ours to judge
-
-
-def _lease(store: VersionStore, one: StoredObject) -> LeaseRecord:
-    return parse_lease(store.store.read(one.key), one.key)
-
-
-def _publisher(key: str) -> str:
-    """Return the publication of a key: `objects/ID/…`, `tables/ID`, `indexes/ID-…`, `leases/ID.json`."""
-    return re.split(r"[/.-]", key)[1]

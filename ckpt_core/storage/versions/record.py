@@ -71,7 +71,10 @@ class VersionRecord:
 
     @property
     def is_whole(self) -> bool:
-        """True for a version that can be opened, also while it is going."""
+        """True for a version that can be opened.
+
+        Also while it is going.
+        """
         return self.kind in (VERSION, GOING)
 
     @property

@@ -147,7 +147,10 @@ class VersionStore:
         return parse_record(self.store.read(self.key(key)), key)
 
     def replace_record(self, before: VersionRecord, after: VersionRecord) -> bool:
-        """Put a record in place of another; return False where that is not there any more."""
+        """Put a record in place of another.
+
+        Returns False where that is not there any more.
+        """
         key = record_key(before.number)
         try:
             there, version = self._versioned(key, parse_record)
@@ -159,7 +162,9 @@ class VersionStore:
         return True
 
     def keep(self, number: int) -> VersionRecord:
-        """Return the record of a version, which no pruning that is at work frees any more.
+        """Return the record of a version that no pruning has marked.
+
+        Where one had, the mark is taken back.
 
         Raises:
             CheckpointNotFoundError: There is no such version, or it was pruned.

@@ -11,6 +11,7 @@ from ckpt_core.storage.versions import pruning
 from ckpt_core.storage.versions.directory_store import DirectoryStore
 from ckpt_core.storage.versions.opening import open_version_store
 from ckpt_core.storage.versions.publication import Publication, publication
+from ckpt_core.storage.versions.sweeping import sweep
 from ckpt_core.storage.writing.mounts import renames
 from ckpt_core.training import Keep
 
@@ -305,3 +306,41 @@ def test_a_lease_that_cannot_be_read_is_waited_for_as_long_as_it_is_renewed(stor
     lease.unlink()
     ckpt_core.prune_versions(store, Keep(last=1), apply=True)
     assert whole(store) == ["v3"]
+
+
+def test_nothing_is_swept_of_who_is_at_work_and_trials_and_uploads_of_the_gone_are(store):
+    place = open_version_store(str(store))
+
+    def left(publication):
+        files = [f"tables/.{publication}", f"indexes/.{publication}-b", f"objects/{publication}/.pack-000000"]
+        return [store / f"{one}.ckpt-put-{'0' * 32}" for one in files]
+
+    with publication(place) as work:
+        trials = [store / f".ckpt-clock-{'0' * 32}", store / f".ckpt-probe-{'0' * 32}"]
+        for file in (*left(work.id), *left("gone"), *trials):
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(b"half")
+            os.utime(file, (1, 1))
+        for key in (f"tables/{work.id}", "tables/gone", "indexes/gone-b"):
+            place.store.begin_upload(key)
+        sweep(place, place.head())
+        assert all(file.exists() for file in left(work.id))
+        assert not any(file.exists() for file in (*left("gone"), *trials))
+        assert [one.key for one in place.store.uploads("")] == [f"tables/{work.id}"]
+
+
+def test_publishers_are_looked_for_after_what_is_swept_was_listed(store, monkeypatch):
+    """One that begins just after the look at leases would lose the upload that it begins then."""
+    place = open_version_store(str(store))
+    real, began = DirectoryStore.uploads, []
+
+    def uploads(self, prefix):
+        if not began:
+            began.append(publication(place))
+            self.begin_upload(f"objects/{began[0].__enter__().id}/x")
+        return real(self, prefix)
+
+    monkeypatch.setattr(DirectoryStore, "uploads", uploads)
+    sweep(place, place.head())
+    assert len(list(real(place.store, ""))) == 1
+    began[0].__exit__(None, None, None)
