@@ -133,7 +133,10 @@ class Proof:
     def _check_index(
         self, key: str, index: Index, places: Mapping[ByteRange, bytes], kinds: Mapping[bytes, str]
     ) -> None:
-        """Compare rows with the pieces; what is of pruned versions alone has a place, and no kind to prove it by."""
+        """Compare the rows of an index with the pieces.
+
+        What is of pruned versions alone has a place, and no kind to prove it by.
+        """
         others = index.sizes.keys() - self._sizes.keys()
         self._note_sizes(key, index.sizes)
         for name in others:
@@ -188,7 +191,10 @@ def _digest(objects: StoredObjects, piece: Piece) -> bytes:
 
 
 def _named(numbers: list[int]) -> str:
-    """Return versions in words, the first of many; an index, where there is none."""
+    """Return versions in words, the first of many.
+
+    Where there is none it is an index.
+    """
     if not numbers:
         return "an index"
     shown = ", ".join(f"v{number}" for number in sorted(set(numbers))[:_SHOWN])

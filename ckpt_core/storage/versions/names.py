@@ -35,6 +35,8 @@ _NUMBERED = re.compile(r"v(\d{1,10})", re.ASCII)
 _ALIAS = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 _RECORD = re.compile(rf"{VERSIONS}(\d{{10}})\.json", re.ASCII)
 _OBJECT = re.compile(rf"{OBJECTS}[0-9a-f]{{32}}/[\w-]+", re.ASCII)
+_KEY = re.compile(r"([a-z]+/)[\w-]+(?:\.json)?", re.ASCII)
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class VersionRef(NamedTuple):
@@ -81,6 +83,17 @@ def number_of_key(key: str) -> int | None:
 def is_object_key(key: str) -> bool:
     """Return True for a key that an object of pieces may have."""
     return _OBJECT.fullmatch(key) is not None
+
+
+def is_key_in(folder: str, key: str) -> bool:
+    """Return True for a key of an object directly in a folder."""
+    found = _KEY.fullmatch(key)
+    return found is not None and found[1] == folder
+
+
+def is_digest(text: str) -> bool:
+    """Return True for a SHA-256 in hexadecimal digits."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def require_alias(name: str) -> str:

@@ -69,7 +69,10 @@ class Publication:
         self._packs = 0
 
     def find(self, digest: bytes, size: int) -> ByteRange | None:
-        """Return where the store has a piece of so many bytes; None where it has none."""
+        """Return where the store has a piece; None where it has none.
+
+        `size` is in bytes.
+        """
         own = self._own.get(digest)
         if own is not None:
             return own

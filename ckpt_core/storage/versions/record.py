@@ -5,12 +5,14 @@ been taken by a pruning: its record says what may not be named any more, and giv
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ckpt_core.errors import CorruptError, UnsupportedFormatError
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.versions.field_checks import RECORD, require_fields
+from ckpt_core.storage.versions.names import number_of_key
 
 SCHEMA = "ckpt/version@1"
 
@@ -87,6 +89,7 @@ class VersionRecord:
         return json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":")).encode()
 
 
+_KINDS = (VERSION, GOING, PRUNED, FENCE)
 _NAMES = frozenset(one.name for one in fields(VersionRecord))
 
 
@@ -94,7 +97,7 @@ def parse_record(data: bytes, key: str) -> VersionRecord:
     """Return the record that an object holds.
 
     Raises:
-        CorruptError: VS002, it is none.
+        CorruptError: VS002, it is none, or of another number than its key's.
         UnsupportedFormatError: A newer ckpt wrote it.
     """
     try:
@@ -103,16 +106,30 @@ def parse_record(data: bytes, key: str) -> VersionRecord:
         if schema != SCHEMA:
             raise _other_schema(key, schema)
         known = {name: value for name, value in tree.items() if name in _NAMES}
+        require_fields(known, {**RECORD, "kind": _KINDS.__contains__, "number": _is(number_of_key(key))})
         known |= {name: tuple(known[name]) for name in ("tags", "indexes", "prunings")}
-        known["number"] = int(known["number"])
-        return VersionRecord(**known)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        known["metrics"] = {name: float(value) for name, value in known["metrics"].items()}
+        record = VersionRecord(**known)
+        if record.is_whole and not (record.content and record.table and record.table_digest):
+            raise ValueError("table")
+        return record
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise CorruptError(
-            f"{printable(key)}: not the record of a version ({type(error).__name__}); bring the object back from a "
-            "copy of the store",
+            f"{printable(key)}: not the record of a version ({_said(error)}); bring the object back from a copy of "
+            "the store",
             code="VS002",
             path=key,
         ) from None
+
+
+def _is(number: int | None) -> Callable[[object], bool]:
+    return lambda value: type(value) is int and value == number
+
+
+def _said(error: Exception) -> str:
+    """Return the field that is wrong, where one is."""
+    name = str(error).strip("'")
+    return f"its {name}" if name in _NAMES else type(error).__name__
 
 
 def _other_schema(key: str, schema: object) -> Exception:

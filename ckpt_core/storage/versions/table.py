@@ -24,6 +24,7 @@ from typing import NamedTuple
 from ckpt_core.errors import CorruptError
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
+from ckpt_core.storage.versions.field_checks import TABLE, require_fields
 from ckpt_core.storage.versions.names import is_object_key
 
 SCHEMA = "ckpt/version-table@1"
@@ -89,7 +90,7 @@ class VersionTable:
         key: str = "",
     ) -> None:
         self.files, self.objects, self.kinds, self.beside, self._key = files, objects, kinds, beside, key
-        self._names = list(objects)
+        self._names, self._sizes = list(objects), list(objects.values())
         self._pieces, self._digests, self._segments = pieces, digests, segments
         self._ends: dict[str, list[int]] = {}
 
@@ -136,7 +137,7 @@ class VersionTable:
             number = rows.first + at
             piece, within = pieces[number], offset - (ends[at] - lengths[number])
             inside = piece < len(held) and starts[number] + lengths[number] <= held[piece]
-            if not inside or holders[piece] >= len(self._names):
+            if not inside or offsets[piece] + held[piece] > self._sizes[holders[piece]]:
                 raise self._broken()
             count = min(lengths[number] - within, length)
             yield holders[piece], offsets[piece] + starts[number] + within, count
@@ -205,6 +206,7 @@ def parse_table(data: bytes, key: str, digest: str) -> VersionTable:
         header = json.loads(bytes(view[8 : 8 + size]).decode("utf-8", "surrogatepass"))
         if header["schema"] != SCHEMA:
             raise ValueError(header["schema"])
+        require_fields(header, TABLE)
         cut = _Cut(view, 8 + size)
         pieces = [cut.column(code, header["pieces"]) for code in _PIECES]
         digests = cut.bytes(header["pieces"] * DIGEST)
@@ -214,11 +216,13 @@ def parse_table(data: bytes, key: str, digest: str) -> VersionTable:
         for path, length, count in header["files"]:
             files[path] = FileRows(length, first, count)
             first += count
-        objects = dict(header["objects"])
+        objects, kinds = dict(header["objects"]), header["kinds"]
+        if max(pieces[0], default=-1) >= len(kinds) or max(pieces[1], default=-1) >= len(objects):
+            raise ValueError("a piece of no kind or object")
         if any(map(_leads_out, files)) or not all(map(is_object_key, objects)):
             raise ValueError("a name leads out of it")
-        return VersionTable(files, objects, header["kinds"], pieces, digests, segments, beside, key)
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
+        return VersionTable(files, objects, kinds, pieces, digests, segments, beside, key)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise _not_a_table(key, type(error).__name__) from None
 
 

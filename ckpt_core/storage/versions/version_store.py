@@ -122,13 +122,19 @@ class VersionStore:
         return sorted(number for number in found if number is not None)
 
     def gaps(self) -> list[range]:
-        """Return the numbers below the last one that have no record, though none is ever removed."""
+        """Return the numbers whose records are lost.
+
+        None is ever removed, so that each below the last has one.
+        """
         if not _gaps(numbers := self.numbers()):
             return []
         return _gaps(sorted({*numbers, *self.numbers()}))  # a listing may miss what is put while it is made
 
     def require_whole(self) -> None:
-        """Raise CorruptError (VS005) where a record is lost: what it names is not known."""
+        """Raise CorruptError (VS005) where a record is lost.
+
+        What it names is not known.
+        """
         for gap in self.gaps():
             raise CorruptError(
                 f"{self}: the record of {named(gap)} is lost, and what it names cannot be told from what nothing "
@@ -362,7 +368,7 @@ def _number_of(data: bytes, key: str) -> int:
         if tree["schema"] != _ALIAS_SCHEMA or type(tree["version"]) is not int:
             raise ValueError(tree["schema"])
         return int(tree["version"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptError(
             f"{printable(key)}: not an alias ({type(error).__name__}); set it again with ckpt alias",
             code="VS002",

@@ -158,7 +158,10 @@ def _beside(files: "Files", seal: Seal) -> dict[str, bytes]:
 
 
 def whole_seal(carried: Seal | None, format: str, blocks: Mapping[str, FileSeal]) -> Seal:
-    """Return a seal of all files: those that the carried one lacks by what was read."""
+    """Return a seal of all files.
+
+    What the carried one lacks is by what was read.
+    """
     made = {"ckpt_core": __version__, "sealed": "when it was published"}
     seal = Seal(format, {}, provenance=made) if carried is None else carried
     return replace(seal, files={**blocks, **seal.files})

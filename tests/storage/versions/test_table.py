@@ -1,6 +1,7 @@
 """Tables and indexes: what is written is read, and what is not sound is refused."""
 
 import hashlib
+import json
 import random
 
 import pytest
@@ -130,3 +131,35 @@ def test_a_row_that_leads_out_of_its_object_or_of_the_store_is_refused(holder, o
     data = index_of({b"d" * 32: ByteRange(holder, offset, 4)}, {holder: 9})
     with pytest.raises(CorruptError):
         parse_index(data, "index").find(b"d" * 32, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("files", [[7, 9, 2]]),
+        ("files", [["f", "9", 2]]),
+        ("files", [["f", -9, 2]]),
+        ("files", {"f": 9}),
+        ("objects", [[HOLDER, None]]),
+        ("objects", []),
+        ("kinds", []),
+        ("kinds", [7]),
+        ("pieces", -1),
+        ("pieces", 2.0),
+        ("segments", 1 << 62),
+        ("beside", [["seal", -1]]),
+        ("beside", 5),
+    ],
+)
+def test_a_header_that_lies_is_one_clear_line(name, value):
+    data = sound()
+    size = int.from_bytes(data[:8], "little")
+    text = json.dumps({**json.loads(data[8 : 8 + size]), name: value}).encode()
+    with pytest.raises(CorruptError, match="not the table of a version"):
+        parse_table(len(text).to_bytes(8, "little") + text + data[8 + size :], "table")
+
+
+def test_a_piece_that_leaves_its_object_is_refused_when_it_is_read():
+    table = parse_table(encode_table({"f": (4, [Segment(0, 0, 4)])}, [piece(7, 4)], {HOLDER: 9}, {}), "table")
+    with pytest.raises(CorruptError):
+        list(table.stored("f", 0, 4))

@@ -163,3 +163,13 @@ def test_a_store_that_nothing_was_published_to_is_not_ok(tmp_path):
     ((code, message),) = found(tmp_path)
     assert code == "VS006"
     assert "nothing is published" in message
+
+
+def test_a_record_that_lies_is_named_and_does_not_open(store):
+    path = store / "versions" / "0000000001.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "number": 0}))
+    ((code, message),) = found(store)
+    assert code == "VS002"
+    assert "its number" in message
+    with pytest.raises(CorruptError, match="its number"):
+        ckpt_core.load(f"{store}@v1")
