@@ -9,13 +9,12 @@ from functools import partial
 from ckpt_core.errors import CkptError
 from ckpt_core.log import Logger
 from ckpt_core.schema.text import redact
-from ckpt_core.storage.listing import list_files
-from ckpt_core.storage.sealing import read_seal
 from ckpt_core.training.record import Record
 from ckpt_core.training.removal import Retention
 from ckpt_core.training.retention import Keep
 from ckpt_core.training.run import Run
 from ckpt_core.training.run_folder import RunFolder
+from ckpt_core.training.tiers.sealed_run import sealed_run
 from ckpt_core.training.tiers.uploads import Uploads
 
 _log = Logger(__name__)
@@ -78,7 +77,7 @@ class FarRetention:
         self.keep = keep
         self._run = run
         self._retention = Retention(run, keep)
-        self._of: dict[int, str] = {}
+        self._of: dict[str, str] = {}
 
     def apply(self, uploaded: int, record: Record, pending: Set[int]) -> None:
         """Remove what the rule does not keep, after an upload.
@@ -90,7 +89,7 @@ class FarRetention:
             record: The run's, as far as it is.
             pending: Steps that are still to be uploaded.
         """
-        self._of.pop(uploaded, None)
+        self._of.pop(self._run.place(uploaded), None)
         self._retention.changed(uploaded)
         try:
             if not self._is_something_to_go(record):
@@ -120,10 +119,10 @@ class FarRetention:
         self._run.known = {step for step in self._run.known if self._run_of(step) == run}
 
     def _run_of(self, step: int) -> str:
-        if step not in self._of:
+        place = self._run.place(step)  # of a version its own, which another run's newer one of the step has not
+        if place not in self._of:
             try:
-                seal = read_seal(list_files(self._run.place(step)))
+                self._of[place] = sealed_run(place)
             except CkptError:
                 return ""
-            self._of[step] = "" if seal is None else str(seal.provenance.get("run", ""))
-        return self._of[step]
+        return self._of[place]

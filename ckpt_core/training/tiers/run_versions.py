@@ -10,6 +10,7 @@ from ckpt_core.log import Logger
 from ckpt_core.schema.text import redact
 from ckpt_core.storage.writing.publishing.versions import PublishedVersion, listing_publisher, published_versions
 from ckpt_core.training.run import Run
+from ckpt_core.training.tiers.sealed_run import is_of_run, sealed_run
 
 _log = Logger(__name__)
 
@@ -17,7 +18,7 @@ _log = Logger(__name__)
 class RunVersions(Run):
     """A run whose checkpoints are versions.
 
-    Of several of one step the newest is its checkpoint; all go together.
+    Of several of one step the newest is its checkpoint; with it go those of its run, and no others.
 
     Raises:
         UnsupportedFormatError: The place cannot list or remove versions.
@@ -51,7 +52,7 @@ class RunVersions(Run):
 
     def place(self, step: int) -> str:
         found = self._versions.get(step)
-        return super().place(step) if found is None else f"{found[0].url}/checkpoint-{step}"
+        return super().place(step) if found is None else _place(found[0], step)
 
     def is_there(self, step: int) -> bool:
         return step in self._versions
@@ -61,10 +62,15 @@ class RunVersions(Run):
         return {step: aliases for step, aliases in named.items() if aliases}
 
     def remove(self, step: int) -> None:
-        for version in reversed(self._versions[step]):
+        newest, *older = self._versions[step]
+        run = sealed_run(_place(newest, step)) if older else ""
+        ours = [newest, *(one for one in older if is_of_run(_place(one, step), run))]
+        for version in reversed(ours):
             self._publisher.remove_version(version.url)
             _log.info("removed %s", redact(version.url))
-        del self._versions[step]
+        self._versions[step] = [one for one in older if one not in ours]
+        if not self._versions[step]:
+            del self._versions[step]
         self.known.discard(step)
 
     def put_aside(self, step: int) -> None:
@@ -72,3 +78,7 @@ class RunVersions(Run):
 
     def committed_at(self, step: int) -> float:
         return self._versions[step][0].made if step in self._versions else 0.0
+
+
+def _place(version: PublishedVersion, step: int) -> str:
+    return f"{version.url}/checkpoint-{step}"

@@ -33,6 +33,19 @@ def test_a_rule_removes_versions_but_none_that_an_alias_means(project, tmp_path,
     assert versions(project) == ["v0", "v3"]
 
 
+def test_versions_of_another_run_stay(project, tmp_path, command):
+    place = project.url("m")
+    for run, steps in (("other", [1]), ("own", [1, 2])):
+        with Checkpointer(tmp_path / run, model=model(), upload_to=place) as saver:
+            for step in steps:
+                saver.save(step)
+    assert versions(project) == ["v0", "v1", "v2"]
+    assert command("prune", place, "--apply")[0] == 0
+    assert versions(project) == ["v0", "v2"]
+    code, shown, _ = command("prune", place, "--apply")
+    assert code == 0 and "it is of another run" in shown and versions(project) == ["v0", "v2"]
+
+
 def test_rules_that_versions_cannot_follow_are_refused_before_step_1(project, tmp_path):
     below = project.url("m").rpartition("/")[0]
     for place, keep, said in (
