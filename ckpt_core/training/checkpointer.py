@@ -45,7 +45,7 @@ from ckpt_core.training.saving.formats import directory_format, refuse_unheld
 from ckpt_core.training.saving.sharded_states import checked_options
 from ckpt_core.training.saving.step_counts import StepCounts
 from ckpt_core.training.saving.system_errors import said_by_system, told_by_system
-from ckpt_core.training.tiers.aliases import sealed_with
+from ckpt_core.training.tiers.aliases import sealed_aliases, sealed_with
 from ckpt_core.training.tiers.arguments import far_tier, refuse_undoable, rule_of
 from ckpt_core.verbs.save import SaveReport, save
 
@@ -160,7 +160,6 @@ class Checkpointer:
         self._going_on = GoingOn(self._run, self._far, self._team, self._objects, provenance)
         self._last_save = monotonic()
         self._saved: int | None = None
-        self._aliases: tuple[str, ...] = ()
         self._buffers = HostBuffers() if background else None
         self._writing: InBackground[SaveReport] = InBackground()
         self._weights: tuple[int, str] | None = None
@@ -282,11 +281,11 @@ class Checkpointer:
 
     def _commit(self, step: int, live: LiveCheckpoint, begin: Begin, aliases: tuple[str, ...]) -> SaveReport:
         """Write a checkpoint, name it, and then remove what no rule keeps."""
-        if self._saved == step:  # saved once more: what it was named stays
-            aliases = tuple(dict.fromkeys((*self._aliases, *aliases)))
         place, is_new = self._run.place(step), False
         try:
             with told_by_system(), begin() as (ranks, record, replaces):
+                if replaces and self._record.step == step:  # saved once more: what it was named stays
+                    aliases = tuple(dict.fromkeys((*sealed_aliases(place, record.run), *aliases)))
                 is_new, run = not replaces, {"run": record.run, **sealed_with(aliases)}
                 if self._finite == "refuse":
                     refuse_not_finite(pieces_of(live) if live.is_spread else live, step)
@@ -298,7 +297,7 @@ class Checkpointer:
             raise
         finally:
             self._run.know(step)
-        self._record, self._saved, self._aliases = record, step, aliases
+        self._record, self._saved = record, step
         if self._trace is not None:
             self._trace.saved(step)
         self._compare_weights(step, report.components.get("model"))

@@ -75,6 +75,23 @@ def test_a_name_survives_a_kill_before_its_upload_began(project, tmp_path, monke
     assert {path.name for path in run.glob("checkpoint-*")} == {"checkpoint-3"}
 
 
+def test_a_name_survives_a_kill_and_a_save_of_the_same_step_by_the_next_process(project, tmp_path, monkeypatch):
+    run, place = tmp_path / "run", project.url("m")
+    opened = held_up(monkeypatch)
+
+    def work():
+        with Checkpointer(run, model=model(), upload_to=place) as saver:
+            saver.save(1, aliases=["best"])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_child(work).killed
+    with Checkpointer(run, model=model(), upload_to=place) as saver:
+        assert saver.resume().step == 1
+        saver.save(1, aliases="good")
+        opened.set()
+    assert step_of(project, "best")[0] == step_of(project, "good")[0] == 1
+
+
 @pytest.mark.parametrize("alias", ["v3", "a/b", "a:b", ""])
 def test_what_is_no_alias_is_refused_before_anything_is_written(project, tmp_path, alias):
     with Checkpointer(tmp_path / "run", model=model(), upload_to=project.url("m")) as saver:
