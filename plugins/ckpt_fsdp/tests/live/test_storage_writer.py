@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -76,10 +77,13 @@ def test_what_is_there_is_never_replaced(state, tmp_path):
     assert left(tmp_path) == ["saved"]
 
 
-def test_what_runs_code_when_it_is_read_is_refused_and_leaves_nothing(state, tmp_path):
+def test_what_runs_code_when_it_is_read_is_refused_and_the_stage_is_left_to_ranks_that_still_write(state, tmp_path):
+    writer = CkptStorageWriter(tmp_path / "odd")
     with fails(UnsupportedFormatError) as said:
-        dcp.save({**state, "odd": io.StringIO}, storage_writer=CkptStorageWriter(tmp_path / "odd"))
+        dcp.save({**state, "odd": io.StringIO}, storage_writer=writer)
     assert "odd: its value needs a pickle that runs code" in said[0]
+    assert any("stage" in name for name in left(tmp_path))
+    writer.close()
     assert left(tmp_path) == []
 
 
@@ -104,6 +108,50 @@ def test_what_a_save_that_failed_elsewhere_has_left_goes_with_its_writer(state, 
     assert left(tmp_path) == ["saved"]
 
 
+class During(dcp.DefaultSavePlanner):
+    """While its data is written, another save with the same writer is tried."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.other = other
+
+    def resolve_data(self, item):
+        self.other()
+        return super().resolve_data(item)
+
+
+def test_a_second_save_with_a_writer_that_is_writing_is_refused_and_the_first_is_made(state, tmp_path):
+    writer = CkptStorageWriter(tmp_path / "first")
+
+    def other():
+        with fails(UsageError) as said:
+            dcp.save(state, storage_writer=writer, checkpoint_id=tmp_path / "second")
+        assert "is under way; wait for it" in said[0]
+
+    dcp.save(state, storage_writer=writer, planner=During(other))
+    assert left(tmp_path) == ["first"] and verify(tmp_path / "first", depth="bytes").report.ok
+
+
+class Overtaken(CkptStorageWriter):
+    """A writer whose other thread has written another save before this one is finished."""
+
+    def write_data(self, plan, planner):
+        done = super().write_data(plan, planner)
+        self.reset(f"{self.checkpoint_id}-later")
+        self.set_up_storage_writer(True)
+        super().write_data(*self.prepare_global_plan([replace(plan, storage_data=None)]), planner)
+        return done
+
+
+def test_a_save_commits_no_stage_but_its_own(state, tmp_path):
+    writer = Overtaken(tmp_path / "saved")
+    with fails(UsageError) as said:
+        dcp.save(state, storage_writer=writer)
+    assert "was begun meanwhile; nothing was committed" in said[0]
+    writer.close()
+    assert left(tmp_path) == []
+
+
 class Elsewhere(dcp.DefaultSavePlanner):
     """As at a node with another disk, which has a folder of that name too."""
 
@@ -115,8 +163,10 @@ class Elsewhere(dcp.DefaultSavePlanner):
 
 
 def test_a_rank_that_sees_another_disk_is_refused(state, tmp_path):
+    writer = CkptStorageWriter(tmp_path / "saved")
     with fails(UsageError) as said:
-        dcp.save(state, storage_writer=CkptStorageWriter(tmp_path / "saved"), planner=Elsewhere())
+        dcp.save(state, storage_writer=writer, planner=Elsewhere())
+    writer.close()
     assert "does not see what rank 0 has made there; give a place on a disk that all ranks share" in said[0]
     assert left(tmp_path) == []
 

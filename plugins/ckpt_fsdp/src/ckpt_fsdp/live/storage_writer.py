@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from torch.distributed.checkpoint import Metadata, SavePlan, SavePlanner, StorageWriter
 from torch.distributed.checkpoint.storage import WriteResult
@@ -28,15 +29,17 @@ _begun: "weakref.WeakValueDictionary[str, CkptStorageWriter]" = weakref.WeakValu
 
 
 class _Order(NamedTuple):
-    """A rank's place among those that write, and the stage's ticket."""
+    """A rank's place among those that write, the stage's ticket, and the token of the save."""
 
     rank: int
     ticket: Any
+    token: str
 
 
 class _Told(NamedTuple):
-    """An item, and with the first its file, as its rank tells."""
+    """An item of a save, by its token, and with the first its file, as its rank tells."""
 
+    token: str
     placed: Placed
     receipt: Receipt | None
 
@@ -48,7 +51,8 @@ class CkptStorageWriter(StorageWriter):  # type: ignore[misc]
     replaced. The directory is one of DCP, which stock `dcp.load` opens.
 
     What a save that failed has left is removed with the next save to the place or of the same writer, by `close`, or at
-    the end of the process.
+    the end of the process. A writer has one save at a time: another one that is begun meanwhile is refused, or, before
+    the first has written, takes its place.
 
     Args:
         ref: A path on a filesystem that all ranks share, or the URL of a store. `checkpoint_id` of `dcp.save` counts
@@ -77,6 +81,7 @@ class CkptStorageWriter(StorageWriter):  # type: ignore[misc]
         self._options = storage_options
         self._save: StagedSave | None = None
         self._end: Any = None
+        self._tokens: set[str] = set()
         self._busy = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,8 +99,13 @@ class CkptStorageWriter(StorageWriter):  # type: ignore[misc]
         return self._ref
 
     def reset(self, checkpoint_id: "str | os.PathLike[str] | None" = None) -> None:
-        """Begin another save, to another place where one is given."""
-        self.close()
+        """Take another place where one is given.
+
+        A save that is under way stays: torch calls this at each rank by itself, and an error at one would leave the
+        others waiting. `set_up_storage_writer`, whose error all ranks are told, refuses.
+        """
+        if not self._busy:
+            self.close()
         self._ref = self._ref if checkpoint_id is None else checkpoint_id
 
     def close(self) -> None:
@@ -108,8 +118,14 @@ class CkptStorageWriter(StorageWriter):  # type: ignore[misc]
         """Begin a save.
 
         Raises:
-            UsageError: It is to be without collectives: each rank would make a checkpoint of its own.
+            UsageError: Another save of this writer is under way, or it is to be without collectives: each rank would
+                make a checkpoint of its own.
         """
+        if self._busy:
+            raise UsageError(
+                f"{self._place}: another save with this writer is under way; wait for it, or give each save a writer "
+                "of its own"
+            )
         self.close()
         self.report = None
         if not kwargs.get("use_collectives", True):
@@ -132,11 +148,14 @@ class CkptStorageWriter(StorageWriter):  # type: ignore[misc]
         writing = [rank for rank, plan in enumerate(plans) if plan.items]
         paths = [*map(path_of, writing), METADATA]
         save = StagedSave(self._ref, format="dcp", paths=paths, world=len(plans), options=self._options)
-        self._save, self._end = save, weakref.finalize(self, save.close)
-        return [replace(plan, storage_data=_Order(rank, save.ticket)) for rank, plan in enumerate(plans)]
+        token = uuid4().hex
+        self._save, self._end, self._tokens = save, weakref.finalize(self, save.close), {token} if writing else set()
+        return [replace(plan, storage_data=_Order(rank, save.ticket, token)) for rank, plan in enumerate(plans)]
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> "Future[list[WriteResult]]":
         """Write a rank's items, in one pass that digests them.
+
+        Where it fails the stage stays as it is: other ranks are writing there still.
 
         Raises:
             UnsupportedFormatError: A value is not plain.
@@ -147,7 +166,7 @@ class CkptStorageWriter(StorageWriter):  # type: ignore[misc]
             share = share_of(plan, planner, order.rank)
             receipt = write_share(order.ticket, share.files, share.tensors, rank=order.rank, options=self._options)
         results = [
-            WriteResult(item.index, placed.item.length, _Told(placed, None if number else receipt))
+            WriteResult(item.index, placed.item.length, _Told(order.token, placed, None if number else receipt))
             for number, (item, placed) in enumerate(share.items)
         ]
         done: Future[list[WriteResult]] = Future()
@@ -160,21 +179,28 @@ class CkptStorageWriter(StorageWriter):  # type: ignore[misc]
         Raises:
             CorruptError: What is there is not what was written; nothing was committed.
             OverwriteError: Another writer was first.
+            UsageError: Another save was begun meanwhile, with this writer or to the same place; nothing was committed.
             CkptError: It could not be written or named.
         """
-        if self._save is None:
-            raise UsageError(f"{self._place}: another save of this process to the same place was begun meanwhile")
         told: list[_Told] = [result.storage_data for rank in results for result in rank]
+        save = self._save
+        if save is None or {one.token for one in told} != self._tokens:
+            raise UsageError(
+                f"{self._place}: another save with this writer, or of this process to the same place, was begun "
+                "meanwhile; nothing was committed; save again, one at a time"
+            )
         placed = [one.placed for one in told]
         receipts = [one.receipt for one in told if one.receipt is not None]
         with self._working():
-            self.report = self._save.commit(
-                metadata_file(metadata_of(metadata, placed)),
-                receipts,
-                lambda staged: dict(prove(staged, metadata, placed, receipts)),
-                provenance=self._provenance,
-            )
-        self.close()
+            try:
+                self.report = save.commit(
+                    metadata_file(metadata_of(metadata, placed)),
+                    receipts,
+                    lambda staged: dict(prove(staged, metadata, placed, receipts)),
+                    provenance=self._provenance,
+                )
+            finally:
+                self._ended(save)
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: "str | os.PathLike[str]") -> bool:
@@ -193,15 +219,19 @@ class CkptStorageWriter(StorageWriter):  # type: ignore[misc]
             earlier.close()
         _begun[key] = self
 
+    def _ended(self, save: StagedSave) -> None:
+        """End a save; one that was begun after it goes on."""
+        if self._save is save:
+            self.close()
+        else:
+            save.close()
+
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """Be busy for a block, whose failure ends the save."""
+        """Be busy for a block."""
         self._busy = True
         try:
             with without_collection():
                 yield
-        except BaseException:
-            self.close()
-            raise
         finally:
             self._busy = False
