@@ -4,7 +4,7 @@ They are listed, and removed when those that are kept are proved to be whole.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +23,7 @@ from ckpt_core.training.run_folder import RunFolder
 from ckpt_core.training.runs import open_any_run
 from ckpt_core.training.saving.thinning import make_thin, thinned_bytes
 from ckpt_core.training.tiers.arguments import refuse_undoable
+from ckpt_core.training.tiers.noted_uploads import waiting_aliases
 from ckpt_core.verbs.load import load
 
 
@@ -154,7 +155,7 @@ def _planned(run: Run, keep: Keep) -> tuple[Pruned, list[int]]:
     records, left = _records(run)
     metrics = {step: record.history.get(step, {}) for step, record in records.items()}
     _refuse_unknown(keep, metrics)
-    named = {step: names for step, names in run.named().items() if step in records}
+    named = {step: names for step, names in _named(run, records).items() if step in records}
     said = sorted(named.items())
     whole = keep.kept(metrics, run.committed_at) | named.keys()
     thin = {step for step in metrics if keep.is_thin(step)} - whole
@@ -170,6 +171,14 @@ def _planned(run: Run, keep: Keep) -> tuple[Pruned, list[int]]:
         (*_notes(keep, records), *(f"checkpoint-{step}: is {', '.join(names)}, and stays" for step, names in said)),
     )
     return plan, [step for step in sizes if step not in kept]
+
+
+def _named(run: Run, records: Mapping[int, Record]) -> Mapping[int, Sequence[str]]:
+    """Return the steps that something names, there or where they are to be uploaded to."""
+    if not isinstance(run, RunFolder):
+        return run.named()
+    waiting = waiting_aliases(run, records, next(iter(records.values())).run)
+    return {step: [f"{alias} (not uploaded yet)" for alias in aliases] for step, aliases in waiting.items()}
 
 
 def _records(run: Run) -> tuple[dict[int, Record], dict[str, str]]:

@@ -6,26 +6,22 @@ One is copied at a time, by a thread. What was copied whole is noted in the run'
 what is pending; a copy that was stopped goes on from the parts that it has. The local one stays until it is copied.
 """
 
-import json
-import os
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Set
 from threading import Condition, Thread
-from typing import Any
 
 from ckpt_core.errors import CkptError, OverwriteError
 from ckpt_core.log import Logger
 from ckpt_core.schema.text import redact
-from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.publishing.aliases import naming_publisher
 from ckpt_core.training.choosing import record_of
 from ckpt_core.training.run_folder import RunFolder
 from ckpt_core.training.tiers.aliases import sealed_aliases
+from ckpt_core.training.tiers.noted_uploads import read_noted, state_of, write_noted
 from ckpt_core.verbs.load import load
 from ckpt_core.verbs.moving.copy import copy
 
 _log = Logger(__name__)
 
-_NOTED = ".run.ckpt-uploads"
 _FAILED = "TS002"
 
 
@@ -68,7 +64,7 @@ class Uploads:
 
         Of the steps that a rule keeps, or that are of this run and an alias names.
         """
-        self._done = self._read()
+        self._done = read_noted(self._run.path).get(self.url, {})
         for step in self._in_order(self._run.steps()):
             if self._state_of(step) in ("", self._done.get(step)):
                 continue
@@ -182,28 +178,8 @@ class Uploads:
             return False
 
     def _state_of(self, step: int) -> str:
-        """Return the state of a checkpoint's folder.
-
-        The time and the number of it, which tell one from another at its place.
-        """
-        try:
-            found = os.stat(self._run.place(step))
-        except OSError:
-            return ""
-        return f"{found.st_ino}-{found.st_mtime_ns}"
-
-    def _read(self) -> dict[int, str]:
-        try:
-            with open(os.path.join(self._run.path, _NOTED), encoding="utf-8") as file:
-                noted: Mapping[str, Any] = json.load(file)
-            return {int(step): str(state) for step, state in noted[self.url].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}  # what is not known to be there is copied again, and found to be there already
+        return state_of(self._run.place(step))
 
     def _write(self) -> None:
-        path = os.path.join(self._run.path, _NOTED)
         here = set(self._run.steps())
-        noted = {self.url: {str(step): state for step, state in self._done.items() if step in here}}
-        syscalls.remove(path + "-new")
-        syscalls.write_file(path + "-new", json.dumps(noted).encode())
-        syscalls.rename(path + "-new", path)
+        write_noted(self._run.path, {self.url: {step: state for step, state in self._done.items() if step in here}})

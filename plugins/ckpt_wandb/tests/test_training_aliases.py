@@ -56,7 +56,7 @@ def test_what_was_named_is_uploaded_and_each_name_means_the_last_that_had_it(pro
     }
 
 
-def test_a_name_survives_a_kill_before_its_upload_began(project, tmp_path, monkeypatch):
+def test_a_name_survives_a_kill_and_a_pruning_before_its_upload_began(project, tmp_path, monkeypatch, command):
     run, place = tmp_path / "run", project.url("m")
     opened = held_up(monkeypatch)
 
@@ -67,6 +67,8 @@ def test_a_name_survives_a_kill_before_its_upload_began(project, tmp_path, monke
             os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_child(work).killed
+    code, shown, _ = command("prune", str(run), "--apply")
+    assert code == 0 and "checkpoint-1: is best (not uploaded yet), and stays" in shown
     opened.set()
     with Checkpointer(run, model=model(), upload_to=place, keep=1) as saver:
         assert saver.resume().step == 2
@@ -75,7 +77,9 @@ def test_a_name_survives_a_kill_before_its_upload_began(project, tmp_path, monke
     assert {path.name for path in run.glob("checkpoint-*")} == {"checkpoint-3"}
 
 
-def test_a_name_survives_a_kill_and_a_save_of_the_same_step_by_the_next_process(project, tmp_path, monkeypatch):
+def test_a_name_survives_a_kill_and_a_save_of_the_same_step_by_the_next_process(
+    project, tmp_path, monkeypatch, command
+):
     run, place = tmp_path / "run", project.url("m")
     opened = held_up(monkeypatch)
 
@@ -88,8 +92,11 @@ def test_a_name_survives_a_kill_and_a_save_of_the_same_step_by_the_next_process(
     with Checkpointer(run, model=model(), upload_to=place) as saver:
         assert saver.resume().step == 1
         saver.save(1, aliases="good")
+        saver.save(2)
         opened.set()
     assert step_of(project, "best")[0] == step_of(project, "good")[0] == 1
+    assert command("prune", str(run), "--apply")[0] == 0
+    assert {path.name for path in run.glob("checkpoint-*")} == {"checkpoint-2"}, "what was uploaded may go"
 
 
 @pytest.mark.parametrize("alias", ["v3", "a/b", "a:b", ""])
