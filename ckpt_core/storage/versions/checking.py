@@ -13,11 +13,11 @@ from ckpt_core.schema.findings import Finding, Severity
 from ckpt_core.schema.tensors import ByteRange
 from ckpt_core.schema.text import printable
 from ckpt_core.storage.versions.index import Index, parse_index
-from ckpt_core.storage.versions.names import INDEXES, OBJECTS, TABLES, record_key
+from ckpt_core.storage.versions.names import INDEXES, OBJECTS, TABLES, named, record_key
 from ckpt_core.storage.versions.record import VersionRecord
 from ckpt_core.storage.versions.stored_objects import StoredObjects
 from ckpt_core.storage.versions.table import Piece
-from ckpt_core.storage.versions.version_store import VersionStore, named
+from ckpt_core.storage.versions.version_store import VersionStore
 
 if TYPE_CHECKING:
     from ckpt_core.schema.access.targets import Progress

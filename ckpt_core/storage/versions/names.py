@@ -11,6 +11,7 @@ STORE/prunings/ID.json                  the objects that a pruning has condemned
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ckpt_core.arguments import argument
@@ -78,6 +79,17 @@ def number_of_key(key: str) -> int | None:
     """Return the number of a record's key; None for other keys."""
     found = _RECORD.fullmatch(key)
     return None if found is None else int(found[1])
+
+
+def gaps_in(numbers: Sequence[int]) -> list[range]:
+    """Return what is missing below the last of sorted numbers."""
+    between = (range(one + 1, other) for one, other in zip([-1, *numbers], numbers, strict=False))
+    return [gap for gap in between if gap]
+
+
+def named(numbers: range) -> str:
+    """Return numbers in words: `v3`, `v3 to v5`."""
+    return f"v{numbers[0]}" + (f" to v{numbers[-1]}" if len(numbers) > 1 else "")
 
 
 def is_object_key(key: str) -> bool:

@@ -1,7 +1,7 @@
 """`VersionStore`: the records, tables and aliases of a store of versions."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import chain
 from typing import NamedTuple, TypeVar
@@ -19,6 +19,8 @@ from ckpt_core.storage.versions.names import (
     SIGN,
     SIGNED,
     VERSIONS,
+    gaps_in,
+    named,
     number_of,
     number_of_key,
     record_key,
@@ -33,6 +35,9 @@ T = TypeVar("T")
 
 _ALIAS_SCHEMA = "ckpt/alias@1"
 _ROUNDS = 20
+_LARGEST_RECORD = 64 << 20
+_LARGEST_TABLE = 1 << 30
+"""Bytes that are read into memory of what somebody may have put there; some ten million pieces need less."""
 
 
 class Head(NamedTuple):
@@ -126,9 +131,9 @@ class VersionStore:
 
         None is ever removed, so that each below the last has one.
         """
-        if not _gaps(numbers := self.numbers()):
+        if not gaps_in(numbers := self.numbers()):
             return []
-        return _gaps(sorted({*numbers, *self.numbers()}))  # a listing may miss what is put while it is made
+        return gaps_in(sorted({*numbers, *self.numbers()}))  # a listing may miss what is put while it is made
 
     def require_whole(self) -> None:
         """Raise CorruptError (VS005) where a record is lost.
@@ -150,7 +155,7 @@ class VersionStore:
             CheckpointNotFoundError: There is none.
         """
         key = record_key(number)
-        return parse_record(self.store.read(self.key(key)), key)
+        return parse_record(self._read(key, _LARGEST_RECORD), key)
 
     def replace_record(self, before: VersionRecord, after: VersionRecord) -> bool:
         """Put a record in place of another.
@@ -225,7 +230,22 @@ class VersionStore:
         there = self.store.head(self.key(name))
         if there is None:
             raise CheckpointNotFoundError(f"{self}: {name} is not there; run it again")
-        return parse(self.store.read(there.key, version=there.version), name), there.version
+        return parse(self._read(name, _LARGEST_RECORD, there), name), there.version
+
+    def _read(self, name: str, most: int, there: StoredObject | None = None) -> bytes:
+        """Return an object, unless it is known to be too large.
+
+        Its size is looked at where that costs no request.
+        """
+        known = self.store.head(self.key(name)) if there is None and self.is_local else there
+        if known is not None and known.size > most:
+            raise CorruptError(
+                f"{printable(name)}: has {known.size} bytes, and at most {most} are read; bring the object back from a "
+                "copy of the store",
+                code="VS002",
+                path=name,
+            )
+        return self.store.read(self.key(name), version=None if there is None else there.version)
 
     def find(self, name: str, *, explain: bool = True) -> VersionRecord:
         """Return the record that `v3`, `latest` or an alias stands for.
@@ -263,7 +283,7 @@ class VersionStore:
             ReplacedError: It was pruned meanwhile.
         """
         try:
-            return parse_table(self.store.read(self.key(record.table)), record.table, record.table_digest)
+            return parse_table(self._read(record.table, _LARGEST_TABLE), record.table, record.table_digest)
         except CheckpointNotFoundError:
             if not self.record(record.number).is_whole:
                 message = f"{self}@{record.name}: was pruned while it was opened; ckpt log {self} shows what there is"
@@ -336,16 +356,6 @@ class VersionStore:
         return CheckpointNotFoundError(
             f"{self}@{printable(name, 80)}: no such version, there is {known}; ckpt log {self} lists them"
         )
-
-
-def named(numbers: range) -> str:
-    """Return numbers in words: `v3`, `v3 to v5`."""
-    return f"v{numbers[0]}" + (f" to v{numbers[-1]}" if len(numbers) > 1 else "")
-
-
-def _gaps(numbers: Sequence[int]) -> list[range]:
-    between = (range(one + 1, other) for one, other in zip([-1, *numbers], numbers, strict=False))
-    return [gap for gap in between if gap]
 
 
 def lost(key: str) -> CorruptError:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import pytest
 import torch
@@ -173,3 +174,10 @@ def test_a_record_that_lies_is_named_and_does_not_open(store):
     assert "its number" in message
     with pytest.raises(CorruptError, match="its number"):
         ckpt_core.load(f"{store}@v1")
+
+
+@pytest.mark.parametrize("part", ["versions", "tables", "aliases"])
+def test_what_is_too_large_is_named_and_not_read(store, part):
+    ckpt_core.set_alias(store, "best", "v0")
+    os.truncate(next((store / part).glob("[!.]*")), 1 << 31)
+    assert "VS002" in [code for code, _ in found(store)]
