@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.distributed import HashStore
 
-from ckpt_core.errors import CkptError, LoadInterruptedError, LoadRefusedError, UsageError
+from ckpt_core.errors import CkptError, CorruptError, LoadInterruptedError, LoadRefusedError, UsageError
+from ckpt_core.storage.ranks import torchrun
 from ckpt_core.storage.ranks.meeting import Meeting
 from ckpt_core.training import Checkpointer, Effect, KeyedLoader
 from ckpt_core.training.filling import Prepared
@@ -262,7 +263,57 @@ def test_the_one_that_does_not_take_its_state_is_undone_too():
     assert undone == ["second", "first"]
 
 
-def test_no_rank_saves_once_one_of_them_does_not_take_its_state(tmp_path):
+@pytest.fixture
+def quick(monkeypatch):
+    """Signs of life often enough for a test to wait for them."""
+    monkeypatch.setattr(torchrun, "_BEAT", 0.05)
+
+
+def in_two_ranks(place, objects, work):
+    """What `work(going_on)` returns at each of two ranks, which have these objects."""
+    store = HashStore()
+
+    def at(ranks):
+        team = RanksTeam(Meeting(store, ranks.rank, 2))
+        run = team.run(open_run(str(place)))
+        try:
+            return work(GoingOn(run, None, team, objects[ranks.rank], dict))
+        finally:
+            run.close()
+
+    return in_ranks(2, at)
+
+
+@pytest.mark.parametrize("error", [LoadRefusedError, CorruptError])
+def test_what_one_rank_alone_cannot_read_is_known_to_all_before_the_next_is_read(tmp_path, quick, error):
+    class Picky(Interrupted):
+        problem = None
+
+        def refuse(self, state):
+            if self.problem is not None:
+                raise self.problem
+
+    class Noting(Picky):
+        asked = False
+
+        def refuse(self, state):
+            self.asked = True
+
+    with checkpointer(tmp_path / "run", training(), first=Picky(), second=Noting()) as saver:
+        saver.save(1)
+    every = [{"model": training().model, "progress:first": Picky(), "progress:second": Noting()} for _ in range(2)]
+    every[1]["progress:first"].problem = error("it is broken here")
+
+    def work(going_on):
+        with pytest.raises(error, match="it is broken here"):
+            going_on.fill("newest", Choices())
+        return True
+
+    assert in_two_ranks(tmp_path / "run", every, work) == [True, True]
+    assert [one["progress:second"].asked for one in every] == [error is LoadRefusedError] * 2
+
+
+def test_no_rank_saves_once_one_of_them_does_not_take_its_state(tmp_path, quick):
     class Choosy(Interrupted):
         willing = True
 
@@ -273,21 +324,16 @@ def test_no_rank_saves_once_one_of_them_does_not_take_its_state(tmp_path):
 
     with checkpointer(tmp_path / "run", training(), other=Choosy()) as saver:
         saver.save(1)
-    store = HashStore()
     every = [
         {"model": made.model, "sampler": made.loader, "progress:other": Choosy()} for made in (training(), training())
     ]
     every[1]["progress:other"].willing = False
 
-    def work(ranks):
-        team = RanksTeam(Meeting(store, ranks.rank, 2))
-        run = team.run(open_run(str(tmp_path / "run")))
-        going_on = GoingOn(run, None, team, every[ranks.rank], dict)
+    def work(going_on):
         with pytest.raises(LoadInterruptedError, match="other ranks may be filled"):
             going_on.fill("newest", Choices())
         with pytest.raises(LoadInterruptedError, match="broke off midway"):
             going_on.refuse_poisoned()
-        run.close()
         return True
 
-    assert in_ranks(2, work) == [True, True]
+    assert in_two_ranks(tmp_path / "run", every, work) == [True, True]

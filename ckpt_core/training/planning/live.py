@@ -114,7 +114,7 @@ def planned(
     compare_steps(rows, where, record.step, choices.max_steps)
     loader = objects.get("sampler") if choices.data == rates.ARGUMENT else None
     kept = {label: one for label, one in objects.items() if one is not loader}
-    prepared = prepare_objects(kept, checkpoint, rows)
+    prepared = prepare_objects(kept, checkpoint, rows, team or Team())
     optimizers = {label: one for label, one in objects.items() if hasattr(one, "param_groups")}
     for label in optimizers.keys() & prepared.keys():
         rates.compare_groups(rows, label, prepared[label].groups, optimizers[label].param_groups, choices.lr)

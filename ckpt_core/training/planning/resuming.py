@@ -5,6 +5,7 @@ All of it is read and compared in a first pass, and only then changed, in place.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ckpt_core.arguments import argument
@@ -18,6 +19,7 @@ from ckpt_core.training.loading import prepare
 from ckpt_core.training.objects import GRADIENTS, TRAINING, state_of
 from ckpt_core.training.planning.plan import ResumePlan
 from ckpt_core.training.planning.rows import Rows
+from ckpt_core.training.ranks.team import Team
 from ckpt_core.training.saving.sharded_states import trained_by
 from ckpt_core.training.values import read_tensors, torch_state
 from ckpt_core.verbs.load_into import LoadReport
@@ -70,24 +72,28 @@ class Resumed:
         return "\n".join(lines)
 
 
-def prepare_objects(objects: Mapping[str, Any], checkpoint: StoredCheckpoint, rows: Rows) -> dict[str, Prepared]:
+def prepare_objects(
+    objects: Mapping[str, Any], checkpoint: StoredCheckpoint, rows: Rows, team: Team
+) -> dict[str, Prepared]:
     """Return the filling of each object, in order.
 
-    Those that may refuse come first.
+    Those that may refuse come first. Every rank goes on to the next when all of them have one: what is spread over
+    ranks is prepared by all together, which would wait for one that had failed before.
 
     A row of each is added; what does not fit is refused there, and is not among them.
 
     Raises:
         CkptError: It cannot be read; nothing was changed.
     """
-    classes = torch_state(checkpoint, checkpoint.component(TRAINING)).get("classes", {})
+    classes = team.each("classes", lambda: torch_state(checkpoint, checkpoint.component(TRAINING)).get("classes", {}))
     found: dict[str, Prepared] = {}
     for label, one in objects.items():
         saved, given = classes.get(label), type(one).__name__
         try:
-            part = _part(checkpoint, label)
-            refuse_class(checkpoint, label, saved, given)
-            found[label] = _prepare(one, checkpoint, part, trained_by(objects, label))
+            part = team.each(f"part {label}", partial(_part, checkpoint, label, saved, given))
+            found[label] = team.each(
+                f"prepare {label}", partial(_prepare, one, checkpoint, part, trained_by(objects, label))
+            )
         except (LoadRefusedError, UsageError) as error:
             rows.refuse(label, _with_a_way_out(error) if label == "sampler" else error, saved, given)
         else:
@@ -122,11 +128,13 @@ def _shown(label: str, objects: Mapping[str, Any], part: Component, name: str) -
     return f"{len(part.tensors)} tensors", f"{len(state_of(label, objects))} tensors"
 
 
-def _part(checkpoint: StoredCheckpoint, label: str) -> Component:
+def _part(checkpoint: StoredCheckpoint, label: str, saved: str | None, given: str) -> Component:
     try:
-        return checkpoint.component(label)
+        part = checkpoint.component(label)
     except UsageError as error:
         raise LoadRefusedError(f"{error.message}, and the training has one; nothing was changed") from error
+    refuse_class(checkpoint, label, saved, given)
+    return part
 
 
 def _prepare_module(module: "torch.nn.Module", checkpoint: StoredCheckpoint, part: Component) -> Prepared:
