@@ -174,7 +174,10 @@ def _planned(run: Run, keep: Keep) -> tuple[Pruned, list[int]]:
 
 
 def _named(run: Run, records: Mapping[int, Record]) -> Mapping[int, Sequence[str]]:
-    """Return the steps that something names, there or where they are to be uploaded to."""
+    """Return the steps that something names.
+
+    There, or where they are to be uploaded to.
+    """
     if not isinstance(run, RunFolder):
         return run.named()
     waiting = waiting_aliases(run, records, next(iter(records.values())).run)

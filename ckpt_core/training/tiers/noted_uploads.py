@@ -1,4 +1,4 @@
-"""What was copied of a run, as it is noted in the run's folder."""
+"""What was copied of a run, as its folder notes it."""
 
 import json
 import os
@@ -25,7 +25,10 @@ def state_of(place: str) -> str:
 
 
 def read_noted(folder: str) -> dict[str, dict[int, str]]:
-    """Return the state of each checkpoint when it was copied, by the URL and the step."""
+    """Return the state of each checkpoint as it was copied.
+
+    By the URL and the step.
+    """
     try:
         with open(os.path.join(folder, _NOTED), encoding="utf-8") as file:
             noted: Mapping[str, Any] = json.load(file)
@@ -43,9 +46,9 @@ def write_noted(folder: str, noted: Mapping[str, Mapping[int, str]]) -> None:
 
 
 def waiting_aliases(run: RunFolder, steps: Iterable[int], of: str) -> dict[int, tuple[str, ...]]:
-    """Return the aliases of the checkpoints of a run that are not noted as copied.
+    """Return the aliases of a run's checkpoints that wait for upload.
 
-    An upload of them is pending, also where no process is at it.
+    They are not noted as copied, also where no process is at it.
     """
     done = read_noted(run.path).values()
     found = {}

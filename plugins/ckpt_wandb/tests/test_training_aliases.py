@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from ckpt_core import UsageError, load, locate
+from ckpt_core.storage.listing import list_files
+from ckpt_core.storage.sealing import read_seal
 from ckpt_core.training import Checkpointer
 from ckpt_core.training.tiers import uploads
 from tests.integration.crash.os_calls import in_child
@@ -91,9 +93,10 @@ def test_a_name_survives_a_kill_and_a_save_of_the_same_step_by_the_next_process(
     assert in_child(work).killed
     with Checkpointer(run, model=model(), upload_to=place) as saver:
         assert saver.resume().step == 1
-        saver.save(1, aliases="good")
+        again = saver.save(1, aliases="good")
         saver.save(2)
         opened.set()
+    assert read_seal(list_files(again.location)).provenance["aliases"] == ["best", "good"]
     assert step_of(project, "best")[0] == step_of(project, "good")[0] == 1
     assert command("prune", str(run), "--apply")[0] == 0
     assert {path.name for path in run.glob("checkpoint-*")} == {"checkpoint-2"}, "what was uploaded may go"

@@ -29,7 +29,10 @@ _begun: "weakref.WeakValueDictionary[str, CkptStorageWriter]" = weakref.WeakValu
 
 
 class _Order(NamedTuple):
-    """A rank's place among those that write, the stage's ticket, and the token of the save."""
+    """A rank's place among the writers, with the stage's ticket.
+
+    The token is the save's.
+    """
 
     rank: int
     ticket: Any
@@ -37,7 +40,10 @@ class _Order(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """An item of a save, by its token, and with the first its file, as its rank tells."""
+    """An item of a save, as its rank tells.
+
+    By the token of the save; with the first comes its file.
+    """
 
     token: str
     placed: Placed
