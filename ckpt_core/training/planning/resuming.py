@@ -245,5 +245,5 @@ def _undo(prepared: Mapping[str, Prepared], begun: list[str], error: Exception) 
 
 
 def half_filled(what: str, error: Exception) -> LoadInterruptedError:
-    """Return the error of a training that is changed and has no way back."""
+    """Return the error of a changed training without a way back."""
     return LoadInterruptedError(f"{what}: {error}; a part of the training is changed: start the process anew")

@@ -1,4 +1,4 @@
-"""What was copied of a run, as its folder notes it."""
+"""Notes of copied checkpoints, in the folder of their run."""
 
 import json
 import os
