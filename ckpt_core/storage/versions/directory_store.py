@@ -1,16 +1,19 @@
 """A folder of this machine's disk as a store of objects.
 
-An object is a file that is renamed to its name once it is whole and synced. Conditions hold among all processes of the
-machines that share the folder and its locks.
+An object is a file that gets its name once it is whole and synced. That a name is new holds among all machines whose
+mounts make links; that one replaces what it has read, among those that share the locks of a file.
 """
 
+import fcntl
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from ckpt_core.errors import CheckpointNotFoundError, CkptError, ReplacedError
 from ckpt_core.schema.side_files.reserved_names import MARK
 from ckpt_core.storage.objects.store import StoredObject
+from ckpt_core.storage.versions.names import SIGN
 from ckpt_core.storage.writing import syscalls
 from ckpt_core.storage.writing.mounts.mount_store import MountStore
 
@@ -28,8 +31,9 @@ class DirectoryStore(MountStore):
     def head(self, key: str) -> StoredObject | None:
         path = self._path(key)
         try:
-            found = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
+            with open(path, "rb") as file:  # to open a file asks the server of a mount; to stat it may not
+                found = os.fstat(file.fileno())
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
         except OSError as error:
             raise syscalls.as_ckpt_error(error, path) from error
@@ -71,7 +75,7 @@ class DirectoryStore(MountStore):
         self._make_folders(key)
         self._write(key, slabs, renamed=True)
 
-    def _write(self, key: str, slabs: Iterable[bytes | memoryview], *, renamed: bool) -> None:
+    def _write(self, key: str, slabs: Iterable[bytes | memoryview], *, renamed: bool, new: bool = False) -> bool:
         path = self._path(key)
         folder, name = os.path.split(path)
         aside = os.path.join(folder, f".{name}{PUT}{uuid.uuid4().hex}")
@@ -85,11 +89,35 @@ class DirectoryStore(MountStore):
                 syscalls.sync(descriptor, path)
             finally:
                 os.close(descriptor)
-            syscalls.rename(aside, path)
+            named = self._name(aside, path, new=new)
         except BaseException:
             syscalls.remove(aside)
             raise
         syscalls.sync_directory(folder)
+        return named
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Lock against writers of other machines too.
+
+        An NFS client locks a folder on its own machine alone, and a file at the server where it was opened for writing.
+        Source: flock(2), NFS details.
+        """
+        with super()._alone(), self._sign_locked():
+            yield
+
+    @contextmanager
+    def _sign_locked(self) -> Iterator[None]:
+        try:
+            descriptor = os.open(self._path(SIGN), os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            yield  # not there yet, or another user's: what is left is the lock of the folder
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _make_folders(self, key: str) -> None:
         folder = self.url

@@ -22,6 +22,7 @@ _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+_NO_LINKS = (*_UNSUPPORTED, errno.EPERM, errno.EMLINK)
 
 
 def create(path: str) -> int:
@@ -227,6 +228,27 @@ def exchange(first: str, second: str) -> bool:
         return False
     if code:
         raise as_ckpt_error(OSError(code, os.strerror(code)), second)
+    return True
+
+
+def name_new(source: str, target: str) -> bool:
+    """Give a file a name that nothing has.
+
+    Returns False where something has it. A link decides, which the server of a network filesystem makes or refuses for
+    all of its machines; where none is made, the file is renamed.
+    """
+    with _told(target):
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            if os.stat(source).st_nlink == 1:  # else it is ours: the answer to the first request was lost
+                return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.rename(source, target)
+            return True
+    remove(source)
     return True
 
 

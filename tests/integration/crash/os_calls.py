@@ -31,6 +31,7 @@ CHANGING = (
     "fdatasync",
     "mkdir",
     "rename",
+    "link",
     "unlink",
     "rmdir",
 )

@@ -5,7 +5,8 @@ Some mounts name a file once and take its bytes in order: this is for them.
 An object is a file that is written under its own name and closed, whole from then on: what guards it until then is the
 mark of what is not finished. Where the mount can rename a file, small ones are put in one step. Parts are files in a
 folder of their own until they are joined; they survive a stop. Conditions hold among the writers of this machine, which
-lock the folder; of those on others the first that the mount shows wins.
+lock the folder; of those on others the first that the mount shows wins, and where it makes links, of two that put a new
+file the first that it names.
 """
 
 import fcntl
@@ -78,15 +79,13 @@ class MountStore(ObjectStore):
         with self._alone():
             there = self.head(key)
             held = there is None if condition.absent else condition.version in (None, there and there.version)
-            if not held and there is not None and there.size == len(data) and self.read(key) == bytes(data):
+            if held:
+                self._make_folders(key)
+                held = self._write(key, [data], renamed=len(data) <= knobs.slab_bytes(), new=condition.absent)
+                there = self.head(key)
+            if there is not None and (held or (there.size == len(data) and self.read(key) == bytes(data))):
                 return there
-            if not held:
-                raise ConditionFailedError(f"{self._shown(key)}: another writer was there first")
-            self._make_folders(key)
-            self._write(key, [data], renamed=len(data) <= knobs.slab_bytes())
-            made = self.head(key)
-        assert made is not None
-        return made
+        raise ConditionFailedError(f"{self._shown(key)}: another writer was there first")
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -194,10 +193,11 @@ class MountStore(ObjectStore):
     def _key(self, above: str, name: str) -> str:
         return os.path.relpath(os.path.join(above, name), self.url)
 
-    def _write(self, key: str, slabs: Iterable[bytes | memoryview], *, renamed: bool) -> None:
-        """Write a file, in place of an older one.
+    def _write(self, key: str, slabs: Iterable[bytes | memoryview], *, renamed: bool, new: bool = False) -> bool:
+        """Write a file, in place of an older one, or as a new one.
 
-        It is written from begin to end, and named in one step where it can be renamed.
+        It is written from begin to end, and named in one step where it can be renamed. Returns False where it was to be
+        new, and another has the name.
         """
         path = self._path(key)
         aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}{MARK}put-{uuid.uuid4().hex}")
@@ -214,7 +214,17 @@ class MountStore(ObjectStore):
             finally:
                 os.close(descriptor)
             if target != path:
-                os.rename(target, path)
+                return self._name(target, path, new=new)
+        return True
+
+    def _name(self, aside: str, path: str, *, new: bool) -> bool:
+        if not new:
+            syscalls.rename(aside, path)
+            return True
+        if syscalls.name_new(aside, path):
+            return True
+        syscalls.remove(aside)
+        return False
 
     def _renames_files(self) -> bool:
         """Return whether the mount renames a file.
