@@ -44,12 +44,14 @@ class Published:
         version: Its record.
         already_there: Whether the newest version had the same content: no other was made.
         aliases: The aliases that stand for it now.
+        not_kept: Tags and metrics that were given and are not of that version, as `tag final`: versions do not change.
     """
 
     ref: str
     version: VersionRecord
     already_there: bool = False
     aliases: tuple[str, ...] = ()
+    not_kept: tuple[str, ...] = ()
 
 
 @checked()
@@ -70,7 +72,7 @@ def publish(
     """Publish a checkpoint as the next version of a store.
 
     Its files are kept whole; what the store has already, of any version, is not stored again. It is there at once or
-    not at all. The same content as the newest version's is that version.
+    not at all. The same content as the newest version's is that version, with the tags and metrics that it has.
 
     Args:
         ref: The checkpoint; see `load`.
@@ -109,7 +111,7 @@ def publish(
                 raise LockedError(message) from None
     for name in aliases:
         place.set_alias(name, made.number)
-    return Published(f"{place}@{made.name}", made, there, tuple(aliases))
+    return Published(f"{place}@{made.name}", made, there, tuple(aliases), _not_kept(made, names_of(tags), given or {}))
 
 
 def _published(
@@ -128,6 +130,11 @@ def _published(
         record = _record(checkpoint, stored, work, seal, tags, metrics)
         made = work.commit(_maker(record, stored, work, whole_seal(seal, checkpoint.match.format, stored.blocks)))
     return made, made.table != work.table_key
+
+
+def _not_kept(version: VersionRecord, tags: Sequence[str], metrics: Mapping[str, float]) -> tuple[str, ...]:
+    others = [f"tag {tag}" for tag in tags if tag not in version.tags]
+    return (*others, *(f"metric {name}" for name, value in metrics.items() if version.metrics.get(name) != value))
 
 
 def _maker(

@@ -83,3 +83,10 @@ def test_a_store_by_itself_is_one_clear_line(store, capsys):
     assert main(["log", "nowhere"]) == 3
     assert main(["inspect", "versions@v7"]) == 3
     assert "there is v0 to v2" in capsys.readouterr().err
+
+
+def test_publish_names_what_is_not_kept(store, capsys):
+    told = said(capsys, "publish", "2.safetensors", store, "--tag", "late")["result"]
+    assert (told["already_there"], told["not_kept"]) == (True, ["tag late"])
+    assert main(["publish", "2.safetensors", store, "--tag", "late"]) == 0
+    assert "not kept, since a version does not change: tag late" in capsys.readouterr().out

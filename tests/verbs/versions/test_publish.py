@@ -339,3 +339,11 @@ def test_publishing_goes_on_without_an_index_and_says_so(tmp_path, store, first,
     assert done.version.new > 6 * 16 * 8 * 4, "what it knew of is stored once more"
     assert ckpt_core.verify_versions(store).ok
     assert ckpt_core.publish(first, store).version.new < 1000
+
+
+def test_tags_and_metrics_that_come_with_content_that_is_there_are_named_as_not_kept(store, first):
+    ckpt_core.publish(first, store, tags=["a"], metrics={"loss": 1.0})
+    done = ckpt_core.publish(first, store, tags=["a", "b"], metrics={"loss": 2.0, "bleu": 3.0}, alias="best")
+    assert done.not_kept == ("tag b", "metric loss", "metric bleu")
+    assert (done.version.name, done.version.tags, done.version.metrics) == ("v0", ("a",), {"loss": 1.0})
+    assert ckpt_core.publish(first, store, tags=["a"]).not_kept == ()

@@ -11,6 +11,7 @@ from ckpt_core.cli.output.answer import Answer, Block
 from ckpt_core.cli.output.versions import as_result
 from ckpt_core.cli.session import Session, common_options
 from ckpt_core.cli.text import human_bytes, shown_place
+from ckpt_core.schema.text import printable
 
 if TYPE_CHECKING:
     from ckpt_core.verbs.versions.publish import Published
@@ -75,7 +76,8 @@ def _metric(text: str) -> tuple[str, float]:
 
 
 def _result(done: "Published") -> dict[str, Any]:
-    return {"ref": done.ref, "already_there": done.already_there, **as_result(done.version, list(done.aliases))}
+    told = {"ref": done.ref, "already_there": done.already_there, "not_kept": list(done.not_kept)}
+    return told | as_result(done.version, list(done.aliases))
 
 
 def _page(done: "Published") -> Iterator[Block]:
@@ -88,5 +90,8 @@ def _page(done: "Published") -> Iterator[Block]:
             f"{shown_place(done.ref)}: {version.format}{step}, {human_bytes(version.size)}; "
             f"{human_bytes(version.new)} of it new"
         )
+    if done.not_kept:
+        named = ", ".join(printable(one, 80) for one in done.not_kept)
+        yield f"not kept, since a version does not change: {named}; {version.name} has what it was published with"
     for name in done.aliases:
         yield f"{name} stands for {version.name}"
