@@ -8,7 +8,7 @@ import pytest
 
 import ckpt_core
 from ckpt_core.errors import CkptError
-from ckpt_core.storage.versions import pruning
+from ckpt_core.storage.versions import publishers
 from ckpt_core.storage.versions.opening import open_version_store
 from ckpt_core.training import Keep
 from tests.integration.versions.publishing import saved, whole
@@ -41,7 +41,7 @@ def store(request, tmp_path):
 
 
 def test_nothing_named_is_freed_and_nothing_published_is_lost(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(pruning, "_LOOK", 0.01)
+    monkeypatch.setattr(publishers, "_LOOK", 0.01)
     sources = [[saved(tmp_path, 10 * one + number) for number in range(EACH)] for one in range(2)]
     ckpt_core.publish(saved(tmp_path, 99), store, alias="kept")
     together, named = Together(), []
@@ -63,11 +63,11 @@ def test_nothing_named_is_freed_and_nothing_published_is_lost(store, tmp_path, m
         while not together.done.is_set():
             ckpt_core.prune_versions(store, Keep(last=3), apply=True)
 
-    publishers = [together.thread(lambda own=own: publish(own)) for own in sources]
+    writers = [together.thread(lambda own=own: publish(own)) for own in sources]
     others = [together.thread(read), together.thread(prune)]
-    for thread in (*publishers, *others):
+    for thread in (*writers, *others):
         thread.start()
-    for thread in publishers:
+    for thread in writers:
         thread.join()
     together.done.set()
     for thread in others:

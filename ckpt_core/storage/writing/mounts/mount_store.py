@@ -194,7 +194,7 @@ class MountStore(ObjectStore):
         return os.path.relpath(os.path.join(above, name), self.url)
 
     def _write(self, key: str, slabs: Iterable[bytes | memoryview], *, renamed: bool, new: bool = False) -> bool:
-        """Write a file, in place of an older one, or as a new one.
+        """Write a file, new or in place of another.
 
         It is written from begin to end, and named in one step where it can be renamed. Returns False where it was to be
         new, and another has the name.
