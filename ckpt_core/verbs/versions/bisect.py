@@ -94,9 +94,11 @@ def _ends(
     if low >= high:
         raise UsageError(f"{versions.store}: v{high}, which is bad, is not after v{low}, which is good; exchange them")
     if bad is None and search.verdict(high) != "bad":
-        raise UsageError(f"{versions.store}@v{high}: the command does not fail for the newest; name one with --bad")
+        said = "the command does not fail for the newest; name one for which it does"
+        raise UsageError(f"{versions.store}@v{high}: {said} as {argument('bad')}")
     if good is None and search.verdict(low) != "good":
-        raise UsageError(f"{versions.store}@v{low}: the command does not succeed for the oldest; name one with --good")
+        said = "the command does not succeed for the oldest; name one for which it does"
+        raise UsageError(f"{versions.store}@v{low}: {said} as {argument('good')}")
     return low, high
 
 

@@ -138,9 +138,11 @@ def project(wandb_server: WandbServer, wandb_folders: dict[str, str], monkeypatc
 @pytest.fixture
 def command(project: Project, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """`command(*words)` runs `ckpt` in this process: its exit code, stdout and stderr."""
+    from ckpt_core import get_plugin_manager
     from ckpt_core.cli.main import main
 
     def run(*words: str) -> tuple[int, str, str]:
+        get_plugin_manager.cache_clear()  # a process of its own knows nothing of plugins that failed in other tests
         capsys.readouterr()
         code = main(list(words))
         return (code, *capsys.readouterr())

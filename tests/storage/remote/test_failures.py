@@ -158,6 +158,10 @@ ARGUMENTS = {
     "resume": ["{url}"],
     "pull": ["{url}"],
     "push": ["{out}", "{url}"],
+    "publish": ["{url}", "{url}s"],
+    "log": ["{url}"],
+    "alias": ["{url}", "best", "v0"],
+    "bisect": ["{url}", "--", "true"],
 }
 QUIET = {"formats", "plugins", "completion", "version", "prove-resume"}
 """Commands that ask no server."""
@@ -184,7 +188,7 @@ def test_a_planted_secret_is_in_no_output_of_any_command(store, verb, kind, tmp_
     flags = [["--debug"], ["-v", "--json"], []]
     for place, flag in itertools.islice(zip(places, flags, strict=True), 3):
         arguments = [part.format(url=place, out=tmp_path / "out") for part in ARGUMENTS[verb]]
-        main([verb, *arguments, *flag])
+        main([verb, *flag, *arguments])
     said = "".join(capfd.readouterr()) + caplog.text
     for secret in SECRETS:
         assert secret not in said
