@@ -5,9 +5,8 @@ contiguous on the CPU; one slab a worker for every other.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, pairwise
 from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -17,17 +16,13 @@ from ckpt_core.reading.slabs import slabs
 from ckpt_core.reading.torch.memory import torch_dtype, writable_bytes
 from ckpt_core.reading.torch.source import TensorSource
 from ckpt_core.schema.tensors import Box, stretch_of
-from ckpt_core.storage.workers import WORTH_A_WORKER, run, stretches
+from ckpt_core.storage.workers import run, stretches
 
 if TYPE_CHECKING:
     import torch
 
-_PIECE = WORTH_A_WORKER
-"""Places of a file where tensors are cut, so that workers end at about the same time.
-
-They are borders of a seal's blocks too: one worker reads all of a block, in order, and each byte is compared as it was
-brought. Of a block that another had begun behind them, the bytes before would be read for the digest alone.
-"""
+_PIECE = 8 << 20
+"""Bytes after which a tensor is cut, so that workers end at about the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +74,8 @@ def read_fills(checkpoint: TensorSource, fills: Sequence[Fill], *, done: Callabl
     pieces.sort(key=lambda piece: (piece.path, piece.offset))
     arrived = _counted(pieces, done)
     remote = _is_remote(checkpoint, [piece.path for piece in pieces[:1]])
-    groups = [list(group) for _, group in groupby(pieces, lambda piece: (piece.path, piece.offset // _PIECE))]
-    shares = stretches(groups, [sum(len(piece.out) for piece in group) for group in groups], remote=remote)
-    run(lambda share: _read_pieces(checkpoint, chain.from_iterable(share), arrived), shares)
+    shares = stretches(pieces, [len(piece.out) for piece in pieces], remote=remote)
+    run(lambda share: _read_pieces(checkpoint, share, arrived), shares)
     slow.sort(key=lambda item: _place(checkpoint, item))
     sizes = [item.target.numel() * item.target.element_size() for item in slow]
     remote = _is_remote(checkpoint, [_place(checkpoint, item)[0] for item in slow[:1]])
@@ -112,9 +106,7 @@ def _pieces(checkpoint: TensorSource, item: Fill) -> list[_Piece] | None:
     if stretch is None:
         return None
     memory, start = writable_bytes(target), info.offset + stretch[0] * info.dtype.itemsize
-    end = start + len(memory)
-    cuts = [start, *range((start // _PIECE + 1) * _PIECE, end, _PIECE), end]
-    return [_Piece(info.path, at, memory[at - start : to - start], item.name) for at, to in pairwise(cuts)]
+    return [_Piece(info.path, start + at, memory[at : at + _PIECE], item.name) for at in range(0, len(memory), _PIECE)]
 
 
 def _place(checkpoint: TensorSource, item: Fill) -> tuple[str, int]:
@@ -138,7 +130,7 @@ def _counted(pieces: Sequence[_Piece], done: Callable[[str], None]) -> Callable[
     return arrived
 
 
-def _read_pieces(checkpoint: TensorSource, pieces: Iterable[_Piece], arrived: Callable[[_Piece], None]) -> None:
+def _read_pieces(checkpoint: TensorSource, pieces: Sequence[_Piece], arrived: Callable[[_Piece], None]) -> None:
     for piece in pieces:
         checkpoint.files.read_into(piece.path, piece.offset, piece.out)
         arrived(piece)
