@@ -138,16 +138,6 @@ def _version_of(found: os.stat_result) -> str:
     return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
 
 
-def make_root(path: str) -> None:
-    """Make the folder of a store, and those above it."""
-    if os.path.isdir(path):
-        return
-    above = os.path.dirname(path)
-    make_root(above)
-    syscalls.make_directory(path)
-    syscalls.sync_directory(above)
-
-
 def is_unfinished(key: str) -> bool:
     """Return True for the key of an unfinished file."""
     name = key.rpartition("/")[2]

@@ -12,7 +12,7 @@ from ckpt_core.schema.side_files.reserved_names import MARK
 from ckpt_core.schema.text import printable, redact
 from ckpt_core.storage.objects.store import ABSENT, Condition, ObjectStore, StoredObject
 from ckpt_core.storage.urls import local_path
-from ckpt_core.storage.versions.directory_store import DirectoryStore, make_root
+from ckpt_core.storage.versions.directory_store import DirectoryStore
 from ckpt_core.storage.versions.names import (
     ALIASES,
     LATEST,
@@ -30,6 +30,7 @@ from ckpt_core.storage.versions.record import FENCE, GOING, VersionRecord, parse
 from ckpt_core.storage.versions.table import VersionTable, parse_table
 from ckpt_core.storage.workers import run
 from ckpt_core.storage.writing.mounts.mount_store import MountStore
+from ckpt_core.storage.writing.syscalls import make_directories
 
 T = TypeVar("T")
 
@@ -105,7 +106,7 @@ class VersionStore:
         if self.exists():
             return
         if isinstance(self.store, MountStore):
-            make_root(self.store.url)
+            make_directories(self.store.url)
         others = (one.key for one in self.store.find(self.root) if MARK not in one.key)  # of who makes it just now
         if next(others, self.key(SIGN)) != self.key(SIGN):
             raise OverwriteError(

@@ -115,18 +115,8 @@ def _real_place(path: str) -> tuple[str, str]:
     parent, name = os.path.split(os.path.realpath(path))
     if not path or not name:
         raise UsageError(f"{printable(path) or 'an empty name'}: not a place to write to; name a file or directory")
-    _make_parents(parent)
+    syscalls.make_directories(parent)
     return parent, name
-
-
-def _make_parents(folder: str) -> None:
-    """Make a folder and those above it that are missing, each durable."""
-    if os.path.isdir(folder):
-        return
-    above = os.path.dirname(folder)
-    _make_parents(above)
-    syscalls.make_directory(folder)
-    syscalls.sync_directory(above)
 
 
 def _refuse_existing(path: str, kind: LocationKind, replace: bool) -> None:

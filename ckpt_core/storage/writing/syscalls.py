@@ -189,6 +189,16 @@ def make_directory(path: str) -> None:
                 ) from None
 
 
+def make_directories(path: str) -> None:
+    """A directory and those above it that are missing, each durable."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    make_directories(above)
+    make_directory(path)
+    sync_directory(above)
+
+
 def list_names(path: str) -> list[str]:
     """Names in a directory, sorted."""
     with _told(path):
