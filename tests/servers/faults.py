@@ -173,6 +173,21 @@ def kill(process: Callable[[], int], *, done: bool = False) -> Fault:
     return kill
 
 
+DISTURBANCES = ("killed before", "killed after", "answer lost", "500", "412")
+"""What may come of a request that changes a store."""
+
+
+def disturbance(how: str, process: Callable[[], int]) -> Fault:
+    """One of `DISTURBANCES`; `process` is the client."""
+    return {
+        "killed before": kill(process),
+        "killed after": kill(process, done=True),
+        "answer lost": lost_answer,
+        "500": status(500, "InternalError"),
+        "412": status(412, "PreconditionFailed"),
+    }[how]
+
+
 def _flipped(at: int) -> Callable[[int, bytes], bytes]:
     def change(start: int, data: bytes) -> bytes:
         if not start <= at < start + len(data):

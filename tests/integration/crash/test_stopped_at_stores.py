@@ -13,7 +13,7 @@ from tests.integration.crash.store_scenarios import SCENARIOS, state_of
 from tests.servers import faults
 
 RUN = "tests.integration.crash.store_scenarios:run"
-HOW = ("killed before", "killed after", "answer lost", "500", "412")
+HOW = faults.DISTURBANCES
 
 IDS = [one.title for one in SCENARIOS]
 
@@ -67,14 +67,7 @@ def disturb(known, place, nursery, number, how):
     scenario, folder = known.scenario, f"{place.url}/{number}-{HOW.index(how)}"
     scenario.lay_out(folder)
     place.proxy.clear()
-    fault = {
-        "killed before": faults.kill(nursery.child),
-        "killed after": faults.kill(nursery.child, done=True),
-        "answer lost": faults.lost_answer,
-        "500": faults.status(500, "InternalError"),
-        "412": faults.status(412, "PreconditionFailed"),
-    }[how]
-    place.proxy.rule(fault, first=number)
+    place.proxy.rule(faults.disturbance(how, nursery.child), first=number)
     if how.startswith("killed"):
         ending = nursery.run(RUN, scenario.title, known.source, folder, env=place.env)
     else:

@@ -10,7 +10,7 @@ RUN = "tests.integration.versions.publishing:"
 PARTS = 4
 """Tests that share the requests of a run, so that each fits its limit."""
 
-HOW = ("killed before", "killed after", "answer lost", "500", "412")
+HOW = faults.DISTURBANCES
 
 
 @pytest.fixture(params=["s3", "gcs"])
@@ -37,14 +37,7 @@ def _disturb(place, nursery, work, tmp_path, number, how):
     store, source = f"{place.url}/{number}-{HOW.index(how)}", str(saved(tmp_path, 3))
     copied(f"{place.url}/laid-out", store)
     place.proxy.clear()
-    fault = {
-        "killed before": faults.kill(nursery.child),
-        "killed after": faults.kill(nursery.child, done=True),
-        "answer lost": faults.lost_answer,
-        "500": faults.status(500, "InternalError"),
-        "412": faults.status(412, "PreconditionFailed"),
-    }[how]
-    place.proxy.rule(fault, first=number)
+    place.proxy.rule(faults.disturbance(how, nursery.child), first=number)
     if how.startswith("killed"):
         ending = nursery.run(RUN + work, source, store, env=place.env)
     else:
